@@ -1,0 +1,1 @@
+"""Caffe without Caffe: its files, its nets, its solver."""

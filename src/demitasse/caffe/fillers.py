@@ -1,0 +1,101 @@
+"""How blobs are filled at the start.
+
+The fans of a blob of shape (n, c, ...): fan_in = count / n, fan_out = count / c.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe import schema
+from demitasse.errors import NetError
+from demitasse.registry import Registry
+
+Shape = tuple[int, ...]
+FILLERS: Registry[Callable[[schema.Message, Shape], Tensor]] = Registry("filler type")
+
+
+def fill(filler: schema.Message, shape: Shape) -> Tensor:
+    """Returns a float32 tensor of ``shape`` filled as the FillerParameter says, from torch's global generator.
+
+    Raises:
+        UnknownNameError: the filler type is not known.
+        NetError: the filler cannot fill this shape.
+    """
+    return FILLERS[filler.type](filler, shape)
+
+
+@FILLERS.register("constant")
+def constant(filler: schema.Message, shape: Shape) -> Tensor:
+    """All entries are ``value``."""
+    return torch.full(shape, filler.value, dtype=torch.float32)
+
+
+@FILLERS.register("uniform")
+def uniform(filler: schema.Message, shape: Shape) -> Tensor:
+    """Uniform between ``min`` and ``max``."""
+    return torch.empty(shape).uniform_(filler.min, filler.max)
+
+
+@FILLERS.register("gaussian")
+def gaussian(filler: schema.Message, shape: Shape) -> Tensor:
+    """Normal with ``mean`` and ``std``; ``sparse`` k keeps about k non-zero inputs an output."""
+    values = torch.empty(shape).normal_(filler.mean, filler.std)
+    if filler.sparse >= 0:
+        if not shape:
+            raise NetError("a sparse gaussian filler needs at least one axis")
+        values *= torch.bernoulli(torch.full(shape, min(1.0, filler.sparse / shape[0])))
+    return values
+
+
+@FILLERS.register("positive_unitball")
+def positive_unitball(filler: schema.Message, shape: Shape) -> Tensor:
+    """Uniform in 0..1, then each row (first axis) is divided by its sum."""
+    values = torch.rand(shape).reshape(shape[0] if shape else 1, -1)
+    return (values / values.sum(1, keepdim=True)).reshape(shape)
+
+
+def _fan(filler: schema.Message, shape: Shape) -> float:
+    count = math.prod(shape)
+    fan_in = count / shape[0] if shape else 1
+    # a blob with one axis counts as (n, 1)
+    fan_out = count / shape[1] if len(shape) > 1 else count
+    norm = schema.FillerParameter.VarianceNorm
+    if filler.variance_norm == norm.Value("AVERAGE"):
+        return (fan_in + fan_out) / 2
+    return fan_out if filler.variance_norm == norm.Value("FAN_OUT") else fan_in
+
+
+@FILLERS.register("xavier")
+def xavier(filler: schema.Message, shape: Shape) -> Tensor:
+    """Uniform between -s and s, s = sqrt(3 / n), n the fan chosen by ``variance_norm``.
+
+    Reference: Glorot and Bengio 2010, section 4.2.1.
+    """
+    limit = math.sqrt(3 / _fan(filler, shape))
+    return torch.empty(shape).uniform_(-limit, limit)
+
+
+@FILLERS.register("msra")
+def msra(filler: schema.Message, shape: Shape) -> Tensor:
+    """Normal with standard deviation sqrt(2 / n), n the fan chosen by ``variance_norm``.
+
+    Reference: He, Zhang, Ren, Sun 2015, section 2.2.
+    """
+    return torch.empty(shape).normal_(0, math.sqrt(2 / _fan(filler, shape)))
+
+
+@FILLERS.register("bilinear")
+def bilinear(filler: schema.Message, shape: Shape) -> Tensor:
+    """The weights of bilinear upsampling, for square kernels on four axes."""
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise NetError(f"a bilinear filler needs four axes and a square kernel, found shape {list(shape)}")
+    size = shape[3]
+    factor = math.ceil(size / 2)
+    centre = (2 * factor - 1 - factor % 2) / (2 * factor)
+    line = 1 - (torch.arange(size) / factor - centre).abs()
+    return (line[:, None] * line[None, :]).expand(shape).clone()

@@ -1,0 +1,316 @@
+"""NetParameter -> Net, a torch.nn.Module."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from demitasse.caffe import layers, prototxt, schema, sources
+from demitasse.caffe.filter import Placed, filter_net
+from demitasse.caffe.split import insert_splits
+from demitasse.caffe.upgrade import upgrade_net
+from demitasse.errors import DemitasseError, NetError, WeightsError
+from demitasse.registry import suggest
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A learnable blob as a solver sees it.
+
+    Attributes:
+        layer: name of the layer that owns it.
+        index: its place in the layer's blobs.
+        name: its attribute in the layer, such as ``weight``.
+        tensor: the values.
+        lr_mult: multiplier of the learning rate.
+        decay_mult: multiplier of the weight decay.
+    """
+
+    layer: str
+    index: int
+    name: str
+    tensor: Tensor
+    lr_mult: float
+    decay_mult: float
+
+
+class Net(nn.Module):
+    """A Caffe net in one phase.
+
+    Args:
+        spec: the NetParameter; it is not changed.
+        phase: ``schema.TRAIN`` or ``schema.TEST``.
+        level: for include and exclude rules.
+        stages: likewise.
+        origin: the file it came from, for messages.
+        lines: the line of each layer in that file.
+
+    Attributes:
+        spec: the filtered NetParameter, splits inserted.
+        inputs: name -> shape of the blobs that the caller feeds.
+        outputs: names of the blobs that no layer takes, sorted.
+        shapes: name -> shape of every blob.
+        losses: name -> weight of the blobs that make up the loss.
+
+    Raises:
+        UnknownNameError: a layer type is not known.
+        NetError: a bottom does not exist, or shapes do not fit.
+    """
+
+    def __init__(
+        self,
+        spec: schema.Message,
+        phase: int = schema.TEST,
+        level: int = 0,
+        stages: Collection[str] = (),
+        origin: str = "net",
+        lines: list[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.phase = phase
+        upgraded = schema.NetParameter.FromString(spec.SerializeToString())
+        shift = 1 if upgraded.input else 0
+        upgrade_net(upgraded)
+        places = [origin] * shift + [f"{origin}:{line}" for line in lines or []]
+        places += [origin] * (len(upgraded.layer) - len(places))
+        kept = insert_splits(filter_net(upgraded, places, phase, level, stages))
+        self.spec = schema.NetParameter(name=upgraded.name)
+        self.force_backward = upgraded.force_backward
+        self.layers = nn.ModuleDict()
+        self.sources: dict[str, sources.Source] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.inputs: dict[str, tuple[int, ...]] = {}
+        self.losses: dict[str, float] = {}
+        self.memory_format = torch.contiguous_format
+        self._steps: list[tuple[layers.Layer, list[str], list[str], list[bool]]] = []
+        self._keys: dict[str, str] = {}
+        available: dict[str, None] = {}
+        for placed in kept:
+            try:
+                self._add(placed.layer, available)
+            except DemitasseError as error:
+                raise error.within(f"layer {placed.layer.name!r} ({placed.place})") from None
+        self.outputs = sorted(available)
+        self.learnable = self._share_parameters(kept)
+        self.train(phase == schema.TRAIN)
+
+    @classmethod
+    def from_file(
+        cls, path: str | Path, phase: int = schema.TEST, level: int = 0, stages: Collection[str] = ()
+    ) -> Net:
+        """Builds the net of a prototxt; see the class for arguments and errors."""
+        spec = prototxt.read_net(path)
+        return cls(spec, phase, level, stages, str(path), prototxt.layer_lines(path))
+
+    def _add(self, spec: schema.Message, available: dict[str, None]) -> None:
+        self.spec.layer.append(spec)
+        if spec.name in self._keys or spec.name in self.sources:
+            raise NetError("another layer has the same name")
+        bottom_shapes = []
+        for name in spec.bottom:
+            if name not in available:
+                raise NetError(f"bottom {name!r} does not exist; {suggest(name, self.shapes)}")
+            bottom_shapes.append(self.shapes[name])
+        in_place = {top for top, bottom in zip(spec.top, spec.bottom, strict=False) if top == bottom}
+        for name in spec.bottom:
+            available.pop(name, None)
+        for name in spec.top:
+            if name in self.shapes and name not in in_place:
+                raise NetError(f"top {name!r} is made by another layer already")
+        if spec.type in sources.SOURCES:
+            shapes = self._add_source(spec)
+            is_loss = False
+        else:
+            layer = layers.LAYERS[spec.type](spec)
+            shapes = self._add_layer(layer, spec, bottom_shapes)
+            is_loss = layer.is_loss
+        if len(shapes) != len(spec.top):
+            raise NetError(f"{spec.type} makes {len(shapes)} tops, but {len(spec.top)} are named")
+        for index, (name, shape) in enumerate(zip(spec.top, shapes, strict=True)):
+            self.shapes[name] = shape
+            available[name] = None
+            weight = spec.loss_weight[index] if index < len(spec.loss_weight) else float(is_loss and index == 0)
+            if weight:
+                self.losses[name] = weight
+
+    def _add_source(self, spec: schema.Message) -> list[tuple[int, ...]]:
+        source = sources.SOURCES[spec.type](spec, self.phase)
+        self.sources[spec.name] = source
+        if source.fed:
+            self.inputs.update(zip(spec.top, source.shapes, strict=False))
+        return list(source.shapes)
+
+    def _add_layer(
+        self, layer: layers.Layer, spec: schema.Message, bottom_shapes: list[tuple[int, ...]]
+    ) -> list[tuple[int, ...]]:
+        for what, names, (least, most) in (
+            ("bottoms", spec.bottom, layer.bottom_count),
+            ("tops", spec.top, layer.top_count),
+        ):
+            if len(names) < least or (most is not None and len(names) > most):
+                wanted = str(least) if least == most else f"{least} to {'any number' if most is None else most}"
+                raise NetError(f"{spec.type} takes {wanted} {what}, found {len(names)}: {list(names)}")
+        layer.setup(*bottom_shapes)
+        propagate = list(spec.propagate_down) or [True] * len(spec.bottom)
+        if len(propagate) != len(spec.bottom):
+            raise NetError(f"propagate_down has {len(propagate)} values for {len(spec.bottom)} bottoms")
+        # ModuleDict refuses dots and names of its own methods; Caffe's names are free
+        key = f"{len(self.layers)}:{spec.name.replace('.', '_')}"
+        self.layers[key] = layer
+        self._keys[spec.name] = key
+        self._steps.append((layer, list(spec.bottom), list(spec.top), propagate))
+        return _top_shapes(layer, bottom_shapes)
+
+    def _share_parameters(self, kept: list[Placed]) -> list[Blob]:
+        """Lets blobs of the same ``param { name }`` be one tensor; returns the owners in net order."""
+        owners: dict[str, int] = {}
+        found: list[Blob] = []
+        for spec, place in kept:
+            if spec.name not in self._keys:
+                continue
+            layer = self.layer(spec.name)
+            if len(spec.param) > len(layer.blob_names):
+                raise NetError(
+                    f"layer {spec.name!r} ({place}): {len(spec.param)} param entries, "
+                    f"but {spec.type} has {len(layer.blob_names)} blobs"
+                )
+            for index, name in enumerate(layer.blob_names):
+                param = spec.param[index] if index < len(spec.param) else schema.ParamSpec()
+                if param.name and param.name in owners:
+                    owner = found[owners[param.name]]
+                    tensor = getattr(layer, name)
+                    if owner.tensor.shape != tensor.shape:
+                        raise NetError(
+                            f"layer {spec.name!r} ({place}): parameter {param.name!r} of shape "
+                            f"{list(tensor.shape)} cannot share that of layer {owner.layer!r} with shape "
+                            f"{list(owner.tensor.shape)}"
+                        )
+                    setattr(layer, name, owner.tensor)
+                    continue
+                if param.name:
+                    owners[param.name] = len(found)
+                tensor = getattr(layer, name)
+                if isinstance(tensor, nn.Parameter) and param.lr_mult == 0:
+                    tensor.requires_grad_(False)
+                found.append(Blob(spec.name, index, name, tensor, param.lr_mult, param.decay_mult))
+        return found
+
+    def layer(self, name: str) -> layers.Layer:
+        """Returns a layer by its Caffe name."""
+        if name not in self._keys:
+            raise NetError(f"no layer {name!r}; {suggest(name, self._keys)}")
+        found = self.layers[self._keys[name]]
+        assert isinstance(found, layers.Layer)
+        return found
+
+    def named_layers(self) -> dict[str, layers.Layer]:
+        """Returns name -> layer in net order (sources left out)."""
+        return {name: self.layer(name) for name in self._keys}
+
+    def channels_last(self) -> Net:
+        """Keeps images and convolution weights with channels innermost, the faster form on CPUs."""
+        self.memory_format = torch.channels_last
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.ndim == 4:
+                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+        return self
+
+    def read_batch(self) -> dict[str, Tensor]:
+        """Reads the next batch of every source: name of top -> tensor."""
+        batch: dict[str, Tensor] = {}
+        for spec in self.spec.layer:
+            source = self.sources.get(spec.name)
+            if source is not None and not source.fed:
+                batch.update(zip(spec.top, source.read(), strict=True))
+        return batch
+
+    def forward(self, batch: Mapping[str, Tensor], keep: Collection[str] = ()) -> dict[str, Tensor]:
+        """Runs the layers in order.
+
+        Args:
+            batch: the blobs that sources and the caller feed, by name, as :meth:`read_batch` returns them.
+            keep: names of further blobs to return; an in-place blob has its final value.
+
+        Returns:
+            name -> tensor of the outputs, of the parts of the loss, and of ``keep``.
+        """
+        blobs = {name: self._arrange(tensor) for name, tensor in batch.items()}
+        for layer, bottoms, tops, propagate in self._steps:
+            inputs = [
+                blobs[name] if down else blobs[name].detach()
+                for name, down in zip(bottoms, propagate, strict=True)
+            ]
+            result = layer(*inputs)
+            if isinstance(result, Tensor):
+                blobs[tops[0]] = result
+            else:
+                blobs.update(zip(tops, result, strict=True))
+        wanted = {*self.outputs, *self.losses, *keep}
+        return {name: tensor for name, tensor in blobs.items() if name in wanted}
+
+    def _arrange(self, tensor: Tensor) -> Tensor:
+        if tensor.ndim == 4:
+            tensor = tensor.contiguous(memory_format=self.memory_format)
+        if self.force_backward and tensor.is_floating_point() and tensor.is_leaf:
+            tensor.requires_grad_()
+        return tensor
+
+    def loss(self, blobs: Mapping[str, Tensor]) -> Tensor:
+        """Returns the weighted sum of the parts of the loss, a scalar."""
+        total = torch.zeros(())
+        for index, (name, weight) in enumerate(self.losses.items()):
+            part = blobs[name].sum() * weight if weight != 1 or blobs[name].ndim else blobs[name]
+            total = part if index == 0 else total + part
+        return total
+
+    def load_blobs(self, name: str, arrays: list[np.ndarray], origin: str = "weights") -> None:
+        """Copies arrays into the blobs of layer ``name``.
+
+        A layer with masks also takes weight and bias alone; its masks then keep their filled values.
+
+        Raises:
+            WeightsError: number or shapes of the blobs differ; says which blob and both shapes.
+        """
+        layer = self.layer(name)
+        blobs = layer.blobs()
+        plain = [i for i, blob in enumerate(layer.blob_names) if not blob.endswith("_mask")]
+        if len(arrays) not in (len(blobs), len(plain)):
+            raise WeightsError(
+                f"{origin}: layer {name!r} has {len(arrays)} blobs, but the net's has {len(blobs)}"
+            )
+        for index, array in enumerate(arrays):
+            blob = blobs[index]
+            if _squeezed(array.shape) != _squeezed(tuple(blob.shape)):
+                raise WeightsError(
+                    f"{origin}: blob {index} ({layer.blob_names[index]}) of layer {name!r} has shape "
+                    f"{list(array.shape)}, but the net's has {list(blob.shape)}"
+                )
+            with torch.no_grad():
+                blob.copy_(torch.from_numpy(np.ascontiguousarray(array)).reshape(blob.shape))
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Drops leading ones: files from before BlobShape always have four axes."""
+    while len(shape) > 1 and shape[0] == 1:
+        shape = shape[1:]
+    return shape
+
+
+def _top_shapes(layer: layers.Layer, bottom_shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Runs the layer on the meta device, where tensors have shapes but no values."""
+    state = {name: tensor.to("meta") for name, tensor in (*layer.named_parameters(), *layer.named_buffers())}
+    layer.eval()
+    bottoms = tuple(torch.empty(shape, device="meta") for shape in bottom_shapes)
+    try:
+        with torch.no_grad():
+            result = torch.func.functional_call(layer, state, bottoms)
+    except (RuntimeError, IndexError, ValueError) as error:
+        shapes = " and ".join(str(list(shape)) for shape in bottom_shapes)
+        raise NetError(f"{layer.spec.type} cannot take bottoms of shape {shapes}: {error}") from None
+    tops = (result,) if isinstance(result, Tensor) else result
+    return [tuple(top.shape) for top in tops]

@@ -1,0 +1,114 @@
+"""Field numbers that mean different things in different Caffes, told apart by the layer's type.
+
+On the wire the fork's DNS layers use the numbers of Caffe's swish and clip parameters, and Guo's C layers those
+of its elu and bias parameters. All keys involved take two bytes, so a serialized net is renumbered in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from demitasse.errors import FileFormatError
+
+_LAYER, _TYPE = 100, 2
+_LENGTH_DELIMITED = 2
+
+# layer type -> {number in the file: private number}, for reading and (inverted) for writing
+_READ = {
+    "DNSConvolution": {147: 1147},
+    "DNSInnerProduct": {148: 1148},
+    "CConvolution": {140: 151},
+    "CInnerProduct": {141: 152},
+}
+_WRITE = {"DNSConvolution": {1147: 147}, "DNSInnerProduct": {1148: 148}}
+
+
+class _Field(NamedTuple):
+    number: int
+    wire_type: int
+    key_at: int
+    start: int
+    end: int
+
+
+def _varint(data: bytes | bytearray, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if at >= len(data) or shift > 63:
+            raise FileFormatError(f"byte {at}: the message is cut short")
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def fields(data: bytes | bytearray, start: int, end: int) -> Iterator[_Field]:
+    """Walks the fields of one serialized message without copying their content.
+
+    Raises:
+        FileFormatError: the bytes end inside a field, or are not a message.
+    """
+    at = start
+    while at < end:
+        key_at = at
+        key, at = _varint(data, at)
+        wire_type = key & 7
+        if wire_type == 0:
+            stop = _varint(data, at)[1]
+        elif wire_type == 1:
+            stop = at + 8
+        elif wire_type == _LENGTH_DELIMITED:
+            length, at = _varint(data, at)
+            stop = at + length
+        elif wire_type == 5:
+            stop = at + 4
+        else:
+            raise FileFormatError(f"byte {key_at}: not a Caffe message (wire type {wire_type})")
+        if key >> 3 == 0:
+            raise FileFormatError(f"byte {key_at}: not a Caffe message (field number 0)")
+        if stop > end:
+            raise FileFormatError(
+                f"byte {key_at}: the message is cut short: field {key >> 3} ends at byte {stop}, "
+                f"the data at byte {end}"
+            )
+        yield _Field(key >> 3, wire_type, key_at, at, stop)
+        at = stop
+
+
+def _renumber(data: bytes, numbers_of: dict[str, dict[int, int]]) -> bytes:
+    patched = bytearray(data)
+    for layer in fields(patched, 0, len(patched)):
+        if layer.number != _LAYER or layer.wire_type != _LENGTH_DELIMITED:
+            continue
+        inner = list(fields(patched, layer.start, layer.end))
+        kind = next(
+            (bytes(patched[f.start : f.end]).decode(errors="replace") for f in inner if f.number == _TYPE), ""
+        )
+        numbers = numbers_of.get(kind, {})
+        for field in inner:
+            if field.number in numbers:
+                if field.number == 141:
+                    _swap_guo_inner_product(patched, field)
+                key = numbers[field.number] << 3 | field.wire_type
+                patched[field.key_at : field.key_at + 2] = bytes((key & 0x7F | 0x80, key >> 7))
+    return bytes(patched)
+
+
+def _swap_guo_inner_product(data: bytearray, message: _Field) -> None:
+    """Guo's CInnerProductParameter has iter_stop 3 and c_rate 4; the fork's has them the other way round."""
+    for field in list(fields(data, message.start, message.end)):
+        if field.number in (3, 4) and field.wire_type == 5:
+            data[field.key_at] = (7 - field.number) << 3 | 5
+
+
+def to_private_numbers(data: bytes) -> bytes:
+    """Renumbers a serialized NetParameter as read from a file."""
+    return _renumber(data, _READ)
+
+
+def to_file_numbers(data: bytes) -> bytes:
+    """Renumbers a serialized NetParameter for a file, as the fork writes it."""
+    return _renumber(data, _WRITE)

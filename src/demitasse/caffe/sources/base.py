@@ -1,0 +1,48 @@
+"""What a source is: the data layers of a net, kept outside the module."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from demitasse.caffe import schema
+from demitasse.registry import Registry
+
+Shape = tuple[int, ...]
+
+
+class Source(ABC):
+    """Feeds the tops of one data layer, batch after batch.
+
+    To add one, write a class in a file of this folder and register it under its layer type. Paths in the
+    net are relative to the working directory, as in Caffe.
+
+    Attributes:
+        fed: the caller feeds the tops, :meth:`read` is not used (layer type Input).
+        shapes: one shape a top.
+    """
+
+    fed: ClassVar[bool] = False
+    shapes: list[Shape]
+
+    @abstractmethod
+    def __init__(self, spec: schema.Message, phase: int) -> None: ...
+
+    @abstractmethod
+    def read(self) -> list[Tensor]:
+        """Returns the next batch, one float32 tensor a top."""
+
+    def state(self) -> dict[str, Any]:
+        """Returns the position in the data and the states of generators, as plain values for JSON."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes to what :meth:`state` returned."""
+
+    def close(self) -> None:
+        """Lets go of files."""
+
+
+SOURCES: Registry[type[Source]] = Registry("data layer type")

@@ -1,0 +1,25 @@
+"""Input: blobs that the caller feeds."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from demitasse.caffe import schema
+from demitasse.caffe.sources.base import SOURCES, Source
+from demitasse.errors import DataError, NetError
+
+
+@SOURCES.register("Input")
+class Input(Source):
+    """One shape for all tops, or one a top; without shapes the tops are scalars."""
+
+    fed = True
+
+    def __init__(self, spec: schema.Message, phase: int) -> None:
+        given = [tuple(shape.dim) for shape in spec.input_param.shape]
+        if len(given) not in (0, 1, len(spec.top)):
+            raise NetError(f"input_param has {len(given)} shapes for {len(spec.top)} tops")
+        self.shapes = given if len(given) == len(spec.top) else (given or [()]) * len(spec.top)
+
+    def read(self) -> list[Tensor]:
+        raise DataError("the tops of an Input layer are fed by the caller")

@@ -1,0 +1,62 @@
+"""The exceptions that demitasse raises for a user's input, each with its exit code.
+
+Exit code 2 means wrong use (a flag, a prototxt, a name), 1 means failure (a broken file, a run that diverged).
+"""
+
+from __future__ import annotations
+
+
+class DemitasseError(Exception):
+    """Base of all errors that are the input's fault, not the program's."""
+
+    exit_code = 1
+
+    def within(self, place: str) -> DemitasseError:
+        """Returns the same error with the place where it happened put in front of its message."""
+        return type(self)(f"{place}: {self}")
+
+
+class UsageError(DemitasseError):
+    """A command or a function was used wrongly: a flag, a value, a combination."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that no registry entry carries; the message names the nearest known one."""
+
+
+class PrototxtError(UsageError):
+    """A text file that is not a valid net or solver; the message says file and line."""
+
+
+class NetError(UsageError):
+    """A net that cannot be built: a bottom that does not exist, shapes that do not fit."""
+
+
+class DeviceError(UsageError):
+    """A device was asked for that this machine does not have."""
+
+
+class MethodError(UsageError):
+    """A setting of a compression method that has no meaning (a NaN rate, a decreasing portion)."""
+
+
+class FileFormatError(DemitasseError):
+    """A file that is cut short, corrupt or of another kind; the message says file and place."""
+
+
+class WeightsError(DemitasseError):
+    """Weights that do not belong to the net; the message names the blob and both shapes."""
+
+
+class DataError(DemitasseError):
+    """A data source that is missing, empty or holds records that cannot be used."""
+
+
+class SnapshotError(DemitasseError):
+    """A snapshot that could not be written or resumed from."""
+
+
+class DivergedError(DemitasseError):
+    """The loss is no longer a number; the message says the iteration and the last good snapshot."""
