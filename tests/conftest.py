@@ -1,0 +1,18 @@
+"""Fixtures for all tests; the one place that knows where the shared reference data lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("DEMITASSE_SHARED", Path(__file__).parents[1] / "../shared")).resolve()
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of reference data; tests that read it skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no reference data at {SHARED} (set DEMITASSE_SHARED)")
+    return SHARED
