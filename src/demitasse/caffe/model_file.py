@@ -1,0 +1,244 @@
+"""Binary files: caffemodel (protobuf or HDF5) and mean files, read and written in Caffe's own layout."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import h5py
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from demitasse.caffe import schema
+from demitasse.caffe.schema import dialects
+from demitasse.errors import FileFormatError, WeightsError
+from demitasse.files import atomic_write
+
+if TYPE_CHECKING:
+    from demitasse.caffe.net import Net
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class LayerBlobs(NamedTuple):
+    """The blobs of one layer in a caffemodel; ``type`` is empty where the file does not tell (HDF5)."""
+
+    name: str
+    type: str
+    blobs: list[Array]
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Returns the content of a file.
+
+    Raises:
+        FileFormatError: it is missing, cannot be read, or is empty.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from None
+    if not data:
+        raise FileFormatError(f"{path}: the file is empty")
+    return data
+
+
+def parse_message(message: Any, data: bytes, path: str | Path) -> Any:
+    """Parses serialized protobuf into ``message`` and returns it.
+
+    Raises:
+        FileFormatError: the data is cut short or of another kind.
+    """
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise FileFormatError(f"{path}: not a {type(message).__name__}: {error}") from None
+    return message
+
+
+def read_net_message(path: str | Path, text: bool = False) -> Any:
+    """Reads a binary caffemodel into a NetParameter with private field numbers.
+
+    Args:
+        path: the file.
+        text: blobs as repeated numbers, for printing.
+
+    Raises:
+        FileFormatError: missing, cut short, of another kind, or from before 2014; says where.
+    """
+    data = read_bytes(path)
+    try:
+        numbers = {field.number for field in dialects.fields(data, 0, len(data))}
+        if 2 in numbers and 100 not in numbers:
+            raise FileFormatError("a net in the form from before 2014 ('layers'), which is not read yet")
+        data = dialects.to_private_numbers(data)
+    except FileFormatError as error:
+        raise error.within(str(path)) from None
+    message = schema.text_message("NetParameter")() if text else schema.NetParameter()
+    return parse_message(message, data, path)
+
+
+def read_model(path: str | Path) -> list[LayerBlobs]:
+    """Reads the layers of a caffemodel, protobuf or HDF5 (told by content), in file order.
+
+    Raises:
+        FileFormatError: see :func:`read_net_message`.
+    """
+    if read_bytes(path)[:8] == HDF5_MAGIC:
+        return _read_hdf5(path)
+    found = []
+    for layer in read_net_message(path).layer:
+        blobs = []
+        for index, blob in enumerate(layer.blobs):
+            try:
+                blobs.append(blob_array(blob))
+            except FileFormatError as error:
+                raise error.within(f"{path}: blob {index} of layer {layer.name!r}") from None
+        found.append(LayerBlobs(layer.name, layer.type, blobs))
+    return found
+
+
+def _read_hdf5(path: str | Path) -> list[LayerBlobs]:
+    try:
+        with h5py.File(path, "r") as file:
+            if "data" not in file:
+                raise FileFormatError(f"{path}: an HDF5 file without the group 'data': not a caffemodel")
+            return [
+                LayerBlobs(name, "", [group[str(index)][()] for index in range(len(group))])
+                for name, group in file["data"].items()
+            ]
+    except (OSError, KeyError, AttributeError) as error:
+        raise FileFormatError(f"{path}: not a caffemodel in HDF5: {error}") from None
+
+
+def blob_array(blob: Any) -> Array:
+    """Returns a BlobProto's values, float32 (float64 where it holds doubles), in its shape.
+
+    Raises:
+        FileFormatError: the number of values is not what the shape says.
+    """
+    dtype, data = ("<f8", blob.double_data) if blob.double_data else ("<f4", blob.data)
+    if blob.HasField("shape"):
+        shape = tuple(blob.shape.dim)
+    elif any(blob.HasField(axis) for axis in ("num", "channels", "height", "width")):
+        shape = (blob.num, blob.channels, blob.height, blob.width)
+    else:
+        shape = (len(data) // np.dtype(dtype).itemsize,)
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
+    if min(shape, default=0) < 0 or len(data) != expected:
+        raise FileFormatError(f"shape {list(shape)} needs {expected} bytes of values, found {len(data)}")
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def array_blob(array: Array) -> Any:
+    """Returns a BlobProto that holds the array, as float32 or (where it is float64) double."""
+    blob = schema.BlobProto()
+    blob.shape.dim.extend(array.shape)
+    if array.dtype == np.float64:
+        blob.double_data = np.ascontiguousarray(array, "<f8").tobytes()
+    else:
+        blob.data = np.ascontiguousarray(array, "<f4").tobytes()
+    return blob
+
+
+def load_weights(net: Net, path: str | Path) -> list[str]:
+    """Copies the blobs of a caffemodel into the layers of the same names; other layers stay as they are.
+
+    Returns:
+        The names of the layers that were loaded.
+
+    Raises:
+        FileFormatError: the file cannot be read.
+        WeightsError: a layer of the same name has other blobs, or no layer has a name of the file.
+    """
+    known = net.named_layers()
+    owners = {blob.layer for blob in net.learnable}
+    model = read_model(path)
+    loaded = []
+    for name, _, blobs in model:
+        if name not in known or not known[name].blob_names:
+            continue
+        if not blobs and name not in owners:  # shared blobs stand under their owner in HDF5
+            continue
+        net.load_blobs(name, blobs, str(path))
+        loaded.append(name)
+    if not loaded and owners:
+        raise WeightsError(
+            f"{path}: no layer of this file is in the net; the file has "
+            f"{', '.join(repr(layer.name) for layer in model if layer.blobs) or 'no blobs'}, "
+            f"the net has {', '.join(map(repr, sorted(owners)))}"
+        )
+    return loaded
+
+
+def net_message(net: Net) -> Any:
+    """Returns the NetParameter of a net with its blobs, private field numbers inside."""
+    message = schema.NetParameter.FromString(net.spec.SerializeToString())
+    layers = net.named_layers()
+    for spec in message.layer:
+        if spec.name in layers:
+            del spec.blobs[:]
+            spec.blobs.extend(array_blob(array) for array in blob_arrays(layers[spec.name].blobs()))
+    return message
+
+
+def blob_arrays(tensors: list[Any]) -> list[Array]:
+    """Returns blobs as float32 arrays in Caffe's order of axes, whatever their place in memory."""
+    return [tensor.detach().cpu().float().contiguous().numpy() for tensor in tensors]
+
+
+def write_net_message(message: Any, path: str | Path) -> None:
+    """Writes a NetParameter with blobs as a binary caffemodel, in file field numbers."""
+    data = dialects.to_file_numbers(message.SerializeToString())
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def save_weights(net: Net, path: str | Path, hdf5: bool = False) -> None:
+    """Writes a net's blobs as a caffemodel, atomically.
+
+    Raises:
+        OSError: the file cannot be written; an older one is as before.
+    """
+    if not hdf5:
+        write_net_message(net_message(net), path)
+        return
+    owned = {(blob.layer, blob.index) for blob in net.learnable}
+    layers = net.named_layers()
+    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+        data = file.create_group("data")
+        for spec in net.spec.layer:
+            group = data.create_group(spec.name)
+            arrays = blob_arrays(layers[spec.name].blobs()) if spec.name in layers else []
+            for index, array in enumerate(arrays):
+                if (spec.name, index) in owned:
+                    group.create_dataset(str(index), data=array)
+
+
+def read_mean(path: str | Path) -> Array:
+    """Reads a mean file (a binary BlobProto); returns float32 of shape (channels, height, width).
+
+    Raises:
+        FileFormatError: missing, cut short, or not one image.
+    """
+    blob = parse_message(schema.BlobProto(), read_bytes(path), path)
+    try:
+        mean = blob_array(blob).astype(np.float32)
+    except FileFormatError as error:
+        raise error.within(str(path)) from None
+    if mean.ndim == 4 and mean.shape[0] == 1:
+        mean = mean[0]
+    if mean.ndim != 3:
+        raise FileFormatError(f"{path}: a mean is one image, found shape {list(mean.shape)}")
+    return mean
+
+
+def write_mean(path: str | Path, mean: Array) -> None:
+    """Writes a mean of shape (channels, height, width) with the four legacy axes that Caffe expects."""
+    channels, height, width = mean.shape
+    blob = schema.BlobProto(num=1, channels=channels, height=height, width=width)
+    blob.data = np.ascontiguousarray(mean, "<f4").tobytes()
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(blob.SerializeToString())

@@ -1,0 +1,76 @@
+"""The command ``demitasse``: parse, call, print. Each file of this folder registers a family of commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from demitasse._version import __version__
+from demitasse.cli.flags import normalise
+from demitasse.errors import DemitasseError
+
+_FAMILIES = ("train", "convert", "compact", "data", "demo")
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"demitasse {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Makes neural networks small: prune, quantize, pack; Caffe networks without Caffe.
+
+    --debug with any command shows the whole traceback of an error.
+    """
+
+
+def build() -> typer.Typer:
+    """Returns the application with all commands."""
+    from importlib import import_module
+
+    app = typer.Typer(
+        add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+    app.callback()(_root)
+    for family in _FAMILIES:
+        import_module(f"demitasse.cli.{family}").register(app)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs one command and exits: 0 done, 1 failure, 2 wrong use."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    given = normalise([argument for argument in given if argument != "--debug"])
+    try:
+        build()(args=given, prog_name="demitasse")
+    except DemitasseError as error:
+        if debug:
+            raise
+        _fail(f"error: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+    except BrokenPipeError:
+        # the reader of a pipe has gone (`| head`); nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (OSError, MemoryError) as error:
+        if debug:
+            raise
+        _fail(f"error: {error or 'out of memory'}", 1)
+    except Exception as error:
+        if debug:
+            raise
+        _fail(f"internal error: {type(error).__name__}: {error}\nRun again with --debug to see where.", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,19 @@
+"""Caffe's spelling of flags: ``-solver=x``, ``--solver x`` and ``--nogray`` all mean what they do there."""
+
+from __future__ import annotations
+
+import re
+
+
+def normalise(arguments: list[str]) -> list[str]:
+    """Returns the arguments with single-dash long flags doubled and underscores kept.
+
+    ``-solver=x`` and ``-solver x`` become ``--solver=x`` and ``--solver x``; numbers such as ``-1`` and
+    everything behind ``--`` stay.
+    """
+    result = []
+    for index, argument in enumerate(arguments):
+        if argument == "--":
+            return result + arguments[index:]
+        result.append(f"-{argument}" if re.match(r"-[A-Za-z]\w", argument) else argument)
+    return result
