@@ -1,6 +1,6 @@
 """The exceptions that demitasse raises for a user's input, each with its exit code.
 
-Exit code 2 means wrong use (a flag, a prototxt, a name), 1 means failure (a broken file, a run that diverged).
+Exit code 2 means wrong use (a flag, a prototxt, a name), 1 means failure (a broken file, a diverged run).
 """
 
 from __future__ import annotations
