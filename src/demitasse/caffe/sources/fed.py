@@ -16,6 +16,7 @@ class Input(Source):
     fed = True
 
     def __init__(self, spec: schema.Message, phase: int) -> None:
+        super().__init__(spec, phase)
         given = [tuple(shape.dim) for shape in spec.input_param.shape]
         if len(given) not in (0, 1, len(spec.top)):
             raise NetError(f"input_param has {len(given)} shapes for {len(spec.top)} tops")

@@ -1,0 +1,56 @@
+"""DummyData: blobs made by fillers."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from demitasse.caffe import schema
+from demitasse.caffe.fillers import fill
+from demitasse.caffe.sources.base import SOURCES, Shape, Source
+from demitasse.errors import NetError
+
+
+@SOURCES.register("DummyData")
+class DummyData(Source):
+    """A filler and a shape for all tops, or one a top; without fillers the tops are 0.
+
+    Constants are filled once, all others anew at each read, from torch's global generator like all fillers.
+    """
+
+    def __init__(self, spec: schema.Message, phase: int) -> None:
+        super().__init__(spec, phase)
+        param = spec.dummy_data_param
+        count = len(spec.top)
+        self.shapes = _one_a_top("shape", _shapes(param), count)
+        fillers = list(param.data_filler) or [schema.FillerParameter()]
+        self._fillers = _one_a_top("data_filler", fillers, count)
+        self._constants = {
+            index: fill(filler, shape)
+            for index, (filler, shape) in enumerate(zip(self._fillers, self.shapes, strict=True))
+            if filler.type == "constant"
+        }
+
+    def read(self) -> list[Tensor]:
+        return [
+            self._constants[index] if index in self._constants else fill(filler, shape)
+            for index, (filler, shape) in enumerate(zip(self._fillers, self.shapes, strict=True))
+        ]
+
+
+def _shapes(param: schema.Message) -> list[Shape]:
+    legacy = [list(getattr(param, axis)) for axis in ("num", "channels", "height", "width")]
+    if param.shape and any(legacy):
+        raise NetError("dummy_data_param has both shape and num, channels, height, width; give one of them")
+    if param.shape:
+        return [tuple(shape.dim) for shape in param.shape]
+    count = max(map(len, legacy))
+    return list(zip(*(_one_a_top(axis, values, count) for axis, values in zip(_AXES, legacy)), strict=True))
+
+
+_AXES = ("num", "channels", "height", "width")
+
+
+def _one_a_top(what: str, given: list, count: int) -> list:
+    if len(given) not in (1, count):
+        raise NetError(f"dummy_data_param has {len(given)} of {what} for {count} tops; give one or one a top")
+    return given if len(given) == count else given * count

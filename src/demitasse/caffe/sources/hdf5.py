@@ -1,0 +1,122 @@
+"""HDF5Data: rows of HDF5 files named in a list, one dataset a top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from demitasse.caffe import schema
+from demitasse.caffe.sources.base import SOURCES, Source
+from demitasse.errors import DataError, NetError
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@SOURCES.register("HDF5Data")
+class HDF5Data(Source):
+    """Reads files in the order of the list and rows in file order; batches run across files and wrap round.
+
+    With ``shuffle`` the files of an epoch and the rows of each file come in random order. One file at a time
+    is in memory.
+    """
+
+    def __init__(self, spec: schema.Message, phase: int) -> None:
+        param = spec.hdf5_data_param
+        if not param.batch_size:
+            raise NetError("hdf5_data_param needs a batch_size above 0")
+        self._names = list(spec.top)
+        self._shuffle = param.shuffle
+        self._files = _read_list(param.source)
+        self._loaded: tuple[str, dict[str, Array]] = ("", {})
+        super().__init__(spec, phase)
+        self.shapes = [(param.batch_size, *self._data[name].shape[1:]) for name in self._names]
+
+    def seed(self, value: int) -> None:
+        super().seed(value)
+        self._start_epoch()
+
+    def read(self) -> list[Tensor]:
+        wanted = self.shapes[0][0]
+        parts: list[list[Array]] = []
+        while wanted:
+            if self._row == len(self._rows):
+                self._next_file()
+            rows = self._rows[self._row : self._row + wanted]
+            parts.append([self._data[name][rows] for name in self._names])
+            self._row += len(rows)
+            wanted -= len(rows)
+        return [torch.from_numpy(np.concatenate(top)) for top in zip(*parts, strict=True)]
+
+    def state(self) -> dict[str, Any]:
+        # the order of the rows is not kept but drawn again, from the generator as it was before the file
+        return {"random": self._before, "order": self._order, "file": self._file, "row": self._row}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self._order = state["order"]
+        if sorted(self._order) != list(range(len(self._files))):
+            raise DataError(f"the state is of {len(self._order)} HDF5 files, but the list has {len(self._files)}")
+        self._open(state["file"])
+        self._row = state["row"]
+        if self._row > len(self._rows):
+            raise DataError(f"{self._loaded[0]}: the state is at row {self._row} of {len(self._rows)}")
+
+    def _start_epoch(self) -> None:
+        count = len(self._files)
+        self._order = self.random.permutation(count).tolist() if self._shuffle else list(range(count))
+        self._open(0)
+
+    def _next_file(self) -> None:
+        if self._file + 1 == len(self._files):
+            self._start_epoch()
+        else:
+            self._open(self._file + 1)
+
+    def _open(self, index: int) -> None:
+        self._file, self._row = index, 0
+        self._data = self._load(self._files[self._order[index]])
+        self._before = self.random.bit_generator.state
+        count = len(self._data[self._names[0]])
+        self._rows = self.random.permutation(count) if self._shuffle else np.arange(count)
+
+    def _load(self, path: str) -> dict[str, Array]:
+        if self._loaded[0] != path:
+            data = _read_file(path, self._names)
+            for name, array in self._loaded[1].items():
+                if data[name].shape[1:] != array.shape[1:]:
+                    raise DataError(
+                        f"{path}: rows of dataset {name!r} have shape {list(data[name].shape[1:])}, "
+                        f"those of {self._loaded[0]} {list(array.shape[1:])}"
+                    )
+            self._loaded = (path, data)
+        return self._loaded[1]
+
+
+def _read_list(path: str) -> list[str]:
+    try:
+        files = Path(path).read_text().split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path!r}: not a list of HDF5 files: {error}") from None
+    if not files:
+        raise DataError(f"{path}: names no HDF5 file")
+    return files
+
+
+def _read_file(path: str, names: list[str]) -> dict[str, Array]:
+    """Returns the datasets as float32, all with the same number of rows."""
+    try:
+        with h5py.File(path, "r") as file:
+            for name in names:
+                if not isinstance(file.get(name), h5py.Dataset) or not file[name].ndim:
+                    raise DataError(f"{path}: no dataset {name!r} with rows; the file has {sorted(file)}")
+            counts = {name: len(file[name]) for name in names}
+            if len(set(counts.values())) > 1 or not counts[names[0]]:
+                raise DataError(f"{path}: datasets must have the same number of rows, above 0; found {counts}")
+            return {name: file[name][()].astype(np.float32) for name in names}
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: not an HDF5 file that can be read: {error}") from None

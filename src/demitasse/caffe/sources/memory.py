@@ -1,0 +1,64 @@
+"""MemoryData: arrays that the caller sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from demitasse.caffe import schema
+from demitasse.caffe.sources.base import SOURCES, Source
+from demitasse.errors import DataError, NetError
+
+
+@SOURCES.register("MemoryData")
+class MemoryData(Source):
+    """Batches of the arrays given to :meth:`set_arrays`, in order, wrapping round inside a batch."""
+
+    def __init__(self, spec: schema.Message, phase: int) -> None:
+        self._position = 0
+        super().__init__(spec, phase)
+        param = spec.memory_data_param
+        image = (param.channels, param.height, param.width)
+        if 0 in (param.batch_size, *image):
+            raise NetError("memory_data_param needs batch_size, channels, height and width above 0")
+        self._arrays: list[np.ndarray[Any, np.dtype[np.float32]]] = []
+        self.shapes = [(param.batch_size, *image), (param.batch_size, 1, 1, 1)][: len(spec.top)]
+
+    def set_arrays(self, data: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
+        """Takes the arrays to read from, and goes to their beginning. They are not copied if float32.
+
+        Args:
+            data: (n, channels, height, width).
+            labels: (n,), or with axes of length 1 behind.
+
+        Raises:
+            DataError: the shapes do not fit the layer or each other, or there are no rows.
+        """
+        image = self.shapes[0][1:]
+        if data.shape[1:] != image or not len(data):
+            raise DataError(f"the data must have shape [n, {', '.join(map(str, image))}], found {list(data.shape)}")
+        if labels.size != len(data) or len(labels) != len(data):
+            raise DataError(f"{len(data)} rows of data need as many labels, found shape {list(labels.shape)}")
+        self._arrays = [np.asarray(data, np.float32), np.asarray(labels, np.float32).reshape(-1, 1, 1, 1)]
+        self._position = 0
+
+    def read(self) -> list[Tensor]:
+        if not self._arrays:
+            raise DataError("no data: call set_arrays(data, labels) before the first batch is read")
+        rows = np.arange(self._position, self._position + self.shapes[0][0]) % len(self._arrays[0])
+        self._position = int(rows[-1] + 1) % len(self._arrays[0])
+        return [torch.from_numpy(array[rows]) for array in self._arrays[: len(self.shapes)]]
+
+    def seed(self, value: int) -> None:
+        super().seed(value)
+        self._position = 0
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "position": self._position}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self._position = state["position"]
