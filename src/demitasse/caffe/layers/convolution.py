@@ -1,0 +1,146 @@
+"""Convolution over any number of spatial axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from demitasse.caffe import schema
+from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
+from demitasse.errors import NetError
+
+_CONVOLVE = (None, F.conv1d, F.conv2d, F.conv3d)
+
+
+@LAYERS.register("Convolution")
+class Convolution(Layer):
+    """Cross-correlation of every bottom with one filter bank; one top a bottom.
+
+    Blobs: weight (num_output, channels / group, kernel...), bias (num_output,) unless ``bias_term`` is false.
+    A subclass overrides :meth:`effective` to compute with other values than those it stores.
+    """
+
+    bottom_count = (1, None)
+    top_count = (1, None)
+    weight: Tensor
+    bias: Tensor | None
+
+    @property
+    def settings(self) -> schema.Message:
+        """The ConvolutionParameter."""
+        return self.spec.convolution_param
+
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.settings
+        shape = shapes[0]
+        self.axis = canonical_axis(settings.axis, len(shape))
+        channels, spatial = shape[self.axis], len(shape) - self.axis - 1
+        kernel = _spatial(settings, "kernel_size", "kernel", spatial, None)
+        self.stride = _spatial(settings, "stride", "stride", spatial, 1)
+        self.pad = _spatial(settings, "pad", "pad", spatial, 0)
+        self.dilation = _spatial(settings, "dilation", "dilation", spatial, 1)
+        self.group = settings.group
+        if not all((*kernel, *self.stride, *self.dilation, self.group, settings.num_output)):
+            raise NetError("num_output, kernel, stride, dilation and group must be positive")
+        if channels % self.group or settings.num_output % self.group:
+            raise NetError(
+                f"group {self.group} does not divide the {channels} channels of the bottom "
+                f"and the {settings.num_output} of the top"
+            )
+        self.add_blob("weight", (settings.num_output, channels // self.group, *kernel), settings.weight_filler)
+        if settings.bias_term:
+            self.add_blob("bias", (settings.num_output,), settings.bias_filler)
+        else:
+            self.bias = None
+        self._require_same(shapes)
+
+    def _require_same(self, shapes: Sequence[Shape]) -> None:
+        for name, shape in zip(self.spec.bottom, shapes, strict=True):
+            if shape[self.axis :] != shapes[0][self.axis :]:
+                raise NetError(
+                    f"bottom {name!r} of shape {list(shape)} does not fit "
+                    f"{self.spec.bottom[0]!r} of shape {list(shapes[0])}"
+                )
+
+    def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
+        weight, bias = self.effective()
+        if len(bottoms) == 1:
+            return self.convolve(bottoms[0], weight, bias)
+        return tuple(self.convolve(bottom, weight, bias) for bottom in bottoms)
+
+    def effective(self) -> tuple[Tensor, Tensor | None]:
+        """Returns the weight and the bias that :meth:`forward` computes with."""
+        return self.weight, self.bias
+
+    def convolve(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Returns ``bottom`` convolved under the layer's settings.
+
+        Args:
+            bottom: (batch axes..., channels, spatial...).
+            weight: shaped like the layer's weight.
+            bias: shaped like the layer's bias.
+        """
+        if self.axis == 1:
+            return convolve(bottom, weight, bias, self.stride, self.pad, self.dilation, self.group)
+        batch = bottom.shape[: self.axis]
+        flat = bottom.reshape(-1, *bottom.shape[self.axis :])
+        top = convolve(flat, weight, bias, self.stride, self.pad, self.dilation, self.group)
+        return top.reshape(*batch, *top.shape[1:])
+
+
+def convolve(
+    bottom: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    pad: Sequence[int],
+    dilation: Sequence[int],
+    group: int,
+) -> Tensor:
+    """Convolves (n, channels, spatial...) with any number of spatial axes.
+
+    Up to three axes are torch's. Of more, the first is taken apart: each of its kernel positions is a
+    convolution over the remaining axes, and they are summed.
+    """
+    axes = len(stride)
+    if axes == 0:
+        return F.conv1d(bottom[..., None], weight[..., None], bias, groups=group)[..., 0]
+    if axes <= 3:
+        operation = _CONVOLVE[axes]
+        assert operation is not None
+        return operation(bottom, weight, bias, stride, pad, dilation, group)
+    padded = F.pad(bottom, (0, 0) * (axes - 1) + (pad[0], pad[0]))
+    size = (padded.shape[2] - dilation[0] * (weight.shape[2] - 1) - 1) // stride[0] + 1
+    total = None
+    for position in range(weight.shape[2]):
+        start = position * dilation[0]
+        taken = padded[:, :, start : start + (size - 1) * stride[0] + 1 : stride[0]].transpose(1, 2)
+        part = convolve(
+            taken.flatten(0, 1),
+            weight[:, :, position],
+            bias if position == 0 else None,
+            stride[1:],
+            pad[1:],
+            dilation[1:],
+            group,
+        )
+        total = part if total is None else total + part
+    assert total is not None
+    return total.unflatten(0, (-1, size)).transpose(1, 2)
+
+
+def _spatial(settings: schema.Message, field: str, prefix: str, axes: int, default: int | None) -> tuple[int, ...]:
+    """Reads a setting of all spatial axes, whether repeated or spelt ``<prefix>_h`` and ``<prefix>_w``."""
+    values = list(getattr(settings, field))
+    names = (f"{prefix}_h", f"{prefix}_w")
+    if prefix != "dilation" and any(settings.HasField(name) for name in names):
+        if values or axes != 2:
+            raise NetError(f"{names[0]} and {names[1]} are for two spatial axes, and instead of {field}")
+        return tuple(getattr(settings, name) for name in names)
+    if not values and default is None and axes:
+        raise NetError(f"{field} is missing")
+    if len(values) not in (0, 1, axes):
+        raise NetError(f"{field} has {len(values)} values for {axes} spatial axes")
+    return tuple(values if len(values) == axes else (values or [default]) * axes)

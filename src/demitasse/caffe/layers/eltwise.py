@@ -1,0 +1,52 @@
+"""Eltwise: several bottoms of one shape combined entry by entry."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe.layers.base import LAYERS, Layer, Shape
+from demitasse.errors import NetError
+
+
+@LAYERS.register("Eltwise")
+class Eltwise(Layer):
+    """The product, the sum weighted by ``coeff``, or the maximum of all bottoms."""
+
+    bottom_count = (2, None)
+
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.spec.eltwise_param
+        self.operation = settings.EltwiseOp.Name(settings.operation)
+        self.coeff = list(settings.coeff)
+        if self.coeff and (self.operation != "SUM" or len(self.coeff) != len(shapes)):
+            raise NetError(
+                f"coeff takes one value a bottom and goes with SUM, found {len(self.coeff)} values "
+                f"for {len(shapes)} bottoms with {self.operation}"
+            )
+        for name, shape in zip(self.spec.bottom, shapes, strict=True):
+            if shape != shapes[0]:
+                raise NetError(
+                    f"bottom {name!r} of shape {list(shape)} does not fit "
+                    f"{self.spec.bottom[0]!r} of shape {list(shapes[0])}"
+                )
+        if all(value == 1 for value in self.coeff):
+            self.coeff = []
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        if self.operation == "SUM" and self.coeff:
+            total = bottoms[0] * self.coeff[0]
+            for bottom, coeff in zip(bottoms[1:], self.coeff[1:], strict=True):
+                total = torch.add(total, bottom, alpha=coeff)
+            return total
+        return reduce(_COMBINE[self.operation], bottoms)
+
+
+def _maximum(left: Tensor, right: Tensor) -> Tensor:
+    # torch.maximum would share the gradient of a tie; Caffe gives it to one bottom
+    return torch.where(left > right, left, right)
+
+
+_COMBINE = {"PROD": torch.mul, "SUM": torch.add, "MAX": _maximum}

@@ -1,0 +1,143 @@
+"""Pooling over windows of an image."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from demitasse.caffe import schema
+from demitasse.caffe.layers.base import LAYERS, Layer, Shape
+from demitasse.errors import NetError
+
+_SMALLEST = torch.finfo(torch.float32).min
+
+
+@LAYERS.register("Pooling")
+class Pooling(Layer):
+    """The maximum, the mean or a sample of every window.
+
+    The last window may reach over the edge, but not start behind it. A mean counts the padding, not what lies
+    behind it. The second top of MAX tells where each maximum stands in its plane.
+
+    Reference: of STOCHASTIC, Zeiler and Fergus 2013, sections 3.1 and 3.2.
+    """
+
+    top_count = (1, 2)
+
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.spec.pooling_param
+        if len(shapes[0]) != 4:
+            raise NetError(f"Pooling needs four axes, found a bottom of shape {list(shapes[0])}")
+        self.method = settings.PoolMethod.Name(settings.pool)
+        self.plane = shapes[0][2:]
+        self._read_window(settings)
+        if self.method == "STOCHASTIC" and any(self.pad):
+            raise NetError("pad goes with MAX and AVE pooling")
+        if len(self.spec.top) == 2 and self.method != "MAX":
+            raise NetError(f"only MAX pooling has a second top, not {self.method}")
+        self._place_windows(settings.round_mode == settings.CEIL)
+
+    def _read_window(self, settings: schema.Message) -> None:
+        if settings.global_pooling:
+            if any(settings.HasField(name) for name in ("kernel_size", "kernel_h", "kernel_w")):
+                raise NetError("global_pooling takes the whole plane, without kernel_size")
+            self.kernel = self.plane
+        else:
+            self.kernel = _pair(settings, "kernel_size", "kernel")
+        self.stride = _pair(settings, "stride", "stride")
+        self.pad = _pair(settings, "pad", "pad")
+        if not all((*self.kernel, *self.stride)):
+            raise NetError("kernel and stride must be given and positive")
+        if settings.global_pooling and (any(self.pad) or self.stride != (1, 1)):
+            raise NetError("global_pooling goes with pad 0 and stride 1")
+        if any(pad >= kernel for pad, kernel in zip(self.pad, self.kernel, strict=True)):
+            raise NetError(f"pad {list(self.pad)} must be smaller than the kernel {list(self.kernel)}")
+
+    def _place_windows(self, ceil_mode: bool) -> None:
+        """Decides whether torch's own rules give Caffe's windows; if not, the bottom is padded to fit."""
+        self.ceil_mode = ceil_mode
+        axes = list(zip(self.plane, self.kernel, self.stride, self.pad, strict=True))
+        sizes = [_size(*axis, ceil_mode) for axis in axes]
+        if min(sizes) <= 0:
+            raise NetError(f"kernel {list(self.kernel)} is larger than the padded plane {list(self.plane)}")
+        native = all(
+            2 * pad <= kernel and (size - 1) * stride < length + pad
+            for (length, kernel, stride, pad), size in zip(axes, sizes, strict=True)
+        )
+        self.margin: tuple[int, ...] = ()
+        if native and self.method != "STOCHASTIC":
+            return
+        ends = [
+            (size - 1) * stride + kernel - length - pad
+            for (length, kernel, stride, pad), size in zip(axes, sizes, strict=True)
+        ]
+        self.margin = (self.pad[1], ends[1], self.pad[0], ends[0])
+        areas = [_counts(*axis, size) for axis, size in zip(axes, sizes, strict=True)]
+        self.register_buffer("share", 1 / (areas[0][:, None] * areas[1]), persistent=False)
+
+    def forward(self, bottom: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return _POOL[self.method](self, bottom)
+
+    def maximum(self, bottom: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        padded, pad = (F.pad(bottom, self.margin, value=_SMALLEST), 0) if self.margin else (bottom, self.pad)
+        with_places = len(self.spec.top) == 2
+        result = F.max_pool2d(
+            padded, self.kernel, self.stride, pad, ceil_mode=self.ceil_mode, return_indices=with_places
+        )
+        if not with_places:
+            return result
+        top, places = result
+        if self.margin:
+            row = places // padded.shape[3] - self.margin[2]
+            places = row * self.plane[1] + places % padded.shape[3] - self.margin[0]
+        return top, places.to(top.dtype)
+
+    def average(self, bottom: Tensor) -> Tensor:
+        if not self.margin:
+            return F.avg_pool2d(bottom, self.kernel, self.stride, self.pad, self.ceil_mode)
+        padded = F.pad(bottom, self.margin)
+        return F.avg_pool2d(padded, self.kernel, self.stride, divisor_override=1) * self.share
+
+    def stochastic(self, bottom: Tensor) -> Tensor:
+        """Samples an entry in proportion to its value; in testing, the mean weighted by the values."""
+        padded = F.pad(bottom, self.margin)
+        windows = padded.unfold(2, self.kernel[0], self.stride[0]).unfold(3, self.kernel[1], self.stride[1])
+        windows = windows.flatten(4)
+        if not self.training:
+            total = windows.sum(-1)
+            weighted = windows.square().sum(-1) / torch.where(total > 0, total, 1)
+            return torch.where(total > 0, weighted, 0)
+        mass = windows.detach().cumsum(-1)
+        threshold = torch.rand_like(mass[..., -1:]) * mass[..., -1:]
+        place = (mass < threshold).sum(-1, keepdim=True).clamp(max=windows.shape[-1] - 1)
+        return windows.gather(-1, place).squeeze(-1)
+
+
+_POOL = {"MAX": Pooling.maximum, "AVE": Pooling.average, "STOCHASTIC": Pooling.stochastic}
+
+
+def _pair(settings: schema.Message, field: str, prefix: str) -> tuple[int, int]:
+    names = (f"{prefix}_h", f"{prefix}_w")
+    if not any(settings.HasField(name) for name in names):
+        return (getattr(settings, field),) * 2
+    if settings.HasField(field):
+        raise NetError(f"give {field}, or {names[0]} and {names[1]}, not both")
+    return getattr(settings, names[0]), getattr(settings, names[1])
+
+
+def _size(length: int, kernel: int, stride: int, pad: int, ceil_mode: bool) -> int:
+    """Returns the number of windows along an axis."""
+    span = length + 2 * pad - kernel
+    size = (math.ceil(span / stride) if ceil_mode else span // stride) + 1
+    if pad and (size - 1) * stride >= length + pad:
+        size -= 1
+    return size
+
+
+def _counts(length: int, kernel: int, stride: int, pad: int, size: int) -> Tensor:
+    """Returns how many entries of the padded axis each window covers."""
+    starts = torch.arange(size) * stride - pad
+    return ((starts + kernel).clamp(max=length + pad) - starts).clamp(min=1)

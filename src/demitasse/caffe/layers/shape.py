@@ -1,0 +1,120 @@
+"""Layers that move values without changing them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe import schema
+from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
+from demitasse.errors import NetError
+
+
+def _axis(settings: schema.Message, old_name: str, ndim: int) -> int:
+    """Reads ``axis``, or the field that stood for it in older files."""
+    if not settings.HasField(old_name):
+        return canonical_axis(settings.axis, ndim)
+    if settings.HasField("axis"):
+        raise NetError(f"give axis or {old_name}, not both")
+    return canonical_axis(getattr(settings, old_name), ndim, old_name)
+
+
+@LAYERS.register("Concat")
+class Concat(Layer):
+    """All bottoms one behind the other along an axis."""
+
+    bottom_count = (1, None)
+
+    def setup(self, *shapes: Shape) -> None:
+        self.axis = _axis(self.spec.concat_param, "concat_dim", len(shapes[0]))
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        return torch.cat(bottoms, self.axis)
+
+
+@LAYERS.register("Slice")
+class Slice(Layer):
+    """The bottom cut along an axis, at ``slice_point`` or into equal parts; one top a part."""
+
+    top_count = (1, None)
+
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.spec.slice_param
+        self.axis = _axis(settings, "slice_dim", len(shapes[0]))
+        size, count = shapes[0][self.axis], len(self.spec.top)
+        if settings.slice_point:
+            bounds = [0, *settings.slice_point, size]
+        elif size % count:
+            raise NetError(f"{size} entries of axis {self.axis} cannot be cut into {count} equal tops")
+        else:
+            bounds = list(range(0, size + 1, size // count))
+        self.sizes = [end - start for start, end in pairwise(bounds)]
+        if len(self.sizes) != count or min(self.sizes) <= 0:
+            raise NetError(
+                f"slice_point {bounds[1:-1]} does not cut {size} entries of axis {self.axis} into {count} tops"
+            )
+
+    def forward(self, bottom: Tensor) -> tuple[Tensor, ...]:
+        return bottom.split(self.sizes, self.axis)
+
+
+@LAYERS.register("Flatten")
+class Flatten(Layer):
+    """The axes from ``axis`` to ``end_axis`` (included) taken as one."""
+
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.spec.flatten_param
+        self.axis = canonical_axis(settings.axis, len(shapes[0]))
+        self.end_axis = canonical_axis(settings.end_axis, len(shapes[0]), "end_axis")
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return bottom.flatten(self.axis, self.end_axis)
+
+
+@LAYERS.register("Reshape")
+class Reshape(Layer):
+    """The same values under another shape: 0 keeps an axis, -1 takes what is left.
+
+    ``axis`` and ``num_axes`` bound the axes of the bottom that the new shape stands for.
+    """
+
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.spec.reshape_param
+        ndim = len(shapes[0])
+        self.dims = list(settings.shape.dim)
+        self.start = canonical_axis(settings.axis, ndim + 1)
+        self.end = ndim if settings.num_axes == -1 else self.start + settings.num_axes
+        if not self.start <= self.end <= ndim:
+            raise NetError(
+                f"num_axes {settings.num_axes} from axis {self.start} on exceeds the bottom's shape {list(shapes[0])}"
+            )
+        if any(size == 0 and self.start + i >= ndim for i, size in enumerate(self.dims)):
+            raise NetError(f"shape {self.dims} keeps an axis that the bottom {list(shapes[0])} does not have")
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        shape = bottom.shape
+        middle = [size or shape[self.start + i] for i, size in enumerate(self.dims)]
+        return bottom.reshape((*shape[: self.start], *middle, *shape[self.end :]))
+
+
+@LAYERS.register("Split")
+class Split(Layer):
+    """The bottom for each of several tops; their gradients are summed."""
+
+    top_count = (1, None)
+
+    def forward(self, bottom: Tensor) -> tuple[Tensor, ...]:
+        return (bottom,) * len(self.spec.top)
+
+
+@LAYERS.register("Silence")
+class Silence(Layer):
+    """Takes bottoms that nobody else takes, so that they are no outputs of the net."""
+
+    bottom_count = (1, None)
+    top_count = (0, 0)
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return ()

@@ -1,0 +1,19 @@
+"""Softmax."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
+
+
+@LAYERS.register("Softmax")
+class Softmax(Layer):
+    """exp(x) / sum(exp(x)) along one axis."""
+
+    def setup(self, *shapes: Shape) -> None:
+        self.axis = canonical_axis(self.spec.softmax_param.axis, len(shapes[0]))
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return F.softmax(bottom, self.axis)
