@@ -54,7 +54,7 @@ class Source(ABC):
         """
         self.random.bit_generator.state = state["random"]
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most sources hold no files)
         """Lets go of files."""
 
 

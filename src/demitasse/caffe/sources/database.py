@@ -14,10 +14,10 @@ from torch import Tensor
 
 from demitasse.caffe import schema
 from demitasse.caffe.images import decode
-from demitasse.caffe.sources.base import SOURCES, Source
+from demitasse.caffe.sources.base import SOURCES, Shape, Source
 from demitasse.caffe.sources.lmdb_store import LmdbReader, Record
 from demitasse.caffe.transform import Image, Transformer
-from demitasse.errors import DataError, DemitasseError, NetError
+from demitasse.errors import DataError, NetError
 
 
 @SOURCES.register("Data")
@@ -43,11 +43,14 @@ class Data(Source):
         self._rand_skip = param.rand_skip
         self._transformer = Transformer(spec.transform_param, phase, param.force_encoded_color)
         self._datum = schema.Datum()
+        self._position = 0
+        self._records: Iterator[Record] = iter(())
         self._database = LmdbReader(param.source)
         super().__init__(spec, phase)
         key, value = next(self._database.records())
-        image = self._transformer.output_shape(self._decode(key, value)[0].shape)
-        self.shapes = [(self._batch_size, *image), (self._batch_size,)][: len(spec.top)]
+        image = self._output_shape(key, self._decode(key, value)[0])
+        shapes: list[Shape] = [(self._batch_size, *image), (self._batch_size,)]
+        self.shapes = shapes[: len(spec.top)]
 
     def seed(self, value: int) -> None:
         super().seed(value)
@@ -55,10 +58,11 @@ class Data(Source):
 
     def read(self) -> list[Tensor]:
         records = list(islice(self._records, self._batch_size))
-        images, labels = zip(*(self._decode(key, value) for key, value in records), strict=True)
-        self._check_shapes(records, images)
+        decoded = [self._decode(key, value) for key, value in records]
+        images = [image for image, _ in decoded]
+        self._check_shapes([key for key, _ in records], images)
         self._position = (self._position + self._batch_size) % len(self._database)
-        tops = [self._transformer(images, self.random), np.array(labels, np.float32)]
+        tops = [self._transformer(images, self.random), np.array([label for _, label in decoded], np.float32)]
         return [torch.from_numpy(top) for top in tops[: len(self.shapes)]]
 
     def state(self) -> dict[str, Any]:
@@ -85,30 +89,30 @@ class Data(Source):
         except (DecodeError, DataError) as error:
             raise DataError(f"{self._place(key)}: not a Datum: {error}") from None
 
-    def _check_shapes(self, records: list[Record], images: tuple[Image, ...]) -> None:
-        """Lets nothing through that would not fit the batch of the first image."""
-        checked: tuple[int, ...] = ()
-        for (key, _), image in zip(records, images, strict=True):
-            if image.shape == checked:
+    def _output_shape(self, key: bytes, image: Image) -> Shape:
+        try:
+            return self._transformer.output_shape(image.shape)
+        except DataError as error:
+            raise error.within(self._place(key)) from None
+
+    def _check_shapes(self, keys: list[bytes], images: list[Image]) -> None:
+        first = self._output_shape(keys[0], images[0])
+        for key, image in zip(keys, images, strict=True):
+            if image.shape == images[0].shape:
                 continue
-            try:
-                shape = self._transformer.output_shape(image.shape)
-            except DemitasseError as error:
-                raise error.within(self._place(key)) from None
-            first = self._transformer.output_shape(images[0].shape)
+            shape = self._output_shape(key, image)
             if shape != first:
                 raise DataError(
                     f"{self._place(key)}: the image has shape {list(shape)}, but the batch began "
                     f"with {list(first)}; give a crop_size or images of one size"
                 )
-            checked = image.shape
 
     def _place(self, key: bytes) -> str:
         return f"{self._database.path}: record {key.decode(errors='backslashreplace')!r}"
 
     def _go_to(self, position: int) -> None:
         self._position = position % len(self._database)
-        self._records: Iterator[Record] = self._database.records(self._position)
+        self._records = self._database.records(self._position)
 
 
 def datum_image(datum: schema.Message, color: bool | None = None) -> Image:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from torch import Tensor
 
 from demitasse.caffe import schema
 from demitasse.caffe.fillers import fill
 from demitasse.caffe.sources.base import SOURCES, Shape, Source
 from demitasse.errors import NetError
+
+T = TypeVar("T")
 
 
 @SOURCES.register("DummyData")
@@ -32,25 +36,22 @@ class DummyData(Source):
 
     def read(self) -> list[Tensor]:
         return [
-            self._constants[index] if index in self._constants else fill(filler, shape)
+            self._constants[index].clone() if index in self._constants else fill(filler, shape)
             for index, (filler, shape) in enumerate(zip(self._fillers, self.shapes, strict=True))
         ]
 
 
 def _shapes(param: schema.Message) -> list[Shape]:
-    legacy = [list(getattr(param, axis)) for axis in ("num", "channels", "height", "width")]
-    if param.shape and any(legacy):
+    legacy = {axis: list(getattr(param, axis)) for axis in ("num", "channels", "height", "width")}
+    if param.shape and any(legacy.values()):
         raise NetError("dummy_data_param has both shape and num, channels, height, width; give one of them")
     if param.shape:
         return [tuple(shape.dim) for shape in param.shape]
-    count = max(map(len, legacy))
-    return list(zip(*(_one_a_top(axis, values, count) for axis, values in zip(_AXES, legacy)), strict=True))
+    count = max(map(len, legacy.values()))
+    return list(zip(*(_one_a_top(axis, values, count) for axis, values in legacy.items()), strict=True))
 
 
-_AXES = ("num", "channels", "height", "width")
-
-
-def _one_a_top(what: str, given: list, count: int) -> list:
-    if len(given) not in (1, count):
-        raise NetError(f"dummy_data_param has {len(given)} of {what} for {count} tops; give one or one a top")
+def _one_a_top(what: str, given: list[T], count: int) -> list[T]:
+    if len(given) not in (1, count) or not given:
+        raise NetError(f"dummy_data_param: {what} is given {len(given)} times for {count} tops; give 1 or {count}")
     return given if len(given) == count else given * count

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import schema
-from demitasse.caffe.sources.base import SOURCES, Source
+from demitasse.caffe.sources.base import SOURCES, Shape, Source
 from demitasse.errors import DataError, NetError
 
 
@@ -25,7 +25,8 @@ class MemoryData(Source):
         if 0 in (param.batch_size, *image):
             raise NetError("memory_data_param needs batch_size, channels, height and width above 0")
         self._arrays: list[np.ndarray[Any, np.dtype[np.float32]]] = []
-        self.shapes = [(param.batch_size, *image), (param.batch_size, 1, 1, 1)][: len(spec.top)]
+        shapes: list[Shape] = [(param.batch_size, *image), (param.batch_size, 1, 1, 1)]
+        self.shapes = shapes[: len(spec.top)]
 
     def set_arrays(self, data: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
         """Takes the arrays to read from, and goes to their beginning. They are not copied if float32.
