@@ -1,0 +1,51 @@
+"""``debug_info``: the mean magnitude of every blob and gradient, as Caffe logs it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from demitasse.caffe import log
+from demitasse.caffe.net import Net
+
+
+def forward(net: Net, blobs: dict[str, Tensor]) -> None:
+    """Logs the mean magnitudes after a forward pass; blobs changed in place show their final values.
+
+    Args:
+        net: the net.
+        blobs: all blobs by name; gradients are kept for :func:`backward`.
+    """
+    layers = net.named_layers()
+    for spec in net.spec.layer:
+        for name in spec.top:
+            if blobs[name].requires_grad:
+                blobs[name].retain_grad()
+            _say("net.cpp:593", f"[Forward] Layer {spec.name}, top blob {name} data", blobs[name])
+        for index, blob in enumerate(layers[spec.name].blobs() if spec.name in layers else []):
+            _say("net.cpp:605", f"[Forward] Layer {spec.name}, param blob {index} data", blob)
+
+
+def backward(net: Net, blobs: dict[str, Tensor]) -> None:
+    """Logs the mean magnitudes of the gradients, and the norms of all parameters, after a backward pass."""
+    layers = net.named_layers()
+    for spec in reversed(net.spec.layer):
+        for name in spec.bottom:
+            if blobs[name].grad is not None:
+                _say("net.cpp:621", f"[Backward] Layer {spec.name}, bottom blob {name} diff", blobs[name].grad)
+        for index, blob in enumerate(layers[spec.name].blobs() if spec.name in layers else []):
+            if blob.grad is not None:
+                _say("net.cpp:632", f"[Backward] Layer {spec.name}, param blob {index} diff", blob.grad)
+    parameters = [blob.tensor for blob in net.learnable]
+    gradients = [tensor.grad for tensor in parameters if tensor.grad is not None]
+    norms = [
+        ", ".join(log.number(sum(float(t.norm(p)) ** p for t in tensors) ** (1 / p)) for tensors in pair)
+        for p, pair in ((1, (parameters, gradients)), (2, (parameters, gradients)))
+    ]
+    log.info(
+        "net.cpp:721",
+        f"    [Backward] All net params (data, diff): L1 norm = ({norms[0]}); L2 norm = ({norms[1]})",
+    )
+
+
+def _say(place: str, what: str, tensor: Tensor) -> None:
+    log.info(place, f"    {what}: {log.number(float(tensor.detach().abs().mean()))}")

@@ -1,0 +1,52 @@
+"""What SIGINT and SIGHUP do to a training run."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+
+from demitasse.errors import UsageError
+
+EFFECTS = ("stop", "snapshot", "none")
+
+
+class Signals:
+    """Notes signals while it is entered; the solver asks for them between iterations.
+
+    Args:
+        sigint: ``stop`` (the solver still snapshots), ``snapshot`` or ``none``.
+        sighup: likewise.
+
+    Raises:
+        UsageError: an effect of another name.
+    """
+
+    def __init__(self, sigint: str = "stop", sighup: str = "snapshot") -> None:
+        self._effects = {signal.SIGINT: sigint, signal.SIGHUP: sighup}
+        for number, effect in self._effects.items():
+            if effect not in EFFECTS:
+                name = signal.Signals(number).name.lower()
+                raise UsageError(f"-{name}_effect: {effect!r} is not one of {', '.join(EFFECTS)}")
+        self._pending: set[str] = set()
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Signals:
+        for number in self._effects:
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._pending.add(self._effects[signal.Signals(number)])
+
+    def requested(self, effect: str) -> bool:
+        """Returns whether a signal with this effect has come since the last such question."""
+        if effect not in self._pending:
+            return False
+        self._pending.discard(effect)
+        return True

@@ -1,0 +1,188 @@
+"""Snapshots: a caffemodel and a solverstate, from which training goes on as if it had never stopped.
+
+The solverstate has Caffe's layout. What Caffe forgets (positions in the data, generators, surgery statistics,
+INQ stages, the window of the smoothed loss) stands in the field ``resume``, which Caffe's readers skip.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe import log, lr_policy, model_file, schema, solverstate
+from demitasse.errors import FileFormatError, SnapshotError
+
+if TYPE_CHECKING:
+    from demitasse.caffe.net import Net
+    from demitasse.caffe.solver import Solver
+
+
+def write(solver: Solver) -> Path:
+    """Writes ``<prefix>_iter_<N>.caffemodel``, then the solverstate that names it, each atomically.
+
+    Returns:
+        The path of the solverstate.
+
+    Raises:
+        SnapshotError: a file cannot be written; earlier snapshots are as before.
+    """
+    hdf5 = solver.param.snapshot_format == schema.SolverParameter.HDF5
+    kind, ending = ("HDF5", ".h5") if hdf5 else ("binary proto", "")
+    model = Path(f"{solver.prefix}_iter_{solver.iter}.caffemodel{ending}")
+    path = Path(f"{solver.prefix}_iter_{solver.iter}.solverstate{ending}")
+    state = _state(solver, str(model))
+    try:
+        log.info("solver.cpp:451", f"Snapshotting to {kind} file {model}")
+        model_file.save_weights(solver.net, model, hdf5)
+        log.info("sgd_solver.cpp:343", f"Snapshotting solver state to {kind} file {path}")
+        solverstate.write(state, path, hdf5)
+    except OSError as error:
+        last = solver.last_snapshot or "none"
+        raise SnapshotError(f"{path}: cannot be written: {error}; the last good snapshot: {last}") from None
+    return path
+
+
+def restore(solver: Solver, path: str | Path) -> None:
+    """Takes a solver back to a snapshot, ours or Caffe's own.
+
+    A solverstate that Caffe wrote says nothing of the data or of surgery: the data restarts at the first record,
+    and surgery takes its statistics anew from the restored weights.
+
+    Raises:
+        SnapshotError: it belongs to another net, or its caffemodel is missing.
+        FileFormatError: a file is cut short or of another kind.
+        WeightsError: the caffemodel belongs to another net.
+    """
+    state = solverstate.read(path)
+    resume = json.loads(state.resume.json) if state.resume.json else {}
+    history = _history(state, path)
+    _check(solver, resume, history, path)
+    model = _model_path(state.learned_net, path)
+    log.info("caffe.cpp:240", f"Resuming from {path} with the weights of {model}")
+    model_file.load_weights(solver.net, model)
+    with torch.no_grad():
+        for tensor, array in zip(solver.optimizer.history, history, strict=True):
+            tensor.copy_(torch.from_numpy(array))
+    solver.iter = state.iter
+    if resume:
+        _restore_rest(solver, resume, state.resume.torch_rng)
+    else:
+        log.warning(
+            "solver.cpp:480",
+            f"{path} says nothing of data and surgery: the data restarts at the first record, "
+            "surgery takes its statistics from the restored weights",
+        )
+
+
+def _state(solver: Solver, model: str) -> Any:
+    state = schema.SolverState(
+        iter=solver.iter,
+        learned_net=model,
+        current_step=lr_policy.current_step(solver.param, max(solver.iter - 1, 0)),
+    )
+    state.history.extend(map(model_file.array_blob, model_file.blob_arrays(solver.optimizer.history)))
+    version, numbers, _ = solver.generator.getstate()
+    on_gpu = solver.device.type == "cuda"
+    resume = {
+        "net": solver.net.spec.name,
+        "blobs": _blobs(solver.net),
+        "seed": solver.seed,
+        "generator": [version, numbers],
+        "cuda_rng": torch.cuda.get_rng_state(solver.device).numpy().tobytes().hex() if on_gpu else "",
+        "losses": [float(loss) for loss in solver.losses],
+        "layers": {name: layer.state() for name, layer in solver.net.named_layers().items()},
+        "sources": [source_states(net) for net in (solver.net, *solver.test_nets)],
+    }
+    resume["layers"] = {name: kept for name, kept in resume["layers"].items() if kept}
+    state.resume.json = json.dumps(resume).encode()
+    state.resume.torch_rng = torch.get_rng_state().numpy().tobytes()
+    return state
+
+
+def _restore_rest(solver: Solver, resume: dict[str, Any], torch_rng: bytes) -> None:
+    solver.seed = resume["seed"]
+    version, numbers = resume["generator"]
+    solver.generator.setstate((version, tuple(numbers), None))
+    torch.set_rng_state(_bytes_tensor(torch_rng))
+    if resume["cuda_rng"] and solver.device.type == "cuda":
+        torch.cuda.set_rng_state(_bytes_tensor(bytes.fromhex(resume["cuda_rng"])), solver.device)
+    solver.losses.extend(resume["losses"])
+    layers = solver.net.named_layers()
+    for name, kept in resume["layers"].items():
+        if name in layers:
+            layers[name].restore(kept)
+    for net, states in zip((solver.net, *solver.test_nets), resume["sources"], strict=False):
+        restore_sources(net, states)
+
+
+def source_states(net: Net) -> dict[str, Any]:
+    """Returns the position of every source of a net, by layer name."""
+    return {name: source.state() for name, source in net.sources.items()}
+
+
+def restore_sources(net: Net, states: dict[str, Any]) -> None:
+    """Takes the sources of a net back to what :func:`source_states` returned."""
+    for name, source in net.sources.items():
+        if name in states:
+            source.restore(states[name])
+
+
+def _bytes_tensor(data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+
+
+def _blobs(net: Net) -> list[list[Any]]:
+    """Returns layer, index and shape of every learnable blob, to tell another net's snapshot."""
+    return [[blob.layer, blob.index, list(blob.tensor.shape)] for blob in net.learnable]
+
+
+def _check(solver: Solver, resume: dict[str, Any], history: list[Any], path: str | Path) -> None:
+    """Raises SnapshotError where the solverstate is another net's or another solver type's."""
+    ours = _blobs(solver.net)
+    if "blobs" in resume:
+        for theirs, mine in zip(resume["blobs"], ours, strict=False):
+            if theirs != mine:
+                raise SnapshotError(
+                    f"{path}: written by another net ({resume['net']!r}): it has blob {theirs[1]} of layer "
+                    f"{theirs[0]!r} with shape {theirs[2]} where this net has blob {mine[1]} of layer "
+                    f"{mine[0]!r} with shape {mine[2]}"
+                )
+        if len(resume["blobs"]) != len(ours):
+            raise SnapshotError(
+                f"{path}: written by another net ({resume['net']!r}) with {len(resume['blobs'])} blobs; "
+                f"this net has {len(ours)}"
+            )
+    expected = solver.optimizer.history
+    for index, (tensor, array) in enumerate(zip(expected, history, strict=False)):
+        if tuple(tensor.shape) != array.shape:
+            layer, blob, shape = ours[index % len(ours)]
+            raise SnapshotError(
+                f"{path}: written by another net: history {index} has shape {list(array.shape)}, "
+                f"but blob {blob} of layer {layer!r} has {shape}"
+            )
+    if len(history) != len(expected):
+        raise SnapshotError(
+            f"{path}: has {len(history)} history blobs, but solver type {solver.param.type} needs "
+            f"{len(expected)} for this net: another net or another solver type"
+        )
+
+
+def _history(state: Any, path: str | Path) -> list[Any]:
+    try:
+        return [model_file.blob_array(blob).copy() for blob in state.history]
+    except FileFormatError as error:
+        raise error.within(str(path)) from None
+
+
+def _model_path(learned_net: str, path: str | Path) -> Path:
+    """Returns where the caffemodel is: as written (Caffe's rule), else beside the solverstate."""
+    candidates = [Path(learned_net), Path(path).parent / Path(learned_net).name]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    places = " nor ".join(dict.fromkeys(map(str, candidates)))
+    raise SnapshotError(f"{path}: its caffemodel is missing: no {places}")

@@ -1,0 +1,310 @@
+"""The training loop: iterations, tests, display, snapshots."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe import debug as debugging
+from demitasse.caffe import device as devices
+from demitasse.caffe import log, lr_policy, model_file, schema, snapshot, solver_nets
+from demitasse.caffe.net import Net
+from demitasse.caffe.optimizers import OPTIMIZERS
+from demitasse.caffe.signals import Signals
+from demitasse.caffe.upgrade import upgrade_solver
+from demitasse.errors import DivergedError, SnapshotError
+
+
+class Solver:
+    """Trains a net as a SolverParameter says.
+
+    Args:
+        param: the solver's settings; not changed.
+        origin: the file they came from, for messages.
+        device: where to compute; None follows ``solver_mode``.
+        signals: where SIGINT and SIGHUP are noted; None ignores them.
+
+    Attributes:
+        net: the net in training.
+        test_nets: the nets for tests, which hold the same blobs.
+        iter: the number of updates done.
+        seed: of all generators; drawn freshly where ``random_seed`` is negative.
+        loss: the loss smoothed over ``average_loss`` iterations.
+        rate: the learning rate of the last update.
+        last_snapshot: the solverstate that was written or restored last.
+        callbacks: called with the solver after each update.
+
+    Raises:
+        PrototxtError: settings that contradict each other.
+        UnknownNameError: the solver type is not known.
+        NetError: a net cannot be built.
+        SnapshotError: snapshots are to be written where nothing can be.
+    """
+
+    def __init__(
+        self,
+        param: schema.Message,
+        origin: str = "solver",
+        device: torch.device | None = None,
+        signals: Signals | None = None,
+    ) -> None:
+        self.param = upgrade_solver(schema.SolverParameter.FromString(param.SerializeToString()))
+        self.device = device or devices.of_solver(
+            self.param.solver_mode == schema.SolverParameter.GPU, self.param.device_id
+        )
+        log.info("solver.cpp:44", f"Initializing solver from parameters: \n{self.param}")
+        make_optimizer = OPTIMIZERS[self.param.type]
+        self.prefix = _snapshot_prefix(self.param, origin)
+        self._seed()
+        self.net = solver_nets.place(solver_nets.train_net(self.param, origin), self.device)
+        self.test_nets = [solver_nets.place(net, self.device) for net in solver_nets.test_nets(self.param, origin)]
+        self.share_blobs()
+        self._hand_out_generators()
+        self.optimizer = make_optimizer(self.net, self.param)
+        self.iter = 0
+        self.rate = 0.0
+        self.losses: deque[float | Tensor] = deque(maxlen=max(self.param.average_loss, 1))
+        self.last_snapshot: Path | None = None
+        self.callbacks: list[Callable[[Solver], None]] = []
+        self.stopped = False
+        self._signals = signals or Signals()
+        self._compressing = [layer for layer in self.net.named_layers().values() if hasattr(layer, "iteration")]
+        self._parameters = list(self.net.parameters())
+        self._shown = (time.perf_counter(), 0)
+        for names in self.param.weights:
+            self.load_weights(names)
+        log.info("solver.cpp:56", "Solver scaffolding done.")
+
+    def _seed(self) -> None:
+        self.seed = self.param.random_seed
+        if self.seed < 0:
+            self.seed = random.SystemRandom().randrange(2**32)
+            log.info("solver.cpp:44", f"random_seed is not given; this run's is {self.seed}")
+        torch.manual_seed(self.seed)
+        self.generator = random.Random(self.seed)
+
+    def _hand_out_generators(self) -> None:
+        for layer in self.net.named_layers().values():
+            if hasattr(layer, "draw"):
+                layer.draw = self.generator.random
+        sources = [source for net in (self.net, *self.test_nets) for source in net.sources.values()]
+        for index, source in enumerate(sources):
+            source.seed(self.seed + index)
+
+    def share_blobs(self) -> None:
+        """Lets the test nets hold the very blobs of the training net."""
+        for net in self.test_nets:
+            solver_nets.share(net, self.net)
+
+    def load_weights(self, names: str) -> None:
+        """Copies the blobs of caffemodels into the net.
+
+        Args:
+            names: paths, separated by commas.
+
+        Raises:
+            FileFormatError: a file cannot be read.
+            WeightsError: it does not belong to the net.
+        """
+        for name in filter(None, (part.strip() for part in names.split(","))):
+            log.info("caffe.cpp:155", f"Finetuning from {name}")
+            model_file.load_weights(self.net, name)
+
+    def restore(self, path: str | Path) -> None:
+        """Takes training back to a snapshot; see :func:`demitasse.caffe.snapshot.restore`."""
+        snapshot.restore(self, path)
+        self.last_snapshot = Path(path)
+
+    def snapshot(self) -> Path:
+        """Writes a snapshot and returns the path of its solverstate.
+
+        Raises:
+            SnapshotError: it cannot be written.
+            DivergedError: a weight is not a finite number; nothing is written.
+        """
+        for blob in self.net.learnable:
+            if not torch.isfinite(blob.tensor).all():
+                raise self._diverged(f"blob {blob.index} of layer {blob.layer!r} has values that are not finite")
+        self.last_snapshot = snapshot.write(self)
+        return self.last_snapshot
+
+    def solve(self) -> None:
+        """Trains up to ``max_iter``; after a SIGINT it stops early, with a snapshot."""
+        param = self.param
+        log.info("solver.cpp:276", f"Solving {self.net.spec.name}")
+        log.info("solver.cpp:277", f"Learning Rate Policy: {param.lr_policy}")
+        self.stopped = False
+        self.step(param.max_iter - self.iter)
+        if param.snapshot_after_train and not (param.snapshot and self.iter % param.snapshot == 0):
+            self.snapshot()
+        if self.stopped:
+            log.info("solver.cpp:311", "Optimization stopped early.")
+            return
+        if param.display and self.iter % param.display == 0:
+            with torch.no_grad():
+                self._forward()
+            log.info("solver.cpp:314", f"Iteration {self.iter}, loss = {log.number(self.loss)}")
+        if param.test_interval and self.iter % param.test_interval == 0:
+            self.test_all()
+        log.info("solver.cpp:319", "Optimization Done.")
+
+    def step(self, iterations: int) -> None:
+        """Runs this many iterations, with their tests, displays and snapshots; a signal may end it before.
+
+        Raises:
+            DivergedError: the loss is not finite; the weights are those before that iteration.
+        """
+        end = self.iter + iterations
+        self._shown = (time.perf_counter(), self.iter)
+        while self.iter < end:
+            if self._test_is_due():
+                self.test_all()
+                if self.stopped:
+                    break
+            self._iterate()
+            self._heed_signals()
+            if self.stopped:
+                break
+
+    def _test_is_due(self) -> bool:
+        interval = self.param.test_interval
+        if not interval or self.iter % interval:
+            return False
+        return bool(self.iter or self.param.test_initialization)
+
+    def _heed_signals(self) -> None:
+        regular = self.param.snapshot and self.iter % self.param.snapshot == 0
+        if self._signals.requested("snapshot") or regular:
+            self.snapshot()
+        self.stopped = self._signals.requested("stop")
+
+    def _iterate(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+        display = bool(self.param.display) and self.iter % self.param.display == 0
+        blobs = self._forward(backward=True, debug=display and self.param.debug_info)
+        self.rate = lr_policy.learning_rate(self.param, self.iter)
+        if display:
+            self._display(blobs)
+        self.optimizer.step(self.rate, self.iter)
+        self.iter += 1
+        for callback in self.callbacks:
+            callback(self)
+
+    def _forward(self, backward: bool = False, debug: bool = False) -> dict[str, Tensor]:
+        """Runs ``iter_size`` batches, notes their mean loss, and returns the outputs of the last."""
+        count = self.param.iter_size if backward else 1
+        total: float | Tensor = 0.0
+        for layer in self._compressing:
+            layer.iteration = self.iter
+        for _ in range(count):
+            blobs = self.net(read(self.net, self.device), self.net.shapes if debug else ())
+            if debug:
+                debugging.forward(self.net, blobs)
+            loss = self.net.loss(blobs)
+            total = total + self._checked(loss)
+            if backward and loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+            if debug:
+                debugging.backward(self.net, blobs)
+        self.losses.append(total / count)
+        return blobs
+
+    def _checked(self, loss: Tensor) -> float | Tensor:
+        """Returns the loss, as a number on the CPU; elsewhere it stays on the device until it is displayed."""
+        if self.device.type != "cpu":
+            return loss.detach()
+        value = loss.item()
+        if not math.isfinite(value):
+            raise self._diverged(f"the loss is {value}")
+        return value
+
+    def _diverged(self, what: str) -> DivergedError:
+        last = self.last_snapshot or "none was taken"
+        return DivergedError(f"iteration {self.iter}: {what}; the last good snapshot: {last}")
+
+    @property
+    def loss(self) -> float:
+        """The loss smoothed over ``average_loss`` iterations."""
+        value = float(sum(self.losses) / max(len(self.losses), 1))
+        if not math.isfinite(value):
+            raise self._diverged(f"the loss is {value}")
+        return value
+
+    def _display(self, blobs: dict[str, Tensor]) -> None:
+        loss = self.loss
+        now = time.perf_counter()
+        before, iteration = self._shown
+        seconds = now - before
+        self._shown = (now, self.iter)
+        speed = f"{log.number((self.iter - iteration) / seconds)} iter/s, {log.number(round(seconds, 3))}s"
+        log.info(
+            "solver.cpp:222",
+            f"Iteration {self.iter} ({speed}/{self.param.display} iters), loss = {log.number(loss)}",
+        )
+        values = {name: blobs[name].flatten().tolist() for name in self.net.outputs}
+        log.output_lines("solver.cpp:241", "    Train net output", self.net, values)
+        log.info("sgd_solver.cpp:119", f"Iteration {self.iter}, lr = {log.number(self.rate)}")
+
+    def test_all(self) -> None:
+        """Tests every test net; SIGINT ends it, and the test data then stands where it stood before."""
+        for index in range(len(self.test_nets)):
+            if not self.stopped:
+                self._test(index)
+
+    def _test(self, index: int) -> None:
+        net, batches = self.test_nets[index], self.param.test_iter[index]
+        log.info("solver.cpp:334", f"Iteration {self.iter}, Testing net (#{index})")
+        solver_nets.share(net, self.net)
+        before = snapshot.source_states(net)
+        scores: dict[str, Tensor] = {}
+        loss = 0.0
+        for _ in range(batches):
+            self.stopped = self._signals.requested("stop")
+            if self.stopped:
+                snapshot.restore_sources(net, before)
+                log.info("solver.cpp:384", "Test interrupted.")
+                return
+            with torch.no_grad():
+                blobs = net(read(net, self.device))
+            add(scores, net, blobs)
+            if self.param.test_compute_loss:
+                loss += net.loss(blobs).item()
+        if self.param.test_compute_loss:
+            log.info("solver.cpp:388", f"Test loss: {log.number(loss / batches)}")
+        means = {name: (score / batches).tolist() for name, score in scores.items()}
+        log.output_lines("solver.cpp:401", "    Test net output", net, means)
+
+
+def read(net: Net, device: torch.device) -> dict[str, Tensor]:
+    """Returns the next batch of a net's sources, on the device."""
+    batch = net.read_batch()
+    if device.type == "cpu":
+        return batch
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def add(scores: dict[str, Tensor], net: Net, blobs: dict[str, Tensor]) -> None:
+    """Adds the outputs of one batch to the sums, flat and in float64."""
+    for name in net.outputs:
+        values = blobs[name].detach().flatten().double()
+        scores[name] = scores[name] + values if name in scores else values
+
+
+def _snapshot_prefix(param: schema.Message, origin: str) -> str:
+    """Returns ``snapshot_prefix``, or (Caffe's rule) the solver's path without its ending."""
+    prefix = param.snapshot_prefix or os.path.splitext(origin)[0]
+    if os.path.isdir(prefix):
+        prefix = os.path.join(prefix, Path(origin).stem)
+    folder = os.path.dirname(prefix) or "."
+    if (param.snapshot or param.snapshot_after_train) and not os.access(folder, os.W_OK):
+        raise SnapshotError(f"snapshot_prefix {prefix!r}: the folder {folder!r} does not exist or is read-only")
+    return str(prefix)

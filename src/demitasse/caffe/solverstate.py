@@ -1,0 +1,73 @@
+"""The file of a solverstate, protobuf or HDF5, in Caffe's own layout."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from demitasse.caffe import model_file, schema
+from demitasse.errors import FileFormatError
+from demitasse.files import atomic_write
+
+
+def write(state: Any, path: str | Path, hdf5: bool = False) -> None:
+    """Writes a SolverState, atomically.
+
+    Raises:
+        OSError: the file cannot be written; an older one is as before.
+    """
+    data = _hdf5_bytes(state) if hdf5 else state.SerializeToString()
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read(path: str | Path) -> Any:
+    """Reads a solverstate of either form (told by content) into a SolverState message.
+
+    Raises:
+        FileFormatError: missing, cut short, or of another kind.
+    """
+    data = model_file.read_bytes(path)
+    if data.startswith(model_file.HDF5_MAGIC):
+        return _read_hdf5(path)
+    state = model_file.parse_message(schema.SolverState(), data, path)
+    if not state.HasField("iter") or not state.learned_net:
+        raise FileFormatError(f"{path}: not a solverstate (no iteration or no name of a caffemodel)")
+    return state
+
+
+def _hdf5_bytes(state: Any) -> bytes:
+    """Lays the message out as Caffe does; built in memory, so that a full disk shows as a plain OSError."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["iter"] = np.array([state.iter], np.int32)
+        file["learned_net"] = np.array(state.learned_net.encode() + b"\0", dtype=np.bytes_)
+        file["current_step"] = np.array([state.current_step], np.int32)
+        history = file.create_group("history")
+        for index, blob in enumerate(state.history):
+            history[str(index)] = model_file.blob_array(blob)
+        for field in ("json", "torch_rng"):
+            file[f"resume/{field}"] = np.frombuffer(getattr(state.resume, field), np.uint8)
+    return buffer.getvalue()
+
+
+def _read_hdf5(path: str | Path) -> Any:
+    try:
+        with h5py.File(path, "r") as file:
+            state = schema.SolverState(
+                iter=int(file["iter"][0]),
+                learned_net=bytes(file["learned_net"][()]).rstrip(b"\0").decode(),
+                current_step=int(file["current_step"][0]),
+            )
+            history = file["history"]
+            state.history.extend(model_file.array_blob(history[str(index)][()]) for index in range(len(history)))
+            for field in ("json", "torch_rng"):
+                if f"resume/{field}" in file:
+                    setattr(state.resume, field, file[f"resume/{field}"][()].tobytes())
+    except (OSError, KeyError, AttributeError, IndexError, TypeError) as error:
+        raise FileFormatError(f"{path}: not a solverstate in HDF5: {error}") from None
+    return state
