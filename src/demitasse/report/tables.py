@@ -1,0 +1,69 @@
+"""The table of stages: how a net became small, and at what error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+HEADERS = ("stage", "test error", "parameters kept", "bytes", "ratio", "seconds")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage as it was measured.
+
+    Attributes:
+        name: what was done, such as ``pruned (DNS)``.
+        error: share of the test images that is classified wrongly, 0 to 1.
+        kept: parameters that are not zero.
+        total: all parameters.
+        bytes: size of the file that the stage leaves.
+        seconds: wall time of the stage without its test.
+    """
+
+    name: str
+    error: float
+    kept: int
+    total: int
+    bytes: int
+    seconds: float
+
+
+def rows(stages: Sequence[Stage]) -> list[tuple[str, ...]]:
+    """Returns the cells of the table as text; the ratio is that of the bytes to the first stage's."""
+    return [
+        (
+            stage.name,
+            f"{stage.error:.2%}".replace("%", " %"),
+            f"{stage.kept:,} ({stage.kept / stage.total:.1%})".replace("%", " %"),
+            f"{stage.bytes:,}",
+            f"{stages[0].bytes / stage.bytes:.1f}x",
+            f"{stage.seconds:.1f}",
+        )
+        for stage in stages
+    ]
+
+
+def stage_table(stages: Sequence[Stage], title: str) -> Table:
+    """Returns the table for a terminal; the last stage, the result, stands out."""
+    table = Table(title=title, title_style="bold", title_justify="left")
+    for header in HEADERS:
+        table.add_column(header, justify="left" if header == "stage" else "right", no_wrap=True)
+    cells = rows(stages)
+    for row in cells:
+        table.add_row(*row, style="bold green" if row is cells[-1] else "")
+    return table
+
+
+def markdown(stages: Sequence[Stage]) -> str:
+    """Returns the same table in Markdown."""
+    lines = [HEADERS, ("---", *["---:"] * (len(HEADERS) - 1)), *rows(stages)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def as_plain(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """Returns the stages as plain values for JSON, unrounded, each with its ratio of bytes."""
+    return [{**asdict(stage), "ratio": stages[0].bytes / stage.bytes} for stage in stages]
