@@ -14,7 +14,7 @@ from demitasse.caffe import layers, prototxt, schema, sources
 from demitasse.caffe.filter import Placed, filter_net
 from demitasse.caffe.split import insert_splits
 from demitasse.caffe.upgrade import upgrade_net
-from demitasse.errors import DemitasseError, NetError, WeightsError
+from demitasse.errors import DemitasseError, NetError, UnknownNameError, WeightsError
 from demitasse.registry import suggest
 
 
@@ -125,16 +125,21 @@ class Net(nn.Module):
         if spec.type in sources.SOURCES:
             shapes = self._add_source(spec)
             is_loss = False
-        else:
+        elif spec.type in layers.LAYERS:
             layer = layers.LAYERS[spec.type](spec)
             shapes = self._add_layer(layer, spec, bottom_shapes)
             is_loss = layer.is_loss
+        else:
+            near = suggest(spec.type, [*layers.LAYERS, *sources.SOURCES])
+            raise UnknownNameError(f"unknown layer type {spec.type!r}; {near}")
         if len(shapes) != len(spec.top):
             raise NetError(f"{spec.type} makes {len(shapes)} tops, but {len(spec.top)} are named")
         for index, (name, shape) in enumerate(zip(spec.top, shapes, strict=True)):
             self.shapes[name] = shape
             available[name] = None
-            weight = spec.loss_weight[index] if index < len(spec.loss_weight) else float(is_loss and index == 0)
+            weight = (
+                spec.loss_weight[index] if index < len(spec.loss_weight) else float(is_loss and index == 0)
+            )
             if weight:
                 self.losses[name] = weight
 
@@ -153,7 +158,9 @@ class Net(nn.Module):
             ("tops", spec.top, layer.top_count),
         ):
             if len(names) < least or (most is not None and len(names) > most):
-                wanted = str(least) if least == most else f"{least} to {'any number' if most is None else most}"
+                wanted = (
+                    str(least) if least == most else f"{least} to {'any number' if most is None else most}"
+                )
                 raise NetError(f"{spec.type} takes {wanted} {what}, found {len(names)}: {list(names)}")
         layer.setup(*bottom_shapes)
         propagate = list(spec.propagate_down) or [True] * len(spec.bottom)

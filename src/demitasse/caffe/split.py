@@ -62,5 +62,3 @@ def _split(layer: schema.Message, top: str, index: int, count: int) -> schema.Me
         split.loss_weight.extend([layer.loss_weight[index]] + [0.0] * (count - 1))
         layer.loss_weight[index] = 0
     return split
-
-

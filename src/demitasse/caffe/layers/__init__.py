@@ -2,7 +2,7 @@
 
 from demitasse.caffe.layers import (
     activation,
-    compressing,
+    __X__,
     convolution,
     dropout,
     eltwise,
@@ -22,7 +22,7 @@ __all__ = ["LAYERS", "Layer", "Shape"]
 
 _FAMILIES = (
     activation,
-    compressing,
+    __X__,
     convolution,
     dropout,
     eltwise,

@@ -58,3 +58,16 @@ class TanH(Layer):
 
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.tanh(bottom)
+
+
+@LAYERS.register("Power")
+class Power(Layer):
+    """(shift + scale * x)^power."""
+
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.spec.power_param
+        self.power, self.scale, self.shift = settings.power, settings.scale, settings.shift
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        linear = bottom * self.scale + self.shift
+        return linear if self.power == 1 else torch.pow(linear, self.power)

@@ -128,7 +128,7 @@ def convolve(
         )
         total = part if total is None else total + part
     assert total is not None
-    return total.unflatten(0, (-1, size)).transpose(1, 2)
+    return total.reshape(-1, size, *total.shape[1:]).transpose(1, 2)
 
 
 def _spatial(settings: schema.Message, field: str, prefix: str, axes: int, default: int | None) -> tuple[int, ...]:

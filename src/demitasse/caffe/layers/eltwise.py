@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 
 import torch
@@ -37,7 +38,7 @@ class Eltwise(Layer):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         if self.operation == "SUM" and self.coeff:
-            total = bottoms[0] * self.coeff[0]
+            total: Tensor = bottoms[0] * self.coeff[0]
             for bottom, coeff in zip(bottoms[1:], self.coeff[1:], strict=True):
                 total = torch.add(total, bottom, alpha=coeff)
             return total
@@ -49,4 +50,4 @@ def _maximum(left: Tensor, right: Tensor) -> Tensor:
     return torch.where(left > right, left, right)
 
 
-_COMBINE = {"PROD": torch.mul, "SUM": torch.add, "MAX": _maximum}
+_COMBINE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"PROD": torch.mul, "SUM": torch.add, "MAX": _maximum}

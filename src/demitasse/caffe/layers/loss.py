@@ -38,7 +38,7 @@ class LabelledLoss(Layer):
         if self.normalization == "BATCH_SIZE":
             return total / batch
         if self.normalization == "VALID" and self.ignored is not None:
-            return total / (label != self.ignored).sum().clamp(min=1)
+            return torch.div(total, (label != self.ignored).sum().clamp(min=1))
         return total / label.numel()
 
 

@@ -26,6 +26,7 @@ class Pooling(Layer):
     """
 
     top_count = (1, 2)
+    share: Tensor
 
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.pooling_param
@@ -82,14 +83,12 @@ class Pooling(Layer):
         return _POOL[self.method](self, bottom)
 
     def maximum(self, bottom: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        padded, pad = (F.pad(bottom, self.margin, value=_SMALLEST), 0) if self.margin else (bottom, self.pad)
-        with_places = len(self.spec.top) == 2
-        result = F.max_pool2d(
-            padded, self.kernel, self.stride, pad, ceil_mode=self.ceil_mode, return_indices=with_places
-        )
-        if not with_places:
-            return result
-        top, places = result
+        padded, pad = bottom, self.pad
+        if self.margin:
+            padded, pad = F.pad(bottom, self.margin, value=_SMALLEST), (0, 0)
+        if len(self.spec.top) == 1:
+            return torch.max_pool2d(padded, self.kernel, self.stride, pad, 1, self.ceil_mode)
+        top, places = F.max_pool2d(padded, self.kernel, self.stride, pad, ceil_mode=self.ceil_mode, return_indices=True)
         if self.margin:
             row = places // padded.shape[3] - self.margin[2]
             places = row * self.plane[1] + places % padded.shape[3] - self.margin[0]

@@ -84,6 +84,6 @@ class ArgMax(Layer):
         return ranked.reshape(*ranked.shape, *(1,) * (bottom.ndim - 3))
 
     def _rank(self, bottom: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        ranked = bottom.flip(axis).sort(axis, descending=True, stable=True)
+        ranked = bottom.flip(axis).sort(dim=axis, descending=True, stable=True)
         places = bottom.shape[axis] - 1 - ranked.indices.narrow(axis, 0, self.top_k)
         return ranked.values.narrow(axis, 0, self.top_k), places.to(bottom.dtype)

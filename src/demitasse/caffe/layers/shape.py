@@ -57,7 +57,7 @@ class Slice(Layer):
             )
 
     def forward(self, bottom: Tensor) -> tuple[Tensor, ...]:
-        return bottom.split(self.sizes, self.axis)
+        return torch.split(bottom, self.sizes, self.axis)
 
 
 @LAYERS.register("Flatten")

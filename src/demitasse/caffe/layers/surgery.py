@@ -1,0 +1,126 @@
+"""Layers under Dynamic Network Surgery."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe import log, schema
+from demitasse.caffe.layers.base import LAYERS, Shape
+from demitasse.caffe.layers.convolution import Convolution
+from demitasse.caffe.layers.inner_product import InnerProduct
+from demitasse.caffe.layers.masked import Count, Masked
+from demitasse.methods import fused, surgery
+
+
+class Surgery(Masked):
+    """Mixin: computes with weight * weight_mask and bias * bias_mask; training forwards decide on the masks.
+
+    The gradient of the effective values goes to all dense values, cut ones too, so that they may come back. In
+    phase TEST, and in a net that is only run, masks stay as they are.
+
+    Attributes:
+        draw: gives a random number in 0..1, one for each training forward; solvers set one for all layers.
+        statistics: taken at the first training forward.
+    """
+
+    log_names: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, spec: schema.Message) -> None:
+        super().__init__(spec)
+        self.draw: Callable[[], float] = random.Random(0).random
+        self.statistics: surgery.Statistics | None = None
+        self._effective: dict[str, fused.Reused] = {}
+
+    def setup(self, *shapes: Shape) -> None:
+        super().setup(*shapes)
+        settings = self.compression_settings
+        fields = ("c_rate", "gamma", "power", "iter_stop", "alpha_low", "alpha_high")
+        self.schedule = surgery.Schedule(**{field: getattr(settings, field) for field in fields})
+        self._effective = {name: fused.Reused() for name in self.masked_names}
+
+    def effective(self) -> tuple[Tensor, Tensor | None]:
+        """Returns the masked weight and bias, after surgery where it is due."""
+        bounds = self._bounds() if self.training else None
+        values = {
+            name: _StraightThrough.apply(dense, self._effective[name](dense.detach(), mask, bounds))
+            for name, (dense, mask) in self.masked().items()
+        }
+        return values["weight"], values.get("bias")
+
+    def _bounds(self) -> tuple[float, float] | None:
+        """Returns the magnitudes at which to cut and splice now; None where there is no surgery."""
+        drawn = self.draw()
+        if self.statistics is None:
+            dense, masks = zip(*self.masked().values(), strict=True)
+            self.statistics = surgery.statistics(dense, masks)
+            log.info(self.log_place, self._statistics_line())
+        if not self.schedule.operates(self.iteration, drawn):
+            return None
+        return self.schedule.bounds(self.statistics)
+
+    def _statistics_line(self) -> str:
+        assert self.statistics is not None
+        counts = [
+            (int(torch.count_nonzero(dense * mask)), dense.numel()) for dense, mask in self.masked().values()
+        ]
+        counts.append((sum(kept for kept, _ in counts), sum(total for _, total in counts)))
+        shares = " ".join(f"{kept}/{total}({log.number(kept / total)})" for kept, total in counts)
+        mean, deviation = log.number(self.statistics.mean), log.number(self.statistics.deviation)
+        return f"mu_:{mean} std_:{deviation} {shares}"
+
+    def compression(self) -> Count:
+        """Counts the kept entries of weight and bias."""
+        return self._count_ones()
+
+    def state(self) -> dict[str, object]:
+        return {} if self.statistics is None else {**vars(self.statistics)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.statistics = surgery.Statistics(**state) if state else None
+
+
+class _StraightThrough(torch.autograd.Function):
+    """The effective values; their whole gradient goes to the dense ones."""
+
+    @staticmethod
+    def forward(ctx: Any, dense: Tensor, effective: Tensor) -> Tensor:
+        return effective
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient, None
+
+
+@LAYERS.register("DNSConvolution")
+class DNSConvolution(Surgery, Convolution):
+    """Convolution under surgery; settings in ``dns_convolution_param``."""
+
+    parameter = "dns_convolution_param"
+    log_place = "dns_conv_layer.cpp:114"
+
+
+@LAYERS.register("DNSInnerProduct")
+class DNSInnerProduct(Surgery, InnerProduct):
+    """InnerProduct under surgery; settings in ``dns_inner_product_param``."""
+
+    parameter = "dns_inner_product_param"
+    log_place = "dns_inner_product_layer.cpp:165"
+
+
+@LAYERS.register("CConvolution")
+class CConvolution(DNSConvolution):
+    """The same by its first name, with the settings and defaults of Guo's ``cconvolution_param``."""
+
+    parameter = "cconvolution_param"
+
+
+@LAYERS.register("CInnerProduct")
+class CInnerProduct(DNSInnerProduct):
+    """The same by its first name, with the settings and defaults of Guo's ``cinner_product_param``."""
+
+    parameter = "cinner_product_param"
