@@ -6,9 +6,11 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 
-from demitasse.errors import DataError
+from demitasse.errors import DataError, UsageError
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -47,3 +49,25 @@ def from_rgb(pixels: Array) -> Array:
         return pixels[None]
     order = [2, 1, 0, 3][: pixels.shape[2]]
     return np.ascontiguousarray(pixels[:, :, order].transpose(2, 0, 1))
+
+
+def resize(image: Array, height: int, width: int) -> Array:
+    """Resizes by bilinear interpolation between pixel centres, without a filter, as OpenCV does."""
+    pixels = torch.from_numpy(image)[None].float()
+    resized = interpolate(pixels, (height, width), mode="bilinear", align_corners=False)
+    return resized[0].round().to(torch.uint8).numpy()
+
+
+def encode(image: Array, extension: str) -> bytes:
+    """Encodes a grey or BGR image, JPEG with OpenCV's quality of 95.
+
+    Raises:
+        UsageError: no image format has this extension.
+    """
+    kind = Image.registered_extensions().get(f".{extension.lower()}")
+    if kind not in Image.SAVE:
+        raise UsageError(f"unknown image format {extension!r}; give jpg or png")
+    pixels = image[0] if len(image) == 1 else image[::-1].transpose(1, 2, 0)
+    stream = BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, kind, quality=95)
+    return stream.getvalue()

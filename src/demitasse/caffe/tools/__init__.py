@@ -1,0 +1,1 @@
+"""What the tools of Caffe do, one a file, as functions."""

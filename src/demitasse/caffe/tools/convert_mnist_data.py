@@ -1,0 +1,46 @@
+"""MNIST's files -> a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from demitasse.caffe import schema
+from demitasse.caffe.sources.lmdb_store import Record, write_lmdb
+from demitasse.caffe.tools.progress import progress
+from demitasse.errors import FileFormatError
+from demitasse.idx import Array, read_idx
+
+
+def convert_mnist_data(images: str | Path, labels: str | Path, database: str | Path) -> int:
+    """Writes an LMDB with one grey Datum a digit under the keys ``%08d``.
+
+    Args:
+        images: IDX file of bytes (n, height, width), plain or gzip.
+        labels: IDX file of bytes (n,).
+        database: the folder to be made.
+
+    Returns:
+        The number of records.
+
+    Raises:
+        FileFormatError: a file is missing, of another kind, cut short, or has another number of entries.
+        UsageError: the database exists.
+    """
+    pixels, classes = read_idx(images, axes=3), read_idx(labels, axes=1)
+    if len(pixels) != len(classes):
+        raise FileFormatError(f"{images} has {len(pixels)} images, but {labels} has {len(classes)} labels")
+    return write_lmdb(database, _records(pixels, classes))
+
+
+def _records(images: Array, labels: Array) -> Iterator[Record]:
+    for index in progress(range(len(images)), "Converting"):
+        image = images[index]
+        datum = schema.Datum(
+            channels=1,
+            height=image.shape[0],
+            width=image.shape[1],
+            data=image.tobytes(),
+            label=int(labels[index]),
+        )
+        yield f"{index:08d}".encode(), datum.SerializeToString()
