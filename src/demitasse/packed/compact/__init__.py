@@ -1,0 +1,13 @@
+"""The older compact formats, one a file: powers of two ("4/4", "4/8", "squeezenet"), "sparse" floats.
+
+All integers and floats are little-endian. Each format keeps a net layer by layer, and a layer as its weight and
+then, where it has one, its bias.
+"""
+
+from demitasse.packed.compact import deep_compression, pow2, sparse, squeezenet
+from demitasse.packed.compact.base import CODECS, Array, Codec, Shape, decode, encode
+from demitasse.packed.compact.reader import Reader
+
+__all__ = ["CODECS", "Array", "Codec", "Reader", "Shape", "decode", "deep_compression", "encode"]
+
+_FORMATS = (pow2, sparse, squeezenet)

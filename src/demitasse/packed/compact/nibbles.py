@@ -1,0 +1,21 @@
+"""Two 4-bit codes a byte."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Codes = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def pack(codes: Codes) -> bytes:
+    """Packs codes 0..15, the first of each pair into the high half; an odd number is padded with 0."""
+    even = np.append(codes, np.zeros(len(codes) % 2, np.uint8))
+    return (even[0::2] << 4 | even[1::2]).astype(np.uint8).tobytes()
+
+
+def unpack(packed: Codes, count: int, low_first: bool = False) -> Codes:
+    """Returns the first ``count`` codes."""
+    halves = (packed & 15, packed >> 4) if low_first else (packed >> 4, packed & 15)
+    return np.stack(halves, axis=1).reshape(-1)[:count]

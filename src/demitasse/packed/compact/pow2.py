@@ -1,0 +1,56 @@
+"""Sparse powers of two: 4-bit values and 4-bit gaps ("4/4") or 8-bit gaps ("4/8").
+
+A blob is: int32 n; 16 float32 codebook ``[0, -2^min .. -2^max, 2^min .. 2^max, 0]``; n values of 4 bits, the
+first in the high half of its byte; n gaps less one, likewise or a byte each. Odd n is padded by one entry.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from demitasse.packed.compact import gaps, grid, nibbles
+from demitasse.packed.compact.base import CODECS, Array, BlobCodec, Place
+from demitasse.packed.compact.reader import Reader
+
+_CODEBOOK = 2 * (grid.EXPONENTS + 1)
+
+
+class PowersOfTwo(BlobCodec):
+    """The codec; see :class:`demitasse.packed.compact.base.Codec`.
+
+    Args:
+        gap_bits: 4 or 8, width of a gap; longer gaps need fillers.
+    """
+
+    def __init__(self, gap_bits: int) -> None:
+        self.gap_bits = gap_bits
+
+    def _encode_blob(self, values: Array, place: Place) -> bytes:
+        positions = np.flatnonzero(values)
+        codebook = np.zeros(_CODEBOOK, "<f4")
+        codes = np.zeros(0, np.uint8)
+        if len(positions):
+            kept = values[positions]
+            steps, smallest = grid.split(kept, str(place))
+            powers = grid.powers(smallest)
+            codebook[1:-1] = np.concatenate([-powers, powers])
+            codes = (1 + steps + grid.EXPONENTS * (kept > 0)).astype(np.uint8)
+        codes, stored = gaps.encode(positions, codes, 1 << self.gap_bits)
+        count = np.array(len(codes), "<i4").tobytes()
+        return count + codebook.tobytes() + nibbles.pack(codes) + self._pack_gaps(stored)
+
+    def _pack_gaps(self, stored: Array) -> bytes:
+        return nibbles.pack(stored) if self.gap_bits == 4 else stored.tobytes() + bytes(len(stored) % 2)
+
+    def _decode_blob(self, reader: Reader, size: int, place: Place) -> Array:
+        count = reader.count(size, str(place))
+        pairs = (count + 1) // 2
+        codebook = reader.take("<f4", _CODEBOOK, f"{place}: codebook")
+        codes = nibbles.unpack(reader.take("u1", pairs, f"{place}: values"), count)
+        stored = reader.take("u1", pairs * self.gap_bits // 4, f"{place}: gaps")
+        stored = nibbles.unpack(stored, count) if self.gap_bits == 4 else stored[:count]
+        return gaps.decode(reader, codes, stored, codebook, size, str(place))
+
+
+CODECS.register("4/4")(PowersOfTwo(gap_bits=4))
+CODECS.register("4/8")(PowersOfTwo(gap_bits=8))

@@ -1,0 +1,58 @@
+"""Sparse floats ("sparse"): the values that surgery kept, and where they stand.
+
+A layer is: int32 number of kept weights; int32 number of kept biases; the kept weights as float32; their flat
+positions as int32; the kept biases; their positions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from demitasse.errors import FileFormatError
+from demitasse.packed.compact.base import CODECS, ROLES, Array, Place, Shape, places
+from demitasse.packed.compact.reader import Reader
+
+
+class Sparse:
+    """The codec; see :class:`demitasse.packed.compact.base.Codec`. Without a bias its number is 0."""
+
+    def encode(self, name: str, arrays: Sequence[Array]) -> bytes:
+        """Returns the bytes of one layer."""
+        places(name, len(arrays))
+        flat = [array.reshape(-1) for array in arrays]
+        positions = [np.flatnonzero(values) for values in flat]
+        counts = [len(kept) for kept in positions] + [0] * (len(ROLES) - len(arrays))
+        parts = [np.array(counts, "<i4").tobytes()]
+        for values, kept in zip(flat, positions, strict=True):
+            parts += [values[kept].astype("<f4").tobytes(), kept.astype("<i4").tobytes()]
+        return b"".join(parts)
+
+    def decode(self, reader: Reader, name: str, shapes: Sequence[Shape]) -> list[Array]:
+        """Reads one layer back; raises FileFormatError."""
+        both = places(name, len(ROLES))
+        sizes = [math.prod(shape) for shape in shapes] + [0] * (len(ROLES) - len(shapes))
+        counts = [reader.count(size, str(place)) for size, place in zip(sizes, both, strict=True)]
+        blobs = zip(counts, shapes, both, strict=False)
+        return [_decode_blob(reader, count, shape, place) for count, shape, place in blobs]
+
+
+def _decode_blob(reader: Reader, count: int, shape: Shape, place: Place) -> Array:
+    kept = reader.take("<f4", count, f"{place}: values")
+    at, size = reader.offset, math.prod(shape)
+    positions = reader.take("<i4", count, f"{place}: positions")
+    wrong = (positions < 0) | (positions >= size) | (np.diff(positions, prepend=-1) <= 0)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise FileFormatError(
+            f"byte {at + 4 * first}: {place}: expected ascending positions from 0 to {size - 1}, "
+            f"found {positions[first]}"
+        )
+    values = np.zeros(size, np.float32)
+    values[positions] = kept
+    return values.reshape(shape)
+
+
+CODECS.register("sparse")(Sparse())
