@@ -30,15 +30,15 @@ def backward(net: Net, blobs: dict[str, Tensor]) -> None:
     layers = net.named_layers()
     for spec in reversed(net.spec.layer):
         for name in spec.bottom:
-            if blobs[name].grad is not None:
-                _say("net.cpp:621", f"[Backward] Layer {spec.name}, bottom blob {name} diff", blobs[name].grad)
+            _say("net.cpp:621", f"[Backward] Layer {spec.name}, bottom blob {name} diff", blobs[name].grad)
         for index, blob in enumerate(layers[spec.name].blobs() if spec.name in layers else []):
-            if blob.grad is not None:
-                _say("net.cpp:632", f"[Backward] Layer {spec.name}, param blob {index} diff", blob.grad)
+            _say("net.cpp:632", f"[Backward] Layer {spec.name}, param blob {index} diff", blob.grad)
     parameters = [blob.tensor for blob in net.learnable]
     gradients = [tensor.grad for tensor in parameters if tensor.grad is not None]
     norms = [
-        ", ".join(log.number(sum(float(t.norm(p)) ** p for t in tensors) ** (1 / p)) for tensors in pair)
+        ", ".join(
+            log.number(sum(float(t.detach().float().norm(p)) ** p for t in tensors) ** (1 / p)) for tensors in pair
+        )
         for p, pair in ((1, (parameters, gradients)), (2, (parameters, gradients)))
     ]
     log.info(
@@ -47,5 +47,6 @@ def backward(net: Net, blobs: dict[str, Tensor]) -> None:
     )
 
 
-def _say(place: str, what: str, tensor: Tensor) -> None:
-    log.info(place, f"    {what}: {log.number(float(tensor.detach().abs().mean()))}")
+def _say(place: str, what: str, tensor: Tensor | None) -> None:
+    if tensor is not None:
+        log.info(place, f"    {what}: {log.number(float(tensor.detach().float().abs().mean()))}")

@@ -68,6 +68,8 @@ def restore(solver: Solver, path: str | Path) -> None:
         for tensor, array in zip(solver.optimizer.history, history, strict=True):
             tensor.copy_(torch.from_numpy(array))
     solver.iter = state.iter
+    for name, layer in solver.net.named_layers().items():
+        layer.restore(resume.get("layers", {}).get(name, {}))
     if resume:
         _restore_rest(solver, resume, state.resume.torch_rng)
     else:
@@ -111,10 +113,6 @@ def _restore_rest(solver: Solver, resume: dict[str, Any], torch_rng: bytes) -> N
     if resume["cuda_rng"] and solver.device.type == "cuda":
         torch.cuda.set_rng_state(_bytes_tensor(bytes.fromhex(resume["cuda_rng"])), solver.device)
     solver.losses.extend(resume["losses"])
-    layers = solver.net.named_layers()
-    for name, kept in resume["layers"].items():
-        if name in layers:
-            layers[name].restore(kept)
     for net, states in zip((solver.net, *solver.test_nets), resume["sources"], strict=False):
         restore_sources(net, states)
 

@@ -16,6 +16,8 @@ from torch import Tensor
 from demitasse.caffe import debug as debugging
 from demitasse.caffe import device as devices
 from demitasse.caffe import log, lr_policy, model_file, schema, snapshot, solver_nets
+from demitasse.caffe.layers.masked import Masked
+from demitasse.caffe.layers.surgery import Surgery
 from demitasse.caffe.net import Net
 from demitasse.caffe.optimizers import OPTIMIZERS
 from demitasse.caffe.signals import Signals
@@ -76,7 +78,7 @@ class Solver:
         self.callbacks: list[Callable[[Solver], None]] = []
         self.stopped = False
         self._signals = signals or Signals()
-        self._compressing = [layer for layer in self.net.named_layers().values() if hasattr(layer, "iteration")]
+        self._compressing = [layer for layer in self.net.named_layers().values() if isinstance(layer, Masked)]
         self._parameters = list(self.net.parameters())
         self._shown = (time.perf_counter(), 0)
         for names in self.param.weights:
@@ -93,7 +95,7 @@ class Solver:
 
     def _hand_out_generators(self) -> None:
         for layer in self.net.named_layers().values():
-            if hasattr(layer, "draw"):
+            if isinstance(layer, Surgery):
                 layer.draw = self.generator.random
         sources = [source for net in (self.net, *self.test_nets) for source in net.sources.values()]
         for index, source in enumerate(sources):
@@ -206,7 +208,7 @@ class Solver:
         for layer in self._compressing:
             layer.iteration = self.iter
         for _ in range(count):
-            blobs = self.net(read(self.net, self.device), self.net.shapes if debug else ())
+            blobs: dict[str, Tensor] = self.net(read(self.net, self.device), self.net.shapes if debug else ())
             if debug:
                 debugging.forward(self.net, blobs)
             loss = self.net.loss(blobs)

@@ -1,0 +1,242 @@
+"""train, test, time, device_query: what Caffe's own command does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from demitasse.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from demitasse.caffe.net import Net
+    from demitasse.caffe.solver import Solver
+
+Gpu = Annotated[str, typer.Option(help="Number of the GPU, or 'all'; without it the CPU computes.")]
+Weights = Annotated[str, typer.Option(help="caffemodels to start from, separated by commas.")]
+Model = Annotated[str, typer.Option(help="The net's prototxt.")]
+Iterations = Annotated[int, typer.Option(help="Number of batches.", min=1)]
+Level = Annotated[int, typer.Option(help="Level of the net, for include and exclude rules.")]
+Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
+LogDir = Annotated[str, typer.Option(help="Folder for a copy of the log.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    app.command("train", no_args_is_help=True)(train)
+    app.command("test", no_args_is_help=True)(score)
+    app.command("time", no_args_is_help=True)(benchmark)
+    app.command("device_query", no_args_is_help=True)(device_query)
+
+
+def train(
+    solver: Annotated[str, typer.Option(help="The solver's prototxt.")] = "",
+    snapshot: Annotated[str, typer.Option(help="solverstate to resume from.")] = "",
+    weights: Weights = "",
+    gpu: Gpu = "",
+    level: Level = 0,
+    stage: Stage = "",
+    sigint_effect: Annotated[str, typer.Option(help="stop, snapshot or none.")] = "stop",
+    sighup_effect: Annotated[str, typer.Option(help="stop, snapshot or none.")] = "snapshot",
+    log_dir: LogDir = "",
+) -> None:
+    """Train or fine-tune a net."""
+    _require("train", "-solver=solver.prototxt", solver)
+    if snapshot and weights:
+        raise UsageError("train: give -snapshot to resume or -weights to fine-tune, not both")
+    from demitasse.caffe import log, prototxt
+    from demitasse.caffe.signals import Signals
+    from demitasse.caffe.solver import Solver
+
+    param = prototxt.read_solver(solver)
+    if level:
+        param.train_state.level = level
+    param.train_state.stage.extend(_stages(stage))
+    if weights:
+        del param.weights[:]
+        param.weights.append(weights)
+    with log.to_stderr(log_dir), Signals(sigint_effect, sighup_effect) as signals:
+        device = _device(gpu, 211) if gpu else None
+        run = Solver(param, solver, device, signals)
+        if snapshot:
+            run.restore(snapshot)
+        log.info("caffe.cpp:248", "Starting Optimization")
+        with _progress_bar(run):
+            run.solve()
+        log.info("caffe.cpp:259", "Optimization Done.")
+
+
+def score(
+    model: Model = "",
+    weights: Weights = "",
+    iterations: Iterations = 50,
+    gpu: Gpu = "",
+    level: Level = 0,
+    stage: Stage = "",
+    log_dir: LogDir = "",
+) -> None:
+    """Score a net: the outputs of each batch, then their means."""
+    _require("test", "-model=net.prototxt -weights=net.caffemodel", model, weights)
+    import torch
+
+    from demitasse.caffe import log, model_file, schema, solver
+
+    with log.to_stderr(log_dir):
+        device = _device(gpu, 275)
+        net = _net(model, schema.TEST, level, stage, device)
+        for path in filter(None, weights.split(",")):
+            model_file.load_weights(net, path)
+        log.info("caffe.cpp:281", f"Running for {iterations} iterations.")
+        scores: dict[str, torch.Tensor] = {}
+        loss = 0.0
+        for batch in range(iterations):
+            with torch.no_grad():
+                blobs = net(solver.read(net, device))
+            loss += net.loss(blobs).item()
+            solver.add(scores, net, blobs)
+            for name in net.outputs:
+                for value in blobs[name].flatten().tolist():
+                    log.info("caffe.cpp:304", f"Batch {batch}, {name} = {log.number(value)}")
+        log.info("caffe.cpp:309", f"Loss: {log.number(loss / iterations)}")
+        for name in net.outputs:
+            for mean in (scores[name] / iterations).tolist():
+                log.info("caffe.cpp:321", f"{name} = {log.number(mean)}{log.weighted(net, name, mean)}")
+
+
+def benchmark(
+    model: Model = "",
+    iterations: Iterations = 50,
+    gpu: Gpu = "",
+    phase: Annotated[str, typer.Option(help="TRAIN or TEST.")] = "TRAIN",
+    level: Level = 0,
+    stage: Stage = "",
+    log_dir: LogDir = "",
+) -> None:
+    """Measure how long each layer takes, forward and backward."""
+    _require("time", "-model=net.prototxt", model)
+    from demitasse.caffe import log, schema
+    from demitasse.caffe.timing import LayerTimes
+
+    phases = {"TRAIN": schema.TRAIN, "TEST": schema.TEST}
+    if phase not in phases:
+        raise UsageError(f"time: -phase={phase}: expected TRAIN or TEST")
+    with log.to_stderr(log_dir):
+        device = _device(gpu, 343)
+        net = _net(model, phases[phase], level, stage, device)
+        log.info("caffe.cpp:351", "Performing Forward")
+        log.info("caffe.cpp:356", f"Initial loss: {log.number(LayerTimes(net, device).run())}")
+        log.info("caffe.cpp:357", "Performing Backward")
+        log.info("caffe.cpp:365", "*** Benchmark begins ***")
+        log.info("caffe.cpp:366", f"Testing for {iterations} iterations.")
+        times = LayerTimes(net, device)
+        begin = time.perf_counter()
+        for iteration in range(iterations):
+            start = time.perf_counter()
+            times.run()
+            spent = log.number(_milliseconds(time.perf_counter() - start))
+            log.info("caffe.cpp:394", f"Iteration: {iteration + 1} forward-backward time: {spent} ms.")
+        total = time.perf_counter() - begin
+        _print_times(times.forward, times.backward, total, iterations)
+
+
+def _print_times(forward: dict[str, float], backward: dict[str, float], total: float, iterations: int) -> None:
+    from demitasse.caffe import log
+
+    def mean(seconds: float) -> str:
+        return log.number(_milliseconds(seconds / iterations))
+
+    log.info("caffe.cpp:397", "Average time per layer: ")
+    for name in forward:
+        log.info("caffe.cpp:400", f"{name:>10}\tforward: {mean(forward[name])} ms.")
+        log.info("caffe.cpp:403", f"{name:>10}\tbackward: {mean(backward[name])} ms.")
+    log.info("caffe.cpp:408", f"Average Forward pass: {mean(sum(forward.values()))} ms.")
+    log.info("caffe.cpp:410", f"Average Backward pass: {mean(sum(backward.values()))} ms.")
+    log.info("caffe.cpp:412", f"Average Forward-Backward: {mean(total)} ms.")
+    log.info("caffe.cpp:414", f"Total Time: {log.number(_milliseconds(total))} ms.")
+    log.info("caffe.cpp:415", "*** Benchmark ends ***")
+
+
+def device_query(gpu: Gpu = "") -> None:
+    """Show what the GPUs are."""
+    _require("device_query", "-gpu=0 or -gpu=all", gpu)
+    import torch
+
+    from demitasse.caffe import device, log
+
+    with log.to_stderr():
+        log.info("caffe.cpp:138", f"Querying GPUs {gpu}")
+        for number in device.numbers(gpu):
+            found = torch.cuda.get_device_properties(number)
+            lines = {
+                "Device id": number,
+                "Major revision number": found.major,
+                "Minor revision number": found.minor,
+                "Name": found.name,
+                "Total global memory": found.total_memory,
+                "Number of multiprocessors": found.multi_processor_count,
+            }
+            for title, value in lines.items():
+                log.info("common.cpp:178", f"{title + ':':<31}{value}")
+
+
+def _milliseconds(seconds: float) -> float:
+    return seconds * 1000
+
+
+def _require(command: str, usage: str, *given: str) -> None:
+    if not all(given):
+        raise UsageError(f"usage: demitasse {command} {usage}")
+
+
+def _stages(stage: str) -> list[str]:
+    return [name for name in stage.split(",") if name]
+
+
+def _device(gpu: str, line: int) -> torch.device:
+    from demitasse.caffe import device, log
+
+    chosen = device.choose(gpu)
+    log.info(f"caffe.cpp:{line}", "Use CPU." if chosen.type == "cpu" else f"Use GPU with device ID {chosen.index}")
+    return chosen
+
+
+def _net(model: str, phase: int, level: int, stage: str, device: torch.device) -> Net:
+    from demitasse.caffe import log, solver_nets
+    from demitasse.caffe.net import Net
+
+    net = solver_nets.place(Net.from_file(model, phase, level, _stages(stage)), device)
+    log.describe(net)
+    return net
+
+
+@contextmanager
+def _progress_bar(solver: Solver) -> Iterator[None]:
+    from demitasse.report.progress import TrainingBar
+
+    with TrainingBar(solver.param.max_iter) as bar:
+
+        def show(solver: Solver) -> None:
+            if bar.is_due():
+                bar.update(solver.iter, solver.loss, solver.rate, *_shares(solver.net))
+
+        solver.callbacks.append(show)
+        yield
+
+
+def _shares(net: Net) -> tuple[float, float]:
+    """Returns the share of the weights that surgery has cut, and the share that is frozen."""
+    from demitasse.caffe.layers.incremental import Incremental
+    from demitasse.caffe.layers.surgery import Surgery
+
+    layers = net.named_layers().values()
+    kept = [layer.compression() for layer in layers if isinstance(layer, Surgery)]
+    frozen = [layer.compression() for layer in layers if isinstance(layer, Incremental)]
+    return (
+        1 - sum(count.marked for count in kept) / sum(count.total for count in kept) if kept else 0.0,
+        sum(count.marked for count in frozen) / sum(count.total for count in frozen) if frozen else 0.0,
+    )
