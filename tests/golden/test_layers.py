@@ -7,8 +7,36 @@ import torch
 
 from tests.golden.layer_case import LAYER_CASES, Case, Recorder, check, gradient, layer_cases
 
-IN_SCOPE = """accuracy_ argmax_ batchnorm_ bias_ concat_ conv_ dropout_test eltwise_ euclidean flatten_ fork_ ip_
-lrn_ pool_ prelu_ reduction_ relu_ reshape_ sce_ scale_ sigmoid silence slice_ sml_ softmax split tanh""".split()
+IN_SCOPE = [
+    "accuracy_",
+    "argmax_",
+    "batchnorm_",
+    "bias_",
+    "concat_",
+    "conv_",
+    "dropout_test",
+    "eltwise_",
+    "euclidean",
+    "flatten_",
+    "fork_",
+    "ip_",
+    "lrn_",
+    "pool_",
+    "power_",
+    "prelu_",
+    "reduction_",
+    "relu_",
+    "reshape_",
+    "sce_",
+    "scale_",
+    "sigmoid",
+    "silence",
+    "slice_",
+    "sml_",
+    "softmax",
+    "split",
+    "tanh",
+]
 
 CASES = layer_cases()
 needs_cases = pytest.mark.skipif(not CASES, reason=f"no reference data at {LAYER_CASES}")

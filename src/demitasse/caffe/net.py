@@ -298,7 +298,8 @@ class Net(nn.Module):
                     f"{list(array.shape)}, but the net's has {list(blob.shape)}"
                 )
             with torch.no_grad():
-                blob.copy_(torch.from_numpy(np.ascontiguousarray(array)).reshape(blob.shape))
+                writable = np.require(array, requirements=("C", "W"))
+                blob.copy_(torch.from_numpy(writable).reshape(blob.shape))
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
