@@ -2,10 +2,10 @@
 
 from demitasse.caffe.layers import (
     activation,
-    __X__,
     convolution,
     dropout,
     eltwise,
+    incremental,
     inner_product,
     loss,
     normalization,
@@ -15,6 +15,7 @@ from demitasse.caffe.layers import (
     scale,
     shape,
     softmax,
+    surgery,
 )
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 
@@ -22,10 +23,10 @@ __all__ = ["LAYERS", "Layer", "Shape"]
 
 _FAMILIES = (
     activation,
-    __X__,
     convolution,
     dropout,
     eltwise,
+    incremental,
     inner_product,
     loss,
     normalization,
@@ -35,4 +36,5 @@ _FAMILIES = (
     scale,
     shape,
     softmax,
+    surgery,
 )

@@ -67,8 +67,8 @@ class Incremental(Masked):
         return {name: free for name, (_, free) in self.masked().items()}
 
     def compression(self) -> Count:
-        """Counts the frozen entries of weight and bias."""
-        free, total = self._count_ones()
+        """Counts the entries of weight and bias that are frozen."""
+        free, total = super().compression()
         return Count(total - free, total)
 
     def state(self) -> dict[str, object]:

@@ -78,9 +78,6 @@ class Masked(Layer):
         return {name: (getattr(self, name), self.mask(name)) for name in self.masked_names}
 
     def compression(self) -> Count:
-        """Counts what the method is about, over weight and bias."""
-        raise NotImplementedError
-
-    def _count_ones(self) -> Count:
+        """Counts the entries of weight and bias that are kept."""
         masks = [mask for _, mask in self.masked().values()]
         return Count(sum(int(torch.count_nonzero(m)) for m in masks), sum(m.numel() for m in masks))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from demitasse.caffe import log, schema
 from demitasse.caffe.layers.base import LAYERS, Shape
 from demitasse.caffe.layers.convolution import Convolution
 from demitasse.caffe.layers.inner_product import InnerProduct
-from demitasse.caffe.layers.masked import Count, Masked
+from demitasse.caffe.layers.masked import Masked
 from demitasse.methods import fused, surgery
 
 
@@ -28,28 +29,23 @@ class Surgery(Masked):
         statistics: taken at the first training forward.
     """
 
-    log_names: ClassVar[dict[str, str]] = {}
-
     def __init__(self, spec: schema.Message) -> None:
         super().__init__(spec)
         self.draw: Callable[[], float] = random.Random(0).random
         self.statistics: surgery.Statistics | None = None
-        self._effective: dict[str, fused.Reused] = {}
+        self._effective: dict[str, _Effective] = {}
 
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
         settings = self.compression_settings
         fields = ("c_rate", "gamma", "power", "iter_stop", "alpha_low", "alpha_high")
         self.schedule = surgery.Schedule(**{field: getattr(settings, field) for field in fields})
-        self._effective = {name: fused.Reused() for name in self.masked_names}
+        self._effective = {name: _Effective() for name in self.masked_names}
 
     def effective(self) -> tuple[Tensor, Tensor | None]:
         """Returns the masked weight and bias, after surgery where it is due."""
         bounds = self._bounds() if self.training else None
-        values = {
-            name: _StraightThrough.apply(dense, self._effective[name](dense.detach(), mask, bounds))
-            for name, (dense, mask) in self.masked().items()
-        }
+        values = {name: self._effective[name](dense, mask, bounds) for name, (dense, mask) in self.masked().items()}
         return values["weight"], values.get("bias")
 
     def _bounds(self) -> tuple[float, float] | None:
@@ -65,17 +61,11 @@ class Surgery(Masked):
 
     def _statistics_line(self) -> str:
         assert self.statistics is not None
-        counts = [
-            (int(torch.count_nonzero(dense * mask)), dense.numel()) for dense, mask in self.masked().values()
-        ]
+        counts = [(int(torch.count_nonzero(dense * mask)), dense.numel()) for dense, mask in self.masked().values()]
         counts.append((sum(kept for kept, _ in counts), sum(total for _, total in counts)))
         shares = " ".join(f"{kept}/{total}({log.number(kept / total)})" for kept, total in counts)
         mean, deviation = log.number(self.statistics.mean), log.number(self.statistics.deviation)
         return f"mu_:{mean} std_:{deviation} {shares}"
-
-    def compression(self) -> Count:
-        """Counts the kept entries of weight and bias."""
-        return self._count_ones()
 
     def state(self) -> dict[str, object]:
         return {} if self.statistics is None else {**vars(self.statistics)}
@@ -84,15 +74,45 @@ class Surgery(Masked):
         self.statistics = surgery.Statistics(**state) if state else None
 
 
+class _Effective:
+    """Makes the effective values of one blob, in memory that is used again once no graph holds it.
+
+    Fresh memory for every forward would cost as much as the values themselves.
+    """
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+        self._given: weakref.ref[Tensor] | None = None
+
+    def __call__(self, dense: Tensor, mask: Tensor, bounds: tuple[float, float] | None) -> Tensor:
+        memory, values = self._take(dense), dense.detach()
+        if bounds is None:
+            fused.apply_mask(values, mask, memory)
+        else:
+            fused.operate(values, mask, memory, *bounds)
+        given: Tensor = _StraightThrough.apply(dense, memory)  # type: ignore[no-untyped-call]
+        self._given = weakref.ref(given)
+        return given
+
+    def _take(self, dense: Tensor) -> Tensor:
+        memory = self._memory
+        in_use = self._given is not None and self._given() is not None
+        if memory is None or in_use or memory.device != dense.device or memory.stride() != dense.stride():
+            memory = torch.empty_like(dense, requires_grad=False)
+        if not dense.is_meta:
+            self._memory = memory
+        return memory
+
+
 class _StraightThrough(torch.autograd.Function):
     """The effective values; their whole gradient goes to the dense ones."""
 
     @staticmethod
     def forward(ctx: Any, dense: Tensor, effective: Tensor) -> Tensor:
-        return effective
+        return effective.view_as(effective)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
 
 

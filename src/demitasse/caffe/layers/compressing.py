@@ -1,1 +1,0 @@
-"""The compressing layers."""
