@@ -70,33 +70,30 @@ class Transformer:
 
         Args:
             images: (channels, height, width) each, whose ``output_shape`` is the same.
-            random: draws a mirror, then a crop, image by image.
+            random: draws the mirrors, then the crops.
         """
-        draws = [self._draw(image.shape, random) for image in images]
-        batch = np.stack([self._window(image, *at) for image, (_, *at) in zip(images, draws, strict=True)])
+        mirrors, corners = self._draw([image.shape[1:] for image in images], random)
+        batch = np.stack([self._window(image, *at) for image, at in zip(images, corners, strict=True)])
         batch = batch.astype(np.float32)
         if self._mean is not None:
-            batch -= np.stack([self._window(self._mean, *at) for _, *at in draws])
+            batch -= np.stack([self._window(self._mean, *at) for at in corners])
         elif len(self._mean_values):
             batch -= self._mean_values
         if self._scale != 1:
             batch *= self._scale
         if self._mirror:
-            flipped = [index for index, (mirror, *_) in enumerate(draws) if mirror]
-            batch[flipped] = batch[flipped][..., ::-1]
+            batch[mirrors] = batch[mirrors][..., ::-1]
         return batch
 
-    def _draw(self, shape: Shape, random: np.random.Generator) -> tuple[int, int, int]:
-        """Returns whether to mirror, and the upper left corner of the crop."""
-        mirror = int(random.integers(2)) if self._mirror else 0
-        if not self._crop:
-            return mirror, 0, 0
-        rest = [side - self._crop for side in shape[1:]]
-        if self._random_crop:
-            top, left = (int(random.integers(side + 1)) for side in rest)
-        else:
-            top, left = (side // 2 for side in rest)
-        return mirror, top, left
+    def _draw(
+        self, sizes: list[Shape], random: np.random.Generator
+    ) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], list[list[int]]]:
+        """Returns which images to mirror, and the upper left corner of each crop."""
+        count = len(sizes)
+        mirrors = random.integers(2, size=count, dtype=bool) if self._mirror else np.zeros(count, bool)
+        rest = np.array(sizes) - self._crop if self._crop else np.zeros((count, 2), int)
+        corners = random.integers(rest + 1) if self._random_crop else rest // 2
+        return mirrors, corners.tolist()
 
     def _window(self, image: Image, top: int, left: int) -> Image:
         if not self._crop:

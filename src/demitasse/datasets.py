@@ -1,0 +1,138 @@
+"""Digits to try things with: MNIST, and the small ones that come with scikit-learn."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import urllib.request
+import zlib
+from collections.abc import Sequence
+from http.client import HTTPException
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from demitasse.errors import DataError, FileFormatError
+from demitasse.files import atomic_write
+from demitasse.idx import read_idx
+
+Images = np.ndarray[Any, np.dtype[np.uint8]]
+Labels = np.ndarray[Any, np.dtype[np.int64]]
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+# of the files unpacked, so that it does not matter which program compressed them
+CHECKSUMS = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+_LARGEST = 64 << 20
+_TIMEOUT = 30
+
+
+class Dataset(NamedTuple):
+    """Images (n, 1, height, width) uint8, 0 to 255, and labels (n,) int64, to train and to test with."""
+
+    train_images: Images
+    train_labels: Labels
+    test_images: Images
+    test_labels: Labels
+
+
+def digits() -> Dataset:
+    """Returns scikit-learn's 1,797 digits: 8x8 pixels, 1,500 to train and 297 to test with.
+
+    The split is random but always the same. The 17 grey levels are spread over 0 to 255.
+
+    Reference: Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits.
+    """
+    from sklearn.datasets import load_digits
+
+    values, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    images = np.rint(values[order] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    classes = labels[order].astype(np.int64)
+    return Dataset(images[:1500], classes[:1500], images[1500:], classes[1500:])
+
+
+def mnist(folder: str | Path | None = None, mirrors: Sequence[str] = MIRRORS) -> Dataset:
+    """Returns MNIST: 28x28 pixels, 60,000 digits to train and 10,000 to test with.
+
+    Args:
+        folder: where its four files are, plain or ``.gz``; None downloads them once into the cache folder
+            (``$XDG_CACHE_HOME/demitasse/mnist``, else ``~/.cache/demitasse/mnist``).
+        mirrors: addresses of folders to download from; the next one is tried when one does not answer.
+
+    Raises:
+        DataError: a file is not in the folder, or no mirror answers.
+        FileFormatError: a file is cut short or of another kind; a download has another checksum.
+
+    Reference: LeCun, Bottou, Bengio, Haffner 1998.
+    """
+    place = download_mnist(mirrors=mirrors) if folder is None else Path(folder)
+    train_images, train_labels, test_images, test_labels = (
+        read_idx(_find(place, name), axes=3 if "images" in name else 1) for name in CHECKSUMS
+    )
+    return Dataset(
+        train_images[:, None], train_labels.astype(np.int64), test_images[:, None], test_labels.astype(np.int64)
+    )
+
+
+def download_mnist(folder: str | Path | None = None, mirrors: Sequence[str] = MIRRORS) -> Path:
+    """Downloads the files of MNIST that are not in the folder yet, each checked before it gets its name.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: no mirror answers.
+        FileFormatError: a download has another checksum than it must.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = Path(folder) if folder is not None else cache / "demitasse/mnist"
+    place.mkdir(parents=True, exist_ok=True)
+    for name, checksum in CHECKSUMS.items():
+        target = place / f"{name}.gz"
+        if target.exists():
+            continue
+        content = _fetch(f"{name}.gz", mirrors)
+        _verify(content, name, checksum)
+        with atomic_write(target) as temporary:
+            temporary.write_bytes(content)
+    return place
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.exists():
+            return path
+    raise DataError(f"{folder}: neither {name} nor {name}.gz is there")
+
+
+def _fetch(name: str, mirrors: Sequence[str]) -> bytes:
+    failures = []
+    for mirror in mirrors:
+        try:
+            with urllib.request.urlopen(mirror + name, timeout=_TIMEOUT) as answer:
+                content: bytes = answer.read(_LARGEST)
+                return content
+        except (OSError, HTTPException) as error:
+            failures.append(f"{mirror}{name}: {error}")
+    raise DataError(f"{name} cannot be downloaded: {'; '.join(failures)}; give the folder that holds MNIST instead")
+
+
+def _verify(content: bytes, name: str, expected: str) -> None:
+    try:
+        with gzip.open(BytesIO(content)) as stream:
+            found = hashlib.sha256(stream.read(_LARGEST)).hexdigest()
+    except (OSError, EOFError, zlib.error) as error:
+        raise FileFormatError(f"{name}.gz: the download is not a whole gzip file: {error}") from None
+    if found != expected:
+        raise FileFormatError(f"{name}: the download has SHA-256 {found}, expected {expected}")
