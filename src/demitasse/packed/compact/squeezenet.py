@@ -59,8 +59,8 @@ class SqueezeNet(BlobCodec):
         if (codes == _UNUSED).any():
             raise FileFormatError(f"byte {reader.offset}: {place}: expected codes 0 to 14, found 15")
         powers = grid.powers(smallest)
-        codebook: Array = np.concatenate([-powers, np.zeros(1, np.float32), powers])
-        return codebook[codes]
+        values: Array = np.concatenate([-powers, np.zeros(1, np.float32), powers])[codes]
+        return values
 
 
 CODECS.register("squeezenet")(SqueezeNet())

@@ -1,0 +1,130 @@
+"""Nets to and from the compact formats of :mod:`demitasse.packed.compact`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from demitasse.caffe.log import warning
+from demitasse.caffe.model_file import read_bytes, save_weights
+from demitasse.caffe.net import Net
+from demitasse.caffe.tools import compact_lines
+from demitasse.caffe.tools.layer_rule import LayerRule
+from demitasse.caffe.tools.say import Say, log_initial, silent
+from demitasse.caffe.tools.source_model import read_source
+from demitasse.errors import FileFormatError
+from demitasse.files import atomic_write
+from demitasse.packed.compact import CODECS, Reader, Shape, deep_compression
+
+# layers with "fire" in their names are SqueezeNet's, and this is the format made for it
+_WITH_FIRE = "squeezenet"
+
+
+def encode(
+    codec: str,
+    net: str | Path,
+    model: str | Path,
+    out: str | Path,
+    rule: LayerRule = LayerRule.TYPE,
+    say: Say = silent,
+) -> int:
+    """Writes the weights of a net in a compact format; layers with blobs that it leaves out are logged.
+
+    Args:
+        codec: name in :data:`demitasse.packed.compact.CODECS`.
+        net: prototxt of the model.
+        model: its caffemodel.
+        out: the file to be written.
+        rule: which layers are stored.
+        say: takes a few lines for each layer.
+
+    Returns:
+        The size of the file in bytes.
+
+    Raises:
+        WeightsError: a value that the format cannot hold (layer, blob, value), or blobs that do not fit the net.
+        DemitasseError: a file cannot be read.
+    """
+    start = time.perf_counter()
+    layers = read_source(net, model)
+    stored = {each.name: each for each in layers if rule.takes(each.name, each.kind, codec == _WITH_FIRE)}
+    say(f"\n\nlayer list:  {list(stored)}")
+    parts = []
+    for name, each in stored.items():
+        begin = time.perf_counter()
+        arrays = each.effective()
+        parts.append(CODECS[codec].encode(name, arrays))
+        for line in compact_lines.encoded(codec, each, arrays, time.perf_counter() - begin):
+            say(line)
+    data = b"".join(parts)
+    with atomic_write(out) as temporary:
+        temporary.write_bytes(data)
+    left_out = [each.name for each in layers if each.name not in stored]
+    if left_out:
+        warning("tools", f"layers that are not in the file: {', '.join(left_out)}")
+    say(f"\ncompact model saved as {out}\n\ntotal time: {time.perf_counter() - start:.3f} s")
+    return len(data)
+
+
+def decode(
+    codec: str,
+    net: str | Path,
+    binary: str | Path,
+    out: str | Path,
+    rule: LayerRule = LayerRule.TYPE,
+    say: Say = silent,
+) -> None:
+    """Writes a caffemodel from a compact file; layers that are not in it keep their initial values.
+
+    Args:
+        codec: name in :data:`demitasse.packed.compact.CODECS`.
+        net: prototxt of the plain net.
+        binary: the compact file.
+        out: the caffemodel to be written.
+        rule: which layers are stored.
+        say: takes a few lines for each layer.
+
+    Raises:
+        FileFormatError: the file is cut short, corrupt or of another net; says at which byte.
+        NetError: the net cannot be built.
+    """
+    start = time.perf_counter()
+    target = Net.from_file(net)
+    shapes = _stored_shapes(target, rule, codec == _WITH_FIRE)
+    reader = Reader(read_bytes(binary))
+    say("")
+    try:
+        for name, wanted in shapes.items():
+            begin = time.perf_counter()
+            target.load_blobs(name, CODECS[codec].decode(reader, name, wanted), str(binary))
+            for line in compact_lines.decoded(name, len(wanted), time.perf_counter() - begin):
+                say(line)
+        reader.finish()
+    except FileFormatError as error:
+        raise error.within(str(binary)) from None
+    log_initial(target, shapes)
+    save_weights(target, out)
+    say(f"\nModel decoded. Saved as {out} [time: {time.perf_counter() - start:.3f} s] ")
+
+
+def deep_compression_to_caffe(net: str | Path, binary: str | Path, out: str | Path) -> None:
+    """Writes a caffemodel from a ``.net`` file of Deep Compression; arguments and errors as of :func:`decode`."""
+    target = Net.from_file(net)
+    shapes = _stored_shapes(target, LayerRule.TYPE)
+    try:
+        layers = deep_compression.decode(read_bytes(binary), shapes)
+    except FileFormatError as error:
+        raise error.within(str(binary)) from None
+    for name, arrays in layers.items():
+        target.load_blobs(name, arrays, str(binary))
+    log_initial(target, shapes)
+    save_weights(target, out)
+
+
+def _stored_shapes(net: Net, rule: LayerRule, fire: bool = False) -> dict[str, list[Shape]]:
+    """Returns name -> shapes of weight and bias for the layers that the rule takes; masks are not stored."""
+    return {
+        name: [tuple(getattr(layer, b).shape) for b in layer.blob_names if not b.endswith("_mask")]
+        for name, layer in net.named_layers().items()
+        if layer.blob_names and rule.takes(name, layer.spec.type, fire)
+    }

@@ -1,0 +1,44 @@
+"""A net after surgery -> a plain one: cut weights become 0, masks are dropped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from demitasse.caffe.tools import statistics
+from demitasse.caffe.tools.layer_rule import LayerRule
+from demitasse.caffe.tools.say import Say, silent
+from demitasse.caffe.tools.source_model import read_source
+from demitasse.caffe.tools.transfer import transfer
+
+
+def dns_to_normal(
+    net: str | Path,
+    model: str | Path,
+    target: str | Path,
+    out: str | Path,
+    rule: LayerRule = LayerRule.TYPE,
+    say: Say = silent,
+) -> list[statistics.Kept]:
+    """Converts a model with DNS layers, or with those of Guo's repository, whose masks may be missing.
+
+    Args:
+        net: prototxt of the model.
+        model: its caffemodel.
+        target: prototxt with plain layers of the same names.
+        out: the caffemodel to be written.
+        rule: which layers are converted.
+        say: takes the lines of the report.
+
+    Returns:
+        How much of each layer was kept.
+
+    Raises:
+        DemitasseError: a file cannot be read, or the nets do not fit.
+    """
+    source = read_source(net, model)
+    counted = statistics.count([each for each in source if rule.takes(each.name, each.kind)])
+    transfer(source, target, out, lambda each, _: each.effective(), rule)
+    for line in statistics.lines(counted):
+        say(line)
+    say(f"Model has been converted from DNS to normal, saved as {out}")
+    return counted

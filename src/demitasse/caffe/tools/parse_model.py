@@ -1,0 +1,25 @@
+"""A binary caffemodel -> protobuf text, all numbers included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from demitasse.caffe.model_file import read_net_message
+from demitasse.caffe.tools.say import Say, silent
+from demitasse.files import atomic_write
+
+
+def parse_model(model: str | Path, out: str | Path, say: Say = silent) -> None:
+    """Writes a model as text.
+
+    Raises:
+        FileFormatError: the model cannot be read.
+    """
+    say("Parsing binary caffemodel ...")
+    text = text_format.MessageToString(read_net_message(model, text=True))
+    say(f"Saving file: {out} ...")
+    with atomic_write(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    say(f"Success: file saved as {out}")

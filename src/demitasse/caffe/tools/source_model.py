@@ -1,0 +1,88 @@
+"""A net's prototxt beside its model: the layers, and what their weights effectively are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from demitasse.caffe import prototxt, schema
+from demitasse.caffe.filter import filter_net
+from demitasse.caffe.model_file import read_model
+from demitasse.caffe.tools.layer_rule import COMPRESSING, SURGERY, WEIGHTED
+from demitasse.caffe.upgrade import upgrade_net
+from demitasse.errors import WeightsError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class SourceLayer:
+    """One layer of the source.
+
+    Attributes:
+        name: of the layer.
+        kind: its type.
+        blobs: weight and bias, or whatever the type has.
+        masks: of the same shapes, or empty.
+    """
+
+    name: str
+    kind: str
+    blobs: list[Array]
+    masks: list[Array]
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether surgery was at work; Guo's own models have zeros where others have masks."""
+        return self.kind in SURGERY
+
+    def kept(self) -> list[Array]:
+        """Returns for each blob which values surgery kept, bool."""
+        return [mask == 1 for mask in self.masks] if self.masks else [blob != 0 for blob in self.blobs]
+
+    def effective(self) -> list[Array]:
+        """Returns the values that the layer computes with, float32: cut ones are 0."""
+        blobs = [blob.astype(np.float32) for blob in self.blobs]
+        if not self.is_pruned:
+            return blobs
+        return [np.where(kept, blob, np.float32(0)) for blob, kept in zip(blobs, self.kept(), strict=True)]
+
+
+def read_source(net: str | Path, model: str | Path) -> list[SourceLayer]:
+    """Reads the layers of a net that have blobs in the model, in the order of the net (phase TEST).
+
+    The net is not built, so its data need not be there.
+
+    Raises:
+        PrototxtError: the net cannot be read.
+        FileFormatError: the model cannot be read.
+        WeightsError: a convolution or inner product has no blobs in the model, or another number of them.
+    """
+    spec = upgrade_net(prototxt.read_net(net))
+    placed = filter_net(spec, [str(net)] * len(spec.layer), schema.TEST, 0, ())
+    blobs = {layer.name: layer.blobs for layer in read_model(model)}
+    found = []
+    for layer, _ in placed:
+        if blobs.get(layer.name):
+            found.append(_source_layer(layer, blobs[layer.name], str(model)))
+        elif layer.type in WEIGHTED:
+            raise WeightsError(f"{model}: no blobs for layer {layer.name!r} of {net}")
+    return found
+
+
+def _source_layer(spec: schema.Message, blobs: list[Array], origin: str) -> SourceLayer:
+    if spec.type not in WEIGHTED:
+        return SourceLayer(spec.name, spec.type, blobs, [])
+    settings = spec.inner_product_param if "InnerProduct" in spec.type else spec.convolution_param
+    plain = 1 + settings.bias_term
+    allowed = (plain, 2 * plain) if spec.type in COMPRESSING else (plain,)
+    masks = blobs[plain:]
+    if len(blobs) not in allowed or any(m.shape != b.shape for m, b in zip(masks, blobs, strict=False)):
+        raise WeightsError(
+            f"{origin}: layer {spec.name!r} of type {spec.type}: expected {' or '.join(map(str, allowed))} blobs, "
+            f"masks of the shape of their values; found {[list(blob.shape) for blob in blobs]}"
+        )
+    return SourceLayer(spec.name, spec.type, blobs[:plain], masks)
