@@ -23,7 +23,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class LayerBlobs(NamedTuple):
-    """The blobs of one layer in a caffemodel; ``type`` is empty where the file does not tell (HDF5)."""
+    """The blobs of one layer in a caffemodel.
+
+    HDF5 does not tell the ``type`` (it is empty then), and keeps a shared blob under its owner alone: an array
+    without entries stands for it in the other layers.
+    """
 
     name: str
     type: str
@@ -106,11 +110,15 @@ def _read_hdf5(path: str | Path) -> list[LayerBlobs]:
             if "data" not in file:
                 raise FileFormatError(f"{path}: an HDF5 file without the group 'data': not a caffemodel")
             return [
-                LayerBlobs(name, "", [group[str(index)][()] for index in range(len(group))])
+                LayerBlobs(name, "", [_dataset(group, index) for index in range(max(map(int, group), default=-1) + 1)])
                 for name, group in file["data"].items()
             ]
-    except (OSError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise FileFormatError(f"{path}: not a caffemodel in HDF5: {error}") from None
+
+
+def _dataset(group: h5py.Group, index: int) -> Array:
+    return np.asarray(group[str(index)][()]) if str(index) in group else np.empty(0, np.float32)
 
 
 def blob_array(blob: Any) -> Array:

@@ -291,6 +291,8 @@ class Net(nn.Module):
                 f"{origin}: layer {name!r} has {len(arrays)} blobs, but the net's has {len(blobs)}"
             )
         for index, array in enumerate(arrays):
+            if not array.size:  # a shared blob, loaded under its owner
+                continue
             blob = blobs[index]
             if _squeezed(array.shape) != _squeezed(tuple(blob.shape)):
                 raise WeightsError(
