@@ -57,10 +57,11 @@ class HDF5Data(Source):
         return {"random": self._before, "order": self._order, "file": self._file, "row": self._row}
 
     def restore(self, state: dict[str, Any]) -> None:
+        order = state["order"]
+        if sorted(order) != list(range(len(self._files))):
+            raise DataError(f"the state is of {len(order)} HDF5 files, but the list has {len(self._files)}")
         super().restore(state)
-        self._order = state["order"]
-        if sorted(self._order) != list(range(len(self._files))):
-            raise DataError(f"the state is of {len(self._order)} HDF5 files, but the list has {len(self._files)}")
+        self._order = order
         self._open(state["file"])
         self._row = state["row"]
         if self._row > len(self._rows):

@@ -49,9 +49,8 @@ class LmdbReader:
         with self._environment.begin() as transaction:
             cursor = transaction.cursor()
             cursor.first()
-            keys = cursor.iternext(keys=True, values=False)
             for _ in range(start % self._count):
-                next(keys)
+                cursor.next()
             yield from cursor.iternext()
             while True:
                 cursor.first()
