@@ -53,7 +53,7 @@ def from_rgb(pixels: Array) -> Array:
 
 def resize(image: Array, height: int, width: int) -> Array:
     """Resizes by bilinear interpolation between pixel centres, without a filter, as OpenCV does."""
-    pixels = torch.from_numpy(image)[None].float()
+    pixels = torch.from_numpy(image.astype(np.float32))[None]
     resized = interpolate(pixels, (height, width), mode="bilinear", align_corners=False)
     return resized[0].round().to(torch.uint8).numpy()
 

@@ -1,0 +1,64 @@
+"""convert_mnist_data: IDX files in, records under eight digits out."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demitasse.caffe import schema
+from demitasse.caffe.sources.lmdb_store import LmdbReader
+from demitasse.caffe.tools.convert_mnist_data import convert_mnist_data
+from demitasse.errors import FileFormatError, UsageError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 3, 4), np.uint8)
+LABELS = np.arange(12, dtype=np.uint8) % 10
+
+
+def idx(path: Path, array: np.ndarray, pack=bytes) -> Path:
+    path.write_bytes(pack(struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()))
+    return path
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_records(tmp_path: Path, pack) -> None:
+    images, labels = idx(tmp_path / "i", IMAGES, pack), idx(tmp_path / "l", LABELS, pack)
+    assert convert_mnist_data(images, labels, tmp_path / "db") == 12
+    reader = LmdbReader(str(tmp_path / "db"))
+    for index, (key, value) in enumerate(islice(reader.records(), 12)):
+        datum = schema.Datum.FromString(value)
+        assert key == b"%08d" % index
+        assert (datum.channels, datum.height, datum.width, datum.label) == (1, 3, 4, LABELS[index])
+        assert datum.data == IMAGES[index].tobytes()
+        assert not datum.HasField("encoded")
+
+
+def test_other_numbers_of_images_and_labels(tmp_path: Path) -> None:
+    images, labels = idx(tmp_path / "i", IMAGES), idx(tmp_path / "l", LABELS[:7])
+    with pytest.raises(FileFormatError, match=r"12 images, but .* has 7 labels"):
+        convert_mnist_data(images, labels, tmp_path / "db")
+
+
+def test_a_file_cut_short_leaves_no_database(tmp_path: Path) -> None:
+    images, labels = idx(tmp_path / "i", IMAGES), idx(tmp_path / "l", LABELS)
+    images.write_bytes(images.read_bytes()[:-5])
+    with pytest.raises(FileFormatError, match=r"sizes \[12, 3, 4\] need 144 bytes of values, found 139"):
+        convert_mnist_data(images, labels, tmp_path / "db")
+    assert not (tmp_path / "db").exists()
+
+
+def test_files_in_the_wrong_order(tmp_path: Path) -> None:
+    images, labels = idx(tmp_path / "i", IMAGES), idx(tmp_path / "l", LABELS)
+    with pytest.raises(FileFormatError, match="not an IDX file of bytes with 3 axes"):
+        convert_mnist_data(labels, images, tmp_path / "db")
+
+
+def test_an_existing_database_is_refused(tmp_path: Path) -> None:
+    images, labels = idx(tmp_path / "i", IMAGES), idx(tmp_path / "l", LABELS)
+    (tmp_path / "db").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        convert_mnist_data(images, labels, tmp_path / "db")

@@ -1,0 +1,95 @@
+"""The data sets: what they hold, and downloads that fail or lie."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demitasse import datasets
+from demitasse.datasets import digits, download_mnist, mnist
+from demitasse.errors import DataError, FileFormatError
+
+
+def test_digits() -> None:
+    data = digits()
+    assert data.train_images.shape == (1500, 1, 8, 8)
+    assert data.test_images.shape == (297, 1, 8, 8)
+    assert data.train_images.dtype == np.uint8
+    assert (data.train_images.min(), data.train_images.max()) == (0, 255)
+    assert set(data.train_labels) == set(data.test_labels) == set(range(10))
+    assert all(np.array_equal(one, other) for one, other in zip(data, digits(), strict=True))
+
+
+def test_digits_are_those_of_their_labels() -> None:
+    data = digits()
+    means = np.stack([data.train_images[data.train_labels == k].mean(0).ravel() for k in range(10)])
+    distance = ((data.test_images.reshape(-1, 1, 64) - means) ** 2).sum(-1)
+    assert (distance.argmin(1) == data.test_labels).mean() > 0.85
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A folder of small files in the place of MNIST's, with their checksums."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    for name in datasets.CHECKSUMS:
+        array = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2) if "images" in name else np.arange(3, dtype=np.uint8)
+        content = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+        monkeypatch.setitem(datasets.CHECKSUMS, name, hashlib.sha256(content).hexdigest())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return folder.as_uri() + "/"
+
+
+def test_mnist_is_downloaded_once(mirror: str, tmp_path: Path) -> None:
+    data = mnist(mirrors=["file:///nowhere/", mirror])
+    assert data.train_images.shape == (3, 1, 2, 2)
+    assert data.test_labels.tolist() == [0, 1, 2]
+    shutil.rmtree(tmp_path / "mirror")
+    assert mnist(mirrors=[mirror]).train_labels.tolist() == [0, 1, 2]
+
+
+def test_no_mirror_answers(mirror: str) -> None:
+    with pytest.raises(DataError, match=r"cannot be downloaded: file:///nowhere/train-images.*give the folder"):
+        mnist(mirrors=["file:///nowhere/"])
+
+
+def test_a_wrong_checksum_names_both_and_leaves_nothing(
+    mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = datasets.CHECKSUMS["t10k-images-idx3-ubyte"]
+    monkeypatch.setitem(datasets.CHECKSUMS, "t10k-images-idx3-ubyte", "0" * 64)
+    with pytest.raises(FileFormatError, match=f"t10k-images-idx3-ubyte: .* {found}, expected {'0' * 64}"):
+        download_mnist(tmp_path / "here", [mirror])
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [
+        "train-images-idx3-ubyte.gz",
+        "train-labels-idx1-ubyte.gz",
+    ]
+
+
+def test_a_download_that_is_cut_short(mirror: str, tmp_path: Path) -> None:
+    file = tmp_path / "mirror/train-images-idx3-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(FileFormatError, match="not a whole gzip file"):
+        download_mnist(tmp_path / "here", [mirror])
+
+
+def test_a_folder_without_mnist(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"neither train-images-idx3-ubyte nor train-images-idx3-ubyte\.gz"):
+        mnist(tmp_path)
+
+
+def test_the_real_mnist(shared: Path) -> None:
+    data = mnist(shared / "data/mnist")
+    assert data.train_images.shape == (60_000, 1, 28, 28)
+    assert data.test_images.shape == (10_000, 1, 28, 28)
+    assert data.test_labels[:5].tolist() == [7, 2, 1, 0, 4]
+    for name, checksum in datasets.CHECKSUMS.items():
+        with gzip.open(shared / f"data/mnist/{name}.gz") as file:
+            assert hashlib.sha256(file.read()).hexdigest() == checksum
