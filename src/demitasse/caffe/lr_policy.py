@@ -1,15 +1,20 @@
-"""How the learning rate changes over the iterations."""
+"""How the learning rate changes over the iterations.
+
+All in float32 as in Caffe, so that rates agree to the last digit that its log shows.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+
+import numpy as np
 
 from demitasse.caffe import schema
 from demitasse.errors import UsageError
 from demitasse.registry import Registry
 
-LR_POLICIES: Registry[Callable[[schema.Message, int], float]] = Registry("lr_policy")
+Rate = np.float32
+LR_POLICIES: Registry[Callable[[schema.Message, int], Rate]] = Registry("lr_policy")
 
 
 def learning_rate(solver: schema.Message, iteration: int) -> float:
@@ -19,13 +24,16 @@ def learning_rate(solver: schema.Message, iteration: int) -> float:
 
     Raises:
         UnknownNameError: the policy is not known.
-        UsageError: a setting of the policy is missing or has no meaning.
+        UsageError: a setting of the policy is missing, or the rate is not a finite number.
     """
-    rate = LR_POLICIES[solver.lr_policy](solver, iteration)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        rate = LR_POLICIES[solver.lr_policy](solver, iteration)
+    if not np.isfinite(rate):
+        raise UsageError(f"solver: lr_policy {solver.lr_policy!r} gives {rate} at iteration {iteration}")
     if iteration < solver.rampup_interval:
-        start = float(solver.rampup_lr)
-        rate = min(rate, start + (rate - start) * iteration / solver.rampup_interval)
-    return max(rate, float(solver.min_lr))
+        start = Rate(solver.rampup_lr)
+        rate = min(rate, start + (rate - start) * (Rate(iteration) / Rate(solver.rampup_interval)))
+    return float(max(rate, Rate(solver.min_lr)))
 
 
 def current_step(solver: schema.Message, iteration: int) -> int:
@@ -39,44 +47,50 @@ def current_step(solver: schema.Message, iteration: int) -> int:
 
 def _positive_stepsize(solver: schema.Message) -> int:
     if solver.stepsize < 1:
-        raise UsageError(f"lr_policy {solver.lr_policy!r} needs stepsize > 0, found {solver.stepsize}")
+        raise UsageError(f"solver: lr_policy {solver.lr_policy!r} needs stepsize > 0, found {solver.stepsize}")
     return int(solver.stepsize)
 
 
 @LR_POLICIES.register("fixed")
-def fixed(solver: schema.Message, iteration: int) -> float:
+def fixed(solver: schema.Message, iteration: int) -> Rate:
     """base_lr."""
-    return float(solver.base_lr)
+    return Rate(solver.base_lr)
 
 
 @LR_POLICIES.register("step", "multistep")
-def step(solver: schema.Message, iteration: int) -> float:
+def step(solver: schema.Message, iteration: int) -> Rate:
     """base_lr * gamma^k, k = floor(iteration / stepsize), or the number of stepvalues reached."""
-    return float(solver.base_lr * solver.gamma ** current_step(solver, iteration))
+    return Rate(solver.base_lr) * _power(solver.gamma, current_step(solver, iteration))
 
 
 @LR_POLICIES.register("exp")
-def exp(solver: schema.Message, iteration: int) -> float:
+def exp(solver: schema.Message, iteration: int) -> Rate:
     """base_lr * gamma^iteration."""
-    return float(solver.base_lr * solver.gamma**iteration)
+    return Rate(solver.base_lr) * _power(solver.gamma, iteration)
 
 
 @LR_POLICIES.register("inv")
-def inv(solver: schema.Message, iteration: int) -> float:
+def inv(solver: schema.Message, iteration: int) -> Rate:
     """base_lr * (1 + gamma * iteration)^-power."""
-    return float(solver.base_lr * (1 + solver.gamma * iteration) ** -solver.power)
+    base = Rate(1) + Rate(solver.gamma) * Rate(iteration)
+    return Rate(solver.base_lr) * _power(base, -solver.power)
 
 
 @LR_POLICIES.register("poly")
-def poly(solver: schema.Message, iteration: int) -> float:
-    """base_lr * (1 - iteration / max_iter)^power."""
+def poly(solver: schema.Message, iteration: int) -> Rate:
+    """base_lr * (1 - iteration / max_iter)^power; 0 beyond max_iter."""
     if solver.max_iter < 1:
-        raise UsageError(f"lr_policy 'poly' needs max_iter > 0, found {solver.max_iter}")
-    return float(solver.base_lr * max(0.0, 1 - iteration / solver.max_iter) ** solver.power)
+        raise UsageError(f"solver: lr_policy 'poly' needs max_iter > 0, found {solver.max_iter}")
+    left = max(Rate(1) - Rate(iteration) / Rate(solver.max_iter), Rate(0))
+    return Rate(solver.base_lr) * _power(left, solver.power)
 
 
 @LR_POLICIES.register("sigmoid")
-def sigmoid(solver: schema.Message, iteration: int) -> float:
+def sigmoid(solver: schema.Message, iteration: int) -> Rate:
     """base_lr / (1 + exp(-gamma * (iteration - stepsize)))."""
-    exponent = -solver.gamma * (iteration - _positive_stepsize(solver))
-    return float(solver.base_lr / (1 + math.exp(exponent))) if exponent < 700 else 0.0
+    exponent = -Rate(solver.gamma) * Rate(iteration - _positive_stepsize(solver))
+    return Rate(solver.base_lr) / (Rate(1) + Rate(np.exp(exponent)))
+
+
+def _power(base: float | Rate, exponent: float) -> Rate:
+    return Rate(np.float64(base) ** exponent)
