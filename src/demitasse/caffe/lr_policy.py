@@ -89,7 +89,7 @@ def poly(solver: schema.Message, iteration: int) -> Rate:
 def sigmoid(solver: schema.Message, iteration: int) -> Rate:
     """base_lr / (1 + exp(-gamma * (iteration - stepsize)))."""
     exponent = -Rate(solver.gamma) * Rate(iteration - _positive_stepsize(solver))
-    return Rate(solver.base_lr) / (Rate(1) + Rate(np.exp(exponent)))
+    return Rate(solver.base_lr) / (Rate(1) + Rate(np.exp(np.float64(exponent))))
 
 
 def _power(base: float | Rate, exponent: float) -> Rate:
