@@ -125,13 +125,11 @@ def datum_image(datum: schema.Message, color: bool | None = None) -> Image:
     Raises:
         DataError: the values are not as many as the shape says, or cannot be decoded.
     """
+    data = datum.data
     if datum.encoded:
-        return decode(datum.data, color)
+        return decode(data, color)
     shape = (datum.channels, datum.height, datum.width)
-    if datum.data:
-        values: Image = np.frombuffer(datum.data, np.uint8)
-    else:
-        values = np.array(datum.float_data, np.float32)
+    values: Image = np.frombuffer(data, np.uint8) if data else np.array(datum.float_data, np.float32)
     if values.size != math.prod(shape) or min(shape) < 1:
         raise DataError(f"shape {list(shape)} but {values.size} values")
     return values.reshape(shape)
