@@ -1,0 +1,112 @@
+"""Who may know whom: the import rules of the package, read off the source, and that importing it is light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import demitasse
+
+ROOT = Path(demitasse.__file__).parent
+
+# every room may use these, and itself
+COMMON = {"", "errors", "registry", "files", "_version", "datasets", "idx"}
+
+# room (a folder or file under demitasse/) -> the other rooms it may use; None is all
+ALLOWED: dict[str, set[str] | None] = {
+    "": {"methods", "packed"},
+    "cli": None,
+    "demo": {"caffe", "methods", "packed", "report", "examples"},
+    "methods": set(),
+    "packed": set(),
+    "examples": set(),
+    "caffe": {"methods", "packed"},
+    "runtime": {"methods", "packed"},
+    "report": {"methods", "packed"},
+    "optim": {"methods", "packed"},
+    "io": {"methods", "packed"},
+    "zoo": {"methods", "packed"},
+    "integrations": {"methods", "packed"},
+    "pycaffe": {"caffe"},
+}
+
+HEAVY = {"torch", "torchvision", "numba", "triton", "matplotlib", "sklearn", "h5py"}
+
+
+def modules() -> list[tuple[str, Path]]:
+    """Returns every module of the package: its dotted name inside the package, and its file."""
+    found = []
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found.append((".".join(parts[:-1] if parts[-1] == "__init__" else parts), path))
+    return found
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields line and dotted name of what a file imports, at any depth; ``from a import b`` gives ``a.b``."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def room(dotted: str) -> str:
+    """Returns the room of a module inside the package: its first part if that is a room or a common file."""
+    first = dotted.split(".")[0]
+    return first if first in ALLOWED or first in COMMON else ""
+
+
+def violations(name: str, path: Path) -> list[str]:
+    """Returns the imports of a module that its room does not allow."""
+    here = room(name)
+    allowed = set() if here in COMMON else ALLOWED[here]
+    if allowed is None:
+        return []
+    wrong = []
+    for line, imported in imports(path):
+        if not imported.startswith("demitasse."):
+            continue
+        there = room(imported.removeprefix("demitasse."))
+        if there not in {here, *COMMON, *allowed}:
+            wrong.append(f"{path.relative_to(ROOT)}:{line}: {here or 'demitasse'} must not know {there}")
+    return wrong
+
+
+each_module = pytest.mark.parametrize(("name", "path"), [pytest.param(*found, id=found[0]) for found in modules()])
+
+
+def test_every_file_has_a_room() -> None:
+    tops = {path.relative_to(ROOT).parts[0].removesuffix(".py") for _, path in modules()}
+    assert tops <= {"__init__", *ALLOWED, *COMMON}, "give the new room a line in ALLOWED"
+
+
+@each_module
+def test_imports_keep_to_the_rules(name: str, path: Path) -> None:
+    assert violations(name, path) == []
+
+
+def test_a_violation_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "methods.py"
+    path.write_text("def f():\n    from demitasse.caffe import net\n")
+    assert violations("methods", path) == ["methods.py:2: methods must not know caffe"]
+
+
+def test_packed_works_without_torch() -> None:
+    paths = [path for name, path in modules() if room(name) == "packed"]
+    assert paths
+    assert not [path for path in paths for _, imported in imports(path) if imported.split(".")[0] == "torch"]
+
+
+@pytest.mark.parametrize("module", ["demitasse", "demitasse.cli", "demitasse.packed.compact"])
+def test_importing_is_light(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
