@@ -96,6 +96,6 @@ def bilinear(filler: schema.Message, shape: Shape) -> Tensor:
         raise NetError(f"a bilinear filler needs four axes and a square kernel, found shape {list(shape)}")
     size = shape[3]
     factor = math.ceil(size / 2)
-    centre = (2 * factor - 1 - factor % 2) / (2 * factor)
+    centre = (size - 1) / (2 * factor)
     line = 1 - (torch.arange(size) / factor - centre).abs()
     return (line[:, None] * line[None, :]).expand(shape).clone()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,32 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from demitasse.caffe import layers, prototxt, schema, sources
-from demitasse.caffe.filter import Placed, filter_net
+from demitasse.caffe.filter import filter_net
+from demitasse.caffe.parameters import Blob as Blob
+from demitasse.caffe.parameters import Parameters
 from demitasse.caffe.split import insert_splits
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import DemitasseError, NetError, UnknownNameError, WeightsError
 from demitasse.registry import suggest
-
-
-@dataclass(frozen=True)
-class Blob:
-    """A learnable blob as a solver sees it.
-
-    Attributes:
-        layer: name of the layer that owns it.
-        index: its place in the layer's blobs.
-        name: its attribute in the layer, such as ``weight``.
-        tensor: the values.
-        lr_mult: multiplier of the learning rate.
-        decay_mult: multiplier of the weight decay.
-    """
-
-    layer: str
-    index: int
-    name: str
-    tensor: Tensor
-    lr_mult: float
-    decay_mult: float
 
 
 class Net(nn.Module):
@@ -56,6 +36,7 @@ class Net(nn.Module):
         outputs: names of the blobs that no layer takes, sorted.
         shapes: name -> shape of every blob.
         losses: name -> weight of the blobs that make up the loss.
+        learnable: the blobs of all layers in net order, shared ones once.
 
     Raises:
         UnknownNameError: a layer type is not known.
@@ -75,7 +56,10 @@ class Net(nn.Module):
         self.phase = phase
         upgraded = schema.NetParameter.FromString(spec.SerializeToString())
         shift = 1 if upgraded.input else 0
-        upgrade_net(upgraded)
+        try:
+            upgrade_net(upgraded)
+        except NetError as error:
+            raise error.within(origin) from None
         places = [origin] * shift + [f"{origin}:{line}" for line in lines or []]
         places += [origin] * (len(upgraded.layer) - len(places))
         kept = insert_splits(filter_net(upgraded, places, phase, level, stages))
@@ -89,25 +73,24 @@ class Net(nn.Module):
         self.memory_format = torch.contiguous_format
         self._steps: list[tuple[layers.Layer, list[str], list[str], list[bool]]] = []
         self._keys: dict[str, str] = {}
+        parameters = Parameters()
         available: dict[str, None] = {}
         for placed in kept:
             try:
-                self._add(placed.layer, available)
+                self._add(placed.layer, available, parameters)
             except DemitasseError as error:
                 raise error.within(f"layer {placed.layer.name!r} ({placed.place})") from None
         self.outputs = sorted(available)
-        self.learnable = self._share_parameters(kept)
+        self.learnable = parameters.freeze()
         self.train(phase == schema.TRAIN)
 
     @classmethod
-    def from_file(
-        cls, path: str | Path, phase: int = schema.TEST, level: int = 0, stages: Collection[str] = ()
-    ) -> Net:
+    def from_file(cls, path: str | Path, phase: int = schema.TEST, level: int = 0, stages: Collection[str] = ()) -> Net:
         """Builds the net of a prototxt; see the class for arguments and errors."""
         spec = prototxt.read_net(path)
         return cls(spec, phase, level, stages, str(path), prototxt.layer_lines(path))
 
-    def _add(self, spec: schema.Message, available: dict[str, None]) -> None:
+    def _add(self, spec: schema.Message, available: dict[str, None], parameters: Parameters) -> None:
         self.spec.layer.append(spec)
         if spec.name in self._keys or spec.name in self.sources:
             raise NetError("another layer has the same name")
@@ -120,7 +103,7 @@ class Net(nn.Module):
         for name in spec.bottom:
             available.pop(name, None)
         for name in spec.top:
-            if name in self.shapes and name not in in_place:
+            if (name in self.shapes and name not in in_place) or list(spec.top).count(name) > 1:
                 raise NetError(f"top {name!r} is made by another layer already")
         if spec.type in sources.SOURCES:
             shapes = self._add_source(spec)
@@ -128,6 +111,7 @@ class Net(nn.Module):
         elif spec.type in layers.LAYERS:
             layer = layers.LAYERS[spec.type](spec)
             shapes = self._add_layer(layer, spec, bottom_shapes)
+            parameters.add(layer)
             is_loss = layer.is_loss
         else:
             near = suggest(spec.type, [*layers.LAYERS, *sources.SOURCES])
@@ -137,9 +121,7 @@ class Net(nn.Module):
         for index, (name, shape) in enumerate(zip(spec.top, shapes, strict=True)):
             self.shapes[name] = shape
             available[name] = None
-            weight = (
-                spec.loss_weight[index] if index < len(spec.loss_weight) else float(is_loss and index == 0)
-            )
+            weight = spec.loss_weight[index] if index < len(spec.loss_weight) else float(is_loss and index == 0)
             if weight:
                 self.losses[name] = weight
 
@@ -158,9 +140,7 @@ class Net(nn.Module):
             ("tops", spec.top, layer.top_count),
         ):
             if len(names) < least or (most is not None and len(names) > most):
-                wanted = (
-                    str(least) if least == most else f"{least} to {'any number' if most is None else most}"
-                )
+                wanted = str(least) if least == most else f"{least} to {'any number' if most is None else most}"
                 raise NetError(f"{spec.type} takes {wanted} {what}, found {len(names)}: {list(names)}")
         layer.setup(*bottom_shapes)
         propagate = list(spec.propagate_down) or [True] * len(spec.bottom)
@@ -172,40 +152,6 @@ class Net(nn.Module):
         self._keys[spec.name] = key
         self._steps.append((layer, list(spec.bottom), list(spec.top), propagate))
         return _top_shapes(layer, bottom_shapes)
-
-    def _share_parameters(self, kept: list[Placed]) -> list[Blob]:
-        """Lets blobs of the same ``param { name }`` be one tensor; returns the owners in net order."""
-        owners: dict[str, int] = {}
-        found: list[Blob] = []
-        for spec, place in kept:
-            if spec.name not in self._keys:
-                continue
-            layer = self.layer(spec.name)
-            if len(spec.param) > len(layer.blob_names):
-                raise NetError(
-                    f"layer {spec.name!r} ({place}): {len(spec.param)} param entries, "
-                    f"but {spec.type} has {len(layer.blob_names)} blobs"
-                )
-            for index, name in enumerate(layer.blob_names):
-                param = spec.param[index] if index < len(spec.param) else schema.ParamSpec()
-                if param.name and param.name in owners:
-                    owner = found[owners[param.name]]
-                    tensor = getattr(layer, name)
-                    if owner.tensor.shape != tensor.shape:
-                        raise NetError(
-                            f"layer {spec.name!r} ({place}): parameter {param.name!r} of shape "
-                            f"{list(tensor.shape)} cannot share that of layer {owner.layer!r} with shape "
-                            f"{list(owner.tensor.shape)}"
-                        )
-                    setattr(layer, name, owner.tensor)
-                    continue
-                if param.name:
-                    owners[param.name] = len(found)
-                tensor = getattr(layer, name)
-                if isinstance(tensor, nn.Parameter) and param.lr_mult == 0:
-                    tensor.requires_grad_(False)
-                found.append(Blob(spec.name, index, name, tensor, param.lr_mult, param.decay_mult))
-        return found
 
     def layer(self, name: str) -> layers.Layer:
         """Returns a layer by its Caffe name."""
@@ -249,8 +195,7 @@ class Net(nn.Module):
         blobs = {name: self._arrange(tensor) for name, tensor in batch.items()}
         for layer, bottoms, tops, propagate in self._steps:
             inputs = [
-                blobs[name] if down else blobs[name].detach()
-                for name, down in zip(bottoms, propagate, strict=True)
+                blobs[name] if down else blobs[name].detach() for name, down in zip(bottoms, propagate, strict=True)
             ]
             result = layer(*inputs)
             if isinstance(result, Tensor):
@@ -287,9 +232,7 @@ class Net(nn.Module):
         blobs = layer.blobs()
         plain = [i for i, blob in enumerate(layer.blob_names) if not blob.endswith("_mask")]
         if len(arrays) not in (len(blobs), len(plain)):
-            raise WeightsError(
-                f"{origin}: layer {name!r} has {len(arrays)} blobs, but the net's has {len(blobs)}"
-            )
+            raise WeightsError(f"{origin}: layer {name!r} has {len(arrays)} blobs, but the net's has {len(blobs)}")
         for index, array in enumerate(arrays):
             if not array.size:  # a shared blob, loaded under its owner
                 continue

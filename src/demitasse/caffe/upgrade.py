@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from demitasse.caffe import schema
+from demitasse.errors import NetError
 
 _SOLVER_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "LarsSGD")
 
@@ -30,6 +31,8 @@ def _input_layer(net: schema.Message) -> None:
     layer.top.extend(net.input)
     if net.input_shape:
         layer.input_param.shape.extend(net.input_shape)
+    if len(net.input_dim) % 4:
+        raise NetError(f"input_dim takes four values an input, found {len(net.input_dim)}")
     for start in range(0, len(net.input_dim), 4):
         layer.input_param.shape.add().dim.extend(net.input_dim[start : start + 4])
     for field in ("input", "input_shape", "input_dim"):

@@ -1,0 +1,90 @@
+"""The learnable blobs of a net: who owns them, who shares them, at which rates they learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from demitasse.caffe import schema
+from demitasse.caffe.layers import Layer
+from demitasse.errors import NetError
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A learnable blob as a solver sees it.
+
+    Attributes:
+        layer: name of the layer that owns it.
+        index: its place in the layer's blobs.
+        name: its attribute in the layer, such as ``weight``.
+        tensor: the values.
+        lr_mult: multiplier of the learning rate.
+        decay_mult: multiplier of the weight decay.
+    """
+
+    layer: str
+    index: int
+    name: str
+    tensor: Tensor
+    lr_mult: float
+    decay_mult: float
+
+
+class Parameters:
+    """Collects the blobs of layers in net order; blobs of the same ``param { name }`` become one tensor.
+
+    Attributes:
+        blobs: the owners' blobs in net order.
+    """
+
+    def __init__(self) -> None:
+        self.blobs: list[Blob] = []
+        self._shared: dict[str, tuple[int, schema.Message]] = {}
+
+    def add(self, layer: Layer) -> None:
+        """Takes in the blobs of a layer.
+
+        Raises:
+            NetError: more ``param`` entries than blobs, or a shared blob of another shape or another rate.
+        """
+        spec = layer.spec
+        if len(spec.param) > len(layer.blob_names):
+            raise NetError(f"{len(spec.param)} param entries, but {spec.type} has {len(layer.blob_names)} blobs")
+        for index, name in enumerate(layer.blob_names):
+            param = schema.ParamSpec()
+            if index < len(spec.param):
+                param.CopyFrom(spec.param[index])
+            if param.name in self._shared:
+                self._share(layer, name, param)
+                continue
+            if param.name:
+                self._shared[param.name] = len(self.blobs), param
+            tensor = getattr(layer, name)
+            self.blobs.append(Blob(spec.name, index, name, tensor, param.lr_mult, param.decay_mult))
+
+    def _share(self, layer: Layer, name: str, param: schema.Message) -> None:
+        place, merged = self._shared[param.name]
+        owner, shape = self.blobs[place], getattr(layer, name).shape
+        if owner.tensor.shape != shape:
+            raise NetError(
+                f"parameter {param.name!r} of shape {list(shape)} cannot share that of layer {owner.layer!r} "
+                f"with shape {list(owner.tensor.shape)}"
+            )
+        for rate in ("lr_mult", "decay_mult"):
+            if merged.HasField(rate) and param.HasField(rate) and getattr(merged, rate) != getattr(param, rate):
+                raise NetError(
+                    f"parameter {param.name!r} has {rate} {getattr(param, rate):g}, but {getattr(merged, rate):g} "
+                    f"in layer {owner.layer!r} or another that shares it"
+                )
+        merged.MergeFrom(param)
+        setattr(layer, name, owner.tensor)
+        self.blobs[place] = replace(owner, lr_mult=merged.lr_mult, decay_mult=merged.decay_mult)
+
+    def freeze(self) -> list[Blob]:
+        """Takes the gradient from the blobs that do not learn, and returns all."""
+        for blob in self.blobs:
+            if isinstance(blob.tensor, nn.Parameter) and blob.lr_mult == 0:
+                blob.tensor.requires_grad_(False)
+        return self.blobs

@@ -1,0 +1,195 @@
+"""Nets: what is built, what runs, and what a faulty net is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from demitasse.caffe import prototxt, schema
+from demitasse.caffe.net import Net
+from demitasse.errors import DemitasseError, NetError, UnknownNameError
+
+DATA = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }'
+LABEL = 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 3 } } }'
+IP = 'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 4 } %s }'
+
+
+def build(*layers: str, phase: int = schema.TEST) -> Net:
+    return Net(prototxt.parse("\n".join(layers), schema.NetParameter(), "net"), phase)
+
+
+def test_an_unknown_layer_type_gets_file_line_and_nearest_name(tmp_path: Path):
+    path = tmp_path / "deploy.prototxt"
+    path.write_text(f'name: "n"\n\n{DATA}\nlayer {{\n name: "conv2" type: "Convolutoin" bottom: "data" top: "c" }}')
+    with pytest.raises(
+        UnknownNameError,
+        match=r"layer 'conv2' \(.*deploy\.prototxt:4\): unknown layer type 'Convolutoin'; "
+        r"did you mean 'Convolution'\?",
+    ):
+        Net.from_file(path)
+
+
+@pytest.mark.parametrize(("written", "meant"), [("Dta", "Data"), ("HDF5data", "HDF5Data"), ("Relu", "ReLU")])
+def test_data_layers_are_suggested_too(written, meant):
+    with pytest.raises(UnknownNameError, match=rf"unknown layer type '{written}'; did you mean '{meant}'\?"):
+        build(f'layer {{ name: "d" type: "{written}" top: "data" }}')
+
+
+FAULTY = [
+    # missing bottom, with the nearest name
+    ([DATA, 'layer { name: "r" type: "ReLU" bottom: "dta" top: "r" }'],
+     r"layer 'r' \(net\): bottom 'dta' does not exist; did you mean 'data'\?"),
+    ([DATA, 'layer { name: "r" type: "ReLU" bottom: "data" top: "r" }', 'layer { name: "r" type: "TanH" bottom: "r" '
+      'top: "t" }'], r"layer 'r' \(net\): another layer has the same name"),
+    ([DATA, 'layer { name: "r" type: "ReLU" bottom: "data" top: "x" }', 'layer { name: "s" type: "DummyData" top: "x" '
+      "dummy_data_param { shape { dim: 1 } } }"], r"layer 's' \(net\): top 'x' is made by another layer already"),
+    # numbers of bottoms and tops
+    ([DATA, 'layer { name: "r" type: "ReLU" top: "r" }'], r"layer 'r' \(net\): ReLU takes 1 bottoms, found 0"),
+    ([DATA, LABEL, 'layer { name: "r" type: "ReLU" bottom: "data" bottom: "label" top: "r" }'],
+     r"ReLU takes 1 bottoms, found 2: \['data', 'label'\]"),
+    ([DATA, 'layer { name: "e" type: "Eltwise" bottom: "data" top: "e" }'],
+     r"Eltwise takes 2 to any number bottoms, found 1"),
+    ([DATA, 'layer { name: "r" type: "ReLU" bottom: "data" top: "r" top: "s" }'], r"ReLU takes 1 tops, found 2"),
+    ([DATA, 'layer { name: "s" type: "Slice" bottom: "data" top: "a" top: "b" }'],
+     r"3 entries of axis 1 cannot be cut into 2 equal tops"),
+    ([DATA, 'layer { name: "p" type: "Pooling" bottom: "data" top: "a" top: "b" pooling_param { pool: AVE '
+      "kernel_size: 2 } }"], r"only MAX pooling has a second top, not AVE"),
+    # shapes that do not fit each other
+    ([DATA, LABEL, 'layer { name: "e" type: "Eltwise" bottom: "data" bottom: "label" top: "e" }'],
+     r"layer 'e' \(net\): bottom 'label' of shape \[3\] does not fit 'data' of shape \[2, 3, 8, 8\]"),
+    ([DATA, LABEL, 'layer { name: "c" type: "Concat" bottom: "data" bottom: "label" top: "c" }'],
+     r"layer 'c' \(net\): Concat cannot take bottoms of shape \[2, 3, 8, 8\] and \[3\]"),
+    ([DATA, LABEL, IP % "", 'layer { name: "l" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "l" }'],
+     r"layer 'l' \(net\): scores of shape \[2, 4\] need 2 labels, found labels of shape \[3\]"),
+    ([DATA, LABEL, IP % "", 'layer { name: "a" type: "Accuracy" bottom: "ip" bottom: "label" top: "a" }'],
+     r"layer 'a' \(net\): scores of shape \[2, 4\] need 2 labels, found labels of shape \[3\]"),
+    ([DATA, LABEL, 'layer { name: "l" type: "EuclideanLoss" bottom: "data" bottom: "label" top: "l" }'],
+     r"layer 'l' \(net\): bottoms of shape \[2, 3, 8, 8\] and \[3\] do not fit each other"),
+    ([DATA, LABEL, 'layer { name: "l" type: "SigmoidCrossEntropyLoss" bottom: "data" bottom: "label" top: "l" }'],
+     r"scores of shape \[2, 3, 8, 8\] and targets of shape \[3\] do not fit"),
+    ([DATA, LABEL, 'layer { name: "s" type: "Scale" bottom: "data" bottom: "label" top: "s" scale_param { axis: 0 } }'],
+     r"bottom 'label' of shape \[3\] does not fit 'data' of shape \[2, 3, 8, 8\] from axis 0 on"),
+    ([DATA, LABEL, 'layer { name: "c" type: "Convolution" bottom: "data" bottom: "label" top: "a" top: "b" '
+      "convolution_param { num_output: 2 kernel_size: 3 } }"],
+     r"bottom 'label' of shape \[3\] does not fit 'data' of shape \[2, 3, 8, 8\]"),
+    # settings that do not fit the bottom
+    ([DATA, IP.replace("num_output: 4", "num_output: 4 axis: 4") % ""],
+     r"layer 'ip' \(net\): axis 4 is out of range for a bottom with 4 axes"),
+    ([DATA, IP.replace("num_output: 4", "") % ""], r"num_output must be positive"),
+    ([DATA, 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 '
+      "kernel_size: 3 group: 2 } }"], r"group 2 does not divide the 3 channels of the bottom and the 4 of the top"),
+    ([DATA, 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 } }'],
+     r"layer 'c' \(net\): kernel_size is missing"),
+    ([DATA, 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 '
+      "kernel_size: 9 } }"], r"Convolution cannot take bottoms of shape \[2, 3, 8, 8\]"),
+    ([DATA, 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 '
+      "kernel_size: 3 kernel_size: 3 kernel_size: 3 } }"], r"kernel_size has 3 values for 2 spatial axes"),
+    ([DATA, 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 '
+      "kernel_size: 3 pad: 1 pad_h: 1 } }"], r"pad_h and pad_w are for two spatial axes, and instead of pad"),
+    ([DATA, 'layer { name: "p" type: "Pooling" bottom: "data" top: "p" pooling_param { kernel_size: 12 } }'],
+     r"kernel \[12, 12\] is larger than the padded plane \[8, 8\]"),
+    ([DATA, 'layer { name: "p" type: "Pooling" bottom: "data" top: "p" pooling_param { kernel_size: 2 pad: 2 } }'],
+     r"pad \[2, 2\] must be smaller than the kernel \[2, 2\]"),
+    ([DATA, 'layer { name: "p" type: "Pooling" bottom: "data" top: "p" }'], r"kernel and stride must be given"),
+    ([DATA, 'layer { name: "n" type: "LRN" bottom: "data" top: "n" lrn_param { local_size: 4 } }'],
+     r"local_size must be odd, found 4"),
+    ([DATA, 'layer { name: "d" type: "Dropout" bottom: "data" top: "d" dropout_param { dropout_ratio: 1 } }'],
+     r"dropout_ratio must lie between 0 and 1, found 1"),
+    ([DATA, 'layer { name: "r" type: "Reshape" bottom: "data" top: "r" reshape_param { shape { dim: 0 dim: 7 } } }'],
+     r"layer 'r' \(net\): Reshape cannot take bottoms of shape \[2, 3, 8, 8\]"),
+    ([DATA, 'layer { name: "e" type: "Eltwise" bottom: "data" bottom: "data" top: "e" eltwise_param { coeff: 1 } }'],
+     r"coeff takes one value a bottom and goes with SUM, found 1 values for 2 bottoms"),
+    ([DATA, IP % "", 'layer { name: "a" type: "ArgMax" bottom: "ip" top: "a" argmax_param { top_k: 9 } }'],
+     r"top_k 9 is not between 1 and the 4 scores"),
+    # parameters
+    ([DATA, IP % "param {} param {} param {}"], r"layer 'ip' \(net\): 3 param entries, but InnerProduct has 2 blobs"),
+    ([DATA, IP % 'param { name: "w" }', 'layer { name: "b" type: "InnerProduct" bottom: "ip" top: "b" '
+      'param { name: "w" } inner_product_param { num_output: 4 } }'],
+     r"layer 'b' \(net\): parameter 'w' of shape \[4, 4\] cannot share that of layer 'ip' with shape \[4, 192\]"),
+    ([DATA, IP % 'param { name: "w" lr_mult: 1 }', 'layer { name: "b" type: "InnerProduct" bottom: "data" top: "b" '
+      'param { name: "w" lr_mult: 2 } inner_product_param { num_output: 4 } }'],
+     r"parameter 'w' has lr_mult 2, but 1 in layer 'ip'"),
+    ([DATA, IP % "include { phase: TEST } exclude { phase: TRAIN }"], r"give include or exclude rules, not both"),
+    ([DATA, IP % "propagate_down: true propagate_down: true"], r"propagate_down has 2 values for 1 bottoms"),
+    (['input: "data" input_dim: 1 input_dim: 3 input_dim: 8'], r"net: input_dim takes four values an input, found 3"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layers", "message"), FAULTY, ids=[message[:50] for _, message in FAULTY])
+def test_a_faulty_net_is_told_what_is_wrong(layers, message):
+    with pytest.raises(NetError, match=message):
+        build(*layers)
+
+
+def test_a_label_that_is_no_class_is_an_error():
+    label = LABEL.replace("dim: 3", "dim: 2")
+    net = build(
+        DATA, label, IP % "", 'layer { name: "l" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "l" }'
+    )
+    with pytest.raises(DemitasseError, match=r"layer 'l': a label is none of the classes: Target 7 is out of bounds"):
+        net({"data": torch.zeros(2, 3, 8, 8), "label": torch.tensor([0.0, 7.0])})
+
+
+def test_outputs_losses_and_kept_blobs():
+    net = build(
+        DATA,
+        IP % "loss_weight: 0.5",
+        'layer { name: "r" type: "Reduction" bottom: "ip" top: "sum" loss_weight: 2 }',
+    )
+    assert net.outputs == ["ip_ip_0_split_0", "sum"]
+    assert net.losses == {"ip_ip_0_split_0": 0.5, "sum": 2.0}
+    torch.nn.init.ones_(net.layer("ip").bias)
+    found = net({"data": torch.zeros(2, 3, 8, 8)}, keep=["ip"])
+    assert set(found) == {"ip", "ip_ip_0_split_0", "sum"}
+    assert net.loss(found).item() == 0.5 * 8 + 2 * 8
+
+
+def test_an_in_place_blob_shows_its_final_value():
+    net = build(DATA, 'layer { name: "r" type: "ReLU" bottom: "data" top: "data" }')
+    found = net({"data": -torch.ones(2, 3, 8, 8)})
+    assert torch.equal(found["data"], torch.zeros(2, 3, 8, 8))
+
+
+def test_layer_names_may_hold_dots_and_names_of_methods():
+    net = build(DATA, 'layer { name: "a.b" type: "ReLU" bottom: "data" top: "a" }',
+                'layer { name: "keys" type: "ReLU" bottom: "a" top: "b" }')  # fmt: skip
+    assert list(net.named_layers()) == ["a.b", "keys"]
+    with pytest.raises(NetError, match=r"no layer 'a\.c'; did you mean 'a\.b'\?"):
+        net.layer("a.c")
+
+
+def test_shared_parameters_are_one_tensor_with_the_rates_that_are_given():
+    second = 'layer { name: "b" type: "InnerProduct" bottom: "data" top: "b" inner_product_param { num_output: 4 } %s }'
+    net = build(DATA, IP % 'param { name: "w" } param { lr_mult: 0 }', second % 'param { name: "w" lr_mult: 3 }')
+    assert net.layer("ip").weight is net.layer("b").weight
+    assert [(blob.layer, blob.name, blob.lr_mult) for blob in net.learnable] == [
+        ("ip", "weight", 3.0),
+        ("ip", "bias", 0.0),
+        ("b", "bias", 1.0),
+    ]
+    assert not net.layer("ip").bias.requires_grad
+    assert len(list(net.parameters())) == 3
+
+
+def test_propagate_down_cuts_the_gradient():
+    net = build(
+        'force_backward: false',
+        DATA,
+        IP % "",
+        'layer { name: "b" type: "InnerProduct" bottom: "ip" top: "b" propagate_down: false '
+        'inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }',
+    )  # fmt: skip
+    net({"data": torch.ones(2, 3, 8, 8)})["b"].sum().backward()
+    assert net.layer("b").weight.grad is not None
+    assert net.layer("ip").weight.grad is None
+
+
+def test_the_spec_is_not_changed():
+    spec = prototxt.parse(f'input: "x" input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4\n{DATA}',
+                          schema.NetParameter(), "net")  # fmt: skip
+    before = spec.SerializeToString()
+    net = Net(spec)
+    assert spec.SerializeToString() == before
+    assert net.inputs == {"x": (1, 2, 3, 4), "data": (2, 3, 8, 8)}
