@@ -10,9 +10,10 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.layers import LAYERS, Layer
 from demitasse.caffe.net import Net
+from tests.golden.single import single_net
 
 IMAGE = (2, 4, 4, 3)
 
@@ -31,16 +32,8 @@ class Example(NamedTuple):
         return f"{self.type} {self.settings}"[:60]
 
     def net(self) -> Net:
-        names = [f"b{i}" for i in range(len(self.shapes))]
-        inputs = "".join(
-            f'input: "{name}" input_shape {{ {" ".join(f"dim: {size}" for size in shape)} }}\n'
-            for name, shape in zip(names, self.shapes, strict=True)
-        )
-        bottoms = " ".join(f'bottom: "{name}"' for name in names)
-        tops = " ".join(f'top: "t{i}"' for i in range(self.tops))
-        text = f'{inputs} layer {{ name: "l" type: "{self.type}" {bottoms} {tops} {self.settings} }}'
         torch.manual_seed(0)
-        net = Net(prototxt.parse(text, schema.NetParameter(), "net"), self.phase)
+        net = single_net(self.type, self.settings, *self.shapes, tops=self.tops, phase=self.phase)
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter)
         return net

@@ -55,7 +55,6 @@ class SoftmaxWithLoss(LabelledLoss):
         super().setup(*shapes)
         scores, labels = shapes
         self.axis = canonical_axis(self.spec.softmax_param.axis, len(scores))
-        self.batch_axes = scores[: self.axis]
         wanted = math.prod(scores) // max(scores[self.axis], 1)
         if math.prod(labels) != wanted:
             raise NetError(f"scores of shape {list(scores)} need {wanted} labels, found labels of shape {list(labels)}")

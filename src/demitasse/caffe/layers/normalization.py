@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.errors import NetError
 
@@ -106,6 +108,8 @@ class BatchNorm(Layer):
         # None: the blobs in phase TEST, the batch in TRAIN
         self.use_blobs = settings.use_global_stats if settings.HasField("use_global_stats") else None
         channels = shape[1] if len(shape) > 1 else 1
+        if self.spec.phase == schema.TRAIN and not self.use_blobs and math.prod(shape) == channels:
+            raise NetError(f"BatchNorm trains on more than one value a channel, found a bottom of shape {list(shape)}")
         self.add_blob("mean", (channels,), learnable=False)
         self.add_blob("variance", (channels,), learnable=False)
         self.add_blob("factor", (1,), learnable=False)

@@ -19,8 +19,8 @@ _SMALLEST = torch.finfo(torch.float32).min
 class Pooling(Layer):
     """The maximum, the mean or a sample of every window.
 
-    The last window may reach over the edge, but not start behind it. A mean counts the padding, not what lies
-    behind it. The second top of MAX tells where each maximum stands in its plane.
+    The last window may reach over the edge; of a padded plane it may not start behind it. A mean counts the
+    padding, not what lies behind it. The second top of MAX tells where each maximum stands in its plane.
 
     Reference: of STOCHASTIC, Zeiler and Fergus 2013, sections 3.1 and 3.2.
     """
