@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,8 @@ from torch.autograd.graph import increment_version
 
 from demitasse.methods import surgery
 
-_PARALLEL_FROM = 1 << 17
+# below, waking threads costs more than they save
+_PARALLEL_FROM = 1 << 20
 
 
 @torch.no_grad()
@@ -116,14 +116,13 @@ def _strides(tensor: Tensor) -> list[tuple[int, int]]:
 
 
 def _run(name: str, arrays: Sequence[np.ndarray], *scalars: float) -> None:
-    size = arrays[0].size
-    numbers: list[Any] = [np.float32(value) for value in scalars]
-    if size < _PARALLEL_FROM or torch.get_num_threads() == 1:
-        getattr(_kernels(), name)(*arrays, *numbers, 0, size)
+    numbers = [np.float32(value) for value in scalars]
+    threads = torch.get_num_threads()
+    if arrays[0].size < _PARALLEL_FROM or threads == 1:
+        getattr(_kernels(), name)(*arrays, *numbers)
     else:
-        kernels = _kernels()
-        kernels.numba.set_num_threads(min(torch.get_num_threads(), kernels.numba.config.NUMBA_NUM_THREADS))
-        getattr(kernels, f"{name}_parallel")(*arrays, *numbers)
+        _kernels().set_threads(threads)
+        getattr(_kernels(), f"{name}_parallel")(*arrays, *numbers)
 
 
 @cache
