@@ -1,0 +1,76 @@
+"""The grid of powers of two."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from demitasse.errors import MethodError
+from demitasse.methods import pow2
+
+
+def exact_exponent(value: float) -> int:
+    """floor(log2(4 |w| / 3)) in rational arithmetic."""
+    target, e = Fraction(4, 3) * Fraction(abs(value)), 0
+    while Fraction(2) ** e > target:
+        e -= 1
+    while Fraction(2) ** (e + 1) <= target:
+        e += 1
+    return e
+
+
+@pytest.mark.parametrize("e", [-30, -7, -1, 0, 3])
+def test_exponent_changes_exactly_at_three_quarters(e):
+    bound = np.float32(0.75 * 2.0**e)
+    values = [np.nextafter(bound, np.float32(0)), bound, np.nextafter(bound, np.float32(9e9))]
+    assert pow2.exponent(torch.tensor(np.array(values))).tolist() == [e - 1, e, e]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_exponent_agrees_with_rational_arithmetic(dtype):
+    torch.manual_seed(0)
+    values = (torch.randn(200) * 0.1).to(dtype)
+    assert pow2.exponent(values).tolist() == [exact_exponent(v) for v in values.tolist()]
+
+
+def test_grid_of_the_largest_value():
+    assert pow2.grid(0.8, 7) == (-6, 0)
+    assert pow2.grid(0.7, 7) == (-7, -1)
+    assert pow2.grid(0.5, 8, frozen=True) == (-8, -1)
+    with pytest.raises(MethodError, match="num_quantum_values is 0"):
+        pow2.grid(1.0, 0)
+
+
+def test_project_rounds_clips_and_drops():
+    values = torch.tensor([0.0, -0.75, 0.749, 1.49, 1.5, -40.0, 0.18, 0.19])
+    projected = pow2.project(values, pow2.Exponents(-2, 1))
+    assert projected.tolist() == [0.0, -1.0, 0.5, 1.0, 2.0, -2.0, 0.0, 0.25]
+
+
+def test_project_is_idempotent_and_lands_on_the_grid():
+    torch.manual_seed(0)
+    values = torch.randn(1000) * 0.1
+    exponents = pow2.grid(values.abs().max().item(), 7)
+    once = pow2.project(values, exponents)
+    assert pow2.on_grid(once).all()
+    assert not pow2.on_grid(values).all()
+    assert torch.equal(pow2.project(once, exponents), once)
+    levels = once[once != 0].abs().log2().unique()
+    assert levels.min() >= exponents.least
+    assert levels.max() == exponents.largest
+
+
+def test_bits():
+    assert [pow2.levels_of_bits(bits) for bits in (2, 3, 4, 5)] == [1, 2, 4, 8]
+    assert [pow2.bits_of_levels(levels) for levels in (1, 2, 4, 7, 8)] == [2, 3, 4, 4, 5]
+    with pytest.raises(MethodError, match="1 bits"):
+        pow2.levels_of_bits(1)
+
+
+def test_largest_denormal_and_huge_values():
+    assert pow2.exponent(torch.tensor([1e-45, 3e38])).tolist() == [exact_exponent(v) for v in (1.4e-45, 3e38)]
+    assert math.isfinite(pow2.project(torch.tensor([3e38]), pow2.Exponents(120, 127)).item())
