@@ -46,17 +46,17 @@ layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "ip1" bottom: "label" top:
 """
 
 
-def solver_text(folder: Path, method: str = "", settings: str = "") -> str:
+def solver_text(folder: Path, method: str = "", settings: str = "max_iter: 20") -> str:
     """Writes data and net into the folder and returns a solver's prototxt; ``settings`` stand at its end."""
     write_data(folder)
     (folder / "net.prototxt").write_text(net_text(folder, method))
     return f"""net: "{folder / "net.prototxt"}"
 base_lr: 0.05 lr_policy: "inv" gamma: 0.01 power: 0.75 momentum: 0.9 weight_decay: 0.001
-max_iter: 20 random_seed: 3 solver_mode: CPU snapshot_prefix: "{folder / "snap"}"
+random_seed: 3 solver_mode: CPU snapshot_prefix: "{folder / "snap"}"
 {settings}
 """
 
 
-def solver_param(folder: Path, method: str = "", settings: str = "") -> schema.Message:
+def solver_param(folder: Path, method: str = "", settings: str = "max_iter: 20") -> schema.Message:
     """Returns :func:`solver_text` as a message."""
     return prototxt.parse(solver_text(folder, method, settings), schema.SolverParameter(), "solver.prototxt")
