@@ -44,6 +44,13 @@ def to_stderr(folder: str | Path | None = None) -> Iterator[None]:
         Path(folder).mkdir(parents=True, exist_ok=True)
         name = f"demitasse.INFO.{datetime.now():%Y%m%d-%H%M%S}.{os.getpid()}"
         handlers.append(logging.FileHandler(Path(folder) / name))
+    with attached(*handlers):
+        yield
+
+
+@contextmanager
+def attached(*handlers: logging.Handler) -> Iterator[None]:
+    """Sends Caffe's log lines to the handlers, and closes them at the end."""
     level = LOGGER.level
     LOGGER.setLevel(logging.INFO)
     for handler in handlers:

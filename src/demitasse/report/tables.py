@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from io import StringIO
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 HEADERS = ("stage", "test error", "parameters kept", "bytes", "ratio", "seconds")
+_WIDTH = 110
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,14 @@ def stage_table(stages: Sequence[Stage], title: str) -> Table:
     for row in cells:
         table.add_row(*row, style="bold green" if row is cells[-1] else "")
     return table
+
+
+def text(stages: Sequence[Stage], title: str) -> str:
+    """Returns the table as plain text."""
+    console = Console(file=StringIO(), width=_WIDTH)
+    with console.capture() as capture:
+        console.print(stage_table(stages, title))
+    return capture.get()
 
 
 def markdown(stages: Sequence[Stage]) -> str:

@@ -1,0 +1,53 @@
+"""demo, examples: what a new user tries first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("demo")(demo)
+    app.command("examples")(examples)
+
+
+def demo(
+    data: Annotated[str, typer.Option(help="digits (comes with scikit-learn) or mnist.")] = "digits",
+    mnist_folder: Annotated[Path | None, typer.Option(help="MNIST's files; else they are downloaded.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for all that is written.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Of the first weights and of surgery.", min=0)] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the iterations, only to see it work.")] = False,
+) -> None:
+    """Train, prune, quantize, pack, unpack and test a net, and show what came of it."""
+    from rich.console import Console
+
+    from demitasse.demo import run_demo
+    from demitasse.report.tables import stage_table
+
+    stages = run_demo(data, out, seed, quick, mnist_folder)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 110
+    console.print()
+    console.print(stage_table(stages, f"{data}, seed {seed}{', quick' if quick else ''}"))
+    first, last = stages[0], stages[-1]
+    print(
+        f"{first.total / last.kept:.0f}x fewer parameters, a file {first.bytes / last.bytes:.0f}x smaller, "
+        f"test error {first.error:.2%} -> {last.error:.2%}, {sum(stage.seconds for stage in stages):.0f} s".replace(
+            "%", " %"
+        )
+    )
+    print(f"Tables, pictures, logs, prototxts and models are in {out}/")
+
+
+def examples(
+    folder: Annotated[Path, typer.Argument(help="Where to; made where it is missing.")] = Path("examples"),
+) -> None:
+    """Copy the example nets and solvers into a folder."""
+    from demitasse.examples import copy_examples
+
+    for path in copy_examples(folder):
+        print(path)

@@ -1,0 +1,253 @@
+"""The main job from end to end: train, prune, quantize, pack, unpack, test. What ``demitasse demo`` runs.
+
+Every step is the function behind a command of the README, run on the prototxts of an example.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from demitasse import __version__, datasets
+from demitasse.caffe import log, model_file, prototxt, schema, solver_nets
+from demitasse.caffe.net import Net
+from demitasse.caffe.solver import Solver, read
+from demitasse.caffe.sources.lmdb_store import write_lmdb
+from demitasse.caffe.tools import compact_file
+from demitasse.caffe.tools.dns_to_normal import dns_to_normal
+from demitasse.caffe.tools.inq_to_normal import inq_to_normal
+from demitasse.caffe.tools.model2inq_raw import model2inq_raw
+from demitasse.examples import copy_example
+from demitasse.registry import Registry
+from demitasse.report import plots, tables
+from demitasse.report.log_parser import read_log
+from demitasse.report.progress import TrainingBar
+from demitasse.report.tables import Stage
+
+QUICK = 10
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Data to run on.
+
+    Attributes:
+        example: made for it.
+        prefix: of its databases.
+        load: where it comes from.
+        threads: for the computation, 0 for torch's own choice. Work as small as the digits' is slower with
+            several threads, and much slower where other programs are busy too.
+    """
+
+    example: str
+    prefix: str
+    load: Callable[[Path | None], datasets.Dataset]
+    threads: int = 0
+
+
+CHOICES: Registry[Choice] = Registry("data")
+CHOICES.register("digits")(Choice("digits", "digits", lambda _: datasets.digits(), threads=1))
+CHOICES.register("mnist")(Choice("lenet5", "mnist", datasets.mnist))
+
+
+def run_demo(
+    data: str = "digits",
+    out: Path = Path("demo"),
+    seed: int = 1,
+    quick: bool = False,
+    mnist_folder: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> list[Stage]:
+    """Runs all stages in the folder ``out``; files of an earlier run there are overwritten, nothing else.
+
+    Args:
+        data: ``digits`` or ``mnist``.
+        out: gets databases, prototxts, models, logs, the compact file, pictures and tables.
+        seed: of the first weights and of surgery.
+        quick: a tenth of the iterations, to see that everything works.
+        mnist_folder: the folder with MNIST's files; None downloads them.
+        say: takes a line at the end of each stage.
+
+    Returns:
+        The stages as measured.
+
+    Raises:
+        UnknownNameError: there is no such data.
+        DataError: the data is not there.
+    """
+    choice = CHOICES[data]
+    loaded = choice.load(mnist_folder)
+    out.mkdir(parents=True, exist_ok=True)
+    copy_example(choice.example, out)
+    with chdir(out), _threads(choice.threads):
+        _write_database(f"{choice.prefix}_train_lmdb", loaded.train_images, loaded.train_labels)
+        _write_database(f"{choice.prefix}_test_lmdb", loaded.test_images, loaded.test_labels)
+        demo = Demo(Path(choice.example), seed, QUICK if quick else 1, say)
+        demo.run()
+        demo.write_report(f"{data}, seed {seed}{', quick' if quick else ''}")
+    return demo.stages
+
+
+class Demo:
+    """The stages, one after the other, in the working directory.
+
+    Args:
+        folder: of the example.
+        seed: see :func:`run_demo`.
+        hurry: iterations are divided by this.
+        say: see :func:`run_demo`.
+
+    Attributes:
+        stages: what was measured so far.
+    """
+
+    def __init__(self, folder: Path, seed: int, hurry: int, say: Callable[[str], None]) -> None:
+        self.folder, self.seed, self.hurry, self.say = folder, seed, hurry, say
+        self.stages: list[Stage] = []
+        self._logs: list[tuple[str, Path]] = []
+        self._plain = folder / "train_val.prototxt"
+        self._deploy = folder / "deploy.prototxt"
+
+    def run(self) -> None:
+        """Runs everything from the reference to the unpacked file."""
+        reference, seconds = self._train("reference", "solver.prototxt")
+        self._measure("reference", reference, seconds)
+        quantized = self._quantize(self._prune(reference))
+        self._pack(quantized)
+
+    def _prune(self, reference: Path) -> Path:
+        model, seconds = self._train("pruned (DNS)", "dns_solver.prototxt", reference)
+        plain = self.folder / "dns.caffemodel"
+        net = self.folder / "dns_train_val.prototxt"
+        dns_to_normal(net, model, self._deploy, plain)
+        self._measure("pruned (DNS)", plain, seconds)
+        raw = self.folder / "inq_raw.caffemodel"
+        model2inq_raw(net, model, self.folder / "inq_1_train_val.prototxt", raw)
+        return raw
+
+    def _quantize(self, model: Path) -> Path:
+        plain = model
+        for solver in sorted(self.folder.glob("inq_*_solver.prototxt")):
+            net = solver.with_name(solver.name.replace("solver", "train_val"))
+            name = f"quantized (INQ) {100 * _portion(net):.0f} %"
+            model, seconds = self._train(name, solver.name, model)
+            plain = solver.with_name(solver.name.replace("_solver.prototxt", ".caffemodel"))
+            inq_to_normal(net, model, self._deploy, plain)
+            self._measure(name, plain, seconds)
+        return plain
+
+    def _pack(self, model: Path) -> None:
+        """Encodes in both formats and keeps the smaller file; what is tested comes from that file alone."""
+        start = time.perf_counter()
+        files = {name: self.folder / f"compact_{name.replace('/', '')}.bin" for name in ("4/4", "4/8")}
+        sizes = {name: compact_file.encode(name, self._plain, model, path) for name, path in files.items()}
+        best = min(sizes, key=lambda name: sizes[name])
+        decoded = self.folder / "decoded.caffemodel"
+        compact_file.decode(best, self._deploy, files[best], decoded)
+        self.say(", ".join(f"{name}: {size:,} bytes" for name, size in sizes.items()) + f"; {best} is the smaller")
+        self._measure(f"packed ({best}), unpacked", decoded, time.perf_counter() - start, files[best])
+
+    def _train(self, name: str, solver: str, weights: Path | None = None) -> tuple[Path, float]:
+        """Trains as ``demitasse train`` does; returns the caffemodel and the seconds it took."""
+        path = self.folder / solver
+        param = prototxt.read_solver(path)
+        param.random_seed = self.seed
+        param.max_iter = max(param.max_iter // self.hurry, 1)
+        record = path.with_name(solver.replace("solver.prototxt", "train.log"))
+        self._logs.append((name, record))
+        start = time.perf_counter()
+        handler = logging.FileHandler(record, mode="w")
+        with log.attached(handler), TrainingBar(param.max_iter) as bar:
+            run = Solver(param, str(path))
+            if weights:
+                run.load_weights(str(weights))
+            run.callbacks.append(lambda run: bar.update(run.iter, run.loss, run.rate, 0, 0) if bar.is_due() else None)
+            run.solve()
+        return Path(f"{param.snapshot_prefix}_iter_{run.iter}.caffemodel"), time.perf_counter() - start
+
+    def _measure(self, name: str, model: Path, seconds: float, file: Path | None = None) -> None:
+        """Tests a plain model and notes the stage; ``file`` is what it leaves, where that is not the model."""
+        kept, total = (sum(column) for column in zip(*_kept(model).values(), strict=True))
+        stage = Stage(name, self._test(model), kept, total, (file or model).stat().st_size, seconds)
+        self.stages.append(stage)
+        self.say(f"{name}: test error {100 * stage.error:.2f} %, {kept:,} parameters kept, {seconds:.1f} s")
+
+    def _test(self, model: Path) -> float:
+        """Returns the share of the test images that a model gets wrong."""
+        device = torch.device("cpu")
+        net = solver_nets.place(Net.from_file(self._plain, schema.TEST), device)
+        model_file.load_weights(net, model)
+        batches = prototxt.read_solver(self.folder / "solver.prototxt").test_iter[0]
+        with torch.no_grad():
+            right = sum(net(read(net, device))["accuracy"].item() for _ in range(batches))
+        return float(1 - right / batches)
+
+    def write_report(self, title: str) -> None:
+        """Writes the table as text, Markdown and JSON, and the pictures."""
+        plots.training_curves([(name, read_log(path)) for name, path in self._logs], "training.png")
+        plots.kept_by_layer(_kept(self.folder / "dns.caffemodel"), "kept.png")
+        plots.exponent_histogram(_weights(self.folder / "decoded.caffemodel"), "exponents.png")
+        Path("table.md").write_text(tables.markdown(self.stages))
+        Path("table.txt").write_text(tables.text(self.stages, title))
+        report = {
+            "title": title,
+            "demitasse": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "threads": torch.get_num_threads(),
+            "stages": tables.as_plain(self.stages),
+        }
+        Path("report.json").write_text(json.dumps(report, indent=2) + "\n")
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _write_database(path: str, images: datasets.Images, labels: datasets.Labels) -> None:
+    """Writes an LMDB of images (n, channels, height, width), unless an earlier run did."""
+    if Path(path).exists():
+        return
+    channels, height, width = images.shape[1:]
+    datums = (
+        schema.Datum(channels=channels, height=height, width=width, data=image.tobytes(), label=int(label))
+        for image, label in zip(images, labels, strict=True)
+    )
+    write_lmdb(path, ((f"{i:08d}".encode(), datum.SerializeToString()) for i, datum in enumerate(datums)))
+
+
+def _portion(net: Path) -> float:
+    """Returns the share that an INQ net freezes in the end."""
+    return max(
+        float(portion)
+        for layer in prototxt.read_net(net).layer
+        for settings in (layer.inq_convolution_param, layer.inq_inner_product_param)
+        for portion in settings.portion
+    )
+
+
+def _weights(model: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Returns layer -> all its parameters, flat."""
+    layers = model_file.read_model(model)
+    return {layer.name: np.concatenate([blob.ravel() for blob in layer.blobs]) for layer in layers if layer.blobs}
+
+
+def _kept(model: Path) -> dict[str, tuple[int, int]]:
+    """Returns layer -> number of parameters that are not zero, and of all."""
+    return {name: (int(np.count_nonzero(values)), values.size) for name, values in _weights(model).items()}
