@@ -109,7 +109,8 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, dense: Tensor, effective: Tensor) -> Tensor:
-        return effective.view_as(effective)
+        # a view would share its base with every graph, and the memory would seem free while one still reads it
+        return effective.detach()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
