@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -215,7 +216,8 @@ def save_weights(net: Net, path: str | Path, hdf5: bool = False) -> None:
         return
     owned = {(blob.layer, blob.index) for blob in net.learnable}
     layers = net.named_layers()
-    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+    buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
+    with h5py.File(buffer, "w") as file:
         data = file.create_group("data")
         for spec in net.spec.layer:
             group = data.create_group(spec.name)
@@ -223,6 +225,8 @@ def save_weights(net: Net, path: str | Path, hdf5: bool = False) -> None:
             for index, array in enumerate(arrays):
                 if (spec.name, index) in owned:
                     group.create_dataset(str(index), data=array)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def read_mean(path: str | Path) -> Array:
