@@ -193,3 +193,13 @@ def test_the_spec_is_not_changed():
     net = Net(spec)
     assert spec.SerializeToString() == before
     assert net.inputs == {"x": (1, 2, 3, 4), "data": (2, 3, 8, 8)}
+
+
+def test_channels_last_holds_behind_a_single_channel():
+    net = build(
+        'input: "x" input_dim: 2 input_dim: 1 input_dim: 9 input_dim: 9',
+        'layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 4 kernel_size: 3 } }',
+    ).channels_last()
+    top = net({"x": torch.randn(2, 1, 9, 9)})["c"]
+    assert top.is_contiguous(memory_format=torch.channels_last)
+    assert net.layer("c").weight.stride() == (9, 1, 3, 1)

@@ -170,7 +170,8 @@ class Net(nn.Module):
         self.memory_format = torch.channels_last
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.ndim == 4:
-                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+                # unlike contiguous, this also settles the strides of a single channel, which convolutions go by
+                tensor.data = tensor.data.to(memory_format=torch.channels_last)
         return self
 
     def read_batch(self) -> dict[str, Tensor]:
