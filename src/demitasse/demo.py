@@ -139,7 +139,7 @@ class Demo:
         plain = model
         for solver in sorted(self.folder.glob("inq_*_solver.prototxt")):
             net = solver.with_name(solver.name.replace("solver", "train_val"))
-            name = f"quantized (INQ) {100 * _portion(net):.0f} %"
+            name = f"INQ {100 * _portion(net):.0f} %"
             model, seconds = self._train(name, solver.name, model)
             plain = solver.with_name(solver.name.replace("_solver.prototxt", ".caffemodel"))
             inq_to_normal(net, model, self._deploy, plain)

@@ -23,7 +23,7 @@ Model = Annotated[str, typer.Option(help="The net's prototxt.")]
 Iterations = Annotated[int, typer.Option(help="Number of batches.", min=1)]
 Level = Annotated[int, typer.Option(help="Level of the net, for include and exclude rules.")]
 Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
-LogDir = Annotated[str, typer.Option(help="Folder for a copy of the log.")]
+LogDir = Annotated[str, typer.Option("--log_dir", help="Folder for a copy of the log.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,8 +41,8 @@ def train(
     gpu: Gpu = "",
     level: Level = 0,
     stage: Stage = "",
-    sigint_effect: Annotated[str, typer.Option(help="stop, snapshot or none.")] = "stop",
-    sighup_effect: Annotated[str, typer.Option(help="stop, snapshot or none.")] = "snapshot",
+    sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",
+    sighup_effect: Annotated[str, typer.Option("--sighup_effect", help="stop, snapshot or none.")] = "snapshot",
     log_dir: LogDir = "",
 ) -> None:
     """Train or fine-tune a net."""
