@@ -198,7 +198,8 @@ def test_the_spec_is_not_changed():
 def test_channels_last_holds_behind_a_single_channel():
     net = build(
         'input: "x" input_dim: 2 input_dim: 1 input_dim: 9 input_dim: 9',
-        'layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 4 kernel_size: 3 } }',
+        'layer { name: "c" type: "Convolution" bottom: "x" top: "c" '
+        "convolution_param { num_output: 4 kernel_size: 3 } }",
     ).channels_last()
     top = net({"x": torch.randn(2, 1, 9, 9)})["c"]
     assert top.is_contiguous(memory_format=torch.channels_last)
