@@ -193,13 +193,21 @@ class Solver:
             parameter.grad = None
         display = bool(self.param.display) and self.iter % self.param.display == 0
         blobs = self._forward(backward=True, debug=display and self.param.debug_info)
-        self.rate = lr_policy.learning_rate(self.param, self.iter)
         if display:
             self._display(blobs)
+        self.rate = self._learning_rate()
+        if display:
+            log.info("sgd_solver.cpp:119", f"Iteration {self.iter}, lr = {log.number(self.rate)}")
         self.optimizer.step(self.rate, self.iter)
         self.iter += 1
         for callback in self.callbacks:
             callback(self)
+
+    def _learning_rate(self) -> float:
+        if self.param.lr_policy == "multistep" and self.iter in self.param.stepvalue:
+            step = lr_policy.current_step(self.param, self.iter)
+            log.info("sgd_solver.cpp:50", f"MultiStep Status: Iteration {self.iter}, step = {step}")
+        return lr_policy.learning_rate(self.param, self.iter)
 
     def _forward(self, backward: bool = False, debug: bool = False) -> dict[str, Tensor]:
         """Runs ``iter_size`` batches, notes their mean loss, and returns the outputs of the last."""
@@ -254,7 +262,6 @@ class Solver:
         )
         values = {name: blobs[name].flatten().tolist() for name in self.net.outputs}
         log.output_lines("solver.cpp:241", "    Train net output", self.net, values)
-        log.info("sgd_solver.cpp:119", f"Iteration {self.iter}, lr = {log.number(self.rate)}")
 
     def test_all(self) -> None:
         """Tests every test net; SIGINT ends it, and the test data then stands where it stood before."""

@@ -52,7 +52,7 @@ class LayerTimes:
         for name, backward in reversed(backwards):
             with self._timed(self.backward, name):
                 backward()
-        return float(self.net.loss(blobs))
+        return float(self.net.loss(blobs).detach())
 
     def _run_layer(self, name: str, leaves: list[Tensor]) -> tuple[list[Tensor], Callable[[], object]]:
         layer = self.net.layer(name)
