@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from demitasse.caffe import log
+from demitasse.caffe import log, schema
 from demitasse.errors import DeviceError, UsageError
 
 
@@ -40,15 +40,15 @@ def numbers(flag: str) -> list[int]:
     return devices
 
 
-def of_solver(gpu_mode: bool, device_id: int) -> torch.device:
+def of_solver(param: schema.Message) -> torch.device:
     """Returns the device of a solver's ``solver_mode`` and ``device_id``; without a GPU the CPU, with a warning.
 
     Raises:
         DeviceError: the machine has GPUs, but not this one.
     """
-    if not gpu_mode:
+    if param.solver_mode != schema.SolverParameter.GPU:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         log.warning("caffe.cpp:211", "solver_mode is GPU, but there is no GPU on this machine: using the CPU")
         return torch.device("cpu")
-    return choose(str(device_id))
+    return choose(str(param.device_id))

@@ -22,7 +22,7 @@ from demitasse.caffe.net import Net
 from demitasse.caffe.optimizers import OPTIMIZERS
 from demitasse.caffe.signals import Signals
 from demitasse.caffe.upgrade import upgrade_solver
-from demitasse.errors import DivergedError, SnapshotError
+from demitasse.errors import DataError, DivergedError, SnapshotError
 
 
 class Solver:
@@ -59,9 +59,7 @@ class Solver:
         signals: Signals | None = None,
     ) -> None:
         self.param = upgrade_solver(schema.SolverParameter.FromString(param.SerializeToString()))
-        self.device = device or devices.of_solver(
-            self.param.solver_mode == schema.SolverParameter.GPU, self.param.device_id
-        )
+        self.device = device or devices.of_solver(self.param)
         log.info("solver.cpp:44", f"Initializing solver from parameters: \n{self.param}")
         make_optimizer = OPTIMIZERS[self.param.type]
         self.prefix = _snapshot_prefix(self.param, origin)
@@ -294,7 +292,13 @@ class Solver:
 
 
 def read(net: Net, device: torch.device) -> dict[str, Tensor]:
-    """Returns the next batch of a net's sources, on the device."""
+    """Returns the next batch of a net's sources, on the device.
+
+    Raises:
+        DataError: the net has Input layers, which somebody else must feed.
+    """
+    if net.inputs:
+        raise DataError(f"no data for {', '.join(map(repr, net.inputs))}: Input layers must be fed; use a data layer")
     batch = net.read_batch()
     if device.type == "cpu":
         return batch

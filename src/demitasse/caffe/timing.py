@@ -41,8 +41,10 @@ class LayerTimes:
         backwards: list[tuple[str, Callable[[], object]]] = []
         for spec in self.net.spec.layer:
             if spec.name in self.net.sources:
+                source = self.net.sources[spec.name]
                 with self._timed(self.forward, spec.name):
-                    tops = [top.to(self.device) for top in self.net.sources[spec.name].read()]
+                    batch = map(torch.zeros, source.shapes) if source.fed else source.read()
+                    tops = [top.to(self.device) for top in batch]
                 self.backward[spec.name] += 0.0
             else:
                 leaves = [blobs[name].detach() for name in spec.bottom]

@@ -14,6 +14,7 @@ from demitasse.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+    from demitasse.caffe import schema
     from demitasse.caffe.net import Net
     from demitasse.caffe.solver import Solver
 
@@ -61,8 +62,7 @@ def train(
         del param.weights[:]
         param.weights.append(weights)
     with log.to_stderr(log_dir), Signals(sigint_effect, sighup_effect) as signals:
-        device = _device(gpu, 211) if gpu else None
-        run = Solver(param, solver, device, signals)
+        run = Solver(param, solver, _device(gpu, 211, param), signals)
         if snapshot:
             run.restore(snapshot)
         log.info("caffe.cpp:248", "Starting Optimization")
@@ -197,10 +197,11 @@ def _stages(stage: str) -> list[str]:
     return [name for name in stage.split(",") if name]
 
 
-def _device(gpu: str, line: int) -> torch.device:
+def _device(gpu: str, line: int, param: schema.Message = None) -> torch.device:
+    """Returns the device of ``-gpu``, else of the solver's settings, else the CPU; and says so."""
     from demitasse.caffe import device, log
 
-    chosen = device.choose(gpu)
+    chosen = device.choose(gpu) if gpu or param is None else device.of_solver(param)
     log.info(f"caffe.cpp:{line}", "Use CPU." if chosen.type == "cpu" else f"Use GPU with device ID {chosen.index}")
     return chosen
 
