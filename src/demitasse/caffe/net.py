@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from demitasse.caffe.split import insert_splits
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import DemitasseError, NetError, UnknownNameError, WeightsError
 from demitasse.registry import suggest
+
+
+# entries of the bottoms up to which a layer is really run to learn its top shapes
+_SMALL = 1 << 22
 
 
 class Net(nn.Module):
@@ -256,10 +261,15 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _top_shapes(layer: layers.Layer, bottom_shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Runs the layer on the meta device, where tensors have shapes but no values."""
-    state = {name: tensor.to("meta") for name, tensor in (*layer.named_parameters(), *layer.named_buffers())}
+    """Runs the layer to see what it makes: on the meta device, where tensors have shapes but no values.
+
+    Small bottoms are computed really: that takes less time than torch needs to load its meta device.
+    """
+    small = sum(map(math.prod, bottom_shapes)) <= _SMALL
+    device = torch.device("cpu" if small else "meta")
+    state = {name: tensor.to(device) for name, tensor in (*layer.named_parameters(), *layer.named_buffers())}
     layer.eval()
-    bottoms = tuple(torch.empty(shape, device="meta") for shape in bottom_shapes)
+    bottoms = tuple(torch.zeros(shape, device=device) for shape in bottom_shapes)
     try:
         with torch.no_grad():
             result = torch.func.functional_call(layer, state, bottoms)

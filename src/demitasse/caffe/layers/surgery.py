@@ -97,11 +97,15 @@ class _Effective:
     def _take(self, dense: Tensor) -> Tensor:
         memory = self._memory
         in_use = self._given is not None and self._given() is not None
-        if memory is None or in_use or memory.device != dense.device or memory.stride() != dense.stride():
+        if memory is None or in_use or _layout(memory) != _layout(dense):
             memory = torch.empty_like(dense, requires_grad=False)
         if not dense.is_meta:
             self._memory = memory
         return memory
+
+
+def _layout(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.device, tensor.dtype, tensor.stride()
 
 
 class _StraightThrough(torch.autograd.Function):
