@@ -127,7 +127,8 @@ def _history_type(blob: Blob) -> torch.dtype:
 
 def _require(condition: bool, field: str, found: object, expected: str) -> None:
     if not condition:
-        raise UsageError(f"solver: {field} is {found!r}; expected {expected}")
+        shown = f"{found:g}" if isinstance(found, float) else repr(found)
+        raise UsageError(f"solver: {field} is {shown}; expected {expected}")
 
 
 OPTIMIZERS: Registry[type[Optimizer]] = Registry("solver type")

@@ -19,6 +19,7 @@ from demitasse.methods import surgery
 
 # below, waking threads costs more than they save
 _PARALLEL_FROM = 1 << 20
+_TYPES = (torch.float32, torch.bool)
 
 
 @torch.no_grad()
@@ -100,14 +101,20 @@ def _flat(*tensors: Tensor) -> list[np.ndarray] | None:
     They need dense float32 and bool tensors on the CPU that all lie in memory in the same order.
     """
     first = tensors[0]
-    strides = _strides(first)
-    span = 1 + sum((size - 1) * stride for size, stride in strides)
-    if first.device.type != "cpu" or span != first.numel():
+    contiguous = first.is_contiguous()
+    if first.device.type != "cpu" or not (contiguous or _is_dense(first)):
         return None
     for tensor in tensors:
-        if tensor.dtype not in (torch.float32, torch.bool) or _strides(tensor) != strides:
+        if tensor.dtype not in _TYPES or (tensor.stride() != first.stride() and _strides(tensor) != _strides(first)):
             return None
-    return [t.detach().as_strided((t.numel(),), (1,)).numpy() for t in tensors]
+    if contiguous:
+        return [tensor.detach().numpy().reshape(-1) for tensor in tensors]
+    return [tensor.detach().as_strided((tensor.numel(),), (1,)).numpy() for tensor in tensors]
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Returns whether the entries fill a stretch of memory without gaps."""
+    return 1 + sum((size - 1) * stride for size, stride in _strides(tensor)) == tensor.numel()
 
 
 def _strides(tensor: Tensor) -> list[tuple[int, int]]:
