@@ -1,0 +1,131 @@
+"""The examples of the README and of the documentation run as they stand, with little data and few iterations."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from demitasse import datasets
+from demitasse.caffe.layers import LAYERS
+from demitasse.caffe.lr_policy import LR_POLICIES
+from demitasse.caffe.optimizers import OPTIMIZERS
+from demitasse.caffe.sources import SOURCES
+from demitasse.packed.compact import CODECS
+from demitasse.registry import Registry
+from tests.docs_runner import blocks, commands, run_command
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "src/demitasse/examples/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+NEED_DATA = ("commands.md", "snapshots.md")
+SHRINK = 1000
+REGISTRIES: list[Registry[Any]] = [LAYERS, SOURCES, OPTIMIZERS, LR_POLICIES, CODECS]
+
+
+def shrink(text: str) -> str:
+    """Divides numbers of iterations in prototxts and commands, so that files have the names that are shown."""
+
+    def fewer(match: re.Match[str]) -> str:
+        return match[1] + str(max(int(match[2]) // SHRINK, 1))
+
+    text = re.sub(r"((?:max_iter|snapshot): |_iter_)(\d+)", fewer, text)
+    return re.sub(r"(test_iter: |-iterations=)\d+", r"\g<1>1", text)
+
+
+@pytest.fixture(scope="module")
+def digits() -> datasets.Dataset:
+    return datasets.digits()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, digits: datasets.Dataset, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: files like MNIST's with digits of 28 x 28, and a few photographs with a list."""
+    for prefix, images, labels in (
+        ("train", digits.train_images[:200], digits.train_labels[:200]),
+        ("t10k", digits.test_images[:100], digits.test_labels[:100]),
+    ):
+        large = np.pad(np.kron(images[:, 0], np.ones((1, 3, 3), np.uint8)), ((0, 0), (2, 2), (2, 2)))
+        header = struct.pack(">2xBB3I", 8, 3, *large.shape)
+        (tmp_path / f"{prefix}-images-idx3-ubyte").write_bytes(header + large.tobytes())
+        content = struct.pack(">2xBBI", 8, 1, len(labels)) + labels.astype(np.uint8).tobytes()
+        (tmp_path / f"{prefix}-labels-idx1-ubyte").write_bytes(gzip.compress(content))
+    (tmp_path / "photos").mkdir()
+    for index in range(5):
+        Image.fromarray(large[index]).save(tmp_path / f"photos/{index}.png")
+    (tmp_path / "list.txt").write_text("".join(f"{index}.png {digits.test_labels[index]}\n" for index in range(5)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def prepare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes of the working directory what the README's first commands make."""
+    for block in blocks(ROOT / "README.md")[:1]:
+        for command in list(commands(block))[:4]:
+            run_command(command, str, monkeypatch)
+    _shrink_solvers()
+
+
+def _shrink_solvers() -> None:
+    for solver in Path().rglob("*solver.prototxt"):
+        solver.write_text(shrink(solver.read_text()))
+
+
+@pytest.fixture(autouse=True)
+def _same_registries() -> Iterator[None]:
+    before = [dict(registry._entries) for registry in REGISTRIES]
+    yield
+    for registry, entries in zip(REGISTRIES, before, strict=True):
+        registry._entries = entries
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_of_a_page(
+    page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    namespace: dict[str, Any] = {}
+    if page.name in NEED_DATA:
+        prepare(monkeypatch)
+    for block in blocks(page):
+        if block.language == "python":
+            exec(compile("\n" * (block.line - 1) + shrink(block.text), str(page), "exec"), namespace)
+            continue
+        for command in commands(block):
+            line = shrink(command.line)
+            run_command(command._replace(line=line), lambda: "".join(capfd.readouterr()), monkeypatch)
+            if line.startswith("demitasse examples"):
+                _shrink_solvers()
+
+
+def test_links_lead_somewhere() -> None:
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in PAGES
+        for target in re.findall(r"\]\(([^) #]+)\)", page.read_text(encoding="utf-8"))
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_every_command_is_documented() -> None:
+    from typer.main import get_command
+
+    from demitasse.cli import build
+
+    page = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    known = get_command(build()).commands  # type: ignore[attr-defined]
+    assert [name for name in known if f"`{name}" not in page] == []
+    flags = {option for command in known.values() for option in (o for p in command.params for o in p.opts)}
+    missing = [flag for flag in flags if flag.startswith("--") and flag.lstrip("-") not in page]
+    assert sorted(missing) == ["--help"] or missing == []
