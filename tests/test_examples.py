@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_portions_follow_one_another(folder: Path, name: str) -> None:
         }
         assert len(steps) == 1
         portions.append(steps.pop())
-    assert all(math.isclose(a[1], b[0]) for a, b in zip(portions, portions[1:], strict=False))
+    assert all(math.isclose(a[1], b[0]) for a, b in pairwise(portions))
     assert portions[-1][1] == 1
 
 

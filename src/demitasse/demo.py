@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def run_demo(
     seed: int = 1,
     quick: bool = False,
     mnist_folder: Path | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = partial(print, flush=True),
 ) -> list[Stage]:
     """Runs all stages in the folder ``out``; files of an earlier run there are overwritten, nothing else.
 
