@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +60,17 @@ CHOICES.register("digits")(Choice("digits", "digits", lambda _: datasets.digits(
 CHOICES.register("mnist")(Choice("lenet5", "mnist", datasets.mnist))
 
 
+def _at_once(line: str) -> None:
+    print(line, flush=True)
+
+
 def run_demo(
     data: str = "digits",
     out: Path = Path("demo"),
     seed: int = 1,
     quick: bool = False,
     mnist_folder: Path | None = None,
-    say: Callable[[str], None] = partial(print, flush=True),
+    say: Callable[[str], None] = _at_once,
 ) -> list[Stage]:
     """Runs all stages in the folder ``out``; files of an earlier run there are overwritten, nothing else.
 
