@@ -18,12 +18,12 @@ from importlib.resources import files
 
 import numpy as np
 import torch
-from demitasse.caffe.solver import Solver
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from demitasse.caffe import prototxt, schema
+from demitasse.caffe.solver import Solver
 
 SHAPES = {"lenet5": (64, 1, 28, 28), "alexnet": (16, 3, 227, 227)}
 CLASSES = {"lenet5": 10, "alexnet": 1000}

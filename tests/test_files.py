@@ -15,11 +15,16 @@ def test_replaces_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def fail_while_writing(target: Path) -> None:
+    with atomic_write(target) as temporary:
+        temporary.write_bytes(b"ne")
+        raise OSError(28, "No space left on device")
+
+
 def test_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> None:
     target = tmp_path / "model"
     target.write_bytes(b"old")
-    with pytest.raises(OSError, match="No space left"), atomic_write(target) as temporary:
-        temporary.write_bytes(b"ne")
-        raise OSError(28, "No space left on device")
+    with pytest.raises(OSError, match="No space left"):
+        fail_while_writing(target)
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]

@@ -23,7 +23,7 @@ def test_refuses_a_duplicate(colours: Registry[int]) -> None:
 
 
 def test_names_the_nearest_on_a_miss(colours: Registry[int]) -> None:
-    with pytest.raises(UnknownNameError, match="unknown colour 'red'; did you mean 'Red'?"):
+    with pytest.raises(UnknownNameError, match=r"unknown colour 'red'; did you mean 'Red'\?"):
         colours["red"]
 
 

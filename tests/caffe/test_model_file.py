@@ -64,7 +64,7 @@ def test_every_cut_is_noticed(tmp_path: Path) -> None:
         if length in layers:  # a cut between two layers is a shorter model
             model_file.read_model(path)
             continue
-        with pytest.raises(FileFormatError, match="model: (byte|the file is empty|blob)"):
+        with pytest.raises(FileFormatError, match=r"model: (byte|the file is empty|blob)"):
             model_file.read_model(path)
 
 
