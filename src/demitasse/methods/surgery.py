@@ -78,8 +78,9 @@ def statistics(values: Sequence[Tensor], masks: Sequence[Tensor]) -> Statistics:
     """Returns the statistics of the kept non-zero entries of all tensors together.
 
     mean = sum |w| / n, deviation = sqrt((sum w^2 - n mean^2) / n). The sums run one entry after the other in
-    float32, as the original's do: a more exact mean moves the threshold enough to change masks. Without any
-    such entry both are 0; a variance that rounding made negative counts as 0.
+    float32, as the original's do: a more exact mean moves the threshold enough to change masks. (Over tens of
+    millions of entries such sums stall and the mean comes out too small, there as here.) Without any such entry
+    both are 0; a variance that rounding made negative counts as 0.
 
     Args:
         values: float tensors of any shape, such as weight and bias.
