@@ -19,7 +19,6 @@ from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import DemitasseError, NetError, UnknownNameError, WeightsError
 from demitasse.registry import suggest
 
-
 # entries of the bottoms up to which a layer is really run to learn its top shapes
 _SMALL = 1 << 22
 
