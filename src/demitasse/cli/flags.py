@@ -11,7 +11,7 @@ def normalise(arguments: list[str]) -> list[str]:
     ``-solver=x`` and ``-solver x`` become ``--solver=x`` and ``--solver x``; numbers such as ``-1`` and
     everything behind ``--`` stay.
     """
-    result = []
+    result: list[str] = []
     for index, argument in enumerate(arguments):
         if argument == "--":
             return result + arguments[index:]
