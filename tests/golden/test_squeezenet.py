@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench_squeezenet_imagenet import accuracy
+from benchmarks.squeezenet_imagenet import accuracy
 
 
 @pytest.mark.slow

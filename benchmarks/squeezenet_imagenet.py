@@ -1,6 +1,6 @@
 """Is SqueezeNet, read from Deep Compression's 676 kB, as good on photographs as its authors say?
 
-    python benchmarks/bench_squeezenet_imagenet.py NET_FILE FOLDER
+    python benchmarks/squeezenet_imagenet.py NET_FILE FOLDER
 
 NET_FILE is Deep Compression's ``.net`` file of SqueezeNet v1.0; FOLDER holds ``images.zip`` (JPEG, 256 x 256) and
 ``labels.txt`` (``<file name> <label>`` a line). Without them there is nothing to measure.
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?")
     arguments = parser.parse_args()
     if arguments.folder is None:
-        print("bench_squeezenet_imagenet: skipped, it needs a .net file and a folder of photographs")
+        print("squeezenet_imagenet: skipped, it needs a .net file and a folder of photographs")
         return
     start = time.perf_counter()
     found = accuracy(arguments.net_file, arguments.folder)
