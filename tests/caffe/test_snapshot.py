@@ -33,8 +33,9 @@ def test_a_resumed_run_is_the_unbroken_one(tmp_path, method, settings, solver_ty
     unbroken.step(7)
     state = unbroken.snapshot()
     unbroken.step(8)
+    param.random_seed = 99
     resumed = Solver(param)
-    resumed.step(2)  # it has lived before
+    resumed.step(2)  # it has lived another life before
     resumed.restore(state)
     assert resumed.iter == 7
     resumed.step(8)
