@@ -144,8 +144,8 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     copy_example("lenet5", arguments.out)
     with chdir(arguments.out):
-        demo._write_database("mnist_train_lmdb", data.train_images, data.train_labels)
-        demo._write_database("mnist_test_lmdb", data.test_images, data.test_labels)
+        demo.write_database("mnist_train_lmdb", data.train_images, data.train_labels)
+        demo.write_database("mnist_test_lmdb", data.test_images, data.test_labels)
         results = []
         for seed in arguments.seeds:
             results.append(run(seed, weights, Path("lenet5")))

@@ -94,8 +94,8 @@ def run_demo(
     out.mkdir(parents=True, exist_ok=True)
     copy_example(choice.example, out)
     with chdir(out), _threads(choice.threads):
-        _write_database(f"{choice.prefix}_train_lmdb", loaded.train_images, loaded.train_labels)
-        _write_database(f"{choice.prefix}_test_lmdb", loaded.test_images, loaded.test_labels)
+        write_database(f"{choice.prefix}_train_lmdb", loaded.train_images, loaded.train_labels)
+        write_database(f"{choice.prefix}_test_lmdb", loaded.test_images, loaded.test_labels)
         demo = Demo(Path(choice.example), seed, QUICK if quick else 1, say)
         demo.run()
         demo.write_report(f"{data}, seed {seed}{', quick' if quick else ''}")
@@ -224,7 +224,7 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _write_database(path: str, images: datasets.Images, labels: datasets.Labels) -> None:
+def write_database(path: str, images: datasets.Images, labels: datasets.Labels) -> None:
     """Writes an LMDB of images (n, channels, height, width), unless an earlier run did."""
     if Path(path).exists():
         return
