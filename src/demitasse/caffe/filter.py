@@ -16,9 +16,7 @@ class Placed(NamedTuple):
     place: str
 
 
-def filter_net(
-    net: schema.Message, places: list[str], phase: int, level: int, stages: Collection[str]
-) -> list[Placed]:
+def filter_net(net: schema.Message, places: list[str], phase: int, level: int, stages: Collection[str]) -> list[Placed]:
     """Returns the layers that the state selects, in order.
 
     Raises:

@@ -33,9 +33,7 @@ def build() -> typer.Typer:
     """Returns the application with all commands."""
     from importlib import import_module
 
-    app = typer.Typer(
-        add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
-    )
+    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback()(_root)
     for family in _FAMILIES:
         import_module(f"demitasse.cli.{family}").register(app)

@@ -21,9 +21,7 @@ _PACKED_NUMBERS = {"data", "diff", "double_data", "double_diff"}
 
 @cache
 def _pool(raw_blobs: bool) -> descriptor_pool.DescriptorPool:
-    described = descriptor_pb2.FileDescriptorSet.FromString(
-        files(__package__).joinpath("caffe.bin").read_bytes()
-    )
+    described = descriptor_pb2.FileDescriptorSet.FromString(files(__package__).joinpath("caffe.bin").read_bytes())
     file = described.file[0]
     if raw_blobs:
         blob = next(message for message in file.message_type if message.name == "BlobProto")

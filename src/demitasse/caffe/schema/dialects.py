@@ -71,8 +71,7 @@ def fields(data: bytes | bytearray, start: int, end: int) -> Iterator[_Field]:
             raise FileFormatError(f"byte {key_at}: not a Caffe message (field number 0)")
         if stop > end:
             raise FileFormatError(
-                f"byte {key_at}: the message is cut short: field {key >> 3} ends at byte {stop}, "
-                f"the data at byte {end}"
+                f"byte {key_at}: the message is cut short: field {key >> 3} ends at byte {stop}, the data at byte {end}"
             )
         yield _Field(key >> 3, wire_type, key_at, at, stop)
         at = stop
@@ -84,9 +83,7 @@ def _renumber(data: bytes, numbers_of: dict[str, dict[int, int]]) -> bytes:
         if layer.number != _LAYER or layer.wire_type != _LENGTH_DELIMITED:
             continue
         inner = list(fields(patched, layer.start, layer.end))
-        kind = next(
-            (bytes(patched[f.start : f.end]).decode(errors="replace") for f in inner if f.number == _TYPE), ""
-        )
+        kind = next((bytes(patched[f.start : f.end]).decode(errors="replace") for f in inner if f.number == _TYPE), "")
         numbers = numbers_of.get(kind, {})
         for field in inner:
             if field.number in numbers:
