@@ -66,7 +66,7 @@ class Replay:
 
 
 @pytest.fixture
-def replay(tmp_path, monkeypatch, capsys):
+def replay(shared, tmp_path, monkeypatch, capsys):
     """``replay(name)`` runs a case to its end."""
 
     def run(name: str, prepare=lambda solver: None, **settings: object) -> Replay:
