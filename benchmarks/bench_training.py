@@ -23,6 +23,7 @@ from rich.table import Table
 from torch import nn
 
 from demitasse.caffe import prototxt, schema
+from demitasse.caffe.layers import LAYERS
 from demitasse.caffe.solver import Solver
 
 SHAPES = {"lenet5": (64, 1, 28, 28), "alexnet": (16, 3, 227, 227)}
@@ -52,7 +53,12 @@ def alexnet() -> nn.Sequential:
         return nn.MaxPool2d(3, 2, ceil_mode=True)
 
     def norm() -> nn.Module:
-        return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
+        # ours on both sides: PyTorch's own is so slow that it would hide what everything else costs
+        spec = schema.LayerParameter(name="norm", type="LRN")
+        spec.lrn_param.local_size, spec.lrn_param.alpha, spec.lrn_param.beta = 5, 1e-4, 0.75
+        layer = LAYERS["LRN"](spec)
+        layer.setup((1, 1, 1, 1))
+        return layer
 
     def relu() -> nn.Module:
         return nn.ReLU(inplace=True)
