@@ -6,15 +6,19 @@ Reference: Zhou, Yao, Guo, Xu, Chen 2017, Incremental Network Quantization (arXi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from demitasse.errors import MethodError
-from demitasse.methods import pow2
+from demitasse.methods import counts, pow2, selection, shards
+from demitasse.methods.method import Method
+from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record
+from demitasse.methods.report import Row
 
 
 class Portions(NamedTuple):
@@ -144,3 +148,268 @@ def freeze(weight: Tensor, free: Tensor, step: Portions, levels: int) -> Frozen:
     weight[chosen] = pow2.project(values, exponents)
     free &= ~chosen
     return Frozen(exponents, before, int(torch.count_nonzero(free)), clipped)
+
+
+class IncrementalQuantization(Method):
+    """Incremental Network Quantization on any module: freeze a share of the weights at powers of two, train, repeat.
+
+    Iterating takes the steps: each turn freezes up to the next portion and leaves it to you to train the rest ::
+
+        for portion in IncrementalQuantization(model, optimizer, bits=4):
+            train(model, optimizer)
+
+    Frozen weights are exactly powers of two, or zero, after every step of the optimizer. What is zero when freezing
+    begins counts as pruned and stays zero; what surgery has cut by then does, too, and its masks change no more.
+
+    Args:
+        model: any module.
+        optimizer: the optimizer that trains it, or several; the first one counts the steps.
+        bits: of a code, sign and zero included, as in the paper: 2^(bits - 2) powers of two of either sign.
+        exponents: instead of bits, the number of powers, or the pair of the least and the largest exponent.
+        portions: the frozen share of the weights that are not pruned, after each turn; increasing, at most 1.
+        partition: ``magnitude`` freezes the largest first, ``random`` any.
+        per: ``tensor``, one grid for a parameter, or ``channel``, one for each of its output channels.
+        parameters: what to quantize, see :func:`demitasse.methods.selection.select`.
+        exclude: what stays as it is all the same.
+        seed: of the random partition; in a distributed run that of rank 0.
+
+    Attributes:
+        stage: how many portions are frozen.
+        step: optimizer steps since the last of them was.
+        clipped: name -> values that had grown beyond the grid and were clipped to it.
+
+    Raises:
+        MethodError: a setting has no meaning, a pattern matches nothing, or a parameter is under quantization already.
+
+    Reference: Zhou 2017, algorithm 1. Grids of single channels are ours.
+    """
+
+    kind = "quantization"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | Sequence[Optimizer],
+        *,
+        bits: int | None = None,
+        exponents: int | tuple[int, int] | None = None,
+        portions: Sequence[float] = (0.5, 0.75, 0.9, 1.0),
+        partition: Literal["magnitude", "random"] = "magnitude",
+        per: Literal["tensor", "channel"] = "tensor",
+        parameters: Sequence[selection.Pattern] | None = None,
+        exclude: Sequence[selection.Pattern] = (),
+        seed: int = 0,
+    ) -> None:
+        self.levels, top = _levels(bits, exponents)
+        self.portions = _increasing(portions)
+        for name, value, known in (
+            ("partition", partition, ("magnitude", "random")),
+            ("per", per, ("tensor", "channel")),
+        ):
+            if value not in known:
+                raise MethodError(f"{name} is {value!r}; expected {known[0]!r} or {known[1]!r}")
+        self.partition, self.per = partition, per
+        self.stage = self.step = 0
+        self.clipped: dict[str, int] = {}
+        self._is_open = False
+        super().__init__(model, optimizer, parameters, exclude, seed)
+        self._tops = {name: self._no_top(record, top) for name, record in self.records.items()}
+
+    def _no_top(self, record: Record, top: int | None) -> Tensor:
+        """Returns the largest exponents: (1,) or, by channel, (local channels,) int64; unknown until freezing."""
+        by_channel = self.per == "channel" and record.values.ndim > 0
+        size = record.values.shape[record.chosen.channel_axis] if by_channel else 1
+        return torch.full((size,), _UNKNOWN if top is None else top, device=record.values.device)
+
+    def __iter__(self) -> Iterator[float]:
+        """Freezes portion after portion and gives each; goes on within the current one after a load."""
+        if self._is_open:
+            yield self.portions[self.stage - 1]
+            self._is_open = False
+        while self.stage < len(self.portions):
+            self.freeze()
+            yield self.portions[self.stage - 1]
+            self._is_open = False
+
+    def __len__(self) -> int:
+        return len(self.portions)
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Freezes up to the next portion; what iterating does.
+
+        Raises:
+            MethodError: all portions are frozen, a weight is not finite, or an unknown optimizer stepped the module.
+        """
+        if self.stage == len(self.portions):
+            raise MethodError(f"all portions are frozen already, up to {self.portions[-1]:g}")
+        self.check()
+        self.agree()
+        before = self.portions[self.stage - 1] if self.stage else 0.0
+        for number, record in enumerate(self.records.values()):
+            self._freeze(record, Portions(before, self.portions[self.stage]), number)
+        self.stage, self.step, self._is_open = self.stage + 1, 0, True
+
+    def _freeze(self, record: Record, portion: Portions, number: int) -> None:
+        if not record.has_frozen:
+            self._take_over(record)
+        values, free = record.values, record.status == FREE
+        self._find_tops(record, free)
+        count = int(shards.total(record.parameter, torch.count_nonzero(free)))
+        keep = remaining(count, portion)
+        if keep < count:
+            order = self._order(record, number)
+            bound = _kth(record, order[free], keep + 1)
+            chosen = free & (order >= bound)
+            self._count_clipped(record, chosen)
+            values.copy_(torch.where(chosen, self._projected(record, values), values))
+            record.status.masked_fill_(chosen, FROZEN)
+        record.seen()
+
+    def _take_over(self, record: Record) -> None:
+        """Begins freezing: what is zero was pruned, and stays so."""
+        zero = (record.status == CUT) | (record.status == PRUNED) | (record.values == 0)
+        record.set_status(torch.where(zero, PRUNED, FREE).to(torch.uint8))
+        record.has_frozen = True
+
+    def _find_tops(self, record: Record, free: Tensor) -> None:
+        """Sets the grids that are not known yet by the largest magnitude of what is free."""
+        tops, axis = self._tops[record.name], record.chosen.channel_axis
+        magnitude = torch.where(free, record.values.abs(), 0)
+        if tops.numel() == 1:
+            found = magnitude.amax().reshape(1) if magnitude.numel() else magnitude.new_zeros(1)
+        else:
+            flat = magnitude.transpose(0, axis).reshape(tops.numel(), -1)
+            found = flat.amax(1) if flat.shape[1] else flat.new_zeros(tops.numel())
+        if tops.numel() == 1 or not shards.shard_axis_is(record.parameter, axis):
+            found = shards.largest(record.parameter, found.float())
+        if not bool(torch.isfinite(found).all()):
+            raise MethodError(f"the largest weight of {record.name} is {found.max().item()}; expected a finite number")
+        tops.copy_(torch.where((tops == _UNKNOWN) & (found > 0), pow2.exponent(found).to(tops), tops))
+
+    def _order(self, record: Record, number: int) -> Tensor:
+        """Returns what decides who is frozen first, the largest; float32, of the local shape."""
+        if self.partition == "magnitude":
+            return record.values.abs().float()
+        generator = torch.Generator().manual_seed((self.seed * 1000003 + number) * 1009 + self.stage)
+        whole = torch.rand(record.parameter.shape, generator=generator)
+        return shards.part_of(record.parameter, whole).to(record.values.device)
+
+    def _grids(self, record: Record) -> tuple[Tensor, Tensor]:
+        """Returns least and largest exponents, broadcastable to the local values."""
+        tops = self._tops[record.name]
+        if tops.numel() > 1:
+            shape = [1] * record.values.ndim
+            shape[record.chosen.channel_axis] = -1
+            tops = tops.reshape(shape)
+        return tops - (self.levels - 1), tops
+
+    def _projected(self, record: Record, values: Tensor) -> Tensor:
+        return pow2.project_each(values, *self._grids(record))
+
+    def _count_clipped(self, record: Record, chosen: Tensor) -> None:
+        beyond = chosen & (record.values != 0) & (pow2.exponent(record.values) > self._grids(record)[1])
+        found = int(shards.total(record.parameter, torch.count_nonzero(beyond)))
+        self.clipped[record.name] = self.clipped.get(record.name, 0) + found
+
+    def ground(self, record: Record) -> None:
+        if record.name in self.records and record.reserve is not None:
+            frozen = record.status == FROZEN
+            record.reserve.copy_(torch.where(frozen, self._projected(record, record.reserve), record.reserve))
+
+    def decide(self, skip: Tensor | None) -> None:
+        self.step += 1
+
+    def rows(self) -> list[Row]:
+        return [self._row(record) for record in self.records.values()]
+
+    def _row(self, record: Record) -> Row:
+        tops = self._tops[record.name]
+        lowest = (
+            torch.where(tops == _UNKNOWN, -_UNKNOWN, tops).amin().reshape(1)
+            if tops.numel()
+            else tops.new_full((1,), -_UNKNOWN)
+        )
+        highest = tops.amax().reshape(1) if tops.numel() else tops.new_full((1,), _UNKNOWN)
+        low = -int(shards.largest(record.parameter, -lowest))
+        high = int(shards.largest(record.parameter, highest))
+        return Row(
+            record.name,
+            tuple(record.parameter.shape),
+            record.parameter.numel(),
+            record.nonzero(),
+            frozen=record.count(FROZEN, PRUNED),
+            exponents=None if high == _UNKNOWN else (low - self.levels + 1, high),
+            clipped=self.clipped.get(record.name, 0),
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        done = self.portions[self.stage - 1] if self.stage else 0.0
+        lines = [f"{done:.0%} of what is not pruned is frozen, portion {self.stage} of {len(self.portions)}"]
+        if clipped := sum(self.clipped.values()):
+            lines.append(f"{clipped:,} values had grown beyond their grid and were clipped to it")
+        return tuple(lines)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        own = {"stage": self.stage, "step": self.step, "open": self._is_open}
+        return super().state_dict() | {name: torch.tensor(int(value)) for name, value in own.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        super().load_state_dict(state)
+        self.stage, self.step, self._is_open = int(state["stage"]), int(state["step"]), bool(state["open"])
+
+    def saved(self, record: Record) -> dict[str, Tensor]:
+        tops, axis = self._tops[record.name], record.chosen.channel_axis
+        return {
+            "status": shards.like(record.parameter, record.status.contiguous().clone()),
+            "exponent": shards.channels_like(record.parameter, tops.clone(), axis),
+            "clipped": torch.tensor(self.clipped.get(record.name, 0)),
+        }
+
+    def take(self, record: Record, saved: dict[str, Tensor]) -> None:
+        tops = shards.channels_part_of(record.parameter, saved["exponent"], record.chosen.channel_axis)
+        self._tops[record.name] = tops.to(record.values.device).clone()
+        self.clipped[record.name] = int(saved["clipped"])
+        status = self._part(record, "status", saved["status"])
+        # what surgery has cut is its own to say
+        mine = (status == FROZEN) | (status == PRUNED)
+        record.restore(torch.where(mine, status, torch.where(record.status == CUT, CUT, FREE)).to(torch.uint8))
+        record.hold()
+        # across all shards, so that every process takes the same decisions
+        record.has_frozen = bool(record.count(FROZEN, PRUNED))
+
+
+_UNKNOWN = -(1 << 20)
+
+
+def _kth(record: Record, order: Tensor, k: int) -> float:
+    """Returns the k-th smallest of non-negative float32 numbers over all shards of a parameter."""
+
+    def histogram(prefix: int, shift: int) -> Tensor:
+        return shards.total(record.parameter, counts.histogram_of(order, prefix, shift))
+
+    return counts.kth_smallest(histogram, k)
+
+
+def _levels(bits: int | None, exponents: int | tuple[int, int] | None) -> tuple[int, int | None]:
+    """Returns the number of exponents, and the largest where it is given."""
+    if (bits is None) == (exponents is None):
+        raise MethodError("expected one of bits and exponents" + ("" if bits is None else ", found both"))
+    if bits is not None:
+        return pow2.levels_of_bits(bits), None
+    if isinstance(exponents, int):
+        if exponents < 1:
+            raise MethodError(f"exponents is {exponents}; expected 1 or more, or a pair (least, largest)")
+        return exponents, None
+    assert exponents is not None
+    least, largest = exponents
+    if least > largest:
+        raise MethodError(f"exponents is {exponents}; expected a pair (least, largest)")
+    return largest - least + 1, largest
+
+
+def _increasing(values: Sequence[float]) -> tuple[float, ...]:
+    found = tuple(float(value) for value in values)
+    if not found or any(not 0 < value <= 1 for value in found) or sorted(set(found)) != list(found):
+        raise MethodError(f"portions is {found}; expected increasing shares, above 0 and at most 1")
+    return found

@@ -77,9 +77,20 @@ def project(values: Tensor, exponents: Exponents) -> Tensor:
 
     Reference: Zhou 2017, equation (4).
     """
+    return project_each(values, *map(torch.tensor, exponents))
+
+
+def project_each(values: Tensor, least: Tensor, largest: Tensor) -> Tensor:
+    """Returns the values on grids of their own; see :func:`project`.
+
+    Args:
+        values: any shape.
+        least: int, broadcastable to the values: the least exponent of each.
+        largest: int, likewise: the largest.
+    """
     powers = exponent(values)
-    rounded = torch.ldexp(torch.sign(values), powers.clamp(max=exponents.largest))
-    return torch.where((values == 0) | (powers < exponents.least), 0.0, rounded).to(values.dtype)
+    rounded = torch.ldexp(torch.sign(values), torch.minimum(powers, largest.to(powers)))
+    return torch.where((values == 0) | (powers < least.to(powers)), 0.0, rounded).to(values.dtype)
 
 
 def on_grid(values: Tensor) -> Tensor:

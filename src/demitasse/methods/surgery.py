@@ -6,14 +6,20 @@ Reference: Guo, Yao, Chen 2016, Dynamic Network Surgery for Efficient DNNs (arXi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from demitasse.errors import MethodError
+from demitasse.methods import counts, selection, shards
+from demitasse.methods.exchange import Scales
+from demitasse.methods.pruning import Numbers, Pruning, Scope, checked_targets
+from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record
+from demitasse.methods.schedule import Ramp, uniform
 
 
 @dataclass(frozen=True)
@@ -131,3 +137,131 @@ def decide(weight: Tensor, mask: Tensor, low: float, high: float) -> Tensor:
     """
     magnitude = weight.abs()
     return ~torch.where(mask, magnitude <= low, magnitude <= high)
+
+
+class Surgery(Pruning):
+    """Dynamic Network Surgery on any module: cuts weights while it trains, and splices back those that are missed.
+
+    Cut weights are 0 in the module, but go on learning in a reserve: their gradient is that of the masked weight, and
+    momentum and weight decay act on them as on all others. After step i, with probability (1 + gamma * i)^-power and
+    only while i < stop, a threshold t is set and
+
+        kept weights with |w| <= alpha_low * t are cut,    cut weights with |w| > alpha_high * t come back.
+
+    By ``sparsity``, t is solved for: exactly the share of zeros that the ramp asks for at step i is there afterwards.
+    By ``c_rate``, t = max(mean + c_rate * deviation, 0) of the magnitudes of each parameter at its first decision.
+
+    Args:
+        model: any module.
+        optimizer: the optimizer that trains it, or several; the first one counts the steps.
+        sparsity: the share of zeros in the end, 0 to 1: one number for all chosen parameters together, or a mapping
+            of patterns to numbers, one for each parameter by the first pattern that matches it.
+        c_rate: the threshold in standard deviations above the mean, instead of sparsity: a number or a mapping.
+        parameters: what to operate on, see :func:`demitasse.methods.selection.select`; by default the weights of
+            linear and convolution layers, of a mapping those that its patterns match.
+        exclude: what stays dense all the same.
+        scope: with one sparsity, ``global``: one threshold for all parameters; ``layer``: each to its target.
+        begin: the step at which surgery begins.
+        ramp: the number of steps that lead to the sparsity, by a cubic way.
+        gamma: how fast surgery becomes rare; 0 operates after every step.
+        power: likewise.
+        stop: no surgery from this step on; what is cut then stays cut. None for no end.
+        alpha_low: kept weights up to this multiple of the threshold are cut.
+        alpha_high: cut weights above this multiple come back.
+        seed: of the draws; in a distributed run that of rank 0.
+
+    Raises:
+        MethodError: a setting has no meaning, a pattern matches nothing, or a parameter is under pruning already.
+
+    Reference: Guo 2016, sections 3.2 and 3.3; the ramp: Zhu and Gupta 2017 (arXiv 1710.01878), equation (1). Solving
+    for the threshold is ours.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | Sequence[Optimizer],
+        *,
+        sparsity: Numbers | None = None,
+        c_rate: Numbers | None = None,
+        parameters: Sequence[selection.Pattern] | None = None,
+        exclude: Sequence[selection.Pattern] = (),
+        scope: Scope = "global",
+        begin: int = 0,
+        ramp: int = 1000,
+        gamma: float = 0.001,
+        power: float = 1.0,
+        stop: int | None = None,
+        alpha_low: float = 0.95,
+        alpha_high: float = 1.05,
+        seed: int = 0,
+    ) -> None:
+        values = _one_of(sparsity, c_rate)
+        limit = math.inf if stop is None else stop
+        way = Ramp(begin, ramp if c_rate is None else 0)
+        for rate in c_rate.values() if isinstance(c_rate, Mapping) else [c_rate or 0.0]:
+            self.schedule = Schedule(rate, gamma, power, limit, alpha_low, alpha_high)
+        if alpha_low == 0:
+            raise MethodError("alpha_low is 0, so that nothing would be cut; expected a positive number")
+        if sparsity is not None:
+            checked_targets(sparsity)
+            if limit <= way.end:
+                raise MethodError(f"stop is {stop}, before the ramp ends at step {way.end}; the target was not reached")
+        self._scales = Scales(1 / alpha_low, 1 / alpha_high)
+        self._statistics: dict[str, Statistics] = {}
+        super().__init__(model, optimizer, values, parameters, exclude, scope, way, seed)
+        found = self.targets_from(values)
+        self.targets, self.c_rates = (found, {}) if c_rate is None else ({}, found)
+
+    def decide(self, skip: Tensor | None) -> None:
+        since = self.iteration - self.ramp.begin
+        if since < 0 or self.iteration >= self.schedule.iter_stop:
+            return
+        # at the end of the ramp there is no chance about it: the target has to be met
+        due = bool(self.targets) and self.iteration == self.ramp.end
+        if not due and probability(since, self.schedule.gamma, self.schedule.power) <= uniform(
+            self.seed, self.iteration
+        ):
+            return
+        if self.targets:
+            self.cut_to_target(self._scales, CUT, skip)
+            return
+        for name, record in self.records.items():
+            if record.is_live:
+                bound = threshold(self._statistics_of(record), self.c_rates[name])
+                self.cut_up_to([record], self._scales, bound, CUT, skip)
+
+    def _statistics_of(self, record: Record) -> Statistics:
+        """Returns the statistics of a parameter, taken at its first decision and never again."""
+        if record.name not in self._statistics:
+            self._statistics[record.name] = Statistics(*counts.mean_and_deviation([(record.parameter, record.values)]))
+        return self._statistics[record.name]
+
+    def saved(self, record: Record) -> dict[str, Tensor]:
+        known = self._statistics.get(record.name, Statistics(math.nan, math.nan))
+        kept = (record.status != CUT) & (record.status != PRUNED)
+        return {
+            "mask": shards.like(record.parameter, kept.contiguous()),
+            "reserve": shards.like(record.parameter, record.hold().contiguous().clone()),
+            "statistics": torch.tensor([known.mean, known.deviation], dtype=torch.float64),
+        }
+
+    def take(self, record: Record, saved: dict[str, Tensor]) -> None:
+        mean, deviation = saved["statistics"].tolist()
+        self._statistics.pop(record.name, None)
+        if not math.isnan(mean):
+            self._statistics[record.name] = Statistics(mean, deviation)
+        kept = self._part(record, "mask", saved["mask"]).bool()
+        fixed = (record.status == FROZEN) | (record.status == PRUNED)
+        state = torch.where(kept, FREE, CUT).to(torch.uint8)
+        record.restore(torch.where(fixed, record.status, state), self._part(record, "reserve", saved["reserve"]))
+
+
+def _one_of(sparsity: Numbers | None, c_rate: Numbers | None) -> Numbers:
+    if sparsity is not None and c_rate is not None:
+        raise MethodError("both sparsity and c_rate are given; expected one of them")
+    if sparsity is not None:
+        return sparsity
+    if c_rate is not None:
+        return c_rate
+    raise MethodError("neither sparsity nor c_rate is given; expected one of them")

@@ -1,0 +1,62 @@
+"""Calls compiled loops (:mod:`demitasse.methods.kernels`) on tensors that lie flat in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# below, waking threads costs more than they save
+_PARALLEL_FROM = 1 << 20
+_TYPES = (torch.float32, torch.bool, torch.uint8)
+
+
+def flat(*tensors: Tensor) -> list[np.ndarray] | None:
+    """Returns flat views in order of memory; None where the compiled loops do not apply.
+
+    They need dense float32, bool and uint8 tensors on the CPU that all lie in memory in the same order.
+    """
+    first = tensors[0]
+    contiguous = first.is_contiguous()
+    if first.device.type != "cpu" or not (contiguous or _is_dense(first)):
+        return None
+    for tensor in tensors:
+        if tensor.dtype not in _TYPES or (tensor.stride() != first.stride() and _strides(tensor) != _strides(first)):
+            return None
+    if contiguous:
+        return [tensor.detach().numpy().reshape(-1) for tensor in tensors]
+    return [tensor.detach().as_strided((tensor.numel(),), (1,)).numpy() for tensor in tensors]
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Returns whether the entries fill a stretch of memory without gaps."""
+    return 1 + sum((size - 1) * stride for size, stride in _strides(tensor)) == tensor.numel()
+
+
+def _strides(tensor: Tensor) -> list[tuple[int, int]]:
+    """Returns (size, stride) of the axes that are longer than one; the stride of others says nothing."""
+    return [(size, stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size != 1]
+
+
+def run(name: str, arrays: Sequence[np.ndarray], *scalars: float) -> int | None:
+    """Runs a compiled loop of :mod:`demitasse.methods.kernels` on flat arrays and float32 numbers."""
+    numbers = [np.float32(value) for value in scalars]
+    threads = torch.get_num_threads()
+    parallel = arrays[0].size >= _PARALLEL_FROM and threads > 1
+    if parallel:
+        kernels().set_threads(threads)
+    found: int | None = getattr(kernels(), f"{name}_parallel" if parallel else name)(*arrays, *numbers)
+    return found
+
+
+@cache
+def kernels() -> ModuleType:
+    """Returns the module of compiled loops."""
+    # numba takes half a second to import: only when it is needed
+    from demitasse.methods import kernels
+
+    return kernels

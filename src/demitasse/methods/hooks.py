@@ -1,0 +1,264 @@
+"""How methods ride on an optimizer: one pair of step hooks, which serves all of them.
+
+Before a step the dense values are put into the parameters, after it the effective ones, and then the methods decide.
+Nothing else is touched: modules, parameters and their names stay what they are.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from demitasse.errors import MethodError
+from demitasse.methods import shards
+from demitasse.methods.records import FROZEN, RECORDS, Record
+from demitasse.methods.selection import Chosen, named_parameters, unwrap
+
+if TYPE_CHECKING:
+    from demitasse.methods.method import Method
+
+Closure = Callable[[], Any]
+
+
+class StepHooks:
+    """The pair of hooks of one optimizer.
+
+    Attributes:
+        methods: those that count this optimizer's steps, in the order in which they were attached.
+        riders: all methods that know this optimizer.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.methods: list[Method] = []
+        self.riders: list[Method] = []
+        self._records: list[Record] = []
+        self._depth = 0
+        # recording values, numba and random draws are nothing for a graph: torch.compile steps around the hooks
+        before, after = _outside_graphs(self._before), _outside_graphs(self._after)
+        self._handles = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+        self._guard = _Guard(optimizer, self._abandon)
+
+    def remove(self) -> None:
+        """Leaves the optimizer as it was."""
+        for handle in self._handles:
+            handle.remove()
+        self._guard.remove()
+
+    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._depth += 1
+        if self._depth > 1:
+            return None  # a step that calls its base class's step
+        records = _records_of(optimizer)
+        for record in records:
+            if record.is_stale:
+                raise MethodError(stale(record))
+        if any(record.status.is_cuda for record in records) and torch.cuda.is_current_stream_capturing():
+            raise MethodError("a step under a method cannot be captured as a CUDA graph: its decisions are the host's")
+        self._records = records
+        for record in records:
+            record.enter()
+        return self._with_closure(args, kwargs)
+
+    def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._depth -= 1
+        if self._depth > 0:
+            return
+        self._leave()
+        # set by a GradScaler whose fused optimizer decides on the device
+        skip: Tensor | None = getattr(optimizer, "found_inf", None)
+        if skip is not None and skip.device.type == "cpu":
+            if skip.item():
+                return
+            skip = None
+        for method in self.methods:
+            method.after_step(skip)
+
+    def _leave(self) -> None:
+        for record in self._records:
+            record.leave()
+        self._records = []
+
+    def _abandon(self) -> None:
+        """After a step that raised: effective values, no decision."""
+        self._depth = 0
+        self._leave()
+
+    def _with_closure(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns the arguments with a closure that sees effective values."""
+        if len(args) > 1 and args[1] is not None:
+            return (args[0], self._effective(args[1]), *args[2:]), kwargs
+        if kwargs.get("closure") is not None:
+            return args, {**kwargs, "closure": self._effective(kwargs["closure"])}
+        return None
+
+    def _effective(self, closure: Closure) -> Closure:
+        @functools.wraps(closure)
+        def run() -> Any:
+            for record in self._records:
+                record.leave()
+            try:
+                return closure()
+            finally:
+                for record in self._records:
+                    record.enter()
+                    _still(record)
+
+        return run
+
+
+def _still(record: Record) -> None:
+    """Takes the gradient off frozen entries, so that LBFGS does not reckon with moves that never happen."""
+    gradient = record.parameter.grad
+    if gradient is not None and record.has_frozen and not gradient.is_sparse:
+        shards.local(gradient).masked_fill_(record.status == FROZEN, 0)
+
+
+def _outside_graphs(hook: Callable[..., Any]) -> Callable[..., Any]:
+    disabled: Callable[..., Any] = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+    return disabled
+
+
+class _Guard:
+    """Calls back when an optimizer's step raises; hooks alone are not told."""
+
+    def __init__(self, optimizer: Optimizer, abandon: Callable[[], None]) -> None:
+        self._optimizer, self._abandon = optimizer, abandon
+        self._before = optimizer.__dict__.get("step")
+        inner = optimizer.step
+
+        @functools.wraps(inner)
+        def step(_: Optimizer, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return inner(*args, **kwargs)
+            except BaseException:
+                self._abandon()
+                raise
+
+        self._step = MethodType(step, optimizer)
+        optimizer.step = self._step  # type: ignore[method-assign]
+
+    def remove(self) -> None:
+        """Takes the guard off, unless somebody has wrapped it; then it stays and does nothing."""
+        self._abandon = _nothing
+        if self._optimizer.__dict__.get("step") is not self._step:
+            return
+        if self._before is None:
+            del self._optimizer.step
+        else:
+            self._optimizer.step = self._before  # type: ignore[method-assign]
+
+
+def _nothing() -> None:
+    pass
+
+
+_HOOKS: WeakKeyDictionary[Optimizer, StepHooks] = WeakKeyDictionary()
+_watch: Any = None
+
+
+def ride(optimizer: Optimizer, method: Method) -> None:
+    """Lets a method ride on an optimizer; the first of the method's optimizers counts its steps."""
+    global _watch
+    if _watch is None:
+        _watch = register_optimizer_step_pre_hook(_outside_graphs(_see_strangers))
+    if optimizer not in _HOOKS:
+        _HOOKS[optimizer] = StepHooks(optimizer)
+    _HOOKS[optimizer].riders.append(method)
+    if optimizer is method.optimizers[0]:
+        _HOOKS[optimizer].methods.append(method)
+
+
+def dismount(optimizer: Optimizer, method: Method) -> None:
+    """Ends what :func:`ride` began."""
+    global _watch
+    hooks = _HOOKS[optimizer]
+    hooks.riders.remove(method)
+    if method in hooks.methods:
+        hooks.methods.remove(method)
+    if not hooks.riders:
+        hooks.remove()
+        del _HOOKS[optimizer]
+    if not _HOOKS and _watch is not None:
+        _watch.remove()
+        _watch = None
+
+
+def _see_strangers(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Notes every step that an unknown optimizer takes on a compressed parameter; runs before any step."""
+    if optimizer in _HOOKS:
+        return
+    for record in _records_of(optimizer):
+        # inside another step this is a part of that one (an optimizer that wraps optimizers)
+        if not record.inside:
+            record.strangers.add(type(optimizer).__name__)
+    _see_sharded(optimizer)
+
+
+def _see_sharded(optimizer: Optimizer) -> None:
+    """Raises where the optimizer's parameters took the place of compressed ones."""
+    replaced = [record for record in list(RECORDS.values()) if record.is_stale]  # type: ignore[no-untyped-call]
+    if not replaced:
+        return
+    given = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    for record in replaced:
+        if id(record.chosen.owner._parameters.get(record.chosen.leaf)) in given:
+            raise MethodError(stale(record))
+
+
+def stale(record: Record) -> str:
+    """Returns the message for a module that has got other parameters since."""
+    return (
+        f"the module holds another parameter as {record.name} by now; attach "
+        f"{record.methods[0].__class__.__name__} after fully_shard, and after loading with assign=True"
+    )
+
+
+def _records_of(optimizer: Optimizer) -> list[Record]:
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    return [record for record in map(RECORDS.get, parameters) if record is not None]
+
+
+def unwrapped(optimizer: Optimizer | Sequence[Optimizer]) -> list[Optimizer]:
+    """Returns the optimizers, those that only wrap one (accelerate, Lightning) replaced by what they wrap.
+
+    Raises:
+        MethodError: one is no optimizer.
+    """
+    given = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
+    if not given:
+        raise MethodError("no optimizer is given; expected the one that trains the model")
+    found = []
+    for one in given:
+        while isinstance(inner := getattr(one, "optimizer", None), Optimizer):
+            one = inner
+        if not isinstance(one, Optimizer):
+            raise MethodError(f"optimizer is a {type(one).__name__}; expected a torch.optim.Optimizer, or several")
+        found.append(one)
+    return found
+
+
+def check_optimizers(optimizers: Sequence[Optimizer], model: nn.Module, chosen: Sequence[Chosen]) -> None:
+    """Raises where an optimizer trains none of the model's parameters.
+
+    Raises:
+        MethodError: it is another model's optimizer, or was made before the model got its present parameters.
+    """
+    known = {id(parameter) for parameter in named_parameters(model).values()}
+    for optimizer in optimizers:
+        given = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if not given & known:
+            raise MethodError(
+                f"the {type(optimizer).__name__} trains no parameter of this {type(unwrap(model)).__name__}; "
+                "make it of the model's parameters, after fully_shard"
+            )
+    trained = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    if not any(id(item.parameter) in trained for item in chosen):
+        raise MethodError(f"the optimizer trains none of the chosen parameters ({chosen[0].name} and so on)")

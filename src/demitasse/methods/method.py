@@ -1,0 +1,257 @@
+"""What all methods share: the parameters, the optimizers they ride on, their state, their end.
+
+A method attaches to (model, optimizer). The mathematics is in the subclasses.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from demitasse.errors import MethodError, WeightsError
+from demitasse.methods import hooks, selection, shards
+from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, RECORDS, Record
+from demitasse.methods.report import Report, Row
+from demitasse.registry import suggest
+
+
+class Method(ABC):
+    """A method of compression on chosen parameters of a module.
+
+    The module stays as it is: its parameters hold the effective values (cut: 0; frozen: a power of two) at any time
+    outside of ``optimizer.step()``. Attach after ``fully_shard``; before or after DistributedDataParallel, as you like.
+
+    Args:
+        model: any module, wrapped or not.
+        optimizer: the optimizer that trains it, or several; the first one counts the steps.
+        parameters: what to compress, see :func:`demitasse.methods.selection.select`.
+        exclude: what stays dense all the same.
+        seed: of all that is random; in a distributed run that of rank 0.
+
+    Attributes:
+        iteration: steps of the optimizer that were seen, skipped ones of a GradScaler not counted.
+
+    Raises:
+        MethodError: a setting has no meaning, a pattern matches nothing, a parameter is under such a method already,
+            or the optimizer is none.
+    """
+
+    kind: ClassVar[str]  # methods of the same kind exclude one another on a parameter
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | Sequence[Optimizer],
+        parameters: Sequence[selection.Pattern] | None,
+        exclude: Sequence[selection.Pattern],
+        seed: int,
+    ) -> None:
+        self.optimizers = hooks.unwrapped(optimizer)
+        found = selection.select(model, parameters, exclude)
+        hooks.check_optimizers(self.optimizers, model, found.chosen)
+        self.seed, self.iteration = int(seed), 0
+        self.dense = list(found.dense)
+        self.is_finished = False
+        self._seed_agreed = False
+        for item in found.chosen:
+            for other in RECORDS[item.parameter].methods if item.parameter in RECORDS else ():
+                if other.kind == self.kind:
+                    raise MethodError(f"{item.name} is under {type(other).__name__} already; finish that first")
+        self.records = {item.name: self._record(item) for item in found.chosen}
+        for one in self.optimizers:
+            hooks.ride(one, self)
+
+    def _record(self, item: selection.Chosen) -> Record:
+        if item.parameter not in RECORDS:
+            RECORDS[item.parameter] = Record(item)
+        record: Record = RECORDS[item.parameter]
+        record.methods.append(self)
+        return record
+
+    @abstractmethod
+    def decide(self, skip: Tensor | None) -> None:
+        """Decides after step ``self.iteration``; parameters hold effective values.
+
+        Args:
+            skip: where the device alone knows whether the step was skipped, a tensor of one number, not 0 if it was.
+        """
+
+    @abstractmethod
+    def rows(self) -> list[Row]:
+        """Returns the report's row of every compressed parameter."""
+
+    def ground(self, record: Record) -> None:
+        """Puts frozen values in the reserve back onto the grid, after an edit from outside."""
+        return
+
+    def after_step(self, skip: Tensor | None) -> None:
+        """Counts a step of the optimizer and decides."""
+        self.agree()
+        self.decide(skip)
+        self.iteration += 1
+
+    def agree(self) -> None:
+        """Takes over the seed of rank 0, once."""
+        if not self._seed_agreed and self.records:
+            self.seed = shards.from_first_rank(self.seed, next(iter(self.records.values())).values.device)
+            self._seed_agreed = True
+
+    def masks(self) -> dict[str, Tensor]:
+        """Returns name -> bool, True = kept; sharded as the parameters are."""
+        return {
+            name: shards.like(record.parameter, (record.status != CUT) & (record.status != PRUNED))
+            for name, record in self.records.items()
+        }
+
+    def load_masks(self, masks: Mapping[str, Tensor]) -> None:
+        """Takes masks over from an earlier run, or from elsewhere; the rest of the state stays.
+
+        Args:
+            masks: name -> True or not 0 = kept; whole tensors or sharded ones. Names that are missing keep theirs.
+
+        Raises:
+            WeightsError: a name is not among the compressed parameters, or a shape differs.
+        """
+        for name, mask in masks.items():
+            record = self._named(name)
+            kept = self._part(record, "mask", mask).bool()
+            fixed = (record.status == FROZEN) | (record.status == PRUNED)
+            record.set_status(torch.where(fixed, record.status, torch.where(kept, FREE, self.cut_state)).byte())
+
+    cut_state: ClassVar[int] = CUT
+
+    def _named(self, name: str) -> Record:
+        if name not in self.records:
+            raise WeightsError(f"{name!r} is not compressed here; {suggest(name, self.records)}")
+        return self.records[name]
+
+    def _part(self, record: Record, what: str, given: Tensor) -> Tensor:
+        """Returns this process's part of a saved tensor."""
+        if given.shape != record.parameter.shape:
+            raise WeightsError(
+                f"{what} of {record.name} has shape {tuple(given.shape)}; expected {tuple(record.parameter.shape)}"
+            )
+        return shards.part_of(record.parameter, given).to(record.status.device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns all that a resume needs, as tensors alone: for torch.save, safetensors and distributed checkpoints.
+
+        Save it beside the state_dicts of model and optimizer. Tensors of sharded parameters are DTensors.
+        """
+        state = {"iteration": torch.tensor(self.iteration), "seed": torch.tensor(self.seed)}
+        for name, record in self.records.items():
+            for part, tensor in self.saved(record).items():
+                state[f"{part}.{name}"] = tensor
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on where the state was taken, at any number of processes.
+
+        Load the model's own state before or after; its cut entries are 0 there.
+
+        Raises:
+            WeightsError: the state is of other parameters or shapes, or of another method.
+        """
+        expected = set(self.state_dict())
+        if missing := sorted(expected - set(state)):
+            raise WeightsError(f"{type(self).__name__}: the state has no {missing[0]!r} ({len(missing)} missing)")
+        if unknown := sorted(set(state) - expected):
+            raise WeightsError(f"{type(self).__name__}: the state has {unknown[0]!r}, which is not compressed here")
+        self.iteration, self.seed = int(state["iteration"]), int(state["seed"])
+        for name, record in self.records.items():
+            self.take(record, {part: state[f"{part}.{name}"] for part in self.saved(record)})
+
+    @abstractmethod
+    def saved(self, record: Record) -> dict[str, Tensor]:
+        """Returns the tensors of a parameter that go into the state."""
+
+    @abstractmethod
+    def take(self, record: Record, saved: dict[str, Tensor]) -> None:
+        """Takes the tensors of a parameter back."""
+
+    def report(self) -> Report:
+        """Returns what was done to each parameter, and what stays dense; print it.
+
+        In a distributed run with sharded parameters every process must call it.
+
+        Raises:
+            MethodError: an optimizer that the method does not know has stepped a compressed parameter.
+        """
+        self.check()
+        return Report(type(self).__name__, self.iteration, tuple(self.rows()), tuple(self.dense), self.notes())
+
+    def notes(self) -> tuple[str, ...]:
+        """Returns what is to be said below the table."""
+        return ()
+
+    def finish(self, averaged_model: nn.Module | None = None) -> Report:
+        """Ends the method: what is cut is 0 in the module, and stays so as long as nobody trains it.
+
+        Args:
+            averaged_model: an average of the module over its training (EMA, SWA), which is neither masked nor
+                quantized; it gets the zeros and the frozen values of the module.
+
+        Returns:
+            The last report.
+
+        Raises:
+            MethodError: an optimizer that the method does not know has stepped a compressed parameter.
+        """
+        report = self.report()
+        if averaged_model is not None:
+            self.project(averaged_model)
+        if not self.is_finished:
+            self.is_finished = True
+            for optimizer in self.optimizers:
+                hooks.dismount(optimizer, self)
+            for record in self.records.values():
+                self._release(record)
+        return report
+
+    @torch.no_grad()
+    def project(self, averaged_model: nn.Module) -> None:
+        """Gives an average of the module the zeros and the frozen values of the module.
+
+        Raises:
+            WeightsError: it is not an average of this module.
+        """
+        found = selection.named_parameters(averaged_model)
+        for name, record in self.records.items():
+            if name not in found or found[name].shape != record.parameter.shape:
+                raise WeightsError(f"the averaged model has no {name} of shape {tuple(record.parameter.shape)}")
+            average, values, status = shards.local(found[name]), record.values, record.status
+            fixed = torch.where(status == FROZEN, values.to(average.dtype), 0.0).to(average)
+            average.copy_(torch.where((status == FREE).to(average.device), average, fixed))
+
+    def _release(self, record: Record) -> None:
+        record.methods.remove(self)
+        if not record.methods:
+            del RECORDS[record.parameter]
+        elif bool((record.status == CUT).any()) and not any(method.kind == self.kind for method in record.methods):
+            # another method still trains the parameter: what is cut stays cut
+            record.set_status(torch.where(record.status == CUT, PRUNED, record.status).byte())
+
+    def check(self) -> None:
+        """Raises where the method has lost the module: an unknown optimizer, other parameters.
+
+        Raises:
+            MethodError: as said.
+        """
+        for record in self.records.values():
+            if record.is_stale:
+                raise MethodError(hooks.stale(record))
+            if record.strangers:
+                names = " and ".join(sorted(record.strangers))
+                raise MethodError(
+                    f"{record.name} was stepped by {names}, which {type(self).__name__} does not know; "
+                    "give it all optimizers of the model"
+                )
+            record.leave()
+
+    def __getstate__(self) -> Any:
+        raise MethodError(f"{type(self).__name__} rides on its optimizer and is not copied; save its state_dict()")

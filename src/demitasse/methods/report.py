@@ -1,0 +1,129 @@
+"""What a method did, parameter by parameter, as plain data and as a table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from io import StringIO
+from typing import Any
+
+from demitasse.methods.selection import Dense
+
+_WIDTH = 110
+
+
+@dataclass(frozen=True)
+class Row:
+    """One compressed parameter.
+
+    Attributes:
+        name: as in the state_dict.
+        shape: of the whole parameter.
+        total: number of entries.
+        kept: entries that are not zero.
+        target: the share of zeros asked for, 0 to 1; None where nothing was.
+        threshold: in units of the weights; None where there is none yet.
+        frozen: entries that are fixed, at a power of two or at zero; None where nothing is to be frozen.
+        exponents: the least and the largest power of two in use; None where there is no grid yet.
+        clipped: values that had grown beyond the grid and were clipped to it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    total: int
+    kept: int
+    target: float | None = None
+    threshold: float | None = None
+    frozen: int | None = None
+    exponents: tuple[int, int] | None = None
+    clipped: int = 0
+
+    @property
+    def sparsity(self) -> float:
+        """The share of zeros."""
+        return 1 - self.kept / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """All parameters under a method; ``str()`` gives a table.
+
+    Attributes:
+        method: its name.
+        iteration: steps seen.
+        rows: one a compressed parameter, tied ones once.
+        dense: the parameters that stay as they are, each with the reason.
+        notes: what else is to be said.
+    """
+
+    method: str
+    iteration: int
+    rows: tuple[Row, ...]
+    dense: tuple[Dense, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        """Entries of compressed parameters that are not zero."""
+        return sum(row.kept for row in self.rows)
+
+    @property
+    def total(self) -> int:
+        """Entries of compressed parameters."""
+        return sum(row.total for row in self.rows)
+
+    @property
+    def sparsity(self) -> float:
+        """The share of zeros among the entries of compressed parameters."""
+        return 1 - self.kept / self.total if self.total else 0.0
+
+    @property
+    def frozen_share(self) -> float:
+        """The share of fixed entries among those of compressed parameters."""
+        return sum(row.frozen or 0 for row in self.rows) / self.total if self.total else 0.0
+
+    def as_plain(self) -> dict[str, Any]:
+        """Returns plain values for JSON."""
+        rows = [{**asdict(row), "sparsity": row.sparsity} for row in self.rows]
+        dense = [asdict(item) for item in self.dense]
+        whole = {"kept": self.kept, "total": self.total, "sparsity": self.sparsity, "frozen_share": self.frozen_share}
+        head = {"method": self.method, "iteration": self.iteration, **whole}
+        return {**head, "rows": rows, "dense": dense, "notes": list(self.notes)}
+
+    def __str__(self) -> str:
+        from rich.console import Console
+        from rich.table import Table
+
+        frozen = any(row.frozen is not None for row in self.rows)
+        table = Table(title=f"{self.method} after {self.iteration:,} steps", title_justify="left", title_style="bold")
+        for header in ("parameter", "shape", "kept", "of", "sparsity", *(("frozen", "powers") if frozen else ())):
+            table.add_column(header, justify="left" if header == "parameter" else "right", no_wrap=True)
+        for row in self.rows:
+            table.add_row(row.name, "x".join(map(str, row.shape)), *_cells(row, frozen))
+        if len(self.rows) > 1:
+            table.add_section()
+            whole = Row("", (), self.total, self.kept, frozen=sum(row.frozen or 0 for row in self.rows))
+            table.add_row("together", "", *_cells(whole, frozen))
+        console = Console(file=StringIO(), width=_WIDTH)
+        with console.capture() as capture:
+            console.print(table)
+        return "\n".join([capture.get().rstrip(), *self.notes, *self._dense_lines()])
+
+    def _dense_lines(self) -> list[str]:
+        """Returns a line a reason."""
+        reasons: dict[str, list[Dense]] = {}
+        for item in self.dense:
+            reasons.setdefault(item.reason, []).append(item)
+        lines = []
+        for reason, items in reasons.items():
+            entries = sum(item.entries for item in items)
+            lines.append(f"dense ({reason}): {', '.join(item.name for item in items)} ({entries:,} entries)")
+        return lines
+
+
+def _cells(row: Row, frozen: bool) -> list[str]:
+    cells = [f"{row.kept:,}", f"{row.total:,}", f"{row.sparsity:.2%}".replace("%", " %")]
+    if frozen:
+        share = (row.frozen or 0) / row.total if row.total else 0.0
+        cells.append(f"{share:.1%}".replace("%", " %"))
+        cells.append(f"2^{row.exponents[0]} .. 2^{row.exponents[1]}" if row.exponents else "")
+    return cells

@@ -1,0 +1,61 @@
+"""When and how much: ramps from nothing to a target, and draws that a resume repeats."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+from demitasse.errors import MethodError
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """The cubic way to a target: fast while there is much to spare, slow at the end.
+
+    Reference: Zhu and Gupta 2017, To prune, or not to prune (arXiv 1710.01878), equation (1), from 0.
+
+    Attributes:
+        begin: nothing before this step.
+        steps: so many later the target is reached; 0 asks for it at once.
+
+    Raises:
+        MethodError: a value is negative.
+    """
+
+    begin: int = 0
+    steps: int = 1000
+
+    def __post_init__(self) -> None:
+        for name, value in (("begin", self.begin), ("ramp", self.steps)):
+            if value < 0:
+                raise MethodError(f"{name} is {value}; expected a number of steps, 0 or more")
+
+    def share(self, step: int) -> float:
+        """Returns the share of the target, 0 to 1, at a step counted from 0."""
+        if step < self.begin:
+            return 0.0
+        if step >= self.end:
+            return 1.0
+        return 1 - (1 - (step + 1 - self.begin) / self.steps) ** 3
+
+    @property
+    def end(self) -> int:
+        """The step from which on the target holds."""
+        return self.begin + max(self.steps - 1, 0)
+
+
+def uniform(seed: int, step: int) -> float:
+    """Returns a random number in 0..1 that depends on seed and step alone, so that a resume draws it again."""
+    return random.Random(f"{seed}:{step}").random()
+
+
+def share(name: str, value: float) -> float:
+    """Returns a value that is a share.
+
+    Raises:
+        MethodError: it is not between 0 and 1.
+    """
+    if not 0 <= value <= 1 or math.isnan(value):
+        raise MethodError(f"{name} is {value:g}; expected a share from 0 to 1")
+    return value
