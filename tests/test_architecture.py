@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "": {"methods", "packed"},
     "cli": None,
     "demo": {"caffe", "methods", "packed", "report", "examples"},
+    "compress": {"zoo", "methods", "packed", "report", "optim", "io"},
     "methods": set(),
     "packed": set(),
     "examples": set(),

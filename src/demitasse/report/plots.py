@@ -46,6 +46,39 @@ def training_curves(runs: Sequence[tuple[str, Log]], path: str | Path, accuracy:
             _plain(axes)
 
 
+def epoch_curves(
+    stages: Sequence[tuple[str, Sequence[Mapping[str, float]]]], path: str | Path, metric: str = "error"
+) -> None:
+    """Draws training loss and test result of successive stages, epoch by epoch, one stage behind the other.
+
+    Args:
+        stages: name and epochs of each; an epoch has ``loss`` in nats and ``test_<metric>``.
+        path: the picture to write; its suffix tells the format.
+        metric: ``error``, a share that is drawn in percent, or ``loss`` in nats.
+    """
+    scale, label = (100, "test error (%)") if metric == "error" else (1, "test loss (nats)")
+    start = 0
+    tested: list[float] = []
+    with _figure(path, 9, 5.6) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        for (name, epochs), colour in zip(stages, cycle(COLOURS)):
+            loss = Series(list(range(1, len(epochs) + 1)), [epoch["loss"] for epoch in epochs])
+            result = Series(loss.iterations, [scale * epoch[f"test_{metric}"] for epoch in epochs])
+            upper.plot(*_shifted(loss, start), ".-", color=colour, linewidth=1.2, label=name)
+            lower.plot(*_shifted(result, start), ".-", color=colour, linewidth=1.2)
+            start += len(epochs)
+            tested += result.values
+            for axes in (upper, lower):
+                axes.axvline(start + 0.5, color=FAINT, linewidth=1, zorder=0)
+        upper.set(yscale="log", ylabel="training loss (nats)", xlim=(0.5, start + 0.5))
+        # the first epochs of a fresh net would flatten all that follows
+        low, high = (0.0 if metric == "error" else 0.97 * min(tested)), np.quantile(tested, 0.9)
+        lower.set(ylabel=label, xlabel="epoch, stage after stage", ylim=(low, high + 0.15 * (high - low) + 1e-3))
+        figure.legend(loc="outside upper left", ncols=len(stages), frameon=False)
+        for axes in (upper, lower):
+            _plain(axes)
+
+
 def _shifted(series: Series, start: int) -> tuple[list[int], list[float]]:
     return [start + iteration for iteration in series.iterations], series.values
 

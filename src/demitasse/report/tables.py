@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
 from typing import Any
@@ -11,6 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 HEADERS = ("stage", "test error", "parameters kept", "bytes", "ratio", "seconds")
+# what a test measured -> its header, and a value of it as text
+METRICS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "error": ("test error", lambda value: f"{value:.2%}".replace("%", " %")),
+    "loss": ("test loss (nats)", lambda value: f"{value:.4f}"),
+}
 _WIDTH = 110
 
 
@@ -20,11 +25,12 @@ class Stage:
 
     Attributes:
         name: what was done, such as ``pruned (DNS)``.
-        error: share of the test images that is classified wrongly, 0 to 1.
+        error: share of the test images that is classified wrongly, 0 to 1; or what ``metric`` says.
         kept: parameters that are not zero.
         total: all parameters.
         bytes: size of the file that the stage leaves.
         seconds: wall time of the stage without its test.
+        metric: what ``error`` is: ``error``, or ``loss`` in nats.
     """
 
     name: str
@@ -33,6 +39,12 @@ class Stage:
     total: int
     bytes: int
     seconds: float
+    metric: str = "error"
+
+
+def headers(stages: Sequence[Stage]) -> tuple[str, ...]:
+    """Returns the headers of a table."""
+    return (HEADERS[0], METRICS[stages[0].metric if stages else "error"][0], *HEADERS[2:])
 
 
 def rows(stages: Sequence[Stage]) -> list[tuple[str, ...]]:
@@ -40,7 +52,7 @@ def rows(stages: Sequence[Stage]) -> list[tuple[str, ...]]:
     return [
         (
             stage.name,
-            f"{stage.error:.2%}".replace("%", " %"),
+            METRICS[stage.metric][1](stage.error),
             f"{stage.kept:,} ({stage.kept / stage.total:.1%})".replace("%", " %"),
             f"{stage.bytes:,}",
             f"{stages[0].bytes / stage.bytes:.1f}x",
@@ -53,7 +65,7 @@ def rows(stages: Sequence[Stage]) -> list[tuple[str, ...]]:
 def stage_table(stages: Sequence[Stage], title: str) -> Table:
     """Returns the table for a terminal; the last stage, the result, stands out."""
     table = Table(title=title, title_style="bold", title_justify="left")
-    for header in HEADERS:
+    for header in headers(stages):
         table.add_column(header, justify="left" if header == "stage" else "right", no_wrap=True)
     cells = rows(stages)
     for row in cells:
@@ -71,7 +83,7 @@ def text(stages: Sequence[Stage], title: str) -> str:
 
 def markdown(stages: Sequence[Stage]) -> str:
     """Returns the same table in Markdown."""
-    lines = [HEADERS, ("---", *["---:"] * (len(HEADERS) - 1)), *rows(stages)]
+    lines = [headers(stages), ("---", *["---:"] * (len(HEADERS) - 1)), *rows(stages)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -1,0 +1,1 @@
+"""Built-in models, data sets, and recipes that compress the one on the other."""

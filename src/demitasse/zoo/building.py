@@ -1,0 +1,101 @@
+"""From the names in a recipe to a model and its data."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import torch
+from torch import nn
+
+from demitasse.errors import DataError, DeviceError, UsageError, WeightsError
+from demitasse.zoo.tables import check_keys, convert
+
+
+def check_settings(
+    builder: Callable[..., Any], settings: Mapping[str, Any], place: str, own: tuple[str, ...]
+) -> dict[str, Any]:
+    """Returns settings as a builder's keywords, in the types of its annotations.
+
+    Args:
+        builder: a class or a function.
+        settings: as they are in the recipe.
+        place: for errors.
+        own: keywords that do not come from the settings.
+
+    Raises:
+        UsageError: the builder takes no such keyword, or none of that type, or misses one.
+    """
+    parameters = inspect.signature(builder).parameters
+    hints = get_type_hints(builder.__init__ if inspect.isclass(builder) else builder)
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        check_keys(settings, [name for name in parameters if name not in own], place)
+    for name, parameter in parameters.items():
+        is_needed = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        if is_needed and name not in settings and name not in own:
+            raise UsageError(f"{place}: {name} is missing")
+    return {
+        name: convert(value, hints[name], f"{place}: {name}") if name in hints else value
+        for name, value in settings.items()
+    }
+
+
+def import_factory(path: str, place: str) -> Callable[..., nn.Module]:
+    """Returns the function ``package.module:function``; runs the module's code.
+
+    Raises:
+        UsageError: there is no such module, or no such function in it.
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        raise UsageError(f"{place}: import {path!r}: {error}") from None
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        raise UsageError(f"{place}: import {path!r}: {module_name} has no function {name!r}")
+    found: Callable[..., nn.Module] = factory
+    return found
+
+
+def choose_device(name: str, place: str) -> torch.device:
+    """Returns the device of a name; ``auto`` is a GPU where there is one.
+
+    Raises:
+        DeviceError: there is no GPU.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(f"{place}: device is 'cuda', but this machine has no GPU that PyTorch can use")
+    return torch.device(name)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fills a model from a file of ``torch.save``: a state_dict, alone or under the key ``state_dict``.
+
+    The prefix ``module.`` of DataParallel is dropped; counters of batches may be missing.
+
+    Raises:
+        DataError: the file cannot be read, or is no such file.
+        WeightsError: names or shapes are not those of the model.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise DataError(f"{path}: not a file of weights that is safe to load: {error}") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise DataError(f"{path}: holds no state_dict")
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    own = model.state_dict()
+    counters = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")}
+    state = {**counters, **state}
+    wrong = sorted(set(state) ^ set(own)) or sorted(n for n in own if own[n].shape != state[n].shape)
+    if wrong:
+        found, expected = (tuple(s[wrong[0]].shape) if wrong[0] in s else "nothing" for s in (state, own))
+        raise WeightsError(f"{path}: {wrong[0]} is {found}; expected {expected} ({len(wrong)} tensors do not fit)")
+    model.load_state_dict(state)

@@ -1,0 +1,87 @@
+"""What a training run reads: batches that depend on seed and epoch alone, so that a resume sees the same ones."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from demitasse.registry import Registry
+
+Batch = tuple[Tensor, Tensor]
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Data(ABC):
+    """Data to train and to test with.
+
+    Args:
+        batch: examples in a training batch; the last, smaller batch of an epoch is left out.
+        seed: of order and augmentation.
+        test_batch: examples in a test batch.
+
+    Attributes:
+        metric: the entry of :func:`demitasse.zoo.training.evaluate` that tells how good a model is; less is better.
+    """
+
+    metric = "error"
+
+    def __init__(self, batch: int = 128, seed: int = 1, test_batch: int = 500) -> None:
+        self.batch, self.seed, self.test_batch = batch, seed, test_batch
+
+    @property
+    @abstractmethod
+    def examples(self) -> int:
+        """The number of training examples."""
+
+    @property
+    def steps(self) -> int:
+        """The number of training batches in an epoch."""
+        return max(self.examples // self.batch, 1)
+
+    def train_batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches of an epoch, from the one numbered ``start`` on."""
+        random = np.random.default_rng([self.seed, epoch])
+        draws = self.draw(random)
+        for step in range(start, self.steps):
+            yield self.train_batch(draws[step * self.batch : (step + 1) * self.batch])
+
+    @abstractmethod
+    def draw(self, random: np.random.Generator) -> Array:
+        """Returns all that is random in an epoch: (examples, ...) integers, a row an example in its order."""
+
+    @abstractmethod
+    def train_batch(self, draws: Array) -> Batch:
+        """Returns the batch that these rows of :meth:`draw` ask for."""
+
+    @abstractmethod
+    def test_batches(self) -> Iterator[Batch]:
+        """Yields all test examples, in order."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Returns the mean loss of a batch, a number that can be differentiated."""
+
+    @abstractmethod
+    def measure(self, model: nn.Module, batch: Batch) -> dict[str, float]:
+        """Returns sums over a test batch: ``count`` of predictions, ``loss`` in nats, and what else is counted."""
+
+
+# a source takes the path given by the user or None, and the settings of its data as keywords
+DATASETS: Registry[Callable[..., Data]] = Registry("data set")
+
+
+def cache_folder() -> Path:
+    """Returns where prepared data is kept: ``$XDG_CACHE_HOME/demitasse``, else ``~/.cache/demitasse``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "demitasse"
+
+
+def as_tensor(array: Array) -> Tensor:
+    """Returns a tensor that shares the array's memory."""
+    return torch.from_numpy(np.ascontiguousarray(array))

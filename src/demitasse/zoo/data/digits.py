@@ -1,0 +1,49 @@
+"""Digits: MNIST, and the small ones that come with scikit-learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from demitasse import datasets
+from demitasse.errors import UsageError
+from demitasse.zoo.data.base import DATASETS, Array
+from demitasse.zoo.data.images import ImageData
+
+
+@DATASETS.register("digits")
+def digits(
+    path: Path | None = None, batch: int = 128, seed: int = 1, test_batch: int = 500, enlarge: bool = False
+) -> ImageData:
+    """Returns scikit-learn's digits, 8x8 pixels, 1,500 to train and 297 to test with.
+
+    Args:
+        path: must be None; they come with scikit-learn.
+        batch, seed, test_batch: see :class:`ImageData`.
+        enlarge: to 28x28 pixels like MNIST's: three times as large, in a black frame of two.
+    """
+    if path is not None:
+        raise UsageError(f"the digits come with scikit-learn, not from {path}")
+    images = datasets.digits()
+    if enlarge:
+        images = images._replace(train_images=_enlarged(images.train_images), test_images=_enlarged(images.test_images))
+    return ImageData(images, 0, False, batch, seed, test_batch)
+
+
+def _enlarged(images: Array) -> Array:
+    larger = images.repeat(3, axis=2).repeat(3, axis=3)
+    return np.pad(larger, ((0, 0), (0, 0), (2, 2), (2, 2)))
+
+
+@DATASETS.register("mnist")
+def mnist(
+    path: Path | None = None, batch: int = 64, seed: int = 1, test_batch: int = 1000, shift: int = 0
+) -> ImageData:
+    """Returns MNIST, 28x28 pixels, 60,000 to train and 10,000 to test with.
+
+    Args:
+        path: the folder with its four files; None downloads them once.
+        batch, seed, test_batch, shift: see :class:`ImageData`.
+    """
+    return ImageData(datasets.mnist(path), shift, False, batch, seed, test_batch)

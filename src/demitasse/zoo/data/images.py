@@ -1,0 +1,114 @@
+"""Images in memory, normalised, and shifted and mirrored at random where that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from torch import Tensor, nn
+from torch.nn import functional
+
+from demitasse.datasets import Dataset
+from demitasse.zoo.data.base import Array, Batch, Data, as_tensor
+
+
+class ImageData(Data):
+    """Images (n, channels, height, width) float32, less the channel's mean, over its standard deviation; labels (n,).
+
+    Args:
+        images: pixels and labels, to train and to test with.
+        shift: training images are moved by up to so many pixels, black coming in.
+        mirror: training images are mirrored, left to right, at every second chance.
+        batch, seed, test_batch: see :class:`Data`.
+    """
+
+    def __init__(
+        self,
+        images: Dataset,
+        shift: int = 0,
+        mirror: bool = False,
+        batch: int = 128,
+        seed: int = 1,
+        test_batch: int = 500,
+    ) -> None:
+        super().__init__(batch, seed, test_batch)
+        self.images, self.shift, self.mirror = images, shift, mirror
+        mean, deviation = channel_statistics(images.train_images)
+        self.scale = 1 / (255 * deviation)
+        self.offset = -mean / deviation
+
+    @property
+    def examples(self) -> int:
+        """The number of training images."""
+        return len(self.images.train_labels)
+
+    def draw(self, random: np.random.Generator) -> Array:
+        """Returns (n, 4): which image, moved by how much down and to the right, mirrored or not."""
+        draws = np.zeros((self.examples, 4), np.int64)
+        draws[:, 0] = random.permutation(self.examples)
+        if self.shift:
+            draws[:, 1:3] = random.integers(0, 2 * self.shift + 1, (self.examples, 2))
+        if self.mirror:
+            draws[:, 3] = random.integers(0, 2, self.examples)
+        return draws
+
+    def train_batch(self, draws: Array) -> Batch:
+        """Returns the images and labels that these rows ask for."""
+        which, down, right, mirrored = draws.T
+        pixels = self.images.train_images[which]
+        if self.shift:
+            pixels = shifted(pixels, self.shift, down, right)
+        if self.mirror:
+            pixels = np.where(mirrored[:, None, None, None] == 1, pixels[..., ::-1], pixels)
+        return self._normalised(pixels), as_tensor(self.images.train_labels[which])
+
+    def _normalised(self, pixels: Array) -> Tensor:
+        return as_tensor(pixels).float().mul_(self.scale).add_(self.offset)
+
+    def test_batches(self) -> Iterator[Batch]:
+        """Yields all test images, in order."""
+        for start in range(0, len(self.images.test_labels), self.test_batch):
+            part = slice(start, start + self.test_batch)
+            yield self._normalised(self.images.test_images[part]), as_tensor(self.images.test_labels[part])
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Returns the mean cross entropy."""
+        images, labels = batch
+        return functional.cross_entropy(model(images).float(), labels)
+
+    def measure(self, model: nn.Module, batch: Batch) -> dict[str, float]:
+        """Returns sums of the cross entropy and of the images that are classified wrongly."""
+        images, labels = batch
+        logits = model(images).float()
+        return {
+            "count": len(labels),
+            "loss": functional.cross_entropy(logits, labels, reduction="sum").item(),
+            "error": (logits.argmax(1) != labels).sum().item(),
+        }
+
+
+def channel_statistics(images: Array) -> tuple[Tensor, Tensor]:
+    """Returns mean and standard deviation of each channel, (channels, 1, 1) float32, of pixels from 0 to 1."""
+    counts = np.stack([np.bincount(images[:, c].reshape(-1), minlength=256) for c in range(images.shape[1])])
+    shares, levels = counts / counts.sum(1, keepdims=True), np.arange(256) / 255
+    mean = shares @ levels
+    deviation = np.sqrt(np.maximum(shares @ levels**2 - mean**2, 1e-12))
+    return tuple(torch.tensor(part, dtype=torch.float32).reshape(-1, 1, 1) for part in (mean, deviation))  # type: ignore[return-value]
+
+
+def shifted(pixels: Array, most: int, down: Array, right: Array) -> Array:
+    """Returns every image cut out of its black frame of ``most`` pixels, from row ``down`` and column ``right`` on.
+
+    Args:
+        pixels: (n, channels, height, width) uint8.
+        most: width of the frame.
+        down: (n,) integers from 0 to 2 * most.
+        right: likewise.
+    """
+    framed = np.pad(pixels, ((0, 0), (0, 0), (most, most), (most, most)))
+    windows = sliding_window_view(framed, pixels.shape[2:], axis=(2, 3))
+    # (n, channels, rows, columns, height, width): one window for each image
+    cut: Array = windows[np.arange(len(pixels)), :, down, right]
+    return cut

@@ -1,0 +1,44 @@
+"""Optimizers by name, for recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from demitasse.registry import Registry
+
+# parameter groups and learning rate -> optimizer
+OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry("optimizer")
+OPTIMIZERS.register("sgd")(torch.optim.SGD)
+OPTIMIZERS.register("adam")(torch.optim.Adam)
+OPTIMIZERS.register("adamw")(torch.optim.AdamW)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Returns the parameters that decay, and those that do not: biases and the parameters of normalization."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def make_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float = 0.0, **settings: Any) -> Optimizer:
+    """Returns an optimizer for a model.
+
+    Args:
+        name: an entry of ``OPTIMIZERS``.
+        model: what it trains.
+        lr: the learning rate.
+        weight_decay: of weights; biases and normalization do not decay.
+        settings: of the optimizer itself, such as ``momentum``.
+
+    Raises:
+        UnknownNameError: there is no such optimizer.
+    """
+    return OPTIMIZERS[name](parameter_groups(model, weight_decay), lr=lr, **settings)

@@ -1,0 +1,220 @@
+"""A recipe: model, data and stages, read from TOML into immutable data. Nothing of it runs here."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from demitasse.errors import UsageError
+from demitasse.registry import Registry, suggest
+from demitasse.zoo.building import check_settings
+from demitasse.zoo.data import DATASETS
+from demitasse.zoo.models import MODELS
+from demitasse.zoo.stages import STAGES
+from demitasse.zoo.stages.base import Stage, TrainingStage
+from demitasse.zoo.tables import check_keys, convert, read_table
+
+_TOP = ("title", "seed", "threads", "device", "checkpoint", "start", "weights", "model", "data", "training", "stages")
+QUICK = 10
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model or a data set.
+
+    Attributes:
+        name: a built-in one.
+        path: of data, where it lies; None for where the data set finds it itself.
+        imported: ``package.module:function`` that returns the model, instead of a name.
+        settings: keywords for the builder.
+    """
+
+    name: str = ""
+    path: Path | None = None
+    imported: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What ``demitasse compress`` does.
+
+    Attributes:
+        name: of the file, without ``.toml``; names the folder of the results.
+        source: the file, for errors.
+        model: what is compressed.
+        data: what it learns.
+        stages: one after the other.
+        title: for people.
+        seed: of the first weights, the order of the data, and the methods.
+        threads: for the computation; 0 for torch's own choice.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        checkpoint: is written after so many batches; 0 for after every epoch alone.
+        start: another recipe whose result is the start.
+        weights: a file with a state_dict that is the start.
+    """
+
+    name: str
+    source: str
+    model: Choice
+    data: Choice
+    stages: tuple[Stage, ...]
+    title: str = ""
+    seed: int = 1
+    threads: int = 0
+    device: str = "auto"
+    checkpoint: int = 500
+    start: str = ""
+    weights: Path | None = None
+
+    @cached_property
+    def stage_names(self) -> tuple[str, ...]:
+        """A name for each stage: its own, or its kind; the second of a kind gets a number."""
+        names: list[str] = []
+        for stage in self.stages:
+            plain = stage.name or stage.kind
+            again = sum(name.partition(" #")[0] == plain for name in names)
+            names.append(f"{plain} #{again + 1}" if again else plain)
+        return tuple(names)
+
+    def quick(self) -> Recipe:
+        """Returns the recipe with a tenth of the epochs, only to see that everything works."""
+        return replace(self, stages=tuple(_shortened(stage) for stage in self.stages))
+
+
+def _shortened(stage: Stage) -> Stage:
+    return replace(stage, epochs=max(stage.epochs // QUICK, 1)) if isinstance(stage, TrainingStage) else stage
+
+
+def bundled() -> dict[str, str]:
+    """Returns the recipes that come with the package: name -> text."""
+    folder = files("demitasse.zoo") / "recipes"
+    found = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name)
+    return {entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8") for entry in found}
+
+
+def find_recipe(given: str | Path, beside: Path | None = None) -> Recipe:
+    """Returns the recipe of a file, or that of this name: in the folder ``beside``, else among the bundled ones.
+
+    Raises:
+        UsageError: there is none, or it is not valid; says file, table, key, what was found and what is expected.
+    """
+    path = Path(given)
+    if beside and (beside / f"{given}.toml").is_file():
+        path = beside / f"{given}.toml"
+    if path.suffix == ".toml":
+        try:
+            return parse(path.read_text(encoding="utf-8"), path.stem, str(path), path.parent)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path}: byte {error.start}: not UTF-8") from None
+    texts = bundled()
+    if str(given) not in texts:
+        raise UsageError(
+            f"no recipe {str(given)!r}: expected a file *.toml or a bundled one; {suggest(str(given), texts)}"
+        )
+    return parse(texts[str(given)], str(given), f"{given}.toml")
+
+
+def parse(text: str, name: str, source: str, folder: Path | None = None) -> Recipe:
+    """Returns the recipe of a TOML text.
+
+    Args:
+        text: the content of the file.
+        name: of the recipe.
+        source: the file's name, for errors.
+        folder: relative paths start there; None for the working directory.
+
+    Raises:
+        UsageError: see :func:`find_recipe`.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{source}: not TOML: {error}") from None
+    check_keys(table, _TOP, source)
+    for needed in ("model", "data", "stages"):
+        if needed not in table:
+            raise UsageError(f"{source}: {needed} is missing")
+    plain = {key: _top(key, table[key], source) for key in _TOP[:7] if key in table}
+    if plain.get("start") and plain.get("weights"):
+        raise UsageError(f"{source}: start and weights are given; expected one of them")
+    base = folder or Path()
+    if "weights" in plain:
+        plain["weights"] = base / plain["weights"]
+    data = _choice("data", table["data"], source)
+    return Recipe(
+        name=name,
+        source=source,
+        model=_choice("model", table["model"], source),
+        data=replace(data, path=base / data.path) if data.path else data,
+        stages=_stages(table["stages"], table.get("training", {}), source),
+        **plain,
+    )
+
+
+def _top(key: str, value: Any, source: str) -> Any:
+    kind = int if key in ("seed", "threads", "checkpoint") else str
+    found = convert(value, kind, f"{source}: {key}")
+    if kind is int and found < 0:
+        raise UsageError(f"{source}: {key} is {found}; expected 0 or more")
+    if key == "device" and found not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"{source}: device is {found!r}; expected 'auto', 'cpu' or 'cuda'")
+    return found
+
+
+def _choice(key: str, table: Any, source: str) -> Choice:
+    """Reads ``[model]`` or ``[data]``; the settings of an imported model are checked when it is built."""
+    place = f"{source}: [{key}]"
+    settings = dict(_table(table, place))
+    special = {"name": "", "import": "", "path": ""}
+    for word in ("name", "import") if key == "model" else ("name", "path"):
+        if word in settings:
+            special[word] = convert(settings.pop(word), str, f"{place}: {word}")
+    if bool(special["name"]) == bool(special["import"]):
+        raise UsageError(f"{place}: expected {'name or import' if key == 'model' else 'name'}")
+    if special["import"] and ":" not in special["import"]:
+        raise UsageError(f"{place}: import is {special['import']!r}; expected 'package.module:function'")
+    if special["name"]:
+        settings = _builtin_settings(key, special["name"], settings, place)
+    path = Path(special["path"]) if special["path"] else None
+    return Choice(special["name"], path, special["import"], settings)
+
+
+def _builtin_settings(key: str, name: str, settings: Mapping[str, Any], place: str) -> dict[str, Any]:
+    registry: Registry[Any] = MODELS if key == "model" else DATASETS
+    if name not in registry:
+        raise UsageError(f"{place}: name is {name!r}; {suggest(name, list(registry))}")
+    return check_settings(registry[name], settings, place, own=("self", "path", "seed"))
+
+
+def _table(value: Any, place: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"{place} is {value!r}; expected a table")
+    return value
+
+
+def _stages(tables: Any, shared: Any, source: str) -> tuple[Stage, ...]:
+    if not isinstance(tables, list) or not tables:
+        raise UsageError(f"{source}: stages is {tables!r}; expected tables [[stages]]")
+    shared = _table(shared, f"{source}: [training]")
+    check_keys(shared, [one.name for one in fields(TrainingStage) if one.name != "name"], f"{source}: [training]")
+    stages: list[Stage] = []
+    for number, table in enumerate(tables, 1):
+        place = f"{source}: [[stages]] {number}"
+        settings = dict(_table(table, place))
+        kind = convert(settings.pop("kind", None), str, f"{place}: kind")
+        if kind not in STAGES:
+            raise UsageError(f"{place}: kind is {kind!r}; {suggest(kind, list(STAGES))}")
+        if issubclass(STAGES[kind], TrainingStage):
+            settings = {**shared, **settings}
+        stage = read_table(STAGES[kind], settings, f"{place} ({kind})")
+        stage.check(f"{place} ({kind})", stages)
+        stages.append(stage)
+    return tuple(stages)

@@ -1,0 +1,231 @@
+"""Runs a recipe's stages, each from the file that the one before left; what is done is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from demitasse.errors import DataError, UsageError
+from demitasse.files import atomic_write
+from demitasse.zoo.building import check_settings, choose_device, import_factory, load_weights
+from demitasse.zoo.data import DATASETS, Data
+from demitasse.zoo.models import MODELS
+from demitasse.zoo.recipe import Recipe
+from demitasse.zoo.records import Result, check_same, read_record, write_record
+from demitasse.zoo.stages import Outcome, Stage, TrainingStage, Work
+from demitasse.zoo.stages.base import CHECKPOINT
+from demitasse.zoo.training import Precision, Run, evaluate
+
+MODEL = "model.pt"
+
+
+@dataclass
+class Watch:
+    """What is told while a recipe runs; every part does nothing unless replaced.
+
+    Attributes:
+        stage: a stage begins: its name, and whether it is done already.
+        step: a batch was trained: the run, and the number of batches of the stage.
+        epoch: an epoch is complete.
+        result: a stage is complete.
+    """
+
+    stage: Callable[[str, bool], None] = lambda name, done: None
+    step: Callable[[Run, int], None] = lambda run, total: None
+    epoch: Callable[[dict[str, float]], None] = lambda record: None
+    result: Callable[[Result], None] = lambda result: None
+
+
+class Runner:
+    """Runs one recipe in a folder of its own.
+
+    Args:
+        recipe: what to do.
+        folder: gets a folder for each stage; made where it is missing.
+        start: a file with the weights to start from; None for fresh ones.
+        allow_imports: whether a model may be imported, which runs its module's code.
+        watch: is told what happens.
+
+    Raises:
+        UsageError: the model would have to be imported, and may not be.
+        DeviceError: the device is not there.
+        DataError: the data or the weights are not there.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        start: Path | None = None,
+        allow_imports: bool = False,
+        watch: Watch | None = None,
+    ) -> None:
+        self.recipe, self.folder, self.start = recipe, folder, start
+        self.watch = watch or Watch()
+        self.builder = self._find_builder(allow_imports)
+        self.device = choose_device(recipe.device, recipe.source)
+        self.data: Data = DATASETS[recipe.data.name](recipe.data.path, seed=recipe.seed, **recipe.data.settings)
+        self.basis = self._basis()
+
+    def _find_builder(self, allow_imports: bool) -> Callable[..., nn.Module]:
+        choice, place = self.recipe.model, f"{self.recipe.source}: [model]"
+        if not choice.imported:
+            return MODELS[choice.name]
+        if not allow_imports:
+            raise UsageError(
+                f"{place}: import = {choice.imported!r} runs code of that module; allow it with --allow-imports"
+            )
+        builder = import_factory(choice.imported, place)
+        check_settings(builder, choice.settings, place, own=("self",))
+        return builder
+
+    def _basis(self) -> dict[str, Any]:
+        """Returns what all stages depend on, as plain data."""
+        recipe = self.recipe
+        return {
+            "seed": recipe.seed,
+            "model": {"name": recipe.model.name, "import": recipe.model.imported, **recipe.model.settings},
+            "data": {"name": recipe.data.name, **recipe.data.settings},
+            "start": _checksum(self.start) if self.start else None,
+        }
+
+    def run(self) -> list[Result]:
+        """Runs what is not done yet.
+
+        Returns:
+            The results of all stages, in order.
+
+        Raises:
+            UsageError: a stage was run with other settings before.
+            DivergedError: a loss is not a number any more.
+            SnapshotError: a checkpoint is broken.
+        """
+        results: list[Result] = []
+        with _threads(self.recipe.threads):
+            for number in range(len(self.recipe.stages)):
+                results.append(self._finished(number) or self._run_stage(number))
+        return results
+
+    def stage_folder(self, number: int) -> Path:
+        """Returns the folder of a stage, counted from 0."""
+        plain = "".join(letter if letter.isalnum() else "-" for letter in self.recipe.stage_names[number])
+        return self.folder / f"{number + 1}-{plain}"
+
+    @property
+    def outcome(self) -> Path:
+        """The weights that the last stage leaves."""
+        return self.stage_folder(len(self.recipe.stages) - 1) / MODEL
+
+    def build(self) -> nn.Module:
+        """Returns the model with its first weights, on the device."""
+        torch.manual_seed(self.recipe.seed)
+        return self.builder(**self.recipe.model.settings).to(self.device)
+
+    def _settings(self, number: int) -> dict[str, Any]:
+        stage = self.recipe.stages[number]
+        plain: dict[str, Any] = json.loads(json.dumps({"kind": stage.kind, **asdict(stage), "recipe": self.basis}))
+        return plain
+
+    def _finished(self, number: int) -> Result | None:
+        """Returns the result of a stage that is done."""
+        record = read_record(self.stage_folder(number))
+        if record is None:
+            return None
+        place = f"{self.recipe.source}: stage {self.recipe.stage_names[number]!r}"
+        check_same(record["settings"], self._settings(number), place)
+        if record["result"] is None:
+            return None
+        self.watch.stage(self.recipe.stage_names[number], True)
+        kept = {name: (some, total) for name, (some, total) in record["result"].pop("kept").items()}
+        return Result(**record["result"], kept=kept)
+
+    def _run_stage(self, number: int) -> Result:
+        name, stage, folder = self.recipe.stage_names[number], self.recipe.stages[number], self.stage_folder(number)
+        self.watch.stage(name, False)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_record(folder, self._settings(number), None)
+        work = self._work(number)
+        start = time.perf_counter()
+        outcome = stage.run(work)
+        seconds = sum(record["seconds"] for record in outcome.history) or time.perf_counter() - start
+        with atomic_write(folder / MODEL) as temporary:
+            torch.save(work.model.state_dict(), temporary)
+        result = self._measure(name, stage, work, outcome, seconds)
+        write_record(folder, self._settings(number), asdict(result))
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        self.watch.result(result)
+        return result
+
+    def _work(self, number: int) -> Work:
+        """Returns what a stage works on: never what the stage before left in memory, so that a resume is the same."""
+        model, stage = self.build(), self.recipe.stages[number]
+        before = self.stage_folder(number - 1) / MODEL if number else self.start
+        if before:
+            load_weights(model, before)
+        if _precision(stage).channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        seed = 1000 * self.recipe.seed + number
+        torch.manual_seed(seed)
+        offset = sum(_epochs(earlier) for earlier in self.recipe.stages[:number])
+        watch = self.watch
+        return Work(
+            model, self.data, self.stage_folder(number), seed, self.recipe.checkpoint, offset, watch.step, watch.epoch
+        )
+
+    def _measure(self, name: str, stage: Stage, work: Work, outcome: Outcome, seconds: float) -> Result:
+        file = outcome.file or work.folder / MODEL
+        return Result(
+            name=name,
+            kind=stage.kind,
+            # in float32, however it was trained
+            tests=evaluate(work.model, self.data, replace(_precision(stage), bfloat16=False)),
+            kept=kept_by_layer(work.model),
+            bytes=file.stat().st_size,
+            file=str(file.relative_to(self.folder)),
+            seconds=seconds,
+            history=outcome.history,
+            report=outcome.report,
+        )
+
+
+def _checksum(weights: Path) -> str:
+    if not weights.is_file():
+        raise DataError(f"{weights}: no such file of weights")
+    return hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+
+
+def _precision(stage: Stage) -> Precision:
+    return stage.precision if isinstance(stage, TrainingStage) else Precision()
+
+
+def _epochs(stage: Stage) -> int:
+    return stage.epochs if isinstance(stage, TrainingStage) else 0
+
+
+def kept_by_layer(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Returns layer -> number of parameters that are not zero, and of all; a tied parameter counts once."""
+    kept: dict[str, tuple[int, int]] = {}
+    for name, parameter in model.named_parameters():
+        layer = name.rpartition(".")[0] or name
+        some, total = kept.get(layer, (0, 0))
+        kept[layer] = some + int(torch.count_nonzero(parameter)), total + parameter.numel()
+    return kept
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

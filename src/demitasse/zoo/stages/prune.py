@@ -1,0 +1,156 @@
+"""Training while weights are cut: by surgery, and by magnitude alone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from demitasse.errors import UsageError
+from demitasse.methods.magnitude import MagnitudePruning
+from demitasse.methods.surgery import Surgery
+from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, check_share
+
+Targets = float | dict[str, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruningStage(TrainingStage):
+    """A stage that cuts weights.
+
+    Attributes:
+        sparsity: share of the weights that is cut in the end; for all, or for name patterns.
+        parameters: name patterns of what is pruned; empty for the weights of linear and convolution layers.
+        exclude: name patterns of what is not.
+        scope: ``global``, one threshold for all, or ``layer``.
+        begin: share of the stage before the first cut.
+        ramp: share of the stage in which the sparsity rises to its target.
+    """
+
+    compresses = True
+
+    sparsity: Targets = None
+    parameters: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    scope: str = "global"
+    begin: float = 0.0
+    ramp: float = 0.5
+
+    def check(self, place: str, before: Sequence[Stage]) -> None:
+        """See :class:`Stage`."""
+        super().check(place, before)
+        values = self.sparsity.values() if isinstance(self.sparsity, dict) else [self.sparsity or 0.0]
+        for value in values:
+            check_share(place, "sparsity", value)
+        for key in ("begin", "ramp"):
+            check_share(place, key, getattr(self, key))
+        if self.scope not in ("global", "layer"):
+            raise UsageError(f"{place}: scope is {self.scope!r}; expected 'global' or 'layer'")
+        if any(stage.kind == "quantize" for stage in before):
+            raise UsageError(f"{place}: comes behind quantize, whose weights are frozen; expected it before")
+
+    def run(self, work: Work) -> Outcome:
+        """See :class:`Stage`."""
+        optimizer = self.make_optimizer(work)
+        method = self.attach(work.model, optimizer, self.updates(work), work.seed)
+        run = self.make_run(work, optimizer, {self.kind: method})
+        self.train(work, run, self.epochs)
+        return Outcome(run.history, method.finish().as_plain())
+
+    @abstractmethod
+    def attach(self, model: nn.Module, optimizer: Optimizer, updates: int, seed: int) -> Any:
+        """Returns the method, attached.
+
+        Args:
+            model: to be pruned.
+            optimizer: that trains it.
+            updates: of the whole stage; shares of it become steps.
+            seed: of the method.
+        """
+
+    def _common(self, updates: int) -> dict[str, Any]:
+        return {
+            "sparsity": self.sparsity,
+            "parameters": list(self.parameters) or None,
+            "exclude": self.exclude,
+            "scope": self.scope,
+            "begin": round(self.begin * updates),
+            "ramp": round(self.ramp * updates),
+        }
+
+
+@STAGES.register("surgery")
+@dataclass(frozen=True, kw_only=True)
+class SurgeryStage(PruningStage):
+    """Dynamic Network Surgery: what was cut may come back.
+
+    Attributes:
+        c_rate: instead of ``sparsity``: how many standard deviations above the mean magnitude the threshold is.
+        gamma, power, alpha_low, alpha_high: see :class:`demitasse.Surgery`.
+        stop: share of the stage after which nothing is cut or comes back any more.
+    """
+
+    kind = "surgery"
+
+    c_rate: Targets = None
+    gamma: float = 0.001
+    power: float = 1.0
+    alpha_low: float = 0.95
+    alpha_high: float = 1.05
+    stop: float = 0.75
+
+    def check(self, place: str, before: Sequence[Stage]) -> None:
+        """See :class:`Stage`."""
+        super().check(place, before)
+        check_share(place, "stop", self.stop)
+        if self.sparsity is not None and self.begin + self.ramp >= self.stop:
+            raise UsageError(
+                f"{place}: stop is {self.stop:g}; expected more than begin + ramp, which lead to the target"
+            )
+        if (self.sparsity is None) == (self.c_rate is None):
+            raise UsageError(f"{place}: expected one of sparsity and c_rate")
+
+    def attach(self, model: nn.Module, optimizer: Optimizer, updates: int, seed: int) -> Surgery:
+        """See :class:`PruningStage`."""
+        return Surgery(
+            model,
+            optimizer,
+            c_rate=self.c_rate,  # type: ignore[arg-type]
+            gamma=self.gamma,
+            power=self.power,
+            alpha_low=self.alpha_low,
+            alpha_high=self.alpha_high,
+            stop=round(self.stop * updates),
+            seed=seed,
+            **self._common(updates),
+        )
+
+
+@STAGES.register("magnitude")
+@dataclass(frozen=True, kw_only=True)
+class MagnitudeStage(PruningStage):
+    """Gradual magnitude pruning: what is cut stays cut.
+
+    Attributes:
+        every: updates between two cuts.
+    """
+
+    kind = "magnitude"
+
+    every: int = 1
+
+    def check(self, place: str, before: Sequence[Stage]) -> None:
+        """See :class:`Stage`."""
+        super().check(place, before)
+        if self.sparsity is None:
+            raise UsageError(f"{place}: sparsity is missing")
+        if self.every < 1:
+            raise UsageError(f"{place}: every is {self.every}; expected 1 or more")
+
+    def attach(self, model: nn.Module, optimizer: Optimizer, updates: int, seed: int) -> MagnitudePruning:
+        """See :class:`PruningStage`."""
+        return MagnitudePruning(model, optimizer, every=self.every, **self._common(updates))

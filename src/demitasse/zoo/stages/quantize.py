@@ -1,0 +1,75 @@
+"""Training while weights become powers of two, a portion after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from demitasse.errors import UsageError
+from demitasse.methods.incremental import IncrementalQuantization
+from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, check_share
+
+
+@STAGES.register("quantize")
+@dataclass(frozen=True, kw_only=True)
+class Quantize(TrainingStage):
+    """Incremental Network Quantization; ``epochs`` are trained after every portion. Weights that are 0 stay 0.
+
+    Attributes:
+        bits: of a weight, as the paper counts them: 2^(bits - 2) powers, two signs, and zero.
+        exponents: instead of ``bits``: the number of powers, or the smallest and the largest exponent.
+        portions: share of the weights that is frozen, rising to 1.
+        partition: ``magnitude`` or ``random``: which are frozen first.
+        per: ``tensor`` or ``channel``: what has powers of its own.
+        parameters: name patterns of what is quantized; empty for the weights of linear and convolution layers.
+        exclude: name patterns of what is not.
+    """
+
+    kind = "quantize"
+    compresses = True
+
+    bits: int | None = None
+    exponents: int | tuple[int, ...] | None = None
+    portions: tuple[float, ...] = (0.5, 0.75, 0.9, 1.0)
+    partition: str = "magnitude"
+    per: str = "tensor"
+    parameters: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def check(self, place: str, before: Sequence[Stage]) -> None:
+        """See :class:`Stage`."""
+        super().check(place, before)
+        if (self.bits is None) == (self.exponents is None):
+            raise UsageError(f"{place}: expected one of bits and exponents")
+        if isinstance(self.exponents, tuple) and len(self.exponents) != 2:
+            raise UsageError(f"{place}: exponents is {list(self.exponents)}; expected the smallest and the largest")
+        for value in self.portions:
+            check_share(place, "portions", value)
+        if not self.portions or sorted(set(self.portions)) != list(self.portions) or not self.portions[0]:
+            raise UsageError(
+                f"{place}: portions is {list(self.portions)}; expected shares that rise, the first above 0"
+            )
+        for key, known in (("partition", ("magnitude", "random")), ("per", ("tensor", "channel"))):
+            if getattr(self, key) not in known:
+                raise UsageError(f"{place}: {key} is {getattr(self, key)!r}; expected {known[0]!r} or {known[1]!r}")
+
+    def run(self, work: Work) -> Outcome:
+        """See :class:`Stage`."""
+        optimizer = self.make_optimizer(work)
+        method = IncrementalQuantization(work.model, optimizer, seed=work.seed, **self._settings())
+        run = self.make_run(work, optimizer, {self.kind: method}, cycles=len(self.portions))
+        for portion in method:
+            self.train(work, run, self.epochs * (1 + self.portions.index(portion)))
+        return Outcome(run.history, method.finish().as_plain())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "bits": self.bits,
+            "exponents": self.exponents,
+            "portions": self.portions,
+            "partition": self.partition,
+            "per": self.per,
+            "parameters": list(self.parameters) or None,
+            "exclude": self.exclude,
+        }

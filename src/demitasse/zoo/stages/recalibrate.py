@@ -1,0 +1,44 @@
+"""The statistics of batch normalization, measured anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from torch import Tensor
+
+from demitasse.errors import UsageError
+from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work
+
+
+@STAGES.register("recalibrate")
+@dataclass(frozen=True, kw_only=True)
+class Recalibrate(Stage):
+    """Replaces mean and variance of every batch normalization by those of some training batches.
+
+    Attributes:
+        batches: how many, of one epoch.
+    """
+
+    kind = "recalibrate"
+
+    batches: int = 100
+
+    def check(self, place: str, before: Sequence[Stage]) -> None:
+        """See :class:`Stage`."""
+        super().check(place, before)
+        if self.batches < 1:
+            raise UsageError(f"{place}: batches is {self.batches}; expected 1 or more")
+
+    def run(self, work: Work) -> Outcome:
+        """See :class:`Stage`."""
+        from demitasse.methods.batch_norm import recalibrate_batch_norm
+
+        recalibrate_batch_norm(work.model, self._inputs(work))
+        return Outcome()
+
+    def _inputs(self, work: Work) -> Iterator[Tensor]:
+        device = next(work.model.parameters()).device
+        for inputs, _ in islice(work.data.train_batches(work.offset), self.batches):
+            yield inputs.to(device)

@@ -1,0 +1,99 @@
+"""From a TOML table to frozen dataclasses: what is unknown, missing or of another type is said, with its place."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from demitasse.errors import UsageError
+from demitasse.registry import suggest
+
+T = TypeVar("T")
+
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text in quotes",
+    type(None): "nothing",
+}
+
+
+def read_table(kind: type[T], table: Mapping[str, Any], place: str) -> T:
+    """Returns a dataclass whose fields are the keys of a table.
+
+    Args:
+        kind: a dataclass; its types may be bool, int, float, str, tuples and dicts of these, and unions.
+        table: as tomllib gives it.
+        place: file and table, for errors.
+
+    Raises:
+        UsageError: a key is unknown or missing, or its value is of another type.
+    """
+    known = {field.name: field for field in fields(kind) if field.init}  # type: ignore[arg-type]
+    check_keys(table, known, place)
+    for field in known.values():
+        if field.name not in table and _is_needed(field):
+            raise UsageError(f"{place}: {field.name} is missing")
+    hints = get_type_hints(kind)
+    return kind(**{key: convert(value, hints[key], f"{place}: {key}") for key, value in table.items()})
+
+
+def _is_needed(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def check_keys(table: Mapping[str, Any], known: Collection[str], place: str) -> None:
+    """Refuses keys that are not known.
+
+    Raises:
+        UsageError: names the nearest known key.
+    """
+    for key in table:
+        if key not in known:
+            raise UsageError(f"{place}: unknown key {key!r}; {suggest(key, list(known))}")
+
+
+def convert(value: Any, kind: Any, place: str) -> Any:
+    """Returns a TOML value as the type, lists as tuples, whole numbers as floats where those are asked for.
+
+    Raises:
+        UsageError: it is of another type; says which, and what is expected.
+    """
+    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    for option in options:
+        found, result = _as(value, option, place)
+        if found:
+            return result
+    raise UsageError(f"{place} is {value!r}; expected {' or '.join(_in_words(o) for o in options if o is not _NONE)}")
+
+
+_NONE = type(None)
+
+
+def _as(value: Any, kind: Any, place: str) -> tuple[bool, Any]:
+    """Returns whether the value is of this one type, and its form."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        if not isinstance(value, list):
+            return False, None
+        return True, tuple(convert(item, inner[0], f"{place}[{number}]") for number, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            return False, None
+        return True, {key: convert(item, inner[1], f"{place}.{key}") for key, item in value.items()}
+    if kind is float:
+        return type(value) in (int, float), float(value) if type(value) in (int, float) else None
+    # a bool is an int in Python, not in TOML
+    return type(value) is kind, value
+
+
+def _in_words(kind: Any) -> str:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        return f"a list, each {_in_words(inner[0])}"
+    if origin is dict:
+        return f"a table, each value {_in_words(inner[1])}"
+    return _WORDS[kind]

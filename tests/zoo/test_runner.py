@@ -1,0 +1,195 @@
+"""Running recipes: killed at any batch, a run goes on to the same bits; what is done is not done again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from demitasse.errors import DataError, DeviceError, FileFormatError, UsageError, WeightsError
+from demitasse.zoo.recipe import Recipe, parse
+from demitasse.zoo.records import Result, restart
+from demitasse.zoo.runner import Runner, Watch
+from tests.zoo.recipes import SMALL, Killed, kill_after, same_weights, weights, without_seconds
+
+# 2 + 2 + 2 * 1 epochs of 6 batches
+BATCHES = 36
+
+
+def small(**replaced: str) -> Recipe:
+    text = SMALL
+    for found, instead in replaced.items():
+        text = text.replace(found, instead)
+    return parse(text, "small", "small.toml")
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Result]]:
+    folder = tmp_path_factory.mktemp("unbroken")
+    return folder, Runner(small(), folder).run()
+
+
+def test_the_stages_do_what_they_say(unbroken: tuple[Path, list[Result]]) -> None:
+    folder, (train, surgery, quantize, pack) = unbroken
+    assert train.tests["error"] < 0.3
+    kept = [sum(some for some, _ in result.kept.values()) for result in (train, surgery, quantize, pack)]
+    assert kept[0] > 50_000
+    assert kept[1] == pytest.approx(0.1 * 50_610, rel=0.01)
+    assert kept[2] == kept[3] <= kept[1]
+    assert pack.tests == quantize.tests
+    assert pack.bytes < train.bytes / 10
+    assert same_weights(folder / "3-quantize/model.pt", folder / "4-pack/model.pt")
+    for tensor in weights(folder / "4-pack/model.pt").values():
+        assert (torch.frexp(tensor[tensor != 0]).mantissa.abs() == 0.5).all()
+    assert [len(result.history) for result in (train, surgery, quantize, pack)] == [2, 2, 2, 0]
+    assert surgery.report["sparsity"] == pytest.approx(0.9, abs=0.001)
+
+
+# within each stage, on and between checkpoints, at the ends of epochs, portions and stages
+@pytest.mark.parametrize("batches", [1, 5, 6, 12, 16, 24, 27, 30, 33, BATCHES])
+def test_a_killed_run_goes_on_to_the_same_bits(
+    unbroken: tuple[Path, list[Result]], tmp_path: Path, batches: int
+) -> None:
+    folder, expected = unbroken
+    with pytest.raises(Killed):
+        Runner(small(), tmp_path, watch=kill_after(batches)).run()
+    torch.manual_seed(12345)
+    found = Runner(small(), tmp_path).run()
+    for name in ("1-train", "2-surgery", "3-quantize", "4-pack"):
+        assert same_weights(folder / name / "model.pt", tmp_path / name / "model.pt"), name
+        assert not (tmp_path / name / "checkpoint.pt").exists()
+    assert without_seconds(found)[0] == without_seconds(expected)[0]
+    assert [one.tests for one in found] == [one.tests for one in expected]
+
+
+def test_what_is_done_is_not_done_again(unbroken: tuple[Path, list[Result]]) -> None:
+    folder, expected = unbroken
+    seen: list[tuple[str, bool]] = []
+    watch = Watch(stage=lambda name, done: seen.append((name, done)), step=lambda run, total: pytest.fail("trained"))
+    found = Runner(small(), folder, watch=watch).run()
+    assert seen == [(name, True) for name in ("train", "surgery", "quantize", "pack")]
+    assert [one.tests for one in found] == [one.tests for one in expected]
+    assert [one.kept for one in found] == [one.kept for one in expected]
+
+
+@pytest.mark.parametrize(
+    ("found", "instead", "message"),
+    [
+        ("seed = 3", "seed = 4", "stage 'train' was run with seed = 3, now it is 4; --restart"),
+        ("sparsity = 0.9", "sparsity = 0.8", r"stage 'surgery' was run with sparsity = 0\.9, now it is 0\.8"),
+        ("batch = 250", "batch = 125", "stage 'train' was run with data ="),
+    ],
+)
+def test_changed_settings_are_not_mixed(
+    unbroken: tuple[Path, list[Result]], found: str, instead: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        Runner(small(**{found: instead}), unbroken[0]).run()
+
+
+def test_restart_removes_the_stages_and_nothing_else(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        Runner(small(), tmp_path, watch=kill_after(15)).run()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").touch()
+    restart(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_broken_record(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        Runner(small(), tmp_path, watch=kill_after(1)).run()
+    (tmp_path / "1-train/stage.json").write_text("{")
+    with pytest.raises(FileFormatError, match=r"stage\.json: not a record of a stage.*--restart"):
+        Runner(small(), tmp_path).run()
+
+
+def test_a_recipe_starts_from_weights(unbroken: tuple[Path, list[Result]], tmp_path: Path) -> None:
+    text = SMALL.replace('[[stages]]\nkind = "train"\n', "")
+    recipe = parse(text, "pruned", "pruned.toml")
+    results = Runner(recipe, tmp_path, start=unbroken[0] / "1-train/model.pt").run()
+    assert results[0].name == "surgery"
+    assert results[0].history[0]["loss"] < unbroken[1][0].history[0]["loss"]
+
+
+def test_weights_that_are_not_there_or_broken(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.pt: no such file of weights"):
+        Runner(small(), tmp_path, start=tmp_path / "none.pt").run()
+    (tmp_path / "bad.pt").write_bytes(b"not torch")
+    with pytest.raises(DataError, match=r"bad\.pt: not a file of weights that is safe to load"):
+        Runner(small(), tmp_path, start=tmp_path / "bad.pt").run()
+    restart(tmp_path)
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(DataError, match=r"list\.pt: holds no state_dict"):
+        Runner(small(), tmp_path, start=tmp_path / "list.pt").run()
+
+
+def test_what_is_no_power_of_two_does_not_fit_the_compact_file(tmp_path: Path) -> None:
+    text = SMALL[: SMALL.index('[[stages]]\nkind = "surgery"')] + '[[stages]]\nkind = "pack"\nformat = "4/4"\n'
+    with pytest.raises(WeightsError, match=r"layer 'fc1' weight: .* values are not quantized"):
+        Runner(parse(text, "r", "r.toml"), tmp_path).run()
+
+
+def test_what_is_no_linear_layer_does_not_fit_either(tmp_path: Path) -> None:
+    text = """
+model = { name = "gpt", width = 8, heads = 2, layers = 1, vocabulary = 3, block_size = 8 }
+data = { name = "text", path = "text.txt", block = 8, batch = 4 }
+stages = [{ kind = "pack", format = "sparse" }]
+"""
+    (tmp_path / "text.txt").write_text("abc" * 100)
+    recipe = parse(text, "r", "r.toml", tmp_path)
+    with pytest.raises(WeightsError, match=r"tokens\.weight and \d+ more tensors belong to no linear or convolution"):
+        Runner(recipe, tmp_path / "out").run()
+
+
+def test_safetensors_hold_tied_weights(tmp_path: Path) -> None:
+    text = """
+model = { name = "gpt", width = 8, heads = 2, layers = 1, vocabulary = 3, block_size = 8, tied = true }
+data = { name = "text", path = "text.txt", block = 8, batch = 4 }
+stages = [{ kind = "train", epochs = 1, lr = 0.01 }, { kind = "pack" }]
+"""
+    (tmp_path / "text.txt").write_text("abc" * 100)
+    train, pack = Runner(parse(text, "r", "r.toml", tmp_path), tmp_path / "out").run()
+    assert pack.tests == train.tests
+    assert pack.file.endswith("model.safetensors")
+
+
+def test_an_import_must_be_allowed(tmp_path: Path) -> None:
+    text = SMALL.replace('name = "lenet300"\ninputs = 64', 'import = "tests.zoo.recipes:imported_model"\nwidth = 6')
+    text = text[: text.index('[[stages]]\nkind = "surgery"')]
+    recipe = parse(text, "r", "r.toml")
+    with pytest.raises(UsageError, match=r"\[model\]: import = 'tests\.zoo\.recipes:imported_model' runs code"):
+        Runner(recipe, tmp_path)
+    (result,) = Runner(recipe, tmp_path, allow_imports=True).run()
+    assert result.kept["1"][1] == 65 * 6
+
+
+def test_parsing_and_refusing_run_no_foreign_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = parse(SMALL.replace('name = "lenet300"\ninputs = 64', 'import = "evil_module:f"'), "r", "r.toml")
+    with pytest.raises(UsageError, match="allow it with --allow-imports"):
+        Runner(recipe, tmp_path)
+    assert "evil_module" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("no_such_module:f", r"import 'no_such_module:f': No module named"),
+        ("tests.zoo.recipes:nothing", r"tests\.zoo\.recipes has no function 'nothing'"),
+    ],
+)
+def test_an_import_that_fails(tmp_path: Path, path: str, message: str) -> None:
+    recipe = parse(SMALL.replace('name = "lenet300"\ninputs = 64', f'import = "{path}"'), "r", "r.toml")
+    with pytest.raises(UsageError, match=message):
+        Runner(recipe, tmp_path, allow_imports=True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
+    recipe = parse('device = "cuda"\n' + SMALL, "r", "r.toml")
+    with pytest.raises(DeviceError, match="device is 'cuda', but this machine has no GPU"):
+        Runner(recipe, tmp_path)
