@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from demitasse.errors import FileFormatError, UsageError, WeightsError
 from demitasse.files import atomic_write
-from demitasse.methods.records import RECORDS
+from demitasse.methods.records import record_of
 from demitasse.methods.selection import named_parameters, plain_name, unwrap
 from demitasse.registry import suggest
 
@@ -96,7 +96,8 @@ def _known() -> str:
 def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     if isinstance(model, nn.Module):
         for parameter in named_parameters(model).values():
-            for method in RECORDS[parameter].methods if parameter in RECORDS else ():
+            record = record_of(parameter)
+            for method in record.methods if record else ():
                 method.check()
         given: Mapping[str, Tensor] = unwrap(model).state_dict()
     else:

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from demitasse.errors import MethodError
 from demitasse.methods import shards
-from demitasse.methods.records import FROZEN, RECORDS, Record
+from demitasse.methods.records import FROZEN, Record, known_records, record_of
 from demitasse.methods.selection import Chosen, named_parameters, unwrap
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class StepHooks:
         for record in records:
             if record.is_stale:
                 raise MethodError(stale(record))
-        if any(record.status.is_cuda for record in records) and torch.cuda.is_current_stream_capturing():
+        if on_cuda(records) and torch.cuda.is_current_stream_capturing():
             raise MethodError("a step under a method cannot be captured as a CUDA graph: its decisions are the host's")
         self._records = records
         for record in records:
@@ -114,6 +114,11 @@ class StepHooks:
         return run
 
 
+def on_cuda(records: Sequence[Record]) -> bool:
+    """Whether a record lies on a GPU."""
+    return any(record.status.is_cuda for record in records)
+
+
 def _still(record: Record) -> None:
     """Takes the gradient off frozen entries, so that LBFGS does not reckon with moves that never happen."""
     gradient = record.parameter.grad
@@ -160,7 +165,8 @@ def _nothing() -> None:
     pass
 
 
-_HOOKS: WeakKeyDictionary[Optimizer, StepHooks] = WeakKeyDictionary()
+# weak on both sides, since hooks and methods know their optimizer: the optimizer holds its hooks
+_HOOKS: WeakKeyDictionary[Optimizer, ref[StepHooks]] = WeakKeyDictionary()
 _watch: Any = None
 
 
@@ -169,17 +175,20 @@ def ride(optimizer: Optimizer, method: Method) -> None:
     global _watch
     if _watch is None:
         _watch = register_optimizer_step_pre_hook(_outside_graphs(_see_strangers))
-    if optimizer not in _HOOKS:
-        _HOOKS[optimizer] = StepHooks(optimizer)
-    _HOOKS[optimizer].riders.append(method)
+    hooks = _hooks_of(optimizer)
+    if hooks is None:
+        hooks = StepHooks(optimizer)
+        _HOOKS[optimizer] = ref(hooks)
+    hooks.riders.append(method)
     if optimizer is method.optimizers[0]:
-        _HOOKS[optimizer].methods.append(method)
+        hooks.methods.append(method)
 
 
 def dismount(optimizer: Optimizer, method: Method) -> None:
     """Ends what :func:`ride` began."""
     global _watch
-    hooks = _HOOKS[optimizer]
+    hooks = _hooks_of(optimizer)
+    assert hooks is not None, "the optimizer holds its hooks until the last method has ended"
     hooks.riders.remove(method)
     if method in hooks.methods:
         hooks.methods.remove(method)
@@ -189,6 +198,11 @@ def dismount(optimizer: Optimizer, method: Method) -> None:
     if not _HOOKS and _watch is not None:
         _watch.remove()
         _watch = None
+
+
+def _hooks_of(optimizer: Optimizer) -> StepHooks | None:
+    reference = _HOOKS.get(optimizer)
+    return reference() if reference is not None else None
 
 
 def _see_strangers(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -204,7 +218,7 @@ def _see_strangers(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str
 
 def _see_sharded(optimizer: Optimizer) -> None:
     """Raises where the optimizer's parameters took the place of compressed ones."""
-    replaced = [record for record in list(RECORDS.values()) if record.is_stale]  # type: ignore[no-untyped-call]
+    replaced = [record for record in known_records() if record.is_stale]
     if not replaced:
         return
     given = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
@@ -223,7 +237,7 @@ def stale(record: Record) -> str:
 
 def _records_of(optimizer: Optimizer) -> list[Record]:
     parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
-    return [record for record in map(RECORDS.get, parameters) if record is not None]
+    return [record for record in map(record_of, parameters) if record is not None]
 
 
 def unwrapped(optimizer: Optimizer | Sequence[Optimizer]) -> list[Optimizer]:

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from demitasse.errors import MethodError, WeightsError
 from demitasse.methods import hooks, selection, shards
-from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, RECORDS, Record
+from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record, forget, record_for, record_of
 from demitasse.methods.report import Report, Row
 from demitasse.registry import suggest
 
@@ -59,7 +59,8 @@ class Method(ABC):
         self.is_finished = False
         self._seed_agreed = False
         for item in found.chosen:
-            for other in RECORDS[item.parameter].methods if item.parameter in RECORDS else ():
+            known = record_of(item.parameter)
+            for other in known.methods if known else ():
                 if other.kind == self.kind:
                     raise MethodError(f"{item.name} is under {type(other).__name__} already; finish that first")
         self.records = {item.name: self._record(item) for item in found.chosen}
@@ -67,9 +68,7 @@ class Method(ABC):
             hooks.ride(one, self)
 
     def _record(self, item: selection.Chosen) -> Record:
-        if item.parameter not in RECORDS:
-            RECORDS[item.parameter] = Record(item)
-        record: Record = RECORDS[item.parameter]
+        record = record_for(item)
         record.methods.append(self)
         return record
 
@@ -132,10 +131,7 @@ class Method(ABC):
 
     def _part(self, record: Record, what: str, given: Tensor) -> Tensor:
         """Returns this process's part of a saved tensor."""
-        if given.shape != record.parameter.shape:
-            raise WeightsError(
-                f"{what} of {record.name} has shape {tuple(given.shape)}; expected {tuple(record.parameter.shape)}"
-            )
+        _same_shape(f"{what}.{record.name}", given, record.parameter)
         return shards.part_of(record.parameter, given).to(record.status.device)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -157,11 +153,14 @@ class Method(ABC):
         Raises:
             WeightsError: the state is of other parameters or shapes, or of another method.
         """
-        expected = set(self.state_dict())
-        if missing := sorted(expected - set(state)):
+        own = self.state_dict()
+        # all of it before the first change: a state that is refused leaves everything as it was
+        if missing := sorted(own.keys() - state.keys()):
             raise WeightsError(f"{type(self).__name__}: the state has no {missing[0]!r} ({len(missing)} missing)")
-        if unknown := sorted(set(state) - expected):
+        if unknown := sorted(state.keys() - own.keys()):
             raise WeightsError(f"{type(self).__name__}: the state has {unknown[0]!r}, which is not compressed here")
+        for key, tensor in own.items():
+            _same_shape(key, state[key], tensor)
         self.iteration, self.seed = int(state["iteration"]), int(state["seed"])
         for name, record in self.records.items():
             self.take(record, {part: state[f"{part}.{name}"] for part in self.saved(record)})
@@ -231,7 +230,7 @@ class Method(ABC):
     def _release(self, record: Record) -> None:
         record.methods.remove(self)
         if not record.methods:
-            del RECORDS[record.parameter]
+            forget(record)
         elif bool((record.status == CUT).any()) and not any(method.kind == self.kind for method in record.methods):
             # another method still trains the parameter: what is cut stays cut
             record.set_status(torch.where(record.status == CUT, PRUNED, record.status).byte())
@@ -255,3 +254,8 @@ class Method(ABC):
 
     def __getstate__(self) -> Any:
         raise MethodError(f"{type(self).__name__} rides on its optimizer and is not copied; save its state_dict()")
+
+
+def _same_shape(key: str, given: Tensor, expected: Tensor) -> None:
+    if given.shape != expected.shape:
+        raise WeightsError(f"{key} has shape {tuple(given.shape)}; expected {tuple(expected.shape)}")

@@ -7,6 +7,7 @@ the reserve. During a step it holds dense values, and the reserve remembers the 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from demitasse.methods.selection import Chosen
 if TYPE_CHECKING:
     from demitasse.methods.method import Method
 
-__all__ = ["CUT", "FREE", "FROZEN", "PRUNED", "RECORDS", "Record"]
+__all__ = ["CUT", "FREE", "FROZEN", "PRUNED", "Record", "forget", "known_records", "record_for", "record_of"]
 
 
 class Record:
@@ -159,5 +160,32 @@ class Record:
         return int(shards.total(self.parameter, torch.count_nonzero(self.values)))
 
 
-# parameter -> its record, as long as a method uses it
-RECORDS: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+# Weak on both sides: methods hold their records, optimizers their methods, and all of them go with the optimizer.
+_RECORDS: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def record_of(parameter: Tensor) -> Record | None:
+    """Returns the record of a parameter; None where no method uses it."""
+    reference = _RECORDS.get(parameter)  # type: ignore[no-untyped-call]
+    found: Record | None = reference() if reference is not None else None
+    return found
+
+
+def known_records() -> list[Record]:
+    """Returns the records of all parameters that are under a method."""
+    references = list(_RECORDS.values())  # type: ignore[no-untyped-call]
+    return [record for record in (reference() for reference in references) if record is not None]
+
+
+def record_for(chosen: Chosen) -> Record:
+    """Returns the record of a chosen parameter, a new one where there is none; the caller has to hold it."""
+    record = record_of(chosen.parameter)
+    if record is None:
+        record = Record(chosen)
+        _RECORDS[chosen.parameter] = ref(record)
+    return record
+
+
+def forget(record: Record) -> None:
+    """Ends the record of a parameter that is under no method any more."""
+    del _RECORDS[record.parameter]

@@ -238,7 +238,7 @@ class Surgery(Pruning):
         return self._statistics[record.name]
 
     def saved(self, record: Record) -> dict[str, Tensor]:
-        known = self._statistics.get(record.name, Statistics(math.nan, math.nan))
+        known = self._statistics.get(record.name, _NOT_TAKEN)
         kept = (record.status != CUT) & (record.status != PRUNED)
         return {
             "mask": shards.like(record.parameter, kept.contiguous()),
@@ -247,14 +247,17 @@ class Surgery(Pruning):
         }
 
     def take(self, record: Record, saved: dict[str, Tensor]) -> None:
-        mean, deviation = saved["statistics"].tolist()
+        statistics = Statistics(*saved["statistics"].tolist())
         self._statistics.pop(record.name, None)
-        if not math.isnan(mean):
-            self._statistics[record.name] = Statistics(mean, deviation)
+        if statistics != _NOT_TAKEN:
+            self._statistics[record.name] = statistics
         kept = self._part(record, "mask", saved["mask"]).bool()
         fixed = (record.status == FROZEN) | (record.status == PRUNED)
         state = torch.where(kept, FREE, CUT).to(torch.uint8)
         record.restore(torch.where(fixed, record.status, state), self._part(record, "reserve", saved["reserve"]))
+
+
+_NOT_TAKEN = Statistics(-1.0, -1.0)
 
 
 def _one_of(sparsity: Numbers | None, c_rate: Numbers | None) -> Numbers:
