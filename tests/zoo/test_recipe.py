@@ -145,3 +145,9 @@ def test_bundled_recipes_are_valid(name: str) -> None:
     assert recipe.title
     assert not recipe.start or recipe.start in bundled()
     assert recipe.quick().stages
+
+
+def test_the_recipe_of_the_documentation_is_valid() -> None:
+    page = (Path(__file__).parents[2] / "docs/recipes.md").read_text(encoding="utf-8")
+    text = page.split("```toml\n")[1].split("```")[0]
+    assert parse(text, "small", "recipes.md").stage_names == ("train", "surgery", "quantize", "pack")

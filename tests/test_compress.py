@@ -1,0 +1,130 @@
+"""The whole of ``demitasse compress``: stages, report, recipes that start from others, the command itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from demitasse.cli import main
+from demitasse.compress import compress
+from demitasse.errors import UsageError
+from demitasse.zoo.recipe import bundled
+from tests.zoo.recipes import SMALL, same_weights
+
+DENSE = SMALL[: SMALL.index('[[stages]]\nkind = "surgery"')]
+PRUNED = 'start = "dense"\n' + DENSE.replace('kind = "train"', 'kind = "surgery"\nsparsity = 0.5')
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("small", SMALL), ("dense", DENSE), ("pruned", PRUNED)):
+        (tmp_path / f"{name}.toml").write_text(text)
+    return tmp_path
+
+
+def test_everything_is_written(recipes: Path) -> None:
+    said: list[str] = []
+    results = compress("small.toml", "out", say=said.append)
+    folder = recipes / "out/small"
+    assert [line.split(":")[0] for line in said] == ["train", "surgery", "quantize", "pack"]
+    assert {path.name for path in folder.iterdir()} == {
+        *("1-train", "2-surgery", "3-quantize", "4-pack"),
+        *("table.txt", "table.md", "report.json", "training.png", "kept.png"),
+    }
+    report = json.loads((folder / "report.json").read_text())
+    assert report["seed"] == 3
+    assert report["threads"] == 1
+    assert {"demitasse", "torch", "python"} <= set(report)
+    assert [stage["tests"] for stage in report["stages"]] == [result.tests for result in results]
+    assert report["stages"][1]["settings"]["sparsity"] == 0.9
+    assert len(report["stages"][0]["history"]) == 2
+    assert "| pack |" in (folder / "table.md").read_text()
+    assert results[3].bytes == (folder / "4-pack/model.48.bin").stat().st_size
+
+
+def test_the_recipe_that_it_starts_from_is_run_first_and_once(recipes: Path) -> None:
+    said: list[str] = []
+    compress("pruned.toml", "out", say=said.append)
+    assert [line.split(":")[0] for line in said] == ["dense", "train", "pruned", "surgery"]
+    said.clear()
+    compress("pruned.toml", "out", restart_all=True, say=said.append)
+    assert said[1] == "train: done before"
+    assert said[3].startswith("surgery: test error")
+    assert (recipes / "out/dense/report.json").exists()
+
+
+def test_recipes_in_a_circle(recipes: Path) -> None:
+    (recipes / "dense.toml").write_text(PRUNED.replace('start = "dense"', 'start = "pruned"'))
+    with pytest.raises(UsageError, match=r"pruned\.toml: starts from itself, by way of dense\.toml"):
+        compress("pruned.toml", "out")
+
+
+def test_another_seed_gives_another_model(recipes: Path) -> None:
+    compress("dense.toml", "first", say=lambda line: None)
+    compress("dense.toml", "second", seed=4, say=lambda line: None)
+    compress("dense.toml", "third", seed=3, say=lambda line: None)
+    first, second, third = (recipes / name / "dense/1-train/model.pt" for name in ("first", "second", "third"))
+    assert same_weights(first, third)
+    assert not same_weights(first, second)
+
+
+def test_text_is_measured_in_nats(recipes: Path) -> None:
+    (recipes / "text.txt").write_text("abc" * 200)
+    (recipes / "text.toml").write_text("""
+model = { name = "gpt", width = 8, heads = 2, layers = 1, vocabulary = 3, block_size = 8 }
+data = { name = "text", block = 8, batch = 4 }
+stages = [{ kind = "train", epochs = 2, lr = 0.01, optimizer = "adamw" }, { kind = "pack" }]
+""")
+    compress("text.toml", "out", data="text.txt", say=lambda line: None)
+    table = (recipes / "out/text/table.txt").read_text()
+    assert "test loss (nats)" in table
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(["compress", *arguments])
+    return int(stop.value.code or 0)
+
+
+def test_the_command(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("small.toml", "--out", "out", "--quick", "--seed=5") == 0
+    said = capsys.readouterr().out
+    assert "pack: test error" in said
+    assert "Tables, pictures and weights are in out/small/" in said
+    assert run("small.toml", "--out", "out", "--quick", "--seed=6") == 2
+    assert "was run with seed = 5, now it is 6; --restart" in capsys.readouterr().err
+    assert run("small.toml", "--out", "out", "--seed=6", "--quick", "--restart") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digits_lenett"], "did you mean 'digits_lenet'"),
+        (["none.toml"], "none.toml: cannot be read"),
+        (["small.toml", "--data", "x"], "the digits come with scikit-learn, not from x"),
+        (["imports.toml"], "runs code of that module; allow it with --allow-imports"),
+    ],
+)
+def test_wrong_use_is_said_and_exits_with_2(
+    recipes: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    text = DENSE.replace('name = "lenet300"\ninputs = 64', 'import = "tests.zoo.recipes:imported_model"')
+    (recipes / "imports.toml").write_text(text)
+    assert run(*arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_import_that_is_allowed(recipes: Path) -> None:
+    text = DENSE.replace('name = "lenet300"\ninputs = 64', 'import = "tests.zoo.recipes:imported_model"')
+    (recipes / "imports.toml").write_text(text)
+    assert run("imports.toml", "--out", "out", "--allow-imports") == 0
+
+
+def test_bundled_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["recipes"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(bundled())
