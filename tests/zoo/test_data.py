@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from pathlib import Path
 
@@ -224,3 +225,27 @@ def test_broken_texts(tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("short")
     with pytest.raises(DataError, match="5 characters; too few for blocks of 128"):
         DATASETS["text"](tmp_path / "short.txt")
+
+
+def test_mnist_from_its_files(tmp_path: Path) -> None:
+    for prefix, count in (("train", 30), ("t10k", 20)):
+        pixels = np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
+        (tmp_path / f"{prefix}-images-idx3-ubyte").write_bytes(
+            struct.pack(">2xBB3I", 8, 3, *pixels.shape) + pixels.tobytes()
+        )
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        (tmp_path / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">2xBBI", 8, 1, count) + labels.tobytes())
+    data = DATASETS["mnist"](tmp_path, batch=10)
+    assert next(data.train_batches(0))[0].shape == (10, 1, 28, 28)
+    ((images, labels),) = data.test_batches()
+    assert images.shape == (20, 1, 28, 28)
+    assert labels.tolist() == [*range(10)] * 2
+
+
+@pytest.mark.slow
+def test_cifar10_of_the_reference_data(shared: Path) -> None:
+    data = DATASETS["cifar10"](shared / "data/cifar10/cifar10-jpeg.zip")
+    assert data.examples == 50_000
+    images, labels = next(data.train_batches(0))
+    assert images.shape == (128, 3, 32, 32)
+    assert len(set(labels.tolist())) == 10

@@ -83,5 +83,5 @@ def cache_folder() -> Path:
 
 
 def as_tensor(array: Array) -> Tensor:
-    """Returns a tensor that shares the array's memory."""
-    return torch.from_numpy(np.ascontiguousarray(array))
+    """Returns a tensor of the array, which shares its memory where that may be written to."""
+    return torch.from_numpy(np.require(array, requirements=("C", "W")))
