@@ -83,6 +83,10 @@ def load(path: str | Path, into: nn.Module | None = None) -> dict[str, Tensor] |
     return into
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def _form(path: Path) -> str:
     if path.suffix not in _FORMS:
         raise UsageError(f"{path}: files ending in {path.suffix or 'nothing'!r} are not known; expected {_known()}")
@@ -120,7 +124,7 @@ def _read(path: Path, form: str) -> dict[str, Tensor]:
         raise FileFormatError(f"{path}: there is no such file") from None
     except Exception as error:
         # readers raise what they like at a broken file; what it was is in the message
-        raise FileFormatError(f"{path}: cannot be read as {form}: {str(error).splitlines()[0]}") from None
+        raise FileFormatError(f"{path}: cannot be read as {form}: {_first_line(error)}") from None
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise FileFormatError(f"{path}: holds more than tensors by name")
     return found

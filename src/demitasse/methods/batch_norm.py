@@ -1,0 +1,94 @@
+"""Batch normalization after compression: its statistics belong to weights that are no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from demitasse.errors import DataError
+
+Forward = Callable[[nn.Module, Any], object]
+
+
+@torch.no_grad()
+def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any], forward: Forward | None = None) -> int:
+    """Measures mean and variance of all batch normalization layers anew, as averages over batches that count alike.
+
+    Weights and the mode of every module stay as they are. Where something raises the old statistics come back.
+
+    Args:
+        model: any module, wrapped or not.
+        batches: inputs, or tuples or lists whose first entry is the input, or mappings of keyword arguments; tensors
+            are moved to the model's device. Some thousand examples are enough.
+        forward: runs the model on a batch, where it takes more than that: ``forward(model, batch)``.
+
+    Returns:
+        How many layers were measured; 0 without such layers, and then no batch is read.
+
+    Raises:
+        DataError: there is no batch.
+
+    Reference: Ioffe and Szegedy 2015, Batch Normalization (arXiv 1502.03167), algorithm 2, steps 8 to 12.
+    """
+    layers = [module for module in model.modules() if _has_statistics(module)]
+    if not layers:
+        return 0
+    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    run = forward or _forward
+    with _measuring(model, layers):
+        count = 0
+        for batch in batches:
+            run(model, _moved(batch, device))
+            count += 1
+        if not count:
+            raise DataError("batch norm cannot be recalibrated: there is no batch")
+    return len(layers)
+
+
+def _has_statistics(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
+
+
+@contextmanager
+def _measuring(model: nn.Module, layers: list[nn.Module]) -> Iterator[None]:
+    """Sets the layers to cumulative averages from nothing, all else to evaluation."""
+    modes = {module: module.training for module in model.modules()}
+    momenta = {layer: layer.momentum for layer in layers}
+    before = {layer: {name: buffer.clone() for name, buffer in layer.named_buffers(recurse=False)} for layer in layers}
+    model.eval()
+    for layer in layers:
+        layer.reset_running_stats()  # type: ignore[operator]
+        layer.momentum = None  # type: ignore[assignment]
+        layer.training = True
+    try:
+        yield
+    except BaseException:
+        for layer, buffers in before.items():
+            for name, buffer in buffers.items():
+                layer.get_buffer(name).copy_(buffer)
+        raise
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for layer, momentum in momenta.items():
+            layer.momentum = momentum
+
+
+def _forward(model: nn.Module, batch: Any) -> object:
+    if isinstance(batch, Mapping):
+        return model(**batch)
+    return model(batch[0] if isinstance(batch, tuple | list) else batch)
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        return {key: _moved(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple | list):
+        return [_moved(value, device) for value in batch]
+    return batch
