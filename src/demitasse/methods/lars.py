@@ -23,5 +23,10 @@ def local_rate(weight: Tensor, gradient: Tensor, ratio: float, decay: float) -> 
     Returns:
         A scalar tensor on the weight's device.
     """
-    w, g = torch.linalg.vector_norm(weight), torch.linalg.vector_norm(gradient)
-    return torch.where((w > 0) & (g > 0), ratio * w / (g + decay * w), 1.0)
+    return rate_of_norms(torch.linalg.vector_norm(weight), torch.linalg.vector_norm(gradient), ratio, decay)
+
+
+def rate_of_norms(weight: Tensor, gradient: Tensor, ratio: float, decay: float) -> Tensor:
+    """Returns the local rate of norms that are known, for one tensor or a stack of them; see :func:`local_rate`."""
+    rate = ratio * weight / (gradient + decay * weight)
+    return torch.where((weight > 0) & (gradient > 0), rate, torch.ones_like(rate))

@@ -1,0 +1,172 @@
+"""LARS for PyTorch loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from demitasse.errors import MethodError
+from demitasse.methods import lars, shards
+
+Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+
+
+class LARS(Optimizer):
+    """SGD with momentum, and a rate of its own for each parameter: trust * |w| / (|g| + weight_decay * |w|).
+
+    g <- g + weight_decay * w
+    v <- momentum * v + lr * local * g
+    w <- w - v                          (nesterov: w - (momentum * v + lr * local * g))
+
+    The learning rate is inside v, as in the paper and in Caffe, unlike in torch.optim.SGD. Parameters of one
+    dimension or none (biases, and scales and shifts of normalization) are left out: they take plain steps of SGD,
+    without decay, since a rate scaled by their norm has been found to hold training back.
+
+    Args:
+        params: parameters or groups of them; a group may set each of the settings below.
+        lr: the learning rate, a number or a tensor.
+        momentum: the share of v that stays.
+        weight_decay: added to the gradient, in units of the weight.
+        trust: the paper's trust coefficient; local_gw_ratio in Caffe's solvers.
+        nesterov: look ahead.
+        maximize: climb instead of descend.
+        exclude_1d: leave out parameters of one dimension or none.
+        caffe: the behaviour of the Caffe solver type LarsSGD: nothing is left out, and g in the formula of the local
+            rate has the decay in it already. Otherwise g is the gradient alone, as in the paper.
+        foreach: one launch for many tensors; None for that where tensors are on a GPU.
+
+    Raises:
+        MethodError: a setting has no meaning.
+
+    Reference: You 2017, algorithm 1 and equation (6).
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 1e-3,
+        *,
+        nesterov: bool = False,
+        maximize: bool = False,
+        exclude_1d: bool = True,
+        caffe: bool = False,
+        foreach: bool | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "weight_decay": weight_decay,
+                "trust": trust,
+                "nesterov": nesterov,
+                "maximize": maximize,
+                "exclude_1d": exclude_1d and not caffe,
+                "caffe": caffe,
+                "foreach": foreach,
+            },
+        )
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group; its settings are checked as those of the constructor."""
+        settings = {**self.defaults, **param_group}
+        for name in ("lr", "momentum", "weight_decay", "trust"):
+            if not settings[name] >= 0:
+                raise MethodError(f"{name} is {float(settings[name]):g}; expected 0 or more")
+        if settings["nesterov"] and not settings["momentum"]:
+            raise MethodError("nesterov is set and momentum is 0; expected a positive momentum")
+        if param_group.get("caffe"):
+            param_group.setdefault("exclude_1d", False)
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Takes a step.
+
+        Args:
+            closure: computes the loss again, with its gradients.
+
+        Raises:
+            MethodError: a gradient is sparse or complex.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            gradients = [_checked(weight.grad) for weight in weights]
+            foreach = group["foreach"]
+            if foreach is None:
+                foreach = all(weight.is_cuda and not shards.is_sharded(weight) for weight in weights)
+            update = _foreach if foreach else _one_by_one
+            update(weights, gradients, [self._velocity(weight) for weight in weights], group)
+        return loss
+
+    def _velocity(self, weight: Tensor) -> Tensor:
+        state = self.state[weight]
+        if "velocity" not in state:
+            state["velocity"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
+        return cast(Tensor, state["velocity"])
+
+
+def _checked(gradient: Tensor) -> Tensor:
+    if gradient.is_sparse or gradient.is_complex():
+        kind = "sparse" if gradient.is_sparse else "complex"
+        raise MethodError(f"a gradient of shape {tuple(gradient.shape)} is {kind}; expected dense real ones")
+    return gradient
+
+
+def _is_left_out(weight: Tensor, group: dict[str, Any]) -> bool:
+    return bool(group["exclude_1d"]) and weight.ndim <= 1
+
+
+def _one_by_one(
+    weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], group: dict[str, Any]
+) -> None:
+    decay, momentum = group["weight_decay"], group["momentum"]
+    for weight, given, velocity in zip(weights, gradients, velocities, strict=True):
+        gradient = -given if group["maximize"] else given
+        if _is_left_out(weight, group):
+            change = gradient * group["lr"]
+        else:
+            decayed = gradient.add(weight, alpha=decay) if decay else gradient
+            seen = decayed if group["caffe"] else gradient
+            change = decayed * (group["lr"] * lars.local_rate(weight, seen, group["trust"], decay))
+        velocity.mul_(momentum).add_(change)
+        weight.sub_(change.add(velocity, alpha=momentum) if group["nesterov"] else velocity)
+
+
+def _foreach(weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], group: dict[str, Any]) -> None:
+    """The same for many tensors at once; local rates stay on the device."""
+    decay, momentum = group["weight_decay"], group["momentum"]
+    if group["maximize"]:
+        gradients = list(torch._foreach_neg(gradients))
+    scaled = [index for index, weight in enumerate(weights) if not _is_left_out(weight, group)]
+    changes = list(gradients)
+    rates = [torch.ones((), device=weight.device) * group["lr"] for weight in weights]
+    if scaled:
+        chosen, plain = [weights[i] for i in scaled], [gradients[i] for i in scaled]
+        decayed = list(torch._foreach_add(plain, chosen, alpha=decay)) if decay else plain
+        norms = torch.stack(list(torch._foreach_norm(chosen)))
+        seen = torch.stack(list(torch._foreach_norm(decayed if group["caffe"] else plain)))
+        local = lars.rate_of_norms(norms, seen, group["trust"], decay) * group["lr"]
+        for index, gradient, rate in zip(scaled, decayed, local.unbind(), strict=True):
+            changes[index], rates[index] = gradient, rate
+    changes = list(torch._foreach_mul(changes, rates))
+    torch._foreach_mul_(velocities, momentum)
+    torch._foreach_add_(velocities, changes)
+    if group["nesterov"]:
+        torch._foreach_add_(changes, velocities, alpha=momentum)
+        torch._foreach_sub_(weights, changes)
+    else:
+        torch._foreach_sub_(weights, velocities)

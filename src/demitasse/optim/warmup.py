@@ -1,0 +1,119 @@
+"""Warm-up before any of torch's schedulers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from demitasse.errors import MethodError
+
+
+class WarmUp:
+    """Raises the learning rate from ``start`` to what the schedule behind asks for, over the first steps.
+
+    At step i < steps the rate of a group is min(rate, start + (rate - start) * i / steps), where ``rate`` is what the
+    scheduler (or the optimizer's own rate) gives at that very step: warm-up follows the policy, and a start above the
+    rate changes nothing. Then, and during all of it, it is at least ``min_lr``.
+
+    Use it in place of the scheduler: call ``step()`` where you would call the scheduler's.
+
+    Args:
+        optimizer: its groups' rates are set.
+        steps: how long it takes; 0 for no warm-up.
+        scheduler: any scheduler of the same optimizer, made before; None for the groups' own rates.
+        start: the rate at step 0.
+        min_lr: rates are never below it.
+
+    Attributes:
+        iteration: steps taken.
+        rates: the rates of the schedule behind, without warm-up, one a group.
+
+    Raises:
+        MethodError: a setting has no meaning, or the scheduler is another optimizer's.
+
+    Reference: Goyal et al. 2017, Accurate, Large Minibatch SGD (arXiv 1706.02677), section 2.2.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        steps: int,
+        scheduler: LRScheduler | None = None,
+        *,
+        start: float = 0.0,
+        min_lr: float = 0.0,
+    ) -> None:
+        if steps < 0:
+            raise MethodError(f"steps is {steps}; expected 0 or more")
+        for name, value in (("start", start), ("min_lr", min_lr)):
+            if not value >= 0:
+                raise MethodError(f"{name} is {value:g}; expected 0 or more")
+        if scheduler is not None and scheduler.optimizer is not optimizer:
+            raise MethodError("the scheduler is another optimizer's; expected one of the same")
+        self.optimizer, self.steps, self.scheduler = optimizer, steps, scheduler
+        self.start, self.min_lr = start, min_lr
+        self.iteration = 0
+        self.rates = self._current()
+        self._set()
+
+    def step(self, *arguments: Any) -> None:
+        """Goes on by one step.
+
+        Args:
+            arguments: for the scheduler's own step: the metric of ReduceLROnPlateau.
+        """
+        self._put(self.rates)
+        if self.scheduler is not None:
+            self.scheduler.step(*arguments)
+        self.rates = self._current()
+        self.iteration += 1
+        self._set()
+
+    def get_last_lr(self) -> list[float]:
+        """Returns the rates that are set, one a group."""
+        return self._current()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns all that a resume needs, that of the scheduler included."""
+        behind = None if self.scheduler is None else self.scheduler.state_dict()
+        return {"iteration": self.iteration, "rates": list(self.rates), "scheduler": behind}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where the state was taken, and sets the rates.
+
+        Raises:
+            MethodError: the state is that of other groups, or was taken with a scheduler where there is none.
+        """
+        if len(state["rates"]) != len(self.rates) or (state["scheduler"] is None) != (self.scheduler is None):
+            raise MethodError(
+                f"the state is of {len(state['rates'])} groups, {_with(state['scheduler'])} scheduler; "
+                f"expected {len(self.rates)}, {_with(self.scheduler)}"
+            )
+        self.iteration, self.rates = state["iteration"], list(state["rates"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self._set()
+
+    def _set(self) -> None:
+        self._put([max(self._warmed(rate), self.min_lr) for rate in self.rates])
+
+    def _warmed(self, rate: float) -> float:
+        if self.iteration >= self.steps:
+            return rate
+        return min(rate, self.start + (rate - self.start) * self.iteration / self.steps)
+
+    def _current(self) -> list[float]:
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def _put(self, rates: list[float]) -> None:
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            if hasattr(group["lr"], "fill_"):
+                group["lr"].fill_(rate)  # a tensor that a compiled step has seen
+            else:
+                group["lr"] = rate
+
+
+def _with(scheduler: object) -> str:
+    return "without a" if scheduler is None else "with a"
