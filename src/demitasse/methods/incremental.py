@@ -217,9 +217,13 @@ class IncrementalQuantization(Method):
 
     def _no_top(self, record: Record, top: int | None) -> Tensor:
         """Returns the largest exponents: (1,) or, by channel, (local channels,) int64; unknown until freezing."""
-        by_channel = self.per == "channel" and record.values.ndim > 0
-        size = record.values.shape[record.chosen.channel_axis] if by_channel else 1
+        axis = self._axis(record)
+        size = 1 if axis is None else record.values.shape[axis]
         return torch.full((size,), _UNKNOWN if top is None else top, device=record.values.device)
+
+    def _axis(self, record: Record) -> int | None:
+        """Returns the axis along which there is a grid for each index; None where there is one for all."""
+        return record.chosen.channel_axis if self.per == "channel" and record.values.ndim > 0 else None
 
     def __iter__(self) -> Iterator[float]:
         """Freezes portion after portion and gives each; goes on within the current one after a load."""
@@ -274,17 +278,16 @@ class IncrementalQuantization(Method):
 
     def _find_tops(self, record: Record, free: Tensor) -> None:
         """Sets the grids that are not known yet by the largest magnitude of what is free."""
-        tops, axis = self._tops[record.name], record.chosen.channel_axis
+        tops, axis = self._tops[record.name], self._axis(record)
         magnitude = torch.where(free, record.values.abs(), 0)
-        if tops.numel() == 1:
-            found = magnitude.amax().reshape(1) if magnitude.numel() else magnitude.new_zeros(1)
-        else:
-            flat = magnitude.transpose(0, axis).reshape(tops.numel(), -1)
-            found = flat.amax(1) if flat.shape[1] else flat.new_zeros(tops.numel())
-        if tops.numel() == 1 or not shards.shard_axis_is(record.parameter, axis):
+        found = magnitude.new_zeros(tops.shape)
+        if magnitude.numel():
+            rows = magnitude if axis is None else magnitude.movedim(axis, 0)
+            found = rows.reshape(tops.numel(), -1).amax(1)
+        if axis is None or not shards.shard_axis_is(record.parameter, axis):
             found = shards.largest(record.parameter, found.float())
-        if not bool(torch.isfinite(found).all()):
-            raise MethodError(f"the largest weight of {record.name} is {found.max().item()}; expected a finite number")
+        if bad := found[~torch.isfinite(found)].tolist():
+            raise MethodError(f"the largest weight of {record.name} is {bad[0]}; expected a finite number")
         tops.copy_(torch.where((tops == _UNKNOWN) & (found > 0), pow2.exponent(found).to(tops), tops))
 
     def _order(self, record: Record, number: int) -> Tensor:
@@ -298,9 +301,10 @@ class IncrementalQuantization(Method):
     def _grids(self, record: Record) -> tuple[Tensor, Tensor]:
         """Returns least and largest exponents, broadcastable to the local values."""
         tops = self._tops[record.name]
-        if tops.numel() > 1:
+        axis = self._axis(record)
+        if axis is not None:
             shape = [1] * record.values.ndim
-            shape[record.chosen.channel_axis] = -1
+            shape[axis] = -1
             tops = tops.reshape(shape)
         return tops - (self.levels - 1), tops
 
@@ -324,24 +328,24 @@ class IncrementalQuantization(Method):
         return [self._row(record) for record in self.records.values()]
 
     def _row(self, record: Record) -> Row:
-        tops = self._tops[record.name]
-        lowest = (
-            torch.where(tops == _UNKNOWN, -_UNKNOWN, tops).amin().reshape(1)
-            if tops.numel()
-            else tops.new_full((1,), -_UNKNOWN)
-        )
-        highest = tops.amax().reshape(1) if tops.numel() else tops.new_full((1,), _UNKNOWN)
-        low = -int(shards.largest(record.parameter, -lowest))
-        high = int(shards.largest(record.parameter, highest))
         return Row(
             record.name,
             tuple(record.parameter.shape),
             record.parameter.numel(),
             record.nonzero(),
             frozen=record.count(FROZEN, PRUNED),
-            exponents=None if high == _UNKNOWN else (low - self.levels + 1, high),
+            exponents=self._range(record),
             clipped=self.clipped.get(record.name, 0),
         )
+
+    def _range(self, record: Record) -> tuple[int, int] | None:
+        """Returns the least and the largest exponent of all grids of a parameter, over all shards."""
+        tops = self._tops[record.name]
+        known = tops[tops != _UNKNOWN]
+        # of the negated ones too, since only maxima are reduced; an empty shard says nothing
+        extremes = [part.amax() if part.numel() else tops.new_tensor(_UNKNOWN) for part in (-known, known)]
+        low, high = shards.largest(record.parameter, torch.stack(extremes)).tolist()
+        return None if high == _UNKNOWN else (1 - low - self.levels, high)
 
     def notes(self) -> tuple[str, ...]:
         done = self.portions[self.stage - 1] if self.stage else 0.0
@@ -359,15 +363,14 @@ class IncrementalQuantization(Method):
         self.stage, self.step, self._is_open = int(state["stage"]), int(state["step"]), bool(state["open"])
 
     def saved(self, record: Record) -> dict[str, Tensor]:
-        tops, axis = self._tops[record.name], record.chosen.channel_axis
         return {
             "status": shards.like(record.parameter, record.status.contiguous().clone()),
-            "exponent": shards.channels_like(record.parameter, tops.clone(), axis),
+            "exponent": shards.channels_like(record.parameter, self._tops[record.name].clone(), self._axis(record)),
             "clipped": torch.tensor(self.clipped.get(record.name, 0)),
         }
 
     def take(self, record: Record, saved: dict[str, Tensor]) -> None:
-        tops = shards.channels_part_of(record.parameter, saved["exponent"], record.chosen.channel_axis)
+        tops = shards.channels_part_of(record.parameter, saved["exponent"], self._axis(record))
         self._tops[record.name] = tops.to(record.values.device).clone()
         self.clipped[record.name] = int(saved["clipped"])
         status = self._part(record, "status", saved["status"])

@@ -46,9 +46,9 @@ def part_of(parameter: Tensor, whole: Tensor) -> Tensor:
     ).to_local()
 
 
-def channels_like(parameter: Tensor, part: Tensor, axis: int) -> Tensor:
+def channels_like(parameter: Tensor, part: Tensor, axis: int | None) -> Tensor:
     """Returns one number for each local index along an axis, sharded as that axis of the parameter is."""
-    if not shard_axis_is(parameter, axis) or part.numel() == 1 != local(parameter).shape[axis]:
+    if axis is None or not shard_axis_is(parameter, axis):
         return part
     from torch.distributed.tensor import DTensor, Replicate, Shard
 
@@ -59,9 +59,9 @@ def channels_like(parameter: Tensor, part: Tensor, axis: int) -> Tensor:
     )
 
 
-def channels_part_of(parameter: Tensor, whole: Tensor, axis: int) -> Tensor:
+def channels_part_of(parameter: Tensor, whole: Tensor, axis: int | None) -> Tensor:
     """Undoes :func:`channels_like`; also takes the whole vector."""
-    if is_sharded(whole) or not shard_axis_is(parameter, axis) or whole.numel() == 1:
+    if is_sharded(whole) or axis is None or not shard_axis_is(parameter, axis):
         return local(whole)
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 

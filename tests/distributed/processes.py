@@ -1,0 +1,42 @@
+"""Starts processes that train together, on this machine's CPU."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, multiprocessing
+
+
+def start(function: Callable[..., None], folder: Path, *arguments: Any, world: int = 2) -> None:
+    """Runs ``function(rank, *arguments)`` in processes that form a group over gloo; raises what one of them raises."""
+    meeting = folder / "meeting"
+    meeting.unlink(missing_ok=True)
+    multiprocessing.spawn(_enter, (function, world, meeting, arguments), nprocs=world)  # type: ignore[no-untyped-call]
+
+
+def _enter(rank: int, function: Callable[..., None], world: int, meeting: Path, arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
+    try:
+        function(rank, *arguments)
+    finally:
+        distributed.destroy_process_group()
+
+
+def digest(tensors: Iterable[Tensor]) -> str:
+    """Returns a hash of the bits of tensors."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def all_equal(mine: str) -> bool:
+    """Whether every process says the same."""
+    said: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(said, mine)
+    return len(set(said)) == 1

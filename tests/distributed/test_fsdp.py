@@ -1,0 +1,207 @@
+"""FSDP2: sharded parameters get the masks that one process gives them, at every step and at any world size."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed import checkpoint
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.fsdp import fully_shard
+
+import demitasse
+from demitasse.errors import MethodError
+from demitasse.methods.method import Method
+from tests.distributed.processes import start
+
+STEPS = 100
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+class Uneven(nn.Module):
+    """Axes that two processes cannot share evenly: 7, 1, 5; and a transposed weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 7, 3, bias=False)
+        self.up = nn.ConvTranspose2d(7, 3, 2)
+        self.one = nn.Linear(147, 1)
+        self.out = nn.Linear(1, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.out(torch.relu(self.one(torch.relu(self.up(torch.relu(self.conv(images)))).flatten(1))))
+
+
+def model_of(seed: int = 0) -> Uneven:
+    torch.manual_seed(seed)
+    return Uneven()
+
+
+def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
+
+
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, first: int, last: int, after: Callable[[], None]) -> None:
+    """Every process sees the same batch, so that their gradients are the same and their mean is exact."""
+    for step in range(first, last):
+        generator = torch.Generator().manual_seed(step)
+        images, labels = torch.randn(8, 1, 8, 8, generator=generator), torch.randint(0, 5, (8,), generator=generator)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        after()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def snapshot(model: nn.Module, *methods: Method) -> dict[str, Tensor]:
+    found = {name: whole(tensor.detach()).clone() for name, tensor in model.named_parameters()}
+    for number, method in enumerate(methods):
+        found |= {f"{number}.{name}": whole(mask).clone() for name, mask in method.masks().items()}
+    return found
+
+
+Attach = Callable[[nn.Module, torch.optim.Optimizer], list[Method]]
+
+
+def attach(kind: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Method]:
+    if kind == "sparsity":
+        return [demitasse.Surgery(model, optimizer, sparsity=0.7, ramp=50, gamma=0.05)]
+    if kind == "layer":
+        return [demitasse.Surgery(model, optimizer, sparsity=0.7, scope="layer", ramp=50, gamma=0.05)]
+    if kind == "c_rate":
+        return [demitasse.Surgery(model, optimizer, c_rate=0.3, gamma=0.05)]
+    if kind == "magnitude":
+        return [demitasse.MagnitudePruning(model, optimizer, sparsity=0.7, ramp=50)]
+    surgery = demitasse.Surgery(model, optimizer, sparsity=0.5, ramp=10)
+    settings: dict[str, Any] = (
+        {"per": "channel"} if kind == "channel" else {"partition": kind.removesuffix(" partition")}
+    )
+    return [surgery, demitasse.IncrementalQuantization(model, optimizer, exponents=5, portions=(0.5, 1.0), **settings)]
+
+
+def run(kind: str, model: nn.Module, optimizer: torch.optim.Optimizer, first: int = 0, last: int = STEPS) -> list[Any]:
+    """Trains with methods and returns what stood in the weights and masks after every step."""
+    methods = attach(kind, model, optimizer)
+    history: list[Any] = []
+
+    def note() -> None:
+        history.append(snapshot(model, *methods))
+
+    if len(methods) == 1:
+        train(model, optimizer, first, last, note)
+    else:
+        train(model, optimizer, 0, 20, note)
+        for number, _ in enumerate(methods[1]):  # type: ignore[arg-type, var-annotated]
+            note()
+            train(model, optimizer, 20 + 10 * number, 30 + 10 * number, note)
+    history.append([row.kept for method in methods for row in method.report().rows])
+    history.append([row.exponents for method in methods for row in method.report().rows])
+    for method in methods:
+        method.finish()
+    return history
+
+
+def sharded(model: Uneven) -> Uneven:
+    for module in (model.conv, model.up, model.one, model.out):
+        fully_shard(module)
+    return fully_shard(model)
+
+
+def same_as_one_process(rank: int, kinds: list[str]) -> None:
+    for kind in kinds:
+        alone = model_of()
+        expected = run(kind, alone, optimizer_of(alone))
+        model = sharded(model_of())
+        found = run(kind, model, optimizer_of(model))
+        assert found[-2:] == expected[-2:], kind
+        for step, (mine, its) in enumerate(zip(found[:-2], expected[:-2], strict=True)):
+            for name, tensor in its.items():
+                assert torch.equal(mine[name], tensor), f"{kind}: {name} differs at step {step}"
+
+
+@pytest.mark.parametrize(
+    "kinds", [["sparsity", "layer"], ["c_rate", "magnitude"], ["magnitude partition", "random partition", "channel"]]
+)
+def test_masks_are_those_of_one_process(tmp_path: Path, kinds: list[str]) -> None:
+    start(same_as_one_process, tmp_path, kinds)
+
+
+def early(rank: int) -> None:
+    model = model_of()
+    optimizer = optimizer_of(model)
+    surgery = demitasse.Surgery(model, optimizer, sparsity=0.7)
+    sharded(model)
+    message = "attach Surgery after fully_shard"
+    for one in (optimizer, optimizer_of(model)):
+        with pytest.raises(MethodError, match=message):
+            one.step()
+    with pytest.raises(MethodError, match=message):
+        surgery.report()
+    with pytest.raises(MethodError, match=message):
+        surgery.finish()
+
+
+def test_attaching_before_fully_shard_raises(tmp_path: Path) -> None:
+    start(early, tmp_path)
+
+
+def everything(model: nn.Module, optimizer: torch.optim.Optimizer, method: Method) -> dict[str, Any]:
+    weights, momenta = get_state_dict(model, optimizer)
+    return {"model": weights, "optimizer": momenta, "method": method.state_dict()}
+
+
+def part(rank: int, folder: Path, shard: bool, resumed: bool) -> None:
+    """Trains half of the steps and saves, or goes on for the other half and compares."""
+    model = model_of(seed=9 if resumed else 0)
+    model = sharded(model) if shard else model
+    optimizer = optimizer_of(model)
+    surgery = attach("sparsity", model, optimizer)[0]
+    if not resumed:
+        train(model, optimizer, 0, STEPS // 2, lambda: None)
+        checkpoint.save(everything(model, optimizer, surgery), checkpoint_id=folder / "half")
+        return
+    state = everything(model, optimizer, surgery)
+    checkpoint.load(state, checkpoint_id=folder / "half")
+    set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+    surgery.load_state_dict(state["method"])
+    alone = model_of()
+    expected = run("sparsity", alone, optimizer_of(alone))[STEPS // 2 : STEPS]
+    found: list[Any] = []
+    train(model, optimizer, STEPS // 2, STEPS, lambda: found.append(snapshot(model, surgery)))
+    for step, (mine, its) in enumerate(zip(found, expected, strict=True)):
+        assert mine.keys() == its.keys()
+        for name, tensor in its.items():
+            assert torch.equal(mine[name], tensor), f"{name} differs at step {step}"
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 2)])
+def test_a_run_goes_on_at_another_world_size(tmp_path: Path, before: int, after: int) -> None:
+    start(part, tmp_path, tmp_path, before > 1, False, world=before)
+    start(part, tmp_path, tmp_path, after > 1, True, world=after)
+
+
+def masks_of_one_process(rank: int) -> None:
+    alone = model_of()
+    optimizer = optimizer_of(alone)
+    surgery = attach("sparsity", alone, optimizer)[0]
+    train(alone, optimizer, 0, 60, lambda: None)
+    masks = copy.deepcopy(surgery.masks())
+    model = sharded(model_of(seed=rank))
+    new = demitasse.Surgery(model, optimizer_of(model), sparsity=0.9, begin=1000)
+    new.load_masks(masks)
+    for name, mask in new.masks().items():
+        assert torch.equal(whole(mask), masks[name])
+        assert not whole(model.get_parameter(name).detach())[~masks[name]].any()
+    assert distributed.is_initialized()
+
+
+def test_old_masks_load_into_a_sharded_run(tmp_path: Path) -> None:
+    start(masks_of_one_process, tmp_path)
