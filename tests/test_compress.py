@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,18 @@ def test_the_recipe_that_it_starts_from_is_run_first_and_once(recipes: Path) -> 
     assert said[1] == "train: done before"
     assert said[3].startswith("surgery: test error")
     assert (recipes / "out/dense/report.json").exists()
+
+
+def test_a_start_that_is_not_there(recipes: Path) -> None:
+    (recipes / "pruned.toml").write_text(PRUNED.replace('"dense"', '"dens"'))
+    with pytest.raises(UsageError, match=r"pruned\.toml: start: no recipe 'dens'"):
+        compress("pruned.toml", "out")
+
+
+def test_plain_training_would_spoil_a_start_that_is_pruned(recipes: Path) -> None:
+    (recipes / "more.toml").write_text('start = "pruned"\n' + DENSE)
+    with pytest.raises(UsageError, match=r"more\.toml: train: would spoil what surgery made"):
+        compress("more.toml", "out")
 
 
 def test_recipes_in_a_circle(recipes: Path) -> None:
@@ -128,3 +143,20 @@ def test_bundled_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         main(["recipes"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(bundled())
+
+
+def test_a_process_that_is_killed_goes_on(recipes: Path) -> None:
+    (recipes / "small.toml").write_text(SMALL.replace("epochs = 2", "epochs = 40"))
+    command = [sys.executable, "-c", "from demitasse.cli import main; main()", "compress", "small.toml", "--out"]
+    killed = subprocess.Popen([*command, "killed"], stdout=subprocess.DEVNULL)
+    checkpoint = recipes / "killed/small/2-surgery/checkpoint.pt"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    killed.kill()
+    killed.wait()
+    assert checkpoint.exists()
+    compress("small.toml", "killed", say=lambda line: None)
+    compress("small.toml", "whole", say=lambda line: None)
+    for stage in ("1-train", "2-surgery", "3-quantize", "4-pack"):
+        assert same_weights(recipes / f"killed/small/{stage}/model.pt", recipes / f"whole/small/{stage}/model.pt")

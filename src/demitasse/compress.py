@@ -19,6 +19,7 @@ from demitasse.report.progress import TrainingBar
 from demitasse.zoo.recipe import Recipe, find_recipe
 from demitasse.zoo.records import Result, restart
 from demitasse.zoo.runner import Runner, Watch
+from demitasse.zoo.stages import Stage
 from demitasse.zoo.training import Run
 
 _OTHERS = "all others"
@@ -67,7 +68,8 @@ def compress(
     if isinstance(recipe, Recipe):
         beside, found = None, recipe
     else:
-        beside, found = Path(recipe).parent, find_recipe(recipe)
+        found = find_recipe(recipe)
+        beside = Path(recipe).parent if Path(recipe).suffix == ".toml" else None
     chain = [_adapted(one, seed, data, quick) for one in _chain(found, beside)]
     start = found.weights
     for one in chain:
@@ -88,11 +90,24 @@ def _chain(recipe: Recipe, beside: Path | None) -> list[Recipe]:
     """Returns the recipe behind those that it starts from."""
     chain = [recipe]
     while chain[0].start:
-        before = find_recipe(chain[0].start, beside)
+        try:
+            before = find_recipe(chain[0].start, beside)
+        except UsageError as error:
+            raise error.within(f"{chain[0].source}: start") from None
         if before.name in [one.name for one in chain]:
             raise UsageError(f"{before.source}: starts from itself, by way of {chain[0].source}")
         chain.insert(0, before)
+    _check_order(chain)
     return chain
+
+
+def _check_order(chain: Sequence[Recipe]) -> None:
+    """Refuses stages that would spoil what the recipes before have made."""
+    before: list[Stage] = []
+    for recipe in chain:
+        for name, stage in zip(recipe.stage_names, recipe.stages, strict=True):
+            stage.check(f"{recipe.source}: {name}", before)
+            before.append(stage)
 
 
 def _adapted(recipe: Recipe, seed: int | None, data: str | Path | None, quick: bool) -> Recipe:

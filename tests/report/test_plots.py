@@ -22,6 +22,16 @@ def log(*errors: float) -> Log:
     return Log(loss=Series(steps, list(errors)), tests={"accuracy": Series(steps, [1 - error for error in errors])})
 
 
+@pytest.mark.parametrize("metric", ["error", "loss"])
+def test_epoch_curves(tmp_path: Path, metric: str) -> None:
+    stages = [
+        (name, [{"loss": value, f"test_{metric}": 1.1 * value} for value in values])
+        for name, values in (("train", [0.9, 0.1, 0.05]), ("surgery", [0.06]))
+    ]
+    plots.epoch_curves(stages, tmp_path / "curves.png", metric)
+    assert {*plots.COLOURS[:2]} <= colours(tmp_path / "curves.png")
+
+
 def test_training_curves(tmp_path: Path) -> None:
     runs = [("reference", log(0.9, 0.1, 0.05)), ("pruned", log(0.06, 0.04)), ("untested", Log(Series([0], [0.1])))]
     plots.training_curves(runs, tmp_path / "curves.png")

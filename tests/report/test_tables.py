@@ -33,3 +33,9 @@ def test_plain_values_are_not_rounded() -> None:
     plain = as_plain(STAGES)
     assert plain[0]["error"] == 0.0123
     assert plain[1]["ratio"] == 32
+
+
+def test_losses_are_in_nats() -> None:
+    lines = markdown([Stage("train", 1.23456, 10, 10, 40, 1.0, "loss")]).splitlines()
+    assert lines[0].startswith("| stage | test loss (nats) |")
+    assert lines[2].startswith("| train | 1.2346 |")

@@ -135,7 +135,7 @@ class Run:
         """
         mean = self._sum.item() / max(self.step, 1)
         if mean - mean != 0:
-            raise DivergedError(f"the loss is {mean} by step {self.step} of epoch {self.epoch + 1}")
+            raise DivergedError(f"the loss is {mean} by step {self.step} of epoch {self.epoch + 1}; try a smaller lr")
         return mean
 
     def train(self, epochs: int, checkpoint: Path | None = None, every: int = 0, test: bool = True) -> None:
