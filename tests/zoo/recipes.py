@@ -89,3 +89,16 @@ def without_seconds(results: list[Result]) -> list[Any]:
 def imported_model(width: int = 8) -> nn.Module:
     """What a recipe of the tests imports."""
     return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+
+
+def convolutions() -> nn.Module:
+    """A model with batch normalization."""
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+
+
+SMALL_CONVOLUTIONS = """
+threads = 1
+model = { import = "tests.zoo.recipes:convolutions" }
+data = { name = "digits", batch = 100 }
+stages = [{ kind = "train", epochs = 1, lr = 0.1 }, { kind = "recalibrate", batches = 3 }]
+"""

@@ -12,7 +12,7 @@ from demitasse.errors import DataError, DeviceError, FileFormatError, UsageError
 from demitasse.zoo.recipe import Recipe, parse
 from demitasse.zoo.records import Result, restart
 from demitasse.zoo.runner import Runner, Watch
-from tests.zoo.recipes import SMALL, Killed, kill_after, same_weights, weights, without_seconds
+from tests.zoo.recipes import SMALL, SMALL_CONVOLUTIONS, Killed, kill_after, same_weights, weights, without_seconds
 
 # 2 + 2 + 2 * 1 epochs of 6 batches
 BATCHES = 36
@@ -193,3 +193,23 @@ def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
     recipe = parse('device = "cuda"\n' + SMALL, "r", "r.toml")
     with pytest.raises(DeviceError, match="device is 'cuda', but this machine has no GPU"):
         Runner(recipe, tmp_path)
+
+
+def test_batch_normalization_is_measured_anew(tmp_path: Path) -> None:
+    train, recalibrate = Runner(parse(SMALL_CONVOLUTIONS, "r", "r.toml"), tmp_path, allow_imports=True).run()
+    before, after = weights(tmp_path / "1-train/model.pt"), weights(tmp_path / "2-recalibrate/model.pt")
+    assert [name for name in before if not torch.equal(before[name], after[name])] == [
+        "1.running_mean",
+        "1.running_var",
+        "1.num_batches_tracked",
+    ]
+    assert after["1.num_batches_tracked"] == 3
+    assert recalibrate.tests != train.tests
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "lars"])
+def test_other_optimizers(tmp_path: Path, optimizer: str) -> None:
+    lr = "1" if optimizer == "lars" else "0.001"
+    text = SMALL[: SMALL.index('[[stages]]\nkind = "surgery"')].replace("momentum = 0.9", f'optimizer = "{optimizer}"')
+    (result,) = Runner(parse(text.replace("lr = 0.1", f"lr = {lr}"), "r", "r.toml"), tmp_path).run()
+    assert result.history[1]["loss"] < result.history[0]["loss"]

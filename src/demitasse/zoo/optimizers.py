@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from demitasse.optim import LARS
 from demitasse.registry import Registry
 
 # parameter groups and learning rate -> optimizer
@@ -16,6 +17,7 @@ OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry("optimizer")
 OPTIMIZERS.register("sgd")(torch.optim.SGD)
 OPTIMIZERS.register("adam")(torch.optim.Adam)
 OPTIMIZERS.register("adamw")(torch.optim.AdamW)
+OPTIMIZERS.register("lars")(LARS)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

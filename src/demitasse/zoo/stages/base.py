@@ -112,7 +112,7 @@ class TrainingStage(Stage):
     epochs: int
     lr: float
     optimizer: str = "sgd"
-    momentum: float = 0.0
+    momentum: float | None = None
     nesterov: bool = False
     betas: tuple[float, ...] = ()
     weight_decay: float = 0.0
@@ -138,10 +138,15 @@ class TrainingStage(Stage):
         for key in self._optimizer_settings():
             if key not in known_keys:
                 raise UsageError(f"{place}: {self.optimizer} has no {key}")
+        check_share(place, "momentum", self.momentum or 0.0)
+        if self.nesterov and not self.momentum:
+            raise UsageError(f"{place}: nesterov is set without momentum")
+        if self.betas and (len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas)):
+            raise UsageError(f"{place}: betas is {list(self.betas)}; expected two numbers from 0 to below 1")
 
     def _optimizer_settings(self) -> dict[str, Any]:
-        settings = {"momentum": self.momentum, "nesterov": self.nesterov, "betas": self.betas}
-        return {key: value for key, value in settings.items() if value}
+        settings = {"momentum": self.momentum, "nesterov": self.nesterov or None, "betas": self.betas or None}
+        return {key: value for key, value in settings.items() if value is not None}
 
     @property
     def precision(self) -> Precision:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from torch import Tensor
-
 from demitasse.errors import UsageError
+from demitasse.methods.batch_norm import recalibrate_batch_norm
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work
 
 
@@ -33,12 +32,5 @@ class Recalibrate(Stage):
 
     def run(self, work: Work) -> Outcome:
         """See :class:`Stage`."""
-        from demitasse.methods.batch_norm import recalibrate_batch_norm
-
-        recalibrate_batch_norm(work.model, self._inputs(work))
+        recalibrate_batch_norm(work.model, islice(work.data.train_batches(work.offset), self.batches))
         return Outcome()
-
-    def _inputs(self, work: Work) -> Iterator[Tensor]:
-        device = next(work.model.parameters()).device
-        for inputs, _ in islice(work.data.train_batches(work.offset), self.batches):
-            yield inputs.to(device)
