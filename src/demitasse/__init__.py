@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from demitasse.methods.batch_norm import recalibrate_batch_norm
     from demitasse.methods.incremental import IncrementalQuantization
     from demitasse.methods.magnitude import MagnitudePruning
+    from demitasse.methods.sensitivity import sensitivity
     from demitasse.methods.surgery import Surgery
 
 _PLACES = {
@@ -25,6 +26,7 @@ _PLACES = {
     "optim": "",
     "recalibrate_batch_norm": "demitasse.methods.batch_norm",
     "save": "demitasse.io",
+    "sensitivity": "demitasse.methods.sensitivity",
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "load",
     "recalibrate_batch_norm",
     "save",
+    "sensitivity",
 ]
 
 

@@ -1,9 +1,11 @@
-"""The progress bar of a training run, on a terminal only."""
+"""Progress bars, on a terminal only."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -62,3 +64,13 @@ class TrainingBar:
         text += f"  cut {sparsity:.2%}" if sparsity else ""
         text += f"  frozen {frozen:.2%}" if frozen else ""
         self._progress.update(self._task, completed=iteration, description=text)
+
+
+@contextmanager
+def count_bar() -> Iterator[Callable[[int, int], None]]:
+    """Gives ``update(done, total)`` for a bar that counts what is done."""
+    columns = MofNCompleteColumn(), BarColumn(bar_width=None), TimeRemainingColumn()
+    console = Console(file=sys.stderr)
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

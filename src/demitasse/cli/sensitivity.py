@@ -1,0 +1,53 @@
+"""sensitivity: what each layer of a trained model bears."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("sensitivity")(sensitivity)
+
+
+def sensitivity(
+    recipe: Annotated[str, typer.Argument(help="A file *.toml, or the name of a bundled recipe: model and data.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="The trained model; else what compress has left in --out.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="As of compress; gets sensitivity.json, .txt and .png.")] = Path(
+        "compressed"
+    ),
+    data: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the recipe's path.")] = None,
+    batches: Annotated[int, typer.Option(help="Test batches to measure with; 0 for all.", min=0)] = 0,
+    tolerance: Annotated[float, typer.Option(help="By how much one layer may raise error or loss.", min=0)] = 0.005,
+    sparsity: Annotated[float | None, typer.Option(help="Of all layers together: solve for the tolerance.")] = None,
+    allow_imports: Annotated[
+        bool, typer.Option("--allow-imports", help="Let the recipe import its model, which runs that module's code.")
+    ] = False,
+) -> None:
+    """Measure what each layer bears, by sparsity and by bits, and propose a target for each."""
+    from demitasse.methods.sensitivity import sensitivity as measure
+    from demitasse.report.progress import count_bar
+    from demitasse.report.sensitivity import sensitivity_curves
+    from demitasse.zoo.trained import load_trained
+
+    trained = load_trained(recipe, out, weights, data, allow_imports)
+    with count_bar() as progress:
+        found = measure(trained.model, lambda model: trained.metric(model, batches), progress=progress)
+    targets = found.proposal(sparsity=sparsity) if sparsity is not None else found.proposal(tolerance)
+    bits = found.proposal_bits(tolerance)
+    trained.folder.mkdir(parents=True, exist_ok=True)
+    plain = {"metric": trained.data.metric, **found.as_plain(), "sparsity": targets, "bits": bits}
+    (trained.folder / "sensitivity.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    (trained.folder / "sensitivity.txt").write_text(f"{found}\n", encoding="utf-8")
+    sensitivity_curves(found.as_plain(), trained.folder / "sensitivity.png", trained.data.metric)
+    print(found)
+    print("\nProposed, for a stage of a recipe:\n\n[stages.sparsity]")
+    for name, target in targets.items():
+        print(f'"{name}" = {target:.4g}  # or {bits[name]} bits')
+    print(f"\nTable and picture are in {trained.folder}/")

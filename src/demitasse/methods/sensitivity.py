@@ -1,0 +1,218 @@
+"""How much each layer bears: what a net loses when one layer alone is pruned, or quantized, without any training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from io import StringIO
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from demitasse.errors import MethodError
+from demitasse.methods import pow2, schedule, selection
+from demitasse.methods.selection import Chosen
+
+Evaluate = Callable[[nn.Module], float]
+SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+BITS = (5, 4, 3, 2)
+_WIDTH = 120
+
+
+@dataclass(frozen=True)
+class LayerSensitivity:
+    """What one parameter bears.
+
+    Attributes:
+        name: as in the state_dict.
+        entries: how many numbers it holds.
+        by_sparsity: share of zeros -> the metric.
+        by_bits: bits, sign and zero included -> the metric.
+    """
+
+    name: str
+    entries: int
+    by_sparsity: dict[float, float]
+    by_bits: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What :func:`sensitivity` measured; ``str()`` gives a table.
+
+    Attributes:
+        dense: the metric of the whole net, nothing done.
+        layers: one a parameter, in the order of the net.
+    """
+
+    dense: float
+    layers: tuple[LayerSensitivity, ...]
+
+    def proposal(self, tolerance: float | None = None, sparsity: float | None = None) -> dict[str, float]:
+        """Returns targets by layer, for ``Surgery(sparsity=...)``.
+
+        Each layer gets the largest sparsity at which it alone raises the metric by no more than the tolerance, linear
+        between what was measured; 0 where it bears nothing. By a sparsity of the whole, the least such tolerance is
+        solved for.
+
+        Args:
+            tolerance: in units of the metric.
+            sparsity: of all layers together, instead.
+
+        Raises:
+            MethodError: neither or both are given, or the sparsity cannot be had within what was measured.
+        """
+        if (tolerance is None) == (sparsity is None):
+            raise MethodError("expected one of tolerance and sparsity")
+        if tolerance is not None:
+            return {layer.name: self._bearable(layer, tolerance) for layer in self.layers}
+        assert sparsity is not None
+        return self._solve(schedule.share("sparsity", sparsity))
+
+    def proposal_bits(self, tolerance: float) -> dict[str, int]:
+        """Returns the least bits by layer at which it alone raises the metric by no more than the tolerance.
+
+        A layer that bears none of the widths gets the largest.
+        """
+        found = {}
+        for layer in self.layers:
+            fine = [bits for bits, metric in layer.by_bits.items() if metric - self.dense <= tolerance]
+            found[layer.name] = min(fine, default=max(layer.by_bits))
+        return found
+
+    def _bearable(self, layer: LayerSensitivity, tolerance: float) -> float:
+        before, rise_before = 0.0, 0.0
+        for sparsity, metric in sorted(layer.by_sparsity.items()):
+            rise = metric - self.dense
+            if rise > tolerance:
+                part = (tolerance - rise_before) / (rise - rise_before) if rise > rise_before else 0.0
+                return before + max(part, 0.0) * (sparsity - before)
+            before, rise_before = sparsity, rise
+        return before
+
+    def _solve(self, sparsity: float) -> dict[str, float]:
+        rises = [metric - self.dense for layer in self.layers for metric in layer.by_sparsity.values()]
+        low, high = 0.0, max([0.0, *rises])
+        best = self.proposal(high)
+        if self._share(best) < sparsity:
+            raise MethodError(f"sparsity is {sparsity:g}, but the largest measured gives {self._share(best):.4g}")
+        for _ in range(60):
+            middle = (low + high) / 2
+            found = self.proposal(middle)
+            if self._share(found) >= sparsity:
+                high, best = middle, found
+            else:
+                low = middle
+        return best
+
+    def _share(self, targets: Mapping[str, float]) -> float:
+        total = sum(layer.entries for layer in self.layers)
+        return sum(targets[layer.name] * layer.entries for layer in self.layers) / total
+
+    def as_plain(self) -> dict[str, Any]:
+        """Returns plain values for JSON."""
+        return {"dense": self.dense, "layers": [asdict(layer) for layer in self.layers]}
+
+    def __str__(self) -> str:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(title=f"Each layer alone; untouched: {self.dense:.4g}", title_justify="left", title_style="bold")
+        table.add_column("parameter", no_wrap=True)
+        table.add_column("entries", justify="right")
+        first = self.layers[0]
+        for header in [f"{s:.0%}" for s in first.by_sparsity] + [f"{b} bits" for b in first.by_bits]:
+            table.add_column(header.replace("%", " %"), justify="right", no_wrap=True)
+        for layer in self.layers:
+            numbers = [*layer.by_sparsity.values(), *layer.by_bits.values()]
+            table.add_row(layer.name, f"{layer.entries:,}", *(f"{number:.4g}" for number in numbers))
+        console = Console(file=StringIO(), width=_WIDTH)
+        with console.capture() as capture:
+            console.print(table)
+        return capture.get().rstrip()
+
+
+@torch.no_grad()
+def sensitivity(
+    model: nn.Module,
+    evaluate: Evaluate,
+    *,
+    sparsities: Sequence[float] = SPARSITIES,
+    bits: Sequence[int] = BITS,
+    parameters: Sequence[selection.Pattern] | None = None,
+    exclude: Sequence[selection.Pattern] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Sensitivity:
+    """Prunes and quantizes one layer at a time and looks what the net loses; afterwards it is as before, bit for bit.
+
+    Pruned is by magnitude; quantized to zero and the nearest of 2^(bits - 2) powers of two of either sign.
+
+    Args:
+        model: any module.
+        evaluate: gives the metric of the model, a number of which less is better: an error, a loss.
+        sparsities: shares of zeros to try, 0 to 1.
+        bits: widths to try, sign and zero included.
+        parameters: what to try, see :func:`demitasse.methods.selection.select`.
+        exclude: what is left alone all the same.
+        progress: is told after every evaluation how many of how many are done.
+
+    Raises:
+        MethodError: a sparsity or width has no meaning, a pattern matches nothing, or there is nothing to try.
+
+    Reference: Han, Pool, Tran, Dally 2015, Learning both Weights and Connections (arXiv 1506.02626), section 5.
+    """
+    for value in sparsities:
+        schedule.share("sparsity", value)
+    levels = {width: pow2.levels_of_bits(width) for width in bits}
+    if not (sparsities or bits):
+        raise MethodError("neither sparsities nor bits are given; expected some to try")
+    chosen = selection.select(model, parameters, exclude).chosen
+    total, done = 1 + len(chosen) * (len(sparsities) + len(bits)), 0
+
+    def measured() -> float:
+        nonlocal done
+        found = float(evaluate(model))
+        done += 1
+        if progress:
+            progress(done, total)
+        return found
+
+    dense = measured()
+    layers = []
+    for item in chosen:
+        with _restored(item) as (values, before):
+            by_sparsity, by_bits = {}, {}
+            for share in sparsities:
+                values.copy_(_pruned(before, share))
+                by_sparsity[share] = measured()
+            for width, count in levels.items():
+                values.copy_(_quantized(before, count))
+                by_bits[width] = measured()
+        layers.append(LayerSensitivity(item.name, item.parameter.numel(), by_sparsity, by_bits))
+    return Sensitivity(dense, tuple(layers))
+
+
+@contextmanager
+def _restored(item: Chosen) -> Iterator[tuple[Tensor, Tensor]]:
+    """Gives the values of a parameter and a copy of them, and puts the copy back."""
+    values = item.parameter.detach()
+    before = values.clone()
+    try:
+        yield values, before
+    finally:
+        values.copy_(before)
+
+
+def _pruned(weight: Tensor, share: float) -> Tensor:
+    count = round(share * weight.numel())
+    if not count:
+        return weight
+    magnitude = weight.abs().float()
+    return torch.where(magnitude <= magnitude.flatten().kthvalue(count).values, 0, weight)
+
+
+def _quantized(weight: Tensor, levels: int) -> Tensor:
+    largest = float(weight.abs().max())
+    return pow2.project(weight, pow2.grid(largest, levels)) if largest else weight

@@ -1,0 +1,74 @@
+"""A trained model with its data, as a recipe describes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from torch import nn
+
+from demitasse.errors import DataError
+from demitasse.zoo.building import load_weights
+from demitasse.zoo.data import Data
+from demitasse.zoo.recipe import find_recipe
+from demitasse.zoo.runner import Runner
+from demitasse.zoo.training import FLOAT32, Precision, evaluate
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, its data, and the folder of its recipe's results."""
+
+    model: nn.Module
+    data: Data
+    folder: Path
+
+    def metric(self, model: nn.Module, batches: int = 0, precision: Precision = FLOAT32) -> float:
+        """Returns error or loss of a model on the first test batches, or on all."""
+        data = self.data
+        if batches:
+            data = _First(data, batches)  # type: ignore[assignment]
+        return evaluate(model, data, precision)[self.data.metric]
+
+
+class _First:
+    """The first test batches of data."""
+
+    def __init__(self, data: Data, batches: int) -> None:
+        self.measure = data.measure
+        self.test_batches = lambda: islice(data.test_batches(), batches)
+
+
+def load_trained(
+    recipe: str | Path,
+    out: str | Path = "compressed",
+    weights: str | Path | None = None,
+    data: str | Path | None = None,
+    allow_imports: bool = False,
+) -> Trained:
+    """Returns the model of a recipe with trained weights.
+
+    Args:
+        recipe: a file or the name of a bundled recipe.
+        out: the folder that ``compress`` wrote to.
+        weights: a file with a state_dict, instead of what ``compress`` left there.
+        data: file or folder of the data, instead of the recipe's.
+        allow_imports: whether the recipe may import its model, which runs code of that module.
+
+    Raises:
+        UsageError: there is no such recipe, it is not valid, or it may not import.
+        DataError: data or weights are not there.
+    """
+    found = find_recipe(recipe)
+    if data is not None:
+        found = replace(found, data=replace(found.data, path=Path(data)))
+    folder = Path(out) / found.name
+    runner = Runner(found, folder, None, allow_imports)
+    source = Path(weights) if weights else runner.outcome
+    if not source.exists():
+        hint = "" if weights else f"; run `demitasse compress {recipe}` first, or give --weights"
+        raise DataError(f"{source}: there are no trained weights{hint}")
+    model = runner.build()
+    load_weights(model, source)
+    return Trained(model, runner.data, folder)

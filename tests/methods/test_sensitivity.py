@@ -1,0 +1,114 @@
+"""What each layer bears."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import demitasse
+from demitasse.errors import MethodError
+from demitasse.methods import pow2
+from demitasse.methods.sensitivity import LayerSensitivity, Sensitivity
+from tests.methods.playground import net, sgd, weights
+
+
+def energy(model: nn.Module) -> float:
+    """What is missing of the squares of all weights: known in advance for every pruning."""
+    return -sum(float(parameter.detach().double().square().sum()) for parameter in model.parameters())
+
+
+def test_metric_of_every_layer_alone_and_the_model_as_before() -> None:
+    model = net()
+    before = weights(model)
+    seen = []
+
+    def evaluate(one: nn.Module) -> float:
+        changed = [name for name, tensor in one.state_dict().items() if not torch.equal(tensor, before[name])]
+        seen.append(changed)
+        return energy(one)
+
+    found = demitasse.sensitivity(model, evaluate, sparsities=(0.5, 0.9), bits=(4,))
+    assert seen == [[], *[["conv.weight"]] * 3, *[["fc.weight"]] * 3]
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(model).items())
+    fc = found.layers[1]
+    squares = model.fc.weight.detach().double().square().flatten().sort().values
+    assert fc.by_sparsity[0.5] - found.dense == pytest.approx(float(squares[:720].sum()))
+    levels = pow2.project(model.fc.weight.detach(), pow2.grid(float(model.fc.weight.detach().abs().max()), 4))
+    assert fc.by_bits[4] - found.dense == pytest.approx(float(squares.sum() - levels.double().square().sum()))
+
+
+def test_the_model_is_as_before_where_evaluate_raises() -> None:
+    model = net()
+    before = weights(model)
+
+    def evaluate(one: nn.Module) -> float:
+        if not torch.equal(one.get_parameter("fc.weight"), before["fc.weight"]):
+            raise ArithmeticError
+        return 0.0
+
+    with pytest.raises(ArithmeticError):
+        demitasse.sensitivity(model, evaluate)
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(model).items())
+
+
+def test_progress_counts_evaluations() -> None:
+    told: list[tuple[int, int]] = []
+    demitasse.sensitivity(net(), energy, sparsities=(0.5,), bits=(4, 3), progress=lambda *n: told.append(n))
+    assert told == [(number, 7) for number in range(1, 8)]
+
+
+def made() -> Sensitivity:
+    return Sensitivity(
+        1.0,
+        (
+            LayerSensitivity("a", 100, {0.5: 1.0, 0.9: 1.2}, {4: 1.0, 3: 1.05, 2: 2.0}),
+            LayerSensitivity("b", 900, {0.5: 1.1, 0.9: 3.0}, {4: 1.4, 3: 1.6, 2: 1.8}),
+        ),
+    )
+
+
+def test_proposal_by_tolerance_is_linear_between_what_was_measured() -> None:
+    assert made().proposal(tolerance=0.1) == pytest.approx({"a": 0.7, "b": 0.5})
+    assert made().proposal(tolerance=0.0) == pytest.approx({"a": 0.5, "b": 0.0})
+    assert made().proposal(tolerance=9.0) == pytest.approx({"a": 0.9, "b": 0.9})
+
+
+@pytest.mark.parametrize("sparsity", [0.2, 0.55, 0.9])
+def test_proposal_by_sparsity_meets_it(sparsity: float) -> None:
+    targets = made().proposal(sparsity=sparsity)
+    assert 0.1 * targets["a"] + 0.9 * targets["b"] == pytest.approx(sparsity, abs=1e-6)
+
+
+def test_proposal_of_bits() -> None:
+    assert made().proposal_bits(0.1) == {"a": 3, "b": 4}
+
+
+def test_a_proposal_is_a_target_for_surgery() -> None:
+    model = net()
+    targets = demitasse.sensitivity(model, energy).proposal(sparsity=0.7)
+    surgery = demitasse.Surgery(model, sgd(model), sparsity=targets)
+    assert surgery.targets == targets
+
+
+def test_the_table_and_plain_values() -> None:
+    text = str(made())
+    assert "each layer alone" in text.lower()
+    assert "90 %" in text
+    assert "3 bits" in text
+    assert made().as_plain()["layers"][0]["by_bits"][3] == 1.05
+
+
+def test_what_cannot_be() -> None:
+    with pytest.raises(MethodError, match="expected one of tolerance and sparsity"):
+        made().proposal()
+    with pytest.raises(MethodError, match=r"sparsity is 0\.95, but the largest measured gives 0\.9"):
+        made().proposal(sparsity=0.95)
+    for settings, message in (
+        ({"sparsities": (1.5,)}, "expected a share from 0 to 1"),
+        ({"bits": (1,)}, "1 bits hold no sign"),
+        ({"sparsities": (), "bits": ()}, "neither sparsities nor bits"),
+        ({"parameters": ["cnov"]}, "matches no parameter"),
+    ):
+        with pytest.raises(MethodError, match=message):
+            demitasse.sensitivity(net(), energy, **settings)  # type: ignore[arg-type]
