@@ -213,3 +213,13 @@ def test_other_optimizers(tmp_path: Path, optimizer: str) -> None:
     text = SMALL[: SMALL.index('[[stages]]\nkind = "surgery"')].replace("momentum = 0.9", f'optimizer = "{optimizer}"')
     (result,) = Runner(parse(text.replace("lr = 0.1", f"lr = {lr}"), "r", "r.toml"), tmp_path).run()
     assert result.history[1]["loss"] < result.history[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("found", "instead"),
+    [("inputs = 64", "inputs = 784"), ("inputs = 64", "inputs = 64\nclasses = 5"), ("batch = 250", "enlarge = true")],
+)
+def test_a_model_that_does_not_take_the_data(tmp_path: Path, found: str, instead: str) -> None:
+    with pytest.raises(UsageError, match=r"small\.toml: model 'lenet300' does not take the batches of data 'digits': "):
+        Runner(small(**{found: instead}), tmp_path).run()
+    assert not list(tmp_path.iterdir())

@@ -105,7 +105,7 @@ class Runner:
             The results of all stages, in order.
 
         Raises:
-            UsageError: a stage was run with other settings before.
+            UsageError: a stage was run with other settings before, or the model does not take the data.
             DivergedError: a loss is not a number any more.
             SnapshotError: a checkpoint is broken.
         """
@@ -130,6 +130,18 @@ class Runner:
         torch.manual_seed(self.recipe.seed)
         return self.builder(**self.recipe.model.settings).to(self.device)
 
+    @torch.no_grad()
+    def _try(self) -> None:
+        """Runs one test batch on the CPU, where a misfit is an error and not the end of the process."""
+        model, data = self.recipe.model, self.recipe.data
+        try:
+            self.data.measure(self.builder(**model.settings).eval(), next(iter(self.data.test_batches())))
+        except (RuntimeError, IndexError, ValueError, TypeError) as error:
+            raise UsageError(
+                f"{self.recipe.source}: model {model.name or model.imported!r} does not take the batches of data "
+                f"{data.name!r}: {str(error).splitlines()[0]}"
+            ) from error
+
     def _settings(self, number: int) -> dict[str, Any]:
         stage = self.recipe.stages[number]
         plain: dict[str, Any] = json.loads(json.dumps({"kind": stage.kind, **asdict(stage), "recipe": self.basis}))
@@ -151,6 +163,8 @@ class Runner:
     def _run_stage(self, number: int) -> Result:
         name, stage, folder = self.recipe.stage_names[number], self.recipe.stages[number], self.stage_folder(number)
         self.watch.stage(name, False)
+        if not number:
+            self._try()
         folder.mkdir(parents=True, exist_ok=True)
         write_record(folder, self._settings(number), None)
         work = self._work(number)
