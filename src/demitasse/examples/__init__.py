@@ -8,10 +8,11 @@ from pathlib import Path
 from demitasse.errors import UsageError
 
 _HERE = Path(__file__).parent
+_LOOPS = "pytorch"  # training loops for torchrun
 
 
 def names() -> list[str]:
-    """Returns the names of the examples, such as ``lenet5``."""
+    """Returns the names of the Caffe examples, such as ``lenet5``."""
     return sorted(found.parent.name for found in _HERE.glob("*/train_val.prototxt"))
 
 
@@ -21,9 +22,11 @@ def copy_example(name: str, folder: Path) -> None:
     Raises:
         UsageError: there is no such example.
     """
-    if name not in names():
-        raise UsageError(f"no example {name!r}; there are {', '.join(names())}")
-    shutil.copytree(_HERE / name, folder / name, dirs_exist_ok=True)
+    known = [*names(), _LOOPS]
+    if name not in known:
+        raise UsageError(f"no example {name!r}; there are {', '.join(known)}")
+    leave = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(_HERE / name, folder / name, dirs_exist_ok=True, ignore=leave)
 
 
 def copy_examples(folder: Path) -> list[Path]:
@@ -35,12 +38,13 @@ def copy_examples(folder: Path) -> list[Path]:
     Raises:
         UsageError: one of them is there already; nothing is overwritten.
     """
-    targets = [folder / name for name in (*names(), "README.md")]
+    examples = [*names(), _LOOPS]
+    targets = [folder / name for name in (*examples, "README.md")]
     for target in targets:
         if target.exists():
             raise UsageError(f"{target} exists already; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names():
+    for name in examples:
         copy_example(name, folder)
     shutil.copy(_HERE / "README.md", folder)
     return targets

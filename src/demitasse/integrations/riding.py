@@ -1,0 +1,101 @@
+"""What all integrations share: methods that are attached late, advance with the training, and are saved with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from demitasse.errors import UsageError, WeightsError
+from demitasse.methods.incremental import IncrementalQuantization
+from demitasse.methods.method import Method
+from demitasse.methods.report import Report
+
+Attach = Callable[[nn.Module, Any], Method | Iterable[Method]]
+
+
+class Riding:
+    """The methods of one training run.
+
+    Args:
+        attach: given model and optimizer (or a list of them), attaches one method or several and returns them.
+        portions_from: the share of the training, 0 to 1, at which quantization freezes its first portion; the others
+            follow at equal distances, and the last is trained as long as each.
+
+    Attributes:
+        methods: those that are attached; none before the training.
+        reports: what the methods said at their end.
+
+    Raises:
+        UsageError: ``portions_from`` is not a share.
+    """
+
+    def __init__(self, attach: Attach, portions_from: float = 0.0) -> None:
+        if not 0 <= portions_from < 1:
+            raise UsageError(f"portions_from is {portions_from:g}; expected a share of the training, 0 to below 1")
+        self.attach, self.portions_from = attach, portions_from
+        self.methods: list[Method] = []
+        self.reports: list[Report] = []
+
+    def start(self, model: nn.Module, optimizer: Any, state: Mapping[str, Tensor] | None = None) -> None:
+        """Attaches the methods, and takes up the state of an earlier run.
+
+        Raises:
+            UsageError: what ``attach`` returns is no method.
+            WeightsError: the state is of other methods.
+        """
+        found = self.attach(model, optimizer)
+        self.methods = [found] if isinstance(found, Method) else list(found or ())
+        if not self.methods or not all(isinstance(method, Method) for method in self.methods):
+            raise UsageError("attach returned no method; expected a Surgery, MagnitudePruning, ... or a list of them")
+        self.reports = []
+        if state is not None:
+            self.load_state_dict(state)
+
+    def advance(self, step: int, total: int) -> None:
+        """Freezes the portions that are due before a step, of so many."""
+        for method in self.methods:
+            if isinstance(method, IncrementalQuantization):
+                count = len(method.portions)
+                begins = [(self.portions_from + (1 - self.portions_from) * k / count) * total for k in range(count)]
+                while method.stage < sum(begin <= step for begin in begins):
+                    method.freeze()
+
+    def metrics(self) -> dict[str, float]:
+        """Returns the share of zeros, and of frozen entries, among what the methods compress."""
+        found: dict[str, float] = {}
+        for method in self.methods:
+            report = method.report()
+            found["sparsity"] = max(found.get("sparsity", 0.0), report.sparsity)
+            if isinstance(method, IncrementalQuantization):
+                found["frozen"] = report.frozen_share
+        return found
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns the states of all methods: number of the method, a dot, and the name within its state."""
+        return {
+            f"{number}.{name}": tensor
+            for number, method in enumerate(self.methods)
+            for name, tensor in method.state_dict().items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Takes the states back.
+
+        Raises:
+            WeightsError: they are of other methods.
+        """
+        parts: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in state.items():
+            number, _, name = key.partition(".")
+            parts.setdefault(number, {})[name] = tensor
+        if sorted(parts) != [str(number) for number in range(len(self.methods))]:
+            raise WeightsError(f"the state is of {len(parts)} methods; expected {len(self.methods)}")
+        for index, method in enumerate(self.methods):
+            method.load_state_dict(parts[str(index)])
+
+    def finish(self) -> None:
+        """Ends the methods and keeps their reports."""
+        self.reports = [method.finish() for method in self.methods]
+        self.methods = []
