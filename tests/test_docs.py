@@ -90,6 +90,9 @@ def _same_registries() -> Iterator[None]:
         registry._entries = entries
 
 
+@pytest.mark.filterwarnings(
+    "ignore:torch.distributed is disabled:UserWarning", "ignore::DeprecationWarning:transformers"
+)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_examples_of_a_page(
     page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
