@@ -153,6 +153,22 @@ def test_attaching_before_fully_shard_raises(tmp_path: Path) -> None:
     start(early, tmp_path)
 
 
+def lars(rank: int) -> None:
+    results = []
+    for model in (model_of(), sharded(model_of())):
+        optimizer = demitasse.optim.LARS(model.parameters(), lr=0.5, weight_decay=1e-2)
+        method = demitasse.MagnitudePruning(model, optimizer, sparsity=0.5, ramp=5)
+        train(model, optimizer, 0, 10, lambda: None)
+        method.finish()
+        results.append(snapshot(model))
+    for name, tensor in results[0].items():
+        torch.testing.assert_close(results[1][name], tensor)
+
+
+def test_lars_takes_the_norms_of_whole_parameters(tmp_path: Path) -> None:
+    start(lars, tmp_path)
+
+
 def everything(model: nn.Module, optimizer: torch.optim.Optimizer, method: Method) -> dict[str, Any]:
     weights, momenta = get_state_dict(model, optimizer)
     return {"model": weights, "optimizer": momenta, "method": method.state_dict()}

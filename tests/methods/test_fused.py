@@ -28,7 +28,7 @@ def tensors(shape, memory_format, count):
 def eager(monkeypatch, function, *args, **kwargs):
     """Runs a pass by torch's operations."""
     with monkeypatch.context() as patch:
-        patch.setattr(fused, "_flat", lambda *tensors: None)
+        patch.setattr(fused, "flat", lambda *tensors: None)
         function(*args, **kwargs)
 
 

@@ -145,10 +145,13 @@ def test_a_compiled_step_equals_the_plain_one() -> None:
         torch.testing.assert_close(results[0][key], results[1][key])
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_gradscaler_skips_leave_masks_alone(fused: bool) -> None:
+@pytest.mark.parametrize("kind", ["SGD", "fused SGD", "fused AdamW"])
+def test_gradscaler_skips_leave_masks_alone(kind: str) -> None:
     model = net()
-    optimizer = sgd(model, fused=fused)
+    if kind == "fused AdamW":
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True)
+    else:
+        optimizer = sgd(model, fused=kind == "fused SGD")
     surgery = pruned(model, optimizer)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=10**6)
     for number, (images, labels) in enumerate(batches(12)):

@@ -86,6 +86,28 @@ def test_free_weights_go_on_learning_as_without_us(name: str) -> None:
     assert all(torch.equal(results[0][key], results[1][key]) for key in results[0])
 
 
+def test_lbfgs_under_surgery() -> None:
+    model = net()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=4)
+    surgery = demitasse.Surgery(model, optimizer, sparsity=0.6, ramp=10)
+    images, labels = next(batches(1))
+    losses = []
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        check(model, surgery)
+        loss = torch.nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        return loss
+
+    for _ in range(20):
+        losses.append(optimizer.step(closure).item())  # type: ignore[arg-type, union-attr]
+        check(model, surgery)
+    assert losses[-1] < losses[0]
+    assert surgery.iteration == 20
+    assert surgery.report().sparsity == pytest.approx(0.6, abs=1e-3)
+
+
 @pytest.mark.parametrize("portions", [(1.0,), (0.5, 1.0)])
 def test_lbfgs_moves_free_weights_only(portions: tuple[float, ...]) -> None:
     model = net()
