@@ -60,6 +60,10 @@ def sgd(model: nn.Module, **settings: object) -> torch.optim.SGD:
     return torch.optim.SGD(model.parameters(), **{"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3, **settings})  # type: ignore[arg-type]
 
 
+def pruned(model: nn.Module, optimizer: torch.optim.Optimizer, **settings: object) -> demitasse.Surgery:
+    return demitasse.Surgery(model, optimizer, **{"sparsity": 0.8, "ramp": 5, "gamma": 0.0, **settings})  # type: ignore[arg-type]
+
+
 OPTIMIZERS: dict[str, Callable[[list[nn.Parameter]], Optimizer]] = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=1e-2),
     "Nesterov": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=1e-2, nesterov=True),

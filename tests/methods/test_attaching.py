@@ -1,0 +1,224 @@
+"""Which optimizers and parameters a method knows, and how methods get on with one another."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import demitasse
+from demitasse.errors import MethodError
+from demitasse.methods.records import record_of
+from tests.methods.playground import backward, batches, check, net, pruned, sgd, train, weights
+
+
+def test_tied_weights_are_counted_once() -> None:
+    model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))
+    model[1].weight = model[0].weight
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    surgery = pruned(model, optimizer, sparsity=0.5)
+    for _ in range(8):
+        optimizer.zero_grad()
+        model(torch.randn(4, 8)).square().sum().backward()
+        optimizer.step()
+    report = surgery.report()
+    assert (report.total, report.kept, len(report.rows)) == (64, 32, 1)
+
+
+def test_parameters_added_to_the_optimizer_later() -> None:
+    model = net()
+    optimizer = torch.optim.SGD(model.conv.parameters(), lr=0.05)
+    surgery = pruned(model, optimizer, ramp=0)
+    train(model, optimizer, 3)
+    check(model, surgery)
+    optimizer.add_param_group({"params": list(model.fc.parameters()), "weight_decay": 0.1})
+    train(model, optimizer, 10, after=lambda: check(model, surgery))
+    assert surgery.records["fc.weight"].hold().any()
+    assert surgery.report().sparsity == pytest.approx(0.8, abs=1e-3)
+
+
+def test_parameters_removed_from_the_optimizer() -> None:
+    model = net()
+    optimizer = sgd(model)
+    surgery = pruned(model, optimizer)
+    train(model, optimizer, 10)
+    gone = model.fc.weight
+    for group in optimizer.param_groups:
+        group["params"] = [parameter for parameter in group["params"] if parameter is not gone]
+    before = weights(model)
+    train(model, optimizer, 3, after=lambda: check(model, surgery))
+    assert not torch.equal(before["conv.weight"], model.conv.weight)
+    kept = (before["fc.weight"] != 0) & (gone != 0)
+    assert torch.equal(before["fc.weight"][kept], gone[kept])
+
+
+def test_two_methods_on_one_model() -> None:
+    model = net()
+    optimizer = sgd(model)
+    surgery = pruned(model, optimizer)
+    train(model, optimizer, 20)
+    quantize = demitasse.IncrementalQuantization(model, optimizer, bits=4)
+    masks = surgery.masks()
+    for _ in quantize:
+        train(model, optimizer, 5, after=lambda: check(model, surgery, quantize))
+    assert all(torch.equal(masks[name], mask) for name, mask in surgery.masks().items())
+    assert surgery.report().sparsity == pytest.approx(0.8, abs=0.01)
+    assert quantize.report().frozen_share == 1
+    surgery.finish()
+    train(model, optimizer, 5, after=lambda: check(model, quantize))
+    quantize.finish()
+    assert "step" not in optimizer.__dict__
+    assert not [parameter for parameter in model.parameters() if record_of(parameter)]
+
+
+def test_surgery_finished_before_quantization_ends_stays_cut() -> None:
+    model = net()
+    optimizer = sgd(model)
+    surgery = pruned(model, optimizer)
+    quantize = demitasse.IncrementalQuantization(model, optimizer, bits=4, portions=(0.5, 1.0))
+    train(model, optimizer, 20)
+    zeros = {name: record.values == 0 for name, record in surgery.records.items()}
+    surgery.finish()
+    train(model, optimizer, 5, after=lambda: check(model, quantize))
+    for name, zero in zeros.items():
+        assert not quantize.records[name].values[zero].any()
+
+
+def test_quantization_after_finished_pruning_keeps_the_zeros() -> None:
+    model = net()
+    optimizer = sgd(model)
+    pruning = demitasse.MagnitudePruning(model, optimizer, sparsity=0.7, ramp=5)
+    train(model, optimizer, 10)
+    pruning.finish()
+    quantize = demitasse.IncrementalQuantization(model, optimizer, bits=4)
+    for _ in quantize:
+        train(model, optimizer, 5)
+    assert quantize.report().sparsity >= 0.7 - 1e-3
+
+
+def test_two_prunings_of_one_parameter_are_refused() -> None:
+    model = net()
+    optimizer = sgd(model)
+    pruned(model, optimizer, parameters=["conv"])
+    with pytest.raises(MethodError, match=r"conv\.weight is under Surgery already; finish that first"):
+        demitasse.MagnitudePruning(model, optimizer, sparsity=0.5)
+    demitasse.MagnitudePruning(model, optimizer, sparsity=0.5, parameters=["fc"], ramp=2)
+    train(model, optimizer, 5)
+
+
+def test_frozen_layers_stay_as_they_are() -> None:
+    model = net()
+    model.conv.requires_grad_(False)
+    optimizer = sgd(model)
+    surgery = pruned(model, optimizer)
+    assert [(item.name, item.reason) for item in surgery.dense if item.name == "conv.weight"] == [
+        ("conv.weight", "takes no gradient")
+    ]
+    before = model.conv.weight.clone()
+    train(model, optimizer, 10)
+    assert torch.equal(before, model.conv.weight)
+
+
+def test_layers_frozen_later_keep_their_masks() -> None:
+    model = net()
+    optimizer = sgd(model)
+    pruned(model, optimizer)
+    train(model, optimizer, 10)
+    model.conv.requires_grad_(False)
+    optimizer.zero_grad(set_to_none=True)
+    before = model.conv.weight.clone()
+    train(model, optimizer, 10)
+    assert torch.equal(before, model.conv.weight)
+
+
+def test_an_optimizer_that_the_method_does_not_know(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    model = net()
+    optimizer = sgd(model)
+    surgery = pruned(model, optimizer)
+    train(model, optimizer, 5)
+    train(model, torch.optim.Adam(model.parameters()), 1)
+    message = r"conv\.weight was stepped by Adam, which Surgery does not know; give it all optimizers of the model"
+    for action in (surgery.report, surgery.finish, lambda: demitasse.save(model, tmp_path / "model.safetensors")):
+        with pytest.raises(MethodError, match=message):
+            action()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_optimizer_of_other_parameters_is_no_stranger() -> None:
+    model, other = net(), net(1)
+    optimizer = sgd(model)
+    surgery = pruned(model, optimizer)
+    train(other, sgd(other), 2)
+    train(model, optimizer, 2)
+    surgery.report()
+
+
+def test_several_optimizers_of_one_model() -> None:
+    model = net()
+    first = torch.optim.Adam(model.conv.parameters(), lr=0.01)
+    second = torch.optim.SGD([*model.norm.parameters(), *model.fc.parameters()], lr=0.05)
+    surgery = pruned(model, [first, second])
+    for batch in batches(10):
+        backward(model, batch)
+        first.step()
+        second.step()
+        check(model, surgery)
+    assert surgery.iteration == 10
+    assert surgery.finish().sparsity == pytest.approx(0.8, abs=1e-3)
+
+
+def test_an_optimizer_inside_an_optimizer_is_no_stranger() -> None:
+    class Outer(torch.optim.Optimizer):
+        def __init__(self, inner: torch.optim.Optimizer) -> None:
+            super().__init__([parameter for group in inner.param_groups for parameter in group["params"]], {})
+            self.base = inner
+
+        def step(self, closure=None):  # type: ignore[no-untyped-def]
+            return self.base.step(closure)
+
+    model = net()
+    outer = Outer(sgd(model))
+    surgery = pruned(model, outer)
+    train(model, outer, 10, after=lambda: check(model, surgery))
+    assert surgery.report().iteration == 10
+
+
+def test_the_wrong_optimizer_is_refused() -> None:
+    with pytest.raises(MethodError, match="the SGD trains no parameter of this Net"):
+        pruned(net(), sgd(net(1)))
+    with pytest.raises(MethodError, match=r"optimizer is a list_iterator; expected a torch\.optim\.Optimizer"):
+        pruned(net(), iter([]))  # type: ignore[arg-type]
+    with pytest.raises(MethodError, match="no optimizer is given"):
+        pruned(net(), [])  # type: ignore[arg-type]
+    model = net()
+    with pytest.raises(MethodError, match="trains none of the chosen parameters"):
+        pruned(model, torch.optim.SGD(model.norm.parameters(), lr=0.1))
+
+
+def test_parameters_replaced_in_the_module_are_noticed() -> None:
+    model = net()
+    optimizer = sgd(model)
+    surgery = pruned(model, optimizer)
+    model.fc.weight = nn.Parameter(model.fc.weight.detach().clone())
+    with pytest.raises(MethodError, match=r"the module holds another parameter as fc\.weight by now"):
+        train(model, optimizer, 1)
+    with pytest.raises(MethodError, match="after fully_shard"):
+        surgery.report()
+    with pytest.raises(MethodError, match="after fully_shard"):
+        train(model, sgd(model), 1)
+
+
+def test_a_scheduler_made_before_or_after_attaching_does_not_warn() -> None:
+    for before in (True, False):
+        model = net()
+        optimizer = sgd(model)
+        if before:
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+        surgery = pruned(model, optimizer)
+        if not before:
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+        train(model, optimizer, 5, after=scheduler.step)
+        check(model, surgery)
+        surgery.finish()
+        train(model, optimizer, 2, after=scheduler.step)
+        assert (model.fc.weight != 0).all()
