@@ -6,6 +6,7 @@ Reference: Zhou, Yao, Guo, Xu, Chen 2017, Incremental Network Quantization (arXi
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -294,7 +295,8 @@ class IncrementalQuantization(Method):
         """Returns what decides who is frozen first, the largest; float32, of the local shape."""
         if self.partition == "magnitude":
             return record.values.abs().float()
-        generator = torch.Generator().manual_seed((self.seed * 1000003 + number) * 1009 + self.stage)
+        # a seed of its own kind: weights may well have been filled from a generator seeded with a small number
+        generator = torch.Generator().manual_seed(random.Random(f"{self.seed}:{number}:{self.stage}").getrandbits(63))
         whole = torch.rand(record.parameter.shape, generator=generator)
         return shards.part_of(record.parameter, whole).to(record.values.device)
 

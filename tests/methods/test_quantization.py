@@ -1,0 +1,202 @@
+"""Incremental quantization on modules: grids, portions, partitions, reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import demitasse
+from demitasse.errors import MethodError
+from demitasse.methods import incremental, pow2
+from demitasse.methods.records import FREE, FROZEN
+from tests.methods.playground import check, net, pruned, sgd, train
+
+
+def linear(weight: Tensor) -> tuple[nn.Linear, torch.optim.SGD]:
+    model = nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        model.weight.copy_(weight)
+    return model, torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def quantize(model: nn.Module, optimizer: torch.optim.Optimizer, **settings: Any) -> demitasse.IncrementalQuantization:
+    return demitasse.IncrementalQuantization(model, optimizer, **settings)
+
+
+@pytest.mark.parametrize("portions", [(0.5, 1.0), (0.3, 0.31, 0.9)])
+def test_portions_and_grids_are_those_of_the_caffe_side(portions: tuple[float, ...]) -> None:
+    """The same rule stands once: freeze() of the Caffe layers, step by step on the same weights."""
+    weight = torch.randn(40, 25, generator=torch.Generator().manual_seed(0))
+    model, optimizer = linear(weight)
+    values, free = weight.clone(), torch.ones_like(weight, dtype=torch.bool)
+    before = 0.0
+    for portion in quantize(model, optimizer, exponents=7, portions=portions):
+        incremental.freeze(values, free, incremental.Portions(before, portion), 7)
+        before = portion
+        assert torch.equal(model.weight.detach(), values)
+
+
+@pytest.mark.parametrize(("bits", "levels"), [(2, 1), (3, 2), (4, 4), (5, 8)])
+def test_bits_are_the_papers(bits: int, levels: int) -> None:
+    model, optimizer = linear(torch.randn(50, 50, generator=torch.Generator().manual_seed(0)))
+    method = quantize(model, optimizer, bits=bits, portions=(1.0,))
+    list(method)
+    (row,) = method.report().rows
+    assert row.exponents is not None
+    least, largest = row.exponents
+    assert largest - least + 1 == levels
+    found = torch.unique(model.weight.detach().abs())
+    assert set(found.tolist()) <= {0.0, *(2.0**power for power in range(least, largest + 1))}
+
+
+def test_a_range_that_is_given() -> None:
+    model, optimizer = linear(torch.tensor([[0.1, 0.3, 0.8, 5.0]]))
+    method = quantize(model, optimizer, exponents=(-2, 0), portions=(1.0,))
+    list(method)
+    assert model.weight[0].tolist() == [0.0, 0.25, 1.0, 1.0]
+    report = method.report()
+    assert (report.rows[0].exponents, report.rows[0].clipped) == ((-2, 0), 1)
+    assert "1 values had grown beyond their grid and were clipped to it" in report.notes
+
+
+@pytest.mark.parametrize("kind", ["linear", "convolution", "transposed"])
+def test_grids_of_single_channels(kind: str) -> None:
+    layers = {"linear": nn.Linear(6, 4), "convolution": nn.Conv2d(6, 4, 3), "transposed": nn.ConvTranspose2d(6, 4, 3)}
+    model, axis = layers[kind], int(kind == "transposed")
+    scale = torch.tensor([1.0, 0.01, 0.0, 30.0]).reshape([-1 if i == axis else 1 for i in range(model.weight.ndim)])
+    with torch.no_grad():
+        model.weight.copy_(torch.randn(model.weight.shape, generator=torch.Generator().manual_seed(0)) * scale)
+    before = model.weight.detach().clone()
+    list(quantize(model, torch.optim.SGD(model.parameters(), lr=0.1), bits=4, portions=(1.0,), per="channel"))
+    for channel, values in zip(before.unbind(axis), model.weight.detach().unbind(axis), strict=True):
+        largest = float(channel.abs().max())
+        expected = pow2.project(channel, pow2.grid(largest, 4)) if largest else channel
+        assert torch.equal(values, expected)
+
+
+def test_random_partition_freezes_as_many_but_others() -> None:
+    weight = torch.randn(60, 50, generator=torch.Generator().manual_seed(0))
+    frozen = []
+    for settings in ({}, {"partition": "random"}, {"partition": "random"}, {"partition": "random", "seed": 1}):
+        model, optimizer = linear(weight)
+        method = quantize(model, optimizer, bits=4, portions=(0.5, 1.0), **settings)
+        next(iter(method))
+        frozen.append(method.records["weight"].status == FROZEN)
+        assert int(frozen[-1].sum()) == 1500
+    magnitude, first, again, other = frozen
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, magnitude)
+    # chance, not size: about half of the larger half
+    assert 0.4 < float(first[magnitude].float().mean()) < 0.6
+
+
+def test_what_is_zero_counts_as_pruned() -> None:
+    model, optimizer = linear(torch.tensor([[0.0, 0.0, 1.0, 0.6, 0.3, 0.2]]))
+    method = quantize(model, optimizer, bits=5, portions=(0.5, 1.0))
+    next(iter(method))
+    assert int((method.records["weight"].status == FREE).sum()) == 2
+    assert method.report().rows[0].frozen == 4
+
+
+def test_what_is_not_finite_is_refused() -> None:
+    model, optimizer = linear(torch.tensor([[float("nan"), 1.0]]))
+    with pytest.raises(MethodError, match=r"the largest weight of weight is nan; expected a finite number"):
+        next(iter(quantize(model, optimizer, bits=4)))
+
+
+def test_freezing_beyond_the_last_portion() -> None:
+    model = net()
+    method = quantize(model, sgd(model), bits=4, portions=(0.5,))
+    method.freeze()
+    with pytest.raises(MethodError, match=r"all portions are frozen already, up to 0\.5"):
+        method.freeze()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "expected one of bits and exponents"),
+        ({"bits": 4, "exponents": 7}, "expected one of bits and exponents, found both"),
+        ({"bits": 1}, "1 bits hold no sign"),
+        ({"exponents": 0}, "exponents is 0; expected 1 or more"),
+        ({"exponents": (1, 0)}, r"exponents is \(1, 0\); expected a pair \(least, largest\)"),
+        ({"bits": 4, "portions": ()}, r"portions is \(\); expected increasing shares"),
+        ({"bits": 4, "portions": (0.5, 0.5)}, "expected increasing shares, above 0 and at most 1"),
+        ({"bits": 4, "portions": (0.5, 1.5)}, "expected increasing shares"),
+        ({"bits": 4, "partition": "size"}, "partition is 'size'; expected 'magnitude' or 'random'"),
+        ({"bits": 4, "per": "layer"}, "per is 'layer'; expected 'tensor' or 'channel'"),
+    ],
+)
+def test_settings_without_meaning(settings: dict[str, Any], message: str) -> None:
+    model = net()
+    with pytest.raises(MethodError, match=message):
+        quantize(model, sgd(model), **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sparsity": None}, "neither sparsity nor c_rate is given"),
+        ({"c_rate": 1.0}, "both sparsity and c_rate are given"),
+        ({"sparsity": 1.5}, r"sparsity is 1\.5; expected a share from 0 to 1"),
+        ({"sparsity": {"fc": -1}}, "sparsity is -1"),
+        ({"stop": 3}, "stop is 3, before the ramp ends at step 4"),
+        ({"alpha_low": 0.0}, "alpha_low is 0"),
+        ({"gamma": -1.0}, "gamma is -1"),
+        ({"scope": "net"}, "scope is 'net'; expected 'global' or 'layer'"),
+        ({"ramp": -1}, "ramp is -1"),
+    ],
+)
+def test_settings_of_surgery_without_meaning(settings: dict[str, Any], message: str) -> None:
+    model = net()
+    with pytest.raises(MethodError, match=message):
+        pruned(model, sgd(model), **settings)
+
+
+def test_surgery_by_c_rate_takes_statistics_once() -> None:
+    model = net()
+    optimizer = sgd(model)
+    surgery = demitasse.Surgery(model, optimizer, c_rate={"conv": 0.0, "fc": 1.0}, gamma=0)
+    train(model, optimizer, 1)
+    thresholds = dict(surgery.thresholds)
+    train(model, optimizer, 20, after=lambda: check(model, surgery))
+    assert surgery.thresholds == thresholds
+    assert surgery.c_rates == {"conv.weight": 0.0, "fc.weight": 1.0}
+    assert surgery.report().sparsity > 0.5
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_targets_are_met_exactly(scope: str) -> None:
+    model = net()
+    optimizer = sgd(model)
+    surgery = pruned(model, optimizer, sparsity=0.75, scope=scope)
+    train(model, optimizer, 15)
+    report = surgery.report()
+    if scope == "layer":
+        assert [row.kept for row in report.rows] == [9, 360]
+    assert report.kept == 369
+
+
+def test_surgery_stops() -> None:
+    model = net()
+    optimizer = sgd(model)
+    surgery = pruned(model, optimizer, stop=8)
+    train(model, optimizer, 8)
+    masks = surgery.masks()
+    train(model, optimizer, 10, after=lambda: check(model, surgery))
+    assert all(torch.equal(mask, surgery.masks()[name]) for name, mask in masks.items())
+
+
+def test_the_report_says_when_targets_are_not_reached() -> None:
+    model = net()
+    optimizer = sgd(model)
+    surgery = pruned(model, optimizer, ramp=100)
+    train(model, optimizer, 10)
+    report = surgery.report()
+    assert "the targets are not reached yet: step 10 of a ramp of 100" in str(report)
+    assert "dense (no weight of a linear or convolution layer): conv.bias, norm.weight" in str(report)
+    assert report.as_plain()["rows"][1]["target"] == 0.8
