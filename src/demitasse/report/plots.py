@@ -79,6 +79,30 @@ def epoch_curves(
             _plain(axes)
 
 
+def epoch_lines(
+    runs: Sequence[tuple[str, Sequence[Mapping[str, float]]]], path: str | Path, metric: str = "error"
+) -> None:
+    """Draws the test results of several runs over their epochs, in one picture.
+
+    Args:
+        runs: name and epochs of each; an epoch has ``test_<metric>``.
+        path: the picture to write; its suffix tells the format.
+        metric: ``error``, a share that is drawn in percent, or ``loss`` in nats.
+    """
+    scale, label = (100, "test error (%)") if metric == "error" else (1, "test loss (nats)")
+    tested = [scale * epoch[f"test_{metric}"] for _, epochs in runs for epoch in epochs]
+    with _figure(path, 9, 4.4) as figure:
+        axes = figure.subplots()
+        for (name, epochs), colour in zip(runs, cycle(COLOURS)):
+            values = [scale * epoch[f"test_{metric}"] for epoch in epochs]
+            axes.plot(range(1, len(values) + 1), values, ".-", color=colour, linewidth=1.2, label=name)
+        # a few bad epochs would flatten all that matters
+        low, high = min(tested), np.quantile(tested, 0.9)
+        axes.set(ylabel=label, xlabel="epoch", ylim=(0.97 * low, high + 0.15 * (high - low) + 1e-3))
+        figure.legend(loc="outside upper left", ncols=4, frameon=False)
+        _plain(axes)
+
+
 def _shifted(series: Series, start: int) -> tuple[list[int], list[float]]:
     return [start + iteration for iteration in series.iterations], series.values
 

@@ -1,0 +1,95 @@
+"""How good are the compressed nets? Tables and pictures of what recipes left behind.
+
+    demitasse compress lenet300_mnist_dns_99 --seed 1 --out results/1     # and so on, a folder a seed
+    .venv/bin/python benchmarks/results.py results/1 results/2 results/3 [--pictures docs/images]
+
+Reads the report.json of every recipe in the folders and prints Markdown: a row a recipe, its seeds side by side, and
+the change against the recipe that it started from. Pictures show test error (or loss) over the epochs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from demitasse.report import plots
+from demitasse.zoo.recipe import bundled, find_recipe
+
+FAMILIES = ("lenet300_mnist", "lenet5_mnist", "resnet20_cifar10", "gpt_shakespeare")
+Reports = dict[str, list[dict[str, Any]]]
+
+
+def read(folders: Sequence[Path]) -> Reports:
+    """Returns recipe -> its reports, one a folder, by seed."""
+    found: Reports = defaultdict(list)
+    for folder in folders:
+        for path in sorted(folder.glob("*/report.json")):
+            report = json.loads(path.read_text(encoding="utf-8"))
+            found[report["recipe"]].append(report)
+    return {name: sorted(reports, key=lambda report: report["seed"]) for name, reports in found.items()}
+
+
+def metric(report: Mapping[str, Any]) -> tuple[str, float]:
+    """Returns name and value of the last stage's metric; errors in per cent."""
+    tests = report["stages"][-1]["tests"]
+    return ("error", 100 * tests["error"]) if "error" in tests else ("loss", tests["loss"])
+
+
+def rows(family: str, reports: Reports) -> Iterator[str]:
+    """Yields the lines of a family's table."""
+    unit, digits = ("error, %", 2) if metric(reports[family][0])[0] == "error" else ("nats", 4)
+    yield f"| recipe | epochs | parameters kept | frozen | test {unit}, by seed | median | against its start |"
+    yield "| --- | --: | --: | --: | --- | --: | --: |"
+    for name in sorted((name for name in reports if name.startswith(family)), key=lambda name: (len(name), name)):
+        values = [metric(report)[1] for report in reports[name]]
+        stages = reports[name][0]["stages"]
+        kept, total = (sum(column) for column in zip(*stages[-1]["kept"].values(), strict=True))
+        frozen = max((stage["report"] or {}).get("frozen_share", 0.0) for stage in stages)
+        epochs = sum(len(stage["history"]) for stage in stages)
+        each = ", ".join(f"{value:.{digits}f}" for value in values)
+        yield (
+            f"| `{name}` | {epochs} | {kept:,} ({100 * kept / total:.2f} %) | {100 * frozen:.0f} % | {each} "
+            f"| {statistics.median(values):.{digits}f} | {change(name, reports, digits)} |"
+        )
+
+
+def change(name: str, reports: Reports, digits: int) -> str:
+    """Returns the median of the changes against the recipe's start, seed by seed."""
+    start = find_recipe(name).start if name in bundled() else ""
+    before = {report["seed"]: metric(report)[1] for report in reports.get(start, [])}
+    pairs = [metric(report)[1] - before[report["seed"]] for report in reports[name] if report["seed"] in before]
+    return f"{statistics.median(pairs):+.{digits}f}" if pairs else ""
+
+
+def draw(family: str, reports: Reports, folder: Path) -> None:
+    """Draws the first seed's curves of a family."""
+    curves = []
+    for name in sorted((name for name in reports if name.startswith(family)), key=lambda name: (len(name), name)):
+        history = [epoch for stage in reports[name][0]["stages"] for epoch in stage["history"]]
+        if history and name != family:
+            curves.append((name.removeprefix(family).strip("_"), history))
+    if curves:
+        plots.epoch_lines(curves, folder / f"results_{family}.png", metric(reports[family][0])[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--pictures", type=Path)
+    arguments = parser.parse_args()
+    reports = read(arguments.folders)
+    for family in FAMILIES:
+        if family in reports:
+            print(f"\n## {family}\n")
+            print("\n".join(rows(family, reports)))
+            if arguments.pictures:
+                draw(family, reports, arguments.pictures)
+
+
+if __name__ == "__main__":
+    main()
