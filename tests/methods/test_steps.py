@@ -188,6 +188,24 @@ def test_a_step_that_raises_leaves_effective_weights() -> None:
     assert surgery.iteration == 13
 
 
+def test_a_step_that_raises_where_no_guard_sees_it() -> None:
+    """accelerate keeps the step that it found and puts it back: what was put before it is gone, hooks are not."""
+    model = net()
+    optimizer = Failing(model.parameters(), lr=0.05, momentum=0.9)
+    surgery = pruned(model, optimizer, ramp=0)
+    del optimizer.step
+    optimizer.defaults["lr"] = 1.0
+    train(model, optimizer, 5, after=lambda: check(model, surgery))
+    optimizer.defaults["lr"] = 0.05
+    backward(model, next(batches(1)))
+    with pytest.raises(RuntimeError, match="half way"):
+        optimizer.step()
+    optimizer.defaults["lr"] = 1.0
+    train(model, optimizer, 5, after=lambda: check(model, surgery))
+    assert surgery.iteration == 10
+    surgery.report()
+
+
 def test_a_step_that_raises_after_its_update() -> None:
     model = net()
     optimizer = Failing(model.parameters(), lr=0.05, momentum=0.9)

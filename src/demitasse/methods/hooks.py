@@ -7,8 +7,9 @@ Nothing else is touched: modules, parameters and their names stay what they are.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
-from types import MethodType
+from types import FrameType, MethodType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from demitasse.methods.method import Method
 
 Closure = Callable[[], Any]
+_WHERE_STEPS_ARE = Optimizer.step.__code__.co_filename
 
 
 class StepHooks:
@@ -41,6 +43,7 @@ class StepHooks:
         self.riders: list[Method] = []
         self._records: list[Record] = []
         self._depth = 0
+        self._outer: FrameType | None = None
         # recording values, numba and random draws are nothing for a graph: torch.compile steps around the hooks
         before, after = _outside_graphs(self._before), _outside_graphs(self._after)
         self._handles = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
@@ -53,9 +56,12 @@ class StepHooks:
         self._guard.remove()
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._depth and not _is_running(self._outer):
+            self._abandon()  # the step before raised where the guard did not see it
         self._depth += 1
         if self._depth > 1:
             return None  # a step that calls its base class's step
+        self._outer = _frame_of_step()
         records = _records_of(optimizer)
         for record in records:
             if record.is_stale:
@@ -71,6 +77,7 @@ class StepHooks:
         self._depth -= 1
         if self._depth > 0:
             return
+        self._outer = None
         self._leave()
         # set by a GradScaler whose fused optimizer decides on the device
         skip: Tensor | None = getattr(optimizer, "found_inf", None)
@@ -88,7 +95,7 @@ class StepHooks:
 
     def _abandon(self) -> None:
         """After a step that raised: effective values, no decision."""
-        self._depth = 0
+        self._depth, self._outer = 0, None
         self._leave()
 
     def _with_closure(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -112,6 +119,21 @@ class StepHooks:
                     _still(record)
 
         return run
+
+
+def _frame_of_step() -> FrameType | None:
+    """Returns the frame of the optimizer's step that has called the hook."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != _WHERE_STEPS_ARE:
+        frame = frame.f_back
+    return frame
+
+
+def _is_running(outer: FrameType | None) -> bool:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame is not outer:
+        frame = frame.f_back
+    return frame is not None
 
 
 def on_cuda(records: Sequence[Record]) -> bool:
