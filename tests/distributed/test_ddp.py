@@ -62,6 +62,24 @@ def surgery_then_quantization(rank: int, settings: dict[str, Any], before: bool,
     assert quantize.finish().frozen_share == 1
 
 
+def recalibrate(rank: int) -> None:
+    data = [[images + other for images, _ in batches(3, seed=other)] for other in (0, 1)]
+    wrapped = DistributedDataParallel(net())
+    demitasse.recalibrate_batch_norm(wrapped, data[rank])
+    found = wrapped.module.norm
+    assert all_equal(digest([found.running_mean, found.running_var]))
+    alone = [net(), net()]
+    for model, mine in zip(alone, data, strict=True):
+        demitasse.recalibrate_batch_norm(model, mine)
+    for name in ("running_mean", "running_var"):
+        one, other = (model.norm.get_buffer(name) for model in alone)
+        torch.testing.assert_close(found.get_buffer(name), (one + other) / 2)
+
+
+def test_batch_norm_is_recalibrated_over_all_processes(tmp_path: Path) -> None:
+    start(recalibrate, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("settings", "before", "partition"),
     [

@@ -180,7 +180,10 @@ def test_under_surgery_and_quantization() -> None:
     ("settings", "message"),
     [
         ({"lr": -1.0}, "lr is -1; expected 0 or more"),
-        ({"momentum": float("nan")}, "momentum is nan; expected 0 or more"),
+        ({"momentum": float("nan")}, "momentum is nan; expected 0 or more, below 1"),
+        ({"momentum": 1.5}, r"momentum is 1\.5"),
+        ({"lr": float("inf")}, "lr is inf"),
+        ({"lr": torch.tensor([0.1, 0.2])}, "lr is a tensor of 2 numbers; expected one"),
         ({"weight_decay": -0.1}, r"weight_decay is -0\.1"),
         ({"trust": -0.1}, r"trust is -0\.1"),
         ({"momentum": 0.0, "nesterov": True}, "nesterov is set and momentum is 0"),
@@ -189,6 +192,32 @@ def test_under_surgery_and_quantization() -> None:
 def test_settings_without_meaning(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(MethodError, match=message):
         LARS(net().parameters(), **settings)
+
+
+@pytest.mark.parametrize("foreach", [False, True])
+def test_norms_of_half_precision_do_not_overflow(foreach: bool) -> None:
+    parameter = nn.Parameter(torch.full((10, 1000), 1.0, dtype=torch.float16))
+    parameter.grad = torch.full_like(parameter, 1000.0)
+    LARS([parameter], lr=1.0, trust=0.01, foreach=foreach).step()
+    assert parameter[0, 0].item() == pytest.approx(0.99, abs=1e-3)
+
+
+def test_the_state_of_another_optimizer() -> None:
+    model = net()
+    other = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    train(model, other, 2)
+    optimizer = LARS(model.parameters(), lr=0.5)
+    optimizer.load_state_dict(other.state_dict())
+    train(model, optimizer, 2)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_a_refused_gradient_leaves_everything_as_it_was() -> None:
+    first, second = nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.ones(3, 2))
+    first.grad, second.grad = torch.ones(3, 2), torch.ones(3, 2).to_sparse()
+    with pytest.raises(MethodError, match="is sparse"):
+        LARS([{"params": [first]}, {"params": [second]}]).step()
+    assert torch.equal(first, torch.ones(3, 2))
 
 
 @pytest.mark.parametrize("kind", ["sparse", "complex"])

@@ -89,6 +89,38 @@ def test_before_reduce_on_plateau() -> None:
     assert rates == pytest.approx([0.4, 0.4, 0.2, 0.2])
 
 
+def test_a_plateau_is_told_its_metric_now_and_then() -> None:
+    one = optimizer()
+    schedule = WarmUp(one, 4, torchs.ReduceLROnPlateau(one, factor=0.5, patience=0))
+    for _ in range(4):
+        schedule.step()
+    assert schedule.get_last_lr() == [0.8]
+    for _ in range(3):
+        schedule.step(1.0)
+    assert schedule.get_last_lr() == [0.2]
+
+
+def test_rates_set_from_outside_stay() -> None:
+    one = optimizer()
+    schedule = WarmUp(one, 2)
+    for _ in range(3):
+        go(schedule)
+    one.param_groups[0]["lr"] = 0.01
+    assert go(schedule) == [0.01]
+
+
+def test_groups_added_later() -> None:
+    one = optimizer()
+    schedule = WarmUp(one, 4)
+    go(schedule)
+    one.add_param_group({"params": [nn.Parameter(torch.ones(2))], "lr": 0.4})
+    assert go(schedule) == pytest.approx([0.4, 0.2])
+
+
+def test_it_is_one_of_torchs_schedulers() -> None:
+    assert isinstance(WarmUp(optimizer(), 3), torchs.LRScheduler)
+
+
 @pytest.mark.parametrize("name", POLICIES)
 def test_resume_is_exact(name: str) -> None:
     make, _ = POLICIES[name]
@@ -118,7 +150,9 @@ def test_a_rate_that_is_a_tensor_stays_one() -> None:
 def test_settings_without_meaning() -> None:
     one = optimizer()
     for arguments, message in (
-        ({"steps": -1}, "steps is -1; expected 0 or more"),
+        ({"steps": -1}, "steps is -1; expected a whole number, 0 or more"),
+        ({"steps": 2.5}, r"steps is 2\.5"),
+        ({"steps": 1, "start": math.inf}, "start is inf"),
         ({"steps": 1, "start": -0.5}, r"start is -0\.5"),
         ({"steps": 1, "min_lr": float("nan")}, "min_lr is nan"),
         ({"steps": 1, "scheduler": torchs.ConstantLR(optimizer())}, "another optimizer's"),

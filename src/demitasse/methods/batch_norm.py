@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from demitasse.errors import DataError
+from demitasse.methods.selection import unwrap
 
 Forward = Callable[[nn.Module, Any], object]
 
@@ -18,7 +19,8 @@ Forward = Callable[[nn.Module, Any], object]
 def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any], forward: Forward | None = None) -> int:
     """Measures mean and variance of all batch normalization layers anew, as averages over batches that count alike.
 
-    Weights and the mode of every module stay as they are. Where something raises the old statistics come back.
+    Weights and the mode of every module stay as they are. Where something raises the old statistics come back. Under
+    DistributedDataParallel each process measures its own batches, and all get the mean of what they found.
 
     Args:
         model: any module, wrapped or not.
@@ -39,14 +41,26 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any], forward: Fo
         return 0
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     run = forward or _forward
+    # DistributedDataParallel would copy rank 0's statistics over the others' before every forward
+    bare = unwrap(model)
     with _measuring(model, layers):
         count = 0
         for batch in batches:
-            run(model, _moved(batch, device))
+            run(bare, _moved(batch, device))
             count += 1
         if not count:
             raise DataError("batch norm cannot be recalibrated: there is no batch")
+        if isinstance(model, nn.parallel.DistributedDataParallel):
+            _average(layers, model.process_group)
     return len(layers)
+
+
+def _average(layers: list[nn.Module], group: Any) -> None:
+    for layer in layers:
+        for name in ("running_mean", "running_var"):
+            buffer = layer.get_buffer(name)
+            torch.distributed.all_reduce(buffer, group=group)
+            buffer /= torch.distributed.get_world_size(group)
 
 
 def _has_statistics(module: nn.Module) -> bool:

@@ -23,7 +23,10 @@ def local_rate(weight: Tensor, gradient: Tensor, ratio: float, decay: float) -> 
     Returns:
         A scalar tensor on the weight's device.
     """
-    return rate_of_norms(torch.linalg.vector_norm(weight), torch.linalg.vector_norm(gradient), ratio, decay)
+    # squares of half-precision numbers overflow
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    w, g = (torch.linalg.vector_norm(tensor, dtype=dtype) for tensor in (weight, gradient))
+    return rate_of_norms(w, g, ratio, decay)
 
 
 def rate_of_norms(weight: Tensor, gradient: Tensor, ratio: float, decay: float) -> Tensor:

@@ -18,7 +18,7 @@ from demitasse.methods.selection import Chosen
 Evaluate = Callable[[nn.Module], float]
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 BITS = (5, 4, 3, 2)
-_WIDTH = 120
+_WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,15 @@ class Sensitivity:
 
         table = Table(title=f"Each layer alone; untouched: {self.dense:.4g}", title_justify="left", title_style="bold")
         table.add_column("parameter", no_wrap=True)
-        table.add_column("entries", justify="right")
+        table.add_column("entries", justify="right", no_wrap=True)
         first = self.layers[0]
         for header in [f"{s:.0%}" for s in first.by_sparsity] + [f"{b} bits" for b in first.by_bits]:
-            table.add_column(header.replace("%", " %"), justify="right", no_wrap=True)
+            table.add_column(header.replace("%", " %"), justify="right", no_wrap=True, min_width=7)
         for layer in self.layers:
             numbers = [*layer.by_sparsity.values(), *layer.by_bits.values()]
             table.add_row(layer.name, f"{layer.entries:,}", *(f"{number:.4g}" for number in numbers))
-        console = Console(file=StringIO(), width=_WIDTH)
+        # as wide as it needs to be: a table that is cut off says nothing
+        console = Console(file=StringIO(), width=_WIDTH + 10 * len(table.columns))
         with console.capture() as capture:
             console.print(table)
         return capture.get().rstrip()

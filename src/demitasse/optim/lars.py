@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -77,9 +78,13 @@ class LARS(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds a group; its settings are checked as those of the constructor."""
         settings = {**self.defaults, **param_group}
-        for name in ("lr", "momentum", "weight_decay", "trust"):
-            if not settings[name] >= 0:
+        if isinstance(settings["lr"], Tensor) and settings["lr"].numel() != 1:
+            raise MethodError(f"lr is a tensor of {settings['lr'].numel()} numbers; expected one")
+        for name in ("lr", "weight_decay", "trust"):
+            if not 0 <= settings[name] < math.inf:
                 raise MethodError(f"{name} is {float(settings[name]):g}; expected 0 or more")
+        if not 0 <= settings["momentum"] < 1:
+            raise MethodError(f"momentum is {settings['momentum']:g}; expected 0 or more, below 1")
         if settings["nesterov"] and not settings["momentum"]:
             raise MethodError("nesterov is set and momentum is 0; expected a positive momentum")
         if param_group.get("caffe"):
@@ -100,17 +105,28 @@ class LARS(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            weights = [weight for weight in group["params"] if weight.grad is not None]
-            if not weights:
+        # all of them before the first update: a step that is refused changes nothing
+        found = [
+            [(weight, _checked(weight.grad)) for weight in group["params"] if weight.grad is not None]
+            for group in self.param_groups
+        ]
+        for group, pairs in zip(self.param_groups, found, strict=True):
+            if not pairs:
                 continue
-            gradients = [_checked(weight.grad) for weight in weights]
+            weights, gradients = [weight for weight, _ in pairs], [gradient for _, gradient in pairs]
             foreach = group["foreach"]
             if foreach is None:
                 foreach = all(weight.is_cuda and not shards.is_sharded(weight) for weight in weights)
             update = _foreach if foreach else _one_by_one
             update(weights, gradients, [self._velocity(weight) for weight in weights], group)
         return loss
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes a state over; settings that it lacks, as that of another optimizer, are the constructor's."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
 
     def _velocity(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
@@ -146,6 +162,12 @@ def _one_by_one(
         weight.sub_(change.add(velocity, alpha=momentum) if group["nesterov"] else velocity)
 
 
+def _norms(tensors: list[Tensor]) -> Tensor:
+    """Returns the norms as one tensor; in float32 at least, since squares of half-precision numbers overflow."""
+    dtype = torch.promote_types(tensors[0].dtype, torch.float32)
+    return torch.stack(list(torch._foreach_norm(tensors, 2, dtype)))
+
+
 def _foreach(weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], group: dict[str, Any]) -> None:
     """The same for many tensors at once; local rates stay on the device."""
     decay, momentum = group["weight_decay"], group["momentum"]
@@ -157,8 +179,7 @@ def _foreach(weights: list[Tensor], gradients: list[Tensor], velocities: list[Te
     if scaled:
         chosen, plain = [weights[i] for i in scaled], [gradients[i] for i in scaled]
         decayed = list(torch._foreach_add(plain, chosen, alpha=decay)) if decay else plain
-        norms = torch.stack(list(torch._foreach_norm(chosen)))
-        seen = torch.stack(list(torch._foreach_norm(decayed if group["caffe"] else plain)))
+        norms, seen = _norms(chosen), _norms(decayed if group["caffe"] else plain)
         local = lars.rate_of_norms(norms, seen, group["trust"], decay) * group["lr"]
         for index, gradient, rate in zip(scaled, decayed, local.unbind(), strict=True):
             changes[index], rates[index] = gradient, rate

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from demitasse.errors import MethodError
 
 
-class WarmUp:
+class WarmUp(LRScheduler):
     """Raises the learning rate from ``start`` to what the schedule behind asks for, over the first steps.
 
     At step i < steps the rate of a group is min(rate, start + (rate - start) * i / steps), where ``rate`` is what the
@@ -45,35 +47,43 @@ class WarmUp:
         start: float = 0.0,
         min_lr: float = 0.0,
     ) -> None:
-        if steps < 0:
-            raise MethodError(f"steps is {steps}; expected 0 or more")
+        if not isinstance(steps, int) or steps < 0:
+            raise MethodError(f"steps is {steps}; expected a whole number, 0 or more")
         for name, value in (("start", start), ("min_lr", min_lr)):
-            if not value >= 0:
+            if not 0 <= value < math.inf:
                 raise MethodError(f"{name} is {value:g}; expected 0 or more")
         if scheduler is not None and scheduler.optimizer is not optimizer:
             raise MethodError("the scheduler is another optimizer's; expected one of the same")
+        # not LRScheduler's own constructor, which would set rates and patch the optimizer's step
         self.optimizer, self.steps, self.scheduler = optimizer, steps, scheduler
         self.start, self.min_lr = start, min_lr
         self.iteration = 0
-        self.rates = self._current()
+        self.rates = self._shown = self._current()
         self._set()
 
     def step(self, *arguments: Any) -> None:
         """Goes on by one step.
 
+        A rate that was set from outside since the last step is taken as the schedule's own.
+
         Args:
-            arguments: for the scheduler's own step: the metric of ReduceLROnPlateau.
+            arguments: for the scheduler's own step: the metric of ReduceLROnPlateau; without one only the warm-up goes
+                on, so that it may be stepped more often.
         """
-        self._put(self.rates)
-        if self.scheduler is not None:
+        current = self._current()
+        known = [*zip(self.rates, self._shown, strict=True), *[(None, None)] * (len(current) - len(self.rates))]
+        self._put(
+            [now if own is None or now != shown else own for now, (own, shown) in zip(current, known, strict=True)]
+        )
+        if self.scheduler is not None and (arguments or not isinstance(self.scheduler, ReduceLROnPlateau)):
             self.scheduler.step(*arguments)
         self.rates = self._current()
         self.iteration += 1
         self._set()
 
-    def get_last_lr(self) -> list[float]:
+    def get_last_lr(self) -> list[float | Tensor]:
         """Returns the rates that are set, one a group."""
-        return self._current()
+        return list(self._current())
 
     def state_dict(self) -> dict[str, Any]:
         """Returns all that a resume needs, that of the scheduler included."""
@@ -98,6 +108,7 @@ class WarmUp:
 
     def _set(self) -> None:
         self._put([max(self._warmed(rate), self.min_lr) for rate in self.rates])
+        self._shown = self._current()
 
     def _warmed(self, rate: float) -> float:
         if self.iteration >= self.steps:
