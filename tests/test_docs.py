@@ -71,9 +71,9 @@ def folder(tmp_path: Path, digits: datasets.Dataset, monkeypatch: pytest.MonkeyP
 
 def prepare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes of the working directory what the README's first commands make."""
-    for block in blocks(ROOT / "README.md")[:1]:
-        for command in list(commands(block))[:4]:
-            run_command(command, str, monkeypatch)
+    block = next(block for block in blocks(ROOT / "README.md") if block.language == "sh")
+    for command in list(commands(block))[:4]:
+        run_command(command, str, monkeypatch)
     _shrink_solvers()
 
 

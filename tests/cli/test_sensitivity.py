@@ -23,6 +23,10 @@ lr = 0.05
 [[stages]]
 kind = "train"
 epochs = 1
+[[stages]]
+kind = "surgery"
+epochs = 1
+sparsity = 0.9
 """
 
 
@@ -51,6 +55,8 @@ def test_table_picture_and_proposal(recipe: Path, capsys: pytest.CaptureFixture[
     assert (folder / "sensitivity.png").stat().st_size > 10000
     assert (folder / "sensitivity.txt").read_text() in said
     trained = load_trained(recipe)
+    assert all((parameter != 0).any() for parameter in trained.model.parameters())
+    assert (trained.model.get_parameter("fc1.weight") != 0).float().mean() > 0.99  # from before the surgery
     total = sum(layer["entries"] for layer in plain["layers"])
     zeros = sum(layer["entries"] * plain["sparsity"][layer["name"]] for layer in plain["layers"])
     assert zeros / total == pytest.approx(0.5, abs=1e-6)

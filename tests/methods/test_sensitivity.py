@@ -52,6 +52,43 @@ def test_the_model_is_as_before_where_evaluate_raises() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(model).items())
 
 
+def test_buffers_and_modes_are_as_before() -> None:
+    model = net()
+    before = weights(model)
+
+    def evaluate(one: nn.Module) -> float:
+        one(torch.randn(8, 1, 8, 8))  # in training mode: moves the statistics of batch norm
+        one.eval()
+        return 0.0
+
+    demitasse.sensitivity(model, evaluate, sparsities=(0.5,), bits=())
+    assert model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(model).items())
+
+
+def test_ties_are_cut_one_by_one() -> None:
+    model = nn.Linear(10, 10)
+    with torch.no_grad():
+        model.weight.fill_(0.5)
+    zeros: list[int] = []
+    demitasse.sensitivity(
+        model,
+        lambda one: zeros.append(int((one.weight == 0).sum())) or 0.0,
+        sparsities=(0.2, 0.55),
+        bits=(),  # type: ignore[func-returns-value, operator, arg-type]
+    )
+    assert zeros == [0, 20, 55]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_bearable(bad: float) -> None:
+    found = Sensitivity(1.0, (LayerSensitivity("a", 100, {0.5: 1.0, 0.8: 1.5, 0.9: bad}, {}),))
+    assert found.proposal(tolerance=1.0) == {"a": 0.8}
+    assert found.proposal(sparsity=0.6)["a"] == pytest.approx(0.6)
+    with pytest.raises(MethodError, match="no bits were measured"):
+        found.proposal_bits(0.1)
+
+
 def test_progress_counts_evaluations() -> None:
     told: list[tuple[int, int]] = []
     demitasse.sensitivity(net(), energy, sparsities=(0.5,), bits=(4, 3), progress=lambda *n: told.append(n))

@@ -17,7 +17,8 @@ def register(app: typer.Typer) -> None:
 def sensitivity(
     recipe: Annotated[str, typer.Argument(help="A file *.toml, or the name of a bundled recipe: model and data.")],
     weights: Annotated[
-        Path | None, typer.Option(help="The trained model; else what compress has left in --out.")
+        Path | None,
+        typer.Option(help="The trained model; else what compress left in --out before it pruned or quantized."),
     ] = None,
     out: Annotated[Path, typer.Option(help="As of compress; gets sensitivity.json, .txt and .png.")] = Path(
         "compressed"
@@ -31,6 +32,7 @@ def sensitivity(
     ] = False,
 ) -> None:
     """Measure what each layer bears, by sparsity and by bits, and propose a target for each."""
+    from demitasse.files import atomic_write
     from demitasse.methods.sensitivity import sensitivity as measure
     from demitasse.report.progress import count_bar
     from demitasse.report.sensitivity import sensitivity_curves
@@ -43,8 +45,9 @@ def sensitivity(
     bits = found.proposal_bits(tolerance)
     trained.folder.mkdir(parents=True, exist_ok=True)
     plain = {"metric": trained.data.metric, **found.as_plain(), "sparsity": targets, "bits": bits}
-    (trained.folder / "sensitivity.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
-    (trained.folder / "sensitivity.txt").write_text(f"{found}\n", encoding="utf-8")
+    for name, text in (("sensitivity.json", json.dumps(plain, indent=2)), ("sensitivity.txt", str(found))):
+        with atomic_write(trained.folder / name) as path:
+            path.write_text(f"{text}\n", encoding="utf-8")
     sensitivity_curves(found.as_plain(), trained.folder / "sensitivity.png", trained.data.metric)
     print(found)
     print("\nProposed, for a stage of a recipe:\n\n[stages.sparsity]")

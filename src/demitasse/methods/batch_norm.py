@@ -48,11 +48,28 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any], forward: Fo
         for batch in batches:
             run(bare, _moved(batch, device))
             count += 1
+        group = _group(model)
+        if group is not None:
+            count = _least(count, device, group)
         if not count:
             raise DataError("batch norm cannot be recalibrated: there is no batch")
-        if isinstance(model, nn.parallel.DistributedDataParallel):
-            _average(layers, model.process_group)
+        if group is not None:
+            _average(layers, group)
     return len(layers)
+
+
+def _group(model: nn.Module) -> Any:
+    """Returns the processes of a DistributedDataParallel, compiled or not; None where there is none."""
+    wrappers = (module for module in model.modules() if isinstance(module, nn.parallel.DistributedDataParallel))
+    found = next(wrappers, None)
+    return None if found is None else found.process_group
+
+
+def _least(count: int, device: torch.device, group: Any) -> int:
+    """Returns the least of the processes' counts: all of them raise, or none."""
+    least = torch.tensor(count, device=device)
+    torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN, group=group)
+    return int(least)
 
 
 def _average(layers: list[nn.Module], group: Any) -> None:

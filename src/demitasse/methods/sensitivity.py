@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -78,6 +79,8 @@ class Sensitivity:
         """
         found = {}
         for layer in self.layers:
+            if not layer.by_bits:
+                raise MethodError("no bits were measured; give sensitivity some to try")
             fine = [bits for bits, metric in layer.by_bits.items() if metric - self.dense <= tolerance]
             found[layer.name] = min(fine, default=max(layer.by_bits))
         return found
@@ -86,15 +89,16 @@ class Sensitivity:
         before, rise_before = 0.0, 0.0
         for sparsity, metric in sorted(layer.by_sparsity.items()):
             rise = metric - self.dense
-            if rise > tolerance:
-                part = (tolerance - rise_before) / (rise - rise_before) if rise > rise_before else 0.0
+            if not rise <= tolerance:
+                # what is not finite says where the end is, not how the way there looks
+                part = (tolerance - rise_before) / (rise - rise_before) if rise_before < rise < math.inf else 0.0
                 return before + max(part, 0.0) * (sparsity - before)
             before, rise_before = sparsity, rise
         return before
 
     def _solve(self, sparsity: float) -> dict[str, float]:
         rises = [metric - self.dense for layer in self.layers for metric in layer.by_sparsity.values()]
-        low, high = 0.0, max([0.0, *rises])
+        low, high = 0.0, max([0.0, *filter(math.isfinite, rises)])
         best = self.proposal(high)
         if self._share(best) < sparsity:
             raise MethodError(f"sparsity is {sparsity:g}, but the largest measured gives {self._share(best):.4g}")
@@ -135,7 +139,6 @@ class Sensitivity:
         return capture.get().rstrip()
 
 
-@torch.no_grad()
 def sensitivity(
     model: nn.Module,
     evaluate: Evaluate,
@@ -174,7 +177,8 @@ def sensitivity(
 
     def measured() -> float:
         nonlocal done
-        found = float(evaluate(model))
+        with _as_it_was(model):
+            found = float(evaluate(model))
         done += 1
         if progress:
             progress(done, total)
@@ -186,10 +190,10 @@ def sensitivity(
         with _restored(item) as (values, before):
             by_sparsity, by_bits = {}, {}
             for share in sparsities:
-                values.copy_(_pruned(before, share))
+                _write(values, _pruned(before, share))
                 by_sparsity[share] = measured()
             for width, count in levels.items():
-                values.copy_(_quantized(before, count))
+                _write(values, _quantized(before, count))
                 by_bits[width] = measured()
         layers.append(LayerSensitivity(item.name, item.parameter.numel(), by_sparsity, by_bits))
     return Sensitivity(dense, tuple(layers))
@@ -203,15 +207,34 @@ def _restored(item: Chosen) -> Iterator[tuple[Tensor, Tensor]]:
     try:
         yield values, before
     finally:
-        values.copy_(before)
+        _write(values, before)
+
+
+@torch.no_grad()
+def _write(values: Tensor, new: Tensor) -> None:
+    values.copy_(new)
+
+
+@contextmanager
+def _as_it_was(model: nn.Module) -> Iterator[None]:
+    """Takes back what an evaluation does to buffers (statistics of batch norm) and to modes."""
+    modes = {module: module.training for module in model.modules()}
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for buffer, before in buffers:
+            _write(buffer, before)
 
 
 def _pruned(weight: Tensor, share: float) -> Tensor:
-    count = round(share * weight.numel())
-    if not count:
-        return weight
-    magnitude = weight.abs().float()
-    return torch.where(magnitude <= magnitude.flatten().kthvalue(count).values, 0, weight)
+    """Returns the weight with exactly so many of its smallest entries 0; of equal ones the first."""
+    result = weight.clone(memory_format=torch.contiguous_format)
+    smallest = result.abs().flatten().sort(stable=True).indices[: round(share * weight.numel())]
+    result.view(-1)[smallest] = 0
+    return result
 
 
 def _quantized(weight: Tensor, levels: int) -> Tensor:

@@ -117,8 +117,7 @@ class Runner:
 
     def stage_folder(self, number: int) -> Path:
         """Returns the folder of a stage, counted from 0."""
-        plain = "".join(letter if letter.isalnum() else "-" for letter in self.recipe.stage_names[number])
-        return self.folder / f"{number + 1}-{plain}"
+        return stage_folder(self.recipe, self.folder, number)
 
     @property
     def outcome(self) -> Path:
@@ -209,6 +208,12 @@ class Runner:
             history=outcome.history,
             report=outcome.report,
         )
+
+
+def stage_folder(recipe: Recipe, folder: Path, number: int) -> Path:
+    """Returns the folder of a recipe's stage, counted from 0, in the recipe's own folder."""
+    plain = "".join(letter if letter.isalnum() else "-" for letter in recipe.stage_names[number])
+    return folder / f"{number + 1}-{plain}"
 
 
 def _checksum(weights: Path) -> str:

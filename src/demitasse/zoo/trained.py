@@ -11,9 +11,11 @@ from torch import nn
 from demitasse.errors import DataError
 from demitasse.zoo.building import load_weights
 from demitasse.zoo.data import Data
-from demitasse.zoo.recipe import find_recipe
-from demitasse.zoo.runner import Runner
+from demitasse.zoo.recipe import Recipe, find_recipe
+from demitasse.zoo.runner import MODEL, Runner, stage_folder
 from demitasse.zoo.training import FLOAT32, Precision, evaluate
+
+_PLAIN = ("train", "recalibrate")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def load_trained(
     Args:
         recipe: a file or the name of a bundled recipe.
         out: the folder that ``compress`` wrote to.
-        weights: a file with a state_dict, instead of what ``compress`` left there.
+        weights: a file with a state_dict, instead of what ``compress`` left there: the model before the first stage
+            that prunes or quantizes it, or where a recipe only does that, what it started from.
         data: file or folder of the data, instead of the recipe's.
         allow_imports: whether the recipe may import its model, which runs code of that module.
 
@@ -61,14 +64,27 @@ def load_trained(
         DataError: data or weights are not there.
     """
     found = find_recipe(recipe)
+    beside = Path(recipe).parent if Path(recipe).suffix == ".toml" else None
     if data is not None:
         found = replace(found, data=replace(found.data, path=Path(data)))
     folder = Path(out) / found.name
     runner = Runner(found, folder, None, allow_imports)
-    source = Path(weights) if weights else runner.outcome
+    source = Path(weights) if weights else _dense(found, Path(out), beside)
     if not source.exists():
         hint = "" if weights else f"; run `demitasse compress {recipe}` first, or give --weights"
         raise DataError(f"{source}: there are no trained weights{hint}")
     model = runner.build()
     load_weights(model, source)
     return Trained(model, runner.data, folder)
+
+
+def _dense(recipe: Recipe, out: Path, beside: Path | None) -> Path:
+    """Returns the weights of the last stage before the first one that compresses."""
+    plain = next((i for i, stage in enumerate(recipe.stages) if stage.kind not in _PLAIN), len(recipe.stages))
+    if plain:
+        return stage_folder(recipe, out / recipe.name, plain - 1) / MODEL
+    if recipe.weights:
+        return recipe.weights
+    if recipe.start:
+        return _dense(find_recipe(recipe.start, beside), out, beside)
+    raise DataError(f"{recipe.source}: no stage trains before the first one that compresses; give --weights")
