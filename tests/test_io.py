@@ -41,6 +41,14 @@ def test_tied_and_channels_last_tensors(tmp_path: Path, form: str) -> None:
     )
 
 
+@each_form
+def test_files_are_as_readable_as_any_new_file(tmp_path: Path, form: str) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    demitasse.save(net(), tmp_path / f"model{form}")
+    assert (tmp_path / f"model{form}").stat().st_mode == plain.stat().st_mode
+
+
 def test_names_of_wrapped_modules_are_plain(tmp_path: Path) -> None:
     model = net()
     demitasse.save(torch.compile(model, backend="eager"), tmp_path / "model.pt")

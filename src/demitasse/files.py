@@ -22,7 +22,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        # a library that writes a file of its own and renames it may leave it to its owner alone
+        temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
