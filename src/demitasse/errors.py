@@ -39,7 +39,7 @@ class DeviceError(UsageError):
 
 
 class MethodError(UsageError):
-    """A setting of a compression method that has no meaning (a NaN rate, a decreasing portion)."""
+    """A setting of a compression method that has no meaning, or a method that has lost track of its module."""
 
 
 class FileFormatError(DemitasseError):

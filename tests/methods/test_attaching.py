@@ -142,6 +142,8 @@ def test_an_optimizer_that_the_method_does_not_know(tmp_path) -> None:  # type: 
         with pytest.raises(MethodError, match=message):
             action()
     assert not list(tmp_path.iterdir())
+    surgery.load_state_dict(surgery.state_dict())
+    surgery.report()
 
 
 def test_an_optimizer_of_other_parameters_is_no_stranger() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -35,7 +37,7 @@ def test_draws_depend_on_seed_and_step_alone() -> None:
     assert draws.mean() == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
-def test_shares(value: float) -> None:
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "all"])
+def test_shares(value: Any) -> None:
     with pytest.raises(MethodError, match="expected a share from 0 to 1"):
         share("sparsity", value)

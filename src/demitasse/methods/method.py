@@ -163,6 +163,7 @@ class Method(ABC):
             _same_shape(key, state[key], tensor)
         self.iteration, self.seed = int(state["iteration"]), int(state["seed"])
         for name, record in self.records.items():
+            record.strangers.clear()  # what they have done is undone
             self.take(record, {part: state[f"{part}.{name}"] for part in self.saved(record)})
 
     @abstractmethod
@@ -236,7 +237,9 @@ class Method(ABC):
             record.set_status(torch.where(record.status == CUT, PRUNED, record.status).byte())
 
     def check(self) -> None:
-        """Raises where the method has lost the module: an unknown optimizer, other parameters.
+        """Raises where the method has lost the module: an unknown optimizer stepped it, or it got other parameters.
+
+        Loading a state makes good what an unknown optimizer has done.
 
         Raises:
             MethodError: as said.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass
 
@@ -54,8 +53,8 @@ def share(name: str, value: float) -> float:
     """Returns a value that is a share.
 
     Raises:
-        MethodError: it is not between 0 and 1.
+        MethodError: it is no number, or not between 0 and 1.
     """
-    if not 0 <= value <= 1 or math.isnan(value):
-        raise MethodError(f"{name} is {value:g}; expected a share from 0 to 1")
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise MethodError(f"{name} is {value!r}; expected a share from 0 to 1")
     return value
