@@ -10,12 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 import demitasse
 from demitasse.errors import WeightsError
 from demitasse.methods.method import Method
 from demitasse.methods.records import FROZEN
-from tests.methods.playground import backward, batches, check, net, same, sgd, train
+from tests.methods.playground import backward, batches, check, net, same, sgd, train, weights
 
 STEPS = 30
 
@@ -191,6 +192,26 @@ def test_the_state_does_not_change_with_the_run() -> None:
     copies = {name: value.clone() for name, value in state.items()}
     train(model, optimizer, 10)
     assert all(torch.equal(copies[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_step_that_only_prepares_an_optimizer_is_not_counted(momentum: float) -> None:
+    """get_state_dict and set_state_dict step an optimizer that has no state yet."""
+    model = net()
+    optimizer = sgd(model, momentum=momentum)
+    surgery = METHODS["sparsity"](model, optimizer)
+    before = weights(model)
+    for _ in range(2):
+        state, momenta = get_state_dict(model, optimizer)
+        set_state_dict(model, optimizer, model_state_dict=state, optim_state_dict=momenta)
+    assert surgery.iteration == 0
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    train(model, optimizer, 3)
+    model.zero_grad()
+    before = weights(model)
+    get_state_dict(model, optimizer)
+    assert surgery.iteration == 3
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
 @pytest.mark.parametrize("name", METHODS)

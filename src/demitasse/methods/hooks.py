@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Closure = Callable[[], Any]
 _WHERE_STEPS_ARE = Optimizer.step.__code__.co_filename
+_CALLERS = 8  # a step may be wrapped by our guard, by schedulers and by others
 
 
 class StepHooks:
@@ -77,8 +78,10 @@ class StepHooks:
         self._depth -= 1
         if self._depth > 0:
             return
-        self._outer = None
+        only_prepares, self._outer = _only_prepares(self._outer), None
         self._leave()
+        if only_prepares:
+            return
         # set by a GradScaler whose fused optimizer decides on the device
         skip: Tensor | None = getattr(optimizer, "found_inf", None)
         if skip is not None and skip.device.type == "cpu":
@@ -127,6 +130,17 @@ def _frame_of_step() -> FrameType | None:
     while frame is not None and frame.f_code.co_filename != _WHERE_STEPS_ARE:
         frame = frame.f_back
     return frame
+
+
+def _only_prepares(frame: FrameType | None) -> bool:
+    """Whether torch.distributed.checkpoint takes the step, at rate 0, to give an optimizer the state it lacks."""
+    for _ in range(_CALLERS):
+        if frame is None:
+            return False
+        if frame.f_code.co_name == "_init_optim_state":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_running(outer: FrameType | None) -> bool:
