@@ -23,6 +23,8 @@ def _enter(rank: int, function: Callable[..., None], world: int, meeting: Path, 
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
     try:
         function(rank, *arguments)
+        # nobody leaves, and takes its connections down, while another still works
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
 

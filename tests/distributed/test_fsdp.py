@@ -122,9 +122,7 @@ def same_as_one_process(rank: int, kinds: list[str]) -> None:
         model = sharded(model_of())
         found = run(kind, model, optimizer_of(model))
         assert found[-2:] == expected[-2:], kind
-        for step, (mine, its) in enumerate(zip(found[:-2], expected[:-2], strict=True)):
-            for name, tensor in its.items():
-                assert torch.equal(mine[name], tensor), f"{kind}: {name} differs at step {step}"
+        compare(kind, found[:-2], expected[:-2])
 
 
 @pytest.mark.parametrize(
@@ -169,39 +167,63 @@ def test_lars_takes_the_norms_of_whole_parameters(tmp_path: Path) -> None:
     start(lars, tmp_path)
 
 
-def everything(model: nn.Module, optimizer: torch.optim.Optimizer, method: Method) -> dict[str, Any]:
+def everything(model: nn.Module, optimizer: torch.optim.Optimizer, methods: list[Method]) -> dict[str, Any]:
     weights, momenta = get_state_dict(model, optimizer)
-    return {"model": weights, "optimizer": momenta, "method": method.state_dict()}
+    states = {f"method {number}": method.state_dict() for number, method in enumerate(methods)}
+    return {"model": weights, "optimizer": momenta, **states}
 
 
-def part(rank: int, folder: Path, shard: bool, resumed: bool) -> None:
-    """Trains half of the steps and saves, or goes on for the other half and compares."""
-    model = model_of(seed=9 if resumed else 0)
-    model = sharded(model) if shard else model
-    optimizer = optimizer_of(model)
-    surgery = attach("sparsity", model, optimizer)[0]
-    if not resumed:
-        train(model, optimizer, 0, STEPS // 2, lambda: None)
-        checkpoint.save(everything(model, optimizer, surgery), checkpoint_id=folder / "half")
-        return
-    state = everything(model, optimizer, surgery)
-    checkpoint.load(state, checkpoint_id=folder / "half")
-    set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
-    surgery.load_state_dict(state["method"])
-    alone = model_of()
-    expected = run("sparsity", alone, optimizer_of(alone))[STEPS // 2 : STEPS]
-    found: list[Any] = []
-    train(model, optimizer, STEPS // 2, STEPS, lambda: found.append(snapshot(model, surgery)))
+def end_of(kind: str, model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, resumed: bool) -> list[Any]:
+    """Trains, saves and trains on, or takes up what was saved; returns what stood after every step since."""
+    methods = attach(kind, model, optimizer)
+    quantize = methods[1] if len(methods) > 1 else None
+    assert quantize is None or isinstance(quantize, demitasse.IncrementalQuantization)
+    if resumed:
+        state = everything(model, optimizer, methods)
+        checkpoint.load(state, checkpoint_id=folder / kind)
+        set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+        for number, method in enumerate(methods):
+            method.load_state_dict(state[f"method {number}"])
+    else:
+        train(model, optimizer, 0, 20, lambda: None)
+        if quantize:
+            quantize.freeze()
+        train(model, optimizer, 20, 30, lambda: None)
+        checkpoint.save(everything(model, optimizer, methods), checkpoint_id=folder / kind)
+    history = [snapshot(model, *methods)]
+    train(model, optimizer, 30, 50, lambda: history.append(snapshot(model, *methods)))
+    if quantize:
+        assert list(quantize) == [0.5, 1.0]
+        history.append(snapshot(model, *methods))
+        train(model, optimizer, 50, 55, lambda: history.append(snapshot(model, *methods)))
+    return history
+
+
+def part(rank: int, folder: Path, kinds: list[str], resumed: bool) -> None:
+    shard = distributed.get_world_size() > 1
+    for kind in kinds:
+        model = model_of(seed=9 if resumed else 0)
+        model = sharded(model) if shard else model
+        found = end_of(kind, model, optimizer_of(model), folder, resumed)
+        if not resumed and rank == 0:
+            torch.save(found, folder / f"{kind}.pt")
+        if resumed:
+            compare(kind, found, torch.load(folder / f"{kind}.pt"))
+
+
+def compare(kind: str, found: list[Any], expected: list[Any]) -> None:
     for step, (mine, its) in enumerate(zip(found, expected, strict=True)):
         assert mine.keys() == its.keys()
         for name, tensor in its.items():
-            assert torch.equal(mine[name], tensor), f"{name} differs at step {step}"
+            assert torch.equal(mine[name], tensor), f"{kind}: {name} differs at step {step}"
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 2)])
-def test_a_run_goes_on_at_another_world_size(tmp_path: Path, before: int, after: int) -> None:
-    start(part, tmp_path, tmp_path, before > 1, False, world=before)
-    start(part, tmp_path, tmp_path, after > 1, True, world=after)
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize("kinds", [["sparsity", "c_rate", "magnitude"], ["random partition", "channel"]])
+def test_a_run_goes_on_at_another_world_size(tmp_path: Path, before: int, after: int, kinds: list[str]) -> None:
+    """The run that was saved is the unbroken one: it goes on, too."""
+    start(part, tmp_path, tmp_path, kinds, False, world=before)
+    start(part, tmp_path, tmp_path, kinds, True, world=after)
 
 
 def masks_of_one_process(rank: int) -> None:

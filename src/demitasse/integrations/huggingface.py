@@ -22,7 +22,7 @@ class DemitasseCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
     The methods are attached when the training begins, and end with it. Their state stands in every checkpoint, as
     ``demitasse.safetensors``, and ``resume_from_checkpoint`` goes on from it. Share of zeros and of frozen entries are
-    in the logs.
+    in the logs. With ``load_best_model_at_end`` the masks, too, are those of the best checkpoint.
 
     Args:
         attach: given model and optimizer, attaches one method or several and returns them.
@@ -51,7 +51,7 @@ class DemitasseCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
                 return folder
         raise SnapshotError(
             f"{folders[0] / FILE}: there is no such file, but the training goes on from step {state.global_step}; "
-            "the checkpoint was written without this callback, or lies elsewhere"
+            "the checkpoint was written without this callback, or was cut short, or lies elsewhere"
         )
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -70,4 +70,8 @@ class DemitasseCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
             state.log_history[-1].update(metrics)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        best = state.best_model_checkpoint if args.load_best_model_at_end else None
+        if best is not None and (Path(best) / FILE).exists():
+            # the module holds that checkpoint's weights by now
+            self.riding.load_state_dict(io.load(Path(best) / FILE))  # type: ignore[arg-type]
         self.riding.finish()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from demitasse.errors import UsageError, WeightsError
+from demitasse.methods import shards
 from demitasse.methods.incremental import IncrementalQuantization
 from demitasse.methods.method import Method
 from demitasse.methods.report import Report
@@ -45,6 +47,7 @@ class Riding:
             UsageError: what ``attach`` returns is no method.
             WeightsError: the state is of other methods.
         """
+        self.finish()  # of a training that broke off
         found = self.attach(model, optimizer)
         self.methods = [found] if isinstance(found, Method) else list(found or ())
         if not self.methods or not all(isinstance(method, Method) for method in self.methods):
@@ -53,11 +56,17 @@ class Riding:
         if state is not None:
             self.load_state_dict(state)
 
-    def advance(self, step: int, total: int) -> None:
-        """Freezes the portions that are due before a step, of so many."""
+    def advance(self, step: int, total: float) -> None:
+        """Freezes the portions that are due before a step, of so many.
+
+        Raises:
+            UsageError: there are portions to freeze, but no end of the training to share out.
+        """
         for method in self.methods:
             if isinstance(method, IncrementalQuantization):
                 count = len(method.portions)
+                if not 0 < total < math.inf:
+                    raise UsageError("portions are shares of the training, which has no end; set a number of steps")
                 begins = [(self.portions_from + (1 - self.portions_from) * k / count) * total for k in range(count)]
                 while method.stage < sum(begin <= step for begin in begins):
                     method.freeze()
@@ -73,9 +82,12 @@ class Riding:
         return found
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the states of all methods: number of the method, a dot, and the name within its state."""
+        """Returns the states of all methods: number of the method, a dot, and the name within its state.
+
+        Tensors are whole: in a run with sharded parameters every process must call it.
+        """
         return {
-            f"{number}.{name}": tensor
+            f"{number}.{name}": shards.whole(tensor)
             for number, method in enumerate(self.methods)
             for name, tensor in method.state_dict().items()
         }

@@ -22,6 +22,13 @@ def local(tensor: Tensor) -> Tensor:
     return part
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """Returns all of a tensor, gathered from all processes where it is sharded."""
+    sharded: Any = tensor
+    full: Tensor = sharded.full_tensor() if is_sharded(tensor) else tensor
+    return full
+
+
 def like(parameter: Tensor, part: Tensor) -> Tensor:
     """Returns the local part as a tensor that is sharded as the parameter is."""
     if not is_sharded(parameter):
