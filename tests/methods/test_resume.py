@@ -125,6 +125,49 @@ def test_resume_within_a_portion_freezes_nothing_twice(settings: dict[str, Any],
         assert same(model, twin), f"resumed at {index}"
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2], [0, 2, 1], [1, 2, 0], [2, 1, 0], [2, 0, 1]], ids=str)
+@pytest.mark.parametrize("moment", [10, 22, 26], ids=["on the ramp", "in the first portion", "in the second"])
+@pytest.mark.parametrize("rolled_back", [False, True])
+@pytest.mark.parametrize("name", ["sparsity", "c_rate", "magnitude"])
+def test_pruning_and_quantization_go_on_from_any_moment(
+    name: str, rolled_back: bool, moment: int, order: list[int]
+) -> None:
+    """In a new run, or in the one that has gone on since (a roll-back); model and methods loaded in any order."""
+    data = list(batches(STEPS))
+
+    def run(model: nn.Module, optimizer: torch.optim.Optimizer, methods: list[Method], first: int, last: int) -> None:
+        quantize = methods[1]
+        assert isinstance(quantize, demitasse.IncrementalQuantization)
+        for step in range(first, last):
+            while quantize.stage < sum(begin <= step for begin in (20, 24, 28)):
+                quantize.freeze()
+            backward(model, data[step])
+            optimizer.step()
+            check(model, *methods)
+
+    def start(seed: int) -> tuple[nn.Module, torch.optim.Optimizer, list[Method]]:
+        model = net(seed)
+        optimizer = sgd(model)
+        return model, optimizer, [METHODS[name](model, optimizer), quantized(model, optimizer)]
+
+    model, optimizer, methods = start(0)
+    run(model, optimizer, methods, 0, moment)
+    state = saved(model, optimizer, *methods)
+    run(model, optimizer, methods, moment, STEPS)
+    expected, masks = weights(model), [method.masks() for method in methods]
+    if not rolled_back:
+        model, optimizer, methods = start(5)
+    optimizer.load_state_dict(state["optimizer"])
+    parts = list(zip([model, *methods], [state["model"], *state["methods"]], strict=True))
+    for number in order:
+        parts[number][0].load_state_dict(parts[number][1])
+    assert all(torch.equal(state["model"][key], tensor) for key, tensor in model.state_dict().items())
+    run(model, optimizer, methods, moment, STEPS)
+    assert all(torch.equal(expected[key], tensor) for key, tensor in model.state_dict().items())
+    for mine, its in zip([method.masks() for method in methods], masks, strict=True):
+        assert all(torch.equal(mask, mine[key]) for key, mask in its.items())
+
+
 def test_a_finished_quantization_has_nothing_left_to_iterate() -> None:
     model = net()
     optimizer = sgd(model)

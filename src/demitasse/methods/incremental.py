@@ -363,6 +363,8 @@ class IncrementalQuantization(Method):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         super().load_state_dict(state)
         self.stage, self.step, self._is_open = int(state["stage"]), int(state["step"]), bool(state["open"])
+        for record in self.records.values():
+            record.has_frozen = self.stage > 0
 
     def saved(self, record: Record) -> dict[str, Tensor]:
         return {
@@ -376,12 +378,11 @@ class IncrementalQuantization(Method):
         self._tops[record.name] = tops.to(record.values.device).clone()
         self.clipped[record.name] = int(saved["clipped"])
         status = self._part(record, "status", saved["status"])
-        # what surgery has cut is its own to say
         mine = (status == FROZEN) | (status == PRUNED)
-        record.restore(torch.where(mine, status, torch.where(record.status == CUT, CUT, FREE)).to(torch.uint8))
+        # what surgery has cut is its own to say; where it is not cut, it was not when the state was taken
+        cut = (record.status == CUT) & (record.values == 0) | (record.status == PRUNED) & (status == CUT)
+        record.restore(torch.where(mine, status, torch.where(cut, CUT, FREE)).to(torch.uint8))
         record.hold()
-        # across all shards, so that every process takes the same decisions
-        record.has_frozen = bool(record.count(FROZEN, PRUNED))
 
 
 _UNKNOWN = -(1 << 20)

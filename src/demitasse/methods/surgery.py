@@ -252,7 +252,8 @@ class Surgery(Pruning):
         if statistics != _NOT_TAKEN:
             self._statistics[record.name] = statistics
         kept = self._part(record, "mask", saved["mask"]).bool()
-        fixed = (record.status == FROZEN) | (record.status == PRUNED)
+        # what is frozen or pruned is another method's to say, but not against the mask: this may be a roll-back
+        fixed = torch.where(kept, record.status == FROZEN, record.status == PRUNED)
         state = torch.where(kept, FREE, CUT).to(torch.uint8)
         record.restore(torch.where(fixed, record.status, state), self._part(record, "reserve", saved["reserve"]))
 
