@@ -68,7 +68,8 @@ def trainer(folder: Path, attach: Any, *, steps: int = STEPS, **settings: Any) -
         **settings,
     )
     callback = DemitasseCallback(attach, portions_from=0.5)
-    return Trainer(model=model(), args=arguments, train_dataset=texts(), callbacks=[callback]), callback
+    data = {"train_dataset": texts(), "eval_dataset": texts()[:8]}
+    return Trainer(model=model(), args=arguments, callbacks=[callback], **data), callback
 
 
 def test_trains_logs_and_finishes(tmp_path: Path) -> None:
@@ -106,6 +107,38 @@ def test_a_checkpoint_without_our_state(tmp_path: Path) -> None:
     other, _ = trainer(tmp_path, surgery, steps=16)
     with pytest.raises(SnapshotError, match="the checkpoint was written without this callback"):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-8"))
+
+
+def test_a_training_that_broke_off_can_begin_again(tmp_path: Path) -> None:
+    from transformers import TrainerCallback
+
+    class Break(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 3:
+                raise KeyboardInterrupt
+
+    one, callback = trainer(tmp_path, surgery, steps=12)
+    one.add_callback(Break)
+    with pytest.raises(KeyboardInterrupt):
+        one.train()
+    one.remove_callback(Break)
+    one.train()
+    assert callback.riding.reports[0].iteration == 12
+
+
+def test_the_best_checkpoint_brings_its_masks(tmp_path: Path) -> None:
+    settings = {"eval_strategy": "steps", "eval_steps": 8, "load_best_model_at_end": True, "save_strategy": "steps"}
+    one, callback = trainer(tmp_path, both, metric_for_best_model="turn", **settings)
+    # the first evaluation is to be the best one
+    one.compute_metrics = lambda _: {"turn": -one.state.global_step}
+    one.args.greater_is_better = True
+    one.train()
+    assert one.state.best_model_checkpoint == str(tmp_path / "checkpoint-8")
+    pruned, quantized = callback.riding.reports
+    assert (pruned.iteration, quantized.frozen_share) == (8, 0)
+    saved = demitasse.load(tmp_path / "checkpoint-8/model.safetensors")
+    assert isinstance(saved, dict)
+    assert all(torch.equal(one.model.get_parameter(row.name), saved[row.name]) for row in pruned.rows)
 
 
 def test_gradient_accumulation_and_clipping(tmp_path: Path) -> None:

@@ -109,5 +109,8 @@ class Riding:
 
     def finish(self) -> None:
         """Ends the methods and keeps their reports."""
-        self.reports = [method.finish() for method in self.methods]
+        # all reports first: the end of one method changes what another says
+        self.reports = [method.report() for method in self.methods]
+        for method in self.methods:
+            method.finish()
         self.methods = []
