@@ -23,18 +23,34 @@ STEPS = 100
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
 
+class Conv1D(nn.Module):
+    """Hugging Face's linear layer, as methods know it: weight (in, out)."""
+
+    __module__ = "transformers.pytorch_utils"
+
+    def __init__(self, outputs: int, inputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs @ self.weight + self.bias
+
+
 class Uneven(nn.Module):
-    """Axes that two processes cannot share evenly: 7, 1, 5; and a transposed weight."""
+    """Axes that two processes cannot share evenly: 7, 1, 5; and transposed weights."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(1, 7, 3, bias=False)
         self.up = nn.ConvTranspose2d(7, 3, 2)
         self.one = nn.Linear(147, 1)
-        self.out = nn.Linear(1, 5)
+        self.mid = Conv1D(6, 1)
+        self.out = nn.Linear(6, 5)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.out(torch.relu(self.one(torch.relu(self.up(torch.relu(self.conv(images)))).flatten(1))))
+        features = torch.relu(self.up(torch.relu(self.conv(images)))).flatten(1)
+        return self.out(torch.relu(self.mid(torch.relu(self.one(features)))))
 
 
 def model_of(seed: int = 0) -> Uneven:
@@ -110,7 +126,7 @@ def run(kind: str, model: nn.Module, optimizer: torch.optim.Optimizer, first: in
 
 
 def sharded(model: Uneven) -> Uneven:
-    for module in (model.conv, model.up, model.one, model.out):
+    for module in (model.conv, model.up, model.one, model.mid, model.out):
         fully_shard(module)
     return fully_shard(model)
 
@@ -165,6 +181,27 @@ def lars(rank: int) -> None:
 
 def test_lars_takes_the_norms_of_whole_parameters(tmp_path: Path) -> None:
     start(lars, tmp_path)
+
+
+def as_stateful(rank: int, folder: Path) -> None:
+    """A method is handed over to a checkpoint as it is."""
+    model = sharded(model_of())
+    optimizer = optimizer_of(model)
+    surgery = attach("sparsity", model, optimizer)[0]
+    train(model, optimizer, 0, 20, lambda: None)
+    before = snapshot(model, surgery)
+    checkpoint.save({"model": model.state_dict(), "surgery": surgery}, checkpoint_id=folder / "stateful")
+    train(model, optimizer, 20, 30, lambda: None)
+    # back to where it was
+    state = {"model": model.state_dict(), "surgery": surgery}
+    checkpoint.load(state, checkpoint_id=folder / "stateful")
+    model.load_state_dict(state["model"])  # type: ignore[arg-type]
+    assert surgery.iteration == 20
+    compare("stateful", [snapshot(model, surgery)], [before])
+
+
+def test_a_method_is_a_stateful(tmp_path: Path) -> None:
+    start(as_stateful, tmp_path, tmp_path)
 
 
 def everything(model: nn.Module, optimizer: torch.optim.Optimizer, methods: list[Method]) -> dict[str, Any]:
