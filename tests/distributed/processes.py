@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
+import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ def start(function: Callable[..., None], folder: Path, *arguments: Any, world: i
 
 
 def _enter(rank: int, function: Callable[..., None], world: int, meeting: Path, arguments: tuple[Any, ...]) -> None:
+    faulthandler.enable()
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
     try:
@@ -27,6 +31,9 @@ def _enter(rank: int, function: Callable[..., None], world: int, meeting: Path, 
         distributed.barrier()
     finally:
         distributed.destroy_process_group()
+    sys.stdout.flush()
+    # threads of torch sometimes outlive the interpreter, which then aborts
+    os._exit(0)
 
 
 def digest(tensors: Iterable[Tensor]) -> str:
