@@ -236,6 +236,7 @@ def test_capture_of_a_cuda_graph_raises(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_capture_of_a_real_cuda_graph_raises() -> None:
     model = net().cuda()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
