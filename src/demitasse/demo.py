@@ -9,8 +9,8 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager
+from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from demitasse.report import plots, tables
 from demitasse.report.log_parser import read_log
 from demitasse.report.progress import TrainingBar
 from demitasse.report.tables import Stage
+from demitasse.threads import threads
 
 QUICK = 10
 
@@ -93,7 +94,7 @@ def run_demo(
     loaded = choice.load(mnist_folder)
     out.mkdir(parents=True, exist_ok=True)
     copy_example(choice.example, out)
-    with chdir(out), _threads(choice.threads):
+    with chdir(out), threads(choice.threads):
         write_database(f"{choice.prefix}_train_lmdb", loaded.train_images, loaded.train_labels)
         write_database(f"{choice.prefix}_test_lmdb", loaded.test_images, loaded.test_labels)
         demo = Demo(Path(choice.example), seed, QUICK if quick else 1, say)
@@ -212,16 +213,6 @@ class Demo:
             "stages": tables.as_plain(self.stages),
         }
         Path("report.json").write_text(json.dumps(report, indent=2) + "\n")
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def write_database(path: str, images: datasets.Images, labels: datasets.Labels) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import nn
 
 from demitasse.errors import DataError, UsageError
 from demitasse.files import atomic_write
+from demitasse.threads import threads
 from demitasse.zoo.building import check_settings, choose_device, import_factory, load_weights
 from demitasse.zoo.data import DATASETS, Data
 from demitasse.zoo.models import MODELS
@@ -110,7 +110,7 @@ class Runner:
             SnapshotError: a checkpoint is broken.
         """
         results: list[Result] = []
-        with _threads(self.recipe.threads):
+        with threads(self.recipe.threads):
             for number in range(len(self.recipe.stages)):
                 results.append(self._finished(number) or self._run_stage(number))
         return results
@@ -238,13 +238,3 @@ def kept_by_layer(model: nn.Module) -> dict[str, tuple[int, int]]:
         some, total = kept.get(layer, (0, 0))
         kept[layer] = some + int(torch.count_nonzero(parameter)), total + parameter.numel()
     return kept
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
