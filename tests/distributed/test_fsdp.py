@@ -97,10 +97,9 @@ def attach(kind: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> lis
     if kind == "magnitude":
         return [demitasse.MagnitudePruning(model, optimizer, sparsity=0.7, ramp=50)]
     surgery = demitasse.Surgery(model, optimizer, sparsity=0.5, ramp=10)
-    settings: dict[str, Any] = (
-        {"per": "channel"} if kind == "channel" else {"partition": kind.removesuffix(" partition")}
-    )
-    return [surgery, demitasse.IncrementalQuantization(model, optimizer, exponents=5, portions=(0.5, 1.0), **settings)]
+    known: dict[str, dict[str, Any]] = {"channel": {"per": "channel"}, "error": {"fit": "error", "exponents": 2}}
+    settings = {"exponents": 5, **known.get(kind, {"partition": kind.removesuffix(" partition")})}
+    return [surgery, demitasse.IncrementalQuantization(model, optimizer, portions=(0.5, 1.0), **settings)]
 
 
 def run(kind: str, model: nn.Module, optimizer: torch.optim.Optimizer, first: int = 0, last: int = STEPS) -> list[Any]:
@@ -142,7 +141,8 @@ def same_as_one_process(rank: int, kinds: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "kinds", [["sparsity", "layer"], ["c_rate", "magnitude"], ["magnitude partition", "random partition", "channel"]]
+    "kinds",
+    [["sparsity", "layer"], ["c_rate", "magnitude"], ["magnitude partition", "random partition", "channel", "error"]],
 )
 def test_masks_are_those_of_one_process(tmp_path: Path, kinds: list[str]) -> None:
     start(same_as_one_process, tmp_path, kinds)
@@ -256,7 +256,7 @@ def compare(kind: str, found: list[Any], expected: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-@pytest.mark.parametrize("kinds", [["sparsity", "c_rate", "magnitude"], ["random partition", "channel"]])
+@pytest.mark.parametrize("kinds", [["sparsity", "c_rate", "magnitude"], ["random partition", "channel", "error"]])
 def test_a_run_goes_on_at_another_world_size(tmp_path: Path, before: int, after: int, kinds: list[str]) -> None:
     """The run that was saved is the unbroken one: it goes on, too."""
     start(part, tmp_path, tmp_path, kinds, False, world=before)

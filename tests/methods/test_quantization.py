@@ -77,6 +77,24 @@ def test_grids_of_single_channels(kind: str) -> None:
         assert torch.equal(values, expected)
 
 
+@pytest.mark.parametrize("per", ["tensor", "channel"])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_grids_of_the_least_error(per: str, bits: int) -> None:
+    weight = torch.randn(5, 400, generator=torch.Generator().manual_seed(0)) * torch.tensor([[1, 0.01, 0, 30, 0.4]]).T
+    model, optimizer = linear(weight)
+    list(quantize(model, optimizer, bits=bits, portions=(1.0,), per=per, fit="error"))
+    levels, found = pow2.levels_of_bits(bits), model.weight.detach()
+    for before, after in zip(*((t if per == "channel" else t.reshape(1, -1)) for t in (weight, found)), strict=True):
+        largest = float(before.abs().max())
+        if not largest:
+            assert not after.any()
+            continue
+        top = pow2.grid(largest, levels).largest
+        grids = [pow2.project(before, pow2.Exponents(t - levels + 1, t)) for t in range(top - 6, top + 2)]
+        errors = [float((grid.double() - before).square().sum()) for grid in grids]
+        assert torch.equal(after, grids[errors.index(min(errors))])
+
+
 def test_random_partition_freezes_as_many_but_others() -> None:
     weight = torch.randn(60, 50, generator=torch.Generator().manual_seed(0))
     frozen = []

@@ -170,6 +170,8 @@ class IncrementalQuantization(Method):
         portions: the frozen share of the weights that are not pruned, after each turn; increasing, at most 1.
         partition: ``magnitude`` freezes the largest first, ``random`` any.
         per: ``tensor``, one grid for a parameter, or ``channel``, one for each of its output channels.
+        fit: ``largest``, the grid reaches up to the largest weight, as in the paper, or ``error``, it is the one of
+            the least squared error, which clips the few largest where there are not many powers.
         parameters: what to quantize, see :func:`demitasse.methods.selection.select`.
         exclude: what stays as it is all the same.
         seed: of the random partition; in a distributed run that of rank 0.
@@ -182,7 +184,7 @@ class IncrementalQuantization(Method):
     Raises:
         MethodError: a setting has no meaning, a pattern matches nothing, or a parameter is under quantization already.
 
-    Reference: Zhou 2017, algorithm 1. Grids of single channels are ours.
+    Reference: Zhou 2017, algorithm 1. Grids of single channels and those of the least error are ours.
     """
 
     kind = "quantization"
@@ -197,6 +199,7 @@ class IncrementalQuantization(Method):
         portions: Sequence[float] = (0.5, 0.75, 0.9, 1.0),
         partition: Literal["magnitude", "random"] = "magnitude",
         per: Literal["tensor", "channel"] = "tensor",
+        fit: Literal["largest", "error"] = "largest",
         parameters: Sequence[selection.Pattern] | None = None,
         exclude: Sequence[selection.Pattern] = (),
         seed: int = 0,
@@ -206,10 +209,11 @@ class IncrementalQuantization(Method):
         for name, value, known in (
             ("partition", partition, ("magnitude", "random")),
             ("per", per, ("tensor", "channel")),
+            ("fit", fit, ("largest", "error")),
         ):
             if value not in known:
                 raise MethodError(f"{name} is {value!r}; expected {known[0]!r} or {known[1]!r}")
-        self.partition, self.per = partition, per
+        self.partition, self.per, self.fit = partition, per, fit
         self.stage = self.step = 0
         self.clipped: dict[str, int] = {}
         self._is_open = False
@@ -278,18 +282,24 @@ class IncrementalQuantization(Method):
         record.has_frozen = True
 
     def _find_tops(self, record: Record, free: Tensor) -> None:
-        """Sets the grids that are not known yet by the largest magnitude of what is free."""
+        """Sets the grids that are not known yet by the magnitudes of what is free."""
         tops, axis = self._tops[record.name], self._axis(record)
         magnitude = torch.where(free, record.values.abs(), 0)
-        found = magnitude.new_zeros(tops.shape)
-        if magnitude.numel():
-            rows = magnitude if axis is None else magnitude.movedim(axis, 0)
-            found = rows.reshape(tops.numel(), -1).amax(1)
-        if axis is None or not shards.shard_axis_is(record.parameter, axis):
+        rows = magnitude if axis is None else magnitude.movedim(axis, 0)
+        rows = rows.reshape(tops.numel(), -1) if rows.numel() else rows.new_zeros(tops.numel(), 1)
+        is_spread = axis is None or not shards.shard_axis_is(record.parameter, axis)
+        found = rows.amax(1)
+        if is_spread:
             found = shards.largest(record.parameter, found.float())
         if bad := found[~torch.isfinite(found)].tolist():
             raise MethodError(f"the largest weight of {record.name} is {bad[0]}; expected a finite number")
-        tops.copy_(torch.where((tops == _UNKNOWN) & (found > 0), pow2.exponent(found).to(tops), tops))
+        best = pow2.exponent(found).to(tops)
+        if self.fit == "error":
+            errors = torch.stack([pow2.error(rows, best - lower, self.levels, best) for lower in range(_LOWER)])
+            if is_spread:
+                errors = shards.total(record.parameter, errors)
+            best = best - errors.argmin(0)
+        tops.copy_(torch.where((tops == _UNKNOWN) & (found > 0), best, tops))
 
     def _order(self, record: Record, number: int) -> Tensor:
         """Returns what decides who is frozen first, the largest; float32, of the local shape."""
@@ -386,6 +396,8 @@ class IncrementalQuantization(Method):
 
 
 _UNKNOWN = -(1 << 20)
+# so many grids are tried, each half as large as the one before
+_LOWER = 4
 
 
 def _kth(record: Record, order: Tensor, k: int) -> float:

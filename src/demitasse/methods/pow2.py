@@ -93,6 +93,23 @@ def project_each(values: Tensor, least: Tensor, largest: Tensor) -> Tensor:
     return torch.where((values == 0) | (powers < least.to(powers)), 0.0, rounded).to(values.dtype)
 
 
+def error(values: Tensor, largest: Tensor, levels: int, unit: Tensor) -> Tensor:
+    """Returns the squared error of each row on a grid of its own, as integers: they add up alike in any order.
+
+    Args:
+        values: (rows, columns).
+        largest: (rows,) int: the largest exponents.
+        levels: number of exponents.
+        unit: (rows,) int: exponents near those of the largest values, to which errors are taken relative.
+
+    Returns:
+        (rows,) int64, in 2^(2 * unit - 30).
+    """
+    top = largest[:, None]
+    away = project_each(values, top - (levels - 1), top).double() - values.double()
+    return torch.ldexp(away, 15 - unit[:, None]).square().round().long().sum(1)
+
+
 def on_grid(values: Tensor) -> Tensor:
     """Returns where values are zero or powers of two of either sign, as bool."""
     return (values == 0) | (torch.frexp(values).mantissa.abs() == 0.5)

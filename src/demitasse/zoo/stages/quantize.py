@@ -22,6 +22,7 @@ class Quantize(TrainingStage):
         portions: share of the weights that is frozen, rising to 1.
         partition: ``magnitude`` or ``random``: which are frozen first.
         per: ``tensor`` or ``channel``: what has powers of its own.
+        fit: ``largest`` or ``error``: the powers reach up to the largest weight, or have the least squared error.
         parameters: name patterns of what is quantized; empty for the weights of linear and convolution layers.
         exclude: name patterns of what is not.
     """
@@ -34,6 +35,7 @@ class Quantize(TrainingStage):
     portions: tuple[float, ...] = (0.5, 0.75, 0.9, 1.0)
     partition: str = "magnitude"
     per: str = "tensor"
+    fit: str = "largest"
     parameters: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
@@ -50,7 +52,11 @@ class Quantize(TrainingStage):
             raise UsageError(
                 f"{place}: portions is {list(self.portions)}; expected shares that rise, the first above 0"
             )
-        for key, known in (("partition", ("magnitude", "random")), ("per", ("tensor", "channel"))):
+        for key, known in (
+            ("partition", ("magnitude", "random")),
+            ("per", ("tensor", "channel")),
+            ("fit", ("largest", "error")),
+        ):
             if getattr(self, key) not in known:
                 raise UsageError(f"{place}: {key} is {getattr(self, key)!r}; expected {known[0]!r} or {known[1]!r}")
 
@@ -70,6 +76,7 @@ class Quantize(TrainingStage):
             "portions": self.portions,
             "partition": self.partition,
             "per": self.per,
+            "fit": self.fit,
             "parameters": list(self.parameters) or None,
             "exclude": self.exclude,
         }
