@@ -1,0 +1,62 @@
+"""Numbers byte by byte, the one that matters most first: biases, statistics, weights that are not pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from demitasse.packed.codecs.base import Context, register
+from demitasse.packed.integers import Cursor
+from demitasse.packed.stream import Array, Stream
+from demitasse.packed.tensor import Bits, Tensor
+
+# first weights of the mixer, for orders 0 to 4, the same byte of the number before, and that with the byte before
+MIXER = np.tile(np.array([13107, 16384, 19661, 19661, 19661, 6554, 13107], np.int64), (7, 1))
+# step of the mixer in 2^-20, most observations of a slot
+SETTINGS = np.array([4194, 250], np.int64)
+
+
+def code_bytes(stream: Stream, values: Array, begin: int = 0, width: int = 1) -> None:
+    """Codes ``values`` from ``begin`` on; see :func:`demitasse.packed.kernels.text`."""
+    stream.text(values, begin, width, slot_bits(len(values)), MIXER, SETTINGS)
+
+
+def slot_bits(count: int) -> int:
+    """Returns the logarithm of the number of slots of a context, for so many bytes."""
+    return min(20, max(10, count.bit_length() + 3))
+
+
+def to_bytes(bits: Bits) -> Array:
+    """Returns numbers as bytes, the one that matters most first."""
+    return np.frombuffer(bits.astype(bits.dtype.newbyteorder(">")).tobytes(), np.uint8).copy()
+
+
+def from_bytes(values: Array, bits: np.dtype[np.unsignedinteger]) -> Bits:
+    """Undoes :func:`to_bytes`."""
+    return np.frombuffer(values.tobytes(), bits.newbyteorder(">")).astype(bits)
+
+
+@register
+class Numbers:
+    """See the module."""
+
+    def settings(self, tensor: Tensor, context: Context) -> Iterator[bytes]:
+        """See :class:`demitasse.packed.codecs.base.Codec`."""
+        yield b""
+
+    def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:
+        """See :class:`demitasse.packed.codecs.base.Codec`."""
+        code_bytes(stream, to_bytes(tensor.bits), width=tensor.dtype.size)
+        return context
+
+    def decode(self, tensor: Tensor, settings: Cursor, stream: Stream, context: Context) -> tuple[Bits, Context]:
+        """See :class:`demitasse.packed.codecs.base.Codec`."""
+        values = np.zeros(tensor.size * tensor.dtype.size, np.uint8)
+        code_bytes(stream, values, width=tensor.dtype.size)
+        return from_bytes(values, tensor.dtype.bits), context
+
+    def memory(self, tensor: Tensor, settings: Cursor) -> int:
+        """See :class:`demitasse.packed.codecs.base.Codec`."""
+        size = tensor.size * tensor.dtype.size
+        return size + (42 << slot_bits(size))

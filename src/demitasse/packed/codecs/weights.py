@@ -1,0 +1,213 @@
+"""Matrices of weights of which many are zero, or which have few values: pruned, quantized, or both.
+
+Whether a weight is zero is told from how dense its row, its column, its input channel, its place in the kernel, the
+columns around and the unit that it comes from have been so far, against what was expected; the sign and the size of
+one that is not zero, from those next to it. Nothing is sent beside the weights: all is learned on the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from demitasse.packed import palette
+from demitasse.packed.codecs.base import NOTHING, Context, refuse, register
+from demitasse.packed.codecs.numbers import code_bytes, from_bytes, slot_bits, to_bytes
+from demitasse.packed.integers import Cursor, put
+from demitasse.packed.palette import MOST_VALUES, Listed, Palette, Powers
+from demitasse.packed.stream import Array, Stream
+from demitasse.packed.tensor import Bits, Tensor
+
+# First weights of the mixers in 1/65536, and what else the model takes, found by random search on nets of this
+# project and the published LeNet-5. In the order of the slots and inputs of kernels.weights.
+_PRESENCE = """-21561 -5571 -4456 -328 -4719 14549 5308 8192 6685 -1638 3604 5636 1114 459
+    44958 24445 25559 7602 49611 29950 63177"""
+_VALUES = """-20840 -9634 -6423 -6554 6423 4915 6947 70451 16253 -1114
+    -3080 6226 -1311 786 1966 6357 1573 18940 8651 23986"""
+MIXER = np.zeros((5, 21), np.int64)
+MIXER[:3], MIXER[3:, :10] = np.fromstring(_PRESENCE, int, sep=" "), np.fromstring(_VALUES, int, sep=" ").reshape(2, 10)
+# fmt: off
+SETTINGS = np.array([
+    # counts added to found and expected ones in 1/65536: zeros, row, column, channel, place, columns around
+    648_806, 37_683, 445_000, 131_500, 826_800, 3_000,
+    # presence: the mixer's step in 2^-20, what is added to it at the start, how long; observations ahead, and at most
+    734, 7_025, 127, 5, 1_000,
+    # values: the mixer's step at the start, how long; observations ahead, and at most
+    2_831, 1_250, 0, 116,
+], np.int64)
+# fmt: on
+
+_POWERS, _LISTED, _LITERAL = range(3)
+# bytes of slots and counters of a row or a column
+_LINE = 220
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a tensor is coded.
+
+    Attributes:
+        palette: of the values that are not zero; None where they follow as numbers of their own.
+        zeros: whether there are zeros.
+        linked: whether the matrix before in the stream is the one that its columns come from.
+        group: columns that belong together.
+        side: of the image that they are.
+    """
+
+    palette: Palette | None
+    zeros: bool
+    linked: bool
+    group: int
+    side: int
+
+    def pack(self, tensor: Tensor) -> bytes:
+        """Returns the settings for the header."""
+        kind = _LITERAL if self.palette is None else _POWERS if isinstance(self.palette, Powers) else _LISTED
+        own = (self.group, self.side) != natural(tensor.shape)
+        out = put(kind | self.zeros << 2 | self.linked << 3 | own << 4)
+        if isinstance(self.palette, Powers):
+            out += put(self.palette.least, self.palette.levels - 1)
+        elif self.palette is not None:
+            out += put(len(self.palette.values) - 1) + to_bytes(self.palette.values).tobytes()
+        return out + (put(self.group, self.side) if own else b"")
+
+
+def unpack(settings: Cursor, tensor: Tensor) -> Plan:
+    """Reads what :meth:`Plan.pack` wrote.
+
+    Raises:
+        FileFormatError: it has no meaning for such a tensor.
+    """
+    flags = settings.number(31, "kind of weights")
+    found: Palette | None = None
+    if flags & 3 == _POWERS:
+        if not tensor.dtype.floating:
+            raise refuse(settings, f"powers of two in a tensor of {tensor.dtype.name}")
+        most = (1 << (8 * tensor.dtype.size - 1 - tensor.dtype.mantissa)) - 1
+        found = Powers(settings.number(most, "least exponent"), settings.number(63, "exponents") + 1)
+    elif flags & 3 == _LISTED:
+        count = settings.number(MOST_VALUES - 1, "number of values") + 1
+        data = np.frombuffer(settings.take(count * tensor.dtype.size, "values"), np.uint8)
+        found = Listed(from_bytes(data, tensor.dtype.bits))
+    elif flags & 3 != _LITERAL:
+        raise refuse(settings, "unknown kind of weights")
+    group, side = natural(tensor.shape)
+    rows, columns = matrix(tensor.shape)
+    if flags & 16:
+        group, side = settings.number(columns, "columns of a group"), settings.number(columns, "columns of a side")
+    if not group or columns % group or not 0 < side <= group:
+        raise refuse(settings, f"groups of {group} columns, {side} wide, in a matrix of {rows} x {columns}")
+    return Plan(found, bool(flags & 4), bool(flags & 8), group, side)
+
+
+def matrix(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Returns rows and columns: a row for each unit."""
+    size = math.prod(shape)
+    rows = shape[0] if shape else 1
+    return rows, size // rows if rows else 0
+
+
+def natural(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Returns the group and side that a shape itself tells: those of a kernel."""
+    return (math.prod(shape[2:]), shape[-1]) if len(shape) > 2 else (1, 1)
+
+
+def suits(shape: tuple[int, ...]) -> bool:
+    """Returns whether the counters of rows and columns are few beside the weights, or few at all."""
+    rows, columns = matrix(shape)
+    return 0 < math.prod(shape) < 1 << 31 and rows + columns <= max(1 << 14, math.prod(shape) >> 4)
+
+
+def geometries(shape: tuple[int, ...], units: int) -> list[tuple[int, int]]:
+    """Returns the groups and sides that are worth a try.
+
+    Args:
+        shape: of the tensor.
+        units: rows of the matrix before: a linear layer may see images of theirs.
+    """
+    found = [natural(shape)]
+    _, columns = matrix(shape)
+    if len(shape) == 2:
+        groups = [columns // units] if units and columns % units == 0 else []
+        found += [(group, math.isqrt(group)) for group in (*groups, columns) if group > 1 and _is_square(group)]
+    return list(dict.fromkeys(found))
+
+
+def _is_square(number: int) -> bool:
+    return math.isqrt(number) ** 2 == number
+
+
+def _code(symbols: Array, plan: Plan, tensor: Tensor, stream: Stream, context: Context) -> Context:
+    """Codes symbols; returns what the next tensor may know."""
+    rows, columns = matrix(tensor.shape)
+    counts = np.zeros(rows, np.int64)
+    depth, signed = (plan.palette.depth, plan.palette.signed) if plan.palette else (0, False)
+    before = context.counts if plan.linked else NOTHING
+    geometry = (rows, columns, plan.group, plan.side)
+    stream.weights(symbols, counts, geometry, before, (depth, signed, plan.zeros), MIXER, SETTINGS)
+    return Context(counts) if columns > 1 else context
+
+
+@register
+class Weights:
+    """See the module."""
+
+    def settings(self, tensor: Tensor, context: Context) -> Iterator[bytes]:
+        """See :class:`demitasse.packed.codecs.base.Codec`."""
+        if not suits(tensor.shape):
+            return
+        zeros = tensor.size - int(np.count_nonzero(tensor.bits))
+        found = palette.find(tensor.bits, tensor.dtype)
+        _, columns = matrix(tensor.shape)
+        for group, side in geometries(tensor.shape, len(context.counts)):
+            for linked in (False, True)[: 1 + bool(len(context.counts) and columns % len(context.counts) == 0)]:
+                if found:
+                    yield Plan(found, zeros > 0, linked, group, side).pack(tensor)
+                if zeros and (not found or len(found.bits(tensor.dtype)) * 8 > tensor.size - zeros):
+                    yield Plan(None, True, linked, group, side).pack(tensor)
+
+    def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:
+        """See :class:`demitasse.packed.codecs.base.Codec`."""
+        plan = unpack(Cursor(settings, tensor.name), tensor)
+        if plan.palette:
+            symbols = palette.symbols(tensor.bits, plan.palette, tensor.dtype)
+        else:
+            symbols = (tensor.bits != 0).astype(np.uint16)
+        known = _code(symbols, plan, tensor, stream, context)
+        if not plan.palette:
+            code_bytes(stream, to_bytes(tensor.bits[tensor.bits != 0]), width=tensor.dtype.size)
+        return known
+
+    def decode(self, tensor: Tensor, settings: Cursor, stream: Stream, context: Context) -> tuple[Bits, Context]:
+        """See :class:`demitasse.packed.codecs.base.Codec`."""
+        plan = self._plan(tensor, settings)
+        if plan.linked and (not len(context.counts) or matrix(tensor.shape)[1] % len(context.counts)):
+            raise refuse(settings, "there is no matrix before that the columns come from")
+        symbols = np.zeros(tensor.size, np.uint16)
+        known = _code(symbols, plan, tensor, stream, context)
+        if plan.palette:
+            return palette.values(symbols, plan.palette, tensor.dtype), known
+        bits = np.zeros(tensor.size, tensor.dtype.bits)
+        present = np.flatnonzero(symbols)
+        values = np.zeros(len(present) * tensor.dtype.size, np.uint8)
+        code_bytes(stream, values, width=tensor.dtype.size)
+        bits[present] = from_bytes(values, tensor.dtype.bits)
+        return bits, known
+
+    def memory(self, tensor: Tensor, settings: Cursor) -> int:
+        """See :class:`demitasse.packed.codecs.base.Codec`."""
+        plan = self._plan(tensor, settings)
+        rows, columns = matrix(tensor.shape)
+        need = 2 * tensor.size + _LINE * (rows + columns)
+        if plan.palette:
+            return need + 4096 * 6 + 500 * plan.palette.size
+        size = tensor.size * tensor.dtype.size
+        return need + 10 * tensor.size + 2 * size + (42 << slot_bits(size))
+
+    def _plan(self, tensor: Tensor, settings: Cursor) -> Plan:
+        if not suits(tensor.shape):
+            raise refuse(settings, f"weights in a tensor of shape {tensor.shape}")
+        return unpack(settings, tensor)

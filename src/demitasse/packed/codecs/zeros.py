@@ -1,0 +1,34 @@
+"""Nothing but zeros: nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from demitasse.packed.codecs.base import Context, register
+from demitasse.packed.integers import Cursor
+from demitasse.packed.stream import Stream
+from demitasse.packed.tensor import Bits, Tensor
+
+
+@register
+class Zeros:
+    """See the module."""
+
+    def settings(self, tensor: Tensor, context: Context) -> Iterator[bytes]:
+        """See :class:`demitasse.packed.codecs.base.Codec`."""
+        if not tensor.bits.any():
+            yield b""
+
+    def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:
+        """See :class:`demitasse.packed.codecs.base.Codec`."""
+        return context
+
+    def decode(self, tensor: Tensor, settings: Cursor, stream: Stream, context: Context) -> tuple[Bits, Context]:
+        """See :class:`demitasse.packed.codecs.base.Codec`."""
+        return np.zeros(tensor.size, tensor.dtype.bits), context
+
+    def memory(self, tensor: Tensor, settings: Cursor) -> int:
+        """See :class:`demitasse.packed.codecs.base.Codec`."""
+        return tensor.size * tensor.dtype.size
