@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from demitasse.report.log_parser import Log, Series
 
@@ -98,6 +99,7 @@ def epoch_lines(
             axes.plot(range(1, len(values) + 1), values, ".-", color=colour, linewidth=1.2, label=name)
         # a few bad epochs would flatten all that matters
         low, high = min(tested), np.quantile(tested, 0.9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(ylabel=label, xlabel="epoch", ylim=(0.97 * low, high + 0.15 * (high - low) + 1e-3))
         figure.legend(loc="outside upper left", ncols=4, frameon=False)
         _plain(axes)
