@@ -151,6 +151,10 @@ def freeze(weight: Tensor, free: Tensor, step: Portions, levels: int) -> Frozen:
     return Frozen(exponents, before, int(torch.count_nonzero(free)), clipped)
 
 
+# what these settings of a quantization may be
+CHOICES = {"partition": ("magnitude", "random"), "per": ("tensor", "channel"), "fit": ("largest", "error")}
+
+
 class IncrementalQuantization(Method):
     """Incremental Network Quantization on any module: freeze a share of the weights at powers of two, train, repeat.
 
@@ -206,13 +210,9 @@ class IncrementalQuantization(Method):
     ) -> None:
         self.levels, top = _levels(bits, exponents)
         self.portions = _increasing(portions)
-        for name, value, known in (
-            ("partition", partition, ("magnitude", "random")),
-            ("per", per, ("tensor", "channel")),
-            ("fit", fit, ("largest", "error")),
-        ):
-            if value not in known:
-                raise MethodError(f"{name} is {value!r}; expected {known[0]!r} or {known[1]!r}")
+        for name, value in (("partition", partition), ("per", per), ("fit", fit)):
+            if value not in CHOICES[name]:
+                raise MethodError(f"{name} is {value!r}; expected {' or '.join(map(repr, CHOICES[name]))}")
         self.partition, self.per, self.fit = partition, per, fit
         self.stage = self.step = 0
         self.clipped: dict[str, int] = {}

@@ -1,17 +1,17 @@
-"""A .demi file: tensors to bytes, and back one by one; see docs/format.md."""
+"""A .demi file: tensors to bytes, and back one by one."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from demitasse.errors import FileFormatError, UsageError
 from demitasse.packed.codecs import CODECS, Context
 from demitasse.packed.header import Entry, Header, Payload, blank, parse
-from demitasse.packed.integers import Cursor
+from demitasse.packed.reader import Reader
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, Tensor
 
@@ -51,11 +51,13 @@ def pack(tensors: Sequence[Tensor], metadata: Mapping[str, str] | None = None, s
 
 def _groups(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     group: list[Tensor] = []
+    size = 0
     for tensor in tensors:
         group.append(tensor)
-        if sum(one.size for one in group) >= GROUP:
+        size += tensor.size
+        if size >= GROUP:
             yield group
-            group = []
+            group, size = [], 0
     if group:
         yield group
 
@@ -63,8 +65,7 @@ def _groups(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 def _positive_zeros(tensor: Tensor) -> Tensor:
     if not tensor.dtype.floating:
         return tensor
-    negative = tensor.dtype.bits.type(1 << (8 * tensor.dtype.size - 1))
-    return tensor._replace(bits=np.where(tensor.bits == negative, 0, tensor.bits).astype(tensor.dtype.bits))
+    return tensor._replace(bits=np.where(tensor.bits == tensor.dtype.sign, 0, tensor.bits).astype(tensor.dtype.bits))
 
 
 def _pack_group(tensors: Sequence[Tensor]) -> tuple[list[Entry], bytes, bytes]:
@@ -92,6 +93,14 @@ def _little(bits: Bits) -> bytes:
     return bits.astype(bits.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
+class _Place(NamedTuple):
+    """A payload, the byte where it starts, and its tensors."""
+
+    start: int
+    payload: Payload
+    entries: list[Entry]
+
+
 class File:
     """A file to read from: nothing is decoded before it is asked for.
 
@@ -106,24 +115,28 @@ class File:
 
     def __init__(self, data: bytes, name: str = "data", limit: int = LIMIT) -> None:
         self._data, self.name = data, name
-        self.header, self._start = parse(data, name, limit)
-        expected = self._start + sum(payload.length for payload in self.header.payloads)
-        if len(data) != expected:
-            raise FileFormatError(f"{name}: {len(data)} bytes; expected {expected}: cut short, or more was added")
-
-    @cached_property
-    def _places(self) -> dict[str, tuple[int, int]]:
-        """Tensor -> number of its payload, and its place in it."""
-        places, payload, place = {}, -1, 0
+        try:
+            self.header, end = parse(data, limit)
+        except FileFormatError as error:
+            raise error.within(name) from None
+        self._payloads: list[_Place] = []
+        for payload in self.header.payloads:
+            self._payloads.append(_Place(end, payload, []))
+            end += payload.length
+        if len(data) != end:
+            raise FileFormatError(f"{name}: {len(data)} bytes; expected {end}: cut short, or more was added")
+        self._found: dict[str, tuple[int, int]] = {}
+        number = -1
         for entry in self.header.entries:
-            payload, place = (payload + 1, 0) if entry.begins else (payload, place + 1)
-            places[entry.name] = payload, place
-        return places
+            number += entry.begins
+            entries = self._payloads[number].entries
+            self._found[entry.name] = number, len(entries)
+            entries.append(entry)
 
     @property
     def names(self) -> list[str]:
         """The names of the tensors, in order."""
-        return [entry.name for entry in self.header.entries]
+        return list(self._found)
 
     def tensor(self, name: str) -> Tensor:
         """Decodes one tensor, with those that share its payload.
@@ -132,8 +145,8 @@ class File:
             KeyError: there is none of this name.
             FileFormatError: its payload is corrupt.
         """
-        payload, place = self._places[name]
-        return self._payload(payload)[place]
+        number, place = self._found[name]
+        return self._decode(self._payloads[number])[place]
 
     def tensors(self) -> Iterator[Tensor]:
         """Decodes one tensor after the other.
@@ -141,23 +154,24 @@ class File:
         Raises:
             FileFormatError: a payload is corrupt.
         """
-        for number in range(len(self.header.payloads)):
-            yield from self._payload(number)
+        for place in self._payloads:
+            yield from self._decode(place)
 
-    def _payload(self, number: int) -> list[Tensor]:
-        payload = self.header.payloads[number]
-        start = self._start + sum(before.length for before in self.header.payloads[:number])
-        data = self._data[start : start + payload.length]
+    def _decode(self, place: _Place) -> list[Tensor]:
+        data = self._data[place.start : place.start + place.payload.length]
         stream, context, found = Stream(data), Context(), []
-        for entry in self.header.entries:
-            if self._places[entry.name][0] == number:
-                empty, settings = blank(entry), Cursor(entry.settings, f"{self.name}: {entry.name}")
-                bits, context = CODECS[entry.codec].decode(empty, settings, stream, context)
-                found.append(empty._replace(bits=bits))
         checksum = zlib.crc32(data)
-        for tensor in found:
-            checksum = zlib.crc32(_little(tensor.bits), checksum)
-        if checksum != payload.checksum:
+        for entry in place.entries:
+            empty = blank(entry)
+            try:
+                bits, context = CODECS[entry.codec].decode(empty, Reader(entry.settings), stream, context)
+            except FileFormatError as error:
+                raise error.within(f"{self.name}: {entry.name}") from None
+            found.append(empty._replace(bits=bits))
+            checksum = zlib.crc32(_little(bits), checksum)
+        if checksum != place.payload.checksum:
             names = ", ".join(tensor.name for tensor in found[:3]) + (", ..." if len(found) > 3 else "")
-            raise FileFormatError(f"{self.name}: byte {start}: the checksum of {names} is wrong: the file is corrupt")
+            raise FileFormatError(
+                f"{self.name}: byte {place.start}: the checksum of {names} is wrong: the file is corrupt"
+            )
         return found

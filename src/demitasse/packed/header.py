@@ -1,4 +1,4 @@
-"""The header of a file: what it holds and where; see docs/format.md.
+"""The header of a file: what it holds and where.
 
 It is coded by the model of bytes, which a list of common words primes, so that the names of a small net cost a few
 bytes.
@@ -17,7 +17,7 @@ import numpy as np
 from demitasse.errors import FileFormatError
 from demitasse.packed.codecs import CODECS
 from demitasse.packed.codecs.numbers import code_bytes
-from demitasse.packed.integers import Cursor, put
+from demitasse.packed.reader import Reader, short
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import DTYPES, DType, Tensor
 
@@ -106,31 +106,30 @@ class Header:
         stream = Stream()
         code_bytes(stream, values, len(PRIMER))
         coded = stream.close()
-        front = MAGIC + put(VERSION, len(plain), len(coded))
+        front = MAGIC + short(VERSION, len(plain), len(coded))
         return front + zlib.crc32(front + coded + plain).to_bytes(4, "little") + coded
 
     def _plain(self) -> bytes:
         """Returns all of it, kind by kind: like stands beside like."""
-        out = put(len(self.metadata), len(self.entries))
+        out = short(len(self.metadata), len(self.entries))
         for key, value in self.metadata.items():
             text = value.encode()
-            out += key.encode() + b"\0" + put(len(text)) + text
+            out += key.encode() + b"\0" + short(len(text)) + text
         out += b"".join(entry.name.encode() + b"\0" for entry in self.entries)
         out += bytes(DTYPES.index(entry.dtype) for entry in self.entries)
         out += bytes(2 * entry.codec + entry.begins for entry in self.entries)
         out += bytes(len(entry.shape) for entry in self.entries)
-        out += b"".join(put(*entry.shape) for entry in self.entries)
+        out += b"".join(short(*entry.shape) for entry in self.entries)
         out += b"".join(entry.settings for entry in self.entries)
-        out += b"".join(put(payload.length) for payload in self.payloads)
+        out += b"".join(short(payload.length) for payload in self.payloads)
         return out + b"".join(payload.checksum.to_bytes(4, "little") for payload in self.payloads)
 
 
-def parse(data: bytes, name: str, limit: int) -> tuple[Header, int]:
+def parse(data: bytes, limit: int) -> tuple[Header, int]:
     """Reads the header of a file.
 
     Args:
         data: the whole file, or as much of it as holds the header.
-        name: of the file, for messages.
         limit: most bytes of memory that the tensors may take.
 
     Returns:
@@ -139,88 +138,80 @@ def parse(data: bytes, name: str, limit: int) -> tuple[Header, int]:
     Raises:
         FileFormatError: it is cut short, corrupt, of another version, or asks for more than the limit.
     """
-    cursor = Cursor(data, name)
-    if cursor.take(len(MAGIC), "magic") != MAGIC:
-        raise FileFormatError(f"{name}: byte 0: found {data[:4]!r}, expected {MAGIC!r}: not a .demi file")
-    version = cursor.number(1 << 32, "version")
+    reader = Reader(data)
+    if (magic := reader.raw(len(MAGIC), "magic")) != MAGIC:
+        raise FileFormatError(f"byte 0: found {magic!r}, expected {MAGIC!r}: not a .demi file")
+    version = reader.number(1 << 32, "version")
     if version != VERSION:
-        raise FileFormatError(f"{name}: version {version}; this program reads version {VERSION}")
-    size = cursor.number(min(_MOST_BYTES, limit), "size of the header")
-    length = cursor.number(_MOST_BYTES, "size of the coded header")
-    front = data[: cursor.offset]
-    checksum = int.from_bytes(cursor.take(4, "checksum of the header"), "little")
-    coded = cursor.take(length, "header")
-    # a byte of it costs 8 decisions of at least 2^-16 each
-    if size > (length + 4) << 13:
-        raise FileFormatError(f"{name}: a header of {size} bytes cannot come of {length}")
+        raise FileFormatError(f"version {version}; this program reads version {VERSION}")
+    size = reader.number(min(_MOST_BYTES, limit), "size of the header")
+    length = reader.number(_MOST_BYTES, "size of the coded header")
+    front = reader.since(0)
+    checksum = reader.checksum("the header")
+    coded = reader.raw(length, "header")
+    # a decision costs at least log2(1 / (1 - 2^-16)) bits, and a byte is 8 of them
+    if size > (length + 4) << 16:
+        raise FileFormatError(f"a header of {size} bytes cannot come of {length}")
     values = np.frombuffer(PRIMER + bytes(size), np.uint8).copy()
     code_bytes(Stream(coded), values, len(PRIMER))
     plain = values[len(PRIMER) :].tobytes()
     if zlib.crc32(front + coded + plain) != checksum:
-        raise FileFormatError(f"{name}: the checksum of the header is wrong: the file is corrupt")
-    inner = Cursor(plain, f"{name}: header")
-    header = _read(inner)
-    inner.finish()
-    _check(header, name, limit)
-    return header, cursor.offset
+        raise FileFormatError("the checksum of the header is wrong: the file is corrupt")
+    try:
+        return _read(Reader(plain), limit), reader.offset
+    except FileFormatError as error:
+        raise error.within("header") from None
 
 
-def _read(cursor: Cursor) -> Header:
-    texts = cursor.number(_MOST_TENSORS, "pieces of metadata")
-    count = cursor.number(_MOST_TENSORS, "tensors")
+def _read(reader: Reader, limit: int) -> Header:
+    texts = reader.number(_MOST_TENSORS, "pieces of metadata")
+    count = reader.number(_MOST_TENSORS, "tensors")
     metadata = {}
     for _ in range(texts):
-        key = cursor.text("key of metadata")
-        metadata[key] = cursor.decoded(cursor.number(_MOST_BYTES, "length"), key)
-    names = [cursor.text("name of a tensor") for _ in range(count)]
-    dtypes = [_chosen(DTYPES, byte, "type", cursor) for byte in cursor.take(count, "types")]
-    codecs = cursor.take(count, "codecs")
-    ranks = cursor.take(count, "dimensions")
-    shapes = [_shape(rank, cursor) for rank in ranks]
-    entries = []
+        key = reader.text("key of metadata")
+        metadata[key] = reader.decoded(reader.number(_MOST_BYTES, "length"), key)
+    names = [reader.text("name of a tensor") for _ in range(count)]
+    dtypes = [_chosen(DTYPES, byte, "type", reader) for byte in reader.raw(count, "types")]
+    codecs = reader.raw(count, "codecs")
+    shapes = [_shape(rank, reader) for rank in reader.raw(count, "dimensions")]
+    entries, work = [], 0
     for name, dtype, byte, shape in zip(names, dtypes, codecs, shapes, strict=True):
-        start = cursor.offset
-        _chosen(CODECS, byte >> 1, "codec", cursor).memory(Tensor(name, dtype, shape, _NO_BITS), cursor)
-        entries.append(Entry(name, dtype, shape, byte >> 1, cursor.since(start), bool(byte & 1)))
+        start = reader.offset
+        codec = _chosen(CODECS, byte >> 1, "codec", reader)
+        work = max(work, codec.memory(Tensor(name, dtype, shape, _NO_BITS), reader))
+        entries.append(Entry(name, dtype, shape, byte >> 1, reader.since(start), bool(byte & 1)))
     begun = sum(entry.begins for entry in entries)
-    lengths = [cursor.number(_LARGEST, "length of a payload") for _ in range(begun)]
-    checksums = [int.from_bytes(cursor.take(4, "checksum of a payload"), "little") for _ in range(begun)]
+    lengths = [reader.number(_LARGEST, "length of a payload") for _ in range(begun)]
+    checksums = [reader.checksum("a payload") for _ in range(begun)]
+    reader.finish()
+    _check(entries, work, limit)
     return Header(entries, [Payload(*both) for both in zip(lengths, checksums, strict=True)], metadata)
 
 
-def _shape(rank: int, cursor: Cursor) -> tuple[int, ...]:
+def _shape(rank: int, reader: Reader) -> tuple[int, ...]:
     if rank > _MOST_DIMENSIONS:
-        raise FileFormatError(f"{cursor.place}: {rank} dimensions; expected at most {_MOST_DIMENSIONS}")
-    shape = tuple(cursor.number(_LARGEST, "size of a dimension") for _ in range(rank))
+        raise FileFormatError(f"byte {reader.offset}: {rank} dimensions; expected at most {_MOST_DIMENSIONS}")
+    shape = tuple(reader.number(_LARGEST, "size of a dimension") for _ in range(rank))
     # also where another dimension is 0: no product may overflow
     if math.prod(size or 1 for size in shape) > _LARGEST:
-        raise FileFormatError(f"{cursor.place}: a tensor of shape {shape} is too large")
+        raise FileFormatError(f"byte {reader.offset}: a tensor of shape {shape} is too large")
     return shape
 
 
-def _chosen(known: Sequence[T], number: int, what: str, cursor: Cursor) -> T:
+def _chosen(known: Sequence[T], number: int, what: str, reader: Reader) -> T:
     if number >= len(known):
-        raise FileFormatError(f"{cursor.place}: {what} {number} is not known")
+        raise FileFormatError(f"byte {reader.offset}: {what} {number} is not known")
     return known[number]
 
 
-def _check(header: Header, name: str, limit: int) -> None:
-    names = [entry.name for entry in header.entries]
-    if len(set(names)) < len(names):
-        raise FileFormatError(f"{name}: two tensors have the same name")
-    if header.entries and not header.entries[0].begins:
-        raise FileFormatError(f"{name}: the first tensor begins no payload")
-    total = sum(entry.nbytes for entry in header.entries)
-    work = max((memory_of(entry) for entry in header.entries), default=0)
+def _check(entries: Sequence[Entry], work: int, limit: int) -> None:
+    if len({entry.name for entry in entries}) < len(entries):
+        raise FileFormatError("two tensors have the same name")
+    if entries and not entries[0].begins:
+        raise FileFormatError("the first tensor begins no payload")
+    total = sum(entry.nbytes for entry in entries)
     if total + work > limit:
-        raise FileFormatError(
-            f"{name}: its tensors take {total:,} bytes and decoding {work:,} more; the limit is {limit:,}"
-        )
-
-
-def memory_of(entry: Entry) -> int:
-    """Returns the bytes that decoding a tensor needs besides its values."""
-    return CODECS[entry.codec].memory(blank(entry), Cursor(entry.settings, entry.name))
+        raise FileFormatError(f"tensors take {total:,} bytes and decoding {work:,} more; the limit is {limit:,}")
 
 
 def blank(entry: Entry) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,42 +16,55 @@ Symbols = np.ndarray[Any, np.dtype[np.uint16]]
 MOST_VALUES = 1 << 12
 
 
-class Powers(NamedTuple):
-    """Powers of two of either sign: the number of a value is 2 * (exponent - least) + sign.
+class Palette(ABC):
+    """The values of a tensor that are not zero, by number.
 
     Attributes:
-        least: the least exponent, as the floating-point format stores it.
-        levels: the number of exponents.
+        signed: whether the lowest bit of a number is a sign.
+        count: of the values, those of either sign counted once.
     """
 
-    least: int
-    levels: int
-
-    @property
-    def signed(self) -> bool:
-        """Whether the lowest bit of a number is a sign."""
-        return True
+    signed: ClassVar[bool]
+    count: int
 
     @property
     def depth(self) -> int:
-        """Bits of an exponent."""
-        return (self.levels - 1).bit_length()
+        """Bits of a number, without a sign."""
+        return (self.count - 1).bit_length()
 
     @property
     def size(self) -> int:
         """The number of values, counted to whole bits."""
-        return 2 << self.depth
+        return 1 << (self.depth + self.signed)
+
+    @abstractmethod
+    def bits(self, dtype: DType) -> Bits:
+        """Returns the values, by number; what bits allow and the palette does not have is something all the same."""
+
+
+@dataclass(frozen=True)
+class Powers(Palette):
+    """Powers of two of either sign: the number of a value is 2 * (exponent - least) + sign.
+
+    Attributes:
+        least: the least exponent, as the floating-point format stores it.
+        count: the number of exponents.
+    """
+
+    least: int
+    count: int
+
+    signed = True
 
     def bits(self, dtype: DType) -> Bits:
-        """Returns the values, by number; those that bits allow but levels do not are infinite."""
-        levels = self.least + np.arange(1 << self.depth)
-        most = (1 << (8 * dtype.size - 1 - dtype.mantissa)) - 1
-        positive = np.minimum(levels, most).astype(dtype.bits) << dtype.bits.type(dtype.mantissa)
-        sign = dtype.bits.type(1 << (8 * dtype.size - 1))
-        return np.stack([positive, positive | sign], axis=1).reshape(-1)
+        """See :class:`Palette`."""
+        exponents = np.minimum(self.least + np.arange(1 << self.depth), dtype.largest_exponent)
+        positive = exponents.astype(dtype.bits) << dtype.bits.type(dtype.mantissa)
+        return np.stack([positive, positive | dtype.sign], axis=1).reshape(-1)
 
 
-class Listed(NamedTuple):
+@dataclass(frozen=True)
+class Listed(Palette):
     """Any values.
 
     Attributes:
@@ -58,27 +73,16 @@ class Listed(NamedTuple):
 
     values: Bits
 
-    @property
-    def signed(self) -> bool:
-        """Whether the lowest bit of a number is a sign."""
-        return False
+    signed = False
 
     @property
-    def depth(self) -> int:
-        """Bits of a number."""
-        return (len(self.values) - 1).bit_length()
-
-    @property
-    def size(self) -> int:
-        """The number of values, counted to whole bits."""
-        return 1 << self.depth
+    def count(self) -> int:  # type: ignore[override]
+        """See :class:`Palette`."""
+        return len(self.values)
 
     def bits(self, dtype: DType) -> Bits:
-        """Returns the values, by number; those that bits allow but the list does not are the last one."""
-        return self.values[np.minimum(np.arange(self.size), len(self.values) - 1)]
-
-
-Palette = Powers | Listed
+        """See :class:`Palette`."""
+        return self.values[np.minimum(np.arange(self.size), self.count - 1)]
 
 
 def find(bits: Bits, dtype: DType) -> Palette | None:
@@ -95,10 +99,9 @@ def find(bits: Bits, dtype: DType) -> Palette | None:
 def _powers(values: Bits, dtype: DType) -> Powers | None:
     if not dtype.floating:
         return None
+    mantissa = dtype.bits.type(dtype.mantissa)
     fraction = values & dtype.bits.type((1 << dtype.mantissa) - 1)
-    exponents = (values >> dtype.bits.type(dtype.mantissa)) & dtype.bits.type(
-        (1 << (8 * dtype.size - 1 - dtype.mantissa)) - 1
-    )
+    exponents = values >> mantissa & dtype.bits.type(dtype.largest_exponent)
     least, largest = int(exponents.min()), int(exponents.max())
     # 0 is for numbers that are no powers; far ones make no grid
     if fraction.any() or not least or largest - least >= 64:
@@ -110,8 +113,7 @@ def _in_order(values: Bits, dtype: DType) -> Bits:
     """Sorts by value where a floating-point number is meant: near numbers are near values."""
     if not dtype.floating:
         return values
-    sign = dtype.bits.type(1 << (8 * dtype.size - 1))
-    return values[np.argsort(np.where(values & sign, ~values, values | sign))]
+    return values[np.argsort(np.where(values & dtype.sign, ~values, values | dtype.sign))]
 
 
 def symbols(bits: Bits, palette: Palette, dtype: DType) -> Symbols:

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from demitasse.packed import kernels
-from demitasse.packed.tables import tables
+from demitasse.packed.kernels import arithmetic
+from demitasse.packed.kernels.text import text
+from demitasse.packed.kernels.weights import Layout, weights
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 # no decision costs more: the least probability is 2^-16
 _BYTES_A_DECISION = 2
+# for what is held back, and the end
+_SPARE = 64
 
 
 class Stream:
@@ -24,45 +27,27 @@ class Stream:
 
     def __init__(self, data: bytes | None = None) -> None:
         self.writing = data is None
-        self._state = np.zeros(kernels.STATE, np.int64)
+        self._state = np.zeros(arithmetic.STATE, np.int64)
         self._data = np.zeros(64, np.uint8) if data is None else np.frombuffer(data, np.uint8).copy()
-        kernels.start(self._state, self._data, self.writing)
+        arithmetic.start(self._state, self._data, self.writing)
 
-    def text(self, values: Array, begin: int, width: int, bits: int, mixer: Array, settings: Array) -> None:
-        """Codes bytes; see :func:`demitasse.packed.kernels.text`."""
+    def text(self, values: Array, begin: int, width: int, bits: int) -> None:
+        """Codes bytes; see :func:`demitasse.packed.kernels.text.text`."""
         self._reserve(8 * len(values))
-        kernels.text(values, begin, width, bits, mixer, settings, self._state, self._data, tables())
+        text(values, begin, width, bits, self._state, self._data)
 
-    def weights(
-        self,
-        symbols: Array,
-        counts: Array,
-        geometry: tuple[int, int, int, int],
-        before: Array,
-        coding: tuple[int, bool, bool],
-        mixer: Array,
-        settings: Array,
-    ) -> None:
-        """Codes a matrix of weights; see :func:`demitasse.packed.kernels.weights`.
-
-        Args:
-            symbols: row by row.
-            counts: filled.
-            geometry: rows, columns, group, side.
-            before: numbers by unit of the matrix before.
-            coding: depth, signed, zeros.
-            mixer: first weights.
-            settings: of the model.
-        """
-        self._reserve(symbols.size * (2 + coding[0]))
-        kernels.weights(symbols, *geometry, before, *coding, mixer, settings, self._state, self._data, counts, tables())
+    def weights(self, symbols: Array, layout: Layout, before: Array, in_rows: Array) -> None:
+        """Codes a matrix; see :func:`demitasse.packed.kernels.weights.weights`."""
+        self._reserve(symbols.size * (2 + layout.depth))
+        weights(symbols, layout, before, in_rows, self._state, self._data)
 
     def _reserve(self, decisions: int) -> None:
+        """Makes room for so many decisions behind what is written."""
         if self.writing:
-            room = int(self._state[kernels.POSITION] + self._state[kernels.PENDING]) + 64
-            self._data = np.concatenate([self._data, np.zeros(room + _BYTES_A_DECISION * decisions, np.uint8)])
+            used = int(self._state[arithmetic.POSITION] + self._state[arithmetic.PENDING])
+            self._data = np.concatenate([self._data[:used], np.zeros(_SPARE + _BYTES_A_DECISION * decisions, np.uint8)])
 
     def close(self) -> bytes:
         """Returns what was written."""
         self._reserve(0)
-        return self._data[: kernels.finish(self._state, self._data)].tobytes()
+        return self._data[: arithmetic.finish(self._state, self._data)].tobytes()

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from demitasse.errors import UsageError
+
 Bits = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -32,6 +34,16 @@ class DType(NamedTuple):
     def bits(self) -> np.dtype[Any]:
         """The unsigned integer that holds the bits of a value."""
         return np.dtype(f"u{self.size}")
+
+    @property
+    def sign(self) -> Any:
+        """The highest bit, as :attr:`bits`."""
+        return self.bits.type(1 << (8 * self.size - 1))
+
+    @property
+    def largest_exponent(self) -> int:
+        """What the bits between sign and mantissa hold at most, of a floating-point number."""
+        return (1 << (8 * self.size - 1 - self.mantissa)) - 1
 
 
 # the place in this list is the type's number in a file: only ever add at the end
@@ -85,7 +97,9 @@ def of_array(name: str, array: Bits) -> Tensor:
     """Returns the tensor of a numpy array.
 
     Raises:
-        KeyError: its type is none of :data:`DTYPES`.
+        UsageError: its type is none of :data:`DTYPES`.
     """
-    dtype = BY_NAME[array.dtype.name]
+    if array.dtype.name not in BY_NAME:
+        raise UsageError(f"{name} has type {array.dtype.name}; expected one of {', '.join(BY_NAME)}")
+    dtype, array = BY_NAME[array.dtype.name], array.astype(array.dtype.newbyteorder("="), copy=False)
     return Tensor(name, dtype, array.shape, np.ascontiguousarray(array).reshape(-1).view(dtype.bits))

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from demitasse.errors import FileFormatError
-from demitasse.packed.integers import Cursor
+from demitasse.packed.reader import Reader
 from demitasse.packed.stream import Array, Stream
 from demitasse.packed.tensor import Bits, Tensor
 
@@ -25,6 +25,10 @@ class Context:
     def __init__(self, counts: Array = NOTHING) -> None:
         self.counts = counts
 
+    def reaches(self, columns: int) -> bool:
+        """Returns whether so many columns may come from the rows of the matrix before, as many from each."""
+        return len(self.counts) > 0 and columns % len(self.counts) == 0
+
 
 class Codec(Protocol):
     """A way to code values. Its settings stand in the file's header."""
@@ -35,15 +39,19 @@ class Codec(Protocol):
     def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:
         """Writes the values; returns what the next tensor may know."""
 
-    def decode(self, tensor: Tensor, settings: Cursor, stream: Stream, context: Context) -> tuple[Bits, Context]:
+    def decode(self, tensor: Tensor, settings: Reader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         """Reads the values of a tensor that has none yet.
 
         Raises:
             FileFormatError: the settings do not belong to such a tensor.
         """
 
-    def memory(self, tensor: Tensor, settings: Cursor) -> int:
-        """Returns the bytes that decoding needs besides the values."""
+    def memory(self, tensor: Tensor, settings: Reader) -> int:
+        """Takes the settings off; returns the bytes that decoding needs besides the values.
+
+        Raises:
+            FileFormatError: the settings do not belong to such a tensor.
+        """
 
 
 # the place in this list is the codec's number in a file: only ever add at the end
@@ -56,6 +64,6 @@ def register(codec: type[Codec]) -> type[Codec]:
     return codec
 
 
-def refuse(settings: Cursor, what: str) -> FileFormatError:
+def refuse(settings: Reader, what: str) -> FileFormatError:
     """Returns the error for settings that make no sense."""
-    return FileFormatError(f"{settings.place}: {what}")
+    return FileFormatError(f"byte {settings.offset}: {what}")

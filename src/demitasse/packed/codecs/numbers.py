@@ -7,19 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from demitasse.packed.codecs.base import Context, register
-from demitasse.packed.integers import Cursor
+from demitasse.packed.reader import Reader
 from demitasse.packed.stream import Array, Stream
 from demitasse.packed.tensor import Bits, Tensor
-
-# first weights of the mixer, for orders 0 to 4, the same byte of the number before, and that with the byte before
-MIXER = np.tile(np.array([13107, 16384, 19661, 19661, 19661, 6554, 13107], np.int64), (7, 1))
-# step of the mixer in 2^-20, most observations of a slot
-SETTINGS = np.array([4194, 250], np.int64)
 
 
 def code_bytes(stream: Stream, values: Array, begin: int = 0, width: int = 1) -> None:
     """Codes ``values`` from ``begin`` on; see :func:`demitasse.packed.kernels.text`."""
-    stream.text(values, begin, width, slot_bits(len(values)), MIXER, SETTINGS)
+    stream.text(values, begin, width, slot_bits(len(values)))
 
 
 def slot_bits(count: int) -> int:
@@ -50,13 +45,13 @@ class Numbers:
         code_bytes(stream, to_bytes(tensor.bits), width=tensor.dtype.size)
         return context
 
-    def decode(self, tensor: Tensor, settings: Cursor, stream: Stream, context: Context) -> tuple[Bits, Context]:
+    def decode(self, tensor: Tensor, settings: Reader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
         values = np.zeros(tensor.size * tensor.dtype.size, np.uint8)
         code_bytes(stream, values, width=tensor.dtype.size)
         return from_bytes(values, tensor.dtype.bits), context
 
-    def memory(self, tensor: Tensor, settings: Cursor) -> int:
+    def memory(self, tensor: Tensor, settings: Reader) -> int:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
         size = tensor.size * tensor.dtype.size
         return size + (42 << slot_bits(size))

@@ -16,29 +16,11 @@ import numpy as np
 from demitasse.packed import palette
 from demitasse.packed.codecs.base import NOTHING, Context, refuse, register
 from demitasse.packed.codecs.numbers import code_bytes, from_bytes, slot_bits, to_bytes
-from demitasse.packed.integers import Cursor, put
+from demitasse.packed.kernels.weights import Layout
 from demitasse.packed.palette import MOST_VALUES, Listed, Palette, Powers
+from demitasse.packed.reader import Reader, short
 from demitasse.packed.stream import Array, Stream
 from demitasse.packed.tensor import Bits, Tensor
-
-# First weights of the mixers in 1/65536, and what else the model takes, found by random search on nets of this
-# project and the published LeNet-5. In the order of the slots and inputs of kernels.weights.
-_PRESENCE = """-21561 -5571 -4456 -328 -4719 14549 5308 8192 6685 -1638 3604 5636 1114 459
-    44958 24445 25559 7602 49611 29950 63177"""
-_VALUES = """-20840 -9634 -6423 -6554 6423 4915 6947 70451 16253 -1114
-    -3080 6226 -1311 786 1966 6357 1573 18940 8651 23986"""
-MIXER = np.zeros((5, 21), np.int64)
-MIXER[:3], MIXER[3:, :10] = np.fromstring(_PRESENCE, int, sep=" "), np.fromstring(_VALUES, int, sep=" ").reshape(2, 10)
-# fmt: off
-SETTINGS = np.array([
-    # counts added to found and expected ones in 1/65536: zeros, row, column, channel, place, columns around
-    648_806, 37_683, 445_000, 131_500, 826_800, 3_000,
-    # presence: the mixer's step in 2^-20, what is added to it at the start, how long; observations ahead, and at most
-    734, 7_025, 127, 5, 1_000,
-    # values: the mixer's step at the start, how long; observations ahead, and at most
-    2_831, 1_250, 0, 116,
-], np.int64)
-# fmt: on
 
 _POWERS, _LISTED, _LITERAL = range(3)
 # bytes of slots and counters of a row or a column
@@ -67,15 +49,15 @@ class Plan:
         """Returns the settings for the header."""
         kind = _LITERAL if self.palette is None else _POWERS if isinstance(self.palette, Powers) else _LISTED
         own = (self.group, self.side) != natural(tensor.shape)
-        out = put(kind | self.zeros << 2 | self.linked << 3 | own << 4)
+        out = short(kind | self.zeros << 2 | self.linked << 3 | own << 4)
         if isinstance(self.palette, Powers):
-            out += put(self.palette.least, self.palette.levels - 1)
-        elif self.palette is not None:
-            out += put(len(self.palette.values) - 1) + to_bytes(self.palette.values).tobytes()
-        return out + (put(self.group, self.side) if own else b"")
+            out += short(self.palette.least, self.palette.count - 1)
+        elif isinstance(self.palette, Listed):
+            out += short(self.palette.count - 1) + to_bytes(self.palette.values).tobytes()
+        return out + (short(self.group, self.side) if own else b"")
 
 
-def unpack(settings: Cursor, tensor: Tensor) -> Plan:
+def unpack(settings: Reader, tensor: Tensor) -> Plan:
     """Reads what :meth:`Plan.pack` wrote.
 
     Raises:
@@ -86,11 +68,11 @@ def unpack(settings: Cursor, tensor: Tensor) -> Plan:
     if flags & 3 == _POWERS:
         if not tensor.dtype.floating:
             raise refuse(settings, f"powers of two in a tensor of {tensor.dtype.name}")
-        most = (1 << (8 * tensor.dtype.size - 1 - tensor.dtype.mantissa)) - 1
-        found = Powers(settings.number(most, "least exponent"), settings.number(63, "exponents") + 1)
+        least = settings.number(tensor.dtype.largest_exponent, "least exponent")
+        found = Powers(least, settings.number(63, "exponents") + 1)
     elif flags & 3 == _LISTED:
         count = settings.number(MOST_VALUES - 1, "number of values") + 1
-        data = np.frombuffer(settings.take(count * tensor.dtype.size, "values"), np.uint8)
+        data = settings.take("u1", count * tensor.dtype.size, "values")
         found = Listed(from_bytes(data, tensor.dtype.bits))
     elif flags & 3 != _LITERAL:
         raise refuse(settings, "unknown kind of weights")
@@ -145,9 +127,8 @@ def _code(symbols: Array, plan: Plan, tensor: Tensor, stream: Stream, context: C
     rows, columns = matrix(tensor.shape)
     counts = np.zeros(rows, np.int64)
     depth, signed = (plan.palette.depth, plan.palette.signed) if plan.palette else (0, False)
-    before = context.counts if plan.linked else NOTHING
-    geometry = (rows, columns, plan.group, plan.side)
-    stream.weights(symbols, counts, geometry, before, (depth, signed, plan.zeros), MIXER, SETTINGS)
+    layout = Layout(rows, columns, plan.group, plan.side, depth, int(signed), plan.zeros)
+    stream.weights(symbols, layout, context.counts if plan.linked else NOTHING, counts)
     return Context(counts) if columns > 1 else context
 
 
@@ -163,15 +144,15 @@ class Weights:
         found = palette.find(tensor.bits, tensor.dtype)
         _, columns = matrix(tensor.shape)
         for group, side in geometries(tensor.shape, len(context.counts)):
-            for linked in (False, True)[: 1 + bool(len(context.counts) and columns % len(context.counts) == 0)]:
+            for linked in (False, True) if context.reaches(columns) else (False,):
                 if found:
                     yield Plan(found, zeros > 0, linked, group, side).pack(tensor)
-                if zeros and (not found or len(found.bits(tensor.dtype)) * 8 > tensor.size - zeros):
+                if zeros and (not found or found.size * 8 > tensor.size - zeros):
                     yield Plan(None, True, linked, group, side).pack(tensor)
 
     def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
-        plan = unpack(Cursor(settings, tensor.name), tensor)
+        plan = unpack(Reader(settings), tensor)
         if plan.palette:
             symbols = palette.symbols(tensor.bits, plan.palette, tensor.dtype)
         else:
@@ -181,10 +162,10 @@ class Weights:
             code_bytes(stream, to_bytes(tensor.bits[tensor.bits != 0]), width=tensor.dtype.size)
         return known
 
-    def decode(self, tensor: Tensor, settings: Cursor, stream: Stream, context: Context) -> tuple[Bits, Context]:
+    def decode(self, tensor: Tensor, settings: Reader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
         plan = self._plan(tensor, settings)
-        if plan.linked and (not len(context.counts) or matrix(tensor.shape)[1] % len(context.counts)):
+        if plan.linked and not context.reaches(matrix(tensor.shape)[1]):
             raise refuse(settings, "there is no matrix before that the columns come from")
         symbols = np.zeros(tensor.size, np.uint16)
         known = _code(symbols, plan, tensor, stream, context)
@@ -197,7 +178,7 @@ class Weights:
         bits[present] = from_bytes(values, tensor.dtype.bits)
         return bits, known
 
-    def memory(self, tensor: Tensor, settings: Cursor) -> int:
+    def memory(self, tensor: Tensor, settings: Reader) -> int:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
         plan = self._plan(tensor, settings)
         rows, columns = matrix(tensor.shape)
@@ -207,7 +188,7 @@ class Weights:
         size = tensor.size * tensor.dtype.size
         return need + 10 * tensor.size + 2 * size + (42 << slot_bits(size))
 
-    def _plan(self, tensor: Tensor, settings: Cursor) -> Plan:
+    def _plan(self, tensor: Tensor, settings: Reader) -> Plan:
         if not suits(tensor.shape):
             raise refuse(settings, f"weights in a tensor of shape {tensor.shape}")
         return unpack(settings, tensor)

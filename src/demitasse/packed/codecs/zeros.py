@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from demitasse.packed.codecs.base import Context, register
-from demitasse.packed.integers import Cursor
+from demitasse.packed.reader import Reader
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, Tensor
 
@@ -25,10 +25,10 @@ class Zeros:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
         return context
 
-    def decode(self, tensor: Tensor, settings: Cursor, stream: Stream, context: Context) -> tuple[Bits, Context]:
+    def decode(self, tensor: Tensor, settings: Reader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
         return np.zeros(tensor.size, tensor.dtype.bits), context
 
-    def memory(self, tensor: Tensor, settings: Cursor) -> int:
+    def memory(self, tensor: Tensor, settings: Reader) -> int:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
-        return tensor.size * tensor.dtype.size
+        return 0

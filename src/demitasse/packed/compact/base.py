@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from demitasse.errors import WeightsError
-from demitasse.packed.compact.reader import Reader
+from demitasse.packed.reader import Reader
 from demitasse.registry import Registry
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from demitasse.packed.compact import gaps, nibbles
 from demitasse.packed.compact.base import Array, Shape
-from demitasse.packed.compact.reader import Reader
+from demitasse.packed.reader import Reader
 
 
 def decode(data: bytes, shapes: Mapping[str, Sequence[Shape]]) -> dict[str, list[Array]]:

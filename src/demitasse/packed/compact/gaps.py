@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from demitasse.errors import FileFormatError
-from demitasse.packed.compact.reader import Reader
+from demitasse.packed.reader import Reader
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FILLER = 0

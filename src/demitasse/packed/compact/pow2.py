@@ -10,7 +10,7 @@ import numpy as np
 
 from demitasse.packed.compact import gaps, grid, nibbles
 from demitasse.packed.compact.base import CODECS, Array, BlobCodec, Place
-from demitasse.packed.compact.reader import Reader
+from demitasse.packed.reader import Reader
 
 _CODEBOOK = 2 * (grid.EXPONENTS + 1)
 

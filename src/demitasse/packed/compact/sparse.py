@@ -13,7 +13,7 @@ import numpy as np
 
 from demitasse.errors import FileFormatError
 from demitasse.packed.compact.base import CODECS, ROLES, Array, Place, Shape, places
-from demitasse.packed.compact.reader import Reader
+from demitasse.packed.reader import Reader
 
 
 class Sparse:

@@ -12,7 +12,7 @@ import numpy as np
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.packed.compact import grid
 from demitasse.packed.compact.base import CODECS, Array, BlobCodec, Place
-from demitasse.packed.compact.reader import Reader
+from demitasse.packed.reader import Reader
 
 _ZERO = grid.EXPONENTS
 _UNUSED = 15

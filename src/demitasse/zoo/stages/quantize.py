@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from demitasse.errors import UsageError
-from demitasse.methods.incremental import IncrementalQuantization
+from demitasse.methods.incremental import CHOICES, IncrementalQuantization
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, check_share
 
 
@@ -52,13 +52,9 @@ class Quantize(TrainingStage):
             raise UsageError(
                 f"{place}: portions is {list(self.portions)}; expected shares that rise, the first above 0"
             )
-        for key, known in (
-            ("partition", ("magnitude", "random")),
-            ("per", ("tensor", "channel")),
-            ("fit", ("largest", "error")),
-        ):
+        for key, known in CHOICES.items():
             if getattr(self, key) not in known:
-                raise UsageError(f"{place}: {key} is {getattr(self, key)!r}; expected {known[0]!r} or {known[1]!r}")
+                raise UsageError(f"{place}: {key} is {getattr(self, key)!r}; expected {' or '.join(map(repr, known))}")
 
     def run(self, work: Work) -> Outcome:
         """See :class:`Stage`."""

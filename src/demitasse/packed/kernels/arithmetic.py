@@ -1,0 +1,102 @@
+"""A binary arithmetic coder: its state, and the bytes that it fills or reads.
+
+Reference: Martin 1979, Range encoding: an algorithm for removing redundancy from a digitised message.
+"""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+
+from __future__ import annotations
+
+import numpy as np
+
+from demitasse.packed.kernels.compiled import compiled
+
+LOW, RANGE, CODE, HELD, PENDING, POSITION, ENCODE, END = range(8)
+STATE = 8
+
+
+@compiled
+def _shift(state, data):
+    """Moves one byte out of low; a byte that a carry may still reach is held back, with the 255s behind it."""
+    low = state[LOW]
+    if low < 0xFF000000 or low > 0xFFFFFFFF:
+        carry = low >> 32
+        if state[PENDING] > 0:
+            # the very first byte is always 0 and left out
+            if state[HELD] >= 0:
+                data[state[POSITION]] = (state[HELD] + carry) & 255
+                state[POSITION] += 1
+            for _ in range(state[PENDING] - 1):
+                data[state[POSITION]] = (255 + carry) & 255
+                state[POSITION] += 1
+        state[PENDING] = 0
+        state[HELD] = (low >> 24) & 255
+    state[PENDING] += 1
+    state[LOW] = (low & 0x00FFFFFF) << 8
+
+
+@compiled
+def _next(state, data):
+    """Returns the next byte; zeros follow the end."""
+    position = state[POSITION]
+    state[POSITION] = position + 1
+    return int(data[position]) if position < state[END] else 0
+
+
+@compiled
+def start(state, data, encode):
+    """Begins a stream: to be filled, or to be read."""
+    state[:] = 0
+    state[RANGE] = 0xFFFFFFFF
+    state[HELD] = -1
+    state[PENDING] = 1
+    state[ENCODE] = encode
+    state[END] = len(data)
+    if not encode:
+        for _ in range(4):
+            state[CODE] = state[CODE] << 8 | _next(state, data)
+
+
+@compiled
+def finish(state, data):
+    """Ends an encoded stream with as few bytes as tell it from others; returns its length."""
+    low, last = state[LOW], state[LOW] + state[RANGE] - 1
+    for kept in range(5):
+        mask = (np.int64(1) << (32 - 8 * kept)) - 1
+        value = (low + mask) & ~mask
+        if value <= last:
+            state[LOW] = value
+            break
+    for _ in range(5):
+        _shift(state, data)
+    end = state[POSITION]
+    while end > 0 and data[end - 1] == 0:
+        end -= 1
+    return int(end)
+
+
+@compiled
+def code(state, data, probability, bit):
+    """Codes one bit; ``probability`` of a 1 in 1/65536."""
+    bound = (state[RANGE] >> 16) * probability
+    if state[ENCODE]:
+        if bit:
+            state[RANGE] = bound
+        else:
+            state[LOW] += bound
+            state[RANGE] -= bound
+        while state[RANGE] < 0x1000000:
+            state[RANGE] <<= 8
+            _shift(state, data)
+        return bit
+    if state[CODE] < bound:
+        bit = 1
+        state[RANGE] = bound
+    else:
+        bit = 0
+        state[CODE] -= bound
+        state[RANGE] -= bound
+    while state[RANGE] < 0x1000000:
+        state[RANGE] <<= 8
+        state[CODE] = state[CODE] << 8 | _next(state, data)
+    return bit

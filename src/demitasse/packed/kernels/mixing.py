@@ -1,0 +1,120 @@
+"""Mixing of probabilities in the logistic domain.
+
+A context has a slot: 22 bits of a probability, and in the lowest 10 the number of observations behind it. A decision
+has a slot of every kind of context, and a row of weights, in 1/65536, that its inputs are added up with.
+
+Reference: Mahoney 2005, Adaptive weighing of context models for lossless data compression (Florida Tech CS-2005-16).
+"""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+
+from __future__ import annotations
+
+import numpy as np
+
+from demitasse.packed.kernels.compiled import compiled
+from demitasse.packed.kernels.tables import LARGEST, UNIT, tables
+
+SQUASH, STRETCH, LOG, RATE = tables()
+# the bits of a slot that count
+SEEN = 1023
+
+
+@compiled
+def squash(x):
+    """Returns the probability of a logit."""
+    return np.int64(SQUASH[0 if x < -LARGEST else 2 * LARGEST if x > LARGEST else x + LARGEST])
+
+
+@compiled
+def logit(slot):
+    """Returns the logit of a slot's probability."""
+    return np.int64(STRETCH[min(max(np.int64(slot) >> 16, 1), 65535)])
+
+
+@compiled
+def mix(slots, memory, inputs, weights, base):
+    """Returns the probability of a 1: slots are read relative to the logit ``base``, then all inputs are weighed.
+
+    A slot that was never used starts at ``base``. Inputs behind the slots' are filled by the model.
+
+    Args:
+        slots: places in memory.
+        memory: the slots of all contexts.
+        inputs: filled with logits.
+        weights: of the inputs.
+        base: of all probabilities.
+    """
+    fresh = np.uint32(squash(base) << 16)
+    for j in range(len(slots)):
+        slot = slots[j]
+        if not memory[slot] & SEEN:
+            memory[slot] = fresh
+        inputs[j] = logit(memory[slot]) - base
+    total = 0
+    for j in range(len(inputs)):
+        total += weights[j] * inputs[j]
+    return squash(base + (total >> 16))
+
+
+@compiled
+def learn(slots, memory, inputs, weights, probability, bit, pace, ease, limit):
+    """Moves the weights down the gradient of the code length, and the slots towards the bit.
+
+    Args:
+        slots: see :func:`mix`, as are the next three.
+        probability: that was mixed.
+        bit: that came.
+        pace: of the weights, in 2^-20.
+        ease: observations of a slot that are counted before the first.
+        limit: observations from which on a slot keeps its pace, at most 1,023 less ``ease``.
+    """
+    error = ((bit << 16) - probability) * pace
+    for j in range(len(inputs)):
+        weights[j] += (error * inputs[j] + (1 << 29)) >> 30
+    for j in range(len(slots)):
+        slot = np.int64(memory[slots[j]])
+        n, estimate = slot & SEEN, slot >> 10
+        estimate += (((bit << 22) - estimate) * RATE[n + ease]) >> 16
+        memory[slots[j]] = np.uint32(estimate << 10 | (n + 1 if n < limit else n))
+
+
+@compiled
+def log(x):
+    """Returns the natural logarithm of a positive integer in 1 / UNIT."""
+    bits = 0
+    y = x
+    if y >= 1 << 32:
+        y >>= 32
+        bits += 32
+    if y >= 1 << 16:
+        y >>= 16
+        bits += 16
+    if y >= 1 << 8:
+        y >>= 8
+        bits += 8
+    while y > 1:
+        y >>= 1
+        bits += 1
+    fraction = x >> (bits - 10) if bits >= 10 else x << (10 - bits)
+    # 726817 / 1024 is the logarithm of 2
+    return int(LOG[fraction - UNIT]) + ((bits * 726817) >> 10)
+
+
+@compiled
+def level(x):
+    """Returns a logarithm in half powers of two, 0 .. 15, 8 for equal."""
+    return min(15, max(0, 8 + ((x * 2954 + (1 << 19)) >> 20)))
+
+
+@compiled
+def step(count):
+    """Returns a count on a scale that grows ever wider, 0 .. 15."""
+    if count < 4:
+        return count
+    bits = 0
+    y = count
+    while y >= 4:
+        y >>= 1
+        bits += 1
+    return min(15, 2 * bits + y)

@@ -1,0 +1,267 @@
+"""The model of weights: a matrix, rows are units; each is zero or not, and if not, has a sign and a magnitude."""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from demitasse.packed.kernels.arithmetic import code
+from demitasse.packed.kernels.compiled import compiled
+from demitasse.packed.kernels.mixing import learn, level, log, logit, mix, squash, step
+
+# Where the model starts: found by random search on nets of this project and the published LeNet-5. First weights of
+# the mixers in 1/65536, in the order of slots and inputs below; the same for every set of presence, and for values
+# one of signs and one of magnitudes.
+# fmt: off
+_PRESENCE = np.array([[
+    -21561, -5571, -4456, -328, -4719, 14549, 5308, 8192, 6685, -1638, 3604, 5636, 1114, 459,
+    44958, 24445, 25559, 7602, 49611, 29950, 63177,
+]] * 3)
+_VALUES = np.array([
+    [-20840, -9634, -6423, -6554, 6423, 4915, 6947, 70451, 16253, -1114],
+    [-3080, 6226, -1311, 786, 1966, 6357, 1573, 18940, 8651, 23986],
+])
+# fmt: on
+_PRESENCE_SLOTS, _VALUE_SLOTS = 14, 10
+# in 1/65536, added to the numbers of weights found and expected: the fewer there are, the less they say
+_ZEROS_AHEAD = 648_806
+_ROW, _COLUMN, _CHANNEL, _PLACE, _AROUND = 37_683, 445_000, 131_500, 826_800, 3_000
+_BIAS = 307
+# nodes of the tree of magnitudes that rows and columns have slots of their own for
+_NODES = 16
+# how many different contexts each slot of a value tells apart, beside rows, columns, channels and places
+_LAST, _LEFT_AND_UP, _LAST_AND_SIGN, _SUM_AND_SIGN = 10, 100, 20, 40
+
+# What a pass over the matrix keeps. Of the whole: weights that are not zero so far, in the row, expected in the row
+# (in 1/65536), in the row's present channel; and the last symbol of one. Of each column, channel and place in the
+# kernel: weights that are not zero, and expected ones; and what stood there before, by presence and the last symbol.
+_RUN = 5
+FOUND, IN_ROW, FOR_ROW, NEAR, LAST = range(_RUN)
+_KEPT = 4
+IN, FOR, SYMBOL, HISTORY = range(_KEPT)
+
+
+class Layout(NamedTuple):
+    """How the weights of a matrix stand, and what values they have.
+
+    Attributes:
+        rows: a unit each.
+        columns: in groups, the kernel of an input channel each.
+        group: columns of one.
+        side: its width.
+        depth: bits of a magnitude.
+        signed: 1 if the lowest bit of a code is a sign, else 0.
+        zeros: whether there is a zero.
+    """
+
+    rows: int
+    columns: int
+    group: int
+    side: int
+    depth: int
+    signed: int
+    zeros: bool
+
+
+class Place(NamedTuple):
+    """Where a weight stands: row, column, index; channel, place in its kernel, and the column of that."""
+
+    r: int
+    c: int
+    i: int
+    channel: int
+    place: int
+    x: int
+
+
+@compiled
+def _excess(found, expected, ahead):
+    """Returns how much more was found than expected, as a logarithm."""
+    return log((found << 16) + ahead) - log(expected + ahead)
+
+
+@compiled
+def _excess_around(of_column, layout, at):
+    """Returns the excess of the columns beside, above and below, in the same channel."""
+    c, side, found, expected = at.c, layout.side, 0, 0
+    if at.x:
+        found += of_column[IN, c - 1]
+        expected += of_column[FOR, c - 1]
+    if at.x < side - 1 and at.place + 1 < layout.group:
+        found += of_column[IN, c + 1]
+        expected += of_column[FOR, c + 1]
+    if at.place >= side:
+        found += of_column[IN, c - side]
+        expected += of_column[FOR, c - side]
+    if at.place + side < layout.group:
+        found += of_column[IN, c + side]
+        expected += of_column[FOR, c + side]
+    return _excess(found, expected, _AROUND)
+
+
+@compiled
+def _presence(
+    symbols, layout, at, unit, run, of_column, of_channel, of_place, slots, memory, inputs, weights, first, state, data
+):
+    """Codes whether a weight is not zero; ``unit`` is the excess of the unit that it comes from."""
+    group, side, i = layout.group, layout.side, at.i
+    x, up = at.x, at.place >= side
+    base = log((run[FOUND] << 16) + 32768) - log(((i - run[FOUND]) << 16) + _ZEROS_AHEAD)
+    row_excess = _excess(run[IN_ROW], run[FOR_ROW], _ROW)
+    column_excess = _excess(of_column[IN, at.c], of_column[FOR, at.c], _COLUMN)
+    channel_excess = place_excess = around = 0
+    if group > 1:
+        channel_excess = _excess(of_channel[IN, at.channel], of_channel[FOR, at.channel], _CHANNEL)
+        place_excess = _excess(of_place[IN, at.place], of_place[FOR, at.place], _PLACE)
+        around = _excess_around(of_column, layout, at)
+    row, column, channel = level(row_excess), level(column_excess), level(channel_excess)
+    both = level(column_excess + channel_excess)
+    pattern = (1 if x and symbols[i - 1] else 0) + (2 if up and symbols[i - side] else 0)
+    pattern += 4 if up and x and symbols[i - side - 1] else 0
+    pattern += 8 if up and x < side - 1 and symbols[i - side + 1] else 0
+    behind = 1 if at.c >= group and symbols[i - group] else 0
+    close = (1 if at.c and symbols[i - 1] else 0) + (2 if at.c > 1 and symbols[i - 2] else 0)
+    close += 4 if at.r and symbols[i - layout.columns] else 0
+    few = min(run[NEAR], 3)
+    context = (
+        0,
+        at.r,
+        at.c,
+        row * 16 + both,
+        column * 16 + channel,
+        (pattern + 16 * behind) * 16 + row,
+        (close + 8 * behind) * 16 + both,
+        level(unit) * 16 + both,
+        step(of_column[IN, at.c]) * 16 + step(run[IN_ROW]),
+        of_column[HISTORY, at.c],
+        at.place * 4 + few,
+        at.channel,
+        (few * 16 + row) * 16 + channel,
+        at.r * 8 + few * 2 + (1 if at.place else 0),
+    )
+    for j in range(_PRESENCE_SLOTS):
+        slots[j] = first[j] + context[j]
+    more = (row_excess, column_excess, channel_excess, place_excess, unit, around, _BIAS)
+    for j in range(len(more)):
+        inputs[_PRESENCE_SLOTS + j] = more[j]
+    p = mix(slots, memory, inputs, weights, base)
+    bit = code(state, data, p, 1 if symbols[i] else 0)
+    learn(slots, memory, inputs, weights, p, bit, 734 + 7_025 * 127 // (127 + run[FOUND]), 5, 1_000)
+    expected = squash(base + row_excess + channel_excess)
+    run[FOR_ROW] += squash(base + column_excess + channel_excess)
+    of_column[FOR, at.c] += expected
+    of_channel[FOR, at.channel] += squash(base + row_excess + place_excess)
+    of_place[FOR, at.place] += expected
+    of_column[HISTORY, at.c] = (of_column[HISTORY, at.c] << 1 | bit) & 255
+    return bit
+
+
+@compiled
+def _told(symbol, layout, depth):
+    """Returns what a symbol tells of another's sign (depth 0) or magnitude: 0 if it is none, else 1 .. 8."""
+    if not symbol:
+        return 0
+    number = np.int64(symbol) - 1
+    if not depth:
+        return 1 + (number & 1)
+    return 1 + ((number >> layout.signed) >> max(0, layout.depth - 3))
+
+
+@compiled
+def _value(symbols, layout, at, run, of_column, of_channel, slots, memory, inputs, weights, first, kinds, state, data):
+    """Codes a weight that is not zero: the sign, then the magnitude from its highest bit down; returns its symbol."""
+    left = symbols[at.i - 1] if at.x else 0
+    up = symbols[at.i - layout.side] if at.place >= layout.side else 0
+    number, node, sign = np.int64(symbols[at.i]) - 1, 1 - layout.signed, 0
+    for depth in range(1 - layout.signed, layout.depth + 1):
+        beside, above = _told(left, layout, depth), _told(up, layout, depth)
+        kind = (
+            0,
+            at.r,
+            at.c,
+            at.channel,
+            at.place,
+            _told(run[LAST], layout, depth),
+            _told(of_column[SYMBOL, at.c], layout, depth),
+            beside * 10 + above,
+            _told(of_channel[SYMBOL, at.channel], layout, depth) * 2 + sign,
+            (beside + above) * 2 + sign,
+        )
+        for j in range(_VALUE_SLOTS):
+            slots[j] = first[j] + (kind[j] if node < _NODES else kinds[j]) * _NODES + node
+        base = logit(memory[slots[0]]) if memory[slots[0]] else 0
+        chosen = weights[min(depth, 1)]
+        p = mix(slots, memory, inputs, chosen, base)
+        bit = code(state, data, p, number >> (layout.depth - depth + layout.signed if depth else 0) & 1)
+        learn(slots, memory, inputs, chosen, p, bit, 2_831 * 1_250 // (1_250 + run[FOUND]), 0, 116)
+        if depth:
+            node = 2 * node + bit
+        else:
+            node, sign = 1, bit
+    magnitude = node - (1 << layout.depth)
+    return 1 + (magnitude << layout.signed | sign)
+
+
+@compiled
+def weights(symbols, layout, before, in_rows, state, data):
+    """Codes a matrix.
+
+    Args:
+        symbols: rows * columns of them, row by row: 0 for zero, else 1 + code; filled when decoding.
+        layout: see :class:`Layout`.
+        before: weights that are not zero of each unit that the columns come from; empty if not known.
+        in_rows: filled with the number of weights that are not zero, by row.
+        state: of the arithmetic coder, with its data.
+    """
+    rows, columns, group = layout.rows, layout.columns, layout.group
+    channels = columns // group
+    # how many slots each context has, and where they begin
+    sizes = (1, rows, columns, 256, 256, 512, 256, 256, 256, 256, 4 * group, channels, 1024, 8 * rows)
+    first = np.zeros(_PRESENCE_SLOTS + 1, np.int64)
+    for j in range(_PRESENCE_SLOTS):
+        first[j + 1] = first[j] + sizes[j]
+    kinds = (1, rows, columns, channels, group, _LAST, _LAST, _LEFT_AND_UP, _LAST_AND_SIGN, _SUM_AND_SIGN)
+    first_value = np.zeros(_VALUE_SLOTS + 1, np.int64)
+    for j in range(_VALUE_SLOTS):
+        first_value[j + 1] = first_value[j] + kinds[j] * _NODES + (1 << layout.depth)
+    slots, value_slots = np.zeros(_PRESENCE_SLOTS, np.int64), np.zeros(_VALUE_SLOTS, np.int64)
+    memory, value_memory = np.zeros(first[-1], np.uint32), np.zeros(first_value[-1], np.uint32)
+    mixed, value_mixed = _PRESENCE.copy(), _VALUES.copy()
+    inputs, value_inputs = np.zeros(mixed.shape[1], np.int64), np.zeros(value_mixed.shape[1], np.int64)
+    run = np.zeros(_RUN, np.int64)
+    of_column, of_channel = np.zeros((_KEPT, columns), np.int64), np.zeros((_KEPT, channels), np.int64)
+    of_place = np.zeros((_KEPT, group), np.int64)
+    span = columns // len(before) if len(before) else 1
+    mean = log(2 * before.sum() + len(before)) - log(len(before)) if len(before) else 0
+    for r in range(rows):
+        run[IN_ROW] = run[FOR_ROW] = 0
+        for c in range(columns):
+            channel = c // group
+            place = c - channel * group
+            at = Place(r, c, r * columns + c, channel, place, place % layout.side)
+            if place == 0:
+                run[NEAR] = 0
+            if layout.zeros:
+                unit = log(2 * before[c // span] + 1) - mean if len(before) else 0
+                chosen = mixed[min(run[NEAR], 2) if group > 1 else 0]
+                if not _presence(
+                    symbols, layout, at, unit, run, of_column, of_channel, of_place,
+                    slots, memory, inputs, chosen, first, state, data,
+                ):  # fmt: skip
+                    symbols[at.i] = 0
+                    continue
+            symbol = _value(
+                symbols, layout, at, run, of_column, of_channel,
+                value_slots, value_memory, value_inputs, value_mixed, first_value, kinds, state, data,
+            )  # fmt: skip
+            symbols[at.i] = run[LAST] = of_column[SYMBOL, c] = of_channel[SYMBOL, channel] = symbol
+            run[FOUND] += 1
+            run[IN_ROW] += 1
+            run[NEAR] += 1
+            of_column[IN, c] += 1
+            of_channel[IN, channel] += 1
+            of_place[IN, place] += 1
+        in_rows[r] = run[IN_ROW]
