@@ -22,6 +22,11 @@ def slot_bits(count: int) -> int:
     return min(20, max(10, count.bit_length() + 3))
 
 
+def memory_of(count: int) -> int:
+    """Returns the bytes that coding so many bytes takes: a copy, and the slots of seven contexts."""
+    return count + (7 * 4 << slot_bits(count))
+
+
 def to_bytes(bits: Bits) -> Array:
     """Returns numbers as bytes, the one that matters most first."""
     return np.frombuffer(bits.astype(bits.dtype.newbyteorder(">")).tobytes(), np.uint8).copy()
@@ -53,5 +58,4 @@ class Numbers:
 
     def memory(self, tensor: Tensor, settings: Reader) -> int:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
-        size = tensor.size * tensor.dtype.size
-        return size + (42 << slot_bits(size))
+        return memory_of(tensor.size * tensor.dtype.size)

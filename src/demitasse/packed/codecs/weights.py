@@ -15,7 +15,7 @@ import numpy as np
 
 from demitasse.packed import palette
 from demitasse.packed.codecs.base import NOTHING, Context, refuse, register
-from demitasse.packed.codecs.numbers import code_bytes, from_bytes, slot_bits, to_bytes
+from demitasse.packed.codecs.numbers import code_bytes, from_bytes, memory_of, to_bytes
 from demitasse.packed.kernels.weights import Layout
 from demitasse.packed.palette import MOST_VALUES, Listed, Palette, Powers
 from demitasse.packed.reader import Reader, short
@@ -186,7 +186,7 @@ class Weights:
         if plan.palette:
             return need + 4096 * 6 + 500 * plan.palette.size
         size = tensor.size * tensor.dtype.size
-        return need + 10 * tensor.size + 2 * size + (42 << slot_bits(size))
+        return need + 10 * tensor.size + size + memory_of(size)
 
     def _plan(self, tensor: Tensor, settings: Reader) -> Plan:
         if not suits(tensor.shape):

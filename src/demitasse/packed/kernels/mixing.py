@@ -29,7 +29,8 @@ def squash(x):
 @compiled
 def logit(slot):
     """Returns the logit of a slot's probability."""
-    return np.int64(STRETCH[min(max(np.int64(slot) >> 16, 1), 65535)])
+    probability = np.int64(slot) >> 16
+    return np.int64(STRETCH[probability if probability else 1])
 
 
 @compiled
