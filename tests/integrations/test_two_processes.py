@@ -103,10 +103,19 @@ path = f"{folder}/checkpoints/epoch=1-step=8.ckpt" if name == "resumed" else Non
 trainer.fit(Module(), DataLoader(TensorDataset(inputs, labels), batch_size=8), ckpt_path=path)
 """
 
+# threads of torch sometimes outlive the interpreter, which then aborts
+LEAVE = """
+import os
+
+distributed.barrier()
+sys.stdout.flush()
+os._exit(0)
+"""
+
 
 def torchrun(code: str, folder: Path, name: str) -> None:
     script = folder / "train.py"
-    script.write_text(code)
+    script.write_text(code + LEAVE)
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
