@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import io
 import zipfile
 from collections.abc import Callable, Iterator
@@ -55,8 +56,11 @@ def read_images(path: Path) -> Dataset:
     if not cached.exists():
         images = _decode(path)
         cached.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(cached) as temporary, temporary.open("wb") as file:
+        # another run may prepare the same images now: each writes a file of its own
+        own = cached.with_suffix(f".{os.getpid()}.npz")
+        with atomic_write(own) as temporary, temporary.open("wb") as file:
             np.savez(file, **images._asdict())
+        own.replace(cached)
     try:
         with cached.open("rb") as prepared, np.load(prepared, allow_pickle=False) as stored:
             return Dataset(*(stored[name] for name in Dataset._fields))
