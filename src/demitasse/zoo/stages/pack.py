@@ -28,7 +28,8 @@ class Pack(Stage):
     """Writes the model to a file, empties the model, and fills it from the file.
 
     Attributes:
-        format: ``safetensors``; ``demi``, which takes the fewest bytes; or a compact format: ``4/4`` and ``4/8`` hold powers of two, ``sparse`` any values.
+        format: ``safetensors``; ``demi``, which takes the fewest bytes; or one of the compact formats:
+            ``4/4`` and ``4/8`` hold powers of two, ``sparse`` any values.
     """
 
     kind = "pack"
