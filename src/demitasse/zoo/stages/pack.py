@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from demitasse.errors import UsageError, WeightsError
 from demitasse.files import atomic_write
+from demitasse.packed import tensor as packed
 from demitasse.packed.compact import CODECS, decode, encode
+from demitasse.packed.file import File, pack
 from demitasse.registry import suggest
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work
 
-SAFETENSORS = "safetensors"
+SAFETENSORS, DEMI = "safetensors", "demi"
 
 
 @STAGES.register("pack")
@@ -26,7 +28,7 @@ class Pack(Stage):
     """Writes the model to a file, empties the model, and fills it from the file.
 
     Attributes:
-        format: ``safetensors``, or a compact format: ``4/4`` and ``4/8`` hold powers of two, ``sparse`` any values.
+        format: ``safetensors``; ``demi``, which takes the fewest bytes; or a compact format: ``4/4`` and ``4/8`` hold powers of two, ``sparse`` any values.
     """
 
     kind = "pack"
@@ -36,7 +38,7 @@ class Pack(Stage):
     def check(self, place: str, before: Sequence[Stage]) -> None:
         """See :class:`Stage`."""
         super().check(place, before)
-        known = [SAFETENSORS, *CODECS]
+        known = [SAFETENSORS, DEMI, *CODECS]
         if self.format not in known:
             raise UsageError(f"{place}: format is {self.format!r}; {suggest(self.format, known)}")
 
@@ -50,6 +52,11 @@ class Pack(Stage):
             path = work.folder / "model.safetensors"
             with atomic_write(path) as temporary:
                 save_model(work.model, str(temporary))
+        elif self.format == DEMI:
+            path = work.folder / "model.demi"
+            tensors = [_packed(name, tensor) for name, tensor in work.model.state_dict().items()]
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(pack(tensors))
         else:
             path = work.folder / f"model.{self.format.replace('/', '')}.bin"
             layers = {name: [_array(tensor) for tensor in tensors] for name, tensors in _layers(work.model).items()}
@@ -64,6 +71,10 @@ class Pack(Stage):
         if self.format == SAFETENSORS:
             load_model(model, path)
             return
+        if self.format == DEMI:
+            state = {found.name: _unpacked(found) for found in File(path.read_bytes(), str(path)).tensors()}
+            model.load_state_dict(state)
+            return
         layers = _layers(model)
         shapes = {name: [tuple(tensor.shape) for tensor in tensors] for name, tensors in layers.items()}
         for name, arrays in decode(self.format, path.read_bytes(), shapes).items():
@@ -73,6 +84,18 @@ class Pack(Stage):
 
 def _array(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     return tensor.detach().to("cpu", torch.float32).contiguous().numpy()
+
+
+def _packed(name: str, tensor: Tensor) -> packed.Tensor:
+    """Returns the tensor as a .demi file holds it; by its bytes, since numpy does not know all of torch's types."""
+    dtype = packed.BY_NAME[str(tensor.dtype).removeprefix("torch.")]
+    data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return packed.Tensor(name, dtype, tuple(tensor.shape), data.view(dtype.bits))
+
+
+def _unpacked(found: packed.Tensor) -> Tensor:
+    data = torch.from_numpy(found.bits.view("u1"))
+    return data.view(getattr(torch, found.dtype.name)).reshape(found.shape)
 
 
 @torch.no_grad()
