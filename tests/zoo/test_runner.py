@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from demitasse.errors import DataError, DeviceError, FileFormatError, UsageError, WeightsError
-from demitasse.packed.file import File, pack
-from demitasse.packed.tensor import Tensor
+from demitasse.io import save
+from demitasse.packed.file import File
 from demitasse.zoo import stages
 from demitasse.zoo.data import DATASETS
 from demitasse.zoo.recipe import Recipe, parse
@@ -159,16 +160,18 @@ stages = [{ kind = "pack", format = "sparse" }]
         Runner(recipe, tmp_path / "out").run()
 
 
-def test_safetensors_hold_tied_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["demi", "safetensors"])
+def test_tied_weights_are_packed(tmp_path: Path, form: str) -> None:
     text = """
 model = { name = "gpt", width = 8, heads = 2, layers = 1, vocabulary = 3, block_size = 8, tied = true }
 data = { name = "text", path = "text.txt", block = 8, batch = 4 }
-stages = [{ kind = "train", epochs = 1, lr = 0.01 }, { kind = "pack" }]
+stages = [{ kind = "train", epochs = 1, lr = 0.01 }, { kind = "pack", format = "FORM" }]
 """
+    text = text.replace("FORM", form)
     (tmp_path / "text.txt").write_text("abc" * 100)
     train, pack = Runner(parse(text, "r", "r.toml", tmp_path), tmp_path / "out").run()
     assert pack.tests == train.tests
-    assert pack.file.endswith("model.safetensors")
+    assert pack.file.endswith(f"model.{form}")
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float64])
@@ -188,12 +191,12 @@ def test_the_model_that_is_tested_comes_out_of_the_demi_file(tmp_path: Path, mon
     assert packed.tests == quantize.tests
     assert packed.file == "4-pack/model.demi"
     assert packed.bytes < quantize.bytes / 50
-    monkeypatch.setattr(stages.pack, "pack", lambda tensors: pack([_none_of(tensor) for tensor in tensors]))
+    monkeypatch.setattr(stages.pack, "save", lambda model, path: save(_none_of(model), path))
     assert Runner(small(**{"4/8": "demi"}), tmp_path / "empty").run()[3].tests["error"] > 0.8
 
 
-def _none_of(tensor: Tensor) -> Tensor:
-    return tensor._replace(bits=tensor.bits * 0)
+def _none_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor * 0 for name, tensor in model.state_dict().items()}
 
 
 def test_an_import_must_be_allowed(tmp_path: Path) -> None:

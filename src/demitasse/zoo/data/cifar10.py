@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import io
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
