@@ -1,6 +1,6 @@
 """How small do the two LeNets get on MNIST? Size of the whole .demi file against error, seed by seed.
 
-    .venv/bin/python benchmarks/records.py --out results [--seeds 1 2 3] [--data FOLDER] [--picture docs/images/records.png]
+    .venv/bin/python benchmarks/records.py --out results [--seeds 1 2 3] [--data FOLDER] [--picture records.png]
 
 Runs the recipes ``*_mnist_small_*`` with every seed; what is done is not done again. They train on 50,000 digits and
 are chosen by the error on the other 10,000 training digits. The test digits are looked at here, once, with the model
@@ -17,12 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from demitasse import load
 from demitasse.compress import compress
-from demitasse.packed.file import File
 from demitasse.report.plots import COLOURS, FAINT
 from demitasse.zoo.data import DATASETS
 from demitasse.zoo.models import MODELS
@@ -57,9 +56,7 @@ NETS = {
             Published("Oktay 2019", 2840, 1.0),
         ),
     ),
-    "lenet300": Net(
-        "LeNet-300-100", 1.9, (Published("Han 2016", 27_000, 1.58), Published("Oktay 2019", 8560, 1.9))
-    ),
+    "lenet300": Net("LeNet-300-100", 1.9, (Published("Han 2016", 27_000, 1.58), Published("Oktay 2019", 8560, 1.9))),
 }
 
 
@@ -89,8 +86,7 @@ def test_error(recipe: Recipe, file: Path, data: Path | None) -> float:
     found = recipe if data is None else replace(recipe, data=replace(recipe.data, path=data))
     settings = {key: value for key, value in found.data.settings.items() if key != "holdout"}
     model = MODELS[found.model.name](**found.model.settings)
-    tensors = File(file.read_bytes(), str(file)).tensors()
-    model.load_state_dict({tensor.name: torch.from_numpy(tensor.array()) for tensor in tensors})
+    load(file, model)
     return 100 * evaluate(model, DATASETS[found.data.name](found.data.path, **settings))["error"]
 
 
