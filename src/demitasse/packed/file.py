@@ -1,142 +1,117 @@
-"""A .demi file: tensors to bytes, and back one by one."""
+"""A .demi file to read from: tensors one by one, or all in order."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 
-from demitasse.errors import FileFormatError, UsageError
+from demitasse.errors import FileFormatError
 from demitasse.packed.codecs import CODECS, Context
-from demitasse.packed.header import Entry, Header, Payload, blank, parse
+from demitasse.packed.header import FRONT, Entry, Header, Payload, blank, length_of, parse
 from demitasse.packed.reader import Reader
+from demitasse.packed.source import Source
 from demitasse.packed.stream import Stream
-from demitasse.packed.tensor import Bits, Tensor
+from demitasse.packed.tensor import Part, Tensor, checksum_of
 
-# tensors share a payload until it holds so many values: a checksum costs as much as two weights of a pruned net
-GROUP = 1 << 19
-LIMIT = 1 << 32
-
-
-def pack(tensors: Sequence[Tensor], metadata: Mapping[str, str] | None = None, signed_zeros: bool = False) -> bytes:
-    """Returns the bytes of a file.
-
-    Args:
-        tensors: in the order in which a net uses them: what is known of one helps with the next.
-        metadata: text by key.
-        signed_zeros: whether -0.0 stays what it is; else it becomes 0.0.
-
-    Raises:
-        UsageError: two tensors have the same name, or a name or key holds a zero character.
-    """
-    texts = dict(metadata or {})
-    names = [tensor.name for tensor in tensors]
-    for name in (*names, *texts):
-        if "\0" in name:
-            raise UsageError(f"{name!r} holds a zero character")
-    if len(set(names)) < len(names):
-        raise UsageError(f"two tensors are called {max(names, key=names.count)!r}")
-    entries: list[Entry] = []
-    payloads: list[Payload] = []
-    out: list[bytes] = []
-    for group in _groups(tensors):
-        found, data, values = _pack_group(group if signed_zeros else [_positive_zeros(tensor) for tensor in group])
-        entries += found
-        out.append(data)
-        payloads.append(Payload(len(data), zlib.crc32(values, zlib.crc32(data))))
-    return b"".join([Header(entries, payloads, texts).pack(), *out])
-
-
-def _groups(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    group: list[Tensor] = []
-    size = 0
-    for tensor in tensors:
-        group.append(tensor)
-        size += tensor.size
-        if size >= GROUP:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
-
-
-def _positive_zeros(tensor: Tensor) -> Tensor:
-    if not tensor.dtype.floating:
-        return tensor
-    return tensor._replace(bits=np.where(tensor.bits == tensor.dtype.sign, 0, tensor.bits).astype(tensor.dtype.bits))
-
-
-def _pack_group(tensors: Sequence[Tensor]) -> tuple[list[Entry], bytes, bytes]:
-    """Returns the entries, the payload, and the values that it stands for."""
-    stream, context, entries = Stream(), Context(), []
-    for number, tensor in enumerate(tensors):
-        codec, settings = _best(tensor, context)
-        entries.append(Entry(tensor.name, tensor.dtype, tensor.shape, codec, settings, not number))
-        context = CODECS[codec].encode(tensor, settings, stream, context)
-    return entries, stream.close(), b"".join(_little(tensor.bits) for tensor in tensors)
-
-
-def _best(tensor: Tensor, context: Context) -> tuple[int, bytes]:
-    """Returns codec and settings of the fewest bytes, the settings' own among them."""
-    sizes = {}
-    for number, codec in enumerate(CODECS):
-        for settings in codec.settings(tensor, context):
-            trial = Stream()
-            codec.encode(tensor, settings, trial, context)
-            sizes[number, settings] = len(trial.close()) + len(settings)
-    return min(sizes, key=lambda choice: (sizes[choice], choice))
-
-
-def _little(bits: Bits) -> bytes:
-    return bits.astype(bits.dtype.newbyteorder("<"), copy=False).tobytes()
+# bytes
+LIMIT = 1 << 34
 
 
 class _Place(NamedTuple):
-    """A payload, the byte where it starts, and its tensors."""
+    """A payload: the byte where it starts, the tensors in it, and which part of them; all of them unless one is cut."""
 
     start: int
     payload: Payload
     entries: list[Entry]
+    part: Part
+
+
+class Cost(NamedTuple):
+    """Bytes that a tensor takes: positions of what is not zero, and values, or both where a symbol tells both."""
+
+    name: str
+    positions: float
+    values: float
 
 
 class File:
     """A file to read from: nothing is decoded before it is asked for.
 
     Args:
-        data: the bytes of the file.
-        name: of the file, for messages.
+        source: the path of the file, or its bytes.
         limit: most bytes of memory that its tensors may take, all together.
+        threads: that decode; None for as many as there are cores.
+
+    Attributes:
+        name: of the file, for messages.
+        header: what the file says about itself.
 
     Raises:
-        FileFormatError: the header is broken or asks for more than the limit, or the file has another length.
+        FileFormatError: there is no such file, the header is broken or asks for more than the limit, or the file has
+            another length.
     """
 
-    def __init__(self, data: bytes, name: str = "data", limit: int = LIMIT) -> None:
-        self._data, self.name = data, name
-        try:
-            self.header, end = parse(data, limit)
-        except FileFormatError as error:
-            raise error.within(name) from None
-        self._payloads: list[_Place] = []
-        for payload in self.header.payloads:
-            self._payloads.append(_Place(end, payload, []))
-            end += payload.length
-        if len(data) != end:
-            raise FileFormatError(f"{name}: {len(data)} bytes; expected {end}: cut short, or more was added")
+    def __init__(self, source: str | Path | bytes, limit: int = LIMIT, threads: int | None = None) -> None:
+        self._source = Source(source)
+        self.name = self._source.name
+        self._places: list[_Place] = []
         self._found: dict[str, tuple[int, int]] = {}
-        number = -1
-        for entry in self.header.entries:
-            number += entry.begins
-            entries = self._payloads[number].entries
-            self._found[entry.name] = number, len(entries)
-            entries.append(entry)
+        try:
+            self.header, end = self._open(limit)
+        except FileFormatError as error:
+            self.close()
+            raise error.within(self.name) from None
+        if self._source.size != end:
+            self.close()
+            raise FileFormatError(
+                f"{self.name}: {self._source.size} bytes; expected {end}: cut short, or more was added"
+            )
+        free = (limit - self.header.nbytes) // max(self.header.work, 1)
+        self._threads = max(1, min(threads or _cores(), free))
+
+    def _open(self, limit: int) -> tuple[Header, int]:
+        length = length_of(self._source.read(0, FRONT), limit)
+        header, end = parse(self._source.read(0, length), limit)
+        payloads = iter(header.payloads)
+        for entry in header.entries:
+            for part in entry.parts if entry.begins else ():
+                place = _Place(end, next(payloads), [], part)
+                end += place.payload.length
+                if part.start == 0:
+                    self._found[entry.name] = len(self._places), 0
+                self._places.append(place)
+                place.entries.append(entry)
+            if not entry.begins:
+                self._found[entry.name] = len(self._places) - 1, len(self._places[-1].entries)
+                self._places[-1].entries.append(entry)
+        self._aliases: dict[str, list[str]] = {}
+        for alias, name in header.aliases.items():
+            self._aliases.setdefault(name, []).append(alias)
+        return header, end
+
+    def __enter__(self) -> File:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._source.close()
 
     @property
     def names(self) -> list[str]:
-        """The names of the tensors, in order."""
-        return list(self._found)
+        """The names of the tensors, in order, each followed by its other names."""
+        return [each for name in self._found for each in (name, *self._aliases.get(name, ()))]
 
     def tensor(self, name: str) -> Tensor:
         """Decodes one tensor, with those that share its payload.
@@ -145,33 +120,94 @@ class File:
             KeyError: there is none of this name.
             FileFormatError: its payload is corrupt.
         """
-        number, place = self._found[name]
-        return self._decode(self._payloads[number])[place]
+        number, place = self._found[self.header.aliases.get(name, name)]
+        entry = self._places[number].entries[place]
+        last = number + sum(1 for _ in entry.parts)
+        return list(self._tensors(self._places[number:last]))[place]._replace(name=name)
 
     def tensors(self) -> Iterator[Tensor]:
-        """Decodes one tensor after the other.
+        """Decodes one tensor after the other; a few payloads are decoded ahead.
+
+        One with several names comes once with each, with the same memory.
 
         Raises:
             FileFormatError: a payload is corrupt.
         """
-        for place in self._payloads:
-            yield from self._decode(place)
+        for tensor in self._tensors(self._places):
+            yield tensor
+            for alias in self._aliases.get(tensor.name, ()):
+                yield tensor._replace(name=alias)
 
-    def _decode(self, place: _Place) -> list[Tensor]:
-        data = self._data[place.start : place.start + place.payload.length]
+    def _tensors(self, places: Sequence[_Place]) -> Iterator[Tensor]:
+        whole: Tensor | None = None
+        for place, found in zip(places, self._decoded(places), strict=True):
+            entry = place.entries[0]
+            if not entry.cut:
+                yield from found
+                continue
+            if whole is None:
+                whole = blank(entry)
+                whole = whole._replace(bits=np.empty(whole.size, entry.dtype.bits))
+            end = place.part.start + found[0].size
+            whole.bits[place.part.start : end] = found[0].bits
+            if end == whole.size:
+                yield whole
+                whole = None
+
+    def _decoded(self, places: Sequence[_Place]) -> Iterator[list[Tensor]]:
+        """Yields what the payloads hold, in order; the memory is that of a few."""
+        threads = min(self._threads, len(places))
+        if threads < 2:
+            yield from map(self._decode, places)
+            return
+        ahead: deque[Future[list[Tensor]]] = deque()
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for place in places:
+                    ahead.append(pool.submit(self._decode, place))
+                    if len(ahead) > threads:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                for waiting in ahead:
+                    waiting.cancel()
+
+    def costs(self) -> list[Cost]:
+        """Decodes all tensors; returns what each takes of the payloads.
+
+        Raises:
+            FileFormatError: a payload is corrupt.
+        """
+        found: dict[str, Cost] = {}
+        for place in self._places:
+            costs: list[Cost] = []
+            self._decode(place, costs)
+            for cost in costs:
+                old = found.get(cost.name, Cost(cost.name, 0.0, 0.0))
+                found[cost.name] = Cost(cost.name, old.positions + cost.positions, old.values + cost.values)
+        return list(found.values())
+
+    def _decode(self, place: _Place, costs: list[Cost] | None = None) -> list[Tensor]:
+        data = self._source.read(place.start, place.payload.length)
         stream, context, found = Stream(data), Context(), []
-        checksum = zlib.crc32(data)
         for entry in place.entries:
-            empty = blank(entry)
+            before = stream.spent.copy()
+            empty = blank(entry)._replace(shape=place.part.shape) if entry.cut else blank(entry)
             try:
                 bits, context = CODECS[entry.codec].decode(empty, Reader(entry.settings), stream, context)
             except FileFormatError as error:
                 raise error.within(f"{self.name}: {entry.name}") from None
             found.append(empty._replace(bits=bits))
-            checksum = zlib.crc32(_little(bits), checksum)
-        if checksum != place.payload.checksum:
+            if costs is not None:
+                costs.append(Cost(entry.name, *(stream.spent - before).tolist()))
+        if checksum_of(data, found) != place.payload.checksum:
             names = ", ".join(tensor.name for tensor in found[:3]) + (", ..." if len(found) > 3 else "")
             raise FileFormatError(
                 f"{self.name}: byte {place.start}: the checksum of {names} is wrong: the file is corrupt"
             )
         return found
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

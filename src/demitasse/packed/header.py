@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from demitasse.packed.codecs import CODECS
 from demitasse.packed.codecs.numbers import code_bytes
 from demitasse.packed.reader import Reader, short
 from demitasse.packed.stream import Stream
-from demitasse.packed.tensor import DTYPES, DType, Tensor
+from demitasse.packed.tensor import DTYPES, DType, Part, Tensor, parts
 
 T = TypeVar("T")
 
@@ -55,6 +55,8 @@ PRIMER = (
     b"fc1.weight\0fc1.bias\0fc2.weight\0fc2.bias\0fc3.weight\0fc3.bias\0"
     b"conv1.0\0conv1.1\0conv2.0\0conv2.1\0ip1.0\0ip1.1\0ip2.0\0ip2.1\0"
 )
+# no header has more bytes before its coded part
+FRONT = 32
 _MOST_BYTES = 1 << 28
 _MOST_TENSORS = 1 << 20
 _MOST_DIMENSIONS = 32
@@ -73,6 +75,7 @@ class Entry:
         codec: place in :data:`demitasse.packed.codecs.CODECS`.
         settings: of the codec.
         begins: whether a payload begins with it; else it goes on in that of the tensor before.
+        cut: whether it is cut into parts, a payload each; see :func:`demitasse.packed.tensor.parts`.
     """
 
     name: str
@@ -80,7 +83,13 @@ class Entry:
     shape: tuple[int, ...]
     codec: int
     settings: bytes
-    begins: bool
+    begins: bool = True
+    cut: bool = False
+
+    @property
+    def parts(self) -> Iterator[Part]:
+        """The parts of the tensor: one, the whole of it, if it is not cut."""
+        return parts(self.shape) if self.cut else iter([Part(0, self.shape)])
 
     @property
     def nbytes(self) -> int:
@@ -109,11 +118,20 @@ class Header:
         entries: its tensors, in order.
         payloads: its streams, in order.
         metadata: text by key.
+        aliases: other names of tensors, each with the name that the tensor has among the entries.
+        work: bytes of memory that decoding a payload takes besides the values, at most.
     """
 
     entries: Sequence[Entry]
     payloads: Sequence[Payload]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    work: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all values in memory."""
+        return sum(entry.nbytes for entry in self.entries)
 
     def pack(self) -> bytes:
         """Returns the bytes of the header, from the magic on."""
@@ -127,18 +145,43 @@ class Header:
 
     def _plain(self) -> bytes:
         """Returns all of it, kind by kind: like stands beside like."""
-        out = short(len(self.metadata), len(self.entries))
+        out = short(len(self.metadata), len(self.aliases), len(self.entries))
         for key, value in self.metadata.items():
             text = value.encode()
             out += key.encode() + b"\0" + short(len(text)) + text
-        out += b"".join(entry.name.encode() + b"\0" for entry in self.entries)
+        names = [entry.name for entry in self.entries]
+        out += b"".join(name.encode() + b"\0" for name in (*names, *self.aliases))
+        out += short(*(names.index(name) for name in self.aliases.values()))
         out += bytes(DTYPES.index(entry.dtype) for entry in self.entries)
-        out += bytes(2 * entry.codec + entry.begins for entry in self.entries)
+        out += bytes(entry.codec << 2 | entry.cut << 1 | entry.begins for entry in self.entries)
         out += bytes(len(entry.shape) for entry in self.entries)
         out += b"".join(short(*entry.shape) for entry in self.entries)
         out += b"".join(entry.settings for entry in self.entries)
         out += b"".join(short(payload.length) for payload in self.payloads)
         return out + b"".join(payload.checksum.to_bytes(4, "little") for payload in self.payloads)
+
+
+def length_of(data: bytes, limit: int) -> int:
+    """Returns the length of the header whose first bytes are given: FRONT, or all of the file if it is shorter.
+
+    Raises:
+        FileFormatError: it begins no file of this version.
+    """
+    reader = Reader(data)
+    _, length, *_ = _front(reader, limit)
+    return reader.offset + length
+
+
+def _front(reader: Reader, limit: int) -> tuple[int, int, bytes, int]:
+    """Returns the size of the header, that of what it is coded in, the bytes so far, and the checksum."""
+    if (magic := reader.raw(len(MAGIC), "magic")) != MAGIC:
+        raise FileFormatError(f"byte 0: found {magic!r}, expected {MAGIC!r}: not a .demi file")
+    version = reader.number(1 << 32, "version")
+    if version != VERSION:
+        raise FileFormatError(f"version {version}; this program reads version {VERSION}")
+    size = reader.number(min(_MOST_BYTES, limit), "size of the header")
+    length = reader.number(_MOST_BYTES, "size of the coded header")
+    return size, length, reader.since(0), reader.checksum("the header")
 
 
 def parse(data: bytes, limit: int) -> tuple[Header, int]:
@@ -155,15 +198,7 @@ def parse(data: bytes, limit: int) -> tuple[Header, int]:
         FileFormatError: it is cut short, corrupt, of another version, or asks for more than the limit.
     """
     reader = Reader(data)
-    if (magic := reader.raw(len(MAGIC), "magic")) != MAGIC:
-        raise FileFormatError(f"byte 0: found {magic!r}, expected {MAGIC!r}: not a .demi file")
-    version = reader.number(1 << 32, "version")
-    if version != VERSION:
-        raise FileFormatError(f"version {version}; this program reads version {VERSION}")
-    size = reader.number(min(_MOST_BYTES, limit), "size of the header")
-    length = reader.number(_MOST_BYTES, "size of the coded header")
-    front = reader.since(0)
-    checksum = reader.checksum("the header")
+    size, length, front, checksum = _front(reader, limit)
     coded = reader.raw(length, "header")
     # a decision costs at least log2(1 / (1 - 2^-16)) bits, and a byte is 8 of them
     if size > (length + 4) << 16:
@@ -181,27 +216,40 @@ def parse(data: bytes, limit: int) -> tuple[Header, int]:
 
 def _read(reader: Reader, limit: int) -> Header:
     texts = reader.number(_MOST_TENSORS, "pieces of metadata")
+    others = reader.number(_MOST_TENSORS, "other names")
     count = reader.number(_MOST_TENSORS, "tensors")
     metadata = {}
     for _ in range(texts):
         key = reader.text("key of metadata")
         metadata[key] = reader.decoded(reader.number(_MOST_BYTES, "length"), key)
     names = [reader.text("name of a tensor") for _ in range(count)]
+    aliases = {reader.text("name of a tensor"): "" for _ in range(others)}
+    for alias in aliases:
+        aliases[alias] = _chosen(names, reader.number(_MOST_TENSORS, "tensor"), "tensor", reader)
+    if len({*names, *aliases}) < count + others:
+        raise FileFormatError("two tensors have the same name")
     dtypes = [_chosen(DTYPES, byte, "type", reader) for byte in reader.raw(count, "types")]
     codecs = reader.raw(count, "codecs")
     shapes = [_shape(rank, reader) for rank in reader.raw(count, "dimensions")]
-    entries, work = [], 0
-    for name, dtype, byte, shape in zip(names, dtypes, codecs, shapes, strict=True):
+    entries = []
+    work = 0
+    for name, dtype, flags, shape in zip(names, dtypes, codecs, shapes, strict=True):
         start = reader.offset
-        codec = _chosen(CODECS, byte >> 1, "codec", reader)
-        work = max(work, codec.memory(Tensor(name, dtype, shape, _NO_BITS), reader))
-        entries.append(Entry(name, dtype, shape, byte >> 1, reader.since(start), bool(byte & 1)))
-    begun = sum(entry.begins for entry in entries)
+        codec = _chosen(CODECS, flags >> 2, "codec", reader)
+        entry = Entry(name, dtype, shape, flags >> 2, b"", bool(flags & 1), bool(flags & 2))
+        if entry.cut and not codec.alone:
+            raise FileFormatError(f"byte {start}: {name} is cut into parts; its codec does not allow it")
+        work = max(work, codec.memory(blank(entry)._replace(shape=next(entry.parts).shape), reader))
+        entries.append(replace(entry, settings=reader.since(start)))
+    _check(entries)
+    total = sum(entry.nbytes for entry in entries)
+    if total + work > limit:
+        raise FileFormatError(f"tensors take {total:,} bytes and decoding {work:,} more; the limit is {limit:,}")
+    begun = sum(1 for entry in entries if entry.begins for _ in entry.parts)
     lengths = [reader.number(_LARGEST, "length of a payload") for _ in range(begun)]
     checksums = [reader.checksum("a payload") for _ in range(begun)]
     reader.finish()
-    _check(entries, work, limit)
-    return Header(entries, [Payload(*both) for both in zip(lengths, checksums, strict=True)], metadata)
+    return Header(entries, [Payload(*both) for both in zip(lengths, checksums, strict=True)], metadata, aliases, work)
 
 
 def _shape(rank: int, reader: Reader) -> tuple[int, ...]:
@@ -220,14 +268,14 @@ def _chosen(known: Sequence[T], number: int, what: str, reader: Reader) -> T:
     return known[number]
 
 
-def _check(entries: Sequence[Entry], work: int, limit: int) -> None:
-    if len({entry.name for entry in entries}) < len(entries):
-        raise FileFormatError("two tensors have the same name")
-    if entries and not entries[0].begins:
-        raise FileFormatError("the first tensor begins no payload")
-    total = sum(entry.nbytes for entry in entries)
-    if total + work > limit:
-        raise FileFormatError(f"tensors take {total:,} bytes and decoding {work:,} more; the limit is {limit:,}")
+def _check(entries: Sequence[Entry]) -> None:
+    alone = True
+    for entry in entries:
+        # the first one begins, and who is alone has nobody behind it
+        alone |= CODECS[entry.codec].alone
+        if alone and not entry.begins:
+            raise FileFormatError(f"{entry.name} begins no payload, and there is none that it could go on in")
+        alone = CODECS[entry.codec].alone
 
 
 def blank(entry: Entry) -> Tensor:

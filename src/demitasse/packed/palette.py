@@ -8,9 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from demitasse.packed.tensor import Bits, DType
+from demitasse.errors import FileFormatError
+from demitasse.packed.kernels.distinct import distinct, places
+from demitasse.packed.reader import Reader, short
+from demitasse.packed.tensor import Bits, DType, from_bytes, to_bytes
 
 Symbols = np.ndarray[Any, np.dtype[np.uint16]]
+
+# how the header names a palette, or that there is none
+POWERS, LISTED, NONE = range(3)
 
 # a list of values costs their bytes; with more of them, they are no list any more
 MOST_VALUES = 1 << 12
@@ -20,10 +26,12 @@ class Palette(ABC):
     """The values of a tensor that are not zero, by number.
 
     Attributes:
+        kind: the number of the class in a header.
         signed: whether the lowest bit of a number is a sign.
         count: of the values, those of either sign counted once.
     """
 
+    kind: ClassVar[int]
     signed: ClassVar[bool]
     count: int
 
@@ -36,6 +44,10 @@ class Palette(ABC):
     def size(self) -> int:
         """The number of values, counted to whole bits."""
         return 1 << (self.depth + self.signed)
+
+    @abstractmethod
+    def pack(self) -> bytes:
+        """Returns what :func:`unpack` reads."""
 
     @abstractmethod
     def bits(self, dtype: DType) -> Bits:
@@ -54,7 +66,12 @@ class Powers(Palette):
     least: int
     count: int
 
+    kind = POWERS
     signed = True
+
+    def pack(self) -> bytes:
+        """See :class:`Palette`."""
+        return short(self.least, self.count - 1)
 
     def bits(self, dtype: DType) -> Bits:
         """See :class:`Palette`."""
@@ -73,7 +90,12 @@ class Listed(Palette):
 
     values: Bits
 
+    kind = LISTED
     signed = False
+
+    def pack(self) -> bytes:
+        """See :class:`Palette`."""
+        return short(self.count - 1) + to_bytes(self.values).tobytes()
 
     @property
     def count(self) -> int:  # type: ignore[override]
@@ -85,11 +107,26 @@ class Listed(Palette):
         return self.values[np.minimum(np.arange(self.size), self.count - 1)]
 
 
+def unpack(kind: int, data: Reader, dtype: DType) -> Palette | None:
+    """Reads what :meth:`Palette.pack` wrote; None if the kind is that there is none.
+
+    Raises:
+        FileFormatError: the kind is not known, or not one for this type.
+    """
+    if kind == NONE:
+        return None
+    if kind == LISTED:
+        count = data.number(MOST_VALUES - 1, "number of values") + 1
+        return Listed(from_bytes(data.take("u1", count * dtype.size, "values"), dtype.bits))
+    if kind != POWERS or not dtype.floating:
+        raise FileFormatError(f"byte {data.offset}: palette {kind} in a tensor of {dtype.name}")
+    least = data.number(dtype.largest_exponent, "least exponent")
+    return Powers(least, data.number(63, "exponents") + 1)
+
+
 def find(bits: Bits, dtype: DType) -> Palette | None:
     """Returns the palette of the values that are not zero; None where they are too many, or all are zero."""
-    if len(bits) > 16 * MOST_VALUES and len(np.unique(bits[:: len(bits) // (4 * MOST_VALUES)])) > MOST_VALUES:
-        return None
-    values = np.unique(bits)
+    values = np.sort(distinct(bits, MOST_VALUES + 1))
     values = values[values != 0]
     if not 0 < len(values) <= MOST_VALUES:
         return None
@@ -118,13 +155,17 @@ def _in_order(values: Bits, dtype: DType) -> Bits:
 
 def symbols(bits: Bits, palette: Palette, dtype: DType) -> Symbols:
     """Returns the symbols of values, all of which the palette has."""
-    values = palette.bits(dtype)
-    order = np.argsort(values, kind="stable")
-    found = order[np.minimum(np.searchsorted(values, bits, sorter=order), len(values) - 1)] + 1
-    return np.where(bits == 0, 0, found).astype(np.uint16)
+    found: Symbols = places(bits, table(palette, dtype, palette.size + 1))
+    return found
 
 
 def values(found: Symbols, palette: Palette, dtype: DType) -> Bits:
     """Returns the bits of the values of symbols."""
-    table = np.concatenate([np.zeros(1, dtype.bits), palette.bits(dtype)])
-    return table[found]
+    return table(palette, dtype, palette.size + 1)[found]
+
+
+def table(palette: Palette, dtype: DType, count: int) -> Bits:
+    """Returns the bits of the value of every symbol below ``count``; beyond the palette's, zero."""
+    found = np.zeros(count, dtype.bits)
+    found[1 : palette.size + 1] = palette.bits(dtype)
+    return found

@@ -1,4 +1,4 @@
-"""One arithmetic-coded stream, written or read: several models may follow one another in it."""
+"""One payload, written or read: decisions that several models code one after the other, or plain bytes."""
 
 from __future__ import annotations
 
@@ -16,38 +16,62 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _BYTES_A_DECISION = 2
 # for what is held back, and the end
 _SPARE = 64
+_COST_OF_BYTE = 8 * arithmetic.UNIT
 
 
 class Stream:
-    """A stream of decisions.
+    """A stream of decisions, or, of a codec that has it for itself, of bytes.
 
     Args:
         data: what is read; None to write.
+
+    Attributes:
+        spent: bytes that positions and values have taken so far, when reading.
     """
 
     def __init__(self, data: bytes | None = None) -> None:
         self.writing = data is None
-        self._state = np.zeros(arithmetic.STATE, np.int64)
-        self._data = np.zeros(64, np.uint8) if data is None else np.frombuffer(data, np.uint8).copy()
-        arithmetic.start(self._state, self._data, self.writing)
+        self._bytes = data or b""
+        self.spent = np.zeros(2)
+        self._state: Array | None = None
+        self._data = np.zeros(0, np.uint8)
+
+    def put(self, data: bytes) -> None:
+        """Writes bytes, and nothing else."""
+        self._bytes = data
+
+    def take(self) -> bytes:
+        """Returns all bytes."""
+        return self._bytes
 
     def text(self, values: Array, begin: int, width: int, bits: int) -> None:
         """Codes bytes; see :func:`demitasse.packed.kernels.text.text`."""
-        self._reserve(8 * len(values))
-        text(values, begin, width, bits, self._state, self._data)
+        state = self._begin(8 * len(values))
+        before = state[arithmetic.COST]
+        text(values, begin, width, bits, state, self._data)
+        self.spent[1] += (state[arithmetic.COST] - before) / _COST_OF_BYTE
 
     def weights(self, symbols: Array, layout: Layout, before: Array, in_rows: Array) -> None:
         """Codes a matrix; see :func:`demitasse.packed.kernels.weights.weights`."""
-        self._reserve(symbols.size * (2 + layout.depth))
-        weights(symbols, layout, before, in_rows, self._state, self._data)
+        state = self._begin(symbols.size * (2 + layout.depth))
+        costs = np.zeros(2, np.int64)
+        weights(symbols, layout, before, in_rows, costs, state, self._data)
+        self.spent += costs / _COST_OF_BYTE
 
-    def _reserve(self, decisions: int) -> None:
-        """Makes room for so many decisions behind what is written."""
+    def _begin(self, decisions: int) -> Array:
+        """Returns the state of the coder; makes room for so many decisions behind what is written."""
+        if self._state is None:
+            self._state = np.zeros(arithmetic.STATE, np.int64)
+            self._data = np.zeros(_SPARE, np.uint8) if self.writing else np.frombuffer(self._bytes, np.uint8).copy()
+            arithmetic.start(self._state, self._data, self.writing)
         if self.writing:
             used = int(self._state[arithmetic.POSITION] + self._state[arithmetic.PENDING])
             self._data = np.concatenate([self._data[:used], np.zeros(_SPARE + _BYTES_A_DECISION * decisions, np.uint8)])
+        return self._state
 
     def close(self) -> bytes:
         """Returns what was written."""
-        self._reserve(0)
-        return self._data[: arithmetic.finish(self._state, self._data)].tobytes()
+        if self._state is None:
+            return self._bytes
+        state = self._begin(0)
+        return self._data[: arithmetic.finish(state, self._data)].tobytes()

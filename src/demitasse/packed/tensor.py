@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import zlib
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from demitasse.errors import UsageError
+
+# values of a part
+PART = 1 << 20
 
 Bits = np.ndarray[Any, np.dtype[Any]]
 
@@ -91,6 +96,54 @@ class Tensor(NamedTuple):
         """Returns the values with their shape; of a type that numpy has not, their bits."""
         known = self.dtype.name if self.dtype.name in np.sctypeDict else self.dtype.bits
         return self.bits.view(known).reshape(self.shape)
+
+
+class Part(NamedTuple):
+    """A piece of a tensor that is cut.
+
+    Attributes:
+        start: its first value, counted along the flat tensor.
+        shape: of the piece.
+    """
+
+    start: int
+    shape: tuple[int, ...]
+
+
+def parts(shape: tuple[int, ...]) -> Iterator[Part]:
+    """Yields the parts of a tensor that is cut: whole rows, 2^20 values at most, or so many values of longer rows."""
+    rows, columns = matrix(shape)
+    long = columns > PART
+    size, inner = (1, ()) if long else (max(columns, 1), shape[1:])
+    count, step = rows * columns // size, PART // size
+    for first in range(0, max(count, 1), step):
+        yield Part(first * size, (min(step, count - first), *inner))
+
+
+def matrix(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Returns rows and columns: a row for each unit."""
+    size = math.prod(shape)
+    rows = shape[0] if shape else 1
+    return rows, size // rows if rows else 0
+
+
+def checksum_of(data: bytes, tensors: Iterable[Tensor]) -> int:
+    """Returns the CRC-32 of bytes, followed by the values of tensors, little-endian."""
+    found = zlib.crc32(data)
+    for tensor in tensors:
+        bits = tensor.bits.astype(tensor.bits.dtype.newbyteorder("<"), copy=False)
+        found = zlib.crc32(bits.data, found)
+    return found
+
+
+def to_bytes(bits: Bits) -> Bits:
+    """Returns numbers as bytes, the one that matters most first."""
+    return np.frombuffer(bits.astype(bits.dtype.newbyteorder(">")).tobytes(), np.uint8).copy()
+
+
+def from_bytes(values: Bits, bits: np.dtype[np.unsignedinteger]) -> Bits:
+    """Undoes :func:`to_bytes`."""
+    return np.frombuffer(values.tobytes(), bits.newbyteorder(">")).astype(bits)
 
 
 def of_array(name: str, array: Bits) -> Tensor:

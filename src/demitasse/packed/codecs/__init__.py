@@ -1,8 +1,14 @@
 """The ways in which a tensor's values are coded, one a file."""
 
-from demitasse.packed.codecs import numbers, weights, zeros
-from demitasse.packed.codecs.base import CODECS, Codec, Context
+from collections.abc import Sequence
+
+from demitasse.packed.codecs.base import Codec, Context
+from demitasse.packed.codecs.numbers import Numbers
+from demitasse.packed.codecs.planes import Planes
+from demitasse.packed.codecs.weights import Weights
+from demitasse.packed.codecs.zeros import Zeros
 
 __all__ = ["CODECS", "Codec", "Context"]
 
-_ALL = (zeros, numbers, weights)
+# the place in this list is the codec's number in a file: only ever add at the end
+CODECS: Sequence[Codec] = (Zeros(), Numbers(), Weights(), Planes())

@@ -31,7 +31,15 @@ class Context:
 
 
 class Codec(Protocol):
-    """A way to code values. Its settings stand in the file's header."""
+    """A way to code values. Its settings stand in the file's header.
+
+    Attributes:
+        alone: whether it fills payloads of its own, so that large tensors can be cut into parts.
+        slow: whether it takes longer than a large tensor should.
+    """
+
+    alone: bool
+    slow: bool
 
     def settings(self, tensor: Tensor, context: Context) -> Iterator[bytes]:
         """Yields the settings that are worth a try; none if the codec does not suit the tensor."""
@@ -52,16 +60,6 @@ class Codec(Protocol):
         Raises:
             FileFormatError: the settings do not belong to such a tensor.
         """
-
-
-# the place in this list is the codec's number in a file: only ever add at the end
-CODECS: list[Codec] = []
-
-
-def register(codec: type[Codec]) -> type[Codec]:
-    """Enters a codec."""
-    CODECS.append(codec())
-    return codec
 
 
 def refuse(settings: Reader, what: str) -> FileFormatError:

@@ -1,4 +1,4 @@
-"""Numbers byte by byte, the one that matters most first: biases, statistics, weights that are not pruned."""
+"""A few numbers, byte by byte, the one that matters most first: biases, statistics."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from demitasse.packed.codecs.base import Context, register
+from demitasse.packed.codecs.base import Context
 from demitasse.packed.reader import Reader
 from demitasse.packed.stream import Array, Stream
-from demitasse.packed.tensor import Bits, Tensor
+from demitasse.packed.tensor import Bits, Tensor, from_bytes, to_bytes
+
+_MOST = 1 << 16
 
 
 def code_bytes(stream: Stream, values: Array, begin: int = 0, width: int = 1) -> None:
@@ -27,23 +29,21 @@ def memory_of(count: int) -> int:
     return count + (7 * 4 << slot_bits(count))
 
 
-def to_bytes(bits: Bits) -> Array:
-    """Returns numbers as bytes, the one that matters most first."""
-    return np.frombuffer(bits.astype(bits.dtype.newbyteorder(">")).tobytes(), np.uint8).copy()
+def few(size: int) -> bool:
+    """Returns whether so many bytes take a moment only: the model of bytes reads 200 of them in a millisecond."""
+    return size <= _MOST
 
 
-def from_bytes(values: Array, bits: np.dtype[np.unsignedinteger]) -> Bits:
-    """Undoes :func:`to_bytes`."""
-    return np.frombuffer(values.tobytes(), bits.newbyteorder(">")).astype(bits)
-
-
-@register
 class Numbers:
     """See the module."""
 
+    alone = False
+    slow = True
+
     def settings(self, tensor: Tensor, context: Context) -> Iterator[bytes]:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
-        yield b""
+        if few(tensor.size * tensor.dtype.size):
+            yield b""
 
     def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:
         """See :class:`demitasse.packed.codecs.base.Codec`."""

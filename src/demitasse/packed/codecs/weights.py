@@ -14,15 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from demitasse.packed import palette
-from demitasse.packed.codecs.base import NOTHING, Context, refuse, register
-from demitasse.packed.codecs.numbers import code_bytes, from_bytes, memory_of, to_bytes
+from demitasse.packed.codecs.base import NOTHING, Context, refuse
+from demitasse.packed.codecs.numbers import code_bytes, few, memory_of
 from demitasse.packed.kernels.weights import Layout
-from demitasse.packed.palette import MOST_VALUES, Listed, Palette, Powers
+from demitasse.packed.palette import Palette
 from demitasse.packed.reader import Reader, short
 from demitasse.packed.stream import Array, Stream
-from demitasse.packed.tensor import Bits, Tensor
+from demitasse.packed.tensor import Bits, Tensor, from_bytes, matrix, to_bytes
 
-_POWERS, _LISTED, _LITERAL = range(3)
 # bytes of slots and counters of a row or a column
 _LINE = 220
 
@@ -47,13 +46,9 @@ class Plan:
 
     def pack(self, tensor: Tensor) -> bytes:
         """Returns the settings for the header."""
-        kind = _LITERAL if self.palette is None else _POWERS if isinstance(self.palette, Powers) else _LISTED
+        kind, values = (self.palette.kind, self.palette.pack()) if self.palette else (palette.NONE, b"")
         own = (self.group, self.side) != natural(tensor.shape)
-        out = short(kind | self.zeros << 2 | self.linked << 3 | own << 4)
-        if isinstance(self.palette, Powers):
-            out += short(self.palette.least, self.palette.count - 1)
-        elif isinstance(self.palette, Listed):
-            out += short(self.palette.count - 1) + to_bytes(self.palette.values).tobytes()
+        out = short(kind | self.zeros << 2 | self.linked << 3 | own << 4) + values
         return out + (short(self.group, self.side) if own else b"")
 
 
@@ -64,18 +59,7 @@ def unpack(settings: Reader, tensor: Tensor) -> Plan:
         FileFormatError: it has no meaning for such a tensor.
     """
     flags = settings.number(31, "kind of weights")
-    found: Palette | None = None
-    if flags & 3 == _POWERS:
-        if not tensor.dtype.floating:
-            raise refuse(settings, f"powers of two in a tensor of {tensor.dtype.name}")
-        least = settings.number(tensor.dtype.largest_exponent, "least exponent")
-        found = Powers(least, settings.number(63, "exponents") + 1)
-    elif flags & 3 == _LISTED:
-        count = settings.number(MOST_VALUES - 1, "number of values") + 1
-        data = settings.take("u1", count * tensor.dtype.size, "values")
-        found = Listed(from_bytes(data, tensor.dtype.bits))
-    elif flags & 3 != _LITERAL:
-        raise refuse(settings, "unknown kind of weights")
+    found = palette.unpack(flags & 3, settings, tensor.dtype)
     group, side = natural(tensor.shape)
     rows, columns = matrix(tensor.shape)
     if flags & 16:
@@ -83,13 +67,6 @@ def unpack(settings: Reader, tensor: Tensor) -> Plan:
     if not group or columns % group or not 0 < side <= group:
         raise refuse(settings, f"groups of {group} columns, {side} wide, in a matrix of {rows} x {columns}")
     return Plan(found, bool(flags & 4), bool(flags & 8), group, side)
-
-
-def matrix(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Returns rows and columns: a row for each unit."""
-    size = math.prod(shape)
-    rows = shape[0] if shape else 1
-    return rows, size // rows if rows else 0
 
 
 def natural(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -132,9 +109,11 @@ def _code(symbols: Array, plan: Plan, tensor: Tensor, stream: Stream, context: C
     return Context(counts) if columns > 1 else context
 
 
-@register
 class Weights:
     """See the module."""
+
+    alone = False
+    slow = True
 
     def settings(self, tensor: Tensor, context: Context) -> Iterator[bytes]:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
@@ -142,12 +121,13 @@ class Weights:
             return
         zeros = tensor.size - int(np.count_nonzero(tensor.bits))
         found = palette.find(tensor.bits, tensor.dtype)
+        present = tensor.size - zeros
         _, columns = matrix(tensor.shape)
         for group, side in geometries(tensor.shape, len(context.counts)):
             for linked in (False, True) if context.reaches(columns) else (False,):
                 if found:
                     yield Plan(found, zeros > 0, linked, group, side).pack(tensor)
-                if zeros and (not found or found.size * 8 > tensor.size - zeros):
+                if zeros and few(present * tensor.dtype.size) and (not found or found.size * 8 > present):
                     yield Plan(None, True, linked, group, side).pack(tensor)
 
     def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from demitasse.packed.codecs.base import Context, register
+from demitasse.packed.codecs.base import Context
 from demitasse.packed.reader import Reader
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, Tensor
 
 
-@register
 class Zeros:
     """See the module."""
+
+    alone = False
+    slow = False
 
     def settings(self, tensor: Tensor, context: Context) -> Iterator[bytes]:
         """See :class:`demitasse.packed.codecs.base.Codec`."""

@@ -1,0 +1,58 @@
+"""Few values among many: which they are, and which of them each is."""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+
+from __future__ import annotations
+
+import numpy as np
+
+from demitasse.packed.kernels.compiled import compiled
+
+_BITS = 14
+_SIZE = 1 << _BITS
+_HASH = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT = np.uint64(64 - _BITS)
+
+
+@compiled
+def _slot(keys, numbers, value):
+    """Returns the slot of a value in a table of values and their numbers: its own, or an empty one (-1)."""
+    slot = np.int64((np.uint64(value) * _HASH) >> _SHIFT)
+    while numbers[slot] >= 0 and keys[slot] != value:
+        slot = (slot + 1) & (_SIZE - 1)
+    return slot
+
+
+@compiled
+def distinct(values, most):
+    """Returns the different values in the order in which they occur; of more than ``most``, the first ones.
+
+    Args:
+        values: unsigned integers.
+        most: at most half of 2^14.
+    """
+    keys, numbers = np.zeros(_SIZE, values.dtype), np.full(_SIZE, -1, np.int64)
+    found = np.zeros(most + 1, values.dtype)
+    count = 0
+    for value in values:
+        slot = _slot(keys, numbers, value)
+        if numbers[slot] < 0:
+            keys[slot], numbers[slot], found[count] = value, count, value
+            count += 1
+            if count > most:
+                break
+    return found[:count]
+
+
+@compiled
+def places(values, known):
+    """Returns the place of each value among the known ones, which are all different; 0 if it is none of them."""
+    keys, numbers = np.zeros(_SIZE, known.dtype), np.full(_SIZE, -1, np.int64)
+    for place in range(len(known)):
+        slot = _slot(keys, numbers, known[place])
+        if numbers[slot] < 0:
+            keys[slot], numbers[slot] = known[place], place
+    out = np.zeros(len(values), np.uint16)
+    for i in range(len(values)):
+        out[i] = max(0, numbers[_slot(keys, numbers, values[i])])
+    return out

@@ -1,0 +1,119 @@
+"""Asymmetric numeral systems: symbols of fixed probabilities, in four streams that take turns.
+
+Reference: Duda 2013, Asymmetric numeral systems: entropy coding combining speed of Huffman coding with compression
+rate of arithmetic coding (arXiv 1311.2540); Giesen 2014, Interleaved entropy coders (arXiv 1402.3392).
+"""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+
+from __future__ import annotations
+
+import numpy as np
+
+from demitasse.packed.kernels.compiled import compiled
+
+# a state is at least so much, and less than 65536 times as much: one word of 16 bits fills it up
+LEAST = 1 << 16
+STATES = 4
+SYMBOLS = 256
+
+
+@compiled
+def encode(symbols, frequencies, bits, of_row, of_column, kinds, words, states):
+    """Writes symbols, the last one first, and fills ``words`` from its end.
+
+    Args:
+        symbols: of a matrix, row by row.
+        frequencies: contexts x SYMBOLS; those of a context add up to 2^bits.
+        bits: of a frequency.
+        of_row: kind of each row.
+        of_column: kind of each column; the context is kind of row * kinds + kind of column.
+        kinds: of columns.
+        words: filled; at least as many as symbols.
+        states: filled with the four states that decoding starts from.
+
+    Returns:
+        The place of the first word.
+    """
+    starts = np.zeros_like(frequencies)
+    for context in range(len(frequencies)):
+        for symbol in range(1, SYMBOLS):
+            starts[context, symbol] = starts[context, symbol - 1] + frequencies[context, symbol - 1]
+    states[:] = LEAST
+    columns = len(of_column)
+    position, row, column = len(words), len(of_row) - 1, columns - 1
+    for i in range(len(symbols) - 1, -1, -1):
+        context = of_row[row] * kinds + of_column[column]
+        frequency = frequencies[context, symbols[i]]
+        state = states[i & (STATES - 1)]
+        if state >= frequency << (32 - bits):
+            position -= 1
+            words[position] = state & 0xFFFF
+            state >>= 16
+        states[i & (STATES - 1)] = (state // frequency << bits) + state % frequency + starts[context, symbols[i]]
+        column -= 1
+        if column < 0:
+            row, column = row - 1, columns - 1
+    return position
+
+
+@compiled
+def _spread(frequencies, bits):
+    """Returns what every number below 2^bits stands for, by context: frequency, place among the symbol's, symbol."""
+    table = np.zeros(len(frequencies) << bits, np.int64)
+    at = 0
+    for context in range(len(frequencies)):
+        for symbol in range(SYMBOLS):
+            frequency = frequencies[context, symbol]
+            for place in range(frequency):
+                table[at] = frequency << (bits + 8) | place << 8 | symbol
+                at += 1
+    return table
+
+
+@compiled
+def decode(words, frequencies, bits, of_row, of_column, kinds, states, values, out):
+    """Reads what :func:`encode` wrote.
+
+    Args:
+        words: of 16 bits.
+        frequencies: as they were written.
+        bits: of a frequency.
+        of_row: kind of each row.
+        of_column: kind of each column.
+        kinds: of columns.
+        states: to start from.
+        values: of the SYMBOLS.
+        out: filled with values.
+
+    Returns:
+        Whether the words were just enough and the states are what encoding starts from.
+    """
+    table = _spread(frequencies, bits)
+    # most weights of a pruned net are zero: they do without the table
+    zeros, zero = frequencies[:, 0].copy(), values[0]
+    mask = (1 << bits) - 1
+    a, b, c, d = states[0], states[1], states[2], states[3]
+    columns, left = len(of_column), len(words)
+    position = row = column = 0
+    first = of_row[0] * kinds if len(out) else 0
+    for i in range(len(out)):
+        context = first + of_column[column]
+        slot = a & mask
+        if slot < zeros[context]:
+            a = zeros[context] * (a >> bits) + slot
+            out[i] = zero
+        else:
+            told = table[(context << bits) + slot]
+            a = (told >> (bits + 8)) * (a >> bits) + (told >> 8 & mask)
+            out[i] = values[told & 255]
+        if a < LEAST:
+            a = a << 16 | (np.int64(words[position]) if position < left else 0)
+            position += 1
+        a, b, c, d = b, c, d, a
+        column += 1
+        if column == columns:
+            row, column = row + 1, 0
+            if row < len(of_row):
+                first = of_row[row] * kinds
+    return position == left and a == b == c == d == LEAST

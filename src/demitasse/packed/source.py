@@ -1,0 +1,46 @@
+"""Where the bytes of a file come from: the disk, piece by piece, or the memory."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO
+
+from demitasse.errors import FileFormatError
+
+
+class Source:
+    """Bytes by place; several threads may read.
+
+    Args:
+        source: a path, or the bytes themselves.
+
+    Attributes:
+        name: of the file, for messages.
+        size: in bytes.
+
+    Raises:
+        FileFormatError: there is no such file.
+    """
+
+    def __init__(self, source: str | Path | bytes) -> None:
+        self.name = "data" if isinstance(source, bytes) else str(source)
+        self._lock = Lock()
+        try:
+            # open as long as the reader is
+            self._file: BinaryIO = BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115
+        except FileNotFoundError:
+            raise FileFormatError(f"{source!s}: there is no such file") from None
+        self.size = self._file.seek(0, os.SEEK_END)
+
+    def read(self, start: int, length: int) -> bytes:
+        """Returns so many bytes, or fewer at the end."""
+        with self._lock:
+            self._file.seek(start)
+            return self._file.read(length)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._file.close()
