@@ -33,15 +33,28 @@ def pack(
     definition: Annotated[bool, typer.Option("--definition", help="Keep the prototxt in the file.")] = False,
     metadata: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Text to keep.")] = None,
     signed_zeros: Annotated[bool, typer.Option("--signed-zeros", help="Keep -0.0; else it becomes 0.0.")] = False,
+    smallest: Annotated[
+        bool | None, typer.Option("--smallest/--fast", help="Fewest bytes, or speed; by default, as the size suggests.")
+    ] = None,
 ) -> None:
     """Packs a net into a .demi file."""
     from demitasse import packing
+    from demitasse.report.progress import count_bar
 
-    texts = dict(map(_pair, metadata or []))
-    header = packing.pack(
-        source, out, form, net=net, layers=layers, metadata=texts, definition=definition, signed_zeros=signed_zeros
-    )
-    before, after = sum(entry.nbytes for entry in header.entries), out.stat().st_size
+    with count_bar() as progress:
+        header = packing.pack(
+            source,
+            out,
+            form,
+            net=net,
+            layers=layers,
+            metadata=dict(map(_pair, metadata or [])),
+            definition=definition,
+            signed_zeros=signed_zeros,
+            smallest=smallest,
+            progress=progress,
+        )
+    before, after = header.nbytes, out.stat().st_size
     print(f"{out}: {len(header.entries)} tensors, {before:,} -> {after:,} bytes, {before / after:.1f}x smaller")
 
 
@@ -58,9 +71,7 @@ def unpack(
     from demitasse.report.progress import count_bar
 
     with count_bar() as progress:
-        lost = packing.unpack(
-            source, out, form, net=net, layers=layers, definition=definition, progress=progress
-        )
+        lost = packing.unpack(source, out, form, net=net, layers=layers, definition=definition, progress=progress)
     if lost:
         print(f"metadata that {out} has no place for: {', '.join(lost)}")
     print(f"{out}: {out.stat().st_size:,} bytes")

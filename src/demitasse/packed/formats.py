@@ -19,10 +19,12 @@ class Contents(NamedTuple):
     Attributes:
         tensors: in the order of the file.
         metadata: text by key: what tensors do not tell, and another file of the same form needs.
+        aliases: other names of tensors, each with the name that the tensor has among ``tensors``.
     """
 
     tensors: Sequence[Tensor]
     metadata: Mapping[str, str] = {}
+    aliases: Mapping[str, str] = {}
 
 
 class Settings(NamedTuple):
@@ -57,7 +59,7 @@ class Format(Protocol):
         """
 
     def write(self, contents: Contents, path: Path, settings: Settings) -> None:
-        """Writes a file, whole or not at all.
+        """Writes a file, whole or not at all; a tensor of several names is given under each.
 
         Raises:
             WeightsError: it cannot hold a tensor; the message names it, and says why.

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from demitasse.caffe import formats as caffe_formats
 from demitasse.caffe.formats.blobs import DEFINITION, TYPES
 from demitasse.caffe.formats.compact import COMPACT
-from demitasse.caffe.model_file import read_bytes
 from demitasse.caffe.prototxt import read_net, read_text
 from demitasse.errors import UsageError
 from demitasse.files import atomic_write
-from demitasse.packed import file
+from demitasse.packed.file import File
 from demitasse.packed.formats import FORMATS, PACKED, Contents, Settings, chosen
 from demitasse.packed.header import Header
 from demitasse.packed.tensor import Tensor
+from demitasse.packed.writer import Progress, silent
+from demitasse.packed.writer import pack as packed_bytes
 from demitasse.packing import state_dicts
 
 __all__ = ["pack", "unpack"]
@@ -34,6 +35,8 @@ def pack(
     metadata: Mapping[str, str] | None = None,
     definition: bool = False,
     signed_zeros: bool = False,
+    smallest: bool | None = None,
+    progress: Progress = silent,
 ) -> Header:
     """Packs a net into a .demi file.
 
@@ -46,6 +49,8 @@ def pack(
         metadata: more text to keep, by key.
         definition: keep the text of ``net``, too: the file is a whole model then.
         signed_zeros: whether -0.0 stays what it is; else it becomes 0.0.
+        smallest: see :func:`demitasse.packed.writer.pack`.
+        progress: called with the number of values that are packed, and of all.
 
     Returns:
         The header of the file.
@@ -64,10 +69,11 @@ def pack(
     if definition:
         own[DEFINITION] = _definition(net)
     contents = FORMATS[chosen(source, form)].read(source, _settings(net, layers))
-    data = file.pack(contents.tensors, {**contents.metadata, **own}, signed_zeros)
+    texts = {**contents.metadata, **own}
+    data = packed_bytes(contents.tensors, texts, signed_zeros, smallest, contents.aliases, progress)
     with atomic_write(out) as temporary:
         temporary.write_bytes(data)
-    return file.File(data, str(out)).header
+    return File(data).header
 
 
 def unpack(
@@ -78,7 +84,7 @@ def unpack(
     net: str | Path | None = None,
     layers: str = "type",
     definition: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> list[str]:
     """Unpacks a .demi file.
 
@@ -100,7 +106,7 @@ def unpack(
         FileFormatError: the file is missing, cut short or corrupt.
     """
     source, out = Path(source), Path(out)
-    packed = file.File(read_bytes(source), str(source))
+    packed = File(source)
     found = packed.header.metadata
     name = chosen(out, form, found.get(COMPACT))
     if definition and DEFINITION not in found:
@@ -127,7 +133,7 @@ def _definition(net: str | Path | None) -> str:
     return read_text(net)
 
 
-def _decoded(packed: file.File, progress: Callable[[int, int], None]) -> Iterator[Tensor]:
+def _decoded(packed: File, progress: Progress) -> Iterator[Tensor]:
     total, done = sum(math.prod(entry.shape) for entry in packed.header.entries), 0
     for tensor in packed.tensors():
         done += tensor.size
