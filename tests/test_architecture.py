@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "report": {"methods", "packed"},
     "optim": {"methods", "packed"},
     "io": {"methods", "packed"},
-    "zoo": {"methods", "packed", "optim"},
+    "zoo": {"methods", "packed", "optim", "io"},
     "integrations": {"methods", "packed", "io"},
     "pycaffe": {"caffe"},
     "packing": {"caffe", "io", "packed"},
