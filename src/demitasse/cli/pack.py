@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import typer
 
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.errors import UsageError
+
+_WIDTH = 150
 
 Format = Annotated[str | None, typer.Option("--format", help="Of the other file, where its ending does not tell.")]
 Layers = Annotated[
@@ -22,6 +25,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("pack", no_args_is_help=True)(pack)
     app.command("unpack", no_args_is_help=True)(unpack)
+    app.command("inspect", no_args_is_help=True)(inspect)
 
 
 def pack(
@@ -55,7 +59,7 @@ def pack(
             progress=progress,
         )
     before, after = header.nbytes, out.stat().st_size
-    print(f"{out}: {len(header.entries)} tensors, {before:,} -> {after:,} bytes, {before / after:.1f}x smaller")
+    print(f"{out}: {len(header.entries)} tensors, {before:,} -> {after:,} bytes, {before / after:.1f}x")
 
 
 def unpack(
@@ -75,6 +79,29 @@ def unpack(
     if lost:
         print(f"metadata that {out} has no place for: {', '.join(lost)}")
     print(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The .demi file.")],
+    picture: Annotated[Path | None, typer.Option(help="A picture to be written, such as bytes.png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+) -> None:
+    """Shows what is in a .demi file, and where its bytes go."""
+    from rich.console import Console
+
+    from demitasse.report import inspection, inspection_picture, inspection_table
+    from demitasse.report.progress import count_bar
+
+    with count_bar() as progress:
+        found = inspection.inspect(path, progress)
+    if picture:
+        inspection_picture.picture(found, picture)
+    if as_json:
+        print(json.dumps(found.as_plain(), indent=2))
+        return
+    # what is no terminal has no width of its own
+    width = None if Console().is_terminal else _WIDTH
+    Console(width=width).print(inspection_table.table(found))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -104,7 +104,7 @@ class Safetensors:
         from safetensors import safe_open
 
         with safe_open(path, "pt") as file:
-            return file.metadata() or {}
+            return dict(sorted((file.metadata() or {}).items()))  # they come in any order
 
 
 class Torch:

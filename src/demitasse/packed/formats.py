@@ -87,6 +87,8 @@ def chosen(path: Path, name: str | None = None, otherwise: str | None = None) ->
     for suffix, found in known.items():
         if path.name.endswith(suffix):
             return found
+    if path.suffix == PACKED:
+        raise UsageError(f"{path}: is packed already; 'unpack' makes another file of it")
     if otherwise is not None:
         return chosen(path, otherwise)
     raise UsageError(

@@ -73,7 +73,8 @@ def pack(
     data = packed_bytes(contents.tensors, texts, signed_zeros, smallest, contents.aliases, progress)
     with atomic_write(out) as temporary:
         temporary.write_bytes(data)
-    return File(data).header
+    with File(data) as packed:
+        return packed.header
 
 
 def unpack(
@@ -106,12 +107,13 @@ def unpack(
         FileFormatError: the file is missing, cut short or corrupt.
     """
     source, out = Path(source), Path(out)
-    packed = File(source)
-    found = packed.header.metadata
-    name = chosen(out, form, found.get(COMPACT))
-    if definition and DEFINITION not in found:
-        raise UsageError(f"{source}: no definition of the net is in it; pack keeps one by --definition")
-    FORMATS[name].write(Contents(list(_decoded(packed, progress)), found), out, _settings(net, layers))
+    with File(source) as packed:
+        found = packed.header.metadata
+        name = chosen(out, form, found.get(COMPACT))
+        if definition and DEFINITION not in found:
+            raise UsageError(f"{source}: no definition of the net is in it; pack keeps one by --definition")
+        tensors = list(_decoded(packed, progress))
+    FORMATS[name].write(Contents(tensors, found), out, _settings(net, layers))
     if definition:
         with atomic_write(out.with_name(out.name.split(".")[0] + ".prototxt")) as temporary:
             temporary.write_text(found[DEFINITION], encoding="utf-8")

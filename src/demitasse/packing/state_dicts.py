@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from demitasse.files import atomic_write
 from demitasse.io import to_packed, to_torch
 from demitasse.io.forms import SAFETENSORS, TORCH, Form, ties
@@ -33,7 +35,9 @@ class StateDict:
 
     def write(self, contents: Contents, path: Path, settings: Settings) -> None:
         """See :class:`demitasse.packed.formats.Format`."""
-        state = {tensor.name: to_torch(tensor) for tensor in contents.tensors}
+        # another name of a tensor has its very values: so they are tied again
+        first: dict[int, torch.Tensor] = {}
+        state = {each.name: first.setdefault(id(each.bits), to_torch(each)) for each in contents.tensors}
         options: dict[str, Any] = {"metadata": contents.metadata} if self.keeps_metadata and contents.metadata else {}
         with atomic_write(path) as temporary:
             self._form.write(state, temporary, **options)
