@@ -7,7 +7,6 @@ bytes.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -19,7 +18,7 @@ from demitasse.packed.codecs import CODECS
 from demitasse.packed.codecs.numbers import code_bytes
 from demitasse.packed.reader import Reader, short
 from demitasse.packed.stream import Stream
-from demitasse.packed.tensor import DTYPES, DType, Part, Tensor, parts
+from demitasse.packed.tensor import DTYPES, DType, Part, Tensor, checksum_of, parts
 
 T = TypeVar("T")
 
@@ -125,7 +124,7 @@ class Header:
         code_bytes(stream, values, len(PRIMER))
         coded = stream.close()
         front = MAGIC + short(VERSION, len(plain), len(coded))
-        return front + zlib.crc32(front + coded + plain).to_bytes(4, "little") + coded
+        return front + checksum_of(front + coded + plain).to_bytes(4, "little") + coded
 
     def _plain(self) -> bytes:
         """Returns all of it, kind by kind: like stands beside like."""
@@ -190,7 +189,7 @@ def parse(data: bytes, limit: int) -> tuple[Header, int]:
     values = np.frombuffer(PRIMER + bytes(size), np.uint8).copy()
     code_bytes(Stream(coded), values, len(PRIMER))
     plain = values[len(PRIMER) :].tobytes()
-    if zlib.crc32(front + coded + plain) != checksum:
+    if checksum_of(front + coded + plain) != checksum:
         raise FileFormatError("the checksum of the header is wrong: the file is corrupt")
     try:
         return _read(Reader(plain), limit), reader.offset
