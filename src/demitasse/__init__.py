@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from demitasse._version import __version__
 
 if TYPE_CHECKING:
-    from demitasse.io import load, save
+    from demitasse.io import load, open, save
     from demitasse.methods.batch_norm import recalibrate_batch_norm
     from demitasse.methods.incremental import IncrementalQuantization
     from demitasse.methods.magnitude import MagnitudePruning
@@ -23,6 +23,7 @@ _PLACES = {
     "MagnitudePruning": "demitasse.methods.magnitude",
     "Surgery": "demitasse.methods.surgery",
     "load": "demitasse.io",
+    "open": "demitasse.io",
     "optim": "",
     "recalibrate_batch_norm": "demitasse.methods.batch_norm",
     "save": "demitasse.io",
@@ -35,6 +36,7 @@ __all__ = [
     "Surgery",
     "__version__",
     "load",
+    "open",
     "recalibrate_batch_norm",
     "save",
     "sensitivity",

@@ -33,6 +33,14 @@ class _Place(NamedTuple):
     part: Part
 
 
+class Cost(NamedTuple):
+    """Bytes that a tensor takes: positions of what is not zero, and values, or both where a symbol tells both."""
+
+    name: str
+    positions: float
+    values: float
+
+
 class File:
     """A file to read from: nothing is decoded before it is asked for.
 
@@ -83,6 +91,9 @@ class File:
             if not entry.begins:
                 self._found[entry.name] = len(self._places) - 1, len(self._places[-1].entries)
                 self._places[-1].entries.append(entry)
+        self._aliases: dict[str, list[str]] = {}
+        for alias, name in header.aliases.items():
+            self._aliases.setdefault(name, []).append(alias)
         return header, end
 
     def __enter__(self) -> File:
@@ -99,8 +110,8 @@ class File:
 
     @property
     def names(self) -> list[str]:
-        """The names of the tensors, in order."""
-        return list(self._found)
+        """The names of the tensors, in order, each followed by its other names."""
+        return [each for name in self._found for each in (name, *self._aliases.get(name, ()))]
 
     def tensor(self, name: str) -> Tensor:
         """Decodes one tensor, with those that share its payload.
@@ -109,18 +120,23 @@ class File:
             KeyError: there is none of this name.
             FileFormatError: its payload is corrupt.
         """
-        number, place = self._found[name]
+        number, place = self._found[self.header.aliases.get(name, name)]
         entry = self._places[number].entries[place]
         last = number + sum(1 for _ in entry.parts)
-        return list(self._tensors(self._places[number:last]))[place]
+        return list(self._tensors(self._places[number:last]))[place]._replace(name=name)
 
     def tensors(self) -> Iterator[Tensor]:
         """Decodes one tensor after the other; a few payloads are decoded ahead.
 
+        One with several names comes once with each, with the same memory.
+
         Raises:
             FileFormatError: a payload is corrupt.
         """
-        return self._tensors(self._places)
+        for tensor in self._tensors(self._places):
+            yield tensor
+            for alias in self._aliases.get(tensor.name, ()):
+                yield tensor._replace(name=alias)
 
     def _tensors(self, places: Sequence[_Place]) -> Iterator[Tensor]:
         whole: Tensor | None = None
@@ -157,16 +173,34 @@ class File:
                 for waiting in ahead:
                     waiting.cancel()
 
-    def _decode(self, place: _Place) -> list[Tensor]:
+    def costs(self) -> list[Cost]:
+        """Decodes all tensors; returns what each takes of the payloads.
+
+        Raises:
+            FileFormatError: a payload is corrupt.
+        """
+        found: dict[str, Cost] = {}
+        for place in self._places:
+            costs: list[Cost] = []
+            self._decode(place, costs)
+            for cost in costs:
+                old = found.get(cost.name, Cost(cost.name, 0.0, 0.0))
+                found[cost.name] = Cost(cost.name, old.positions + cost.positions, old.values + cost.values)
+        return list(found.values())
+
+    def _decode(self, place: _Place, costs: list[Cost] | None = None) -> list[Tensor]:
         data = self._source.read(place.start, place.payload.length)
         stream, context, found = Stream(data), Context(), []
         for entry in place.entries:
+            before = stream.spent.copy()
             empty = blank(entry)._replace(shape=place.part.shape) if entry.cut else blank(entry)
             try:
                 bits, context = CODECS[entry.codec].decode(empty, Reader(entry.settings), stream, context)
             except FileFormatError as error:
                 raise error.within(f"{self.name}: {entry.name}") from None
             found.append(empty._replace(bits=bits))
+            if costs is not None:
+                costs.append(Cost(entry.name, *(stream.spent - before).tolist()))
         if checksum_of(data, found) != place.payload.checksum:
             names = ", ".join(tensor.name for tensor in found[:3]) + (", ..." if len(found) > 3 else "")
             raise FileFormatError(

@@ -102,12 +102,14 @@ class Header:
         entries: its tensors, in order.
         payloads: its streams, in order.
         metadata: text by key.
+        aliases: other names of tensors, each with the name that the tensor has among the entries.
         work: bytes of memory that decoding a payload takes besides the values, at most.
     """
 
     entries: Sequence[Entry]
     payloads: Sequence[Payload]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
     work: int = 0
 
     @property
@@ -127,11 +129,13 @@ class Header:
 
     def _plain(self) -> bytes:
         """Returns all of it, kind by kind: like stands beside like."""
-        out = short(len(self.metadata), len(self.entries))
+        out = short(len(self.metadata), len(self.aliases), len(self.entries))
         for key, value in self.metadata.items():
             text = value.encode()
             out += key.encode() + b"\0" + short(len(text)) + text
-        out += b"".join(entry.name.encode() + b"\0" for entry in self.entries)
+        names = [entry.name for entry in self.entries]
+        out += b"".join(name.encode() + b"\0" for name in (*names, *self.aliases))
+        out += short(*(names.index(name) for name in self.aliases.values()))
         out += bytes(DTYPES.index(entry.dtype) for entry in self.entries)
         out += bytes(entry.codec << 2 | entry.cut << 1 | entry.begins for entry in self.entries)
         out += bytes(len(entry.shape) for entry in self.entries)
@@ -196,12 +200,18 @@ def parse(data: bytes, limit: int) -> tuple[Header, int]:
 
 def _read(reader: Reader, limit: int) -> Header:
     texts = reader.number(_MOST_TENSORS, "pieces of metadata")
+    others = reader.number(_MOST_TENSORS, "other names")
     count = reader.number(_MOST_TENSORS, "tensors")
     metadata = {}
     for _ in range(texts):
         key = reader.text("key of metadata")
         metadata[key] = reader.decoded(reader.number(_MOST_BYTES, "length"), key)
     names = [reader.text("name of a tensor") for _ in range(count)]
+    aliases = {reader.text("name of a tensor"): "" for _ in range(others)}
+    for alias in aliases:
+        aliases[alias] = _chosen(names, reader.number(_MOST_TENSORS, "tensor"), "tensor", reader)
+    if len({*names, *aliases}) < count + others:
+        raise FileFormatError("two tensors have the same name")
     dtypes = [_chosen(DTYPES, byte, "type", reader) for byte in reader.raw(count, "types")]
     codecs = reader.raw(count, "codecs")
     shapes = [_shape(rank, reader) for rank in reader.raw(count, "dimensions")]
@@ -223,7 +233,7 @@ def _read(reader: Reader, limit: int) -> Header:
     lengths = [reader.number(_LARGEST, "length of a payload") for _ in range(begun)]
     checksums = [reader.checksum("a payload") for _ in range(begun)]
     reader.finish()
-    return Header(entries, [Payload(*both) for both in zip(lengths, checksums, strict=True)], metadata, work)
+    return Header(entries, [Payload(*both) for both in zip(lengths, checksums, strict=True)], metadata, aliases, work)
 
 
 def _shape(rank: int, reader: Reader) -> tuple[int, ...]:
@@ -243,8 +253,6 @@ def _chosen(known: Sequence[T], number: int, what: str, reader: Reader) -> T:
 
 
 def _check(entries: Sequence[Entry]) -> None:
-    if len({entry.name for entry in entries}) < len(entries):
-        raise FileFormatError("two tensors have the same name")
     alone = True
     for entry in entries:
         # the first one begins, and who is alone has nobody behind it

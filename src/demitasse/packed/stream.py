@@ -16,6 +16,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _BYTES_A_DECISION = 2
 # for what is held back, and the end
 _SPARE = 64
+_COST_OF_BYTE = 8 * arithmetic.UNIT
 
 
 class Stream:
@@ -23,11 +24,15 @@ class Stream:
 
     Args:
         data: what is read; None to write.
+
+    Attributes:
+        spent: bytes that positions and values have taken so far, when reading.
     """
 
     def __init__(self, data: bytes | None = None) -> None:
         self.writing = data is None
         self._bytes = data or b""
+        self.spent = np.zeros(2)
         self._state: Array | None = None
         self._data = np.zeros(0, np.uint8)
 
@@ -42,12 +47,16 @@ class Stream:
     def text(self, values: Array, begin: int, width: int, bits: int) -> None:
         """Codes bytes; see :func:`demitasse.packed.kernels.text.text`."""
         state = self._begin(8 * len(values))
+        before = state[arithmetic.COST]
         text(values, begin, width, bits, state, self._data)
+        self.spent[1] += (state[arithmetic.COST] - before) / _COST_OF_BYTE
 
     def weights(self, symbols: Array, layout: Layout, before: Array, in_rows: Array) -> None:
         """Codes a matrix; see :func:`demitasse.packed.kernels.weights.weights`."""
         state = self._begin(symbols.size * (2 + layout.depth))
-        weights(symbols, layout, before, in_rows, state, self._data)
+        costs = np.zeros(2, np.int64)
+        weights(symbols, layout, before, in_rows, costs, state, self._data)
+        self.spent += costs / _COST_OF_BYTE
 
     def _begin(self, decisions: int) -> Array:
         """Returns the state of the coder; makes room for so many decisions behind what is written."""

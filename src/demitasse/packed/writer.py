@@ -26,6 +26,7 @@ def pack(
     metadata: Mapping[str, str] | None = None,
     signed_zeros: bool = False,
     smallest: bool | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> bytes:
     """Returns the bytes of a file.
 
@@ -35,12 +36,13 @@ def pack(
         signed_zeros: whether -0.0 stays what it is; else it becomes 0.0.
         smallest: True for the fewest bytes, whatever the time: a million weights are read in about a second. False for
             speed. None: the fewest bytes up to 1.5 million values all together.
+        aliases: other names of tensors, each with the name that the tensor has among ``tensors``.
 
     Raises:
         UsageError: two tensors have the same name, or a name or key holds a zero character.
     """
-    texts = dict(metadata or {})
-    names = [tensor.name for tensor in tensors]
+    texts, others = dict(metadata or {}), dict(aliases or {})
+    names = [*(tensor.name for tensor in tensors), *others]
     for name in (*names, *texts):
         if "\0" in name:
             raise UsageError(f"{name!r} holds a zero character")
@@ -52,7 +54,7 @@ def pack(
     for tensor in tensors:
         writer.add(tensor if signed_zeros else _positive_zeros(tensor))
     writer.end()
-    return b"".join([Header(writer.entries, writer.payloads, texts).pack(), *writer.data])
+    return b"".join([Header(writer.entries, writer.payloads, texts, others).pack(), *writer.data])
 
 
 def _positive_zeros(tensor: Tensor) -> Tensor:

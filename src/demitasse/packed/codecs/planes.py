@@ -97,18 +97,22 @@ class Planes:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
         plan, (rows, columns) = unpack(settings, tensor), matrix(tensor.shape)
         data = Reader(stream.take())
+        apart = 0
         bits = np.zeros(tensor.size, tensor.dtype.bits)
         if plan.palette:
             unpack_plane(data, rows, columns, palette.table(plan.palette, tensor.dtype, SYMBOLS), bits)
         elif plan.zeros:
             shown = np.zeros(tensor.size, np.uint8)
             unpack_plane(data, rows, columns, _BYTES, shown)
+            apart = data.offset
             if shown.max(initial=0) > 1:
                 raise FileFormatError(f"byte {data.offset}: a plane of zeros and ones holds {shown.max()}")
             bits[shown != 0] = _join(data, int(shown.sum(dtype=np.int64)), 1, tensor.dtype)
         else:
             bits = _join(data, rows, columns, tensor.dtype)
         data.finish()
+        # symbols tell both at once
+        stream.spent += apart, data.offset - apart
         return bits, context
 
     def memory(self, tensor: Tensor, settings: Reader) -> int:

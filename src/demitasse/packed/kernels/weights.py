@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demitasse.packed.kernels.arithmetic import code
+from demitasse.packed.kernels.arithmetic import COST, code
 from demitasse.packed.kernels.compiled import compiled
 from demitasse.packed.kernels.mixing import learn, level, log, logit, mix, squash, step
 
@@ -206,7 +206,7 @@ def _value(symbols, layout, at, run, of_column, of_channel, slots, memory, input
 
 
 @compiled
-def weights(symbols, layout, before, in_rows, state, data):
+def weights(symbols, layout, before, in_rows, costs, state, data):
     """Codes a matrix.
 
     Args:
@@ -214,6 +214,7 @@ def weights(symbols, layout, before, in_rows, state, data):
         layout: see :class:`Layout`.
         before: weights that are not zero of each unit that the columns come from; empty if not known.
         in_rows: filled with the number of weights that are not zero, by row.
+        costs: filled with what positions and values cost, as the arithmetic decoder counts.
         state: of the arithmetic coder, with its data.
     """
     rows, columns, group = layout.rows, layout.columns, layout.group
@@ -246,17 +247,22 @@ def weights(symbols, layout, before, in_rows, state, data):
                 run[NEAR] = 0
             if layout.zeros:
                 unit = log(2 * before[c // span] + 1) - mean if len(before) else 0
+                spent = state[COST]
                 chosen = mixed[min(run[NEAR], 2) if group > 1 else 0]
-                if not _presence(
+                present = _presence(
                     symbols, layout, at, unit, run, of_column, of_channel, of_place,
                     slots, memory, inputs, chosen, first, state, data,
-                ):  # fmt: skip
+                )  # fmt: skip
+                costs[0] += state[COST] - spent
+                if not present:
                     symbols[at.i] = 0
                     continue
+            spent = state[COST]
             symbol = _value(
                 symbols, layout, at, run, of_column, of_channel,
                 value_slots, value_memory, value_inputs, value_mixed, first_value, kinds, state, data,
             )  # fmt: skip
+            costs[1] += state[COST] - spent
             symbols[at.i] = run[LAST] = of_column[SYMBOL, c] = of_channel[SYMBOL, channel] = symbol
             run[FOUND] += 1
             run[IN_ROW] += 1
