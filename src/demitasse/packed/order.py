@@ -11,37 +11,22 @@ coder of weights makes of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from demitasse.errors import UsageError
 from demitasse.packed.codecs.base import Context
 from demitasse.packed.codecs.weights import Weights
 from demitasse.packed.kernels import arithmetic
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Tensor, matrix
+from demitasse.packed.units import Link, arranged, count_units, present, take_dead_out
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 # weights that a search may code: a million take about a second
 BUDGET = 8_000_000
-
-
-class Link(NamedTuple):
-    """Hidden units between layers, and the tensors that know them.
-
-    Attributes:
-        units: names of the tensors with a row (first axis) for each unit: weight, bias, ...; the weight first.
-        next: names of those with columns (second axis) of each, as many of every unit and in the units' order.
-        silent: names of the tensors that make a unit give nothing but zeros if all its rows in them are zero; empty
-            if nothing does.
-    """
-
-    units: tuple[str, ...]
-    next: tuple[str, ...]
-    silent: tuple[str, ...] = ()
 
 
 class Reordered(NamedTuple):
@@ -77,81 +62,12 @@ def reorder(
         UsageError: a tensor of a link is missing, or its shape does not fit; names it.
     """
     held = {tensor.name: tensor for tensor in tensors}
-    orders = [np.arange(_count(held, link)) for link in links]
+    orders = [np.arange(count_units(held, link)) for link in links]
     if remove_dead:
-        _remove_dead(held, links, orders)
+        take_dead_out(held, links, orders)
     if search and links:
         _Search(held, links, orders, budget).run()
     return Reordered(list(held.values()), orders)
-
-
-def _count(tensors: Mapping[str, Tensor], link: Link) -> int:
-    """Returns the number of units.
-
-    Raises:
-        UsageError: see :func:`reorder`.
-    """
-    for name in (*link.units, *link.next, *link.silent):
-        if name not in tensors:
-            raise UsageError(f"there is no tensor {name!r} to reorder units of; found {', '.join(tensors) or 'none'}")
-    if not link.units or not link.next:
-        raise UsageError(f"hidden units need a tensor with their rows and one with their columns; found {link}")
-    count = (tensors[link.units[0]].shape or (0,))[0]
-    for name in link.units:
-        if (tensors[name].shape or (0,))[0] != count or not count:
-            raise UsageError(f"{name} has shape {tensors[name].shape}; expected {count} rows, as {link.units[0]} has")
-    for name in link.next:
-        if len(tensors[name].shape) < 2 or tensors[name].shape[1] % count:
-            raise UsageError(
-                f"{name} has shape {tensors[name].shape}; expected columns for the {count} units of {link.units[0]}"
-            )
-    return count
-
-
-def _arranged(tensors: Mapping[str, Tensor], link: Link, order: Array) -> dict[str, Tensor]:
-    """Returns the tensors that change if units of these numbers stand in this order."""
-    count = tensors[link.units[0]].shape[0]
-    found = {}
-    for name in link.units:
-        tensor = tensors[name]
-        bits = tensor.bits.reshape(count, -1)[order].reshape(-1)
-        found[name] = tensor._replace(shape=(len(order), *tensor.shape[1:]), bits=bits)
-    for name in link.next:
-        tensor = tensors[name]
-        rows, columns, *kernel = tensor.shape
-        bits = tensor.bits.reshape(rows, count, -1)[:, order].reshape(-1)
-        found[name] = tensor._replace(shape=(rows, columns // count * len(order), *kernel), bits=bits)
-    return found
-
-
-def _present(tensor: Tensor, count: int, columns: bool = False) -> Array:
-    """Returns which values are not zero, a row for each of the units."""
-    bits = tensor.bits & ~tensor.dtype.sign if tensor.dtype.floating else tensor.bits
-    if not columns:
-        return (bits != 0).reshape(count, -1)
-    return (bits != 0).reshape(tensor.shape[0], count, -1).swapaxes(0, 1).reshape(count, -1)
-
-
-def _remove_dead(tensors: dict[str, Tensor], links: Sequence[Link], orders: list[Array]) -> None:
-    """Takes units out until none is dead: one that goes may have been the last use of another."""
-    changed = True
-    while changed:
-        changed = False
-        for i, link in enumerate(links):
-            count = len(orders[i])
-            live = _any(_present(tensors[name], count, columns=True) for name in link.next)
-            if link.silent:
-                live &= _any(_present(tensors[name], count) for name in link.silent)
-            live[0] |= not live.any()
-            if not live.all():
-                tensors.update(_arranged(tensors, link, np.flatnonzero(live)))
-                orders[i] = orders[i][live]
-                changed = True
-
-
-def _any(present: Iterable[Array]) -> Array:
-    found: Array = np.any([rows.any(1) for rows in present], axis=0)
-    return found
 
 
 class _Meter(Stream):
@@ -231,7 +147,7 @@ class _Search:
         if name not in self._before:
             return Context()
         before = tensors[self._before[name]]
-        return Context(_present(before, before.shape[0]).sum(1, dtype=np.int64))
+        return Context(present(before, before.shape[0]).sum(1, dtype=np.int64))
 
     def _size(self, tensor: Tensor, settings: bytes, context: Context) -> float:
         stream = _Meter()
@@ -240,21 +156,22 @@ class _Search:
 
     def _try(self, i: int, order: Array) -> None:
         """Keeps an order if it is smaller."""
-        arranged = {**self._tensors, **_arranged(self._tensors, self._links[i], order)}
+        changed = arranged(self._tensors, self._links[i], order)
+        tensors = {**self._tensors, **changed}
         bits = {
-            name: self._size(arranged[name], self._settings[name], self._context(arranged, name))
+            name: self._size(tensors[name], self._settings[name], self._context(tensors, name))
             for name in self._measured(i)
         }
         if sum(bits.values()) < sum(self._bits[name] for name in bits):
-            self._tensors.update(arranged)
+            self._tensors.update(changed)
             self._bits.update(bits)
             self._orders[i] = self._orders[i][order]
 
     def _supports(self, i: int) -> tuple[Array, Array]:
         """Returns which weights of each unit are not zero: those that it comes from, and those that use it."""
         link, count = self._links[i], len(self._orders[i])
-        return _present(self._tensors[link.units[0]], count), np.concatenate(
-            [_present(self._tensors[name], count, columns=True) for name in link.next], axis=1
+        return present(self._tensors[link.units[0]], count), np.concatenate(
+            [present(self._tensors[name], count, columns=True) for name in link.next], axis=1
         )
 
     def _candidates(self, i: int) -> Iterator[Array]:
