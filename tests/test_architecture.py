@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "report": {"methods", "packed"},
     "optim": {"methods", "packed"},
     "io": {"methods", "packed"},
+    "reorder": {"methods", "packed", "io"},
     "zoo": {"methods", "packed", "optim"},
     "integrations": {"methods", "packed", "io"},
     "pycaffe": {"caffe"},

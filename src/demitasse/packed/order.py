@@ -27,6 +27,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # weights that a search may code: a million take about a second
 BUDGET = 8_000_000
+# a trial takes as long as so many, however few are coded
+_TRIAL = 4_000
 
 
 class Reordered(NamedTuple):
@@ -123,7 +125,7 @@ class _Search:
 
     def _afford(self, i: int) -> bool:
         """Takes a trial off the budget; returns whether there was enough left."""
-        self._left -= sum(self._tensors[name].size for name in self._measured(i))
+        self._left -= _TRIAL + sum(self._tensors[name].size for name in self._measured(i))
         return self._left >= 0
 
     def _prepare(self, i: int) -> bool:
