@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "optim": {"methods", "packed"},
     "io": {"methods", "packed"},
     "reorder": {"methods", "packed", "io"},
-    "zoo": {"methods", "packed", "optim"},
+    "zoo": {"methods", "packed", "optim", "io"},
     "integrations": {"methods", "packed", "io"},
     "pycaffe": {"caffe"},
 }

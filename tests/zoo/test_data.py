@@ -16,7 +16,7 @@ from demitasse.datasets import Dataset
 from demitasse.errors import DataError, FileFormatError, UsageError
 from demitasse.zoo.data import DATASETS, Batch
 from demitasse.zoo.data.cifar10 import read_images
-from demitasse.zoo.data.images import ImageData, channel_statistics, shifted
+from demitasse.zoo.data.images import ImageData, channel_statistics, hold_out, shifted
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +95,24 @@ def test_shifting_brings_black_in() -> None:
     assert np.array_equal(moved[0], pixels[0])
     assert moved[1, 0].tolist() == [[0, 0, 0], [0, 1, 2], [0, 4, 5]]
     assert moved[2, 0].tolist() == [[4, 5, 6], [7, 8, 9], [0, 0, 0]]
+
+
+def test_images_held_out_are_tested_and_not_trained() -> None:
+    images = random_images()
+    data, plain = ImageData(images, batch=8, holdout=10), ImageData(images, batch=8)
+    assert (data.examples, data.steps) == (30, 3)
+    ((tested, labels),) = data.test_batches()
+    assert torch.equal(tested, plain._normalised(images.train_images[30:]))
+    assert labels.tolist() == images.train_labels[30:].tolist()
+    trained = torch.cat([batch for batch, _ in data.train_batches(0)]).flatten(1).sum(1)
+    assert not set(trained[:24].tolist()) & set(tested.flatten(1).sum(1).tolist())
+    assert next(DATASETS["digits"](None, holdout=100).test_batches())[0].shape == (100, 1, 8, 8)
+
+
+@pytest.mark.parametrize("count", [-1, 40])
+def test_images_that_cannot_be_held_out(count: int) -> None:
+    with pytest.raises(UsageError, match=f"holdout is {count}; expected 0 or more, and less than the 40 training"):
+        hold_out(random_images(), count)
 
 
 def test_augmentation_mirrors_about_half() -> None:

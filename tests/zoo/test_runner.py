@@ -7,12 +7,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from demitasse.errors import DataError, DeviceError, FileFormatError, UsageError, WeightsError
+from demitasse.io import save
+from demitasse.packed.file import File
+from demitasse.zoo import stages
+from demitasse.zoo.data import DATASETS
 from demitasse.zoo.recipe import Recipe, parse
 from demitasse.zoo.records import Result, restart
 from demitasse.zoo.runner import Runner, Watch
-from tests.zoo.recipes import SMALL, SMALL_CONVOLUTIONS, Killed, kill_after, same_weights, weights, without_seconds
+from demitasse.zoo.stages import Work
+from demitasse.zoo.stages.pack import Pack
+from tests.zoo.recipes import (
+    SMALL,
+    SMALL_CONVOLUTIONS,
+    Killed,
+    convolutions,
+    kill_after,
+    same_weights,
+    weights,
+    without_seconds,
+)
 
 # 2 + 2 + 2 * 1 epochs of 6 batches
 BATCHES = 36
@@ -144,16 +160,43 @@ stages = [{ kind = "pack", format = "sparse" }]
         Runner(recipe, tmp_path / "out").run()
 
 
-def test_safetensors_hold_tied_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["demi", "safetensors"])
+def test_tied_weights_are_packed(tmp_path: Path, form: str) -> None:
     text = """
 model = { name = "gpt", width = 8, heads = 2, layers = 1, vocabulary = 3, block_size = 8, tied = true }
 data = { name = "text", path = "text.txt", block = 8, batch = 4 }
-stages = [{ kind = "train", epochs = 1, lr = 0.01 }, { kind = "pack" }]
+stages = [{ kind = "train", epochs = 1, lr = 0.01 }, { kind = "pack", format = "FORM" }]
 """
+    text = text.replace("FORM", form)
     (tmp_path / "text.txt").write_text("abc" * 100)
     train, pack = Runner(parse(text, "r", "r.toml", tmp_path), tmp_path / "out").run()
     assert pack.tests == train.tests
-    assert pack.file.endswith("model.safetensors")
+    assert pack.file.endswith(f"model.{form}")
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_demi_file_holds_every_bit(tmp_path: Path, kind: torch.dtype) -> None:
+    model = convolutions()
+    model.load_state_dict({name: torch.randn(tensor.shape) for name, tensor in model.state_dict().items()})
+    model.to(kind)
+    expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    outcome = Pack(format="demi").run(Work(model, DATASETS["digits"](None), tmp_path))
+    assert outcome.file == tmp_path / "model.demi"
+    assert File(outcome.file.read_bytes()).names == list(expected)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
+
+
+def test_the_model_that_is_tested_comes_out_of_the_demi_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quantize, packed = Runner(small(**{"4/8": "demi"}), tmp_path / "whole").run()[2:]
+    assert packed.tests == quantize.tests
+    assert packed.file == "4-pack/model.demi"
+    assert packed.bytes < quantize.bytes / 50
+    monkeypatch.setattr(stages.pack, "save", lambda model, path: save(_none_of(model), path))
+    assert Runner(small(**{"4/8": "demi"}), tmp_path / "empty").run()[3].tests["error"] > 0.8
+
+
+def _none_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor * 0 for name, tensor in model.state_dict().items()}
 
 
 def test_an_import_must_be_allowed(tmp_path: Path) -> None:

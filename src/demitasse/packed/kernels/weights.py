@@ -236,7 +236,10 @@ def weights(symbols, layout, before, in_rows, costs, state, data):
     of_column, of_channel = np.zeros((_KEPT, columns), np.int64), np.zeros((_KEPT, channels), np.int64)
     of_place = np.zeros((_KEPT, group), np.int64)
     span = columns // len(before) if len(before) else 1
-    mean = log(2 * before.sum() + len(before)) - log(len(before)) if len(before) else 0
+    present_before = 0
+    for count in before:
+        present_before += count
+    mean = log(2 * present_before + len(before)) - log(len(before)) if len(before) else 0
     for r in range(rows):
         run[IN_ROW] = run[FOR_ROW] = 0
         for c in range(columns):

@@ -14,13 +14,18 @@ from demitasse.zoo.data.images import ImageData
 
 @DATASETS.register("digits")
 def digits(
-    path: Path | None = None, batch: int = 128, seed: int = 1, test_batch: int = 500, enlarge: bool = False
+    path: Path | None = None,
+    batch: int = 128,
+    seed: int = 1,
+    test_batch: int = 500,
+    enlarge: bool = False,
+    holdout: int = 0,
 ) -> ImageData:
     """Returns scikit-learn's digits, 8x8 pixels, 1,500 to train and 297 to test with.
 
     Args:
         path: must be None; they come with scikit-learn.
-        batch, seed, test_batch: see :class:`ImageData`.
+        batch, seed, test_batch, holdout: see :class:`ImageData`.
         enlarge: to 28x28 pixels like MNIST's: three times as large, in a black frame of two.
     """
     if path is not None:
@@ -28,7 +33,7 @@ def digits(
     images = datasets.digits()
     if enlarge:
         images = images._replace(train_images=_enlarged(images.train_images), test_images=_enlarged(images.test_images))
-    return ImageData(images, 0, False, batch, seed, test_batch)
+    return ImageData(images, 0, False, batch, seed, test_batch, holdout)
 
 
 def _enlarged(images: Array) -> Array:
@@ -38,12 +43,17 @@ def _enlarged(images: Array) -> Array:
 
 @DATASETS.register("mnist")
 def mnist(
-    path: Path | None = None, batch: int = 64, seed: int = 1, test_batch: int = 1000, shift: int = 0
+    path: Path | None = None,
+    batch: int = 64,
+    seed: int = 1,
+    test_batch: int = 1000,
+    shift: int = 0,
+    holdout: int = 0,
 ) -> ImageData:
     """Returns MNIST, 28x28 pixels, 60,000 to train and 10,000 to test with.
 
     Args:
         path: the folder with its four files; None downloads them once.
-        batch, seed, test_batch, shift: see :class:`ImageData`.
+        batch, seed, test_batch, shift, holdout: see :class:`ImageData`.
     """
-    return ImageData(datasets.mnist(path), shift, False, batch, seed, test_batch)
+    return ImageData(datasets.mnist(path), shift, False, batch, seed, test_batch, holdout)

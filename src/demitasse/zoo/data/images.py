@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from demitasse.datasets import Dataset
+from demitasse.errors import UsageError
 from demitasse.zoo.data.base import Array, Batch, Data, as_tensor
 
 
@@ -19,9 +20,15 @@ class ImageData(Data):
 
     Args:
         images: pixels and labels, to train and to test with.
+        holdout: the last so many training images are not trained on but tested with, and the test images are not
+            looked at: for choosing settings. Mean and deviation stay those of all training images, so that a model
+            computes the same with and without it.
         shift: training images are moved by up to so many pixels, black coming in.
         mirror: training images are mirrored, left to right, at every second chance.
         batch, seed, test_batch: see :class:`Data`.
+
+    Raises:
+        UsageError: there are not so many images to hold out.
     """
 
     def __init__(
@@ -32,9 +39,10 @@ class ImageData(Data):
         batch: int = 128,
         seed: int = 1,
         test_batch: int = 500,
+        holdout: int = 0,
     ) -> None:
         super().__init__(batch, seed, test_batch)
-        self.images, self.shift, self.mirror = images, shift, mirror
+        self.images, self.shift, self.mirror = hold_out(images, holdout), shift, mirror
         mean, deviation = channel_statistics(images.train_images)
         self.scale = 1 / (255 * deviation)
         self.offset = -mean / deviation
@@ -87,6 +95,20 @@ class ImageData(Data):
             "loss": functional.cross_entropy(logits, labels, reduction="sum").item(),
             "error": (logits.argmax(1) != labels).sum().item(),
         }
+
+
+def hold_out(images: Dataset, count: int) -> Dataset:
+    """Returns the data with the last ``count`` training images in place of the test images; 0 changes nothing.
+
+    Raises:
+        UsageError: there are not so many images.
+    """
+    total = len(images.train_labels)
+    if not 0 <= count < total:
+        raise UsageError(f"holdout is {count}; expected 0 or more, and less than the {total} training images")
+    pixels, labels = images.train_images, images.train_labels
+    split = total - count
+    return Dataset(pixels[:split], labels[:split], pixels[split:], labels[split:]) if count else images
 
 
 def channel_statistics(images: Array) -> tuple[Tensor, Tensor]:

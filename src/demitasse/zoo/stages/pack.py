@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from demitasse.errors import UsageError, WeightsError
 from demitasse.files import atomic_write
+from demitasse.io import load, save
 from demitasse.packed.compact import CODECS, decode, encode
 from demitasse.registry import suggest
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work
 
-SAFETENSORS = "safetensors"
+# forms of tensors by name: what the file is called
+_FORMS = {"demi": "model.demi", "safetensors": "model.safetensors"}
 
 
 @STAGES.register("pack")
@@ -26,17 +27,18 @@ class Pack(Stage):
     """Writes the model to a file, empties the model, and fills it from the file.
 
     Attributes:
-        format: ``safetensors``, or a compact format: ``4/4`` and ``4/8`` hold powers of two, ``sparse`` any values.
+        format: ``demi``, ``safetensors``, or a compact format: ``4/4`` and ``4/8`` hold powers of two, ``sparse`` any
+            values.
     """
 
     kind = "pack"
 
-    format: str = SAFETENSORS
+    format: str = "demi"
 
     def check(self, place: str, before: Sequence[Stage]) -> None:
         """See :class:`Stage`."""
         super().check(place, before)
-        known = [SAFETENSORS, *CODECS]
+        known = [*_FORMS, *CODECS]
         if self.format not in known:
             raise UsageError(f"{place}: format is {self.format!r}; {suggest(self.format, known)}")
 
@@ -46,10 +48,9 @@ class Pack(Stage):
         Raises:
             WeightsError: the format cannot hold the model; says which tensor, and why.
         """
-        if self.format == SAFETENSORS:
-            path = work.folder / "model.safetensors"
-            with atomic_write(path) as temporary:
-                save_model(work.model, str(temporary))
+        if self.format in _FORMS:
+            path = work.folder / _FORMS[self.format]
+            save(work.model, path)
         else:
             path = work.folder / f"model.{self.format.replace('/', '')}.bin"
             layers = {name: [_array(tensor) for tensor in tensors] for name, tensors in _layers(work.model).items()}
@@ -61,8 +62,8 @@ class Pack(Stage):
 
     @torch.no_grad()
     def _fill(self, model: nn.Module, path: Path) -> None:
-        if self.format == SAFETENSORS:
-            load_model(model, path)
+        if self.format in _FORMS:
+            load(path, into=model)
             return
         layers = _layers(model)
         shapes = {name: [tuple(tensor.shape) for tensor in tensors] for name, tensors in layers.items()}
@@ -96,6 +97,6 @@ def _layers(model: nn.Module) -> dict[str, list[Tensor]]:
     if others:
         raise WeightsError(
             f"{others[0]} and {len(others) - 1} more tensors belong to no linear or convolution layer, which alone "
-            "compact formats hold; expected format = 'safetensors'"
+            "compact formats hold; expected format = 'demi'"
         )
     return layers
