@@ -37,6 +37,10 @@ PRIMER = (
     b"layer2.0.downsample.1.weight\0layer3.1.conv1.weight\0layer4.1.bn2.bias\0fc.weight\0fc.bias\0"
     b"fc1.weight\0fc1.bias\0fc2.weight\0fc2.bias\0fc3.weight\0fc3.bias\0"
     b"conv1.0\0conv1.1\0conv2.0\0conv2.1\0ip1.0\0ip1.1\0ip2.0\0ip2.1\0"
+    # and the numbers behind these names: types, codecs, dimensions, shapes, settings
+    b"\0\0\0\0\0\0\0\0\x09\x08\x08\x08\x08\x08\x08\x08\x04\x01\x04\x01\x02\x01\x02\x01"
+    b"\x14\x01\x05\x05\x14\x32\x14\x05\x05\x32\xf4\x03\xa0\x06\xf4\x03\x0a\xf4\x03\x0a"
+    b"\x04\x7e\x01\x04\x7e\0\x0c\x7b\x03\x04\x7c\x01\x1c\x7a\x04\x10\x04\x04\x7b\x01\x0c\x7c\x03\x04\x7c\0"
 )
 # no header has more bytes before its coded part
 FRONT = 32
