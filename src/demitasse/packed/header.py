@@ -7,7 +7,6 @@ bytes.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -19,7 +18,7 @@ from demitasse.packed.codecs import CODECS
 from demitasse.packed.codecs.numbers import code_bytes
 from demitasse.packed.reader import Reader, short
 from demitasse.packed.stream import Stream
-from demitasse.packed.tensor import DTYPES, DType, Part, Tensor, parts
+from demitasse.packed.tensor import DTYPES, DType, Part, Tensor, checksum_of, parts
 
 T = TypeVar("T")
 
@@ -54,6 +53,10 @@ PRIMER = (
     b"layer2.0.downsample.1.weight\0layer3.1.conv1.weight\0layer4.1.bn2.bias\0fc.weight\0fc.bias\0"
     b"fc1.weight\0fc1.bias\0fc2.weight\0fc2.bias\0fc3.weight\0fc3.bias\0"
     b"conv1.0\0conv1.1\0conv2.0\0conv2.1\0ip1.0\0ip1.1\0ip2.0\0ip2.1\0"
+    # and the numbers behind these names: types, codecs, dimensions, shapes, settings
+    b"\0\0\0\0\0\0\0\0\x09\x08\x08\x08\x08\x08\x08\x08\x04\x01\x04\x01\x02\x01\x02\x01"
+    b"\x14\x01\x05\x05\x14\x32\x14\x05\x05\x32\xf4\x03\xa0\x06\xf4\x03\x0a\xf4\x03\x0a"
+    b"\x04\x7e\x01\x04\x7e\0\x0c\x7b\x03\x04\x7c\x01\x1c\x7a\x04\x10\x04\x04\x7b\x01\x0c\x7c\x03\x04\x7c\0"
 )
 # no header has more bytes before its coded part
 FRONT = 32
@@ -141,7 +144,7 @@ class Header:
         code_bytes(stream, values, len(PRIMER))
         coded = stream.close()
         front = MAGIC + short(VERSION, len(plain), len(coded))
-        return front + zlib.crc32(front + coded + plain).to_bytes(4, "little") + coded
+        return front + checksum_of(front + coded + plain).to_bytes(4, "little") + coded
 
     def _plain(self) -> bytes:
         """Returns all of it, kind by kind: like stands beside like."""
@@ -206,7 +209,7 @@ def parse(data: bytes, limit: int) -> tuple[Header, int]:
     values = np.frombuffer(PRIMER + bytes(size), np.uint8).copy()
     code_bytes(Stream(coded), values, len(PRIMER))
     plain = values[len(PRIMER) :].tobytes()
-    if zlib.crc32(front + coded + plain) != checksum:
+    if checksum_of(front + coded + plain) != checksum:
         raise FileFormatError("the checksum of the header is wrong: the file is corrupt")
     try:
         return _read(Reader(plain), limit), reader.offset

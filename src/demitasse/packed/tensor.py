@@ -127,7 +127,7 @@ def matrix(shape: tuple[int, ...]) -> tuple[int, int]:
     return rows, size // rows if rows else 0
 
 
-def checksum_of(data: bytes, tensors: Iterable[Tensor]) -> int:
+def checksum_of(data: bytes, tensors: Iterable[Tensor] = ()) -> int:
     """Returns the CRC-32 of bytes, followed by the values of tensors, little-endian."""
     found = zlib.crc32(data)
     for tensor in tensors:
