@@ -222,6 +222,8 @@ def test_a_file_with_the_definition_is_a_whole_model(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     unpack(tmp_path / "net.demi", out / "net.caffemodel", definition=True)
+    unpack(tmp_path / "net.demi", out / "net.v2.caffemodel.h5", definition=True)
+    assert (out / "net.v2.prototxt").read_text() == NET
     assert (out / "net.prototxt").read_text() == NET
     assert [layer[:2] for layer in read_model(out / "net.caffemodel")] == [
         layer[:2] for layer in read_model(tmp_path / "net.caffemodel")
@@ -276,6 +278,7 @@ ONE = np.ones((2, 2), np.float32)
         (contents(bn__running_mean=ONE), r"^'bn.running_mean' names no blob of a Caffe net"),
         (contents(weight=ONE), "^'weight' names no blob"),
         (contents(a__00=ONE), "^'a.00' names no blob"),
+        (Contents([of_array("a." + 5000 * "9", ONE)]), "names no blob"),
         (contents(a__0=ONE, a__weight=ONE), r"^'a\.0' and 'a\.weight' are both blob 0 of layer 'a'"),
         (contents(a__1=ONE), r"^a\.0 is missing"),
     ],

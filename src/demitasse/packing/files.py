@@ -115,7 +115,8 @@ def unpack(
         tensors = list(_decoded(packed, progress))
     FORMATS[name].write(Contents(tensors, found), out, _settings(net, layers))
     if definition:
-        with atomic_write(out.with_name(out.name.split(".")[0] + ".prototxt")) as temporary:
+        beside = out.with_name(out.name.removesuffix(".h5")).with_suffix(".prototxt")
+        with atomic_write(beside) as temporary:
             temporary.write_text(found[DEFINITION], encoding="utf-8")
     return [] if FORMATS[name].keeps_metadata else [key for key in found if not _has_meaning(key)]
 

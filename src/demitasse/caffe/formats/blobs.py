@@ -6,6 +6,7 @@ under ``definition`` the prototxt of the net, where it is wanted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from demitasse.packed.formats import Contents, Settings
 from demitasse.packed.tensor import Tensor, of_array
 
 TYPES, DEFINITION = "caffe", "definition"
+_INDEX = re.compile("0|[1-9][0-9]{0,5}")
 # what the index is where a net of PyTorch names it
 _ROLES = {"weight": 0, "bias": 1}
 
@@ -91,7 +93,7 @@ def to_layers(contents: Contents) -> list[Layer]:
     layers: dict[str, Layer] = {}
     for tensor in contents.tensors:
         name, dot, last = tensor.name.rpartition(".")
-        index = int(last) if last.isascii() and last.isdecimal() and str(int(last)) == last else _ROLES.get(last)
+        index = int(last) if _INDEX.fullmatch(last) else _ROLES.get(last)
         if not dot or index is None:
             raise WeightsError(f"{tensor.name!r} names no blob of a Caffe net; expected 'layer.0', 'layer.1' ...")
         own = layers.setdefault(name, Layer(name)).tensors
