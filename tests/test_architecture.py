@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "zoo": {"methods", "packed", "optim", "io"},
     "integrations": {"methods", "packed", "io"},
     "pycaffe": {"caffe"},
+    "packing": {"caffe", "io", "packed"},
 }
 
 HEAVY = {"torch", "torchvision", "numba", "triton", "matplotlib", "sklearn", "h5py"}
