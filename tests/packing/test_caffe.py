@@ -303,6 +303,11 @@ def test_what_compact_files_cannot_hold(codec: str, tmp_path: Path) -> None:
         FORMATS[codec].write(many, tmp_path / "out", Settings())
 
 
+def test_masks_are_not_for_compact_files(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"^ip\.2 is one blob too many; .* dns_to_normal"):
+        FORMATS["4/8"].write(contents(ip__0=ONE, ip__1=ONE[0], ip__2=ONE, ip__3=ONE[0]), tmp_path / "x", Settings())
+
+
 def test_types_in_the_metadata_must_be_as_many_as_layers() -> None:
     with pytest.raises(FileFormatError, match="metadata 'caffe' has types of 2 layers; expected 1"):
         blobs.to_layers(contents(a__0=ONE)._replace(metadata={"caffe": "Scale Scale"}))

@@ -21,7 +21,7 @@ from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.files import atomic_write
 from demitasse.packed.compact import CODECS, Reader
-from demitasse.packed.compact.base import places
+from demitasse.packed.compact.base import ROLES
 from demitasse.packed.formats import FORMATS, Contents, Settings
 
 COMPACT = "compact"
@@ -103,9 +103,12 @@ def stored_layers(contents: Contents, settings: Settings, what: str, codec: str 
                 f"(--layers {rule})"
             )
         layer.expect(what, "float32")
-        arrays = layer.arrays(what)
-        places(layer.name, len(arrays))
-        found[layer.name] = arrays
+        if len(layer.tensors) > len(ROLES):
+            raise WeightsError(
+                f"{layer.name}.{len(ROLES)} is one blob too many; {what} holds weight and bias of a layer "
+                "(of a net with masks, dns_to_normal and inq_to_normal make a plain one)"
+            )
+        found[layer.name] = layer.arrays(what)
     return found
 
 
