@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe.model_file import array_blob, read_model, write_net_message
+from demitasse.caffe.model_file import array_blob, load_weights, read_model, write_net_message
+from demitasse.caffe.net import Net
 from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
 from demitasse.cli import main
@@ -121,3 +122,36 @@ def test_every_cut_of_a_packed_file_is_noticed(capsys: pytest.CaptureFixture[str
             assert run(*command) == 1
             assert capsys.readouterr().err.startswith("error: cut.demi: ")
     assert not Path("out.pt").exists()
+
+
+HIDDEN = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 4 } } }
+layer { name: "first" type: "InnerProduct" bottom: "data" top: "first" inner_product_param { num_output: 5 } }
+layer { name: "relu" type: "ReLU" bottom: "first" top: "first" }
+layer { name: "last" type: "InnerProduct" bottom: "first" top: "last" inner_product_param { num_output: 2 } }
+"""
+
+
+def test_hidden_units_are_reordered_and_dead_ones_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    first, last = rng.normal(size=(5, 4)), rng.normal(size=(2, 5))
+    first[3], last[:, 1] = 0, 0
+    Path("hidden.prototxt").write_text(HIDDEN)
+    message = parse(HIDDEN, NetParameter(), "hidden")
+    message.layer[1].blobs.extend(map(array_blob, [first.astype(np.float32), np.float32([1, 2, 3, 0, 4])]))
+    message.layer[3].blobs.extend(map(array_blob, [last.astype(np.float32), np.float32([0, 1])]))
+    write_net_message(message, "hidden.caffemodel")
+    options = ("--net", "hidden.prototxt", "--reorder", "--remove-dead-units")
+    assert run("pack", "hidden.caffemodel", "hidden.demi", *options) == 2
+    assert "keep it in the file by --definition" in capsys.readouterr().err
+    assert run("pack", "hidden.caffemodel", "hidden.demi", "--reorder") == 2
+    assert "give its prototxt by --net" in capsys.readouterr().err
+    assert run("pack", "hidden.caffemodel", "hidden.demi", *options, "--definition") == 0
+    assert run("unpack", "hidden.demi", "small.caffemodel", "--definition") == 0
+    images = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = {}
+    for name in ("small", "hidden"):
+        net = Net.from_file(f"{name}.prototxt").double().eval()
+        load_weights(net, f"{name}.caffemodel")
+        found[name] = net({"data": images})["last"]
+    assert torch.allclose(found["small"], found["hidden"], atol=1e-12)
+    assert [layer.blobs[0].shape for layer in read_model("small.caffemodel") if layer.blobs] == [(3, 4), (2, 3)]

@@ -40,6 +40,10 @@ def pack(
     smallest: Annotated[
         bool | None, typer.Option("--smallest/--fast", help="Fewest bytes, or speed; by default, as the size suggests.")
     ] = None,
+    reorder: Annotated[bool, typer.Option("--reorder", help="Put hidden units in an order of fewer bytes.")] = False,
+    remove_dead_units: Annotated[
+        bool, typer.Option("--remove-dead-units", help="Leave out hidden units that change nothing.")
+    ] = False,
 ) -> None:
     """Packs a net into a .demi file."""
     from demitasse import packing
@@ -56,6 +60,8 @@ def pack(
             definition=definition,
             signed_zeros=signed_zeros,
             smallest=smallest,
+            reorder=reorder,
+            remove_dead_units=remove_dead_units,
             progress=progress,
         )
     before, after = header.nbytes, out.stat().st_size

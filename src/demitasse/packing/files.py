@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from google.protobuf import text_format
+
 from demitasse.caffe import formats as caffe_formats
 from demitasse.caffe.formats.blobs import DEFINITION, TYPES
 from demitasse.caffe.formats.compact import COMPACT
 from demitasse.caffe.prototxt import read_net, read_text
+from demitasse.caffe.tools.hidden_units import reorder_units
 from demitasse.errors import UsageError
 from demitasse.files import atomic_write
 from demitasse.packed.file import File
@@ -36,6 +39,8 @@ def pack(
     definition: bool = False,
     signed_zeros: bool = False,
     smallest: bool | None = None,
+    reorder: bool = False,
+    remove_dead_units: bool = False,
     progress: Progress = silent,
 ) -> Header:
     """Packs a net into a .demi file.
@@ -50,6 +55,9 @@ def pack(
         definition: keep the text of ``net``, too: the file is a whole model then.
         signed_zeros: whether -0.0 stays what it is; else it becomes 0.0.
         smallest: see :func:`demitasse.packed.writer.pack`.
+        reorder: put the hidden units of ``net`` in an order that takes fewer bytes; the function stays, to rounding.
+        remove_dead_units: leave out hidden units that change nothing: blobs become smaller, and the definition
+            with them.
         progress: called with the number of values that are packed, and of all.
 
     Returns:
@@ -66,10 +74,14 @@ def pack(
     for key in own:
         if _has_meaning(key):
             raise UsageError(f"metadata {key!r}: the key has a meaning of its own; choose another")
-    if definition:
-        own[DEFINITION] = _definition(net)
+    if remove_dead_units and not definition:
+        raise UsageError("without dead units the net has another definition; keep it in the file by --definition")
+    text = _definition(net) if definition else ""
     contents = FORMATS[chosen(source, form)].read(source, _settings(net, layers))
-    texts = {**contents.metadata, **own}
+    if reorder or remove_dead_units:
+        contents, changed = _reordered(contents, net, reorder, remove_dead_units)
+        text = changed if definition and remove_dead_units else text
+    texts = {**contents.metadata, **own, **({DEFINITION: text} if definition else {})}
     data = packed_bytes(contents.tensors, texts, signed_zeros, smallest, contents.aliases, progress)
     with atomic_write(out) as temporary:
         temporary.write_bytes(data)
@@ -127,6 +139,16 @@ def _settings(net: str | Path | None, layers: str) -> Settings:
 
 def _has_meaning(key: str) -> bool:
     return key.split(".")[0] in (TYPES, DEFINITION, COMPACT)
+
+
+def _reordered(contents: Contents, net: str | Path | None, reorder: bool, remove_dead: bool) -> tuple[Contents, str]:
+    """Returns the contents with other hidden units, and the net that they belong to, as text."""
+    if net is None:
+        raise UsageError("only the definition of a Caffe net tells its hidden units: give its prototxt by --net")
+    found = reorder_units(read_net(net), contents.tensors, reorder, remove_dead)
+    # what a compact file has beside the values is of the old order
+    kept = {key: text for key, text in contents.metadata.items() if key.split(".")[0] != COMPACT}
+    return contents._replace(tensors=found.tensors, metadata=kept), text_format.MessageToString(found.net)
 
 
 def _definition(net: str | Path | None) -> str:
