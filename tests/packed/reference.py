@@ -15,14 +15,14 @@ from itertools import accumulate, product
 from operator import mul
 from pathlib import Path
 
-# name, bytes, bits of the mantissa (None: an integer)
+# name, bytes, bits of the mantissa (-1: an integer)
 TYPES = [
     ("float32", 4, 23), ("float16", 2, 10), ("bfloat16", 2, 7), ("float64", 8, 52),
-    ("int8", 1, None), ("uint8", 1, None), ("int16", 2, None), ("uint16", 2, None), ("int32", 4, None),
-    ("uint32", 4, None), ("int64", 8, None), ("uint64", 8, None), ("bool", 1, None),
+    ("int8", 1, -1), ("uint8", 1, -1), ("int16", 2, -1), ("uint16", 2, -1), ("int32", 4, -1),
+    ("uint32", 4, -1), ("int64", 8, -1), ("uint64", 8, -1), ("bool", 1, -1),
     ("float8_e4m3fn", 1, 3), ("float8_e5m2", 1, 2),
 ]  # fmt: skip
-Type = tuple[str, int, int | None]
+Type = tuple[str, int, int]
 Found = tuple[str, str, tuple[int, ...], list[int]]
 
 
@@ -92,7 +92,7 @@ def decode(data: bytes) -> tuple[dict[str, str], list[Found]]:
 
     found: list[Found] = []
     rest = iter(payloads)
-    decoder, units = Decoder(b""), None
+    decoder, units = Decoder(b""), list[int]()
     for i, entry in enumerate(entries):
         if entry.codec == 3:
             bits = []
@@ -106,7 +106,7 @@ def decode(data: bytes) -> tuple[dict[str, str], list[Found]]:
             if entry.begins:
                 length, expected = next(rest)
                 payload = file.take(length)
-                decoder, units, now = Decoder(payload), None, zlib.crc32(payload)
+                decoder, units, now = Decoder(payload), [], zlib.crc32(payload)
             bits, units = decode_coded(decoder, entry, units)
             now = zlib.crc32(entry.stored(bits), now)
             if i + 1 == len(entries) or entries[i + 1].begins:
@@ -175,7 +175,11 @@ class Entry:
         return [meant.get(symbol, 0) for symbol in symbols]
 
 
-def read_header(header: Cursor):
+Header = tuple[dict[str, str], list[Entry], list[tuple[str, int]], list[tuple[int, int]]]
+
+
+def read_header(header: Cursor) -> Header:
+    """Returns metadata, tensors, other names with the tensor's number, and the payloads' lengths and checksums."""
     pieces, aliases, tensors = (header.short(1 << 20) for _ in range(3))
     metadata = {}
     for _ in range(pieces):
@@ -219,7 +223,7 @@ def read_settings(header: Cursor, entry: Entry) -> None:
     check(entry.kind < 3, "no such palette")
     count = 1
     if entry.kind == 0:
-        check(entry.type[2] is not None, "powers of two of integers")
+        check(entry.type[2] >= 0, "powers of two of integers")
         entry.palette, count = [header.short(largest_exponent(entry.type))], header.short(63) + 1
         entry.signed = 1
     elif entry.kind == 1:
@@ -240,7 +244,7 @@ def read_settings(header: Cursor, entry: Entry) -> None:
     check(0 < entry.side <= entry.group, "the side is not within the group")
 
 
-def decode_coded(decoder: Decoder, entry: Entry, units: list[int] | None) -> tuple[list[int], list[int] | None]:
+def decode_coded(decoder: Decoder, entry: Entry, units: list[int]) -> tuple[list[int], list[int]]:
     """Returns the values of a tensor of codec 0, 1 or 2, and the counts that the next can be linked to."""
     width = entry.type[1]
     if entry.codec == 0:
@@ -412,7 +416,7 @@ def decode_numbers(decoder: Decoder, count: int, width: int) -> list[int]:
 # The model of weights
 
 
-def decode_matrix(decoder: Decoder, entry: Entry, units: list[int] | None) -> tuple[list[int], list[int]]:
+def decode_matrix(decoder: Decoder, entry: Entry, units: list[int]) -> tuple[list[int], list[int]]:
     """Returns the symbols (1 for those of kind 2 that are not zero), and of each row how many are not zero."""
     rows, columns = matrix(entry.shape)
     unit = [0] * columns
@@ -596,7 +600,7 @@ def decode_planes(payload: bytes, entry: Entry, shape: tuple[int, ...]) -> list[
     planes = [decode_plane(cursor, rows, columns) for _ in range(width)]
     cursor.end()
     values = [int.from_bytes(each, "big") for each in zip(*planes, strict=True)]
-    if mantissa is not None:
+    if mantissa >= 0:
         values = [value >> 1 | (value & 1) << (8 * width - 1) for value in values]
     if present is None:
         return values

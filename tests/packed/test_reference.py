@@ -19,6 +19,7 @@ from demitasse.packed.tensor import BY_NAME, DTYPES, Tensor, checksum_of, of_arr
 from demitasse.packed.writer import pack
 from tests.packed.reference import Found, decode
 from tests.packed.test_file import pruned, small
+from tests.packed.test_golden import CASES, path
 
 FLOAT = BY_NAME["float32"]
 
@@ -67,8 +68,12 @@ def test_a_net() -> None:
     assert any(flag & 16 for flag in weights)
 
 
-def test_an_empty_file() -> None:
-    assert decode(pack([])) == ({}, [])
+@pytest.mark.parametrize("name", CASES)
+def test_the_files_that_settle_the_format(name: str) -> None:
+    given = CASES[name]
+    held = {tensor.name: tensor for tensor in given["tensors"]}
+    others = [found(held[tensor], alias) for alias, tensor in given.get("aliases", {}).items()]
+    assert decode(path(name).read_bytes()) == (given.get("metadata", {}), [*map(found, given["tensors"]), *others])
 
 
 def test_every_type_and_shape() -> None:
