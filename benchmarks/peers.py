@@ -42,45 +42,43 @@ class Coded(NamedTuple):
     decoding: float
 
 
-def codes(tensors: Sequence[Tensor]) -> dict[str, np.ndarray] | None:
-    """Returns small integers in place of the values, the same for the same; None if a tensor has more than 255."""
-    found = {}
+def codes(tensors: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], int] | None:
+    """Returns small integers in place of the values, of their sign and in their order, and the bytes of the values.
+
+    Powers of two count nothing. None if a tensor has more values than a list is good for.
+    """
+    found, listed = {}, 0
     for tensor in tensors:
         known = palette.find(tensor.bits, tensor.dtype)
-        if known is None:
-            if tensor.bits.any():
-                return None
-            found[tensor.name] = np.zeros(tensor.shape, np.int32)
-            continue
-        if known.size >= 256:
+        if known is None and tensor.bits.any():
             return None
-        numbers = palette.symbols(tensor.bits, known, tensor.dtype).astype(np.int32)
-        # of either sign, as the coder expects it
-        if known.signed:
-            numbers = np.where(numbers > 0, (numbers + 1) // 2 * (2 * (numbers % 2) - 1), 0)
-        found[tensor.name] = numbers.reshape(tensor.shape).astype(np.int32)
-    return found
+        values = tensor.array().astype(np.float64).reshape(tensor.shape or (1,))
+        different = np.unique(values[values != 0])
+        ranks = np.searchsorted(different, values) - np.count_nonzero(different < 0)
+        found[tensor.name] = np.where(values == 0, 0, ranks + (values > 0)).astype(np.int32)
+        listed += 0 if known is None or known.signed else len(different) * tensor.dtype.size
+    return found, listed
 
 
 def nncodec(tensors: Sequence[Tensor], python: Path | None) -> Coded | None:
-    """Codes small integers without loss; what they stand for is not counted. Others it cannot keep as they are."""
-    values = codes(tensors) if python else None
-    if values is None:
+    """Codes small integers without loss, beside the list of values; None if there are too many values for that."""
+    found = codes(tensors) if python else None
+    if found is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "values.npz"
-        np.savez(path, **values)
-        done = subprocess.run(
-            [str(python), "-c", _NNCODEC, str(path)], capture_output=True, text=True, check=True, cwd=folder
-        )
-    return Coded(*json.loads(done.stdout.splitlines()[-1]))
+        np.savez(path, **found[0])
+        command = [str(python), "-c", _NNCODEC, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    size, encoding, decoding = json.loads(done.stdout.splitlines()[-1])
+    return Coded(size + found[1], encoding, decoding)
 
 
 def plain(tensors: Sequence[Tensor]) -> bytes:
-    """Returns what the general coders do best on: a byte for each of few values, else the planes of bytes."""
+    """Returns what the general coders do best on: a byte for each weight of few values, else the planes of bytes."""
     found = codes(tensors)
-    if found is not None:
-        return b"".join(values.astype(np.int8).tobytes() for values in found.values())
+    if found and max((np.ptp(values) for values in found[0].values() if values.size), default=0) < 256:
+        return b"".join(values.astype(np.int8).tobytes() for values in found[0].values())
     out = b""
     for tensor in tensors:
         out += np.ascontiguousarray(tensor.bits.view(np.uint8).reshape(tensor.size, -1).T).tobytes()

@@ -224,6 +224,8 @@ def _read(reader: Reader, limit: int) -> Header:
     metadata = {}
     for _ in range(texts):
         key = reader.text("key of metadata")
+        if key in metadata:
+            raise FileFormatError(f"byte {reader.offset}: metadata {key!r} is there twice")
         metadata[key] = reader.decoded(reader.number(_MOST_BYTES, "length"), key)
     names = [reader.text("name of a tensor") for _ in range(count)]
     aliases = {reader.text("name of a tensor"): "" for _ in range(others)}

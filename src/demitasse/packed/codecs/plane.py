@@ -166,7 +166,8 @@ def _worth(values: Array) -> Array:
     Whole numbers, which add up to the same on every machine.
     """
     counts = np.bincount(values, minlength=SYMBOLS)
-    return np.rint(64 * np.log2((len(values) + SYMBOLS) / (counts + 1))).astype(np.int32)
+    worth: Array = np.rint(64 * np.log2((len(values) + SYMBOLS) / (counts + 1))).astype(np.int32)
+    return worth
 
 
 def _grouped(scores: Array) -> Array:
