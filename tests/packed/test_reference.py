@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -258,3 +259,14 @@ def test_a_short_in_more_bytes_than_it_needs_is_refused() -> None:
     assert data[4:5] == b"\1"
     refused(data[:4] + b"\x81\0" + data[5:], "shortest form")
     refused(data[:4] + b"\x81" + b"\x80" * 8 + b"\0" + data[5:], "short")
+
+
+def test_two_pieces_of_metadata_of_the_same_key_are_refused() -> None:
+    class Twice(dict[str, str]):
+        def __len__(self) -> int:
+            return 2
+
+        def items(self) -> Any:
+            return [("k", "1"), ("k", "2")]
+
+    refused(Header([], [], Twice()).pack(), "metadata|key")
