@@ -21,7 +21,7 @@ COMMON = {"", "errors", "registry", "files", "_version", "datasets", "idx", "thr
 ALLOWED: dict[str, set[str] | None] = {
     "": {"methods", "packed", "io", "reorder"},
     "cli": None,
-    "demo": {"caffe", "methods", "packed", "report", "examples"},
+    "demo": {"caffe", "methods", "packed", "packing", "report", "examples"},
     "compress": {"zoo", "methods", "packed", "report", "optim", "io"},
     "methods": set(),
     "packed": set(),
