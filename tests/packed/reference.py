@@ -152,9 +152,9 @@ class Entry:
         rows, columns = matrix(self.shape)
         if not self.size:
             return [(0, *self.shape[1:])]
-        if columns > 1 << 20:
-            return [(min(1 << 20, self.size - begin),) for begin in range(0, self.size, 1 << 20)]
-        most = (1 << 20) // columns
+        if columns > 1 << 19:
+            return [(min(1 << 19, self.size - begin),) for begin in range(0, self.size, 1 << 19)]
+        most = (1 << 19) // columns
         return [(min(most, rows - begin), *self.shape[1:]) for begin in range(0, rows, most)]
 
     def stored(self, bits: Sequence[int]) -> bytes:

@@ -80,7 +80,7 @@ def test_many_values_and_large_groups() -> None:
         of_array("behind", pruned((10, 900), 0.02, 3)),
     ]
     file = File(pack(tensors))
-    assert len(file.header.payloads) == 4
+    assert len(file.header.payloads) == 5
     assert all(equal(*both) for both in zip(tensors, file.tensors(), strict=True))
 
 

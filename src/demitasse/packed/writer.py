@@ -121,24 +121,29 @@ class _Writer:
     def _best(self, tensor: Tensor) -> tuple[int, bytes]:
         """Returns codec and settings of the fewest bytes, the settings' own among them.
 
-        A tensor that would be cut is tried by its first part.
+        For speed, the first part of a tensor that would be cut stands for all.
         """
         fast = not self._smallest and tensor.size >= _SMALL_TENSOR
         sizes = {}
         for number, codec in enumerate(CODECS):
             if fast and codec.slow:
                 continue
-            piece = _piece(tensor, next(parts(tensor.shape))) if codec.alone and _is_cut(tensor) else tensor
+            pieces = _pieces(tensor) if codec.alone and _is_cut(tensor) else [tensor]
             for settings in codec.settings(tensor, self._context):
-                trial = Stream()
-                codec.encode(piece, settings, trial, self._context)
-                size = len(trial.close()) * tensor.size // max(piece.size, 1) + len(settings)
-                sizes[number, settings] = size + (_ALONE if codec.alone else 0)
+                sizes[number, settings] = len(settings)
+                for piece in pieces[:1] if fast else pieces:
+                    trial = Stream()
+                    codec.encode(piece, settings, trial, self._context)
+                    sizes[number, settings] += len(trial.close()) + (_ALONE if codec.alone else 0)
         return min(sizes, key=lambda choice: (sizes[choice], choice))
 
 
 def _is_cut(tensor: Tensor) -> bool:
     return tensor.size > PART
+
+
+def _pieces(tensor: Tensor) -> list[Tensor]:
+    return [_piece(tensor, part) for part in parts(tensor.shape)]
 
 
 def _piece(tensor: Tensor, part: Part) -> Tensor:
