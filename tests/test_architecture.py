@@ -19,9 +19,9 @@ COMMON = {"", "errors", "registry", "files", "_version", "datasets", "idx", "thr
 
 # room (a folder or file under demitasse/) -> the other rooms it may use; None is all
 ALLOWED: dict[str, set[str] | None] = {
-    "": {"methods", "packed", "io"},
+    "": {"methods", "packed", "io", "reorder"},
     "cli": None,
-    "demo": {"caffe", "methods", "packed", "report", "examples"},
+    "demo": {"caffe", "methods", "packed", "packing", "report", "examples"},
     "compress": {"zoo", "methods", "packed", "report", "optim", "io"},
     "methods": set(),
     "packed": set(),
@@ -31,9 +31,11 @@ ALLOWED: dict[str, set[str] | None] = {
     "report": {"methods", "packed"},
     "optim": {"methods", "packed"},
     "io": {"methods", "packed"},
+    "reorder": {"methods", "packed", "io"},
     "zoo": {"methods", "packed", "optim", "io"},
     "integrations": {"methods", "packed", "io"},
     "pycaffe": {"caffe"},
+    "packing": {"caffe", "io", "packed"},
 }
 
 HEAVY = {"torch", "torchvision", "numba", "triton", "matplotlib", "sklearn", "h5py"}

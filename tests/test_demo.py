@@ -37,6 +37,7 @@ def test_stages_and_their_numbers(folder: Path) -> None:
         "pruned (DNS)",
         *(f"INQ {portion} %" for portion in (50, 75, 90, 100)),
         "packed (4/8), unpacked",
+        "packed (.demi), unpacked",
     ]
     assert all(stage["total"] == 114_760 for stage in stages.values())
     assert stages["reference"]["error"] < 0.2
@@ -45,13 +46,17 @@ def test_stages_and_their_numbers(folder: Path) -> None:
     assert packed["bytes"] == (folder / "digits/compact_48.bin").stat().st_size
     assert packed["bytes"] < (folder / "digits/compact_44.bin").stat().st_size
     assert packed["ratio"] == stages["reference"]["bytes"] / packed["bytes"] > 20
+    smaller = stages["packed (.demi), unpacked"]
+    assert smaller["bytes"] == (folder / "digits/model.demi").stat().st_size < packed["bytes"] / 2
     for same in ("error", "kept"):
-        assert packed[same] == stages["INQ 100 %"][same]
+        assert smaller[same] == packed[same] == stages["INQ 100 %"][same]
 
 
 def test_what_is_unpacked_is_what_was_quantized(folder: Path) -> None:
-    quantized, decoded = (weights(folder / f"digits/{name}.caffemodel") for name in ("inq_4", "decoded"))
+    names = ("inq_4", "decoded", "unpacked")
+    quantized, decoded, unpacked = (weights(folder / f"digits/{name}.caffemodel") for name in names)
     assert all(map(np.array_equal, quantized, decoded))
+    assert all(map(np.array_equal, quantized, unpacked))
     assert {0.5} >= {abs(mantissa) for blob in decoded for mantissa in np.frexp(blob[blob != 0])[0].tolist()}
 
 
@@ -72,7 +77,7 @@ def test_portions_freeze_more_and_more(folder: Path) -> None:
 
 def test_logs_tables_and_pictures(folder: Path) -> None:
     assert read_log(folder / "digits/dns_train.log").loss.iterations[-1] == 240
-    assert (folder / "table.md").read_text().count("\n") == 9
+    assert (folder / "table.md").read_text().count("\n") == 10
     assert "packed (4/8), unpacked" in (folder / "table.txt").read_text()
     for picture in ("training", "kept", "exponents"):
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from demitasse.methods.magnitude import MagnitudePruning
     from demitasse.methods.sensitivity import sensitivity
     from demitasse.methods.surgery import Surgery
+    from demitasse.reorder import reorder_units
 
 _PLACES = {
     "IncrementalQuantization": "demitasse.methods.incremental",
@@ -26,6 +27,7 @@ _PLACES = {
     "open": "demitasse.io",
     "optim": "",
     "recalibrate_batch_norm": "demitasse.methods.batch_norm",
+    "reorder_units": "demitasse.reorder",
     "save": "demitasse.io",
     "sensitivity": "demitasse.methods.sensitivity",
 }
@@ -38,6 +40,7 @@ __all__ = [
     "load",
     "open",
     "recalibrate_batch_norm",
+    "reorder_units",
     "save",
     "sensitivity",
 ]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from demitasse import __version__, datasets
+from demitasse import __version__, datasets, packing
 from demitasse.caffe import log, model_file, prototxt, schema, solver_nets
 from demitasse.caffe.net import Net
 from demitasse.caffe.solver import Solver, read
@@ -152,7 +152,7 @@ class Demo:
         return plain
 
     def _pack(self, model: Path) -> None:
-        """Encodes in both formats and keeps the smaller file; what is tested comes from that file alone."""
+        """Writes the smaller of both compact files, and a .demi file; what is tested comes from these alone."""
         start = time.perf_counter()
         files = {name: self.folder / f"compact_{name.replace('/', '')}.bin" for name in ("4/4", "4/8")}
         sizes = {name: compact_file.encode(name, self._plain, model, path) for name, path in files.items()}
@@ -161,6 +161,11 @@ class Demo:
         compact_file.decode(best, self._deploy, files[best], decoded)
         self.say(", ".join(f"{name}: {size:,} bytes" for name, size in sizes.items()) + f"; {best} is the smaller")
         self._measure(f"packed ({best}), unpacked", decoded, time.perf_counter() - start, files[best])
+        start = time.perf_counter()
+        packed, unpacked = self.folder / "model.demi", self.folder / "unpacked.caffemodel"
+        packing.pack(model, packed)
+        packing.unpack(packed, unpacked)
+        self._measure("packed (.demi), unpacked", unpacked, time.perf_counter() - start, packed)
 
     def _train(self, name: str, solver: str, weights: Path | None = None) -> tuple[Path, float]:
         """Trains as ``demitasse train`` does; returns the caffemodel and the seconds it took."""

@@ -24,7 +24,7 @@ def numbers(text: str) -> list[int]:
 
 
 def test_the_primer() -> None:
-    assert block("The primer").replace("\n", "").replace("\\0", "\0").encode() == PRIMER
+    assert block("The primer").replace("\n", "").encode().decode("unicode_escape").encode("latin-1") == PRIMER
     assert f"version {VERSION}" in PAGE.splitlines()[0]
 
 

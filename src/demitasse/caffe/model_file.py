@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -216,15 +217,27 @@ def save_weights(net: Net, path: str | Path, hdf5: bool = False) -> None:
         return
     owned = {(blob.layer, blob.index) for blob in net.learnable}
     layers = net.named_layers()
+    blobs: dict[str, dict[int, Array]] = {}
+    for spec in net.spec.layer:
+        arrays = blob_arrays(layers[spec.name].blobs()) if spec.name in layers else []
+        blobs[spec.name] = {index: array for index, array in enumerate(arrays) if (spec.name, index) in owned}
+    write_hdf5(blobs, path)
+
+
+def write_hdf5(layers: Mapping[str, Mapping[int, Array]], path: str | Path) -> None:
+    """Writes a caffemodel in HDF5, atomically.
+
+    Args:
+        layers: name -> blobs by index; a shared blob stands under its owner alone.
+        path: the file.
+    """
     buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
     with h5py.File(buffer, "w") as file:
         data = file.create_group("data")
-        for spec in net.spec.layer:
-            group = data.create_group(spec.name)
-            arrays = blob_arrays(layers[spec.name].blobs()) if spec.name in layers else []
-            for index, array in enumerate(arrays):
-                if (spec.name, index) in owned:
-                    group.create_dataset(str(index), data=array)
+        for name, arrays in layers.items():
+            group = data.create_group(name)
+            for index, array in arrays.items():
+                group.create_dataset(str(index), data=array)
     with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 

@@ -25,7 +25,7 @@ def read_net(path: str | Path) -> schema.Message:
     Raises:
         PrototxtError: the file is missing, or not a net; says file and line.
     """
-    return parse(_text(path), schema.NetParameter(), str(path))
+    return parse(read_text(path), schema.NetParameter(), str(path))
 
 
 def read_solver(path: str | Path) -> schema.Message:
@@ -34,7 +34,7 @@ def read_solver(path: str | Path) -> schema.Message:
     Raises:
         PrototxtError: the file is missing, or not a solver; says file and line.
     """
-    text = re.sub(r"(?m)^(\s*)trust_coef(\s*:)", r"\1local_gw_ratio\2", _text(path))
+    text = re.sub(r"(?m)^(\s*)trust_coef(\s*:)", r"\1local_gw_ratio\2", read_text(path))
     return parse(text, schema.SolverParameter(), str(path))
 
 
@@ -50,7 +50,7 @@ def layer_lines(path: str | Path) -> list[int]:
     """Returns the line (from 1) where each ``layer { ... }`` of the file begins, in order."""
     lines = []
     depth = 0
-    for match in _STRUCTURE.finditer(_text(path)):
+    for match in _STRUCTURE.finditer(read_text(path)):
         token = match.group()
         if token in "{<":
             depth += 1
@@ -65,7 +65,12 @@ def layer_lines(path: str | Path) -> list[int]:
 _STRUCTURE = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|\b[A-Za-z_]\w*\b""")
 
 
-def _text(path: str | Path) -> str:
+def read_text(path: str | Path) -> str:
+    """Returns the text of a prototxt.
+
+    Raises:
+        PrototxtError: the file is missing, or not a text.
+    """
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError:

@@ -35,6 +35,9 @@ class Form(Protocol):
             FileFormatError: the file is missing, cut short, of another form, or holds more than tensors.
         """
 
+    def metadata(self, path: Path) -> Mapping[str, str]:
+        """Returns the text, by key, of a file that can be read; nothing where the form has no place for it."""
+
 
 class Demi:
     """``.demi``: what demitasse is for."""
@@ -43,12 +46,7 @@ class Demi:
 
     def write(self, state: Mapping[str, Tensor], path: Path, **options: Any) -> None:
         """See :class:`Form`; the options are those of :func:`demitasse.packed.writer.pack`."""
-        first: dict[tuple[Any, ...], str] = {}
-        aliases = {}
-        for name, tensor in state.items():
-            known = first.setdefault(_memory(name, tensor), name)
-            if known != name:
-                aliases[name] = known
+        aliases = ties(state)
         tensors = [to_packed(name, tensor) for name, tensor in state.items() if name not in aliases]
         path.write_bytes(pack(tensors, aliases=aliases, **options))
 
@@ -56,6 +54,18 @@ class Demi:
         """See :class:`Form`."""
         with PackedFile(path, device) as file:
             return dict(file.tensors())
+
+    def metadata(self, path: Path) -> Mapping[str, str]:
+        """See :class:`Form`."""
+        with PackedFile(path) as file:
+            return file.metadata
+
+
+def ties(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Returns the names of tensors that are one with another before them, each with the name of that."""
+    first: dict[tuple[Any, ...], str] = {}
+    known = {name: first.setdefault(_memory(name, tensor), name) for name, tensor in state.items()}
+    return {name: other for name, other in known.items() if name != other}
 
 
 def _memory(name: str, tensor: Tensor) -> tuple[Any, ...]:
@@ -87,7 +97,14 @@ class Safetensors:
         except FileNotFoundError:
             raise missing(path) from None
         except Exception as error:
-            raise unreadable(path, error) from None
+            raise unreadable(path, error, ".safetensors") from None
+
+    def metadata(self, path: Path) -> Mapping[str, str]:
+        """See :class:`Form`."""
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            return dict(sorted((file.metadata() or {}).items()))  # they come in any order
 
 
 class Torch:
@@ -106,13 +123,24 @@ class Torch:
         except FileNotFoundError:
             raise missing(path) from None
         except Exception as error:
-            raise unreadable(path, error) from None
-        if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-            raise FileFormatError(f"{path}: holds more than tensors by name")
+            raise unreadable(path, error, ".pt") from None
+        if not isinstance(found, dict):
+            raise FileFormatError(f"{path}: holds a {type(found).__name__}; expected tensors by name")
+        for name, value in found.items():
+            if not isinstance(value, Tensor):
+                raise FileFormatError(
+                    f"{path}: holds more than tensors by name: {name!r} is a {type(value).__name__}; "
+                    "expected a state_dict"
+                )
         return found
 
+    def metadata(self, path: Path) -> Mapping[str, str]:
+        """See :class:`Form`."""
+        return {}
 
-FORMS: dict[str, Form] = {".demi": Demi(), ".safetensors": Safetensors(), ".pt": Torch(), ".pth": Torch()}
+
+SAFETENSORS, TORCH = Safetensors(), Torch()
+FORMS: dict[str, Form] = {".demi": Demi(), ".safetensors": SAFETENSORS, ".pt": TORCH, ".pth": TORCH}
 
 
 def form_of(path: Path) -> Form:
@@ -133,7 +161,7 @@ def missing(path: Path) -> FileFormatError:
     return FileFormatError(f"{path}: there is no such file")
 
 
-def unreadable(path: Path, error: Exception) -> FileFormatError:
-    """Returns the error for what a reader raised: they raise what they like at a broken file."""
+def unreadable(path: Path, error: Exception, form: str) -> FileFormatError:
+    """Returns the error for what a reader of the form raised: they raise what they like at a broken file."""
     first = (str(error) or type(error).__name__).splitlines()[0]
-    return FileFormatError(f"{path}: cannot be read as {path.suffix}: {first}")
+    return FileFormatError(f"{path}: cannot be read as {form}: {first}")

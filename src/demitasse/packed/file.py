@@ -196,6 +196,8 @@ class File:
             empty = blank(entry)._replace(shape=place.part.shape) if entry.cut else blank(entry)
             try:
                 bits, context = CODECS[entry.codec].decode(empty, Reader(entry.settings), stream, context)
+                if entry.dtype.name == "bool" and bits.max(initial=0) > 1:
+                    raise FileFormatError(f"a bool is {bits.max()}")
             except FileFormatError as error:
                 raise error.within(f"{self.name}: {entry.name}") from None
             found.append(empty._replace(bits=bits))

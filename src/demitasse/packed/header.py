@@ -7,7 +7,6 @@ bytes.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -19,7 +18,7 @@ from demitasse.packed.codecs import CODECS
 from demitasse.packed.codecs.numbers import code_bytes
 from demitasse.packed.reader import Reader, short
 from demitasse.packed.stream import Stream
-from demitasse.packed.tensor import DTYPES, DType, Part, Tensor, parts
+from demitasse.packed.tensor import DTYPES, DType, Part, Tensor, checksum_of, parts
 
 T = TypeVar("T")
 
@@ -28,7 +27,23 @@ VERSION = 1
 
 # what nets often say; a change of it is a change of the version
 PRIMER = (
-    b"\x00caffe\x00layers\x00Convolution InnerProduct BatchNorm Scale\x00"
+    b'layer {\n  name: "conv1"\n  type: "Convolution"\n  bottom: "data"\n  top: "conv1"\n'
+    b"  param {\n    lr_mult: 1\n    decay_mult: 1\n  }\n  convolution_param {\n    num_output: 64\n    pad: 1\n"
+    b'    kernel_size: 3\n    stride: 1\n    weight_filler {\n      type: "xavier"\n    }\n    bias_filler {\n'
+    b'      type: "constant"\n      value: 0\n    }\n  }\n}\n'
+    b'name: "LeNet"\n'
+    b'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 28 dim: 28 } } }\n'
+    b'layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"\n'
+    b'  convolution_param { num_output: 20 kernel_size: 5 weight_filler { type: "xavier" } } }\n'
+    b'layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }\n'
+    b'layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"\n'
+    b"  pooling_param { pool: MAX kernel_size: 2 stride: 2 } }\n"
+    b'layer { name: "ip1" type: "InnerProduct" bottom: "pool1" top: "ip1"\n'
+    b'  inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }\n'
+    b'layer { name: "prob" type: "Softmax" bottom: "ip1" top: "prob" }\n'
+    b"definition\0compact\0format\0pt\0BatchNorm Scale DNSConvolution DNSInnerProduct INQConvolution INQInnerProduct\0"
+    b"CConvolution CConvolution CInnerProduct CInnerProduct\0"
+    b"caffe\0Convolution Convolution InnerProduct InnerProduct\0"
     b"model.embed_tokens.weight\0model.layers.0.self_attn.q_proj.weight\0model.layers.0.mlp.down_proj.weight\0"
     b"model.layers.0.input_layernorm.weight\0transformer.h.0.attn.c_attn.weight\0lm_head.weight\0"
     b"features.0.weight\0features.0.bias\0classifier.6.weight\0classifier.6.bias\0"
@@ -38,6 +53,10 @@ PRIMER = (
     b"layer2.0.downsample.1.weight\0layer3.1.conv1.weight\0layer4.1.bn2.bias\0fc.weight\0fc.bias\0"
     b"fc1.weight\0fc1.bias\0fc2.weight\0fc2.bias\0fc3.weight\0fc3.bias\0"
     b"conv1.0\0conv1.1\0conv2.0\0conv2.1\0ip1.0\0ip1.1\0ip2.0\0ip2.1\0"
+    # and the numbers behind these names: types, codecs, dimensions, shapes, settings
+    b"\0\0\0\0\0\0\0\0\x09\x08\x08\x08\x08\x08\x08\x08\x04\x01\x04\x01\x02\x01\x02\x01"
+    b"\x14\x01\x05\x05\x14\x32\x14\x05\x05\x32\xf4\x03\xa0\x06\xf4\x03\x0a\xf4\x03\x0a"
+    b"\x04\x7b\x03\x04\x7c\0\x0c\x7c\x03\x04\x7b\x01\x1c\x7b\x03\x10\x04\x04\x7c\x01\x0c\x7c\x03\x04\x7c\0"
 )
 # no header has more bytes before its coded part
 FRONT = 32
@@ -125,7 +144,7 @@ class Header:
         code_bytes(stream, values, len(PRIMER))
         coded = stream.close()
         front = MAGIC + short(VERSION, len(plain), len(coded))
-        return front + zlib.crc32(front + coded + plain).to_bytes(4, "little") + coded
+        return front + checksum_of(front + coded + plain).to_bytes(4, "little") + coded
 
     def _plain(self) -> bytes:
         """Returns all of it, kind by kind: like stands beside like."""
@@ -190,7 +209,7 @@ def parse(data: bytes, limit: int) -> tuple[Header, int]:
     values = np.frombuffer(PRIMER + bytes(size), np.uint8).copy()
     code_bytes(Stream(coded), values, len(PRIMER))
     plain = values[len(PRIMER) :].tobytes()
-    if zlib.crc32(front + coded + plain) != checksum:
+    if checksum_of(front + coded + plain) != checksum:
         raise FileFormatError("the checksum of the header is wrong: the file is corrupt")
     try:
         return _read(Reader(plain), limit), reader.offset
@@ -205,6 +224,8 @@ def _read(reader: Reader, limit: int) -> Header:
     metadata = {}
     for _ in range(texts):
         key = reader.text("key of metadata")
+        if key in metadata:
+            raise FileFormatError(f"byte {reader.offset}: metadata {key!r} is there twice")
         metadata[key] = reader.decoded(reader.number(_MOST_BYTES, "length"), key)
     names = [reader.text("name of a tensor") for _ in range(count)]
     aliases = {reader.text("name of a tensor"): "" for _ in range(others)}

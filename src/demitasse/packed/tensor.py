@@ -12,7 +12,7 @@ import numpy as np
 from demitasse.errors import UsageError
 
 # values of a part
-PART = 1 << 20
+PART = 1 << 19
 
 Bits = np.ndarray[Any, np.dtype[Any]]
 
@@ -111,7 +111,7 @@ class Part(NamedTuple):
 
 
 def parts(shape: tuple[int, ...]) -> Iterator[Part]:
-    """Yields the parts of a tensor that is cut: whole rows, 2^20 values at most, or so many values of longer rows."""
+    """Yields the parts of a tensor that is cut: whole rows, 2^19 values at most, or so many values of longer rows."""
     rows, columns = matrix(shape)
     long = columns > PART
     size, inner = (1, ()) if long else (max(columns, 1), shape[1:])
@@ -127,7 +127,7 @@ def matrix(shape: tuple[int, ...]) -> tuple[int, int]:
     return rows, size // rows if rows else 0
 
 
-def checksum_of(data: bytes, tensors: Iterable[Tensor]) -> int:
+def checksum_of(data: bytes, tensors: Iterable[Tensor] = ()) -> int:
     """Returns the CRC-32 of bytes, followed by the values of tensors, little-endian."""
     found = zlib.crc32(data)
     for tensor in tensors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from demitasse.packed.codecs import CODECS, Context
 from demitasse.packed.header import Entry, Header, Payload
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import PART, Part, Tensor, checksum_of, parts
+
+Progress = Callable[[int, int], None]
 
 # tensors share a payload until it holds so many values: a checksum costs as much as two weights of a pruned net
 GROUP = 1 << 19
@@ -21,12 +23,17 @@ _SMALL_TENSOR = 1 << 14
 _ALONE = 7
 
 
+def silent(done: int, total: int) -> None:
+    """Says nothing; the default."""
+
+
 def pack(
     tensors: Sequence[Tensor],
     metadata: Mapping[str, str] | None = None,
     signed_zeros: bool = False,
     smallest: bool | None = None,
     aliases: Mapping[str, str] | None = None,
+    progress: Progress = silent,
 ) -> bytes:
     """Returns the bytes of a file.
 
@@ -37,6 +44,7 @@ def pack(
         smallest: True for the fewest bytes, whatever the time: a million weights are read in about a second. False for
             speed. None: the fewest bytes up to 1.5 million values all together.
         aliases: other names of tensors, each with the name that the tensor has among ``tensors``.
+        progress: called with the number of values that are coded, and of all.
 
     Raises:
         UsageError: two tensors have the same name, or a name or key holds a zero character.
@@ -48,11 +56,14 @@ def pack(
             raise UsageError(f"{name!r} holds a zero character")
     if len(set(names)) < len(names):
         raise UsageError(f"two tensors are called {max(names, key=names.count)!r}")
+    total, done = sum(tensor.size for tensor in tensors), 0
     if smallest is None:
-        smallest = sum(tensor.size for tensor in tensors) <= SMALL
+        smallest = total <= SMALL
     writer = _Writer(smallest)
     for tensor in tensors:
         writer.add(tensor if signed_zeros else _positive_zeros(tensor))
+        done += tensor.size
+        progress(done, total)
     writer.end()
     return b"".join([Header(writer.entries, writer.payloads, texts, others).pack(), *writer.data])
 
@@ -110,24 +121,29 @@ class _Writer:
     def _best(self, tensor: Tensor) -> tuple[int, bytes]:
         """Returns codec and settings of the fewest bytes, the settings' own among them.
 
-        A tensor that would be cut is tried by its first part.
+        For speed, the first part of a tensor that would be cut stands for all.
         """
         fast = not self._smallest and tensor.size >= _SMALL_TENSOR
         sizes = {}
         for number, codec in enumerate(CODECS):
             if fast and codec.slow:
                 continue
-            piece = _piece(tensor, next(parts(tensor.shape))) if codec.alone and _is_cut(tensor) else tensor
+            pieces = _pieces(tensor) if codec.alone and _is_cut(tensor) else [tensor]
             for settings in codec.settings(tensor, self._context):
-                trial = Stream()
-                codec.encode(piece, settings, trial, self._context)
-                size = len(trial.close()) * tensor.size // max(piece.size, 1) + len(settings)
-                sizes[number, settings] = size + (_ALONE if codec.alone else 0)
+                sizes[number, settings] = len(settings)
+                for piece in pieces[:1] if fast else pieces:
+                    trial = Stream()
+                    codec.encode(piece, settings, trial, self._context)
+                    sizes[number, settings] += len(trial.close()) + (_ALONE if codec.alone else 0)
         return min(sizes, key=lambda choice: (sizes[choice], choice))
 
 
 def _is_cut(tensor: Tensor) -> bool:
     return tensor.size > PART
+
+
+def _pieces(tensor: Tensor) -> list[Tensor]:
+    return [_piece(tensor, part) for part in parts(tensor.shape)]
 
 
 def _piece(tensor: Tensor, part: Part) -> Tensor:

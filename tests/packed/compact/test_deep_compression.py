@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from demitasse.caffe.net import Net
-from demitasse.errors import FileFormatError
+from demitasse.errors import FileFormatError, WeightsError
 from demitasse.examples import names
 from demitasse.packed.compact import Shape, deep_compression
 
@@ -68,3 +68,44 @@ def test_squeezenet(shared: Path) -> None:
     assert np.count_nonzero(values) == 419_897
     assert re.match(r"fire9/expand3x3|conv10", list(layers)[-1])
     assert np.isfinite(values).all()
+
+
+def test_what_is_encoded_is_decoded() -> None:
+    rng = np.random.default_rng(0)
+    layers = {
+        "conv": [rng.choice(np.arange(-100, 156, dtype=np.float32), (7, 3, 5, 5)), rng.normal(size=7).astype("f4")],
+        "sparse": [np.where(rng.random((30, 50)) < 0.02, 0.5, 0).astype(np.float32)],
+        "dead": [np.zeros((4, 4), np.float32), np.zeros(4, np.float32)],
+        "ip": [rng.choice(np.linspace(-1, 1, 16, dtype=np.float32)[1:], (11, 13)), np.ones(11, np.float32)],
+    }
+    data = deep_compression.encode(layers)
+    shapes = {name: [array.shape for array in arrays] for name, arrays in layers.items()}
+    found = deep_compression.decode(data, shapes)
+    for name, arrays in layers.items():
+        assert all(np.array_equal(*both) for both in zip(found[name], arrays, strict=True)), name
+    assert deep_compression.encode(found) == data
+
+
+def test_bytes_of_a_small_file() -> None:
+    conv, ip = np.zeros(18, np.float32), np.zeros(40, np.float32)
+    conv[[0, 17]], ip[20] = [0.5, -2.0], 3.0
+    layers = {"conv": [conv.reshape(2, 1, 3, 3), np.float32([1, -1])], "ip": [ip.reshape(1, 40)]}
+    data = deep_compression.encode(layers)
+    # codes by value: -2.0 is 1, 0.5 is 2; the rest as in the small file
+    assert data[:8] == small_file()[:8]
+    assert np.frombuffer(data, "<f4", 3, 8).tolist() == [0, -2, 0.5]
+    assert data[8 + 1024 + 8 :][:5] == bytes([2, 0, 1, 0xF0, 0x00])
+    assert data[-2:] == bytes([0x10, 0x4F])
+
+
+@pytest.mark.parametrize(("shape", "most"), [((1, 1, 20, 20), 255), ((20, 20), 15)])
+def test_too_many_values_and_what_is_no_number(shape: Shape, most: int) -> None:
+    weight = np.zeros(400, np.float32)
+    weight[: most + 1] = np.arange(1, most + 2)
+    with pytest.raises(WeightsError, match=rf"^layer 'x' weight: {most + 1} distinct .* holds at most {most}$"):
+        deep_compression.encode({"x": [weight.reshape(shape)]})
+    weight[most] = 1
+    deep_compression.encode({"x": [weight.reshape(shape)]})
+    weight[3] = np.inf
+    with pytest.raises(WeightsError, match="layer 'x' weight: expected numbers, found inf"):
+        deep_compression.encode({"x": [weight.reshape(shape)]})

@@ -17,7 +17,7 @@ from demitasse.files import atomic_write
 from demitasse.packed.compact import CODECS, Reader, Shape, deep_compression
 
 # layers with "fire" in their names are SqueezeNet's, and this is the format made for it
-_WITH_FIRE = "squeezenet"
+WITH_FIRE = "squeezenet"
 
 
 def encode(
@@ -47,7 +47,7 @@ def encode(
     """
     start = time.perf_counter()
     layers = read_source(net, model)
-    stored = {each.name: each for each in layers if rule.takes(each.name, each.kind, codec == _WITH_FIRE)}
+    stored = {each.name: each for each in layers if rule.takes(each.name, each.kind, codec == WITH_FIRE)}
     say(f"\n\nlayer list:  {list(stored)}")
     parts = []
     for name, each in stored.items():
@@ -90,7 +90,7 @@ def decode(
     """
     start = time.perf_counter()
     target = Net.from_file(net)
-    shapes = _stored_shapes(target, rule, codec == _WITH_FIRE)
+    shapes = stored_shapes(target, rule, codec)
     reader = Reader(read_bytes(binary))
     say("")
     try:
@@ -110,7 +110,7 @@ def decode(
 def deep_compression_to_caffe(net: str | Path, binary: str | Path, out: str | Path) -> None:
     """Writes a caffemodel from a ``.net`` file of Deep Compression; arguments and errors as of :func:`decode`."""
     target = Net.from_file(net)
-    shapes = _stored_shapes(target, LayerRule.TYPE)
+    shapes = stored_shapes(target, LayerRule.TYPE)
     try:
         layers = deep_compression.decode(read_bytes(binary), shapes)
     except FileFormatError as error:
@@ -121,10 +121,16 @@ def deep_compression_to_caffe(net: str | Path, binary: str | Path, out: str | Pa
     save_weights(target, out)
 
 
-def _stored_shapes(net: Net, rule: LayerRule, fire: bool = False) -> dict[str, list[Shape]]:
-    """Returns name -> shapes of weight and bias for the layers that the rule takes; masks are not stored."""
+def stored_shapes(net: Net, rule: LayerRule, codec: str = "") -> dict[str, list[Shape]]:
+    """Returns name -> shapes of weight and bias for the layers that a file holds; masks are not stored.
+
+    Args:
+        net: the plain net.
+        rule: which layers are stored.
+        codec: name of the format; SqueezeNet's own takes its fire modules by name, too.
+    """
     return {
         name: [tuple(getattr(layer, b).shape) for b in layer.blob_names if not b.endswith("_mask")]
         for name, layer in net.named_layers().items()
-        if layer.blob_names and rule.takes(name, layer.spec.type, fire)
+        if layer.blob_names and rule.takes(name, layer.spec.type, codec == WITH_FIRE)
     }

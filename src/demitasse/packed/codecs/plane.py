@@ -138,8 +138,8 @@ def _models(plane: Plane) -> Iterator[tuple[float, _Model]]:
     """Yields the models that are worth a try, each with the bytes that it comes to."""
     values = plane.values.reshape(plane.rows, plane.columns)
     worth = _worth(plane.values)[values] if min(values.shape) > 1 else None
-    of_row = _ONE if worth is None else _grouped(worth.mean(axis=1))
-    of_column = _ONE if worth is None else _grouped(worth.mean(axis=0))
+    of_row = _ONE if worth is None else _grouped(worth.sum(axis=1))
+    of_column = _ONE if worth is None else _grouped(worth.sum(axis=0))
     most = (1, 1) if worth is None else (_MOST_KINDS, _MOST_KINDS)
     context = of_row[:, None].astype(np.int64) * (SYMBOLS * most[1]) + of_column.astype(np.int64) * SYMBOLS
     counts = np.bincount((context + values).reshape(-1), minlength=SYMBOLS * most[0] * most[1])
@@ -161,10 +161,13 @@ def _merged(of: Array, most: int, kinds: int) -> Array:
 
 
 def _worth(values: Array) -> Array:
-    """Returns how much each byte counts in what tells rows, and columns, apart: what is rare counts more."""
+    """Returns how much each byte counts in what tells rows, and columns, apart: what is rare counts more.
+
+    Whole numbers, which add up to the same on every machine.
+    """
     counts = np.bincount(values, minlength=SYMBOLS)
-    bits: Array = np.log2((len(values) + SYMBOLS) / (counts + 1))
-    return bits.astype(np.float32)
+    worth: Array = np.rint(64 * np.log2((len(values) + SYMBOLS) / (counts + 1))).astype(np.int32)
+    return worth
 
 
 def _grouped(scores: Array) -> Array:

@@ -17,7 +17,7 @@ from demitasse.errors import FileFormatError
 from demitasse.packed import palette
 from demitasse.packed.codecs.base import Context, refuse
 from demitasse.packed.codecs.plane import Plane, pack_plane, unpack_plane, work_of
-from demitasse.packed.kernels.rans import SYMBOLS
+from demitasse.packed.kernels.rans import SYMBOLS, turn
 from demitasse.packed.palette import Palette
 from demitasse.packed.reader import Reader, short
 from demitasse.packed.stream import Stream
@@ -118,12 +118,14 @@ class Planes:
     def memory(self, tensor: Tensor, settings: Reader) -> int:
         """See :class:`demitasse.packed.codecs.base.Codec`."""
         plan = unpack(settings, tensor)
-        return work_of(tensor.shape) + (0 if plan.palette else (2 * tensor.dtype.size + 1) * tensor.size)
+        return work_of(tensor.shape) + (0 if plan.palette else (tensor.dtype.size + 1) * tensor.size)
 
 
 def _split(bits: Bits, dtype: DType) -> Iterator[Bits]:
     """Yields the planes of numbers."""
-    turned = bits << dtype.bits.type(1) | bits >> dtype.bits.type(8 * dtype.size - 1) if dtype.floating else bits
+    turned = bits.copy()
+    if dtype.floating:
+        turn(turned, 1)
     planes = turned.astype(turned.dtype.newbyteorder("<"), copy=False).view(np.uint8).reshape(-1, dtype.size)
     for place in reversed(range(dtype.size)):
         yield np.ascontiguousarray(planes[:, place])
@@ -132,11 +134,9 @@ def _split(bits: Bits, dtype: DType) -> Iterator[Bits]:
 def _join(data: Reader, rows: int, columns: int, dtype: DType) -> Bits:
     """Reads what :func:`_split` split."""
     planes = np.zeros((rows * columns, dtype.size), np.uint8)
-    plane = np.zeros(rows * columns, np.uint8)
     for place in reversed(range(dtype.size)):
-        unpack_plane(data, rows, columns, _BYTES, plane)
-        planes[:, place] = plane
-    turned: Bits = planes.reshape(-1).view(dtype.bits.newbyteorder("<")).astype(dtype.bits, copy=False)
+        unpack_plane(data, rows, columns, _BYTES, planes[:, place])
+    bits: Bits = planes.reshape(-1).view(dtype.bits.newbyteorder("<")).astype(dtype.bits, copy=False)
     if dtype.floating:
-        turned = turned >> dtype.bits.type(1) | turned << dtype.bits.type(8 * dtype.size - 1)
-    return turned
+        turn(bits, 8 * dtype.size - 1)
+    return bits

@@ -1,4 +1,4 @@
-"""Deep Compression's ``.net`` files: shared weights and gaps of 4 bits, read only.
+"""Deep Compression's ``.net`` files: shared weights and gaps of 4 bits.
 
 The file is: for each layer uint32 n, its number of entries; then for each layer its codebook of 2^b float32
 (b is 8 for convolutions, 4 for inner products), its biases as float32, n value codes of b bits, n gaps less one
@@ -12,9 +12,55 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from demitasse.errors import WeightsError
 from demitasse.packed.compact import gaps, nibbles
-from demitasse.packed.compact.base import Array, Shape
+from demitasse.packed.compact.base import Array, Shape, places
 from demitasse.packed.reader import Reader
+
+_LONGEST = 16
+
+
+def encode(layers: Mapping[str, Sequence[Array]]) -> bytes:
+    """Encodes a whole file; codes go by value, from 1 on.
+
+    Args:
+        layers: name -> weight and, where there is one, bias, in net order; a weight of four axes is a convolution's.
+
+    Raises:
+        WeightsError: a weight has more distinct values than 255 (convolutions) or 15 (inner products), or one that
+            is no number.
+    """
+    counts, parts = [], []
+    for name, arrays in layers.items():
+        count, data = _encode_layer(arrays, f"{places(name, len(arrays))[0]}")
+        counts.append(count)
+        parts.append(data)
+    return b"".join([np.array(counts, "<u4").tobytes(), *parts])
+
+
+def _encode_layer(arrays: Sequence[Array], place: str) -> tuple[int, bytes]:
+    bits, weight = _bits(arrays[0].shape), arrays[0].reshape(-1)
+    positions = np.flatnonzero(weight)
+    values, codes = np.unique(weight[positions], return_inverse=True)
+    if not np.isfinite(values).all():
+        raise WeightsError(f"{place}: expected numbers, found {values[~np.isfinite(values)][0]}")
+    if len(values) >= 1 << bits:
+        raise WeightsError(
+            f"{place}: {len(values)} distinct values that are not 0; a .net file holds at most {(1 << bits) - 1}"
+        )
+    codebook = np.zeros(1 << bits, "<f4")
+    codebook[1 : 1 + len(values)] = values
+    filled, stored = gaps.encode(positions, (codes + 1).astype(np.uint8), _LONGEST)
+    packed = filled.tobytes() if bits == 8 else nibbles.pack(filled, low_first=True)
+    biases = [array.astype("<f4").tobytes() for array in arrays[1:]]
+    return len(filled), b"".join([codebook.tobytes(), *biases, packed, nibbles.pack(stored, low_first=True)])
+
+
+def _bits(shape: Shape) -> int:
+    """Returns the bits of a code."""
+    return 8 if len(shape) == 4 else 4
 
 
 def decode(data: bytes, shapes: Mapping[str, Sequence[Shape]]) -> dict[str, list[Array]]:
@@ -43,7 +89,7 @@ def decode(data: bytes, shapes: Mapping[str, Sequence[Shape]]) -> dict[str, list
 
 def _decode_layer(reader: Reader, count: int, shapes: Sequence[Shape], place: str) -> list[Array]:
     pairs = (count + 1) // 2
-    bits = 8 if len(shapes[0]) == 4 else 4
+    bits = _bits(shapes[0])
     codebook = reader.take("<f4", 1 << bits, f"{place}: codebook")
     biases = [reader.take("<f4", math.prod(shape), f"{place}: bias").reshape(shape) for shape in shapes[1:]]
     packed = reader.take("u1", count if bits == 8 else pairs, f"{place}: values")

@@ -9,10 +9,11 @@ import numpy as np
 Codes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def pack(codes: Codes) -> bytes:
-    """Packs codes 0..15, the first of each pair into the high half; an odd number is padded with 0."""
+def pack(codes: Codes, low_first: bool = False) -> bytes:
+    """Packs codes 0..15, the first of each pair into the high half, or the low one; an odd number is padded with 0."""
     even = np.append(codes, np.zeros(len(codes) % 2, np.uint8))
-    return (even[0::2] << 4 | even[1::2]).astype(np.uint8).tobytes()
+    first, second = (0, 4) if low_first else (4, 0)
+    return (even[0::2] << first | even[1::2] << second).astype(np.uint8).tobytes()
 
 
 def unpack(packed: Codes, count: int, low_first: bool = False) -> Codes:

@@ -117,3 +117,12 @@ def decode(words, frequencies, bits, of_row, of_column, kinds, states, values, o
             if row < len(of_row):
                 first = of_row[row] * kinds
     return position == left and a == b == c == d == LEAST
+
+
+@compiled
+def turn(values, by):
+    """Turns the bits of unsigned integers left by so many, in place."""
+    left = values.dtype.type(by)
+    right = values.dtype.type(8 * values.itemsize - by)
+    for i in range(len(values)):
+        values[i] = values[i] << left | values[i] >> right

@@ -1,0 +1,86 @@
+"""Caffemodels, protobuf or HDF5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from demitasse.caffe import prototxt, schema
+from demitasse.caffe.filter import filter_net
+from demitasse.caffe.formats.blobs import DEFINITION, Layer, of_layers, to_layers
+from demitasse.caffe.model_file import array_blob, read_model, write_hdf5, write_net_message
+from demitasse.caffe.upgrade import upgrade_net
+from demitasse.errors import FileFormatError, WeightsError
+from demitasse.packed.formats import FORMATS, Contents, Settings
+from demitasse.registry import suggest
+
+_HDF5 = ".h5"
+
+
+class CaffeModel:
+    """Layers with names, types and blobs; of HDF5 names and blobs alone.
+
+    Where the net is known, from the settings or the metadata, all its layers are written, with their settings; else
+    those that have blobs.
+    """
+
+    suffixes: tuple[str, ...] = (".caffemodel", ".caffemodel.h5")
+    keeps_metadata = False
+
+    def read(self, path: Path, settings: Settings) -> Contents:
+        """See :class:`demitasse.packed.formats.Format`."""
+        layers = read_model(path)
+        for layer in layers:
+            if " " in layer.type:
+                raise FileFormatError(f"{path}: layer {layer.name!r}: {layer.type!r} is no type of a layer")
+        return of_layers(layers)
+
+    def write(self, contents: Contents, path: Path, settings: Settings) -> None:
+        """See :class:`demitasse.packed.formats.Format`."""
+        layers = to_layers(contents)
+        for layer in layers:
+            layer.expect("a caffemodel", "float32", "float64")
+        if path.suffix == _HDF5:
+            _write_hdf5(layers, path)
+        else:
+            write_net_message(_message(layers, _definition(contents, path, settings)), path)
+
+
+FORMATS.register("caffemodel")(CaffeModel())
+
+
+def _write_hdf5(layers: list[Layer], path: Path) -> None:
+    for layer in layers:
+        if "/" in layer.name:
+            raise WeightsError(f"layer {layer.name!r}: HDF5 takes '/' for a folder; expected a caffemodel without .h5")
+    arrays = {layer.name: {i: tensor.array() for i, tensor in layer.tensors.items()} for layer in layers}
+    write_hdf5(arrays, path)
+
+
+def _definition(contents: Contents, path: Path, settings: Settings) -> schema.Message | None:
+    """Returns the net in phase TEST as a caffemodel tells it; None if it is not known."""
+    if settings.net is not None:
+        origin, net = str(settings.net), prototxt.read_net(settings.net)
+    elif DEFINITION in contents.metadata:
+        origin = f"definition of {path}"
+        net = prototxt.parse(contents.metadata[DEFINITION], schema.NetParameter(), origin)
+    else:
+        return None
+    upgrade_net(net)
+    found = schema.NetParameter(name=net.name)
+    found.layer.extend(layer for layer, _ in filter_net(net, [origin] * len(net.layer), schema.TEST, 0, ()))
+    return found
+
+
+def _message(layers: list[Layer], net: schema.Message | None) -> schema.Message:
+    message = schema.NetParameter() if net is None else net
+    if net is None:
+        for layer in layers:
+            message.layer.add(name=layer.name, type=layer.kind)
+    specs = {spec.name: spec for spec in message.layer}
+    for layer in layers:
+        if layer.name not in specs:
+            first = next(iter(layer.tensors.values())).name
+            raise WeightsError(f"{first}: the net has no layer {layer.name!r}; {suggest(layer.name, specs)}")
+        del specs[layer.name].blobs[:]
+        specs[layer.name].blobs.extend(map(array_blob, layer.arrays("a caffemodel")))
+    return message

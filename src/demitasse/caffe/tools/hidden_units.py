@@ -1,0 +1,230 @@
+"""The hidden units of a Caffe net: found in its definition, reordered, and the dead ones removed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from demitasse.caffe import schema
+from demitasse.caffe.tools.layer_rule import COMPRESSING
+from demitasse.caffe.upgrade import upgrade_net
+from demitasse.errors import WeightsError
+from demitasse.packed.order import BUDGET, reorder
+from demitasse.packed.tensor import Tensor
+from demitasse.packed.units import Hidden, Link
+
+Tensors = Mapping[str, Tensor]
+
+
+class Reordered(NamedTuple):
+    """A net and its blobs, which go together.
+
+    Attributes:
+        net: the definition, as it was but for ``num_output``.
+        tensors: the blobs, in the order in which they were given.
+    """
+
+    net: schema.Message
+    tensors: list[Tensor]
+
+
+def reorder_units(
+    net: schema.Message,
+    tensors: Sequence[Tensor],
+    search: bool = True,
+    remove_dead: bool = False,
+    budget: int = BUDGET,
+) -> Reordered:
+    """Returns the same net, with blobs that a .demi file holds in fewer bytes.
+
+    Args:
+        net: the definition; it is not changed.
+        tensors: the blobs, named ``layer.index``.
+        search: see :func:`demitasse.packed.order.reorder`.
+        remove_dead: likewise; ``num_output`` of the layers becomes less.
+        budget: likewise.
+
+    Raises:
+        WeightsError: see :func:`find_links`.
+    """
+    links = find_links(net, {tensor.name: tensor for tensor in tensors})
+    found = reorder(tensors, links, search, remove_dead, budget)
+    counts = {link.units[0].rpartition(".")[0]: len(order) for link, order in zip(links, found.orders, strict=True)}
+    changed = schema.NetParameter.FromString(net.SerializeToString())
+    for layer in changed.layer:
+        if layer.name in counts:
+            _settings(layer).num_output = counts[layer.name]
+    return Reordered(changed, found.tensors)
+
+
+class _Flow(NamedTuple):
+    """What a blob carries: hidden units along axis 1, and the tensors that would have to be zero to silence one."""
+
+    hidden: Hidden
+    silent: tuple[str, ...]
+
+
+def find_links(net: schema.Message, tensors: Tensors) -> list[Link]:
+    """Follows tops to bottoms, of all phases, from each convolution and inner product to the next.
+
+    Units keep their order where another layer than the ones named below takes them (Eltwise, Concat, LRN across
+    channels, a loss), where nothing does (outputs of the net), and where the weights are grouped, transposed, shared,
+    or of four axes in an inner product, as they were before 2014. Between may stand layers that treat every channel
+    alike or by a value of its own: activations, Pooling, Dropout, LRN within channels, BatchNorm, Scale, Bias, Flatten.
+
+    Args:
+        net: the definition.
+        tensors: the blobs by name, ``layer.index``.
+
+    Returns:
+        The hidden units that may move, from the first layer to the last.
+
+    Raises:
+        WeightsError: a convolution or inner product has no blobs, or another number of outputs.
+    """
+    upgraded = upgrade_net(schema.NetParameter.FromString(net.SerializeToString()))
+    flows: dict[str, _Flow | None] = {}
+    unused: set[str] = set()
+    made: list[Hidden] = []
+    owners = Counter(param.name for layer in upgraded.layer for param in layer.param if param.name)
+    for layer in upgraded.layer:
+        given = [flows.get(name) for name in layer.bottom]
+        unused -= {*layer.bottom}
+        shared = any(owners[param.name] > 1 for param in layer.param)
+        plain = len(given) == len(layer.top) == 1 and not shared and not any(layer.loss_weight)
+        follow = _FOLLOW.get(layer.type) if plain else None
+        top = follow(layer, given[0], tensors) if follow else None
+        if top and top.hidden not in made:
+            made.append(top.hidden)
+        if not follow:
+            _fix(*given)
+        for name in layer.top:
+            if name in flows and name not in layer.bottom:  # two layers make it, each in its phase
+                _fix(flows[name], top)
+            flows[name] = top
+        unused |= {*layer.top}
+    _fix(*(flows[name] for name in unused))
+    return [link for link in (hidden.link() for hidden in made) if link]
+
+
+def _fix(*flows: _Flow | None) -> _Flow | None:
+    """Makes units keep their order; they are followed no further."""
+    for flow in flows:
+        if flow:
+            flow.hidden.fixed = True
+    return None
+
+
+def _settings(layer: schema.Message) -> schema.Message:
+    return layer.inner_product_param if "InnerProduct" in layer.type else layer.convolution_param
+
+
+def _weighted(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+    """Ends the units of the bottom, and begins those of the layer."""
+    settings, dense = _settings(layer), "InnerProduct" in layer.type
+    weight, *others = names = _blobs(layer, tensors)
+    shape = tensors[weight].shape
+    odd = settings.transpose or len(shape) != 2 if dense else settings.group != 1
+    odd = odd or any(tensors[name].shape[:1] != shape[:1] for name in others)
+    if odd or settings.axis != 1:
+        _fix(bottom)
+        return None
+    if shape[0] != settings.num_output:
+        raise WeightsError(f"{weight} has shape {list(shape)}; expected {settings.num_output} rows, as the net says")
+    biases = others[: int(settings.bias_term)]
+    masks = others[len(biases) :]
+    if bottom:
+        bottom.hidden.next += [weight, *masks[:1]]
+        bottom.hidden.silent.add(bottom.silent)
+    return _Flow(Hidden(settings.num_output, names), (weight, *biases))
+
+
+def _blobs(layer: schema.Message, tensors: Tensors) -> list[str]:
+    """Returns the names of weight, bias, and their masks.
+
+    Raises:
+        WeightsError: there are none, or another number.
+    """
+    found = [name for name in (f"{layer.name}.{index}" for index in range(5)) if name in tensors]
+    plain = 1 + int(_settings(layer).bias_term)
+    allowed = [plain, 2 * plain] if layer.type in COMPRESSING else [plain]
+    if len(found) not in allowed:
+        raise WeightsError(
+            f"layer {layer.name!r} of type {layer.type} has blobs {found}; expected {' or '.join(map(str, allowed))}"
+        )
+    return found
+
+
+def _same(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+    return bottom
+
+
+def _no_zeros(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+    """Zeros do not stay zeros."""
+    return bottom and bottom._replace(silent=())
+
+
+def _flatten(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+    if (layer.flatten_param.axis, layer.flatten_param.end_axis) == (1, -1):
+        return bottom
+    return _fix(bottom)
+
+
+def _lrn(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+    if layer.lrn_param.norm_region == layer.lrn_param.WITHIN_CHANNEL:
+        return bottom
+    return _fix(bottom)
+
+
+def _by_channel(
+    layer: schema.Message, bottom: _Flow | None, tensors: Tensors, count: int, silent: Sequence[int] | None = None
+) -> _Flow | None:
+    """Takes the layer's first blobs along, which have a value for each unit.
+
+    Args:
+        layer: that has them.
+        bottom: with the units.
+        tensors: all blobs.
+        count: of such blobs.
+        silent: which of them silence a unit if they are zero; None: what did so before.
+    """
+    if not bottom:
+        return None
+    names = [f"{layer.name}.{index}" for index in range(count)]
+    if any(name not in tensors or tensors[name].shape != (bottom.hidden.count,) for name in names):
+        return _fix(bottom)
+    bottom.hidden.units += names
+    return bottom if silent is None else bottom._replace(silent=tuple(names[index] for index in silent))
+
+
+def _prelu(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+    return bottom if layer.prelu_param.channel_shared else _by_channel(layer, bottom, tensors, 1)
+
+
+def _batch_norm(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+    return _by_channel(layer, bottom, tensors, 2, ())
+
+
+def _scale(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+    if layer.scale_param.axis != 1:
+        return _fix(bottom)
+    count = 1 + int(layer.scale_param.bias_term)
+    return _by_channel(layer, bottom, tensors, count, range(count))
+
+
+def _bias(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+    return _by_channel(layer, bottom, tensors, 1, ()) if layer.bias_param.axis == 1 else _fix(bottom)
+
+
+_FOLLOW: dict[str, Callable[[schema.Message, _Flow | None, Tensors], _Flow | None]] = {
+    **dict.fromkeys(("Convolution", "InnerProduct", *COMPRESSING), _weighted),
+    **dict.fromkeys(("ReLU", "TanH", "Dropout", "Pooling"), _same),
+    **dict.fromkeys(("Sigmoid", "Power"), _no_zeros),
+    "Flatten": _flatten,
+    "LRN": _lrn,
+    "PReLU": _prelu,
+    "BatchNorm": _batch_norm,
+    "Scale": _scale,
+    "Bias": _bias,
+}

@@ -1,0 +1,117 @@
+"""pack, unpack, inspect: .demi files, what they are made of, and what they become."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demitasse.caffe.tools.layer_rule import LayerRule
+from demitasse.errors import UsageError
+
+_WIDTH = 150
+
+Format = Annotated[str | None, typer.Option("--format", help="Of the other file, where its ending does not tell.")]
+Layers = Annotated[
+    LayerRule,
+    typer.Option("--layers", help="What compact files hold: layers by type, or by their names (original)."),
+]
+Packed = Annotated[Path, typer.Argument(metavar="FILE", help="The .demi file.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("pack", no_args_is_help=True)(pack)
+    app.command("unpack", no_args_is_help=True)(unpack)
+    app.command("inspect", no_args_is_help=True)(inspect)
+
+
+def pack(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="caffemodel, safetensors, .pt, compact file, .net.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .demi file to be written.")],
+    form: Format = None,
+    net: Annotated[Path | None, typer.Option(help="Prototxt of the net: names and shapes for compact files.")] = None,
+    layers: Layers = LayerRule.TYPE,
+    definition: Annotated[bool, typer.Option("--definition", help="Keep the prototxt in the file.")] = False,
+    metadata: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Text to keep.")] = None,
+    signed_zeros: Annotated[bool, typer.Option("--signed-zeros", help="Keep -0.0; else it becomes 0.0.")] = False,
+    smallest: Annotated[
+        bool | None, typer.Option("--smallest/--fast", help="Fewest bytes, or speed; by default, as the size suggests.")
+    ] = None,
+    reorder: Annotated[bool, typer.Option("--reorder", help="Put hidden units in an order of fewer bytes.")] = False,
+    remove_dead_units: Annotated[
+        bool, typer.Option("--remove-dead-units", help="Leave out hidden units that change nothing.")
+    ] = False,
+) -> None:
+    """Packs a net into a .demi file."""
+    from demitasse import packing
+    from demitasse.report.progress import count_bar
+
+    with count_bar() as progress:
+        header = packing.pack(
+            source,
+            out,
+            form,
+            net=net,
+            layers=layers,
+            metadata=dict(map(_pair, metadata or [])),
+            definition=definition,
+            signed_zeros=signed_zeros,
+            smallest=smallest,
+            reorder=reorder,
+            remove_dead_units=remove_dead_units,
+            progress=progress,
+        )
+    before, after = header.nbytes, out.stat().st_size
+    print(f"{out}: {len(header.entries)} tensors, {before:,} -> {after:,} bytes, {before / after:.1f}x")
+
+
+def unpack(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The .demi file.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to be written.")],
+    form: Format = None,
+    net: Annotated[Path | None, typer.Option(help="Prototxt of the net: a caffemodel gets all its layers.")] = None,
+    layers: Layers = LayerRule.TYPE,
+    definition: Annotated[bool, typer.Option("--definition", help="Write the prototxt, too, beside OUT.")] = False,
+) -> None:
+    """Unpacks a .demi file."""
+    from demitasse import packing
+    from demitasse.report.progress import count_bar
+
+    with count_bar() as progress:
+        lost = packing.unpack(source, out, form, net=net, layers=layers, definition=definition, progress=progress)
+    if lost:
+        print(f"metadata that {out} has no place for: {', '.join(lost)}")
+    print(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The .demi file.")],
+    picture: Annotated[Path | None, typer.Option(help="A picture to be written, such as bytes.png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+) -> None:
+    """Shows what is in a .demi file, and where its bytes go."""
+    from rich.console import Console
+
+    from demitasse.report import inspection, inspection_picture, inspection_table
+    from demitasse.report.progress import count_bar
+
+    with count_bar() as progress:
+        found = inspection.inspect(path, progress)
+    if picture:
+        inspection_picture.picture(found, picture)
+    if as_json:
+        print(json.dumps(found.as_plain(), indent=2))
+        return
+    # what is no terminal has no width of its own
+    width = None if Console().is_terminal else _WIDTH
+    Console(width=width).print(inspection_table.table(found))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise UsageError(f"--metadata {text!r}: expected key=value")
+    return key, value

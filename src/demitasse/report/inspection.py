@@ -1,0 +1,146 @@
+"""Where the bytes of a .demi file go, tensor by tensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from demitasse.packed.codecs import CODECS
+from demitasse.packed.file import File
+from demitasse.packed.header import Entry
+from demitasse.packed.tensor import Bits
+
+_FLOAT32 = 4
+# times each value must be there on average: else what the values are costs more than which it is
+_OFTEN = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tensor of a file.
+
+    Attributes:
+        name: of the tensor.
+        dtype: of its values.
+        shape: of the tensor.
+        codec: that coded it.
+        count: its values.
+        present: those that are not zero.
+        distinct: how many different values these are.
+        positions: bytes that tell which values are zero.
+        values: bytes that tell the others.
+        entropy: bytes that both would take if values were independent: count times the binary entropy of
+            present / count, and present times the entropy of the values by how often each is there.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    codec: str
+    count: int
+    present: int
+    distinct: int
+    positions: float
+    values: float
+    entropy: float
+
+    @property
+    def bytes(self) -> float:
+        """What the tensor takes of the payloads."""
+        return self.positions + self.values
+
+    @property
+    def against_entropy(self) -> float | None:
+        """The bytes against the entropy; None where values hardly come twice, or there is nothing to tell."""
+        return self.bytes / self.entropy if self.entropy and _OFTEN * self.distinct <= self.present else None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A file.
+
+    Attributes:
+        name: of the file.
+        size: in bytes.
+        header: bytes of it that are the header.
+        rows: of the tensors.
+        metadata: text by key.
+        aliases: other names of tensors.
+    """
+
+    name: str
+    size: int
+    header: int
+    rows: Sequence[Row]
+    metadata: Mapping[str, str]
+    aliases: Mapping[str, str]
+
+    @property
+    def count(self) -> int:
+        """All values."""
+        return sum(row.count for row in self.rows)
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller the file is than its values as float32."""
+        return _FLOAT32 * self.count / self.size
+
+    def as_plain(self) -> dict[str, Any]:
+        """Returns plain values for JSON, unrounded."""
+        rows = [{**asdict(row), "bytes": row.bytes, "against_entropy": row.against_entropy} for row in self.rows]
+        return {**asdict(self), "rows": rows, "count": self.count, "ratio": self.ratio}
+
+
+def inspect(path: str | Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Inspection:
+    """Decodes a file, to see what each tensor takes.
+
+    Args:
+        path: the file.
+        progress: called with the number of values that are counted, and of all.
+
+    Raises:
+        FileFormatError: it is missing, cut short or corrupt.
+    """
+    with File(path) as file:
+        header = file.header
+        costs = {cost.name: cost for cost in file.costs()}
+        entries = {entry.name: entry for entry in header.entries}
+        total, rows = sum(math.prod(entry.shape) for entry in header.entries), []
+        for tensor in file.tensors():
+            if tensor.name in entries:
+                cost = costs[tensor.name]
+                rows.append(_row(entries[tensor.name], tensor.bits, cost.positions, cost.values))
+                progress(sum(row.count for row in rows), total)
+    size = Path(path).stat().st_size
+    payloads = sum(payload.length for payload in header.payloads)
+    return Inspection(str(path), size, size - payloads, rows, header.metadata, header.aliases)
+
+
+def _row(entry: Entry, bits: Bits, positions: float, values: float) -> Row:
+    present = bits[bits != 0]
+    _, counts = np.unique(present, return_counts=True)
+    entropy = _entropy(np.array([len(bits) - len(present), len(present)])) + _entropy(counts)
+    codec = type(CODECS[entry.codec]).__name__.lower()
+    return Row(
+        entry.name,
+        entry.dtype.name,
+        entry.shape,
+        codec,
+        len(bits),
+        len(present),
+        len(counts),
+        positions,
+        values,
+        entropy,
+    )
+
+
+def _entropy(counts: Bits) -> float:
+    """Returns the entropy of so many symbols of each kind, all together, in bytes."""
+    counts = counts[counts > 0]
+    return float(counts @ np.log2(counts.sum() / counts)) / 8 if len(counts) else 0.0

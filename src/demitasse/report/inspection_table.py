@@ -1,0 +1,80 @@
+"""Where the bytes of a .demi file go, as a table for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from demitasse.report.inspection import Inspection, Row
+
+_LONGEST_TEXT = 60
+
+
+def table(found: Inspection) -> RenderableType:
+    """Returns the table, with totals and metadata."""
+    cells = Table(title=found.name, title_style="bold", title_justify="left")
+    cells.add_column("tensor", overflow="fold")
+    for header in ("type", "shape", "codec"):
+        cells.add_column(header, no_wrap=True)
+    for header in ("not zero", "distinct", "positions", "values", "bytes", "bits each", "of entropy"):
+        cells.add_column(header, justify="right", no_wrap=True)
+    for row in found.rows:
+        cells.add_row(*_cells(row))
+    cells.add_section()
+    cells.add_row("header", *[""] * 7, f"{found.header:,}")
+    cells.add_row(*_totals(found), style="bold green")
+    return Group(cells, Text("\n".join(_notes(found))))
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.name,
+        row.dtype,
+        " x ".join(map(str, row.shape)) or "scalar",
+        row.codec,
+        _percent(row.present, row.count),
+        f"{row.distinct:,}",
+        f"{row.positions:,.0f}",
+        f"{row.values:,.0f}",
+        f"{row.bytes:,.0f}",
+        f"{8 * row.bytes / row.count:.3f}" if row.count else "",
+        "" if row.against_entropy is None else f"{row.against_entropy:.1%}".replace("%", " %"),
+    ]
+
+
+def _totals(found: Inspection) -> list[str]:
+    known = [row for row in found.rows if row.against_entropy is not None]
+    entropy = sum(row.entropy for row in known)
+    return [
+        "file",
+        "",
+        f"{found.count:,} values",
+        "",
+        _percent(sum(row.present for row in found.rows), found.count),
+        "",
+        f"{sum(row.positions for row in found.rows):,.0f}",
+        f"{sum(row.values for row in found.rows):,.0f}",
+        f"{found.size:,}",
+        f"{8 * found.size / found.count:.3f}" if found.count else "",
+        f"{sum(row.bytes for row in known) / entropy:.1%}".replace("%", " %") if entropy else "",
+    ]
+
+
+def _notes(found: Inspection) -> list[str]:
+    lines = [f"{found.ratio:.1f}x smaller than float32"]
+    lines += [f"{alias} is another name of {name}" for alias, name in found.aliases.items()]
+    return lines + [f"{key}: {_short(value)}" for key, value in found.metadata.items()]
+
+
+def _short(text: str) -> str:
+    line = text.splitlines()[0] if text else ""
+    return (
+        text
+        if text == line and len(text) <= _LONGEST_TEXT
+        else f"{line[:_LONGEST_TEXT]} ... ({len(text):,} characters)"
+    )
+
+
+def _percent(some: int, every: int) -> str:
+    return f"{some / every:.2%}".replace("%", " %") if every else ""

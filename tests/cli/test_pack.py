@@ -1,0 +1,157 @@
+"""pack, unpack and inspect: what they print, their exit codes, messages without a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from demitasse.caffe.model_file import array_blob, load_weights, read_model, write_net_message
+from demitasse.caffe.net import Net
+from demitasse.caffe.prototxt import parse
+from demitasse.caffe.schema import NetParameter
+from demitasse.cli import main
+from demitasse.packed.file import File
+
+NET = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 4 } } }
+layer { name: "last" type: "InnerProduct" bottom: "data" top: "last" inner_product_param { num_output: 2 } }
+"""
+WEIGHT = np.array([[1, 0, 0, -0.5], [0.25, 0, 0, 1]], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.prototxt").write_text(NET)
+    message = parse(NET, NetParameter(), "net")
+    message.layer[1].blobs.extend(map(array_blob, [WEIGHT, np.float32([0, 0.5])]))
+    write_net_message(message, "net.caffemodel")
+    torch.save({"w": torch.ones(3)}, "net.pt")
+    assert run("pack", "net.caffemodel", "net.demi") == 0
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    return int(stop.value.code or 0)
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack", "inspect"])
+def test_without_arguments_says_how_it_is_used(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command) == 2
+    assert f"Usage: demitasse {command}" in "".join(capsys.readouterr())
+
+
+def test_what_they_print(capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run("pack", "net.caffemodel", "net.demi") == 0
+    size = Path("net.demi").stat().st_size
+    assert capsys.readouterr().out == f"net.demi: 2 tensors, 40 -> {size} bytes, {40 / size:.1f}x\n"
+    assert run("unpack", "net.demi", "out.caffemodel") == 0
+    assert capsys.readouterr().out == f"out.caffemodel: {Path('out.caffemodel').stat().st_size} bytes\n"
+    assert np.array_equal(read_model("out.caffemodel")[0].blobs[0], WEIGHT)
+
+
+def test_through_a_compact_file_with_definition_and_metadata(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("encode_compact48", "net.prototxt", "net.caffemodel", "net.bin") == 0
+    options = ("--net", "net.prototxt", "--format", "4/8", "--definition", "--metadata", "made=here", "-signed-zeros")
+    assert run("pack", "net.bin", "all.demi", *options, "--smallest") == 0
+    with File("all.demi") as file:
+        assert file.header.metadata == {
+            "caffe": "InnerProduct",
+            "compact": "4/8",
+            "made": "here",
+            "definition": NET,
+        }
+    capsys.readouterr()
+    Path("net.prototxt").unlink()
+    assert run("unpack", "all.demi", "back.bin") == 0
+    assert capsys.readouterr().out.startswith("metadata that back.bin has no place for: made\n")
+    assert Path("back.bin").read_bytes() == Path("net.bin").read_bytes()
+    assert run("unpack", "all.demi", "whole.caffemodel", "--definition") == 0
+    assert Path("whole.prototxt").read_text() == NET
+    assert [layer.name for layer in read_model("whole.caffemodel")] == ["data", "last"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("pack", "gone.pt", "out.demi"), 1, "gone.pt: there is no such file"),
+        (("pack", "gone.caffemodel", "out.demi"), 1, "gone.caffemodel: cannot be read: No such file"),
+        (
+            ("pack", "net.caffemodl", "out.demi"),
+            2,
+            "the ending '.caffemodl'; did you mean '.caffemodel'?",
+        ),
+        (("pack", "net", "out.demi"), 2, "net: no format has the ending ''; known: .caffemodel"),
+        (("pack", "net.demi", "out.demi"), 2, "net.demi: is packed already"),
+        (("pack", "net.pt", "out.pt"), 2, "out.pt: expected a name that ends in '.demi'"),
+        (("pack", "net.pt", "out.demi", "--format", "4/9"), 2, "unknown format '4/9'; did you mean '4/"),
+        (("pack", "net.pt", "out.demi", "--format", "safetensors"), 1, "net.pt: cannot be read as .safetensors"),
+        (("pack", "net.caffemodel", "out.demi", "--format", "pt"), 1, "net.caffemodel: cannot be read as .pt"),
+        (("pack", "net.pt", "out.demi", "--format", "caffemodel"), 1, "net.pt: byte"),
+        (("pack", "net.pt", "out.demi", "--format", "4/8"), 2, "give the net's prototxt by --net"),
+        (("pack", "net.pt", "out.demi", "--format", "4/8", "--net", "net.prototxt"), 1, "net.pt: byte 0: layer 'last'"),
+        (("pack", "net.pt", "out.demi", "--definition"), 2, "give it by --net"),
+        (("pack", "net.pt", "out.demi", "--definition", "--net", "net.caffemodel"), 2, "not a text file"),
+        (("pack", "net.pt", "out.demi", "--metadata", "who"), 2, "--metadata 'who': expected key=value"),
+        (("pack", "net.pt", "out.demi", "--metadata", "caffe=no"), 2, "metadata 'caffe': the key has a meaning"),
+        (("pack", "net.pt", "gone/out.demi"), 1, "No such file or directory"),
+        (("unpack", "gone.demi", "out.pt"), 1, "gone.demi: there is no such file"),
+        (("unpack", "net.pt", "out.pt"), 1, "not a .demi file"),
+        (("unpack", "net.demi", "out.pd"), 2, "out.pd: no format has the ending '.pd'; did you mean '.pt'?"),
+        (("unpack", "net.demi", "out.pt", "--definition"), 2, "net.demi: no definition of the net is in it"),
+        (("inspect", "net.pt"), 1, "not a .demi file"),
+    ],
+)
+def test_bad_input(arguments: tuple[str, ...], code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments) == code
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
+    assert not list(Path().rglob("*out*"))
+
+
+def test_every_cut_of_a_packed_file_is_noticed(capsys: pytest.CaptureFixture[str]) -> None:
+    data = Path("net.demi").read_bytes()
+    for length in range(0, len(data), 3):
+        Path("cut.demi").write_bytes(data[:length])
+        for command in (("unpack", "cut.demi", "out.pt"), ("inspect", "cut.demi")):
+            assert run(*command) == 1
+            assert capsys.readouterr().err.startswith("error: cut.demi: ")
+    assert not Path("out.pt").exists()
+
+
+HIDDEN = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 4 } } }
+layer { name: "first" type: "InnerProduct" bottom: "data" top: "first" inner_product_param { num_output: 5 } }
+layer { name: "relu" type: "ReLU" bottom: "first" top: "first" }
+layer { name: "last" type: "InnerProduct" bottom: "first" top: "last" inner_product_param { num_output: 2 } }
+"""
+
+
+def test_hidden_units_are_reordered_and_dead_ones_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    first, last = rng.normal(size=(5, 4)), rng.normal(size=(2, 5))
+    first[3], last[:, 1] = 0, 0
+    Path("hidden.prototxt").write_text(HIDDEN)
+    message = parse(HIDDEN, NetParameter(), "hidden")
+    message.layer[1].blobs.extend(map(array_blob, [first.astype(np.float32), np.float32([1, 2, 3, 0, 4])]))
+    message.layer[3].blobs.extend(map(array_blob, [last.astype(np.float32), np.float32([0, 1])]))
+    write_net_message(message, "hidden.caffemodel")
+    options = ("--net", "hidden.prototxt", "--reorder", "--remove-dead-units")
+    assert run("pack", "hidden.caffemodel", "hidden.demi", *options) == 2
+    assert "keep it in the file by --definition" in capsys.readouterr().err
+    assert run("pack", "hidden.caffemodel", "hidden.demi", "--reorder") == 2
+    assert "give its prototxt by --net" in capsys.readouterr().err
+    assert run("pack", "hidden.caffemodel", "hidden.demi", *options, "--definition") == 0
+    assert run("unpack", "hidden.demi", "small.caffemodel", "--definition") == 0
+    images = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = {}
+    for name in ("small", "hidden"):
+        net = Net.from_file(f"{name}.prototxt").double().eval()
+        load_weights(net, f"{name}.caffemodel")
+        found[name] = net({"data": images})["last"]
+    assert torch.allclose(found["small"], found["hidden"], atol=1e-12)
+    assert [layer.blobs[0].shape for layer in read_model("small.caffemodel") if layer.blobs] == [(3, 4), (2, 3)]
