@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -127,16 +128,14 @@ def timed(call: Callable[[], object], rounds: int) -> float:
     return statistics.median(seconds)
 
 
-def ours(tensors: Sequence[Tensor], threads: int, rounds: int) -> Coded:
+def ours(tensors: Sequence[Tensor], rounds: int) -> Coded:
     """Returns size and speed of our own."""
     coded = pack(tensors, smallest=False)
-    assert all(
-        np.array_equal(a.bits, b.bits) for a, b in zip(File(coded, threads=threads).tensors(), tensors, strict=True)
-    )
+    assert all(np.array_equal(a.bits, b.bits) for a, b in zip(File(coded, threads=1).tensors(), tensors, strict=True))
     return Coded(
         len(coded),
         timed(lambda: pack(tensors, smallest=False), max(1, rounds // 2)),
-        timed(lambda: list(File(coded, threads=threads).tensors()), rounds),
+        timed(lambda: list(File(coded, threads=1).tensors()), rounds),
     )
 
 
@@ -148,8 +147,7 @@ def speeds(nets: Sequence[Named], python: Path | None, rounds: int) -> Table:
     for name, tensors in track(nets, "speeds", transient=True):
         count = sum(tensor.size for tensor in tensors)
         coders = {
-            "ours": ours(tensors, 1, rounds),
-            "ours, 2 threads": ours(tensors, 2, rounds),
+            "ours": ours(tensors, rounds),
             "NNCodec": nncodec(tensors, python),
             "zstd -19": zstd(tensors),
         }
@@ -157,6 +155,17 @@ def speeds(nets: Sequence[Named], python: Path | None, rounds: int) -> Table:
             if coded:
                 speed = (f"{count / seconds / 1e6:.2f}" for seconds in (coded.encoding, coded.decoding))
                 table.add_row(name, coder, *speed, f"{8 * coded.size / count:.3f}")
+    return table
+
+
+def scaling(nets: Sequence[Named], rounds: int) -> Table:
+    """Returns the speed of decoding by number of threads."""
+    threads = [count for count in (1, 2, 4, 8, 16) if count <= (os.cpu_count() or 1)]
+    table = Table("tensor", *(f"{count} threads" for count in threads), title="decoding, million values a second")
+    for name, tensors in nets:
+        coded, count = pack(tensors, smallest=False), sum(tensor.size for tensor in tensors)
+        seconds = [timed(lambda: list(File(coded, threads=each).tensors()), rounds) for each in threads]  # noqa: B023
+        table.add_row(name, *(f"{count / each / 1e6:.0f}" for each in seconds))
     return table
 
 
@@ -225,7 +234,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--nncodec", type=Path)
     parser.add_argument("--values", type=int, default=1 << 21, help="of the random tensors")
-    parser.add_argument("--large", type=int, default=1 << 25, help="values of those whose memory is measured")
+    parser.add_argument("--large", type=int, default=1 << 25, help="values of those that tell memory, and threads")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     random = list(made(arguments.values))
@@ -235,7 +244,9 @@ def main() -> None:
     console.print(sizes(nets, arguments.nncodec))
     console.print(speeds(random, arguments.nncodec, arguments.rounds))
     console.print(opening((small or random)[0][1], arguments.rounds))
-    console.print(memory([net for net in made(arguments.large) if "uneven" not in net[0]]))
+    large = [net for net in made(arguments.large) if "uneven" not in net[0]]
+    console.print(scaling(large, arguments.rounds))
+    console.print(memory(large))
 
 
 if __name__ == "__main__":
