@@ -39,10 +39,11 @@ class Published(NamedTuple):
 
 
 class Net(NamedTuple):
-    """A net: its title, the error in per cent that a record may have, and what is published."""
+    """A net: its title, the error in per cent that a record may have, marks of bytes, and what is published."""
 
     title: str
     limit: float
+    ticks: tuple[int, ...]
     published: tuple[Published, ...]
 
 
@@ -50,6 +51,7 @@ NETS = {
     "lenet5": Net(
         "LeNet-5",
         1.0,
+        (1000, 1500, 2000, 3000),
         (
             Published("Louizos 2017", 2300, 1.0),
             Published("Havasi 2018", 1520, 0.96),
@@ -57,7 +59,12 @@ NETS = {
             Published("Oktay 2019", 2840, 1.0),
         ),
     ),
-    "lenet300": Net("LeNet-300-100", 1.9, (Published("Han 2016", 27_000, 1.58), Published("Oktay 2019", 8560, 1.9))),
+    "lenet300": Net(
+        "LeNet-300-100",
+        1.9,
+        (2000, 5000, 10_000, 20_000),
+        (Published("Han 2016", 27_000, 1.58), Published("Oktay 2019", 8560, 1.9)),
+    ),
 }
 
 
@@ -133,16 +140,19 @@ def draw(found: dict[str, Rows], path: Path) -> None:
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (net, rows) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
-        title, limit, published = NETS[net]
+        title, limit, ticks, published = NETS[net]
         points = sorted((run.bytes, run.test) for runs in rows.values() for run in runs)
         medians = sorted((middle(runs).bytes, middle(runs).test) for runs in rows.values())
         axes.plot(*zip(*points, strict=True), "o", color=COLOURS[1], alpha=0.5, label="demitasse, each seed")
         axes.plot(*zip(*medians, strict=True), "-", color=COLOURS[0], label="medians")
         axes.plot([p.bytes for p in published], [p.error for p in published], "D", color=COLOURS[2], label="published")
         for paper, size, error in published:
-            axes.annotate(paper, (size, error), (0, 7), textcoords="offset points", ha="center", fontsize=8)
+            axes.annotate(paper, (size, error), (0, 7), textcoords="offset points", ha="center", fontsize=7)
         axes.axhline(limit, color=FAINT, linewidth=1, zorder=0)
-        axes.set(xscale="log", xlabel="bytes of the whole file", ylabel="test error (%)")
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.set_xticks([], minor=True)
+        axes.set(xlabel="bytes of the whole file", ylabel="test error (%)")
         axes.set_title(title, loc="left", weight="bold")
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()

@@ -180,47 +180,19 @@ class Runner:
 
     def _work(self, number: int) -> Work:
         """Returns what a stage works on: never what the stage before left in memory, so that a resume is the same."""
-        stage = self.recipe.stages[number]
-        model, teacher = self._load(number, stage), self._teacher(number, stage)
+        model, stage = self.build(), self.recipe.stages[number]
+        before = self.stage_folder(number - 1) / MODEL if number else self.start
+        if before:
+            load_weights(model, before)
+        if _precision(stage).channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         seed = 1000 * self.recipe.seed + number
         torch.manual_seed(seed)
         offset = sum(_epochs(earlier) for earlier in self.recipe.stages[:number])
         watch = self.watch
         return Work(
-            model,
-            self.data,
-            self.stage_folder(number),
-            seed,
-            self.recipe.checkpoint,
-            offset,
-            teacher,
-            watch.step,
-            watch.epoch,
+            model, self.data, self.stage_folder(number), seed, self.recipe.checkpoint, offset, watch.step, watch.epoch
         )
-
-    def _load(self, number: int, stage: Stage) -> nn.Module:
-        """Returns the model as it is before the stage of this number, in the layout for another one."""
-        model, weights = self.build(), self._weights_before(number)
-        if weights:
-            load_weights(model, weights)
-        if _precision(stage).channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return model
-
-    def _weights_before(self, number: int) -> Path | None:
-        return self.stage_folder(number - 1) / MODEL if number else self.start
-
-    def _teacher(self, number: int, stage: Stage) -> nn.Module | None:
-        """Returns what a stage learns from, where it asks for a teacher."""
-        if not isinstance(stage, TrainingStage) or not stage.teacher:
-            return None
-        first = next(i for i, one in enumerate(self.recipe.stages) if one.compresses or i == number)
-        if not self._weights_before(first):
-            raise UsageError(
-                f"{self.recipe.source}: stage {self.recipe.stage_names[number]!r}: teacher is {stage.teacher:g}, but "
-                "no stage trains before it; expected start, weights, or a stage that trains"
-            )
-        return self._load(first, stage).requires_grad_(False).eval()
 
     def _measure(self, name: str, stage: Stage, work: Work, outcome: Outcome, seconds: float) -> Result:
         file = outcome.file or work.folder / MODEL

@@ -91,7 +91,6 @@ class Run:
         scheduler: is stepped after every update.
         methods: what rides on the optimizer, by name; its state goes into the checkpoints.
         precision: how the model computes.
-        objective: the loss of a model on a batch; None for that of the data.
         accumulate: batches that make an update.
         clip: the largest norm of the gradient; 0 for no limit.
         on_step: called after every step.
@@ -112,7 +111,6 @@ class Run:
     scheduler: LRScheduler | None = None
     methods: Mapping[str, Stateful] = field(default_factory=dict)
     precision: Precision = FLOAT32
-    objective: Callable[[nn.Module, Batch], Tensor] | None = None
     accumulate: int = 1
     clip: float = 0.0
     on_step: Sequence[Callable[[Run], None]] = ()
@@ -184,9 +182,8 @@ class Run:
 
     def _train_batch(self, batch: Batch) -> None:
         device = self._sum.device
-        objective = self.objective or self.data.loss
         with self.precision.context(device):
-            loss = objective(self.model, self.precision.place(batch, device))
+            loss = self.data.loss(self.model, self.precision.place(batch, device))
         (loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
         self._sum += loss.detach()
         self.step += 1

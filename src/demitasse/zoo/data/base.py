@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from demitasse.registry import Registry
 
 Batch = tuple[Tensor, Tensor]
-Model = Callable[[Tensor], Tensor]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -66,7 +65,7 @@ class Data(ABC):
         """Yields all test examples, in order."""
 
     @abstractmethod
-    def loss(self, model: Model, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Returns the mean loss of a batch, a number that can be differentiated."""
 
     @abstractmethod

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from demitasse.datasets import Dataset
 from demitasse.errors import UsageError
-from demitasse.zoo.data.base import Array, Batch, Data, Model, as_tensor
+from demitasse.zoo.data.base import Array, Batch, Data, as_tensor
 
 
 class ImageData(Data):
@@ -81,7 +81,7 @@ class ImageData(Data):
             part = slice(start, start + self.test_batch)
             yield self._normalised(self.images.test_images[part]), as_tensor(self.images.test_labels[part])
 
-    def loss(self, model: Model, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Returns the mean cross entropy."""
         images, labels = batch
         return functional.cross_entropy(model(images).float(), labels)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from demitasse.errors import DataError, FileFormatError
-from demitasse.zoo.data.base import DATASETS, Array, Batch, Data, Model, as_tensor
+from demitasse.zoo.data.base import DATASETS, Array, Batch, Data, as_tensor
 
 TRAINED_SHARE = 0.9
 
@@ -65,7 +65,7 @@ class TextData(Data):
         for first in range(0, len(starts), self.test_batch):
             yield self._blocks(self.test_tokens, starts[first : first + self.test_batch])
 
-    def loss(self, model: Model, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Returns the mean cross entropy of a character, in nats."""
         return self._cross_entropy(model, batch, "mean")
 
@@ -73,7 +73,7 @@ class TextData(Data):
         """Returns the sum of the cross entropy."""
         return {"count": batch[1].numel(), "loss": self._cross_entropy(model, batch, "sum").item()}
 
-    def _cross_entropy(self, model: Model, batch: Batch, reduction: str) -> Tensor:
+    def _cross_entropy(self, model: nn.Module, batch: Batch, reduction: str) -> Tensor:
         tokens, following = batch
         logits = model(tokens).float()
         return functional.cross_entropy(logits.flatten(0, 1), following.flatten(), reduction=reduction)

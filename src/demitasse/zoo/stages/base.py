@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 from demitasse.errors import UsageError
 from demitasse.registry import Registry, suggest
 from demitasse.zoo.data.base import Data
-from demitasse.zoo.distillation import Distillation
 from demitasse.zoo.optimizers import OPTIMIZERS, make_optimizer
 from demitasse.zoo.schedules import SCHEDULES, scheduler
 from demitasse.zoo.training import Precision, Run, Stateful
@@ -34,7 +33,6 @@ class Work:
         seed: of the methods.
         every: a checkpoint is written after so many batches.
         offset: epochs that earlier stages trained.
-        teacher: the model before the first stage that compresses, where the stage asks for it.
         on_step: is told of every batch: the run, and the number of batches of the whole stage.
         on_epoch: is told of every epoch.
     """
@@ -45,7 +43,6 @@ class Work:
     seed: int = 1
     every: int = 0
     offset: int = 0
-    teacher: nn.Module | None = None
     on_step: Callable[[Run, int], None] = lambda run, total: None
     on_epoch: Callable[[dict[str, float]], None] = lambda record: None
 
@@ -109,9 +106,6 @@ class TrainingStage(Stage):
         warmup: share of the stage in which the learning rate rises to ``lr``.
         clip: the largest norm of the gradient; 0 for no limit.
         accumulate: batches that make an update.
-        teacher: share of the loss that is the distance to the model before the first stage that compresses, or before
-            this one, see :class:`demitasse.zoo.distillation.Distillation`; 0 for none.
-        temperature: of that distance.
         bfloat16, channels_last: see :class:`demitasse.zoo.training.Precision`.
     """
 
@@ -126,8 +120,6 @@ class TrainingStage(Stage):
     warmup: float = 0.0
     clip: float = 0.0
     accumulate: int = 1
-    teacher: float = 0.0
-    temperature: float = 4.0
     bfloat16: bool = False
     channels_last: bool = False
 
@@ -142,9 +134,6 @@ class TrainingStage(Stage):
             if getattr(self, key) < least:
                 raise UsageError(f"{place}: {key} is {getattr(self, key):g}; expected {least} or more")
         check_share(place, "warmup", self.warmup)
-        check_share(place, "teacher", self.teacher)
-        if self.temperature <= 0:
-            raise UsageError(f"{place}: temperature is {self.temperature:g}; expected more than 0")
         known_keys = inspect.signature(OPTIMIZERS[self.optimizer]).parameters
         for key in self._optimizer_settings():
             if key not in known_keys:
@@ -191,7 +180,6 @@ class TrainingStage(Stage):
             scheduler(optimizer, self.schedule, self.updates(work), self.warmup),
             methods=methods or {},
             precision=self.precision,
-            objective=work.teacher and Distillation(work.teacher, work.data, self.teacher, self.temperature),
             accumulate=self.accumulate,
             clip=self.clip,
             on_step=[lambda run: work.on_step(run, total)],
