@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from fractions import Fraction
 
 import numpy as np
@@ -74,3 +75,19 @@ def test_bits():
 def test_largest_denormal_and_huge_values():
     assert pow2.exponent(torch.tensor([1e-45, 3e38])).tolist() == [exact_exponent(v) for v in (1.4e-45, 3e38)]
     assert math.isfinite(pow2.project(torch.tensor([3e38]), pow2.Exponents(120, 127)).item())
+
+
+@pytest.mark.parametrize("sizes", [(0.19, 0.17, 0.21), (0.7,), (3.0, 3.1)])
+def test_the_best_factor_moves_values_to_a_power_of_two(sizes):
+    values = torch.tensor([*sizes, *(-size for size in sizes), 0.0])
+    factor = pow2.best_factor(values, 1)
+    assert 2**-0.5 <= factor <= 2**0.5
+    middle = factor * math.exp(statistics.fmean(map(math.log, sizes)))
+    assert abs(math.log2(middle) - round(math.log2(middle))) < 0.03
+
+
+def test_the_best_factor_of_zeros_and_of_two_sizes():
+    assert pow2.best_factor(torch.zeros(3), 2) == 1.0
+    both = torch.tensor([0.3, 0.6])
+    factor = pow2.best_factor(both, 2)
+    assert torch.allclose(pow2.project(factor * both, pow2.Exponents(-2, -1)), factor * both, rtol=0.02)

@@ -11,6 +11,7 @@ from torch import nn
 
 from demitasse.errors import DataError, DeviceError, FileFormatError, UsageError, WeightsError
 from demitasse.io import save
+from demitasse.methods import pow2
 from demitasse.packed.file import File
 from demitasse.zoo import stages
 from demitasse.zoo.data import DATASETS
@@ -266,3 +267,32 @@ def test_a_model_that_does_not_take_the_data(tmp_path: Path, found: str, instead
     with pytest.raises(UsageError, match=r"small\.toml: model 'lenet300' does not take the batches of data 'digits': "):
         Runner(small(**{found: instead}), tmp_path).run()
     assert not list(tmp_path.iterdir())
+
+
+RESCALED = SMALL.replace(
+    '[[stages]]\nkind = "quantize"', '[[stages]]\nkind = "rescale"\n\n[[stages]]\nkind = "quantize"'
+)
+
+
+def test_rescaling_changes_no_class_and_fits_the_grid(tmp_path: Path) -> None:
+    _, surgery, rescale, *_ = Runner(parse(RESCALED, "r", "r.toml"), tmp_path).run()
+    assert rescale.tests["error"] == surgery.tests["error"]
+    assert rescale.kept == surgery.kept
+    before, after = weights(tmp_path / "2-surgery/model.pt"), weights(tmp_path / "3-rescale/model.pt")
+    for layer, factor in rescale.report["factors"].items():
+        found, expected = after[f"{layer}.weight"], factor * before[f"{layer}.weight"]
+        torch.testing.assert_close(found, expected)
+        assert misfit(found) <= misfit(before[f"{layer}.weight"])
+
+
+def misfit(weight: torch.Tensor) -> float:
+    """The share of the squares that is lost on the best two powers of two."""
+    kept = weight[weight != 0].double()
+    grids = [pow2.Exponents(top - 1, top) for top in range(-8, 3)]
+    return min(float((pow2.project(kept, grid) - kept).square().sum() / kept.square().sum()) for grid in grids)
+
+
+def test_a_model_that_cannot_be_rescaled(tmp_path: Path) -> None:
+    text = SMALL_CONVOLUTIONS.replace('{ kind = "recalibrate", batches = 3 }', '{ kind = "rescale" }')
+    with pytest.raises(WeightsError, match="the model cannot be rescaled: expected layers one after the other"):
+        Runner(parse(text, "r", "r.toml"), tmp_path, allow_imports=True).run()

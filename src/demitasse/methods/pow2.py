@@ -13,6 +13,9 @@ from torch import Tensor
 
 from demitasse.errors import MethodError
 
+# factors that best_factor tries, and exponents below that of the largest value that a grid may end at
+_STEPS, _LOWER = 64, 4
+
 
 class Exponents(NamedTuple):
     """The least and the largest exponent of a grid, both included; the paper's n2 and n1."""
@@ -108,6 +111,29 @@ def error(values: Tensor, largest: Tensor, levels: int, unit: Tensor) -> Tensor:
     top = largest[:, None]
     away = project_each(values, top - (levels - 1), top).double() - values.double()
     return torch.ldexp(away, 15 - unit[:, None]).square().round().long().sum(1)
+
+
+def best_factor(values: Tensor, levels: int) -> float:
+    """Returns by what to multiply values so that a grid fits them best: the least squared error, relative to theirs.
+
+    A factor of two changes nothing but the grid, so only those from 2^-1/2 to 2^1/2 are looked at.
+
+    Args:
+        values: any shape; zeros do not count. 1 where there is nothing else.
+        levels: number of exponents.
+    """
+    magnitudes = values[values != 0].abs().double()
+    if not magnitudes.numel():
+        return 1.0
+    factors = [2 ** (step / _STEPS - 0.5) for step in range(_STEPS)]
+    return min(factors, key=lambda factor: _misfit(magnitudes * factor, levels) / factor**2)
+
+
+def _misfit(magnitudes: Tensor, levels: int) -> float:
+    """Returns the squared error on the best grid."""
+    top = int(exponent(magnitudes.max()))
+    grids = [Exponents(largest - levels + 1, largest) for largest in range(top - _LOWER + 1, top + 1)]
+    return min(float((project(magnitudes, one) - magnitudes).square().sum()) for one in grids)
 
 
 def on_grid(values: Tensor) -> Tensor:

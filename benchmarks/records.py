@@ -1,0 +1,184 @@
+"""How small do the two LeNets get on MNIST? Size of the whole .demi file against error, seed by seed.
+
+    .venv/bin/python benchmarks/records.py --out results [--seeds 1 2 3] [--data FOLDER] [--picture records.png]
+
+Runs the recipes ``*_mnist_small_*`` with every seed; what is done is not done again. They train on 50,000 digits and
+are chosen by the error on the other 10,000 training digits. Hidden units are put in the order that takes the fewest
+bytes; the test digits are looked at here, once, with the model that comes out of that file. Prints a table for each
+net; the smallest file whose error on the held out digits keeps to the net's limit, by the median of its seeds, is
+marked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from demitasse import load, reorder_units, save
+from demitasse.compress import compress
+from demitasse.report.plots import COLOURS, FAINT
+from demitasse.zoo.data import DATASETS, Data
+from demitasse.zoo.models import MODELS
+from demitasse.zoo.recipe import Recipe, bundled, find_recipe
+from demitasse.zoo.training import evaluate
+
+
+class Published(NamedTuple):
+    """A result from the literature: bytes, and test error in per cent."""
+
+    paper: str
+    bytes: float
+    error: float
+
+
+class Net(NamedTuple):
+    """A net: its title, the error in per cent that a record may have, marks of bytes, and what is published."""
+
+    title: str
+    limit: float
+    ticks: tuple[int, ...]
+    published: tuple[Published, ...]
+
+
+NETS = {
+    "lenet5": Net(
+        "LeNet-5",
+        1.0,
+        (1000, 1500, 2000, 3000),
+        (
+            Published("Louizos 2017", 2300, 1.0),
+            Published("Havasi 2018", 1520, 0.96),
+            Published("Havasi 2018", 3030, 0.69),
+            Published("Oktay 2019", 2840, 1.0),
+        ),
+    ),
+    "lenet300": Net(
+        "LeNet-300-100",
+        1.9,
+        (2000, 5000, 10_000, 20_000),
+        (Published("Han 2016", 27_000, 1.58), Published("Oktay 2019", 8560, 1.9)),
+    ),
+}
+
+
+class Measured(NamedTuple):
+    """One run: parameters that are not zero, bytes of the file before and after reordering, errors in per cent."""
+
+    kept: int
+    plain: int
+    bytes: int
+    validation: float
+    test: float
+
+
+Rows = dict[str, list[Measured]]
+
+
+def measure(name: str, seed: int, out: Path, data: Path | None) -> Measured:
+    """Runs a recipe where that was not done yet, puts the hidden units in order, and tests what is in the file."""
+    recipe, folder = find_recipe(name), out / str(seed)
+    packed = compress(recipe, folder, seed=seed, data=data)[-1]
+    found = recipe if data is None else replace(recipe, data=replace(recipe.data, path=data))
+    model = MODELS[found.model.name](**found.model.settings)
+    plain, file = folder / name / packed.file, folder / name / "smallest.demi"
+    example = next(source(found, found.data.settings).test_batches())[0][:1]
+    save(reorder_units(load(plain, model).eval(), example), file)
+    load(file, model)
+    without = {key: value for key, value in found.data.settings.items() if key != "holdout"}
+    return Measured(
+        sum(some for some, _ in packed.kept.values()),
+        plain.stat().st_size,
+        file.stat().st_size,
+        *(100 * evaluate(model, source(found, settings))["error"] for settings in (found.data.settings, without)),
+    )
+
+
+def source(recipe: Recipe, settings: Mapping[str, Any]) -> Data:
+    """Returns the data of a recipe with other settings."""
+    return DATASETS[recipe.data.name](recipe.data.path, **settings)
+
+
+def middle(runs: Sequence[Measured]) -> Measured:
+    """Returns the median of every figure."""
+    return Measured(*(statistics.median(column) for column in zip(*runs, strict=True)))  # type: ignore[arg-type]
+
+
+def chosen(rows: Rows, limit: float) -> str | None:
+    """Returns the recipe with the smallest files, of those whose error on the held out digits keeps to the limit."""
+    within = {name: middle(runs).bytes for name, runs in rows.items() if middle(runs).validation <= limit}
+    return min(within, key=lambda name: within[name], default=None)
+
+
+def table(rows: Rows, limit: float) -> Iterator[str]:
+    """Yields the lines of a net's table, the largest files first."""
+    yield "| recipe | parameters kept | bytes as trained | reordered | validation error, % | test error, % | medians |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    best = chosen(rows, limit)
+    for name, runs in sorted(rows.items(), key=lambda row: -middle(row[1]).bytes):
+        kept, plain, size, validation, test = (list(column) for column in zip(*runs, strict=True))
+        errors = (", ".join(f"{value:.2f}" for value in values) for values in (validation, test))
+        mark, median = "**" if name == best else "", middle(runs)
+        yield (
+            f"| {mark}`{name}`{mark} | {_numbers(kept)} | {_numbers(plain)} | {_numbers(size)} | {' | '.join(errors)} "
+            f"| {mark}{median.bytes:,} bytes, {median.validation:.2f} and {median.test:.2f} %{mark} |"
+        )
+
+
+def _numbers(values: Sequence[int]) -> str:
+    return ", ".join(f"{value:,}" for value in values)
+
+
+def draw(found: dict[str, Rows], path: Path) -> None:
+    """Draws test error against size: every seed, a line through the medians, and what is published."""
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (net, rows) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
+        title, limit, ticks, published = NETS[net]
+        points = sorted((run.bytes, run.test) for runs in rows.values() for run in runs)
+        medians = sorted((middle(runs).bytes, middle(runs).test) for runs in rows.values())
+        axes.plot(*zip(*points, strict=True), "o", color=COLOURS[1], alpha=0.5, label="demitasse, each seed")
+        axes.plot(*zip(*medians, strict=True), "-", color=COLOURS[0], label="medians")
+        axes.plot([p.bytes for p in published], [p.error for p in published], "D", color=COLOURS[2], label="published")
+        for paper, size, error in published:
+            axes.annotate(paper, (size, error), (0, 7), textcoords="offset points", ha="center", fontsize=7)
+        axes.axhline(limit, color=FAINT, linewidth=1, zorder=0)
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.set_xticks([], minor=True)
+        axes.set(xlabel="bytes of the whole file", ylabel="test error (%)")
+        axes.set_title(title, loc="left", weight="bold")
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--picture", type=Path)
+    arguments = parser.parse_args()
+    found = {}
+    for net in NETS:
+        names = [name for name in bundled() if name.startswith(f"{net}_mnist_small_")]
+        found[net] = {
+            name: [measure(name, seed, arguments.out, arguments.data) for seed in arguments.seeds] for name in names
+        }
+    for net, rows in found.items():
+        print(f"\n## {NETS[net].title}\n")
+        print("\n".join(table(rows, NETS[net].limit)))
+    if arguments.picture:
+        draw(found, arguments.picture)
+
+
+if __name__ == "__main__":
+    main()
