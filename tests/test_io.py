@@ -13,6 +13,7 @@ from torch import nn
 
 import demitasse
 from demitasse.errors import FileFormatError, UsageError, WeightsError
+from demitasse.packed.file import File
 from tests.methods.playground import Net, net, same, sgd, train
 
 each_form = pytest.mark.parametrize("form", [".demi", ".safetensors", ".pt"])
@@ -172,6 +173,18 @@ def test_a_packed_file_is_read_tensor_by_tensor(tmp_path: Path) -> None:
         with pytest.raises(KeyError):
             file["fc.bais"]
         assert same(model, _loaded(net(1), file))
+
+
+def test_tensors_that_share_a_payload_are_decoded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    demitasse.save({str(number): torch.full((5,), float(number)) for number in range(9)}, tmp_path / "model.demi")
+    decoded = []
+    decode = File._decode
+    monkeypatch.setattr(File, "_decode", lambda self, place: decoded.append(place) or decode(self, place))
+    with demitasse.open(tmp_path / "model.demi") as file:
+        file["3"].zero_()
+        assert file["3"].tolist() == [3] * 5
+        assert [file[name][0] for name in file] == list(range(9))
+    assert len(decoded) == 1
 
 
 def _loaded(model: nn.Module, state: Mapping[str, torch.Tensor]) -> nn.Module:

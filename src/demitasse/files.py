@@ -1,11 +1,13 @@
-"""Writing files so that nothing is ever half written."""
+"""Files that are never half written, and never left open."""
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 
 @contextmanager
@@ -31,3 +33,17 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class Closing(ABC):
+    """What ``with`` closes."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets go of the file."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 
 import torch
 from torch import Tensor
 
 from demitasse.errors import UsageError
+from demitasse.files import Closing
 from demitasse.packed.file import LIMIT, File
 from demitasse.packed.tensor import BY_NAME
 from demitasse.packed.tensor import Tensor as Packed
@@ -38,7 +38,7 @@ def to_torch(tensor: Packed) -> Tensor:
     return torch.from_numpy(tensor.bits).view(getattr(torch, tensor.dtype.name)).reshape(tensor.shape)
 
 
-class PackedFile(Mapping[str, Tensor]):
+class PackedFile(Closing, Mapping[str, Tensor]):
     """A .demi file as a mapping of names to tensors, each decoded when it is asked for.
 
     ::
@@ -95,14 +95,6 @@ class PackedFile(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._file.names)
-
-    def __enter__(self) -> PackedFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Lets go of the file."""

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 
 from demitasse.errors import FileFormatError
+from demitasse.files import Closing
 from demitasse.packed.codecs import CODECS, Context
 from demitasse.packed.header import FRONT, Entry, Header, Payload, blank, length_of, parse
 from demitasse.packed.reader import Reader
@@ -33,15 +33,15 @@ class _Place(NamedTuple):
     part: Part
 
 
-class Cost(NamedTuple):
-    """Bytes that a tensor takes: positions of what is not zero, and values, or both where a symbol tells both."""
+class Decoded(NamedTuple):
+    """A tensor and the bytes it takes: positions of what is not zero, and values, or both where symbols tell both."""
 
-    name: str
+    tensor: Tensor
     positions: float
     values: float
 
 
-class File:
+class File(Closing):
     """A file to read from: nothing is decoded before it is asked for.
 
     Args:
@@ -61,25 +61,21 @@ class File:
     def __init__(self, source: str | Path | bytes, limit: int = LIMIT, threads: int | None = None) -> None:
         self._source = Source(source)
         self.name = self._source.name
-        self._places: list[_Place] = []
-        self._found: dict[str, tuple[int, int]] = {}
         try:
-            self.header, end = self._open(limit)
+            self.header = self._open(limit)
         except FileFormatError as error:
             self.close()
             raise error.within(self.name) from None
-        if self._source.size != end:
-            self.close()
-            raise FileFormatError(
-                f"{self.name}: {self._source.size} bytes; expected {end}: cut short, or more was added"
-            )
         free = (limit - self.header.nbytes) // max(self.header.work, 1)
+        self._kept: tuple[int, list[Decoded]] | None = None
         self._threads = max(1, min(threads or _cores(), free))
 
-    def _open(self, limit: int) -> tuple[Header, int]:
+    def _open(self, limit: int) -> Header:
         length = length_of(self._source.read(0, FRONT), limit)
         header, end = parse(self._source.read(0, length), limit)
         payloads = iter(header.payloads)
+        self._places: list[_Place] = []
+        self._found: dict[str, tuple[int, int]] = {}
         for entry in header.entries:
             for part in entry.parts if entry.begins else ():
                 place = _Place(end, next(payloads), [], part)
@@ -94,15 +90,9 @@ class File:
         self._aliases: dict[str, list[str]] = {}
         for alias, name in header.aliases.items():
             self._aliases.setdefault(name, []).append(alias)
-        return header, end
-
-    def __enter__(self) -> File:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        if self._source.size != end:
+            raise FileFormatError(f"{self._source.size} bytes; expected {end}: cut short, or more was added")
+        return header
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -114,16 +104,21 @@ class File:
         return [each for name in self._found for each in (name, *self._aliases.get(name, ()))]
 
     def tensor(self, name: str) -> Tensor:
-        """Decodes one tensor, with those that share its payload.
+        """Decodes one tensor, with those that share its payload: they are kept until another payload is asked for.
 
         Raises:
             KeyError: there is none of this name.
             FileFormatError: its payload is corrupt.
         """
         number, place = self._found[self.header.aliases.get(name, name)]
-        entry = self._places[number].entries[place]
-        last = number + sum(1 for _ in entry.parts)
-        return list(self._tensors(self._places[number:last]))[place]._replace(name=name)
+        entries = self._places[number].entries
+        if len(entries) == 1:
+            last = number + sum(1 for _ in entries[0].parts)
+            return next(self._measured(self._places[number:last])).tensor._replace(name=name)
+        if self._kept is None or self._kept[0] != number:
+            self._kept = number, self._decode(self._places[number])
+        tensor = self._kept[1][place].tensor
+        return tensor._replace(name=name, bits=tensor.bits.copy())
 
     def tensors(self) -> Iterator[Tensor]:
         """Decodes one tensor after the other; a few payloads are decoded ahead.
@@ -133,34 +128,44 @@ class File:
         Raises:
             FileFormatError: a payload is corrupt.
         """
-        for tensor in self._tensors(self._places):
+        for tensor, *_ in self.measured():
             yield tensor
             for alias in self._aliases.get(tensor.name, ()):
                 yield tensor._replace(name=alias)
 
-    def _tensors(self, places: Sequence[_Place]) -> Iterator[Tensor]:
-        whole: Tensor | None = None
+    def measured(self) -> Iterator[Decoded]:
+        """Decodes one tensor after the other, each once, and tells what it takes.
+
+        Raises:
+            FileFormatError: a payload is corrupt.
+        """
+        return self._measured(self._places)
+
+    def _measured(self, places: Sequence[_Place]) -> Iterator[Decoded]:
+        whole: Decoded | None = None
         for place, found in zip(places, self._decoded(places), strict=True):
             entry = place.entries[0]
             if not entry.cut:
                 yield from found
                 continue
             if whole is None:
-                whole = blank(entry)
-                whole = whole._replace(bits=np.empty(whole.size, entry.dtype.bits))
-            end = place.part.start + found[0].size
-            whole.bits[place.part.start : end] = found[0].bits
-            if end == whole.size:
+                empty = blank(entry)
+                whole = Decoded(empty._replace(bits=np.empty(empty.size, entry.dtype.bits)), 0.0, 0.0)
+            ((part, positions, values),) = found
+            end = place.part.start + part.size
+            whole.tensor.bits[place.part.start : end] = part.bits
+            whole = Decoded(whole.tensor, whole.positions + positions, whole.values + values)
+            if end == whole.tensor.size:
                 yield whole
                 whole = None
 
-    def _decoded(self, places: Sequence[_Place]) -> Iterator[list[Tensor]]:
+    def _decoded(self, places: Sequence[_Place]) -> Iterator[list[Decoded]]:
         """Yields what the payloads hold, in order; the memory is that of a few."""
         threads = min(self._threads, len(places))
         if threads < 2:
             yield from map(self._decode, places)
             return
-        ahead: deque[Future[list[Tensor]]] = deque()
+        ahead: deque[Future[list[Decoded]]] = deque()
         with ThreadPoolExecutor(threads) as pool:
             try:
                 for place in places:
@@ -173,24 +178,10 @@ class File:
                 for waiting in ahead:
                     waiting.cancel()
 
-    def costs(self) -> list[Cost]:
-        """Decodes all tensors; returns what each takes of the payloads.
-
-        Raises:
-            FileFormatError: a payload is corrupt.
-        """
-        found: dict[str, Cost] = {}
-        for place in self._places:
-            costs: list[Cost] = []
-            self._decode(place, costs)
-            for cost in costs:
-                old = found.get(cost.name, Cost(cost.name, 0.0, 0.0))
-                found[cost.name] = Cost(cost.name, old.positions + cost.positions, old.values + cost.values)
-        return list(found.values())
-
-    def _decode(self, place: _Place, costs: list[Cost] | None = None) -> list[Tensor]:
+    def _decode(self, place: _Place) -> list[Decoded]:
         data = self._source.read(place.start, place.payload.length)
-        stream, context, found = Stream(data), Context(), []
+        stream, context = Stream(data), Context()
+        found: list[Decoded] = []
         for entry in place.entries:
             before = stream.spent.copy()
             empty = blank(entry)._replace(shape=place.part.shape) if entry.cut else blank(entry)
@@ -200,11 +191,9 @@ class File:
                     raise FileFormatError(f"a bool is {bits.max()}")
             except FileFormatError as error:
                 raise error.within(f"{self.name}: {entry.name}") from None
-            found.append(empty._replace(bits=bits))
-            if costs is not None:
-                costs.append(Cost(entry.name, *(stream.spent - before).tolist()))
-        if checksum_of(data, found) != place.payload.checksum:
-            names = ", ".join(tensor.name for tensor in found[:3]) + (", ..." if len(found) > 3 else "")
+            found.append(Decoded(empty._replace(bits=bits), *(stream.spent - before).tolist()))
+        if checksum_of(data, (tensor for tensor, *_ in found)) != place.payload.checksum:
+            names = ", ".join(tensor.name for tensor, *_ in found[:3]) + (", ..." if len(found) > 3 else "")
             raise FileFormatError(
                 f"{self.name}: byte {place.start}: the checksum of {names} is wrong: the file is corrupt"
             )

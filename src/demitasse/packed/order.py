@@ -10,7 +10,6 @@ coder of weights makes of it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ import numpy as np
 
 from demitasse.packed.codecs.base import Context
 from demitasse.packed.codecs.weights import Weights
-from demitasse.packed.kernels import arithmetic
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Tensor, matrix
 from demitasse.packed.units import Link, arranged, count_units, present, take_dead_out
@@ -70,17 +68,6 @@ def reorder(
     if search and links:
         _Search(held, links, orders, budget).run()
     return Reordered(list(held.values()), orders)
-
-
-class _Meter(Stream):
-    """A stream that tells what was written to fractions of a bit, so that small gains are seen."""
-
-    @property
-    def bits(self) -> float:
-        """Bits so far."""
-        assert self._state is not None
-        whole = self._state[arithmetic.POSITION] + self._state[arithmetic.PENDING]
-        return 8 * float(whole) - math.log2(self._state[arithmetic.RANGE])
 
 
 class _Search:
@@ -152,7 +139,7 @@ class _Search:
         return Context(present(before, before.shape[0]).sum(1, dtype=np.int64))
 
     def _size(self, tensor: Tensor, settings: bytes, context: Context) -> float:
-        stream = _Meter()
+        stream = Stream()
         self._codec.encode(tensor, settings, stream, context)
         return stream.bits
 

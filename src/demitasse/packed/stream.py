@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,14 @@ class Stream:
             used = int(self._state[arithmetic.POSITION] + self._state[arithmetic.PENDING])
             self._data = np.concatenate([self._data[:used], np.zeros(_SPARE + _BYTES_A_DECISION * decisions, np.uint8)])
         return self._state
+
+    @property
+    def bits(self) -> float:
+        """What was written so far, to fractions of a bit."""
+        if self._state is None:
+            return 8.0 * len(self._bytes)
+        whole = self._state[arithmetic.POSITION] + self._state[arithmetic.PENDING]
+        return 8 * float(whole) - math.log2(self._state[arithmetic.RANGE])
 
     def close(self) -> bytes:
         """Returns what was written."""

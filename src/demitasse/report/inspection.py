@@ -108,14 +108,10 @@ def inspect(path: str | Path, progress: Callable[[int, int], None] = lambda done
     """
     with File(path) as file:
         header = file.header
-        costs = {cost.name: cost for cost in file.costs()}
-        entries = {entry.name: entry for entry in header.entries}
         total, rows = sum(math.prod(entry.shape) for entry in header.entries), []
-        for tensor in file.tensors():
-            if tensor.name in entries:
-                cost = costs[tensor.name]
-                rows.append(_row(entries[tensor.name], tensor.bits, cost.positions, cost.values))
-                progress(sum(row.count for row in rows), total)
+        for entry, (tensor, positions, values) in zip(header.entries, file.measured(), strict=True):
+            rows.append(_row(entry, tensor.bits, positions, values))
+            progress(sum(row.count for row in rows), total)
     size = Path(path).stat().st_size
     payloads = sum(payload.length for payload in header.payloads)
     return Inspection(str(path), size, size - payloads, rows, header.metadata, header.aliases)

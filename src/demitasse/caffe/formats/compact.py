@@ -20,9 +20,10 @@ from demitasse.caffe.tools.compact_file import WITH_FIRE, stored_shapes
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.files import atomic_write
-from demitasse.packed.compact import CODECS, Reader
+from demitasse.packed.compact import CODECS
 from demitasse.packed.compact.base import ROLES
 from demitasse.packed.formats import FORMATS, Contents, Settings
+from demitasse.packed.reader import Reader
 
 COMPACT = "compact"
 

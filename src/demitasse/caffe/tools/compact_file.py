@@ -14,7 +14,8 @@ from demitasse.caffe.tools.say import Say, log_initial, silent
 from demitasse.caffe.tools.source_model import read_source
 from demitasse.errors import FileFormatError
 from demitasse.files import atomic_write
-from demitasse.packed.compact import CODECS, Reader, Shape, deep_compression
+from demitasse.packed.compact import CODECS, Shape, deep_compression
+from demitasse.packed.reader import Reader
 
 # layers with "fire" in their names are SqueezeNet's, and this is the format made for it
 WITH_FIRE = "squeezenet"
