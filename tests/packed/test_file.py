@@ -11,6 +11,7 @@ from demitasse.errors import FileFormatError
 from demitasse.packed.file import File
 from demitasse.packed.tensor import BY_NAME, DTYPES, Tensor, of_array
 from demitasse.packed.writer import pack
+from tests.published import lenet5
 
 
 def pruned(shape: tuple[int, ...], kept: float, powers: int = 0, seed: int = 0) -> np.ndarray:
@@ -109,17 +110,7 @@ def test_dense_values_come_near_their_entropy() -> None:
 
 
 def test_lenet5_of_the_paper(shared: Path) -> None:
-    from torch import from_numpy
-
-    from demitasse.caffe.model_file import read_model
-    from demitasse.methods import pow2
-
-    tensors = []
-    for layer in read_model(shared / "models/caffe_lenet5_sparse.caffemodel"):
-        for number, blob in enumerate(layer.blobs):
-            weight = from_numpy(np.array(blob))
-            rounded = pow2.project(weight, pow2.grid(float(weight.abs().max()), 7))
-            tensors.append(of_array(f"{layer.name}.{number}", rounded.numpy()))
+    tensors = lenet5(shared)
     data = pack(tensors)
     assert all(equal(*both) for both in zip(tensors, File(data).tensors(), strict=True))
     # the standard's own coder takes 3,489

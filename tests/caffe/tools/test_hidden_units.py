@@ -10,14 +10,13 @@ import pytest
 import torch
 
 from demitasse.caffe import schema
-from demitasse.caffe.model_file import read_model
 from demitasse.caffe.net import Net
 from demitasse.caffe.prototxt import parse
 from demitasse.caffe.tools.hidden_units import find_links, reorder_units
 from demitasse.errors import WeightsError
-from demitasse.methods import pow2
 from demitasse.packed.tensor import Tensor, of_array
 from demitasse.packed.writer import pack
+from tests.published import lenet5
 
 LENET = """name: "LeNet"
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 8 dim: 1 dim: 28 dim: 28 } } }
@@ -75,17 +74,6 @@ def linked(middle: str) -> list[tuple[tuple[str, ...], tuple[str, ...], tuple[st
     """Returns the links of conv ``a``, what stands between, and inner product ``z``."""
     definition = message(INPUT + CONV + middle + LAST)
     return [tuple(link) for link in find_links(definition, {tensor.name: tensor for tensor in blobs(Net(definition))})]
-
-
-def lenet5(shared: Path) -> list[Tensor]:
-    """Returns the published sparse LeNet-5 with weights that are powers of two."""
-    tensors = []
-    for layer in read_model(shared / "models/caffe_lenet5_sparse.caffemodel"):
-        for number, blob in enumerate(layer.blobs):
-            weight = torch.from_numpy(np.array(blob))
-            rounded = pow2.project(weight, pow2.grid(float(weight.abs().max()), 7))
-            tensors.append(of_array(f"{layer.name}.{number}", rounded.numpy()))
-    return tensors
 
 
 def test_lenet5_of_the_paper(shared: Path) -> None:
