@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from demitasse.caffe import schema
 from demitasse.caffe.schema import dialects
+from demitasse.caffe.upgrade import upgrade_layers
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.files import atomic_write
 
@@ -65,20 +66,17 @@ def parse_message(message: Any, data: bytes, path: str | Path) -> Any:
 
 
 def read_net_message(path: str | Path, text: bool = False) -> Any:
-    """Reads a binary caffemodel into a NetParameter with private field numbers.
+    """Reads a binary caffemodel into a NetParameter as written, with private field numbers.
 
     Args:
         path: the file.
         text: blobs as repeated numbers, for printing.
 
     Raises:
-        FileFormatError: missing, cut short, of another kind, or from before 2014; says where.
+        FileFormatError: missing, cut short, or of another kind; says where.
     """
     data = read_bytes(path)
     try:
-        numbers = {field.number for field in dialects.fields(data, 0, len(data))}
-        if 2 in numbers and 100 not in numbers:
-            raise FileFormatError("a net in the form from before 2014 ('layers'), which is not read yet")
         data = dialects.to_private_numbers(data)
     except FileFormatError as error:
         raise error.within(str(path)) from None
@@ -87,15 +85,16 @@ def read_net_message(path: str | Path, text: bool = False) -> Any:
 
 
 def read_model(path: str | Path) -> list[LayerBlobs]:
-    """Reads the layers of a caffemodel, protobuf or HDF5 (told by content), in file order.
+    """Reads the layers of a caffemodel, protobuf of any age or HDF5 (told by content), in file order.
 
     Raises:
         FileFormatError: see :func:`read_net_message`.
+        NetError: a layer of an old form has no counterpart today.
     """
     if read_bytes(path)[:8] == HDF5_MAGIC:
         return _read_hdf5(path)
     found = []
-    for layer in read_net_message(path).layer:
+    for layer in upgrade_layers(read_net_message(path), str(path)).layer:
         blobs = []
         for index, blob in enumerate(layer.blobs):
             try:

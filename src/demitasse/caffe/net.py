@@ -14,6 +14,7 @@ from demitasse.caffe import layers, prototxt, schema, sources
 from demitasse.caffe.filter import filter_net
 from demitasse.caffe.parameters import Blob as Blob
 from demitasse.caffe.parameters import Parameters
+from demitasse.caffe.sizes import check_size, growth
 from demitasse.caffe.split import insert_splits
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import DemitasseError, NetError, UnknownNameError, WeightsError
@@ -21,6 +22,10 @@ from demitasse.registry import suggest
 
 # entries of the bottoms up to which a layer is really run to learn its top shapes
 _SMALL = 1 << 22
+# and entries that its tops may then have
+_FEW = 1 << 28
+# what torch and Python raise where settings and shapes do not fit
+_UNFIT = (RuntimeError, IndexError, ValueError, TypeError, ArithmeticError)
 
 
 class Net(nn.Module):
@@ -59,13 +64,10 @@ class Net(nn.Module):
         super().__init__()
         self.phase = phase
         upgraded = schema.NetParameter.FromString(spec.SerializeToString())
-        shift = 1 if upgraded.input else 0
-        try:
-            upgrade_net(upgraded)
-        except NetError as error:
-            raise error.within(origin) from None
-        places = [origin] * shift + [f"{origin}:{line}" for line in lines or []]
-        places += [origin] * (len(upgraded.layer) - len(places))
+        places = [f"{origin}:{line}" for line in lines or []]
+        places += [origin] * (len(upgraded.layer) + len(upgraded.layers) - len(places))
+        upgrade_net(upgraded, origin, places)
+        places[:0] = [origin] * (len(upgraded.layer) - len(places))  # an Input layer made of the net's inputs
         kept = insert_splits(filter_net(upgraded, places, phase, level, stages))
         self.spec = schema.NetParameter(name=upgraded.name)
         self.force_backward = upgraded.force_backward
@@ -84,6 +86,9 @@ class Net(nn.Module):
                 self._add(placed.layer, available, parameters)
             except DemitasseError as error:
                 raise error.within(f"layer {placed.layer.name!r} ({placed.place})") from None
+            except _UNFIT as error:
+                what = f"layer {placed.layer.name!r} ({placed.place}): {placed.layer.type} cannot be set up"
+                raise NetError(f"{what}: {error}") from None
         self.outputs = sorted(available)
         self.learnable = parameters.freeze()
         self.train(phase == schema.TRAIN)
@@ -96,6 +101,7 @@ class Net(nn.Module):
 
     def _add(self, spec: schema.Message, available: dict[str, None], parameters: Parameters) -> None:
         self.spec.layer.append(spec)
+        spec = self.spec.layer[-1]  # a layer may complete its settings
         if spec.name in self._keys or spec.name in self.sources:
             raise NetError("another layer has the same name")
         bottom_shapes = []
@@ -123,6 +129,7 @@ class Net(nn.Module):
         if len(shapes) != len(spec.top):
             raise NetError(f"{spec.type} makes {len(shapes)} tops, but {len(spec.top)} are named")
         for index, (name, shape) in enumerate(zip(spec.top, shapes, strict=True)):
+            check_size(shape, f"top {name!r}")
             self.shapes[name] = shape
             available[name] = None
             weight = spec.loss_weight[index] if index < len(spec.loss_weight) else float(is_loss and index == 0)
@@ -264,7 +271,8 @@ def _top_shapes(layer: layers.Layer, bottom_shapes: list[tuple[int, ...]]) -> li
 
     Small bottoms are computed really: that takes less time than torch needs to load its meta device.
     """
-    small = sum(map(math.prod, bottom_shapes)) <= _SMALL
+    count = sum(map(math.prod, bottom_shapes))
+    small = count <= _SMALL and max(count, 1) * growth(layer.spec) <= _FEW
     device = torch.device("cpu" if small else "meta")
     state = {name: tensor.to(device) for name, tensor in (*layer.named_parameters(), *layer.named_buffers())}
     layer.eval()

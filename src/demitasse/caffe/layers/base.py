@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from demitasse.caffe import schema
 from demitasse.caffe.fillers import fill
+from demitasse.caffe.sizes import check_size
 from demitasse.errors import NetError
 from demitasse.registry import Registry
 
@@ -62,7 +63,11 @@ class Layer(nn.Module):
             shape: its shape.
             filler: a FillerParameter; None fills with 0.
             learnable: whether solvers update it (else it is a buffer).
+
+        Raises:
+            NetError: the blob would be too large.
         """
+        check_size(shape, f"blob {name!r}")
         value = torch.zeros(shape) if filler is None else fill(filler, shape)
         if learnable:
             setattr(self, name, nn.Parameter(value))
