@@ -23,9 +23,9 @@ from demitasse.registry import suggest
 # entries of the bottoms up to which a layer is really run to learn its top shapes
 _SMALL = 1 << 22
 # and entries that its tops may then have
-_FEW = 1 << 28
+_FEW = 1 << 26
 # what torch and Python raise where settings and shapes do not fit
-_UNFIT = (RuntimeError, IndexError, ValueError, TypeError, ArithmeticError)
+_UNFIT = (RuntimeError, IndexError, ValueError, ArithmeticError)
 
 
 class Net(nn.Module):

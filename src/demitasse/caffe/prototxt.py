@@ -26,8 +26,12 @@ def read_net(path: str | Path) -> schema.Message:
         PrototxtError: the file is missing, or not a net; says file and line.
     """
     # blobs stand as numbers in a text, as bytes in the class that the rest works with
-    net = parse(read_text(path), schema.text_message("NetParameter")(), str(path))
-    return schema.NetParameter.FromString(net.SerializeToString())
+    return schema.NetParameter.FromString(read_net_text(path).SerializeToString())
+
+
+def read_net_text(path: str | Path) -> schema.Message:
+    """Reads a net's prototxt for a text to be made of it: blobs are repeated numbers; see :func:`read_net`."""
+    return parse(read_text(path), schema.text_message("NetParameter")(), str(path))
 
 
 def read_solver(path: str | Path) -> schema.Message:
@@ -82,6 +86,8 @@ def read_text(path: str | Path) -> str:
         raise PrototxtError(f"{path}: not a text file (is it a caffemodel?)") from None
     except OSError as error:
         raise PrototxtError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise PrototxtError(f"{path!r}: cannot be read: {error}") from None
 
 
 _LONG = 400  # characters of an error: protobuf cites the whole line

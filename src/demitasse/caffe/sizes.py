@@ -29,9 +29,7 @@ def check_size(shape: Sequence[int], what: str) -> None:
     if count > MOST_ENTRIES:
         raise NetError(f"{what} of shape {list(shape)} has {count} entries; expected {MOST_ENTRIES} at most")
     if count * _ENTRY > _memory():
-        raise NetError(
-            f"{what} of shape {list(shape)} takes {count * _ENTRY} bytes; this machine has {_memory()}"
-        )
+        raise NetError(f"{what} of shape {list(shape)} takes {count * _ENTRY} bytes; this machine has {_memory()}")
 
 
 def _memory() -> int:

@@ -119,7 +119,9 @@ class BatchNorm(Layer):
         params = self.spec.param
         for index, param in enumerate(params):
             if param.lr_mult:
-                raise NetError(f"the statistics of BatchNorm are not learnt: param {index} has lr_mult {param.lr_mult:g}")
+                raise NetError(
+                    f"the statistics of BatchNorm are not learnt: param {index} has lr_mult {param.lr_mult:g}"
+                )
         params.extend(schema.ParamSpec(lr_mult=0, decay_mult=0) for _ in range(3 - len(params)))
 
     def forward(self, bottom: Tensor) -> Tensor:

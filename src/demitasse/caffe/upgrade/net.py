@@ -30,10 +30,8 @@ def upgrade_layers(net: schema.Message, origin: str = "net", places: list[str] |
     if not net.layers:
         return net
     if net.layer:
-        raise NetError(
-            f"{origin}: the net has {len(net.layers)} 'layers', the form from before 2015, beside {len(net.layer)} 'layer'; "
-            "expected one form"
-        )
+        counts = f"{len(net.layers)} 'layers', the form from before 2015, and {len(net.layer)} 'layer'"
+        raise NetError(f"{origin}: the net has {counts}; expected one form")
     if any(layer.HasField("layer") for layer in net.layers):
         v0.upgrade(net, [origin] * len(net.layers) if places is None else places)
     v1.move_transforms(net)

@@ -12,36 +12,42 @@ _PADDED = ("conv", "pool")
 # types whose name is not that of V1 in small letters
 _TYPES = {"conv": "CONVOLUTION", "images": "IMAGE_DATA", "innerproduct": "INNER_PRODUCT", "pool": "POOLING"}
 _SAME_TYPES = (
-    "accuracy bnll concat data dropout euclidean_loss flatten hdf5_data hdf5_output im2col infogain_loss lrn "
-    "multinomial_logistic_loss relu sigmoid softmax softmax_loss split tanh window_data"
-).split()
+    "accuracy", "bnll", "concat", "data", "dropout", "euclidean_loss", "flatten", "hdf5_data", "hdf5_output", "im2col",
+    "infogain_loss", "lrn", "multinomial_logistic_loss", "relu", "sigmoid", "softmax", "softmax_loss", "split", "tanh",
+    "window_data",
+)  # fmt: skip
 TYPES = _TYPES | {name: name.upper() for name in _SAME_TYPES}
 
-_COMMON = {"name", "type", "blobs", "blobs_lr", "weight_decay"}
-_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_size", "mirror": "mirror"}
-_WEIGHTS = {"num_output": "num_output", "biasterm": "bias_term"} | {f: f for f in ("weight_filler", "bias_filler")}
-_WINDOW = {"pad": "pad", "kernelsize": "kernel_size", "stride": "stride"}
-_READ = {"source": "source", "batchsize": "batch_size"}
-# type -> its message in V1, and where its settings go there
-_SETTINGS: dict[str, tuple[str, dict[str, str]]] = {
-    "concat": ("concat_param", {"concat_dim": "concat_dim"}),
-    "conv": ("convolution_param", {**_WEIGHTS, **_WINDOW, "group": "group"}),
-    "data": ("data_param", {**_READ, "rand_skip": "rand_skip"}),
-    "dropout": ("dropout_param", {"dropout_ratio": "dropout_ratio"}),
-    "hdf5_data": ("hdf5_data_param", _READ),
+_COMMON = ("name", "type", "blobs", "blobs_lr", "weight_decay")
+_TRANSFORM = ("scale", "meanfile", "cropsize", "mirror")
+_WEIGHTS = ("num_output", "biasterm", "weight_filler", "bias_filler")
+_WINDOW = ("pad", "kernelsize", "stride")
+_DETECTION = ("det_fg_threshold", "det_bg_threshold", "det_fg_fraction", "det_context_pad", "det_crop_mode")
+# type -> its message in V1, and the settings that go there
+_SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "concat": ("concat_param", ("concat_dim",)),
+    "conv": ("convolution_param", (*_WEIGHTS, *_WINDOW, "group")),
+    "data": ("data_param", ("source", "batchsize", "rand_skip")),
+    "dropout": ("dropout_param", ("dropout_ratio",)),
+    "hdf5_data": ("hdf5_data_param", ("source", "batchsize")),
     "images": (
         "image_data_param",
-        {**_READ, "rand_skip": "rand_skip", "shuffle_images": "shuffle"} | {f: f for f in ("new_height", "new_width")},
+        ("source", "batchsize", "rand_skip", "shuffle_images", "new_height", "new_width"),
     ),
-    "infogain_loss": ("infogain_loss_param", {"source": "source"}),
+    "infogain_loss": ("infogain_loss_param", ("source",)),
     "innerproduct": ("inner_product_param", _WEIGHTS),
-    "lrn": ("lrn_param", {field: field for field in ("local_size", "alpha", "beta", "k")}),
-    "pool": ("pooling_param", {**_WINDOW, "pool": "pool"}),
-    "window_data": (
-        "window_data_param",
-        _READ
-        | {f"det_{f}": f for f in ("fg_threshold", "bg_threshold", "fg_fraction", "context_pad", "crop_mode")},
-    ),
+    "lrn": ("lrn_param", ("local_size", "alpha", "beta", "k")),
+    "pool": ("pooling_param", (*_WINDOW, "pool")),
+    "window_data": ("window_data_param", ("source", "batchsize", *_DETECTION)),
+}
+_RENAMED = {
+    "batchsize": "batch_size",
+    "biasterm": "bias_term",
+    "cropsize": "crop_size",
+    "kernelsize": "kernel_size",
+    "meanfile": "mean_file",
+    "shuffle_images": "shuffle",
+    **{field: field.removeprefix("det_") for field in _DETECTION},
 }
 
 
@@ -115,15 +121,16 @@ def _upgrade_layer(outer: schema.Message, place: str) -> None:
 
 def _move(outer: schema.Message, field: str, value: object, place: str) -> None:
     kind = outer.layer.type
-    message, names = _SETTINGS.get(kind, ("", {}))
+    message, fields = _SETTINGS.get(kind, ("", ()))
+    name = _RENAMED.get(field, field)
     try:
         if field in _TRANSFORM:
-            put(outer.transform_param, _TRANSFORM[field], value)
-        elif field in names:
-            put(getattr(outer, message), names[field], value)
+            put(outer.transform_param, name, value)
+        elif field in fields:
+            put(getattr(outer, message), name, value)
         elif field == "hdf5_output_param" and kind == "hdf5_output":
-            put(outer, field, value)
+            put(outer, name, value)
         else:
-            log.warning("upgrade_proto.cpp:137", str(_error(place, outer.name, f"({kind}) has no {field}")))
+            log.warning("upgrade_proto.cpp:137", f"{place}: layer {outer.name!r}: its type {kind!r} has no {field}")
     except ValueError as error:
-        raise _error(place, outer.name, f"has {field} {value}, which is out of range: {error}") from None
+        raise _error(place, outer.name, f"has {field} {value}: {error}") from None
