@@ -97,7 +97,7 @@ def _explain(error: text_format.ParseError, message: Any) -> str:
     """Turns protobuf's message into ``line: what was found, what is known``."""
     detail = re.sub(r"^\d+:\d+ : ", "", str(error)).replace('"caffe.', '"')
     line = error.GetLine() or 1
-    if constant := re.search(r'Enum type "([\w.]+)" has no value named "?(\w+)', detail):
+    if constant := re.search(r'Enum type "([\w.]+)" has no value named ["\']?(\w+)', detail):
         values = message.DESCRIPTOR.file.pool.FindEnumTypeByName(f"caffe.{constant[1]}").values_by_name
         return f"{line}: {constant[1]} has no value {constant[2]!r}; {suggest(constant[2], list(values))}"
     unknown = re.search(r'Message type "([\w.]+)" has no field named "([^"]+)"', detail)

@@ -66,6 +66,10 @@ def upgrade(net: schema.Message, places: list[str]) -> None:
     for outer, place in zip(net.layers, places, strict=True):
         if not outer.HasField("layer"):
             raise _error(place, outer.name, "is of the form of 2014, other layers are of that of 2013")
+        kind = outer.layer.type
+        if outer.layer.HasField("type") and kind not in TYPES and kind != _PADDING:
+            near = suggest(kind, [*TYPES, _PADDING])
+            raise _error(place, outer.layer.name, f"has the unknown type {kind!r}; {near}")
     _fold_padding(net, places)
     for outer, place in zip(net.layers, places, strict=True):
         _upgrade_layer(outer, place)
@@ -103,9 +107,6 @@ def _fold_padding(net: schema.Message, places: list[str]) -> None:
 def _upgrade_layer(outer: schema.Message, place: str) -> None:
     """Moves what stands in the inner layer into the outer one."""
     inner = outer.layer
-    if inner.HasField("type") and inner.type not in TYPES:
-        near = suggest(inner.type, [*TYPES, _PADDING])
-        raise _error(place, inner.name, f"has the unknown type {inner.type!r}; {near}")
     if inner.HasField("type"):
         outer.type = outer.LayerType.Value(TYPES[inner.type])
     if inner.HasField("name"):
