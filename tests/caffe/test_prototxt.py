@@ -27,6 +27,12 @@ def test_reads_a_net_and_the_lines_of_its_layers(tmp_path: Path) -> None:
     path = write(tmp_path, NET)
     assert [layer.name for layer in prototxt.read_net(path).layer] == ["data", "a layer { b }"]
     assert prototxt.layer_lines(path) == [2, 5]
+    assert prototxt.layer_lines(write(tmp_path, NET.replace("layer {", "layers {"))) == [2, 5]
+
+
+def test_blobs_may_stand_in_a_text(tmp_path: Path) -> None:
+    net = prototxt.read_net(write(tmp_path, "layer { blobs { shape { dim: 2 } data: 0.5 data: -1 } }"))
+    assert net.layer[0].blobs[0].data == bytes.fromhex("0000003f000080bf")
 
 
 @pytest.mark.parametrize(
@@ -36,8 +42,19 @@ def test_reads_a_net_and_the_lines_of_its_layers(tmp_path: Path) -> None:
         (NET.replace("num_output", "num_ouput"), r"did you mean 'num_output'\?"),
         ("layer {\n  name: 3\n}", r"net.prototxt:2: .*Expected string"),
         ("layer {\n  name: 'a'\n", r"net.prototxt:\d+: Expected"),
-        ("layers {\n}", r"net.prototxt:1: 'layers' is the form of nets from before 2014"),
-        ("layer { pooling_param { pool: MIX } }", r"net.prototxt:1: .*MIX"),
+        ("layers {\n kernel_size: 3 }", r"net.prototxt:2: V1LayerParameter has no field 'kernel_size'"),
+        (
+            "layers { layer { kernel_size: 3 } }",
+            r"V0LayerParameter has no field 'kernel_size'; did you mean 'kernelsize'",
+        ),
+        ("layers {\n type: CONVOLUTON\n}", r"net.prototxt:2: V1LayerParameter.LayerType has no value 'CONVOLUTON'"),
+        ("layers { type: 'Convolution' }", r"LayerType has no value 'Convolution'; did you mean 'CONVOLUTION'\?"),
+        ("layer { pooling_param { pool: MIX } }", r"net.prototxt:1: PoolingParameter.PoolMethod has no value 'MIX'"),
+        ("layer { clip_param { min: 0 } }", r"net.prototxt: layer\[0\].clip_param.max: needed, but not given"),
+        (
+            "layer { name: 'a' convolution_param { pad: -1 } }" + 1000 * "#",
+            r"net.prototxt:1: \.\.\..*Value out of range: -1",
+        ),
     ],
 )
 def test_errors_say_where_and_what(tmp_path: Path, text: str, message: str) -> None:
@@ -48,6 +65,8 @@ def test_errors_say_where_and_what(tmp_path: Path, text: str, message: str) -> N
 def test_a_missing_file_and_a_binary_one(tmp_path: Path) -> None:
     with pytest.raises(PrototxtError, match=r"no.prototxt: cannot be read: No such file"):
         prototxt.read_net(tmp_path / "no.prototxt")
+    with pytest.raises(PrototxtError, match="embedded null byte"):
+        prototxt.read_net("\0")
     (tmp_path / "net.prototxt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PrototxtError, match="not a text file"):
         prototxt.read_net(tmp_path / "net.prototxt")
@@ -60,17 +79,3 @@ def test_trust_coef_is_local_gw_ratio(tmp_path: Path) -> None:
     assert solver.local_gw_ratio == 0.25
     assert solver.type == "LarsSGD"
     assert not solver.HasField("solver_type")
-
-
-def test_net_inputs_become_a_layer() -> None:
-    net = prototxt.parse('input: "x" input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4', _net(), "net")
-    upgraded = upgrade.upgrade_net(net)
-    assert [layer.type for layer in upgraded.layer] == ["Input"]
-    assert list(upgraded.layer[0].input_param.shape[0].dim) == [1, 2, 3, 4]
-    assert not upgraded.input
-
-
-def _net() -> object:
-    from demitasse.caffe import schema
-
-    return schema.NetParameter()

@@ -1,4 +1,4 @@
-"""Whole nets: rules, splits, shapes, blobs, gradients, weights by name and old forms, as in real Caffe."""
+"""Whole nets: rules, splits, shapes, blobs, gradients and weights by name, as in real Caffe."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from google.protobuf import text_format
 
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.model_file import load_weights, read_model
 from demitasse.caffe.net import Net
-from demitasse.caffe.upgrade import upgrade_net, upgrade_solver
-from demitasse.errors import PrototxtError, WeightsError
+from demitasse.errors import WeightsError
 from tests.golden.layer_case import Recorder, check, gradient
 
 
@@ -121,23 +119,3 @@ def test_a_matched_layer_of_another_shape_is_an_error(nets):
         WeightsError, match=r"blob 0 \(weight\) of layer 'conv1' has shape \[8, 1, 5, 5\].*\[9, 1, 5, 5\]"
     ):
         load_weights(net, nets / "lenet/net.caffemodel")
-
-
-@pytest.mark.parametrize("name", ["old_input_bn", "old_transform"])
-def test_upgraded_net(nets, name):
-    net = upgrade_net(prototxt.read_net(nets / f"upgrade/{name}.prototxt"))
-    expected = prototxt.read_net(nets / f"upgrade/{name}.upgraded.prototxt")
-    assert text_format.MessageToString(net) == text_format.MessageToString(expected)
-
-
-@pytest.mark.parametrize("kind", ["sgd", "nesterov", "adagrad", "adadelta"])
-def test_upgraded_solver(nets, kind):
-    solver = upgrade_solver(prototxt.read_solver(nets / f"upgrade/solver_{kind}.prototxt"))
-    expected = prototxt.read_solver(nets / f"upgrade/solver_{kind}.upgraded.prototxt")
-    assert text_format.MessageToString(solver) == text_format.MessageToString(expected)
-
-
-@pytest.mark.parametrize(("name", "line"), [("v0", 7), ("v0_data", 2), ("v1", 2)])
-def test_nets_from_before_2014_are_refused_by_line(nets, name, line):
-    with pytest.raises(PrototxtError, match=rf"{name}\.prototxt:{line}: 'layers' is the form of nets from"):
-        prototxt.read_net(nets / f"upgrade/{name}.prototxt")

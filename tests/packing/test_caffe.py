@@ -31,7 +31,6 @@ from tests.conftest import SHARED
 EXAMPLES = Path(compact_file.__file__).parents[2] / "examples"
 # of the many snapshots these, and the others in the long run
 SOLVERS = ("common", "dns_lars", "inq_030_060", "pretrain", "raw", "resume_h5", "sgd_20k")
-BEFORE_2014 = "store_v1.caffemodel"
 
 NET = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 6 dim: 6 } } }
@@ -92,10 +91,6 @@ def models() -> list[object]:
 @pytest.mark.parametrize("path", models())
 def test_every_caffemodel_comes_back(path: Path, tmp_path: Path) -> None:
     packed, back = tmp_path / "net.demi", tmp_path / ("back.caffemodel" + (".h5" if path.suffix == ".h5" else ""))
-    if path.name == BEFORE_2014:
-        with pytest.raises(FileFormatError, match="from before 2014"):
-            pack(path, packed)
-        return
     pack(path, packed, signed_zeros=True)
     unpack(packed, back)
     assert same(back, path)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Mapping
+from collections.abc import MutableSequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import h5py
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from demitasse.caffe import schema
+from demitasse.caffe.hdf5_file import HDF5_MAGIC as HDF5_MAGIC
+from demitasse.caffe.hdf5_file import read_hdf5
+from demitasse.caffe.hdf5_file import write_hdf5 as write_hdf5
 from demitasse.caffe.schema import dialects
+from demitasse.caffe.upgrade import upgrade_layers
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.files import atomic_write
 
 if TYPE_CHECKING:
     from demitasse.caffe.net import Net
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -46,6 +47,8 @@ def read_bytes(path: str | Path) -> bytes:
         data = Path(path).read_bytes()
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise FileFormatError(f"{path!r}: cannot be read: {error}") from None
     if not data:
         raise FileFormatError(f"{path}: the file is empty")
     return data
@@ -61,24 +64,40 @@ def parse_message(message: Any, data: bytes, path: str | Path) -> Any:
         message.ParseFromString(data)
     except DecodeError as error:
         raise FileFormatError(f"{path}: not a {type(message).__name__}: {error}") from None
+    try:
+        _check_strings(message)
+    except FileFormatError as error:
+        raise error.within(str(path)) from None
     return message
 
 
+def _check_strings(message: Any) -> None:
+    """Raises FileFormatError for a string that is not UTF-8: protobuf gives it out as bytes."""
+    for field, value in message.ListFields():
+        values = value if isinstance(value, MutableSequence) else (value,)
+        if field.type == field.TYPE_STRING and any(isinstance(each, bytes) for each in values):
+            raise FileFormatError(f"{field.full_name.removeprefix('caffe.')} is not text in UTF-8: {value!r}")
+        if field.message_type and field.message_type.name != "BlobProto":
+            for each in values:
+                _check_strings(each)
+
+
 def read_net_message(path: str | Path, text: bool = False) -> Any:
-    """Reads a binary caffemodel into a NetParameter with private field numbers.
+    """Reads a binary caffemodel into a NetParameter as written, with private field numbers.
 
     Args:
         path: the file.
         text: blobs as repeated numbers, for printing.
 
     Raises:
-        FileFormatError: missing, cut short, of another kind, or from before 2014; says where.
+        FileFormatError: missing, cut short, or of another kind; says where.
     """
-    data = read_bytes(path)
+    return parse_net_message(read_bytes(path), path, text)
+
+
+def parse_net_message(data: bytes, path: str | Path, text: bool = False) -> Any:
+    """Parses the content of a binary caffemodel; see :func:`read_net_message`."""
     try:
-        numbers = {field.number for field in dialects.fields(data, 0, len(data))}
-        if 2 in numbers and 100 not in numbers:
-            raise FileFormatError("a net in the form from before 2014 ('layers'), which is not read yet")
         data = dialects.to_private_numbers(data)
     except FileFormatError as error:
         raise error.within(str(path)) from None
@@ -87,15 +106,22 @@ def read_net_message(path: str | Path, text: bool = False) -> Any:
 
 
 def read_model(path: str | Path) -> list[LayerBlobs]:
-    """Reads the layers of a caffemodel, protobuf or HDF5 (told by content), in file order.
+    """Reads the layers of a caffemodel, protobuf of any age or HDF5 (told by content), in file order.
 
     Raises:
         FileFormatError: see :func:`read_net_message`.
+        NetError: a layer of an old form has no counterpart today.
     """
-    if read_bytes(path)[:8] == HDF5_MAGIC:
-        return _read_hdf5(path)
+    data = read_bytes(path)
+    if data.startswith(HDF5_MAGIC):
+        return [LayerBlobs(name, "", blobs) for name, blobs in read_hdf5(path)]
+    return parse_model(data, path)
+
+
+def parse_model(data: bytes, path: str | Path) -> list[LayerBlobs]:
+    """Parses the content of a binary caffemodel; see :func:`read_model`."""
     found = []
-    for layer in read_net_message(path).layer:
+    for layer in upgrade_layers(parse_net_message(data, path), str(path)).layer:
         blobs = []
         for index, blob in enumerate(layer.blobs):
             try:
@@ -104,23 +130,6 @@ def read_model(path: str | Path) -> list[LayerBlobs]:
                 raise error.within(f"{path}: blob {index} of layer {layer.name!r}") from None
         found.append(LayerBlobs(layer.name, layer.type, blobs))
     return found
-
-
-def _read_hdf5(path: str | Path) -> list[LayerBlobs]:
-    try:
-        with h5py.File(path, "r") as file:
-            if "data" not in file:
-                raise FileFormatError(f"{path}: an HDF5 file without the group 'data': not a caffemodel")
-            return [
-                LayerBlobs(name, "", [_dataset(group, index) for index in range(max(map(int, group), default=-1) + 1)])
-                for name, group in file["data"].items()
-            ]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise FileFormatError(f"{path}: not a caffemodel in HDF5: {error}") from None
-
-
-def _dataset(group: h5py.Group, index: int) -> Array:
-    return np.asarray(group[str(index)][()]) if str(index) in group else np.empty(0, np.float32)
 
 
 def blob_array(blob: Any) -> Array:
@@ -139,7 +148,10 @@ def blob_array(blob: Any) -> Array:
     expected = math.prod(shape) * np.dtype(dtype).itemsize
     if min(shape, default=0) < 0 or len(data) != expected:
         raise FileFormatError(f"shape {list(shape)} needs {expected} bytes of values, found {len(data)}")
-    return np.frombuffer(data, dtype).reshape(shape)
+    try:
+        return np.frombuffer(data, dtype).reshape(shape)
+    except ValueError as error:  # more axes than numpy has, or a huge one beside one of 0
+        raise FileFormatError(f"shape {list(shape)} is none of a blob: {error}") from None
 
 
 def array_blob(array: Array) -> Any:
@@ -222,24 +234,6 @@ def save_weights(net: Net, path: str | Path, hdf5: bool = False) -> None:
         arrays = blob_arrays(layers[spec.name].blobs()) if spec.name in layers else []
         blobs[spec.name] = {index: array for index, array in enumerate(arrays) if (spec.name, index) in owned}
     write_hdf5(blobs, path)
-
-
-def write_hdf5(layers: Mapping[str, Mapping[int, Array]], path: str | Path) -> None:
-    """Writes a caffemodel in HDF5, atomically.
-
-    Args:
-        layers: name -> blobs by index; a shared blob stands under its owner alone.
-        path: the file.
-    """
-    buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
-    with h5py.File(buffer, "w") as file:
-        data = file.create_group("data")
-        for name, arrays in layers.items():
-            group = data.create_group(name)
-            for index, array in arrays.items():
-                group.create_dataset(str(index), data=array)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
 
 
 def read_blob(path: str | Path) -> Array:

@@ -14,10 +14,14 @@ from demitasse.caffe import layers, model_file, prototxt, schema, sources
 from demitasse.caffe.filter import filter_net
 from demitasse.caffe.parameters import Blob as Blob
 from demitasse.caffe.parameters import Parameters
+from demitasse.caffe.sizes import check_size
 from demitasse.caffe.split import insert_splits
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import DemitasseError, NetError, UnknownNameError, WeightsError
 from demitasse.registry import suggest
+
+# what torch and Python raise where settings and shapes do not fit
+_UNFIT = (RuntimeError, IndexError, ValueError, ArithmeticError)
 
 
 class Net(nn.Module):
@@ -56,13 +60,10 @@ class Net(nn.Module):
         super().__init__()
         self.phase = phase
         upgraded = schema.NetParameter.FromString(spec.SerializeToString())
-        shift = 1 if upgraded.input else 0
-        try:
-            upgrade_net(upgraded)
-        except NetError as error:
-            raise error.within(origin) from None
-        places = [origin] * shift + [f"{origin}:{line}" for line in lines or []]
-        places += [origin] * (len(upgraded.layer) - len(places))
+        places = [f"{origin}:{line}" for line in lines or []]
+        places += [origin] * (len(upgraded.layer) + len(upgraded.layers) - len(places))
+        upgrade_net(upgraded, origin, places)
+        places[:0] = [origin] * (len(upgraded.layer) - len(places))  # an Input layer made of the net's inputs
         kept = insert_splits(filter_net(upgraded, places, phase, level, stages))
         self.spec = schema.NetParameter(name=upgraded.name)
         self.force_backward = upgraded.force_backward
@@ -81,6 +82,9 @@ class Net(nn.Module):
                 self._add(placed.layer, available, parameters)
             except DemitasseError as error:
                 raise error.within(f"layer {placed.layer.name!r} ({placed.place})") from None
+            except _UNFIT as error:
+                what = f"layer {placed.layer.name!r} ({placed.place}): {placed.layer.type} cannot be set up"
+                raise NetError(f"{what}: {error}") from None
         self.outputs = sorted(available)
         self.learnable = parameters.blobs if self.force_backward else parameters.freeze()
         self.train(phase == schema.TRAIN)
@@ -132,6 +136,7 @@ class Net(nn.Module):
             raise NetError(f"loss_weight has {len(spec.loss_weight)} values for {len(spec.top)} tops")
         weights = list(spec.loss_weight) or [float(is_loss and index == 0) for index in range(len(spec.top))]
         for name, shape, weight in zip(spec.top, shapes, weights, strict=True):
+            check_size(shape, f"top {name!r}")
             self.shapes[name] = shape
             if weight:
                 self.losses[name] = weight

@@ -25,7 +25,13 @@ def read_net(path: str | Path) -> schema.Message:
     Raises:
         PrototxtError: the file is missing, or not a net; says file and line.
     """
-    return parse(read_text(path), schema.NetParameter(), str(path))
+    # blobs stand as numbers in a text, as bytes in the class that the rest works with
+    return schema.NetParameter.FromString(read_net_text(path).SerializeToString())
+
+
+def read_net_text(path: str | Path) -> schema.Message:
+    """Reads a net's prototxt for a text to be made of it: blobs are repeated numbers; see :func:`read_net`."""
+    return parse(read_text(path), schema.text_message("NetParameter")(), str(path))
 
 
 def read_solver(path: str | Path) -> schema.Message:
@@ -44,14 +50,13 @@ def parse(text: str, message: Any, name: str) -> Any:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
         raise PrototxtError(f"{name}:{_explain(error, message)}") from None
-    missing = message.FindInitializationErrors()
-    if missing:
-        raise PrototxtError(f"{name}: {missing[0]} is missing, which must be given")
+    if missing := message.FindInitializationErrors():
+        raise PrototxtError(f"{name}: {', '.join(missing)}: needed, but not given")
     return message
 
 
 def layer_lines(path: str | Path) -> list[int]:
-    """Returns the line (from 1) where each ``layer { ... }`` of the file begins, in order."""
+    """Returns the line (from 1) where each ``layer { ... }``, or ``layers { ... }``, of the file begins, in order."""
     lines = []
     depth = 0
     for match in _STRUCTURE.finditer(read_text(path)):
@@ -60,7 +65,7 @@ def layer_lines(path: str | Path) -> list[int]:
             depth += 1
         elif token in "}>":
             depth -= 1
-        elif token == "layer" and depth == 0:
+        elif token in ("layer", "layers") and depth == 0:
             lines.append(match.string.count("\n", 0, match.start()) + 1)
     return lines
 
@@ -81,18 +86,24 @@ def read_text(path: str | Path) -> str:
         raise PrototxtError(f"{path}: not a text file (is it a caffemodel?)") from None
     except OSError as error:
         raise PrototxtError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise PrototxtError(f"{path!r}: cannot be read: {error}") from None
+
+
+_LONG = 400  # characters of an error: protobuf cites the whole line
 
 
 def _explain(error: text_format.ParseError, message: Any) -> str:
     """Turns protobuf's message into ``line: what was found, what is known``."""
     detail = re.sub(r"^\d+:\d+ : ", "", str(error)).replace('"caffe.', '"')
     line = error.GetLine() or 1
+    if constant := re.search(r'Enum type "([\w.]+)" has no value named ["\']?(\w+)', detail):
+        values = message.DESCRIPTOR.file.pool.FindEnumTypeByName(f"caffe.{constant[1]}").values_by_name
+        return f"{line}: {constant[1]} has no value {constant[2]!r}; {suggest(constant[2], list(values))}"
     unknown = re.search(r'Message type "([\w.]+)" has no field named "([^"]+)"', detail)
     if not unknown:
-        return f"{line}: {detail}"
+        return f"{line}: {detail if len(detail) < _LONG else '...' + detail[-_LONG:]}"
     kind, field = unknown.groups()
-    if field == "layers" and kind == "NetParameter":
-        return f"{line}: 'layers' is the form of nets from before 2014, which is not read yet; use 'layer'"
     owner = message.DESCRIPTOR.file.message_types_by_name.get(kind)
     known = [each.name for each in owner.fields] if owner else []
     return f"{line}: {kind} has no field {field!r}; {suggest(field, known)}"

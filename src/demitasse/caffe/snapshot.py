@@ -58,6 +58,17 @@ def restore(solver: Solver, path: str | Path) -> None:
         WeightsError: the caffemodel belongs to another net.
     """
     state = solverstate.read(path)
+    try:
+        _restore(solver, state, path)
+    except _DAMAGE as error:
+        raise SnapshotError(f"{path}: what it says of the run is damaged: {type(error).__name__}: {error}") from None
+
+
+# what a wrong value does to those that take their state back
+_DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
+
+
+def _restore(solver: Solver, state: Any, path: str | Path) -> None:
     resume = json.loads(state.resume.json) if state.resume.json else {}
     history = _history(state, path)
     _check(solver, resume, history, path)

@@ -318,6 +318,6 @@ def _snapshot_prefix(param: schema.Message, origin: str) -> str:
     if os.path.isdir(prefix):
         prefix = os.path.join(prefix, Path(origin).stem)
     folder = os.path.dirname(prefix) or "."
-    if (param.snapshot or param.snapshot_after_train) and not os.access(folder, os.W_OK):
+    if "\0" in prefix or ((param.snapshot or param.snapshot_after_train) and not os.access(folder, os.W_OK)):
         raise SnapshotError(f"snapshot_prefix {prefix!r}: the folder {folder!r} does not exist or is read-only")
     return str(prefix)

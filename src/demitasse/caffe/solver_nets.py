@@ -33,7 +33,8 @@ def test_nets(param: schema.Message, origin: str) -> list[Net]:
     """Builds the test nets in Caffe's order: test_net_param, test_net, then the rest of test_iter for net.
 
     Raises:
-        PrototxtError: the numbers of test_iter and test_state do not fit, or test_interval is missing.
+        PrototxtError: the numbers of test_iter and test_state do not fit, one of test_iter is not positive, or
+            test_interval is missing.
         NetError: a net cannot be built.
     """
     named = [("test_net_param", spec) for spec in param.test_net_param]
@@ -46,6 +47,8 @@ def test_nets(param: schema.Message, origin: str) -> list[Net]:
         named += [(generic, getattr(param, generic))] * (count - len(named))
     if param.test_state and len(param.test_state) != count:
         raise PrototxtError(f"{origin}: {len(param.test_state)} test_state for {count} test nets")
+    if min(param.test_iter, default=1) < 1:
+        raise PrototxtError(f"{origin}: test_iter is {min(param.test_iter)}; expected 1 or more")
     if count and param.test_interval <= 0:
         raise PrototxtError(f"{origin}: test_iter is given, but test_interval is {param.test_interval}")
     states = list(param.test_state) or [schema.NetState()] * count

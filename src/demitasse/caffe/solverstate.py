@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from demitasse.caffe import model_file, schema
+from demitasse.caffe import hdf5_file, model_file, schema
 from demitasse.errors import FileFormatError
 from demitasse.files import atomic_write
 
@@ -32,10 +32,11 @@ def read(path: str | Path) -> Any:
         FileFormatError: missing, cut short, or of another kind.
     """
     data = model_file.read_bytes(path)
-    if data.startswith(model_file.HDF5_MAGIC):
-        return _read_hdf5(path)
-    state = model_file.parse_message(schema.SolverState(), data, path)
-    if not state.HasField("iter") or not state.learned_net:
+    if data.startswith(hdf5_file.HDF5_MAGIC):
+        state = _read_hdf5(path)
+    else:
+        state = model_file.parse_message(schema.SolverState(), data, path)
+    if not state.HasField("iter") or state.iter < 0 or not state.learned_net:
         raise FileFormatError(f"{path}: not a solverstate (no iteration or no name of a caffemodel)")
     return state
 
@@ -56,18 +57,17 @@ def _hdf5_bytes(state: Any) -> bytes:
 
 
 def _read_hdf5(path: str | Path) -> Any:
-    try:
-        with h5py.File(path, "r") as file:
-            state = schema.SolverState(
-                iter=int(file["iter"][0]),
-                learned_net=bytes(file["learned_net"][()]).rstrip(b"\0").decode(),
-                current_step=int(file["current_step"][0]),
-            )
-            history = file["history"]
-            state.history.extend(model_file.array_blob(history[str(index)][()]) for index in range(len(history)))
-            for field in ("json", "torch_rng"):
-                if f"resume/{field}" in file:
-                    setattr(state.resume, field, file[f"resume/{field}"][()].tobytes())
-    except (OSError, KeyError, AttributeError, IndexError, TypeError) as error:
-        raise FileFormatError(f"{path}: not a solverstate in HDF5: {error}") from None
+    with hdf5_file.open_hdf5(path, "a solverstate") as file:
+        state = schema.SolverState(
+            iter=int(file["iter"][0]),
+            learned_net=bytes(file["learned_net"][()]).rstrip(b"\0").decode(),
+            current_step=int(file["current_step"][0]),
+        )
+        history = file["history"]
+        for index in range(len(history)):
+            array = hdf5_file.dataset_array(history[str(index)], f"{path}: history {index}")
+            state.history.append(model_file.array_blob(array))
+        for field in ("json", "torch_rng"):
+            if f"resume/{field}" in file:
+                setattr(state.resume, field, file[f"resume/{field}"][()].tobytes())
     return state

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from demitasse.caffe import schema
 from demitasse.caffe.fillers import fill
+from demitasse.caffe.sizes import check_size, growth
 from demitasse.errors import NetError
 from demitasse.registry import Registry
 
@@ -28,6 +29,8 @@ Count = tuple[int, int | None]
 
 # entries of the bottoms up to which a layer is really run to learn its top shapes
 _SMALL = 1 << 22
+# and entries that its tops may then have
+_FEW = 1 << 26
 
 
 class Layer(nn.Module):
@@ -74,7 +77,9 @@ class Layer(nn.Module):
         Raises:
             NetError: the layer cannot take such bottoms.
         """
-        device = torch.device("cpu" if sum(map(math.prod, shapes)) <= _SMALL else "meta")
+        count = sum(map(math.prod, shapes))
+        small = count <= _SMALL and max(count, 1) * growth(self.spec) <= _FEW
+        device = torch.device("cpu" if small else "meta")
         state = {name: tensor.to(device) for name, tensor in (*self.named_parameters(), *self.named_buffers())}
         self.eval()
         bottoms = tuple(torch.zeros(shape, device=device) for shape in shapes)
@@ -95,7 +100,11 @@ class Layer(nn.Module):
             shape: its shape.
             filler: a FillerParameter; None fills with 0.
             learnable: whether solvers update it (else it is a buffer).
+
+        Raises:
+            NetError: the blob would be too large.
         """
+        check_size(shape, f"blob {name!r}")
         value = torch.zeros(shape) if filler is None else fill(filler, shape)
         if learnable:
             setattr(self, name, nn.Parameter(value))

@@ -112,9 +112,19 @@ class BatchNorm(Layer):
         channels = shape[1] if len(shape) > 1 else 1
         if self.spec.phase == schema.TRAIN and not self.use_blobs and math.prod(shape) == channels:
             raise NetError(f"BatchNorm trains on more than one value a channel, found a bottom of shape {list(shape)}")
+        self._fix_rates()
         self.add_blob("mean", (channels,), learnable=False)
         self.add_blob("variance", (channels,), learnable=False)
         self.add_blob("factor", (1,), learnable=False)
+
+    def _fix_rates(self) -> None:
+        params = self.spec.param
+        for index, param in enumerate(params):
+            if param.lr_mult:
+                raise NetError(
+                    f"the statistics of BatchNorm are not learnt: param {index} has lr_mult {param.lr_mult:g}"
+                )
+        params.extend(schema.ParamSpec(lr_mult=0, decay_mult=0) for _ in range(3 - len(params)))
 
     def forward(self, bottom: Tensor) -> Tensor:
         rows = bottom if bottom.ndim > 1 else bottom[:, None]

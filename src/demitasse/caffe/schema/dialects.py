@@ -82,10 +82,12 @@ def _renumber(data: bytes, numbers_of: dict[str, dict[int, int]]) -> bytes:
     for layer in fields(patched, 0, len(patched)):
         if layer.number != _LAYER or layer.wire_type != _LENGTH_DELIMITED:
             continue
-        inner = list(fields(patched, layer.start, layer.end))
-        kind = next((bytes(patched[f.start : f.end]).decode(errors="replace") for f in inner if f.number == _TYPE), "")
+        kind = ""
+        for field in fields(patched, layer.start, layer.end):
+            if field.number == _TYPE:
+                kind = bytes(patched[field.start : field.end]).decode(errors="replace")
         numbers = numbers_of.get(kind, {})
-        for field in inner:
+        for field in fields(patched, layer.start, layer.end) if numbers else ():
             if field.number in numbers:
                 if field.number == 141:
                     _swap_guo_inner_product(patched, field)

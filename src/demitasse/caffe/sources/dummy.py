@@ -8,6 +8,7 @@ from torch import Tensor
 
 from demitasse.caffe import schema
 from demitasse.caffe.fillers import fill
+from demitasse.caffe.sizes import check_size
 from demitasse.caffe.sources.base import SOURCES, Shape, Source
 from demitasse.errors import NetError
 
@@ -26,6 +27,8 @@ class DummyData(Source):
         param = spec.dummy_data_param
         count = len(spec.top)
         self.shapes = _one_a_top("shape", _shapes(param), count)
+        for name, shape in zip(spec.top, self.shapes, strict=True):
+            check_size(shape, f"top {name!r}")
         fillers = list(param.data_filler) or [schema.FillerParameter()]
         self._fillers = _one_a_top("data_filler", fillers, count)
         self._constants = {

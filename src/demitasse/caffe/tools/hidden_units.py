@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from demitasse.caffe import schema
 from demitasse.caffe.tools.layer_rule import COMPRESSING
-from demitasse.caffe.upgrade import upgrade_net
+from demitasse.caffe.upgrade import upgrade_layers, upgrade_net
 from demitasse.errors import WeightsError
 from demitasse.packed.order import BUDGET, reorder
 from demitasse.packed.tensor import Tensor
@@ -21,7 +21,7 @@ class Reordered(NamedTuple):
     """A net and its blobs, which go together.
 
     Attributes:
-        net: the definition, as it was but for ``num_output``.
+        net: the definition, as it was but for ``num_output``; of today's form.
         tensors: the blobs, in the order in which they were given.
     """
 
@@ -51,7 +51,7 @@ def reorder_units(
     links = find_links(net, {tensor.name: tensor for tensor in tensors})
     found = reorder(tensors, links, search, remove_dead, budget)
     counts = {link.units[0].rpartition(".")[0]: len(order) for link, order in zip(links, found.orders, strict=True)}
-    changed = schema.NetParameter.FromString(net.SerializeToString())
+    changed = upgrade_layers(schema.NetParameter.FromString(net.SerializeToString()))
     for layer in changed.layer:
         if layer.name in counts:
             _settings(layer).num_output = counts[layer.name]

@@ -1,0 +1,54 @@
+"""How large a blob may be: checked before memory is taken, since any file may ask for any size."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+from demitasse.caffe import schema
+from demitasse.errors import NetError
+
+MOST_ENTRIES = 2**31 - 1  # Caffe counts them in an int
+_ENTRY = 4  # bytes
+
+
+def check_size(shape: Sequence[int], what: str) -> None:
+    """Checks that a blob of this shape can be.
+
+    Args:
+        shape: its axes.
+        what: its name, for the error.
+
+    Raises:
+        NetError: an axis is negative, or the blob is larger than Caffe allows or than the memory of this machine.
+    """
+    if min(shape, default=0) < 0:
+        raise NetError(f"{what} has the shape {list(shape)}; expected axes of 0 or more")
+    count = math.prod(shape)
+    if count > MOST_ENTRIES:
+        raise NetError(f"{what} of shape {list(shape)} has {count} entries; expected {MOST_ENTRIES} at most")
+    if count * _ENTRY > _memory():
+        raise NetError(f"{what} of shape {list(shape)} takes {count * _ENTRY} bytes; this machine has {_memory()}")
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def growth(layer: schema.Message) -> int:
+    """Returns a bound on how many times as many entries as its bottoms the tops of a layer have."""
+    bound = 1
+    for field, settings in layer.ListFields():
+        if not field.name.endswith("_param"):
+            continue
+        for each, value in settings.ListFields():
+            largest = max(value, default=0) if isinstance(value, Sequence) else value
+            if each.name in ("num_output", "tiles"):
+                bound *= max(largest, 1)
+            elif each.name.startswith("pad") or (layer.type == "Deconvolution" and each.name.startswith(_SPREADING)):
+                bound *= (1 + 2 * largest) ** 2
+    return bound
+
+
+_SPREADING = ("stride", "kernel", "dilation")

@@ -1,0 +1,59 @@
+"""Files of old forms -> files of today's, as text or binary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from demitasse.caffe import prototxt
+from demitasse.caffe.model_file import read_net_message, write_net_message
+from demitasse.caffe.tools.say import Say, silent
+from demitasse.caffe.upgrade import upgrade_net, upgrade_solver
+from demitasse.files import atomic_write
+
+
+def upgrade_net_text(source: str | Path, out: str | Path, say: Say = silent) -> None:
+    """Writes a net's prototxt in today's form.
+
+    Raises:
+        PrototxtError: the source is not a net; says file and line.
+        NetError: a layer has no counterpart today, or the net mixes forms.
+    """
+    net = prototxt.read_net_text(source)
+    before = net.SerializeToString()
+    _write_text(upgrade_net(net, str(source), [f"{source}:{line}" for line in prototxt.layer_lines(source)]), out)
+    _report(say, source, out, net.SerializeToString() != before)
+
+
+def upgrade_net_binary(source: str | Path, out: str | Path, say: Say = silent) -> None:
+    """Writes a binary caffemodel in today's form, with the same blobs.
+
+    Raises:
+        FileFormatError: the source is cut short or of another kind.
+        NetError: a layer has no counterpart today, or the net mixes forms.
+    """
+    net = read_net_message(source)
+    before = net.SerializeToString()
+    write_net_message(upgrade_net(net, str(source)), out)
+    _report(say, source, out, net.SerializeToString() != before)
+
+
+def upgrade_solver_text(source: str | Path, out: str | Path, say: Say = silent) -> None:
+    """Writes a solver's prototxt in today's form.
+
+    Raises:
+        PrototxtError: the source is not a solver, or has its type in both forms.
+    """
+    solver = prototxt.read_solver(source)
+    is_old = solver.HasField("solver_type")
+    _write_text(upgrade_solver(solver), out)
+    _report(say, source, out, is_old)
+
+
+def _write_text(message: Any, out: str | Path) -> None:
+    with atomic_write(out) as temporary:
+        temporary.write_text(str(message), encoding="utf-8")
+
+
+def _report(say: Say, source: str | Path, out: str | Path, changed: bool) -> None:
+    say(f"{out}: written in today's form" if changed else f"{out}: written; {source} was in today's form already")

@@ -1,0 +1,50 @@
+"""What is old in nets of today's form: inputs as fields of the net, and statistics among what is learnt."""
+
+from __future__ import annotations
+
+from demitasse.caffe import schema
+from demitasse.errors import NetError
+
+_AXES = 4  # of a shape in input_dim
+_STATISTICS = 3  # mean, variance, and the weight of both
+
+
+def input_layer(net: schema.Message, origin: str) -> None:
+    """Turns ``input``, ``input_shape`` and ``input_dim`` into a first layer of type Input, in place.
+
+    Inputs without any shape are dropped, as in Caffe.
+
+    Raises:
+        NetError: the numbers of inputs and shapes differ.
+    """
+    if not net.input:
+        return
+    names, shapes = list(net.input), _shapes(net, origin)
+    for field in ("input", "input_shape", "input_dim"):
+        net.ClearField(field)
+    if not shapes:
+        return
+    if len(shapes) != len(names):
+        raise NetError(f"{origin}: expected a shape for each of {len(names)} inputs, found {len(shapes)}")
+    layer = net.layer.add(name="input", type="Input", top=names)
+    for shape in shapes:
+        layer.input_param.shape.add(dim=shape)
+    net.layer.insert(0, net.layer.pop())
+
+
+def _shapes(net: schema.Message, origin: str) -> list[list[int]]:
+    dims = list(net.input_dim)
+    if net.input_shape and dims:
+        raise NetError(f"{origin}: the net has both input_shape and input_dim; give one of them")
+    if len(dims) % _AXES:
+        raise NetError(f"{origin}: input_dim takes four values an input, found {len(dims)}")
+    by_fours = [dims[start : start + _AXES] for start in range(0, len(dims), _AXES)]
+    return [list(shape.dim) for shape in net.input_shape] or by_fours
+
+
+def fix_statistics(net: schema.Message) -> None:
+    """Sets the rates of BatchNorm layers that give all three, as was once needed, to 0, in place."""
+    for layer in net.layer:
+        if layer.type == "BatchNorm" and len(layer.param) == _STATISTICS:
+            for param in layer.param:
+                param.lr_mult = param.decay_mult = 0

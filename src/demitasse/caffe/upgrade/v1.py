@@ -1,0 +1,77 @@
+"""V1 -> today: the ``layers`` of 2014, whose type is an enum and whose rates stand in lists of their own."""
+
+from __future__ import annotations
+
+from demitasse.caffe import schema
+from demitasse.caffe.upgrade.fields import put
+
+# today's types that are not the capitals of V1 in title case without underscores
+_TYPES = {
+    "NONE": "",
+    "ABSVAL": "AbsVal",
+    "ARGMAX": "ArgMax",
+    "BNLL": "BNLL",
+    "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output",
+    "IM2COL": "Im2col",
+    "LRN": "LRN",
+    "MVN": "MVN",
+    "RELU": "ReLU",
+    "SOFTMAX_LOSS": "SoftmaxWithLoss",
+    "TANH": "TanH",
+}
+# list of V1 -> field of today's ParamSpec
+_PARAM = {"param": "name", "blob_share_mode": "share_mode", "blobs_lr": "lr_mult", "weight_decay": "decay_mult"}
+# layers that read images, and what they said of them before there was transform_param
+_IMAGES = {"DATA": "data_param", "IMAGE_DATA": "image_data_param", "WINDOW_DATA": "window_data_param"}
+_TRANSFORMS = ("scale", "mean_file", "crop_size", "mirror")
+
+
+def layer_type(name: str) -> str:
+    """Returns today's type for one of V1: ``INNER_PRODUCT`` -> ``InnerProduct``."""
+    return _TYPES.get(name, name.title().replace("_", ""))
+
+
+def move_transforms(net: schema.Message) -> None:
+    """Moves what the layers of images say of their images into ``transform_param``, in place.
+
+    Once one layer of the net needs it, all of them get both messages, as Caffe's do.
+    """
+    found = [
+        (getattr(layer, _IMAGES[kind]), layer.transform_param)
+        for layer in net.layers
+        if (kind := _type_name(layer)) in _IMAGES
+    ]
+    if not any(settings.HasField(field) for settings, _ in found for field in _TRANSFORMS):
+        return
+    for settings, transform in found:
+        settings.SetInParent()
+        transform.SetInParent()
+        for field in filter(settings.HasField, _TRANSFORMS):
+            setattr(transform, field, getattr(settings, field))
+            settings.ClearField(field)
+
+
+def upgrade(net: schema.Message) -> None:
+    """Turns every one of ``layers`` into a ``layer``, in place."""
+    for old in net.layers:
+        _fill(net.layer.add(), old)
+    net.ClearField("layers")
+
+
+def _fill(new: schema.Message, old: schema.Message) -> None:
+    for field, value in old.ListFields():
+        if field.name in _PARAM:
+            for index, one in enumerate(value):
+                if index == len(new.param):
+                    new.param.add()
+                setattr(new.param[index], _PARAM[field.name], one)
+        elif field.name == "type":
+            new.type = layer_type(_type_name(old))
+        else:
+            put(new, field.name, value)
+
+
+def _type_name(layer: schema.Message) -> str:
+    name: str = layer.LayerType.Name(layer.type)
+    return name
