@@ -155,7 +155,7 @@ class Net(nn.Module):
         self.layers[key] = layer
         self._keys[spec.name] = key
         self._steps.append((layer, list(spec.bottom), list(spec.top), propagate))
-        return _top_shapes(layer, bottom_shapes)
+        return _top_shapes(layer, bottom_shapes) if spec.top else []
 
     def layer(self, name: str) -> layers.Layer:
         """Returns a layer by its Caffe name."""
