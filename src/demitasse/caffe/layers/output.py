@@ -15,7 +15,7 @@ from demitasse.files import atomic_write
 
 @LAYERS.register("HDF5Output")
 class HDF5Output(Layer):
-    """Writes two bottoms as the datasets ``data`` and ``label`` of ``file_name``, float32.
+    """Writes two bottoms as the datasets ``data`` and ``label`` of ``file_name``, float32 with four axes.
 
     Every forward writes the file anew, whole or not at all. (Caffe can write it once: its second forward fails.)
     """
@@ -27,6 +27,8 @@ class HDF5Output(Layer):
         self._path = Path(self.spec.hdf5_output_param.file_name)
         if not self._path.name:
             raise NetError("hdf5_output_param needs a file_name")
+        if max(map(len, shapes)) > 4:
+            raise NetError(f"data and label have at most four axes, found {[list(shape) for shape in shapes]}")
         if len({shape[:1] for shape in shapes}) > 1:
             raise NetError(f"data and label need as many rows each, found shapes {[list(shape) for shape in shapes]}")
 
@@ -34,7 +36,8 @@ class HDF5Output(Layer):
         buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
         with h5py.File(buffer, "w") as file:
             for name, bottom in zip(("data", "label"), bottoms, strict=True):
-                file[name] = bottom.detach().cpu().float().contiguous().numpy()
+                shape = (*bottom.shape, 1, 1, 1, 1)[:4]
+                file[name] = bottom.detach().cpu().float().reshape(shape).numpy()
         try:
             with atomic_write(self._path) as temporary:
                 temporary.write_bytes(buffer.getbuffer())

@@ -58,8 +58,7 @@ def extract_features(
         puts = [stack.enter_context(BACKENDS[backend].create(path)) for path in databases]
         for _ in progress(range(batches), "Extracting"):
             with torch.no_grad():
-                batch = read(net, device)
-                found = {**batch, **net(batch, keep=blobs)}
+                found = net(read(net, device), keep=blobs)
             for put, blob in zip(puts, blobs, strict=True):
                 for index, value in enumerate(_datums(found[blob]), start=count):
                     put(b"%010d" % index, value)
