@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -10,13 +12,20 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from demitasse.caffe.pixels import pixels
 from demitasse.errors import DataError, UsageError
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 
+# other formats of Pillow's have readers that start programs, or that nobody expects
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # the modes of 8-bit images that are decoded without a wish for colour; all others become RGB
 _NATIVE = {"1": "L", "L": "L", "LA": "RGBA", "RGBA": "RGBA"}
 _DEEP = ("I", "F")
+_BROKEN = (
+    *(OSError, ValueError, SyntaxError, TypeError, EOFError, IndexError, KeyError, AttributeError, OverflowError),
+    *(MemoryError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
 
 
 def decode(data: bytes, color: bool | None = None) -> Array:
@@ -27,35 +36,41 @@ def decode(data: bytes, color: bool | None = None) -> Array:
         color: True for BGR, False for grey, None for the channels of the file.
 
     Returns:
-        (channels, height, width), 1 channel for grey, 3 for BGR, 4 for BGR and opacity.
+        (channels, height, width), 1 channel for grey, 3 for BGR, 4 for BGR and opacity; in memory as it was
+        decoded, not in this order.
 
     Raises:
-        DataError: not an image, cut short, or with more than 8 bits a channel.
+        DataError: not an image, cut short, too large, or with more than 8 bits a channel.
     """
     try:
-        with Image.open(BytesIO(data)) as image:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
             if image.mode.startswith(_DEEP):
                 raise DataError(f"the image has more than 8 bits a channel (mode {image.mode})")
             mode = _NATIVE.get(image.mode, "RGB") if color is None else ("RGB" if color else "L")
-            pixels = np.asarray(image.convert(mode))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            image.draft(mode, image.size)  # a JPEG gives its luminance as it stands in the file
+            image.load()
+            return blue_first(pixels(image if image.mode == mode else image.convert(mode)))
+    except _BROKEN as error:
         raise DataError(f"not an image that can be read: {error}") from None
-    return from_rgb(pixels)
 
 
-def from_rgb(pixels: Array) -> Array:
-    """Turns (height, width) or (height, width, RGB or RGBA) into (channels, height, width), blue first."""
-    if pixels.ndim == 2:
-        return pixels[None]
-    order = [2, 1, 0, 3][: pixels.shape[2]]
-    return np.ascontiguousarray(pixels[:, :, order].transpose(2, 0, 1))
+def blue_first(rgb: Array) -> Array:
+    """Returns (height, width) or (height, width, RGB or RGBA) as (channels, height, width), blue first: a view."""
+    if rgb.ndim == 2:
+        return rgb[None]
+    if rgb.shape[2] == 3:
+        return rgb[:, :, ::-1].transpose(2, 0, 1)
+    return rgb[:, :, [2, 1, 0, 3]].transpose(2, 0, 1)
 
 
 def resize(image: Array, height: int, width: int) -> Array:
-    """Resizes by bilinear interpolation between pixel centres, without a filter, as OpenCV does."""
-    pixels = torch.from_numpy(image.astype(np.float32))[None]
-    resized = interpolate(pixels, (height, width), mode="bilinear", align_corners=False)
-    return resized[0].round().to(torch.uint8).numpy()
+    """Resizes by bilinear interpolation between pixel centres, without a filter, within a level of OpenCV."""
+    if image.shape[1:] == (height, width):
+        return image
+    # torch knows no negative strides; the order of the channels is all the same here
+    order = slice(None, None, -1 if image.strides[0] < 0 else 1)
+    resized = interpolate(torch.from_numpy(image[order])[None], (height, width), mode="bilinear", align_corners=False)
+    return resized[0].numpy()[order]
 
 
 def encode(image: Array, extension: str) -> bytes:

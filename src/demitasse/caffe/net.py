@@ -164,7 +164,7 @@ class Net(nn.Module):
         if spec.blobs:
             self.load_blobs(spec.name, list(map(model_file.blob_array, spec.blobs)), "the net's own blobs")
             del spec.blobs[:]
-        return layer.top_shapes(*bottom_shapes)
+        return layer.top_shapes(*bottom_shapes) if spec.top else []
 
     def _propagate(self, layer: layers.Layer) -> list[bool]:
         """Returns for every bottom of a layer whether a gradient may go to it."""

@@ -21,6 +21,7 @@ from demitasse.caffe.layers.surgery import Surgery
 from demitasse.caffe.net import Net
 from demitasse.caffe.optimizers import OPTIMIZERS
 from demitasse.caffe.signals import Signals
+from demitasse.caffe.sources.ahead import WORKERS
 from demitasse.caffe.upgrade import upgrade_solver
 from demitasse.errors import DataError, DivergedError, SnapshotError
 
@@ -33,6 +34,7 @@ class Solver:
         origin: the file they came from, for messages.
         device: where to compute; None follows ``solver_mode``.
         signals: where SIGINT and SIGHUP are noted; None ignores them.
+        workers: how many threads make batches of images ahead.
 
     Attributes:
         net: the net in training.
@@ -57,6 +59,7 @@ class Solver:
         origin: str = "solver",
         device: torch.device | None = None,
         signals: Signals | None = None,
+        workers: int = WORKERS,
     ) -> None:
         self.param = upgrade_solver(schema.SolverParameter.FromString(param.SerializeToString()))
         self.device = device or devices.of_solver(self.param)
@@ -67,7 +70,7 @@ class Solver:
         self.net = solver_nets.place(solver_nets.train_net(self.param, origin), self.device)
         self.test_nets = [solver_nets.place(net, self.device) for net in solver_nets.test_nets(self.param, origin)]
         self.share_blobs()
-        self._hand_out_generators()
+        self._hand_out_generators(workers)
         self.optimizer = make_optimizer(self.net, self.param)
         self.iter = 0
         self.rate = 0.0
@@ -91,13 +94,14 @@ class Solver:
         torch.manual_seed(self.seed)
         self.generator = random.Random(self.seed)
 
-    def _hand_out_generators(self) -> None:
+    def _hand_out_generators(self, workers: int) -> None:
         for layer in self.net.named_layers().values():
             if isinstance(layer, Surgery):
                 layer.draw = self.generator.random
         sources = [source for net in (self.net, *self.test_nets) for source in net.sources.values()]
         for index, source in enumerate(sources):
             source.seed(self.seed + index)
+            source.workers = workers
 
     def share_blobs(self) -> None:
         """Lets the test nets hold the very blobs of the training net."""

@@ -14,6 +14,10 @@ from demitasse.errors import DataError, NetError
 Image = np.ndarray[Any, np.dtype[Any]]
 Batch = np.ndarray[Any, np.dtype[np.float32]]
 Shape = tuple[int, ...]
+Corner = tuple[int, int]
+
+# bytes of a batch that are worked on at a time
+_CACHE = 1 << 18
 
 
 class Transformer:
@@ -30,6 +34,7 @@ class Transformer:
 
     Attributes:
         color: whether encoded images are decoded to BGR (True), to grey (False), or as they are (None).
+        draws: whether random numbers decide.
 
     Raises:
         NetError: settings that exclude each other.
@@ -46,6 +51,7 @@ class Transformer:
         self._crop: int = param.crop_size
         self._random_crop = bool(param.crop_size) and phase == schema.TRAIN
         self._mirror: bool = param.mirror
+        self.draws = self._random_crop or self._mirror
         self._scale = np.float32(param.scale)
         self._mean = read_mean(param.mean_file) if param.mean_file else None
         self._mean_values = np.array(param.mean_value, np.float32).reshape(-1, 1, 1)
@@ -73,29 +79,36 @@ class Transformer:
             random: draws the mirrors, then the crops.
         """
         mirrors, corners = self._draw([image.shape[1:] for image in images], random)
-        batch = np.stack([self._window(image, *at) for image, at in zip(images, corners, strict=True)])
-        batch = batch.astype(np.float32)
-        if self._mean is not None:
-            batch -= np.stack([self._window(self._mean, *at) for at in corners])
-        elif len(self._mean_values):
+        size = self.output_shape(images[0].shape)
+        batch = np.empty((len(images), *size), np.float32)
+        step = max(_CACHE // batch[0].nbytes, 1)
+        for start in range(0, len(images), step):
+            part = slice(start, start + step)
+            self._fill(batch[part], images[part], mirrors[part], corners[part])
+        return batch
+
+    def _fill(self, batch: Batch, images: Sequence[Image], mirrors: Sequence[bool], corners: Sequence[Corner]) -> None:
+        """Fills a part of the batch, which stays in the processor's cache meanwhile."""
+        for target, image, mirror, corner in zip(batch, images, mirrors, corners, strict=True):
+            target[...] = self._window(image, mirror, *corner)
+            if self._mean is not None:
+                target -= self._window(self._mean, mirror, *corner)
+        if len(self._mean_values):
             batch -= self._mean_values
         if self._scale != 1:
             batch *= self._scale
-        if self._mirror:
-            batch[mirrors] = batch[mirrors][..., ::-1]
-        return batch
 
-    def _draw(
-        self, sizes: list[Shape], random: np.random.Generator
-    ) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], list[list[int]]]:
+    def _draw(self, sizes: list[Shape], random: np.random.Generator) -> tuple[list[bool], list[Corner]]:
         """Returns which images to mirror, and the upper left corner of each crop."""
         count = len(sizes)
-        mirrors = random.integers(2, size=count, dtype=bool) if self._mirror else np.zeros(count, bool)
-        rest = np.array(sizes) - self._crop if self._crop else np.zeros((count, 2), int)
+        mirrors = random.integers(2, size=count, dtype=bool).tolist() if self._mirror else [False] * count
+        if not self._crop:
+            return mirrors, [(0, 0)] * count
+        rest = np.array(sizes) - self._crop
         corners = random.integers(rest + 1) if self._random_crop else rest // 2
         return mirrors, corners.tolist()
 
-    def _window(self, image: Image, top: int, left: int) -> Image:
-        if not self._crop:
-            return image
-        return image[:, top : top + self._crop, left : left + self._crop]
+    def _window(self, image: Image, mirror: bool, top: int, left: int) -> Image:
+        if self._crop:
+            image = image[:, top : top + self._crop, left : left + self._crop]
+        return image[:, :, ::-1] if mirror else image

@@ -1,4 +1,4 @@
-"""Commands that make databases."""
+"""Commands that make databases, and the mean file of one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from demitasse.errors import UsageError
-
 Database = Annotated[Path, typer.Argument(help="The folder to be made.")]
-Backend = Annotated[str, typer.Option("--backend", help="The kind of database: lmdb.")]
+Backend = Annotated[str, typer.Option("--backend", help="The kind of database: lmdb or leveldb.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("convert_mnist_data", no_args_is_help=True)(convert_mnist_data)
     app.command("convert_imageset", no_args_is_help=True)(convert_imageset)
+    app.command("compute_image_mean", no_args_is_help=True)(compute_image_mean)
+    app.command("extract_features", no_args_is_help=True)(extract_features)
 
 
 def convert_mnist_data(
@@ -28,8 +28,7 @@ def convert_mnist_data(
     """Makes a database of MNIST's files."""
     from demitasse.caffe.tools.convert_mnist_data import convert_mnist_data as convert
 
-    _check_backend(backend)
-    print(f"Processed {convert(images, labels, database)} files.")
+    print(f"Processed {convert(images, labels, database, backend)} files.")
 
 
 def convert_imageset(
@@ -57,13 +56,49 @@ def convert_imageset(
     from demitasse.caffe.tools.convert_imageset import ImageOptions
     from demitasse.caffe.tools.convert_imageset import convert_imageset as convert
 
-    _check_backend(backend)
     options = ImageOptions(gray, resize_height, resize_width, check_size, encoded, encode_type)
     with to_stderr():
-        count = convert(root, image_list, database, options, shuffle, seed)
+        count = convert(root, image_list, database, options, shuffle, seed, backend)
     print(f"Processed {count} files.")
 
 
-def _check_backend(backend: str) -> None:
-    if backend != "lmdb":
-        raise UsageError(f"--backend {backend}: only lmdb is written")
+def compute_image_mean(
+    database: Annotated[str, typer.Argument(help="The folder of the database.")],
+    mean_file: Annotated[str, typer.Argument(help="The mean file to be written; none is left out.")] = "",
+    backend: Backend = "lmdb",
+) -> None:
+    """Computes the mean image of a database, and the mean of each channel."""
+    from demitasse.caffe.log import number
+    from demitasse.caffe.model_file import write_mean
+    from demitasse.caffe.tools.compute_image_mean import compute_image_mean as compute
+
+    mean, count = compute(database, backend)
+    if mean_file:
+        write_mean(mean_file, mean)
+    print(f"Processed {count} files.\nNumber of channels: {len(mean)}")
+    for channel, value in enumerate(mean.mean(axis=(1, 2), dtype=float)):
+        print(f"mean_value channel [{channel}]: {number(value)}")
+
+
+def extract_features(
+    weights: Annotated[str, typer.Argument(help="The caffemodel.")],
+    net: Annotated[str, typer.Argument(help="The net's prototxt, with data layers.")],
+    blobs: Annotated[str, typer.Argument(help="Names of blobs, separated by commas.")],
+    databases: Annotated[str, typer.Argument(help="The folders to be made, separated by commas.")],
+    batches: Annotated[int, typer.Argument(help="How many batches to run.", min=1)],
+    backend: Annotated[str, typer.Argument(help="The kind of database: lmdb or leveldb.")],
+    mode: Annotated[str, typer.Argument(help="CPU or GPU.")] = "CPU",
+    device_id: Annotated[int, typer.Argument(help="Number of the GPU.", min=0)] = 0,
+) -> None:
+    """Writes blobs of a net, one record an image, into databases."""
+    from demitasse.errors import UsageError
+
+    if mode not in ("CPU", "GPU"):
+        raise UsageError(f"extract_features: expected CPU or GPU, found {mode!r}")
+    from demitasse.caffe import device, log
+    from demitasse.caffe.tools.extract_features import extract_features as extract
+
+    with log.to_stderr():
+        chosen = device.choose(str(device_id) if mode == "GPU" else "")
+        count = extract(weights, net, blobs.split(","), databases.split(","), batches, backend, chosen)
+    print(f"Extracted features of {count} images.")

@@ -24,6 +24,7 @@ Model = Annotated[str, typer.Option(help="The net's prototxt.")]
 Iterations = Annotated[int, typer.Option(help="Number of batches.", min=1)]
 Level = Annotated[int, typer.Option(help="Level of the net, for include and exclude rules.")]
 Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
+Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
 LogDir = Annotated[str, typer.Option("--log_dir", help="Folder for a copy of the log.")]
 
 
@@ -44,7 +45,8 @@ def train(
     stage: Stage = "",
     sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",
     sighup_effect: Annotated[str, typer.Option("--sighup_effect", help="stop, snapshot or none.")] = "snapshot",
-    log_dir: LogDir = "",
+    log_dir: Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
+LogDir = "",
 ) -> None:
     """Train or fine-tune a net."""
     _require("train", "-solver=solver.prototxt", solver)
@@ -62,7 +64,7 @@ def train(
         del param.weights[:]
         param.weights.append(weights)
     with log.to_stderr(log_dir), Signals(sigint_effect, sighup_effect) as signals:
-        run = Solver(param, solver, _device(gpu, 211, param), signals)
+        run = Solver(param, solver, _device(gpu, 211, param), signals, workers)
         if snapshot:
             run.restore(snapshot)
         log.info("caffe.cpp:248", "Starting Optimization")
@@ -78,7 +80,8 @@ def score(
     gpu: Gpu = "",
     level: Level = 0,
     stage: Stage = "",
-    log_dir: LogDir = "",
+    log_dir: Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
+LogDir = "",
 ) -> None:
     """Score a net: the outputs of each batch, then their means."""
     _require("test", "-model=net.prototxt -weights=net.caffemodel", model, weights)
@@ -89,6 +92,8 @@ def score(
     with log.to_stderr(log_dir):
         device = _device(gpu, 275)
         net = _net(model, schema.TEST, level, stage, device)
+        for source in net.sources.values():
+            source.workers = workers
         for path in filter(None, weights.split(",")):
             model_file.load_weights(net, path)
         log.info("caffe.cpp:281", f"Running for {iterations} iterations.")
@@ -115,7 +120,8 @@ def benchmark(
     phase: Annotated[str, typer.Option(help="TRAIN or TEST.")] = "TRAIN",
     level: Level = 0,
     stage: Stage = "",
-    log_dir: LogDir = "",
+    log_dir: Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
+LogDir = "",
 ) -> None:
     """Measure how long each layer takes, forward and backward."""
     _require("time", "-model=net.prototxt", model)

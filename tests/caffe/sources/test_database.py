@@ -125,8 +125,8 @@ def test_a_seed_decides_the_draws(database: Path) -> None:
 
 def test_a_state_beyond_the_database_is_refused(database: Path) -> None:
     data = source(database)
-    with pytest.raises(DataError, match="record 10, but there are 10"):
-        data.restore({**data.state(), "position": COUNT})
+    with pytest.raises(DataError, match="record 11, but there are 10"):
+        data.restore({**data.state(), "position": COUNT + 1})
 
 
 def test_float_data(tmp_path: Path) -> None:
@@ -240,8 +240,8 @@ def test_a_crop_that_does_not_fit_is_named(database: Path) -> None:
         source(database, "batch_size: 3 backend: LMDB", "crop_size: 5")
 
 
-def test_leveldb_is_said_to_need_an_lmdb(database: Path) -> None:
-    with pytest.raises(DataError, match="LEVELDB is not read; make an LMDB"):
+def test_leveldb_is_the_backend_where_none_is_named(database: Path) -> None:
+    with pytest.raises(DataError, match="db: not a LevelDB: there is no file CURRENT in it"):
         source(database, "batch_size: 3")
 
 

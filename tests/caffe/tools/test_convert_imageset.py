@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from demitasse.caffe import schema
+from demitasse.caffe.image_list import read_image_list
 from demitasse.caffe.images import decode, encode
 from demitasse.caffe.sources.lmdb_store import LmdbReader
-from demitasse.caffe.tools.convert_imageset import ImageOptions, convert_imageset, read_image_list
+from demitasse.caffe.tools.convert_imageset import ImageOptions, convert_imageset
 from demitasse.errors import DataError, UsageError
 
 BGR = np.random.default_rng(0).integers(0, 256, (3, 6, 8), np.uint8)

@@ -24,11 +24,14 @@ class Source(ABC):
         fed: the caller feeds the tops, :meth:`read` is not used (layer type Input).
         shapes: one shape a top.
         random: the generator of all random draws of this source.
+        workers: how many threads make batches ahead; 0 makes a batch when it is read. Only sources that decode or
+            transform images heed it (:class:`demitasse.caffe.sources.ahead.AheadSource`).
     """
 
     fed: ClassVar[bool] = False
     shapes: list[Shape]
     random: np.random.Generator
+    workers: int = 0
 
     @abstractmethod
     def __init__(self, spec: schema.Message, phase: int) -> None:

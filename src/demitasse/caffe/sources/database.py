@@ -8,111 +8,75 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from google.protobuf.message import DecodeError
-from torch import Tensor
 
 from demitasse.caffe import schema
 from demitasse.caffe.images import decode
-from demitasse.caffe.sources.base import SOURCES, Shape, Source
-from demitasse.caffe.sources.lmdb_store import LmdbReader, Record
-from demitasse.caffe.transform import Image, Transformer
-from demitasse.errors import DataError, NetError
+from demitasse.caffe.sources.base import SOURCES
+from demitasse.caffe.sources.images import ImageSource
+from demitasse.caffe.sources.store import BACKENDS, Record
+from demitasse.caffe.transform import Image
+from demitasse.errors import DataError
 
 
 @SOURCES.register("Data")
-class Data(Source):
-    """Reads records in the order of their keys and wraps round inside a batch.
-
-    The tops are the images after ``transform_param`` and, where there is a second one, the labels. A batch has
-    the shape of its first image; so images may differ in size when they are cropped or the batch size is 1.
-    """
+class Data(ImageSource):
+    """Reads records of an LMDB or a LevelDB in the order of their keys and wraps round inside a batch."""
 
     def __init__(self, spec: schema.Message, phase: int) -> None:
         param = spec.data_param
-        if not param.batch_size:
-            raise NetError("data_param needs a batch_size above 0")
-        if len(spec.top) > 2:
-            raise NetError(f"Data makes an image and a label, but {len(spec.top)} tops are named")
-        if param.backend != type(param).LMDB:
-            raise DataError(
-                f"{param.source}: the backend LEVELDB is not read; make an LMDB of the same images "
-                "(convert_imageset or convert_mnist_data with --backend lmdb) and set backend: LMDB"
-            )
-        self._batch_size = param.batch_size
         self._rand_skip = param.rand_skip
-        self._transformer = Transformer(spec.transform_param, phase, param.force_encoded_color)
-        self._datum = schema.Datum()
-        self._position = 0
         self._records: Iterator[Record] = iter(())
-        self._database = LmdbReader(param.source)
-        super().__init__(spec, phase)
-        key, value = next(self._database.records())
-        image = self._output_shape(key, self._decode(key, value)[0])
-        shapes: list[Shape] = [(self._batch_size, *image), (self._batch_size,)]
-        self.shapes = shapes[: len(spec.top)]
+        backend = type(param).DB.Name(param.backend).lower()
+        self._database = BACKENDS[backend].open(param.source)
+        super().__init__(spec, phase, param.batch_size, param.force_encoded_color)
 
-    def seed(self, value: int) -> None:
-        super().seed(value)
-        self._go_to(int(self.random.integers(self._rand_skip)) if self._rand_skip else 0)
+    def take(self, count: int) -> list[Record]:
+        records: list[Record] = []
+        while len(records) < count:
+            found = list(islice(self._records, count - len(records)))
+            records += found
+            self._position += len(found)
+            if not self._position:
+                raise DataError(f"{self._database.path}: no record of the database can be read")
+            if len(records) < count:
+                self._open_at(0)
+        return records
 
-    def read(self) -> list[Tensor]:
-        records = list(islice(self._records, self._batch_size))
-        decoded = [self._decode(key, value) for key, value in records]
-        images = [image for image, _ in decoded]
-        self._check_shapes([key for key, _ in records], images)
-        self._position = (self._position + self._batch_size) % len(self._database)
-        tops = [self._transformer(images, self.random), np.array([label for _, label in decoded], np.float32)]
-        return [torch.from_numpy(top) for top in tops[: len(self.shapes)]]
+    def decode(self, item: Record) -> tuple[Image, int]:
+        try:
+            datum = schema.Datum.FromString(item[1])
+            return datum_image(datum, self._transformer.color), datum.label
+        except (DecodeError, DataError) as error:
+            raise DataError(f"{self.place(item)}: not a Datum: {error}") from None
 
-    def state(self) -> dict[str, Any]:
-        return {**super().state(), "position": self._position}
+    def place(self, item: Record) -> str:
+        return f"{self._database.path}: record {item[0].decode(errors='backslashreplace')!r}"
 
-    def restore(self, state: dict[str, Any]) -> None:
-        super().restore(state)
-        if not 0 <= state["position"] < len(self._database):
+    def start(self) -> None:
+        skip = int(self.random.integers(self._rand_skip)) if self._rand_skip else 0
+        self._open_at(skip % len(self._database) if skip else 0)
+
+    def position(self) -> dict[str, Any]:
+        return {"random": self.random.bit_generator.state, "position": self._position}
+
+    def go_to(self, position: dict[str, Any]) -> None:
+        record = position["position"]
+        if record and not 0 <= record <= len(self._database):
             raise DataError(
-                f"{self._database.path}: the state is at record {state['position']}, "
-                f"but there are {len(self._database)}"
+                f"{self._database.path}: the state is at record {record}, but there are {len(self._database)}"
             )
-        self._go_to(state["position"])
+        self.random.bit_generator.state = position["random"]
+        self._open_at(record)
 
     def close(self) -> None:
+        super().close()
         self._records = iter(())
         self._database.close()
 
-    def _decode(self, key: bytes, value: bytes) -> tuple[Image, int]:
-        datum = self._datum
-        try:
-            datum.ParseFromString(value)
-            return datum_image(datum, self._transformer.color), datum.label
-        except (DecodeError, DataError) as error:
-            raise DataError(f"{self._place(key)}: not a Datum: {error}") from None
-
-    def _output_shape(self, key: bytes, image: Image) -> Shape:
-        try:
-            return self._transformer.output_shape(image.shape)
-        except DataError as error:
-            raise error.within(self._place(key)) from None
-
-    def _check_shapes(self, keys: list[bytes], images: list[Image]) -> None:
-        first = self._output_shape(keys[0], images[0])
-        for key, image in zip(keys, images, strict=True):
-            if image.shape == images[0].shape:
-                continue
-            shape = self._output_shape(key, image)
-            if shape != first:
-                raise DataError(
-                    f"{self._place(key)}: the image has shape {list(shape)}, but the batch began "
-                    f"with {list(first)}; give a crop_size or images of one size"
-                )
-
-    def _place(self, key: bytes) -> str:
-        return f"{self._database.path}: record {key.decode(errors='backslashreplace')!r}"
-
-    def _go_to(self, position: int) -> None:
-        self._position = position % len(self._database)
-        self._records = self._database.records(self._position)
+    def _open_at(self, position: int) -> None:
+        self._position = position
+        self._records = self._database.records(position)
 
 
 def datum_image(datum: schema.Message, color: bool | None = None) -> Image:

@@ -14,6 +14,10 @@ from demitasse.caffe import schema
 from demitasse.caffe.sources.base import SOURCES, Source
 from demitasse.errors import DataError, NetError
 
+# what the library raises for broken files
+_BROKEN = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError, MemoryError)
+_DEFLATE = 1032  # bytes that one byte can stand for at most, in the format of gzip
+
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -115,9 +119,17 @@ def _read_file(path: str, names: list[str]) -> dict[str, Array]:
             for name in names:
                 if not isinstance(file.get(name), h5py.Dataset) or not file[name].ndim:
                     raise DataError(f"{path}: no dataset {name!r} with rows; the file has {sorted(file)}")
+                _check_size(path, file[name])
             counts = {name: len(file[name]) for name in names}
             if len(set(counts.values())) > 1 or not counts[names[0]]:
                 raise DataError(f"{path}: datasets must have the same number of rows, above 0; found {counts}")
             return {name: file[name][()].astype(np.float32) for name in names}
-    except (OSError, ValueError, TypeError) as error:
+    except _BROKEN as error:
         raise DataError(f"{path}: not an HDF5 file that can be read: {error}") from None
+
+
+def _check_size(path: str, dataset: h5py.Dataset) -> None:
+    """Raises DataError where a dataset declares more than its bytes in the file can hold."""
+    declared, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    if declared > stored * (_DEFLATE if dataset.chunks else 1):
+        raise DataError(f"{path}: dataset {dataset.name!r} declares {declared} bytes, but the file holds {stored}")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from contextlib import contextmanager
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import lmdb
 
-from demitasse.errors import DataError, UsageError
-
-Record = tuple[bytes, bytes]
+from demitasse.caffe.sources.store import BACKENDS, Backend, Put, Reader, Record, write_database
+from demitasse.errors import DataError
+from demitasse.files import new_folder
 
 _TRANSACTION = 1000
 _FIRST_MAP = 1 << 24
@@ -23,8 +21,8 @@ _FIRST_MAP = 1 << 24
 _OPEN: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()
 
 
-class LmdbReader:
-    """The records of a database in the order of their keys.
+class LmdbReader(Reader):
+    """The records of an LMDB.
 
     Args:
         path: the folder that holds ``data.mdb``.
@@ -44,20 +42,16 @@ class LmdbReader:
         return self._count
 
     def records(self, start: int = 0) -> Iterator[Record]:
-        """Yields (key, value) from record ``start`` on, endlessly, wrapping round."""
         assert self._environment is not None
         with self._environment.begin() as transaction:
             cursor = transaction.cursor()
-            cursor.first()
-            for _ in range(start % self._count):
-                cursor.next()
-            yield from cursor.iternext()
-            while True:
-                cursor.first()
+            found = cursor.first()
+            for _ in range(start):
+                found = found and cursor.next()
+            if found:
                 yield from cursor.iternext()
 
     def close(self) -> None:
-        """Lets go of the database."""
         self._environment = None
 
 
@@ -80,54 +74,45 @@ def _open(path: str) -> lmdb.Environment:
     return environment
 
 
-def write_lmdb(path: str | Path, records: Iterable[Record]) -> int:
-    """Writes a new database, 1,000 records a transaction; killed at any moment it leaves none.
-
-    Args:
-        path: the folder to be made.
-        records: (key, value) in any order; they are stored in the order of their keys.
-
-    Returns:
-        How many records were written.
+@contextmanager
+def create_lmdb(path: str | Path) -> Iterator[Put]:
+    """Gives a function that puts a record into a new LMDB; 1,000 records are a transaction.
 
     Raises:
         UsageError: there is something at the path already.
         DataError: the disk is full, or a key is longer than LMDB's 511 bytes.
     """
-    target = Path(path)
-    if target.exists():
-        raise UsageError(f"{target}: exists already; remove it or give another name")
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    try:
-        with lmdb.open(str(temporary), map_size=_FIRST_MAP, sync=False) as environment:
-            count = _write(environment, iter(records))
-            environment.sync(True)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        temporary.rename(target)
-    except lmdb.Error as error:
-        raise DataError(f"{target}: cannot be written: {error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return count
+    batch: list[Record] = []
+    with new_folder(path) as temporary:
+        try:
+            with lmdb.open(str(temporary), map_size=_FIRST_MAP, sync=False) as environment:
+
+                def put(key: bytes, value: bytes) -> None:
+                    batch.append((key, value))
+                    if len(batch) == _TRANSACTION:
+                        _commit(environment, batch)
+
+                yield put
+                _commit(environment, batch)
+        except lmdb.Error as error:
+            raise DataError(f"{path}: cannot be written: {error}") from None
 
 
-def _write(environment: lmdb.Environment, records: Iterator[Record]) -> int:
-    count = 0
-    while batch := list(islice(records, _TRANSACTION)):
-        _commit(environment, batch)
-        count += len(batch)
-    return count
+def write_lmdb(path: str | Path, records: Iterable[Record]) -> int:
+    """Writes a new LMDB; see :func:`demitasse.caffe.sources.store.write_database`."""
+    return write_database(path, records, "lmdb")
 
 
 def _commit(environment: lmdb.Environment, batch: list[Record]) -> None:
-    """Writes the batch, in a map of twice the size as often as it is full."""
-    while True:
+    """Writes the batch, in a map of twice the size as often as it is full, and empties it."""
+    while batch:
         try:
             with environment.begin(write=True) as transaction:
                 for key, value in batch:
                     transaction.put(key, value)
-            return
+            batch.clear()
         except lmdb.MapFullError:
             environment.set_mapsize(2 * environment.info()["map_size"])
+
+
+BACKENDS.register("lmdb")(Backend(LmdbReader, create_lmdb))

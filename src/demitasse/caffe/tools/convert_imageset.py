@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from demitasse.caffe import schema
+from demitasse.caffe.image_list import Entry, read_image_list
 from demitasse.caffe.images import Array, decode, encode, resize
 from demitasse.caffe.log import warning
-from demitasse.caffe.sources.lmdb_store import Record, write_lmdb
+from demitasse.caffe.sources.store import Record, write_database
 from demitasse.caffe.tools.progress import progress
 from demitasse.errors import DataError, UsageError
 
@@ -48,13 +47,6 @@ class ImageOptions:
             raise UsageError("encode_type needs encoded")
 
 
-class Entry(NamedTuple):
-    """A line of an image list."""
-
-    name: str
-    label: int
-
-
 def convert_imageset(
     root: str | Path,
     image_list: str | Path,
@@ -62,8 +54,9 @@ def convert_imageset(
     options: ImageOptions | None = None,
     shuffle: bool = False,
     seed: int = 0,
+    backend: str = "lmdb",
 ) -> int:
-    """Writes an LMDB with one Datum an image under the keys ``%08d_<file name>``.
+    """Writes a database with one Datum an image under the keys ``%08d_<file name>``.
 
     As in Caffe a file that is no image is left out, with a warning in the log.
 
@@ -74,6 +67,7 @@ def convert_imageset(
         options: how images are stored.
         shuffle: whether the order is random, drawn with ``seed``.
         seed: of the order.
+        backend: ``lmdb`` or ``leveldb``.
 
     Returns:
         The number of records.
@@ -81,35 +75,14 @@ def convert_imageset(
     Raises:
         DataError: the list is missing, has a line of another form, or names no image that can be read;
             with ``check_size``, an image has another size than the first.
-        UsageError: the database exists, or options exclude each other.
+        UnknownNameError: no such backend.
+        UsageError: the database exists, plyvel is missing for LevelDB, or options exclude each other.
     """
     entries = read_image_list(image_list)
     if shuffle:
         entries = [entries[index] for index in np.random.default_rng(seed).permutation(len(entries))]
-    return write_lmdb(database, _records(os.path.join(root, ""), entries, options or ImageOptions()))
-
-
-def read_image_list(path: str | Path) -> list[Entry]:
-    """Reads ``<file name> <label>`` lines, labels whole numbers; empty lines do not count.
-
-    Raises:
-        DataError: the file is missing, empty, or has a line of another form; says which.
-    """
-    try:
-        lines = Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not an image list: {error}") from None
-    entries = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        match = re.fullmatch(r"(.+?)\s+(-?\d{1,9})", line.strip())
-        if not match:
-            raise DataError(f"{path}:{number}: expected '<file name> <label>', found {line!r}")
-        entries.append(Entry(match[1], int(match[2])))
-    if not entries:
-        raise DataError(f"{path}: names no image")
-    return entries
+    records = _records(os.path.join(root, ""), entries, options or ImageOptions())
+    return write_database(database, records, backend)
 
 
 def _records(root: str, entries: list[Entry], options: ImageOptions) -> Iterator[Record]:

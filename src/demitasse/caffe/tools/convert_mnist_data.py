@@ -6,31 +6,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from demitasse.caffe import schema
-from demitasse.caffe.sources.lmdb_store import Record, write_lmdb
+from demitasse.caffe.sources.store import Record, write_database
 from demitasse.caffe.tools.progress import progress
 from demitasse.errors import FileFormatError
 from demitasse.idx import Array, read_idx
 
 
-def convert_mnist_data(images: str | Path, labels: str | Path, database: str | Path) -> int:
-    """Writes an LMDB with one grey Datum a digit under the keys ``%08d``.
+def convert_mnist_data(images: str | Path, labels: str | Path, database: str | Path, backend: str = "lmdb") -> int:
+    """Writes a database with one grey Datum a digit under the keys ``%08d``.
 
     Args:
         images: IDX file of bytes (n, height, width), plain or gzip.
         labels: IDX file of bytes (n,).
         database: the folder to be made.
+        backend: ``lmdb`` or ``leveldb``.
 
     Returns:
         The number of records.
 
     Raises:
         FileFormatError: a file is missing, of another kind, cut short, or has another number of entries.
-        UsageError: the database exists.
+        UnknownNameError: no such backend.
+        UsageError: the database exists, or plyvel is missing for LevelDB.
     """
     pixels, classes = read_idx(images, axes=3), read_idx(labels, axes=1)
     if len(pixels) != len(classes):
         raise FileFormatError(f"{images} has {len(pixels)} images, but {labels} has {len(classes)} labels")
-    return write_lmdb(database, _records(pixels, classes))
+    return write_database(database, _records(pixels, classes), backend)
 
 
 def _records(images: Array, labels: Array) -> Iterator[Record]:

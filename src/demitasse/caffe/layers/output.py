@@ -1,0 +1,46 @@
+"""HDF5Output: a layer that writes its bottoms to a file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import h5py
+from torch import Tensor
+
+from demitasse.caffe.layers.base import LAYERS, Layer, Shape
+from demitasse.errors import DataError, NetError
+from demitasse.files import atomic_write
+
+
+@LAYERS.register("HDF5Output")
+class HDF5Output(Layer):
+    """Writes two bottoms as the datasets ``data`` and ``label`` of ``file_name``, float32 with four axes.
+
+    Every forward writes the file anew, whole or not at all. (Caffe can write it once: its second forward fails.)
+    """
+
+    bottom_count = (2, 2)
+    top_count = (0, 0)
+
+    def setup(self, *shapes: Shape) -> None:
+        self._path = Path(self.spec.hdf5_output_param.file_name)
+        if not self._path.name:
+            raise NetError("hdf5_output_param needs a file_name")
+        if max(map(len, shapes)) > 4:
+            raise NetError(f"data and label have at most four axes, found {[list(shape) for shape in shapes]}")
+        if len({shape[:1] for shape in shapes}) > 1:
+            raise NetError(f"data and label need as many rows each, found shapes {[list(shape) for shape in shapes]}")
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
+        with h5py.File(buffer, "w") as file:
+            for name, bottom in zip(("data", "label"), bottoms, strict=True):
+                shape = (*bottom.shape, 1, 1, 1, 1)[:4]
+                file[name] = bottom.detach().cpu().float().reshape(shape).numpy()
+        try:
+            with atomic_write(self._path) as temporary:
+                temporary.write_bytes(buffer.getbuffer())
+        except OSError as error:
+            raise DataError(f"{self._path}: cannot be written: {error}") from None
+        return ()

@@ -1,0 +1,81 @@
+"""ImageData: image files named in a list, with a label each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from demitasse.caffe import schema
+from demitasse.caffe.image_list import Entry, read_image_list
+from demitasse.caffe.images import decode, resize
+from demitasse.caffe.sources.base import SOURCES
+from demitasse.caffe.sources.images import ImageSource
+from demitasse.caffe.transform import Image
+from demitasse.errors import DataError, NetError
+
+
+@SOURCES.register("ImageData")
+class ImageData(ImageSource):
+    """Reads the files in the order of the list and wraps round inside a batch.
+
+    With ``shuffle`` every epoch has an order of its own. ``new_height`` and ``new_width`` resize before the crop.
+    """
+
+    def __init__(self, spec: schema.Message, phase: int) -> None:
+        param = spec.image_data_param
+        if bool(param.new_height) != bool(param.new_width):
+            raise NetError(f"new_height {param.new_height} and new_width {param.new_width}: give both or none")
+        self._param = param
+        self._entries = read_image_list(param.source)
+        super().__init__(spec, phase, param.batch_size)
+
+    def take(self, count: int) -> list[Entry]:
+        entries: list[Entry] = []
+        while len(entries) < count:
+            if self._position == len(self._order):
+                self._start_epoch()
+            found = self._order[self._position : self._position + count - len(entries)]
+            entries += [self._entries[index] for index in found]
+            self._position += len(found)
+        return entries
+
+    def decode(self, item: Entry) -> tuple[Image, int]:
+        param = self._param
+        try:
+            image = decode(Path(param.root_folder + item.name).read_bytes(), param.is_color)
+        except (OSError, DataError) as error:
+            raise DataError(f"{self.place(item)}: {error}") from None
+        if param.new_height:
+            image = resize(image, param.new_height, param.new_width)
+        return image, item.label
+
+    def place(self, item: Entry) -> str:
+        return f"{self._param.root_folder}{item.name}"
+
+    def start(self) -> None:
+        skip = int(self.random.integers(self._param.rand_skip)) if self._param.rand_skip else 0
+        self._start_epoch()
+        self._position = skip % len(self._order)
+
+    def position(self) -> dict[str, Any]:
+        # the order is not kept but drawn again, from the generator as it was before the epoch
+        return {"random": self.random.bit_generator.state, "before": self._before, "position": self._position}
+
+    def go_to(self, position: dict[str, Any]) -> None:
+        if not 0 <= position["position"] <= len(self._entries):
+            raise DataError(
+                f"{self._param.source}: the state is at image {position['position']}, "
+                f"but there are {len(self._entries)}"
+            )
+        self.random.bit_generator.state = position["before"]
+        self._start_epoch()
+        self.random.bit_generator.state = position["random"]
+        self._position = position["position"]
+
+    def _start_epoch(self) -> None:
+        count = len(self._entries)
+        self._before = self.random.bit_generator.state
+        self._order = self.random.permutation(count).tolist() if self._param.shuffle else range(count)
+        self._position = 0

@@ -1,0 +1,99 @@
+"""What Data and ImageData share: batches of images with a label each, transformed."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from demitasse.caffe import schema
+from demitasse.caffe.sources.ahead import AheadSource
+from demitasse.caffe.sources.base import Shape
+from demitasse.caffe.transform import Image, Transformer
+from demitasse.errors import DataError, NetError
+
+
+class Plan(NamedTuple):
+    """The items of a batch, and the seed of its crops and mirrors."""
+
+    seed: int
+    items: list[Any]
+
+
+class ImageSource(AheadSource):
+    """The tops are the images after ``transform_param`` and, where there is a second one, the labels.
+
+    A batch has the shape of its first image; so images may differ in size when they are cropped or the batch size
+    is 1. A subclass says which items come next and how one of them is decoded.
+
+    Args:
+        spec: the layer.
+        phase: ``schema.TRAIN`` or ``schema.TEST``.
+        batch_size: images a batch.
+        force_color: a wish for colour beside that of ``transform_param``.
+    """
+
+    @abstractmethod
+    def __init__(self, spec: schema.Message, phase: int, batch_size: int, force_color: bool = False) -> None:
+        if not batch_size:
+            raise NetError(f"{spec.type} needs a batch_size above 0")
+        if len(spec.top) > 2:
+            raise NetError(f"{spec.type} makes an image and a label, but {len(spec.top)} tops are named")
+        self._transformer = Transformer(spec.transform_param, phase, force_color)
+        super().__init__(spec, phase)
+        (first,) = self.take(1)
+        self.start()
+        image = self._output_shape(first, self.decode(first)[0])
+        shapes: list[Shape] = [(batch_size, *image), (batch_size,)]
+        self.shapes = shapes[: len(spec.top)]
+
+    @abstractmethod
+    def take(self, count: int) -> list[Any]:
+        """Returns the next so many items, round and round."""
+
+    @abstractmethod
+    def decode(self, item: Any) -> tuple[Image, int]:
+        """Returns the image of an item, (channels, height, width), and its label; runs in any thread.
+
+        Raises:
+            DataError: it cannot be decoded.
+        """
+
+    @abstractmethod
+    def place(self, item: Any) -> str:
+        """Returns where an item stands, for messages."""
+
+    def plan(self) -> Plan:
+        seed = int(self.random.integers(2**63)) if self._transformer.draws else 0
+        return Plan(seed, self.take(self.shapes[0][0]))
+
+    def make(self, plan: Plan) -> list[Tensor]:
+        decoded = [self.decode(item) for item in plan.items]
+        images = [image for image, _ in decoded]
+        self._check_shapes(plan.items, images)
+        tops = [
+            self._transformer(images, np.random.default_rng(plan.seed)),
+            np.array([label for _, label in decoded], np.float32),
+        ]
+        return [torch.from_numpy(top) for top in tops[: len(self.shapes)]]
+
+    def _output_shape(self, item: Any, image: Image) -> Shape:
+        try:
+            return self._transformer.output_shape(image.shape)
+        except DataError as error:
+            raise error.within(self.place(item)) from None
+
+    def _check_shapes(self, items: list[Any], images: list[Image]) -> None:
+        first = self._output_shape(items[0], images[0])
+        for item, image in zip(items, images, strict=True):
+            if image.shape == images[0].shape:
+                continue
+            shape = self._output_shape(item, image)
+            if shape != first:
+                raise DataError(
+                    f"{self.place(item)}: the image has shape {list(shape)}, but the batch began "
+                    f"with {list(first)}; give a crop_size or images of one size"
+                )

@@ -1,0 +1,82 @@
+"""Blobs of a net -> databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe import model_file, schema, solver_nets
+from demitasse.caffe.net import Net
+from demitasse.caffe.solver import read
+from demitasse.caffe.sources.store import BACKENDS
+from demitasse.caffe.tools.progress import progress
+from demitasse.errors import UnknownNameError, UsageError
+from demitasse.registry import suggest
+
+
+def extract_features(
+    weights: str | Path,
+    net_path: str | Path,
+    blobs: Sequence[str],
+    databases: Sequence[str | Path],
+    batches: int,
+    backend: str = "lmdb",
+    device: torch.device | None = None,
+) -> int:
+    """Runs a net in phase TEST and writes blobs of it, one Datum of floats an image under the keys ``%010d``.
+
+    Args:
+        weights: the caffemodel.
+        net_path: the prototxt, with data layers.
+        blobs: names of blobs with at most four axes, the first of which counts images.
+        databases: the folders to be made, one a blob.
+        batches: how many batches to run.
+        backend: ``lmdb`` or ``leveldb``.
+        device: where to compute; None is the CPU.
+
+    Returns:
+        How many images every database has.
+
+    Raises:
+        UsageError: other numbers of blobs and databases, a blob that does not exist or has no rows of images, a
+            database that exists, or no such backend.
+        DemitasseError: net, weights or data cannot be read.
+    """
+    if len(blobs) != len(databases):
+        raise UsageError(f"{len(blobs)} blobs need as many databases, found {len(databases)}")
+    device = device or torch.device("cpu")
+    net = solver_nets.place(Net.from_file(net_path, schema.TEST), device)
+    for blob in blobs:
+        _check(net, blob, str(net_path))
+    model_file.load_weights(net, weights)
+    count = 0
+    with ExitStack() as stack:
+        puts = [stack.enter_context(BACKENDS[backend].create(path)) for path in databases]
+        for _ in progress(range(batches), "Extracting"):
+            with torch.no_grad():
+                found = net(read(net, device), keep=blobs)
+            for put, blob in zip(puts, blobs, strict=True):
+                for index, value in enumerate(_datums(found[blob]), start=count):
+                    put(b"%010d" % index, value)
+            count += len(found[blobs[0]])
+    return count
+
+
+def _check(net: Net, blob: str, origin: str) -> None:
+    if blob not in net.shapes:
+        raise UnknownNameError(f"{origin}: no blob {blob!r}; {suggest(blob, list(net.shapes))}")
+    if not 1 <= len(net.shapes[blob]) <= 4:
+        raise UsageError(f"{origin}: blob {blob!r} of shape {list(net.shapes[blob])} has no rows of images")
+
+
+def _datums(blob: Tensor) -> Iterator[bytes]:
+    """Yields a Datum for each row; axes that are missing have length 1."""
+    rows = blob.cpu().float()
+    shape = (*rows.shape[1:], 1, 1, 1)
+    for row in rows.flatten(1) if rows.ndim > 1 else rows[:, None]:
+        datum = schema.Datum(channels=shape[0], height=shape[1], width=shape[2], float_data=row.tolist())
+        yield datum.SerializeToString()
