@@ -48,13 +48,14 @@ class Own:
     """
 
     def __init__(self, shape: Shape) -> None:
+        self._shape = shape
         self._current = torch.zeros(()).expand(shape)
         self._host: Tensor | None = None
 
     @property
     def shape(self) -> Shape:
         """See :class:`Memory`."""
-        return tuple(self._current.shape)
+        return self._shape
 
     @property
     def is_shown(self) -> bool:
@@ -85,6 +86,7 @@ class Own:
 
     def reshape(self, shape: Shape) -> None:
         """See :class:`Memory`."""
+        self._shape = shape
         if math.prod(shape) == self._current.numel():
             shown = self.is_shown
             self._host = None if self._host is None else self._host.view(shape)

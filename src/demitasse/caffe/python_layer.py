@@ -99,7 +99,7 @@ def surfacing(place: str) -> Iterator[None]:
 
 def _both(kind: type[Exception], message: str) -> PythonLayerError:
     try:
-        made: PythonLayerError = type(kind.__name__, (PythonLayerError, kind), {})(message)
+        made: PythonLayerError = type(kind.__name__, (PythonLayerError, kind), {"__module__": kind.__module__})(message)
     except TypeError:  # an exception of several arguments
         return PythonLayerError(message)
     return made

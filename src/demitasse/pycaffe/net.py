@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path as FilePath
-from typing import Any
 
 import numpy as np
 import torch
 
 from demitasse.caffe import log, model_file, solver_nets
 from demitasse.caffe import net as caffe_net
-from demitasse.caffe.blob import Array, Blob, BlobVec
-from demitasse.caffe.layers.python import Python
-from demitasse.caffe.python_layer import PythonLayer
+from demitasse.caffe.blob import Array
 from demitasse.caffe.sources.memory import MemoryData
 from demitasse.pycaffe import batches
-from demitasse.pycaffe.errors import ArgumentError, LayerNameError, check_file
+from demitasse.pycaffe.errors import ArgumentError, check_file
 from demitasse.pycaffe.mode import current_device, next_seed
-from demitasse.pycaffe.steps import PythonStep, SourceStep, Step, TorchStep
-from demitasse.pycaffe.wiring import wiring
-from demitasse.registry import suggest
+from demitasse.pycaffe.structure import Structure
 
 Path = str | FilePath
 Arrays = dict[str, Array]
 
 
-class LayerView:
-    """A layer as ``net.layers`` shows it; a Python layer shows itself instead.
-
-    Attributes:
-        type: its type, as in the prototxt.
-        blobs: what it learns, and what else a caffemodel holds of it.
-    """
-
-    def __init__(self, kind: str, blobs: list[Blob]) -> None:
-        self.type, self.blobs = kind, BlobVec(blobs)
-
-
-class Net:
+class Net(Structure):
     """A net of blobs that can be read and written between the layers.
 
     Args:
@@ -50,17 +32,6 @@ class Net:
         weights: a caffemodel to load.
 
     ``Net(network_file, weights, phase)``, the older form, is understood.
-
-    Attributes:
-        blobs: name -> :class:`~demitasse.caffe.blob.Blob`, in net order.
-        params: name -> blobs of the layers that have some.
-        layers: all layers, data layers and splits included.
-        layer_dict: name -> layer.
-        inputs: names of the blobs that the caller feeds.
-        outputs: names of the blobs that no layer takes.
-        top_names: name of layer -> names of its tops.
-        bottom_names: likewise of its bottoms.
-        blob_loss_weights: name of blob -> its weight in the loss.
 
     Raises:
         MissingFileError: a file cannot be opened.
@@ -75,7 +46,7 @@ class Net:
         stages: Collection[str] | None = None,
         weights: Path | None = None,
     ) -> None:
-        if not isinstance(phase, int):
+        if isinstance(phase, str | FilePath):
             weights, phase, level = phase, level, 0
             log.warning(
                 "_caffe.cpp:138", "Net(network_file, weights, phase) is old; use Net(file, phase, weights=file)"
@@ -83,7 +54,7 @@ class Net:
         check_file(network_file)
         if weights is not None:
             check_file(weights)
-        self._wire(caffe_net.Net.from_file(str(network_file), phase, level, list(stages or ())))
+        self._set_up(caffe_net.Net.from_file(str(network_file), phase, level, list(stages or ())))
         for source in self.module.sources.values():
             seed = next_seed()
             if seed is not None:
@@ -95,70 +66,15 @@ class Net:
     def of_module(cls, module: caffe_net.Net) -> Net:
         """Returns the view of a net that was built otherwise, such as a solver's; both have the same parameters."""
         net = cls.__new__(cls)
-        net._wire(module)
+        net._set_up(module)
         return net
 
-    def _wire(self, module: caffe_net.Net) -> None:
-        """Makes blobs and steps.
-
-        Args:
-            module: the net in torch; ``self.module`` from now on.
-        """
-        self.module = module
+    def _set_up(self, module: caffe_net.Net) -> None:
+        super().__init__(module)
         self._device = torch.device("cpu")
-        self.blobs: OrderedDict[str, Blob] = OrderedDict()
-        self._steps: list[Step] = []
-        self.layers: list[LayerView | PythonLayer] = []
-        specs, found = module.spec.layer, wiring(module)
-        if module.force_backward:
-            module.requires_grad_()
-        layers = module.named_layers()
-        for spec, needed, down in zip(specs, found.layers, found.bottoms, strict=True):
-            layer = layers.get(spec.name)
-            for index, name in enumerate(spec.top):
-                if name not in self.blobs:
-                    # what a Python layer has written to its tops while it was set up stays
-                    made = layer.top[index] if isinstance(layer, Python) else Blob(*module.shapes[name])
-                    self.blobs[name] = made
-            bottom, top = [self.blobs[name] for name in spec.bottom], [self.blobs[name] for name in spec.top]
-            if isinstance(layer, Python):
-                assert layer.user is not None
-                self._steps.append(PythonStep(layer, bottom, top, down, needed))
-                self.layers.append(layer.user)
-            elif layer is not None:
-                step = TorchStep(layer, bottom, top, down, needed)
-                self._steps.append(step)
-                self.layers.append(LayerView(spec.type, step.own))
-            else:
-                self._steps.append(SourceStep(module.sources[spec.name], top))
-                self.layers.append(LayerView(spec.type, []))
-        self._name(specs)
         self._callbacks: dict[str, list[Callable[[int], object]]] = {}
-        for name, weight in module.losses.items():
-            self.blobs[name].diff[...] = weight
-
-    def _name(self, specs: Any) -> None:
-        self._blob_names, self._layer_names = list(self.blobs), [spec.name for spec in specs]
-        self._blobs = list(self.blobs.values())
-        self._blob_loss_weights = [self.module.losses.get(name, 0.0) for name in self._blob_names]
-        self.blob_loss_weights = OrderedDict(zip(self._blob_names, self._blob_loss_weights, strict=True))
-        self.layer_dict = OrderedDict(zip(self._layer_names, self.layers, strict=True))
-        self.params = OrderedDict((name, layer.blobs) for name, layer in self.layer_dict.items() if layer.blobs)
-        self.top_names = OrderedDict((spec.name, list(spec.top)) for spec in specs)
-        self.bottom_names = OrderedDict((spec.name, list(spec.bottom)) for spec in specs)
-        self.inputs, self.outputs = list(self.module.inputs), list(self.module.outputs)
-        self._inputs, self._outputs = (list(map(self._blob_names.index, n)) for n in (self.inputs, self.outputs))
-
-    def _top_ids(self, layer: int) -> list[int]:
-        return [self._blob_names.index(name) for name in self.top_names[self._layer_names[layer]]]
-
-    def _bottom_ids(self, layer: int) -> list[int]:
-        return [self._blob_names.index(name) for name in self.bottom_names[self._layer_names[layer]]]
-
-    def _index(self, layer: str) -> int:
-        if layer not in self.layer_dict:
-            raise LayerNameError(f"no layer {layer!r}; {suggest(layer, self._layer_names)}")
-        return self._layer_names.index(layer)
+        makers = {name: index for index, layer in enumerate(self._layer_names) for name in self.top_names[layer]}
+        self._losses = [(makers[name], self.blobs[name], weight) for name, weight in module.losses.items()]
 
     def forward(
         self, blobs: list[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: np.ndarray
@@ -232,10 +148,9 @@ class Net:
             self._call("before_forward", index)
             self._steps[index].forward(device)
             self._call("after_forward", index)
-        made = {name for layer in self._layer_names[start : end + 1] for name in self.top_names[layer]}
-        for name, weight in self.module.losses.items():
-            if name in made:
-                loss += weight * float(self.blobs[name].values.tensor(device).sum())
+        for layer, blob, weight in self._losses:
+            if start <= layer <= end:
+                loss += weight * float(blob.values.tensor(device).sum())
         return loss
 
     def _backward(self, start: int, end: int) -> None:
@@ -290,9 +205,6 @@ class Net:
         """Sets the gradients of all parameters to 0."""
         for blob in self._param_blobs():
             blob.gradient.put(torch.zeros(()))
-
-    def _param_blobs(self) -> list[Blob]:
-        return [blob for blobs in self.params.values() for blob in blobs]
 
     def sync(self) -> None:
         """Takes over what was written to arrays that are copies: masks, and parameters on a GPU."""

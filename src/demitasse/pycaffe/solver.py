@@ -44,9 +44,16 @@ class _Training(caffe_solver.Solver):
         return net
 
     def _before_iteration(self) -> None:
+        self._follow_mode()
         self.views[self.net].clear_param_diffs()
         for callback in self.started:
             callback()
+
+    def _follow_mode(self) -> None:
+        if self.device != mode.current_device():
+            self.device = mode.current_device()
+            for history in self.optimizer.history:
+                history.data = history.data.to(self.device)
 
     def _before_update(self) -> None:
         for callback in self.ready:
@@ -71,6 +78,7 @@ class _Training(caffe_solver.Solver):
 
     def apply_update(self) -> None:
         """Updates the parameters from their gradients, as the next iteration would."""
+        self._follow_mode()
         self.views[self.net].sync()
         self.optimizer.step(self._learning_rate(), self.iter)
 

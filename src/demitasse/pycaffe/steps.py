@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from demitasse.caffe.layers import Layer
 from demitasse.caffe.layers.python import Python
 from demitasse.caffe.net import top_shapes
 from demitasse.caffe.sources import Source
+from demitasse.errors import DemitasseError, NetError
 
 
 class Step:
@@ -35,9 +37,6 @@ class Step:
 
     def backward(self, device: torch.device) -> None:
         """Computes the bottoms' gradients from the tops', and adds to those of the layer's own blobs."""
-
-    def release(self) -> None:
-        """Lets go of what is only needed to run backward."""
 
 
 class SourceStep(Step):
@@ -93,7 +92,8 @@ class TorchStep(Step):
         super().__init__(bottom, top, down, needed)
         self._layer = layer
         self._own = [Blob.of_layer(layer, name) for name in layer.blob_names]
-        self._fitted, self._told = self._shapes(), [blob.shape for blob in top]
+        self._bottom_shapes = self._shapes()
+        self._top_shapes: list[Shape] | None = [blob.shape for blob in top]
         self._graph: Graph | None = None
 
     @property
@@ -104,34 +104,42 @@ class TorchStep(Step):
     def _shapes(self) -> list[Shape]:
         return [blob.shape for blob in self.bottom]
 
-    def _fit(self) -> bool:
-        """Sets the layer up for bottoms of other shapes; returns whether they were others."""
+    @contextmanager
+    def _fitted(self) -> Iterator[None]:
+        """Sets the layer up anew where its bottoms have other shapes; errors of that, and inside, name the layer."""
         shapes = self._shapes()
-        if shapes == self._fitted:
-            return False
-        self._layer.setup(*shapes)
-        self._fitted = shapes
-        return True
+        if shapes == self._bottom_shapes:
+            yield
+            return
+        try:
+            self._layer.setup(*shapes)
+            self._top_shapes = None
+            yield
+        except DemitasseError as error:
+            raise error.within(f"layer {self._layer.spec.name!r}") from None
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise NetError(f"layer {self._layer.spec.name!r} cannot take bottoms {shapes}: {error}") from error
+        self._bottom_shapes = shapes
 
     def reshape(self) -> None:
         """See :class:`Step`."""
-        if self._fit():
-            self._told = top_shapes(self._layer, self._fitted)
-        for blob, shape in zip(self.top, self._told, strict=True):
+        with self._fitted():
+            told = self._top_shapes or top_shapes(self._layer, self._shapes())
+        for blob, shape in zip(self.top, told, strict=True):
             blob.reshape(*shape)
+        self._top_shapes = told
 
     def forward(self, device: torch.device) -> None:
         """See :class:`Step`."""
-        if self._fit():
-            self._told = []
         for blob in self._own:
             blob.sync()
-        leaves, tops = self._run(device, self.needed and torch.is_grad_enabled())
-        self._graph = (leaves, tops) if self.needed else None
+        keep = self.needed and torch.is_grad_enabled()
+        with self._fitted():
+            leaves, tops = self._run(device, keep)
+        self._graph = (leaves, tops) if keep else None
         shown = _addresses((blob.values, leaf) for blob, leaf in zip(self.bottom, leaves, strict=True))
         for blob, top in zip(self.top, tops, strict=True):
             blob.put(_apart(top.detach(), shown))
-        self._told = self._told or [blob.shape for blob in self.top]
 
     def _run(self, device: torch.device, keep: bool) -> Graph:
         leaves = []
@@ -178,17 +186,12 @@ class TorchStep(Step):
     def _replay(self, device: torch.device) -> Graph:
         """Runs the layer for its graph alone; what a forward pass changes in the layer is put back."""
         buffers, state = [(b, b.clone()) for b in self._layer.buffers()], self._layer.state()
-        self._fit()
-        with torch.enable_grad():
+        with torch.enable_grad(), self._fitted():
             self._graph = self._run(device, keep=True)
         for buffer, before in buffers:
             buffer.data.copy_(before)
         self._layer.restore(state)
         return self._graph
-
-    def release(self) -> None:
-        """See :class:`Step`."""
-        self._graph = None
 
 
 def _addresses(pairs: Iterable[tuple[Memory, Tensor]]) -> set[int]:

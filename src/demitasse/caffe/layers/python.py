@@ -57,13 +57,19 @@ class Python(Layer):
             self.blob_names.append(name)
             blob.attach(self, name)
 
+    @property
+    def instance(self) -> PythonLayer:
+        """The instance of the user's class; there is one from ``setup`` on."""
+        assert self.user is not None
+        return self.user
+
     def told_shapes(self) -> list[Shape]:
         return [blob.shape for blob in self.top]
 
     def reshape_blobs(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Lets the user's class give the tops their shapes."""
         with self._surfacing("reshape"):
-            self.user.reshape(bottom, top)  # type: ignore[union-attr]
+            self.instance.reshape(bottom, top)
 
     def forward_blobs(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Lets the user's class compute the tops' data from the bottoms'.
@@ -73,12 +79,12 @@ class Python(Layer):
         """
         self.reshape_blobs(bottom, top)
         with self._surfacing("forward"):
-            self.user.forward(bottom, top)  # type: ignore[union-attr]
+            self.instance.forward(bottom, top)  # type: ignore[attr-defined]
 
     def backward_blobs(self, top: Sequence[Blob], propagate_down: list[bool], bottom: Sequence[Blob]) -> None:
         """Lets the user's class compute the bottoms' diff, and its blobs', from the tops'; errors as above."""
         with self._surfacing("backward"):
-            self.user.backward(top, propagate_down, bottom)  # type: ignore[union-attr]
+            self.instance.backward(top, propagate_down, bottom)  # type: ignore[attr-defined]
 
     def _surfacing(self, method: str) -> Any:
         # while the net is built, it says which layer it was
