@@ -81,7 +81,7 @@ class Net(nn.Module):
             try:
                 self._add(placed.layer, available, parameters)
             except DemitasseError as error:
-                raise error.within(f"layer {placed.layer.name!r} ({placed.place})") from None
+                raise error.within(f"layer {placed.layer.name!r} ({placed.place})") from error.__cause__
             except _UNFIT as error:
                 what = f"layer {placed.layer.name!r} ({placed.place}): {placed.layer.type} cannot be set up"
                 raise NetError(f"{what}: {error}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +26,7 @@ Level = Annotated[int, typer.Option(help="Level of the net, for include and excl
 Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
 Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
 LogDir = Annotated[str, typer.Option("--log_dir", help="Folder for a copy of the log.")]
+PythonLayers = Annotated[bool, typer.Option("--allow-python-layers", help="Run the code of the net's Python layers.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,8 +46,9 @@ def train(
     stage: Stage = "",
     sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",
     sighup_effect: Annotated[str, typer.Option("--sighup_effect", help="stop, snapshot or none.")] = "snapshot",
-    log_dir: Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
-LogDir = "",
+    workers: Workers = 2,
+    log_dir: LogDir = "",
+    python_layers: PythonLayers = False,
 ) -> None:
     """Train or fine-tune a net."""
     _require("train", "-solver=solver.prototxt", solver)
@@ -63,7 +65,7 @@ LogDir = "",
     if weights:
         del param.weights[:]
         param.weights.append(weights)
-    with log.to_stderr(log_dir), Signals(sigint_effect, sighup_effect) as signals:
+    with log.to_stderr(log_dir), _python_layers(python_layers), Signals(sigint_effect, sighup_effect) as signals:
         run = Solver(param, solver, _device(gpu, 211, param), signals, workers)
         if snapshot:
             run.restore(snapshot)
@@ -80,8 +82,9 @@ def score(
     gpu: Gpu = "",
     level: Level = 0,
     stage: Stage = "",
-    log_dir: Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
-LogDir = "",
+    workers: Workers = 2,
+    log_dir: LogDir = "",
+    python_layers: PythonLayers = False,
 ) -> None:
     """Score a net: the outputs of each batch, then their means."""
     _require("test", "-model=net.prototxt -weights=net.caffemodel", model, weights)
@@ -89,7 +92,7 @@ LogDir = "",
 
     from demitasse.caffe import log, model_file, schema, solver
 
-    with log.to_stderr(log_dir):
+    with log.to_stderr(log_dir), _python_layers(python_layers):
         device = _device(gpu, 275)
         net = _net(model, schema.TEST, level, stage, device)
         for source in net.sources.values():
@@ -120,8 +123,8 @@ def benchmark(
     phase: Annotated[str, typer.Option(help="TRAIN or TEST.")] = "TRAIN",
     level: Level = 0,
     stage: Stage = "",
-    log_dir: Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
-LogDir = "",
+    log_dir: LogDir = "",
+    python_layers: PythonLayers = False,
 ) -> None:
     """Measure how long each layer takes, forward and backward."""
     _require("time", "-model=net.prototxt", model)
@@ -131,7 +134,7 @@ LogDir = "",
     phases = {"TRAIN": schema.TRAIN, "TEST": schema.TEST}
     if phase not in phases:
         raise UsageError(f"time: -phase={phase}: expected TRAIN or TEST")
-    with log.to_stderr(log_dir):
+    with log.to_stderr(log_dir), _python_layers(python_layers):
         device = _device(gpu, 343)
         net = _net(model, phases[phase], level, stage, device)
         log.info("caffe.cpp:351", "Performing Forward")
@@ -219,6 +222,19 @@ def _net(model: str, phase: int, level: int, stage: str, device: torch.device) -
     net = solver_nets.place(Net.from_file(model, phase, level, _stages(stage)), device)
     log.describe(net)
     return net
+
+
+@contextmanager
+def _python_layers(allowed: bool) -> Iterator[None]:
+    """Lets Python layers run, and ``import caffe`` work in them; or not."""
+    from demitasse.caffe import python_layer
+
+    with python_layer.allowing(allowed), ExitStack() as stack:
+        if allowed:
+            from demitasse import pycaffe
+
+            stack.enter_context(pycaffe.as_caffe())
+        yield
 
 
 @contextmanager

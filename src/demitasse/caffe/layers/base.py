@@ -61,7 +61,7 @@ class Layer(nn.Module):
         self._shared: dict[str, tuple[Tensor, Shape]] = {}
 
     def setup(self, *shapes: Shape) -> None:
-        """Creates the blobs for bottoms of these shapes.
+        """Creates the blobs for bottoms of these shapes; called again where the bottoms get others.
 
         Raises:
             NetError: the shapes or the settings do not fit; the net adds the layer's name and place.
@@ -72,7 +72,7 @@ class Layer(nn.Module):
 
         They come from running the layer on the meta device, where tensors have shapes but no values. Small bottoms
         are computed really, as zeros: that takes less time than torch needs to load its meta device. A layer whose
-        shapes depend on the values says here what they are at most.
+        shapes depend on the values says here what they are at most; one that must not be run for it, what they are.
 
         Raises:
             NetError: the layer cannot take such bottoms.
@@ -81,6 +81,7 @@ class Layer(nn.Module):
         small = count <= _SMALL and max(count, 1) * growth(self.spec) <= _FEW
         device = torch.device("cpu" if small else "meta")
         state = {name: tensor.to(device) for name, tensor in (*self.named_parameters(), *self.named_buffers())}
+        training = self.training
         self.eval()
         bottoms = tuple(torch.zeros(shape, device=device) for shape in shapes)
         try:
@@ -89,11 +90,13 @@ class Layer(nn.Module):
         except (RuntimeError, IndexError, ValueError) as error:
             found = " and ".join(str(list(shape)) for shape in shapes)
             raise NetError(f"{self.spec.type} cannot take bottoms of shape {found}: {error}") from None
+        finally:
+            self.train(training)
         tops = (result,) if isinstance(result, Tensor) else result
         return [tuple(top.shape) for top in tops]
 
     def add_blob(self, name: str, shape: Shape, filler: schema.Message = None, learnable: bool = True) -> None:
-        """Adds ``self.<name>``, the next in Caffe's blob order.
+        """Adds ``self.<name>``, the next in Caffe's blob order; one that is there already stays.
 
         Args:
             name: attribute, such as ``weight``.
@@ -102,8 +105,11 @@ class Layer(nn.Module):
             learnable: whether solvers update it (else it is a buffer).
 
         Raises:
-            NetError: the blob would be too large.
+            NetError: it would be too large, or is there already with another shape.
         """
+        if name in self.blob_names:
+            self._keep(name, shape)
+            return
         check_size(shape, f"blob {name!r}")
         value = torch.zeros(shape) if filler is None else fill(filler, shape)
         if learnable:
@@ -111,6 +117,11 @@ class Layer(nn.Module):
         else:
             self.register_buffer(name, value)
         self.blob_names.append(name)
+
+    def _keep(self, name: str, shape: Shape) -> None:
+        found = tuple(getattr(self, name).shape)
+        if found != shape:
+            raise NetError(f"its bottoms need a {name} of shape {list(shape)}, but it has one of {list(found)}")
 
     def blobs(self) -> list[Tensor]:
         """Returns the parameters in Caffe's order, as they stand in a caffemodel."""
