@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from demitasse.pycaffe import Net
-from demitasse.pycaffe.errors import ArgumentError
 from demitasse.pycaffe.images import oversample as ten_pieces
 from demitasse.pycaffe.images import resize_image
+from demitasse.pycaffe.net import Net
 from demitasse.pycaffe.proto import caffe_pb2
+from demitasse.pycaffe.spec_errors import MismatchError
 from demitasse.pycaffe.transformer import image_transformer
 
 Array = np.ndarray[Any, Any]
@@ -60,14 +60,14 @@ class Classifier(Net):
             (images, classes).
 
         Raises:
-            ArgumentError: no images, or with other channels than the net's input.
+            MismatchError: no images, or with other channels than the net's input.
         """
         in_ = self.inputs[0]
         channels = self.blobs[in_].data.shape[1]
         wrong = [image.shape for image in inputs if image.ndim != 3 or image.shape[2] != channels]
         if wrong or not len(inputs):
             found = f"an image of shape {wrong[0]}" if wrong else "no images"
-            raise ArgumentError(f"{found}: input {in_!r} takes images (height, width, {channels})")
+            raise MismatchError(f"{found}: input {in_!r} takes images (height, width, {channels})")
         images = [resize_image(image, self.image_dims) for image in inputs]
         pieces = ten_pieces(images, self.crop_dims) if oversample else [self._centre(image) for image in images]
         prepared = np.stack([self.transformer.preprocess(in_, piece) for piece in pieces])
@@ -80,5 +80,5 @@ class Classifier(Net):
         height, width = self.crop_dims
         top, left = (self.image_dims - self.crop_dims) // 2
         if min(top, left) < 0:
-            raise ArgumentError(f"image_dims {tuple(self.image_dims)} are smaller than the input {height} x {width}")
+            raise MismatchError(f"image_dims {tuple(self.image_dims)} are smaller than the input {height} x {width}")
         return image[top : top + height, left : left + width]

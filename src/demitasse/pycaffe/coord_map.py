@@ -19,10 +19,12 @@ from demitasse.pycaffe.net_spec import Function, Top, layers
 Map = tuple[int | None, Any, Any]
 
 IDENTITY: Map = (None, 1, 0)
-PASS_THROUGH_LAYERS = frozenset(
-    "AbsVal BatchNorm Bias BNLL Dropout ELU Eltwise Exp LRN Log MVN PReLU Power ReLU Scale Sigmoid Split TanH "
-    "Threshold Clip Swish".split()
-)
+# fmt: off
+PASS_THROUGH_LAYERS = frozenset((
+    "AbsVal", "BatchNorm", "Bias", "BNLL", "Clip", "Dropout", "ELU", "Eltwise", "Exp", "LRN", "Log", "MVN", "PReLU",
+    "Power", "ReLU", "Scale", "Sigmoid", "Split", "Swish", "TanH", "Threshold",
+))
+# fmt: on
 _STRIDED = {"Convolution", "Pooling", "Im2col", "DNSConvolution", "INQConvolution", "CConvolution"}
 _ONE_AXIS_SETTINGS = {"pad_h", "pad_w", "kernel_h", "kernel_w", "stride_h", "stride_w"}
 
@@ -158,5 +160,7 @@ def crop(top_from: Top, top_to: Top) -> Top:
     if (offset.round() != offset).any():
         raise CropError(f"cannot crop noninteger offset (b = {offset})")
     offsets = [int(-value) for value in offset]
-    cropped: Top = layers.Crop(top_from, top_to, crop_param={"axis": (1 if axis is None else axis) + 1, "offset": offsets})
+    cropped: Top = layers.Crop(
+        top_from, top_to, crop_param={"axis": (1 if axis is None else axis) + 1, "offset": offsets}
+    )
     return cropped

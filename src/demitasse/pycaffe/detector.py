@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from demitasse.errors import UsageError
-from demitasse.pycaffe import Net
-from demitasse.pycaffe.errors import ArgumentError
 from demitasse.pycaffe.images import load_image, resize_image
+from demitasse.pycaffe.net import Net
 from demitasse.pycaffe.proto import caffe_pb2
+from demitasse.pycaffe.spec_errors import MismatchError
 from demitasse.pycaffe.transformer import image_transformer
 
 Array = np.ndarray[Any, Any]
@@ -49,12 +49,12 @@ class Detector(Net):
         """Sets how much of what is around a window is shown, in pixels of the input.
 
         Raises:
-            ArgumentError: nothing of the window would be left.
+            MismatchError: nothing of the window would be left.
         """
         in_ = self.inputs[0]
         shape = self.blobs[in_].data.shape[1:]
         if context_pad and 2 * context_pad >= min(shape[1:]):
-            raise ArgumentError(f"context_pad {context_pad} leaves nothing of an input of {shape[1]} x {shape[2]}")
+            raise MismatchError(f"context_pad {context_pad} leaves nothing of an input of {shape[1]} x {shape[2]}")
         self.context_pad = context_pad
         # the colour that becomes 0 in the net
         self.crop_mean = self.transformer.deprocess(in_, np.zeros(shape, np.float32))
@@ -101,15 +101,15 @@ class Detector(Net):
             window: ymin, xmin, ymax, xmax in pixels, the last two excluded.
 
         Raises:
-            ArgumentError: no pixel of the image is in the window.
+            MismatchError: no pixel of the image is in the window.
         """
-        window = np.array(window, int)
+        top_left, bottom_right = np.array(window, int).reshape(2, 2)
         if not self.context_pad:
-            return _cut(im, window[:2], window[2:], window)
+            return _cut(im, top_left, bottom_right, window)
         size = self.crop_dims[:2]
-        half = (window[2:] - window[:2] + 1) / 2
+        half = (bottom_right - top_left + 1) / 2
         reach = size / (size - 2 * self.context_pad) * half
-        first, last = (window[:2] + half - reach).round(), (window[:2] + half + reach).round()
+        first, last = (top_left + half - reach).round(), (top_left + half + reach).round()
         ratio = size / (last - first + 1)
         begin = (np.maximum(0, -first) * ratio).round().astype(int)
         low, high = first.clip(0, im.shape[:2]).astype(int), last.clip(0, im.shape[:2]).astype(int)
@@ -120,8 +120,8 @@ class Detector(Net):
         return crop
 
 
-def _cut(image: Array, low: Array, high: Array, window: Array) -> Array:
+def _cut(image: Array, low: Array, high: Array, window: Sequence[int]) -> Array:
     piece = image[max(low[0], 0) : max(high[0], 0), max(low[1], 0) : max(high[1], 0)]
     if not piece.size:
-        raise ArgumentError(f"window {window.tolist()} holds no pixel of an image of shape {image.shape}")
+        raise MismatchError(f"window {[*map(int, window)]} holds no pixel of an image of shape {image.shape}")
     return piece

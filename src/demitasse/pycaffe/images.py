@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any
 
@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from demitasse.errors import DataError
-from demitasse.pycaffe.errors import ArgumentError
+from demitasse.pycaffe.spec_errors import MismatchError
 
 Array = np.ndarray[Any, Any]
 
@@ -54,7 +54,7 @@ def _pixels(image: Image.Image) -> Array:
     return pixels[:, :, None] if grey else pixels
 
 
-def resize_image(im: Array, new_dims: Sequence[int], interp_order: int = 1) -> Array:
+def resize_image(im: Array, new_dims: Iterable[int], interp_order: int = 1) -> Array:
     """Resizes an image by interpolation, without a filter; its range stays.
 
     Images of 1 or 3 channels are sampled at the centres of the new pixels, and the border is the least value of
@@ -70,11 +70,12 @@ def resize_image(im: Array, new_dims: Sequence[int], interp_order: int = 1) -> A
         (new height, new width, channels), float32.
 
     Raises:
-        ArgumentError: an array of another shape, or a size that is not positive.
+        MismatchError: an array of another shape, or a size that is not positive.
     """
-    if im.ndim != 3 or 0 in im.shape or min(new_dims) < 1:
-        raise ArgumentError(f"an image (height, width, channels) of shape {im.shape} cannot become {tuple(new_dims)}")
-    factors = (new_dims[0] / im.shape[0], new_dims[1] / im.shape[1], 1)
+    height, width = map(int, new_dims)
+    if im.ndim != 3 or 0 in im.shape or min(height, width) < 1:
+        raise MismatchError(f"an image of shape {im.shape} (height, width, channels) cannot become {height} x {width}")
+    factors = (height / im.shape[0], width / im.shape[1], 1)
     source = np.asarray(im, float)
     if im.shape[2] not in (1, 3):
         return np.asarray(ndimage.zoom(source, factors, order=interp_order), np.float32)
@@ -83,7 +84,7 @@ def resize_image(im: Array, new_dims: Sequence[int], interp_order: int = 1) -> A
     return np.asarray(resized.clip(low, high), np.float32)
 
 
-def oversample(images: Sequence[Array], crop_dims: Sequence[int]) -> Array:
+def oversample(images: Sequence[Array], crop_dims: Iterable[int]) -> Array:
     """Cuts ten pieces from each image: four corners and the centre, then their mirror images.
 
     Args:
@@ -94,12 +95,12 @@ def oversample(images: Sequence[Array], crop_dims: Sequence[int]) -> Array:
         (10 * images, height, width, channels), float32; those of one image follow each other.
 
     Raises:
-        ArgumentError: a piece is larger than the images.
+        MismatchError: a piece is larger than the images.
     """
     height, width = (int(size) for size in crop_dims)
     down, right = images[0].shape[0] - height, images[0].shape[1] - width
     if down < 0 or right < 0:
-        raise ArgumentError(f"pieces of {height} x {width} cannot be cut from images of shape {images[0].shape}")
+        raise MismatchError(f"pieces of {height} x {width} cannot be cut from images of shape {images[0].shape}")
     corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
     pieces = []
     for image in images:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from demitasse.pycaffe.images import load_image, oversample, resize_image
-from demitasse.pycaffe.messages import (
+from demitasse.pycaffe.arrays import (
     array_to_blobproto,
     array_to_datum,
     arraylist_to_blobprotovector_str,
@@ -11,6 +10,7 @@ from demitasse.pycaffe.messages import (
     blobprotovector_str_to_arraylist,
     datum_to_array,
 )
+from demitasse.pycaffe.images import load_image, oversample, resize_image
 from demitasse.pycaffe.proto import caffe_pb2
 from demitasse.pycaffe.transformer import Transformer
 

@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from demitasse.pycaffe.errors import FieldError, FieldTypeError, NoTopError, NotATopError
 from demitasse.pycaffe.proto import caffe_pb2
+from demitasse.pycaffe.spec_errors import FieldError, FieldTypeError, NotATopError, NoTopError
 from demitasse.registry import suggest
 
 Message = Any
@@ -258,7 +258,9 @@ class _Values:
         self._message = message
 
     def __getattr__(self, name: str) -> int:
-        values = {value.name: value.number for enum in self._message.DESCRIPTOR.enum_types for value in enum.values}
+        values: dict[str, int] = {
+            value.name: value.number for enum in self._message.DESCRIPTOR.enum_types for value in enum.values
+        }
         if name not in values:
             raise FieldError(f"{self._message.DESCRIPTOR.name} has no value {name!r}; {suggest(name, values)}")
         return values[name]

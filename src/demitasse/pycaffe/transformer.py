@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from demitasse.pycaffe.errors import ArgumentError
 from demitasse.pycaffe.images import resize_image
+from demitasse.pycaffe.spec_errors import MismatchError
 
 Array = np.ndarray[Any, Any]
 
@@ -33,14 +33,14 @@ class Transformer:
 
     def _shape(self, in_: str) -> tuple[int, ...]:
         if in_ not in self.inputs:
-            raise ArgumentError(f"{in_!r} is not one of the net inputs: {self.inputs}")
+            raise MismatchError(f"{in_!r} is not one of the net inputs: {self.inputs}")
         return self.inputs[in_]
 
     def preprocess(self, in_: str, data: Array) -> Array:
         """Returns ``data`` (height, width, channels) as the input wants it, float32; ``data`` stays as it is.
 
         Raises:
-            ArgumentError: the net has no such input, or the image does not fit what was set.
+            MismatchError: the net has no such input, or the image does not fit what was set.
         """
         size = self._shape(in_)[2:]
         result = np.array(data, np.float32)
@@ -80,22 +80,22 @@ class Transformer:
         """Sets the order of axes: (2, 0, 1) puts the channels first.
 
         Raises:
-            ArgumentError: not as many axes as the input has without its batch.
+            MismatchError: not as many axes as the input has without its batch.
         """
         axes = len(self._shape(in_)) - 1
         if len(order) != axes:
-            raise ArgumentError(f"transpose order {tuple(order)} has {len(order)} dimensions, input {in_!r} has {axes}")
+            raise MismatchError(f"transpose order {tuple(order)} has {len(order)} dimensions, input {in_!r} has {axes}")
         self.transpose[in_] = order
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
         """Sets the order of channels, the first axis after the transpose: (2, 1, 0) makes BGR of RGB.
 
         Raises:
-            ArgumentError: not as many as the input has channels.
+            MismatchError: not as many as the input has channels.
         """
         channels = self._shape(in_)[1]
         if len(order) != channels:
-            raise ArgumentError(f"channel swap {tuple(order)} is of {len(order)}, input {in_!r} has {channels}")
+            raise MismatchError(f"channel swap {tuple(order)} is of {len(order)}, input {in_!r} has {channels}")
         self.channel_swap[in_] = order
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
@@ -111,23 +111,23 @@ class Transformer:
             mean: (channels,), (height, width) or (channels, height, width); resized where it is of another size.
 
         Raises:
-            ArgumentError: other axes, or another number of channels.
+            MismatchError: other axes, or another number of channels.
         """
         channels, *size = self._shape(in_)[1:]
         mean = np.asarray(mean)
         if mean.ndim == 1:
             if len(mean) != channels:
-                raise ArgumentError(f"mean channels incompatible with input {in_!r}: {len(mean)}, not {channels}")
+                raise MismatchError(f"mean channels incompatible with input {in_!r}: {len(mean)}, not {channels}")
             mean = mean[:, None, None]
         elif mean.ndim not in (2, 3):
-            raise ArgumentError(f"mean shape invalid: {mean.shape}, expected (channels, height, width) or (channels,)")
+            raise MismatchError(f"mean shape invalid: {mean.shape}, expected (channels, height, width) or (channels,)")
         else:
             mean = self._fitted(mean.reshape(-1, *mean.shape[-2:]), channels, size)
         self.mean[in_] = mean
 
     def _fitted(self, mean: Array, channels: int, size: Sequence[int]) -> Array:
         if len(mean) not in (1, channels):
-            raise ArgumentError(f"mean of {len(mean)} channels is incompatible with an input of {channels}")
+            raise MismatchError(f"mean of {len(mean)} channels is incompatible with an input of {channels}")
         if mean.shape[1:] == tuple(size):
             return mean
         return resize_image(mean.transpose(1, 2, 0), size).transpose(2, 0, 1)

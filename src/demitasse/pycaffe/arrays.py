@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from demitasse.pycaffe.errors import ArgumentError
 from demitasse.pycaffe.proto import caffe_pb2
+from demitasse.pycaffe.spec_errors import MismatchError
 
 Array = np.ndarray[Any, Any]
 Message = Any
@@ -25,7 +25,7 @@ def blobproto_to_array(blob: Message, return_diff: bool = False) -> Array:
         return_diff: gradients instead of values.
 
     Raises:
-        ArgumentError: the numbers do not fill the shape.
+        MismatchError: the numbers do not fill the shape.
     """
     field = "diff" if return_diff else "data"
     values = np.array(getattr(blob, f"double_{field}") or getattr(blob, field))
@@ -38,7 +38,7 @@ def blobproto_to_array(blob: Message, return_diff: bool = False) -> Array:
 
 def _shaped(values: Array, shape: Sequence[int], place: str) -> Array:
     if any(size < 0 for size in shape) or math.prod(shape) != values.size:
-        raise ArgumentError(f"{place}: {values.size} numbers do not fill the shape {tuple(shape)}")
+        raise MismatchError(f"{place}: {values.size} numbers do not fill the shape {tuple(shape)}")
     return values.reshape(shape)
 
 
@@ -72,10 +72,10 @@ def array_to_datum(arr: Array, label: int | None = None) -> Message:
         label: its class.
 
     Raises:
-        ArgumentError: the array does not have three axes.
+        MismatchError: the array does not have three axes.
     """
     if arr.ndim != 3:
-        raise ArgumentError(f"an image has three axes (channels, height, width), the array has shape {arr.shape}")
+        raise MismatchError(f"an image has three axes (channels, height, width), the array has shape {arr.shape}")
     datum = caffe_pb2.Datum()
     datum.channels, datum.height, datum.width = arr.shape
     if arr.dtype == np.uint8:
@@ -91,10 +91,10 @@ def datum_to_array(datum: Message) -> Array:
     """Returns the image of a Datum, (channels, height, width), uint8 or float64.
 
     Raises:
-        ArgumentError: it holds an image file instead of pixels, or not as many numbers as its shape says.
+        MismatchError: it holds an image file instead of pixels, or not as many numbers as its shape says.
     """
     if datum.encoded:
-        raise ArgumentError("the Datum holds an image file (encoded: true), not pixels: decode datum.data first")
+        raise MismatchError("the Datum holds an image file (encoded: true), not pixels: decode datum.data first")
     if datum.data:
         values: Array = np.frombuffer(datum.data, np.uint8).copy()
     else:

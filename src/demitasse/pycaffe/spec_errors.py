@@ -5,7 +5,7 @@ from __future__ import annotations
 from demitasse.errors import UnknownNameError, UsageError
 
 
-class ArgumentError(UsageError, ValueError):
+class MismatchError(UsageError, ValueError):
     """An array or a setting that does not fit; a ``ValueError`` in pycaffe."""
 
 
