@@ -20,7 +20,8 @@ _KINDS = {
     _RED: ("Loss", "Accuracy"),
     _YELLOW: ("BatchNorm", "LRN", "MVN", "Normalize", "Scale", "Bias"),
     _GREEN: (
-        "ReLU", "ELU", "Sigmoid", "TanH", "AbsVal", "BNLL", "Power", "Exp", "Log", "Dropout", "Threshold", "Clip", "Swish"
+        "ReLU", "ELU", "Sigmoid", "TanH", "AbsVal", "BNLL", "Power", "Exp", "Log", "Dropout", "Threshold", "Clip",
+        "Swish",
     ),
 }  # fmt: skip
 

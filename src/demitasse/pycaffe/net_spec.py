@@ -258,9 +258,8 @@ class _Values:
         self._message = message
 
     def __getattr__(self, name: str) -> int:
-        values: dict[str, int] = {
-            value.name: value.number for enum in self._message.DESCRIPTOR.enum_types for value in enum.values
-        }
+        enums = self._message.DESCRIPTOR.enum_types
+        values: dict[str, int] = {value.name: value.number for enum in enums for value in enum.values}
         if name not in values:
             raise FieldError(f"{self._message.DESCRIPTOR.name} has no value {name!r}; {suggest(name, values)}")
         return values[name]
