@@ -50,6 +50,10 @@ class WeightsError(DemitasseError):
     """Weights that do not belong to the net; the message names the blob and both shapes."""
 
 
+class PythonLayerError(DemitasseError):
+    """A Python layer that may not run here, cannot be loaded, or whose code raised; the message says which."""
+
+
 class DataError(DemitasseError):
     """A data source that is missing, empty or holds records that cannot be used."""
 

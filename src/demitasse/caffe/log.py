@@ -28,7 +28,7 @@ class GlogFormatter(logging.Formatter):
         return f"{letter}{moment:%Y%m%d %H:%M:%S.%f} {record.process:5d} {place}] {super().format(record)}"
 
 
-class _Stderr(logging.StreamHandler[Any]):
+class Stderr(logging.StreamHandler[Any]):
     """Writes to what ``sys.stderr`` is at that moment: a progress bar puts itself in between."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -39,7 +39,7 @@ class _Stderr(logging.StreamHandler[Any]):
 @contextmanager
 def to_stderr(folder: str | Path | None = None) -> Iterator[None]:
     """Sends Caffe's log lines to stderr, and to a new file in ``folder`` where one is given."""
-    handlers: list[logging.Handler] = [_Stderr()]
+    handlers: list[logging.Handler] = [Stderr()]
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         name = f"demitasse.INFO.{datetime.now():%Y%m%d-%H%M%S}.{os.getpid()}"

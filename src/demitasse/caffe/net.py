@@ -83,7 +83,7 @@ class Net(nn.Module):
             try:
                 self._add(placed.layer, available, parameters)
             except DemitasseError as error:
-                raise error.within(f"layer {placed.layer.name!r} ({placed.place})") from None
+                raise error.within(f"layer {placed.layer.name!r} ({placed.place})") from error.__cause__
         self.outputs = sorted(available)
         self.learnable = parameters.freeze()
         self.train(phase == schema.TRAIN)
@@ -155,7 +155,7 @@ class Net(nn.Module):
         self.layers[key] = layer
         self._keys[spec.name] = key
         self._steps.append((layer, list(spec.bottom), list(spec.top), propagate))
-        return _top_shapes(layer, bottom_shapes)
+        return top_shapes(layer, bottom_shapes)
 
     def layer(self, name: str) -> layers.Layer:
         """Returns a layer by its Caffe name."""
@@ -259,14 +259,28 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def _top_shapes(layer: layers.Layer, bottom_shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Runs the layer to see what it makes: on the meta device, where tensors have shapes but no values.
+def top_shapes(layer: layers.Layer, bottom_shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Runs a layer to see what it makes: on the meta device, where tensors have shapes but no values.
 
     Small bottoms are computed really: that takes less time than torch needs to load its meta device.
+
+    Args:
+        layer: after its setup for bottoms of these shapes.
+        bottom_shapes: one a bottom.
+
+    Returns:
+        One shape a top.
+
+    Raises:
+        NetError: the layer cannot take them.
     """
+    told = layer.told_shapes()
+    if told is not None:
+        return told
     small = sum(map(math.prod, bottom_shapes)) <= _SMALL
     device = torch.device("cpu" if small else "meta")
     state = {name: tensor.to(device) for name, tensor in (*layer.named_parameters(), *layer.named_buffers())}
+    training = layer.training
     layer.eval()
     bottoms = tuple(torch.zeros(shape, device=device) for shape in bottom_shapes)
     try:
@@ -275,5 +289,7 @@ def _top_shapes(layer: layers.Layer, bottom_shapes: list[tuple[int, ...]]) -> li
     except (RuntimeError, IndexError, ValueError) as error:
         shapes = " and ".join(str(list(shape)) for shape in bottom_shapes)
         raise NetError(f"{layer.spec.type} cannot take bottoms of shape {shapes}: {error}") from None
+    finally:
+        layer.train(training)
     tops = (result,) if isinstance(result, Tensor) else result
     return [tuple(top.shape) for top in tops]

@@ -96,6 +96,9 @@ class Optimizer(ABC):
             step: the iteration.
         """
 
+    def on_update(self, blob: Blob, change: Tensor) -> None:  # noqa: B027 (most runs do not look)
+        """Called with what was subtracted from a blob; does nothing. The Python interface shows it, as Caffe does."""
+
     def gradient(self, blob: Blob, step: Step) -> Tensor:
         """Returns a new tensor: the scaled gradient with the regulariser."""
         weight = blob.tensor
@@ -146,6 +149,7 @@ class SGD(Optimizer):
             gradient, scale = weight, 0.0
         momentum, rate = self.solver.momentum, step.rate * blob.lr_mult
         fused.sgd(weight, gradient, history[0], momentum=momentum, rate=rate, scale=scale, decay=decay, free=free)
+        self.on_update(blob, history[0])
 
 
 @OPTIMIZERS.register("LarsSGD")
@@ -162,6 +166,7 @@ class LarsSGD(Optimizer):
         local = lars.local_rate(blob.tensor, gradient, solver.local_gw_ratio, solver.weight_decay)
         rate = step.rate * float(local)
         fused.sgd(blob.tensor, gradient, history[0], momentum=solver.momentum, rate=rate, free=free)
+        self.on_update(blob, history[0])
 
 
 class _Plain(Optimizer):
@@ -174,6 +179,7 @@ class _Plain(Optimizer):
             for tensor in (change, *history):
                 tensor.masked_fill_(~free, 0)
         blob.tensor.sub_(change)
+        self.on_update(blob, change)
 
     @abstractmethod
     def change(self, g: Tensor, history: list[Tensor], rate: float, iteration: int) -> Tensor:

@@ -64,8 +64,8 @@ class Solver:
         make_optimizer = OPTIMIZERS[self.param.type]
         self.prefix = _snapshot_prefix(self.param, origin)
         self._seed()
-        self.net = solver_nets.place(solver_nets.train_net(self.param, origin), self.device)
-        self.test_nets = [solver_nets.place(net, self.device) for net in solver_nets.test_nets(self.param, origin)]
+        self.net = self._place(solver_nets.train_net(self.param, origin))
+        self.test_nets = [self._place(net) for net in solver_nets.test_nets(self.param, origin)]
         self.share_blobs()
         self._hand_out_generators()
         self.optimizer = make_optimizer(self.net, self.param)
@@ -82,6 +82,9 @@ class Solver:
         for names in self.param.weights:
             self.load_weights(names)
         log.info("solver.cpp:56", "Solver scaffolding done.")
+
+    def _place(self, net: Net) -> Net:
+        return solver_nets.place(net, self.device)
 
     def _seed(self) -> None:
         self.seed = self.param.random_seed
@@ -187,8 +190,7 @@ class Solver:
         self.stopped = self._signals.requested("stop")
 
     def _iterate(self) -> None:
-        for parameter in self._parameters:
-            parameter.grad = None
+        self._before_iteration()
         display = bool(self.param.display) and self.iter % self.param.display == 0
         blobs = self._forward(backward=True, debug=display and self.param.debug_info)
         if display:
@@ -196,10 +198,18 @@ class Solver:
         self.rate = self._learning_rate()
         if display:
             log.info("sgd_solver.cpp:119", f"Iteration {self.iter}, lr = {log.number(self.rate)}")
+        self._before_update()
         self.optimizer.step(self.rate, self.iter)
         self.iter += 1
         for callback in self.callbacks:
             callback(self)
+
+    def _before_iteration(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def _before_update(self) -> None:
+        """What comes between the gradients and the update: nothing."""
 
     def _learning_rate(self) -> float:
         if self.param.lr_policy == "multistep" and self.iter in self.param.stepvalue:
@@ -214,17 +224,22 @@ class Solver:
         for layer in self._compressing:
             layer.iteration = self.iter
         for _ in range(count):
-            blobs: dict[str, Tensor] = self.net(read(self.net, self.device), self.net.shapes if debug else ())
-            if debug:
-                debugging.forward(self.net, blobs)
-            loss = self.net.loss(blobs)
+            blobs, loss = self._run(self.net, backward, debug)
             total = total + self._checked(loss)
-            if backward and loss.requires_grad:
-                loss.backward()  # type: ignore[no-untyped-call]
-            if debug:
-                debugging.backward(self.net, blobs)
         self.losses.append(total / count)
         return blobs
+
+    def _run(self, net: Net, backward: bool, debug: bool = False) -> tuple[dict[str, Tensor], Tensor]:
+        """Runs the next batch through a net; returns its blobs and its loss."""
+        blobs: dict[str, Tensor] = net(read(net, self.device), net.shapes if debug else ())
+        if debug:
+            debugging.forward(net, blobs)
+        loss = net.loss(blobs)
+        if backward and loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        if debug:
+            debugging.backward(net, blobs)
+        return blobs, loss
 
     def _checked(self, loss: Tensor) -> float | Tensor:
         """Returns the loss, as a number on the CPU; elsewhere it stays on the device until it is displayed."""
@@ -281,10 +296,10 @@ class Solver:
                 log.info("solver.cpp:384", "Test interrupted.")
                 return
             with torch.no_grad():
-                blobs = net(read(net, self.device))
+                blobs, part = self._run(net, backward=False)
             add(scores, net, blobs)
             if self.param.test_compute_loss:
-                loss += net.loss(blobs).item()
+                loss += part.item()
         if self.param.test_compute_loss:
             log.info("solver.cpp:388", f"Test loss: {log.number(loss / batches)}")
         means = {name: (score / batches).tolist() for name, score in scores.items()}

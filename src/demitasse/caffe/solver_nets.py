@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from demitasse.caffe import log, prototxt, schema
+from demitasse.caffe.layers import Layer
 from demitasse.caffe.net import Net
 from demitasse.errors import NetError, PrototxtError
 
@@ -85,18 +88,34 @@ def share(test: Net, train: Net) -> None:
     Raises:
         NetError: the blobs of two such layers differ; says both shapes.
     """
-    known = train.named_layers()
-    for name, layer in test.named_layers().items():
+    for layer, theirs in _common(test, train, "test net", "training net"):
+        for attribute, blob in zip(layer.blob_names, theirs, strict=True):
+            setattr(layer, attribute, blob)
+
+
+def share_values(net: Net, other: Net) -> None:
+    """Lets the blobs of a net have the memory of another net's, layer by layer of the same name; gradients are apart.
+
+    Raises:
+        NetError: the blobs of two such layers differ; says both shapes.
+    """
+    for layer, theirs in _common(net, other, "net", "other net"):
+        for mine, blob in zip(layer.blobs(), theirs, strict=True):
+            mine.data = blob.data
+
+
+def _common(net: Net, other: Net, what: str, other_what: str) -> Iterator[tuple[Layer, list[Tensor]]]:
+    """Yields the layers of a net that another has, too, with the other's blobs."""
+    known = other.named_layers()
+    for name, layer in net.named_layers().items():
         if name not in known or not layer.blob_names:
             continue
         ours, theirs = layer.blobs(), known[name].blobs()
         if [blob.shape for blob in ours] != [blob.shape for blob in theirs]:
             raise NetError(
-                f"layer {name!r}: the test net's blobs have shapes {_shapes(ours)}, "
-                f"the training net's {_shapes(theirs)}"
+                f"layer {name!r}: the {what}'s blobs have shapes {_shapes(ours)}, the {other_what}'s {_shapes(theirs)}"
             )
-        for attribute, blob in zip(layer.blob_names, theirs, strict=True):
-            setattr(layer, attribute, blob)
+        yield layer, theirs
 
 
 def _shapes(blobs: list[Tensor]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,6 +25,7 @@ Iterations = Annotated[int, typer.Option(help="Number of batches.", min=1)]
 Level = Annotated[int, typer.Option(help="Level of the net, for include and exclude rules.")]
 Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
 LogDir = Annotated[str, typer.Option("--log_dir", help="Folder for a copy of the log.")]
+PythonLayers = Annotated[bool, typer.Option("--allow-python-layers", help="Run the code of the net's Python layers.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,6 +46,7 @@ def train(
     sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",
     sighup_effect: Annotated[str, typer.Option("--sighup_effect", help="stop, snapshot or none.")] = "snapshot",
     log_dir: LogDir = "",
+    python_layers: PythonLayers = False,
 ) -> None:
     """Train or fine-tune a net."""
     _require("train", "-solver=solver.prototxt", solver)
@@ -61,7 +63,7 @@ def train(
     if weights:
         del param.weights[:]
         param.weights.append(weights)
-    with log.to_stderr(log_dir), Signals(sigint_effect, sighup_effect) as signals:
+    with log.to_stderr(log_dir), _python_layers(python_layers), Signals(sigint_effect, sighup_effect) as signals:
         run = Solver(param, solver, _device(gpu, 211, param), signals)
         if snapshot:
             run.restore(snapshot)
@@ -79,6 +81,7 @@ def score(
     level: Level = 0,
     stage: Stage = "",
     log_dir: LogDir = "",
+    python_layers: PythonLayers = False,
 ) -> None:
     """Score a net: the outputs of each batch, then their means."""
     _require("test", "-model=net.prototxt -weights=net.caffemodel", model, weights)
@@ -86,7 +89,7 @@ def score(
 
     from demitasse.caffe import log, model_file, schema, solver
 
-    with log.to_stderr(log_dir):
+    with log.to_stderr(log_dir), _python_layers(python_layers):
         device = _device(gpu, 275)
         net = _net(model, schema.TEST, level, stage, device)
         for path in filter(None, weights.split(",")):
@@ -116,6 +119,7 @@ def benchmark(
     level: Level = 0,
     stage: Stage = "",
     log_dir: LogDir = "",
+    python_layers: PythonLayers = False,
 ) -> None:
     """Measure how long each layer takes, forward and backward."""
     _require("time", "-model=net.prototxt", model)
@@ -125,7 +129,7 @@ def benchmark(
     phases = {"TRAIN": schema.TRAIN, "TEST": schema.TEST}
     if phase not in phases:
         raise UsageError(f"time: -phase={phase}: expected TRAIN or TEST")
-    with log.to_stderr(log_dir):
+    with log.to_stderr(log_dir), _python_layers(python_layers):
         device = _device(gpu, 343)
         net = _net(model, phases[phase], level, stage, device)
         log.info("caffe.cpp:351", "Performing Forward")
@@ -213,6 +217,19 @@ def _net(model: str, phase: int, level: int, stage: str, device: torch.device) -
     net = solver_nets.place(Net.from_file(model, phase, level, _stages(stage)), device)
     log.describe(net)
     return net
+
+
+@contextmanager
+def _python_layers(allowed: bool) -> Iterator[None]:
+    """Lets Python layers run, and ``import caffe`` work in them; or not."""
+    from demitasse.caffe import python_layer
+
+    with python_layer.allowing(allowed), ExitStack() as stack:
+        if allowed:
+            from demitasse import pycaffe
+
+            stack.enter_context(pycaffe.as_caffe())
+        yield
 
 
 @contextmanager

@@ -113,7 +113,10 @@ def _panel(axes: Axes, name: str, runs: Sequence[Run], x: str) -> None:
     label = {_RATE: "learning rate", _TRAIN_LOSS: "training loss", _TEST_LOSS: "test loss", _LOSS: "loss"}
     axes.set_ylabel(label.get(name, f"test {name}"), color=INK)
     if len(kinds) == 2:
-        styles = [Line2D([], [], color=INK, linewidth=1.2), Line2D([], [], color=INK, marker="o", markersize=3.5, lw=0.8)]
+        styles = [
+            Line2D([], [], color=INK, linewidth=1.2),
+            Line2D([], [], color=INK, marker="o", markersize=3.5, lw=0.8),
+        ]
         axes.legend(styles, ["training", "test"], frameon=False, loc="upper right", ncols=2, fontsize=8.5)
 
 

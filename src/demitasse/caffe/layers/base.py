@@ -48,27 +48,42 @@ class Layer(nn.Module):
         self.blob_names: list[str] = []
 
     def setup(self, *shapes: Shape) -> None:
-        """Creates the blobs for bottoms of these shapes.
+        """Creates the blobs for bottoms of these shapes; called again where the bottoms get others.
 
         Raises:
             NetError: the shapes or the settings do not fit; the net adds the layer's name and place.
         """
 
+    def told_shapes(self) -> list[Shape] | None:
+        """Returns the shapes of the tops where running the layer to see them would do harm; None: run it."""
+        return None
+
     def add_blob(self, name: str, shape: Shape, filler: schema.Message = None, learnable: bool = True) -> None:
-        """Adds ``self.<name>``, the next in Caffe's blob order.
+        """Adds ``self.<name>``, the next in Caffe's blob order; one that is there already stays.
 
         Args:
             name: attribute, such as ``weight``.
             shape: its shape.
             filler: a FillerParameter; None fills with 0.
             learnable: whether solvers update it (else it is a buffer).
+
+        Raises:
+            NetError: it is there already, with another shape.
         """
+        if name in self.blob_names:
+            self._keep(name, shape)
+            return
         value = torch.zeros(shape) if filler is None else fill(filler, shape)
         if learnable:
             setattr(self, name, nn.Parameter(value))
         else:
             self.register_buffer(name, value)
         self.blob_names.append(name)
+
+    def _keep(self, name: str, shape: Shape) -> None:
+        found = tuple(getattr(self, name).shape)
+        if found != shape:
+            raise NetError(f"its bottoms need a {name} of shape {list(shape)}, but it has one of {list(found)}")
 
     def blobs(self) -> list[Tensor]:
         """Returns the parameters in Caffe's order, as they stand in a caffemodel."""

@@ -53,6 +53,8 @@ class Masked(Layer):
 
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
+        if self.masked_names:
+            return
         self.masked_names = list(self.blob_names)
         for name in self.masked_names:
             mask = self._filled(f"{name}_mask_filler", tuple(getattr(self, name).shape))

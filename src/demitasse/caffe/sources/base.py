@@ -38,6 +38,10 @@ class Source(ABC):
     def read(self) -> list[Tensor]:
         """Returns the next batch, one float32 tensor a top."""
 
+    def constants(self) -> dict[int, Tensor]:
+        """Returns the tops that are the same in every batch, by index; the Python interface fills them once."""
+        return {}
+
     def seed(self, value: int) -> None:
         """Starts the generator anew and goes to the beginning of the data."""
         self.random = np.random.default_rng(value % 2**64)

@@ -34,6 +34,9 @@ class DummyData(Source):
             if filler.type == "constant"
         }
 
+    def constants(self) -> dict[int, Tensor]:
+        return dict(self._constants)
+
     def read(self) -> list[Tensor]:
         return [
             self._constants[index].clone() if index in self._constants else fill(filler, shape)

@@ -1,0 +1,235 @@
+"""Solvers: the training loop of :mod:`demitasse.caffe.solver` over nets whose blobs can be read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe import debug as debugging
+from demitasse.caffe import net as caffe_net
+from demitasse.caffe import parameters, prototxt, schema
+from demitasse.caffe import solver as caffe_solver
+from demitasse.caffe.upgrade import upgrade_solver
+from demitasse.errors import UsageError
+from demitasse.pycaffe import mode
+from demitasse.pycaffe.errors import check_file
+from demitasse.pycaffe.net import Net, Path
+
+Callback = Callable[[], object]
+
+
+class _Training(caffe_solver.Solver):
+    """The loop; its passes go through the nets' blobs.
+
+    Attributes:
+        views: the nets as pycaffe shows them, by net in torch.
+        started: called before each iteration.
+        ready: called when its gradients are there.
+    """
+
+    def __init__(self, param: schema.Message, origin: str) -> None:
+        super().__init__(param, origin, mode.current_device())
+        self.views = {net: Net.of_module(net) for net in (self.net, *self.test_nets)}
+        self.started: list[Callback] = []
+        self.ready: list[Callback] = []
+        self.optimizer.on_update = _show_update  # type: ignore[method-assign]
+
+    def _place(self, net: caffe_net.Net) -> caffe_net.Net:
+        # C order, for numpy; not the order that is fastest
+        for tensor in (*net.parameters(), *net.buffers()):
+            tensor.data = tensor.data.to(self.device)
+        return net
+
+    def _before_iteration(self) -> None:
+        self._follow_mode()
+        self.views[self.net].clear_param_diffs()
+        for callback in self.started:
+            callback()
+
+    def _follow_mode(self) -> None:
+        if self.device != mode.current_device():
+            self.device = mode.current_device()
+            for history in self.optimizer.history:
+                history.data = history.data.to(self.device)
+
+    def _before_update(self) -> None:
+        for callback in self.ready:
+            callback()
+        self.views[self.net].sync()
+
+    def _run(self, net: caffe_net.Net, backward: bool, debug: bool = False) -> tuple[dict[str, Tensor], Tensor]:
+        view = self.views[net]
+        last = len(view.layers) - 1
+        view._forward(0, last)
+        blobs = {name: blob.values.tensor(self.device) for name, blob in view.blobs.items()}
+        loss = net.loss(blobs)
+        if debug:
+            debugging.forward(net, blobs)
+        if backward:
+            view._backward(last, 0)
+        if debug:
+            for name, blob in view.blobs.items():
+                blobs[name].grad = blob.gradient.tensor(self.device)
+            debugging.backward(net, blobs)
+        return blobs, loss
+
+    def apply_update(self) -> None:
+        """Updates the parameters from their gradients, as the next iteration would."""
+        self._follow_mode()
+        self.views[self.net].sync()
+        self.optimizer.step(self._learning_rate(), self.iter)
+
+
+def _show_update(blob: parameters.Blob, change: Tensor) -> None:
+    """Leaves the update in the gradient's place, as Caffe does."""
+    if blob.tensor.grad is None:
+        blob.tensor.grad = torch.zeros_like(blob.tensor, requires_grad=False)
+    blob.tensor.grad.copy_(change)
+
+
+class Solver:
+    """Trains a net; made by :func:`get_solver`, or by a subclass, whose type goes before the file's.
+
+    Args:
+        solver_file: the solver's prototxt.
+
+    Attributes:
+        net: the net in training.
+        test_nets: the nets for tests, which have its parameters.
+        param: the settings.
+        type: the solver type.
+
+    Raises:
+        MissingFileError: the file cannot be opened.
+        PrototxtError: it is no solver.
+        NetError: a net cannot be built.
+        UsageError: :func:`~demitasse.pycaffe.set_solver_count` asks for several solvers.
+    """
+
+    type: ClassVar[str] = ""
+
+    def __init__(self, solver_file: Path) -> None:
+        check_file(solver_file)
+        if mode.solver_count() != 1:
+            raise UsageError(f"solver_count is {mode.solver_count()}: each process trains alone here; expected 1")
+        param = upgrade_solver(prototxt.read_solver(solver_file))
+        if self.type:
+            param.type = self.type
+        if param.random_seed < 0 and (seed := mode.next_seed()) is not None:
+            param.random_seed = seed
+        self._training = _Training(param, str(solver_file))
+        self.param = self._training.param
+        self.net = self._training.views[self._training.net]
+        self.test_nets = [self._training.views[net] for net in self._training.test_nets]
+
+    @property
+    def iter(self) -> int:
+        """The number of updates done."""
+        return self._training.iter
+
+    def step(self, iterations: int) -> None:
+        """Runs this many iterations, with their tests, displays and snapshots.
+
+        Afterwards the blobs hold values and gradients of the last one, and the diffs of parameters what was
+        subtracted from them, as in Caffe.
+
+        Raises:
+            DivergedError: the loss is not finite.
+        """
+        self._training.step(iterations)
+
+    def solve(self, resume_file: Path | None = None) -> None:
+        """Trains up to ``max_iter``, from a snapshot where one is given; errors as :meth:`restore`."""
+        if resume_file is not None:
+            self.restore(resume_file)
+        self._training.solve()
+
+    def restore(self, state_file: Path) -> None:
+        """Takes training back to a solverstate.
+
+        Raises:
+            SnapshotError: it belongs to another net, or its caffemodel is missing.
+            FileFormatError: a file cannot be read.
+        """
+        self._training.restore(str(state_file))
+
+    def snapshot(self) -> None:
+        """Writes a caffemodel and a solverstate under ``snapshot_prefix``.
+
+        Raises:
+            SnapshotError: they cannot be written.
+        """
+        self.net.sync()
+        self._training.snapshot()
+
+    def apply_update(self) -> None:
+        """Updates the parameters from their diffs, for loops of one's own; ``iter`` stays."""
+        self._training.apply_update()
+
+    def add_callback(self, on_start: Callback, on_gradients_ready: Callback) -> None:
+        """Has functions called before each iteration, and before its update."""
+        self._training.started.append(on_start)
+        self._training.ready.append(on_gradients_ready)
+
+    def share_weights(self, net: Net) -> None:
+        """Lets a net use the parameters in training, live."""
+        net.share_with(self.net)
+
+
+class SGDSolver(Solver):
+    """Stochastic gradient descent with momentum."""
+
+    type = "SGD"
+
+
+class NesterovSolver(Solver):
+    """Nesterov's accelerated gradient."""
+
+    type = "Nesterov"
+
+
+class AdaGradSolver(Solver):
+    """AdaGrad."""
+
+    type = "AdaGrad"
+
+
+class RMSPropSolver(Solver):
+    """RMSProp."""
+
+    type = "RMSProp"
+
+
+class AdaDeltaSolver(Solver):
+    """AdaDelta."""
+
+    type = "AdaDelta"
+
+
+class AdamSolver(Solver):
+    """Adam."""
+
+    type = "Adam"
+
+
+class LarsSGDSolver(Solver):
+    """SGD with layer-wise rates."""
+
+    type = "LarsSGD"
+
+
+_CLASSES = {kind.type: kind for kind in Solver.__subclasses__()}
+
+
+def get_solver(solver_file: Path) -> Solver:
+    """Returns the solver of a prototxt, of the class of its type; errors as :class:`Solver`."""
+    check_file(solver_file)
+    param = upgrade_solver(prototxt.read_solver(solver_file))
+    return _CLASSES.get(param.type, Solver)(solver_file)
+
+
+# by the name that it had in 2014
+get_solver_from_file = get_solver

@@ -1,0 +1,204 @@
+"""One layer's part in the passes, from blobs to blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe.blob import Blob, Memory, Shape
+from demitasse.caffe.layers import Layer
+from demitasse.caffe.layers.python import Python
+from demitasse.caffe.net import top_shapes
+from demitasse.caffe.sources import Source
+from demitasse.errors import DemitasseError, NetError
+
+
+class Step:
+    """A layer with its blobs; this one does nothing.
+
+    Args:
+        bottom: the blobs it reads.
+        top: the blobs it makes.
+        down: for each bottom, whether its gradient is wanted.
+        needed: whether the layer runs backward.
+    """
+
+    def __init__(self, bottom: Sequence[Blob], top: Sequence[Blob], down: list[bool], needed: bool) -> None:
+        self.bottom, self.top, self.down, self.needed = bottom, top, down, needed
+
+    def reshape(self) -> None:
+        """Gives the tops the shapes that follow from the bottoms'."""
+
+    def forward(self, device: torch.device) -> None:
+        """Computes the tops' values from the bottoms'."""
+
+    def backward(self, device: torch.device) -> None:
+        """Computes the bottoms' gradients from the tops', and adds to those of the layer's own blobs."""
+
+
+class SourceStep(Step):
+    """A data layer; what the caller feeds, and constants, stay as they are in the blobs."""
+
+    def __init__(self, source: Source, top: Sequence[Blob]) -> None:
+        super().__init__([], top, [], False)
+        self._source = source
+        constants = source.constants()
+        for index, values in constants.items():
+            top[index].put(values)
+        self._changing = [index for index in range(len(top)) if index not in constants]
+
+    def forward(self, device: torch.device) -> None:
+        """See :class:`Step`."""
+        if not self._source.fed and self._changing:
+            batch = self._source.read()
+            for index in self._changing:
+                self.top[index].put(batch[index].to(device))
+
+
+class PythonStep(Step):
+    """A user's layer: it gets the very blobs of the net."""
+
+    def __init__(
+        self, layer: Python, bottom: Sequence[Blob], top: Sequence[Blob], down: list[bool], needed: bool
+    ) -> None:
+        super().__init__(bottom, top, down, needed)
+        self._layer = layer
+
+    def reshape(self) -> None:
+        """See :class:`Step`."""
+        self._layer.reshape_blobs(self.bottom, self.top)
+
+    def forward(self, device: torch.device) -> None:
+        """See :class:`Step`."""
+        self._layer.forward_blobs(self.bottom, self.top)
+
+    def backward(self, device: torch.device) -> None:
+        """See :class:`Step`."""
+        self._layer.backward_blobs(self.top, self.down, self.bottom)
+
+
+Graph = tuple[list[Tensor], tuple[Tensor, ...]]
+
+
+class TorchStep(Step):
+    """A layer that autograd takes the gradient of: each layer's graph begins and ends at its own blobs."""
+
+    def __init__(
+        self, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob], down: list[bool], needed: bool
+    ) -> None:
+        super().__init__(bottom, top, down, needed)
+        self._layer = layer
+        self._own = [Blob.of_layer(layer, name) for name in layer.blob_names]
+        self._bottom_shapes = self._shapes()
+        self._top_shapes: list[Shape] | None = [blob.shape for blob in top]
+        self._graph: Graph | None = None
+
+    @property
+    def own(self) -> list[Blob]:
+        """The layer's own blobs."""
+        return self._own
+
+    def _shapes(self) -> list[Shape]:
+        return [blob.shape for blob in self.bottom]
+
+    @contextmanager
+    def _fitted(self) -> Iterator[None]:
+        """Sets the layer up anew where its bottoms have other shapes; errors of that, and inside, name the layer."""
+        shapes = self._shapes()
+        if shapes == self._bottom_shapes:
+            yield
+            return
+        try:
+            self._layer.setup(*shapes)
+            self._top_shapes = None
+            yield
+        except DemitasseError as error:
+            raise error.within(f"layer {self._layer.spec.name!r}") from None
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise NetError(f"layer {self._layer.spec.name!r} cannot take bottoms {shapes}: {error}") from error
+        self._bottom_shapes = shapes
+
+    def reshape(self) -> None:
+        """See :class:`Step`."""
+        with self._fitted():
+            told = self._top_shapes or top_shapes(self._layer, self._shapes())
+        for blob, shape in zip(self.top, told, strict=True):
+            blob.reshape(*shape)
+        self._top_shapes = told
+
+    def forward(self, device: torch.device) -> None:
+        """See :class:`Step`."""
+        for blob in self._own:
+            blob.sync()
+        keep = self.needed and torch.is_grad_enabled()
+        with self._fitted():
+            leaves, tops = self._run(device, keep)
+        self._graph = (leaves, tops) if keep else None
+        shown = _addresses((blob.values, leaf) for blob, leaf in zip(self.bottom, leaves, strict=True))
+        for blob, top in zip(self.top, tops, strict=True):
+            blob.put(_apart(top.detach(), shown))
+
+    def _run(self, device: torch.device, keep: bool) -> Graph:
+        leaves = []
+        for blob, wanted in zip(self.bottom, self.down, strict=True):
+            values = blob.values.tensor(device)
+            if keep and blob in self.top and blob.values.is_shown:
+                values = values.clone()  # autograd may want what is about to be overwritten
+            leaves.append(values.requires_grad_(keep and wanted))
+        with torch.set_grad_enabled(keep):
+            result = self._layer(*leaves)
+        return leaves, (result,) if isinstance(result, Tensor) else tuple(result)
+
+    def backward(self, device: torch.device) -> None:
+        """See :class:`Step`."""
+        leaves, tops = self._graph or self._replay(device)
+        given = [
+            (top, blob.gradient, blob.gradient.tensor(device))
+            for top, blob in zip(tops, self.top, strict=True)
+            if top.requires_grad
+        ]
+        wanted = [(leaf, blob) for leaf, blob in zip(leaves, self.bottom, strict=True) if leaf.requires_grad]
+        learnt = [parameter for parameter in self._layer.parameters() if parameter.requires_grad]
+        if not given or not (wanted or learnt):
+            return
+        found = torch.autograd.grad(
+            [top for top, _, _ in given],
+            [*(leaf for leaf, _ in wanted), *learnt],
+            [gradient for _, _, gradient in given],
+            retain_graph=True,
+            allow_unused=True,
+        )
+        shown = _addresses((memory, gradient) for _, memory, gradient in given)
+        for (_, blob), gradient in zip(wanted, found[: len(wanted)], strict=True):
+            if gradient is not None:
+                blob.gradient.put(_apart(gradient, shown))
+        for blob in self._own:
+            blob.sync()
+        for parameter, gradient in zip(learnt, found[len(wanted) :], strict=True):
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter, requires_grad=False)
+            if gradient is not None:
+                parameter.grad.add_(gradient)
+
+    def _replay(self, device: torch.device) -> Graph:
+        """Runs the layer for its graph alone; what a forward pass changes in the layer is put back."""
+        buffers, state = [(b, b.clone()) for b in self._layer.buffers()], self._layer.state()
+        with torch.enable_grad(), self._fitted():
+            self._graph = self._run(device, keep=True)
+        for buffer, before in buffers:
+            buffer.data.copy_(before)
+        self._layer.restore(state)
+        return self._graph
+
+
+def _addresses(pairs: Iterable[tuple[Memory, Tensor]]) -> set[int]:
+    """Returns where the tensors lie whose memory arrays show."""
+    return {tensor.untyped_storage().data_ptr() for memory, tensor in pairs if memory.is_shown}
+
+
+def _apart(values: Tensor, shown: set[int]) -> Tensor:
+    """Returns the values in memory that is not shown as another blob's."""
+    return values.clone() if shown and values.untyped_storage().data_ptr() in shown else values

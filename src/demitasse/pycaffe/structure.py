@@ -1,0 +1,111 @@
+"""What a net consists of, under pycaffe's names: blobs, layers, parameters, and who takes and makes what."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from demitasse.caffe import net as caffe_net
+from demitasse.caffe import schema
+from demitasse.caffe.blob import Blob, BlobVec
+from demitasse.caffe.layers import Layer
+from demitasse.caffe.layers.python import Python
+from demitasse.caffe.python_layer import PythonLayer
+from demitasse.pycaffe.errors import LayerNameError
+from demitasse.pycaffe.steps import PythonStep, SourceStep, Step, TorchStep
+from demitasse.pycaffe.wiring import wiring
+from demitasse.registry import suggest
+
+
+class LayerView:
+    """A layer as ``net.layers`` shows it; a Python layer shows itself instead.
+
+    Attributes:
+        type: its type, as in the prototxt.
+        blobs: what it learns, and what else a caffemodel holds of it.
+    """
+
+    def __init__(self, kind: str, blobs: list[Blob]) -> None:
+        self.type, self.blobs = kind, BlobVec(blobs)
+
+
+class Structure:
+    """Blobs and layers of a net.
+
+    Args:
+        module: the net in torch; its parameters are those that the blobs show.
+
+    Attributes:
+        blobs: name -> :class:`~demitasse.caffe.blob.Blob`, in net order.
+        params: name -> blobs of the layers that have some.
+        layers: all layers, data layers and splits included.
+        layer_dict: name -> layer.
+        inputs: names of the blobs that the caller feeds.
+        outputs: names of the blobs that no layer takes.
+        top_names: name of layer -> names of its tops.
+        bottom_names: likewise of its bottoms.
+        blob_loss_weights: name of blob -> its weight in the loss.
+    """
+
+    def __init__(self, module: caffe_net.Net) -> None:
+        self.module = module
+        self.blobs: OrderedDict[str, Blob] = OrderedDict()
+        self.layers: list[LayerView | PythonLayer] = []
+        self._steps: list[Step] = []
+        layers, found = module.named_layers(), wiring(module)
+        for spec, needed, down in zip(module.spec.layer, found.layers, found.bottoms, strict=True):
+            layer = layers.get(spec.name)
+            self._add_blobs(spec, layer)
+            bottom, top = [self.blobs[name] for name in spec.bottom], [self.blobs[name] for name in spec.top]
+            if layer is None:
+                self._add(SourceStep(module.sources[spec.name], top), LayerView(spec.type, []))
+            elif isinstance(layer, Python):
+                self._add(PythonStep(layer, bottom, top, down, needed), layer.instance)
+            else:
+                step = TorchStep(layer, bottom, top, down, needed)
+                self._add(step, LayerView(spec.type, step.own))
+        if module.force_backward:
+            module.requires_grad_()
+        self._name(module)
+        for name, weight in module.losses.items():
+            self.blobs[name].diff[...] = weight
+
+    def _add_blobs(self, spec: schema.Message, layer: Layer | None) -> None:
+        for index, name in enumerate(spec.top):
+            if name not in self.blobs:
+                # what a Python layer has written to its tops while it was set up stays
+                shape = self.module.shapes[name]
+                self.blobs[name] = layer.top[index] if isinstance(layer, Python) else Blob(*shape)
+
+    def _add(self, step: Step, layer: LayerView | PythonLayer) -> None:
+        self._steps.append(step)
+        self.layers.append(layer)
+
+    def _name(self, module: caffe_net.Net) -> None:
+        specs = module.spec.layer
+        self._blob_names, self._blobs = list(self.blobs), list(self.blobs.values())
+        self._layer_names = [spec.name for spec in specs]
+        self._blob_loss_weights = [module.losses.get(name, 0.0) for name in self._blob_names]
+        self.blob_loss_weights = OrderedDict(zip(self._blob_names, self._blob_loss_weights, strict=True))
+        self.layer_dict = OrderedDict(zip(self._layer_names, self.layers, strict=True))
+        self.params = OrderedDict((name, layer.blobs) for name, layer in self.layer_dict.items() if layer.blobs)
+        self.top_names = OrderedDict((spec.name, list(spec.top)) for spec in specs)
+        self.bottom_names = OrderedDict((spec.name, list(spec.bottom)) for spec in specs)
+        self.inputs, self.outputs = list(module.inputs), list(module.outputs)
+        self._inputs, self._outputs = self._ids(self.inputs), self._ids(self.outputs)
+
+    def _ids(self, names: list[str]) -> list[int]:
+        return [self._blob_names.index(name) for name in names]
+
+    def _top_ids(self, layer: int) -> list[int]:
+        return self._ids(self.top_names[self._layer_names[layer]])
+
+    def _bottom_ids(self, layer: int) -> list[int]:
+        return self._ids(self.bottom_names[self._layer_names[layer]])
+
+    def _index(self, layer: str) -> int:
+        if layer not in self.layer_dict:
+            raise LayerNameError(f"no layer {layer!r}; {suggest(layer, self._layer_names)}")
+        return self._layer_names.index(layer)
+
+    def _param_blobs(self) -> list[Blob]:
+        return [blob for blobs in self.params.values() for blob in blobs]

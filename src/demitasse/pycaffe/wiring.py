@@ -1,0 +1,63 @@
+"""Where a backward pass goes: which layers run backward, and for which of their bottoms."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from demitasse.caffe.net import Net
+
+
+class Wiring(NamedTuple):
+    """One entry a layer, data layers included.
+
+    Attributes:
+        layers: whether it runs backward.
+        bottoms: for each of its bottoms, whether its gradient is wanted.
+    """
+
+    layers: list[bool]
+    bottoms: list[list[bool]]
+
+
+def wiring(net: Net) -> Wiring:
+    """Returns Caffe's choice: what learns, and what lies between it and a loss; all with ``force_backward``."""
+    found = _towards_data(net)
+    _towards_loss(net, found)
+    if net.force_backward:
+        found.layers[:] = [True] * len(found.layers)
+        found.bottoms[:] = [[True] * len(spec.bottom) for spec in net.spec.layer]
+    return found
+
+
+def _towards_data(net: Net) -> Wiring:
+    """A layer runs backward where it learns or has a bottom that depends on what learns."""
+    depends: dict[str, bool] = {}
+    found = Wiring([], [])
+    layers = net.named_layers()
+    for spec in net.spec.layer:
+        given = list(spec.propagate_down) or [depends[name] for name in spec.bottom]
+        learns = spec.name in layers and any(p.requires_grad for p in layers[spec.name].parameters())
+        found.bottoms.append(given)
+        found.layers.append(learns or any(depends[name] for name in spec.bottom))
+        depends.update(dict.fromkeys(spec.top, found.layers[-1]))
+    return found
+
+
+def _towards_loss(net: Net, found: Wiring) -> None:
+    """Leaves out what no loss depends on, and what only leads to layers that take no gradient further."""
+    under_loss, unwanted = set(net.losses), set()
+    for index in reversed(range(len(found.layers))):
+        spec = net.spec.layer[index]
+        contributes = any(name in under_loss for name in spec.top)
+        skipped = bool(spec.top) and all(name in unwanted for name in spec.top)
+        if skipped or not contributes:
+            found.layers[index] = False
+        if skipped:
+            found.bottoms[index] = [False] * len(spec.bottom)
+        for place, name in enumerate(spec.bottom):
+            if contributes:
+                under_loss.add(name)
+            else:
+                found.bottoms[index][place] = False
+            if not found.bottoms[index][place]:
+                unwanted.add(name)
