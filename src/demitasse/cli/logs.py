@@ -29,9 +29,7 @@ def parse_log(
 
 
 def plot_log(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="LOG... OUT", help="Logs, then the picture: .png, .svg, .pdf.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="LOG... OUT", help="Logs, then the picture: .png, .svg.")],
     show: Annotated[
         str, typer.Option(help="Panels, separated by commas: loss, train_loss, test_loss, lr, accuracy, ...")
     ] = "",

@@ -13,7 +13,7 @@ from demitasse.pycaffe.images import resize_image
 from demitasse.pycaffe.net import Net
 from demitasse.pycaffe.proto import caffe_pb2
 from demitasse.pycaffe.spec_errors import MismatchError
-from demitasse.pycaffe.transformer import image_transformer
+from demitasse.pycaffe.transformer import image_input, image_transformer
 
 Array = np.ndarray[Any, Any]
 
@@ -30,6 +30,9 @@ class Classifier(Net):
         input_scale: factor after the mean is taken off.
         raw_scale: factor before the mean is taken off: 255 for most nets.
         channel_swap: (2, 1, 0) for nets that were trained on BGR.
+
+    Raises:
+        MismatchError: the net takes no images, or larger ones than ``image_dims``.
     """
 
     def __init__(
@@ -43,11 +46,12 @@ class Classifier(Net):
         channel_swap: Sequence[int] | None = None,
     ) -> None:
         super().__init__(str(model_file), caffe_pb2.TEST, weights=str(pretrained_file))
-        in_ = self.inputs[0]
-        shape = tuple(self.blobs[in_].data.shape)
+        in_, shape = image_input(self)
         self.transformer = image_transformer(in_, shape, mean, input_scale, raw_scale, channel_swap)
         self.crop_dims = np.array(shape[2:])
         self.image_dims = self.crop_dims if image_dims is None else np.array(image_dims)
+        if self.image_dims.shape != (2,) or (self.image_dims < self.crop_dims).any():
+            raise MismatchError(f"image_dims {image_dims} are not (height, width) of the input {shape[2:]} or more")
 
     def predict(self, inputs: Sequence[Array], oversample: bool = True) -> Array:
         """Returns what the net says of images.
@@ -77,8 +81,5 @@ class Classifier(Net):
         return predictions
 
     def _centre(self, image: Array) -> Array:
-        height, width = self.crop_dims
-        top, left = (self.image_dims - self.crop_dims) // 2
-        if min(top, left) < 0:
-            raise MismatchError(f"image_dims {tuple(self.image_dims)} are smaller than the input {height} x {width}")
+        (height, width), (top, left) = self.crop_dims, (self.image_dims - self.crop_dims) // 2
         return image[top : top + height, left : left + width]

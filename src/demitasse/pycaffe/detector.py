@@ -13,7 +13,7 @@ from demitasse.pycaffe.images import load_image, resize_image
 from demitasse.pycaffe.net import Net
 from demitasse.pycaffe.proto import caffe_pb2
 from demitasse.pycaffe.spec_errors import MismatchError
-from demitasse.pycaffe.transformer import image_transformer
+from demitasse.pycaffe.transformer import image_input, image_transformer
 
 Array = np.ndarray[Any, Any]
 
@@ -40,8 +40,7 @@ class Detector(Net):
         context_pad: int | None = None,
     ) -> None:
         super().__init__(str(model_file), caffe_pb2.TEST, weights=str(pretrained_file))
-        in_ = self.inputs[0]
-        shape = tuple(self.blobs[in_].data.shape)
+        in_, shape = image_input(self)
         self.transformer = image_transformer(in_, shape, mean, input_scale, raw_scale, channel_swap)
         self.configure_crop(context_pad)
 

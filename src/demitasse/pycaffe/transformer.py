@@ -138,6 +138,20 @@ class Transformer:
         self.input_scale[in_] = scale
 
 
+def image_input(net: Any) -> tuple[str, tuple[int, ...]]:
+    """Returns name and shape of the first input of a net.
+
+    Raises:
+        MismatchError: it has none, or one that does not take images.
+    """
+    for name in net.inputs[:1]:
+        shape = tuple(net.blobs[name].data.shape)
+        if len(shape) == 4:
+            return name, shape
+        raise MismatchError(f"input {name!r} takes no images (batch, channels, height, width) but {shape}")
+    raise MismatchError("the net has no input: give the prototxt for deployment, with an Input layer")
+
+
 def image_transformer(
     in_: str,
     shape: Sequence[int],
