@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "reorder": {"methods", "packed", "io"},
     "zoo": {"methods", "packed", "optim", "io"},
     "integrations": {"methods", "packed", "io"},
-    "pycaffe": {"caffe"},
+    "pycaffe": {"caffe", "report"},
     "packing": {"caffe", "io", "packed"},
 }
 

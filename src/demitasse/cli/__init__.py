@@ -11,7 +11,10 @@ from demitasse._version import __version__
 from demitasse.cli.flags import normalise
 from demitasse.errors import DemitasseError
 
-_FAMILIES = ("train", "convert", "upgrade", "compact", "pack", "data", "compress", "sensitivity", "demo")
+_FAMILIES = (
+    *("train", "convert", "upgrade", "compact", "pack", "data", "compress", "sensitivity"),
+    *("images", "draw", "logs", "demo"),
+)
 
 
 def _version(value: bool) -> None:

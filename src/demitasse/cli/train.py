@@ -46,7 +46,7 @@ def train(
     stage: Stage = "",
     sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",
     sighup_effect: Annotated[str, typer.Option("--sighup_effect", help="stop, snapshot or none.")] = "snapshot",
-    workers: Workers = 2,
+    workers: Workers = 1,
     log_dir: LogDir = "",
     python_layers: PythonLayers = False,
 ) -> None:
@@ -82,7 +82,7 @@ def score(
     gpu: Gpu = "",
     level: Level = 0,
     stage: Stage = "",
-    workers: Workers = 2,
+    workers: Workers = 1,
     log_dir: LogDir = "",
     python_layers: PythonLayers = False,
 ) -> None:

@@ -11,6 +11,9 @@ from demitasse.caffe.layers import LAYERS
 from demitasse.caffe.python_layer import PythonLayer as Layer
 from demitasse.caffe.schema import TEST, TRAIN
 from demitasse.caffe.sources import SOURCES
+from demitasse.pycaffe import io, proto
+from demitasse.pycaffe.classifier import Classifier
+from demitasse.pycaffe.detector import Detector
 from demitasse.pycaffe.messages import init_log, log
 from demitasse.pycaffe.mode import (
     NCCL,
@@ -27,6 +30,7 @@ from demitasse.pycaffe.mode import (
 )
 from demitasse.pycaffe.naming import as_caffe, install_as_caffe
 from demitasse.pycaffe.net import Net
+from demitasse.pycaffe.net_spec import NetSpec, layers, params, to_proto
 from demitasse.pycaffe.solver import (
     AdaDeltaSolver,
     AdaGradSolver,
@@ -40,8 +44,6 @@ from demitasse.pycaffe.solver import (
 )
 from demitasse.pycaffe.timer import Timer
 
-# HERE: layers, params, NetSpec, to_proto; io; Classifier; Detector; proto
-
 # of the interface, not of demitasse
 __version__ = "1.0.0"
 
@@ -52,10 +54,13 @@ __all__ = [
     "AdaDeltaSolver",
     "AdaGradSolver",
     "AdamSolver",
+    "Classifier",
+    "Detector",
     "LarsSGDSolver",
     "Layer",
     "NesterovSolver",
     "Net",
+    "NetSpec",
     "RMSPropSolver",
     "SGDSolver",
     "Timer",
@@ -66,8 +71,12 @@ __all__ = [
     "has_nccl",
     "init_log",
     "install_as_caffe",
+    "io",
     "layer_type_list",
+    "layers",
     "log",
+    "params",
+    "proto",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
@@ -77,6 +86,7 @@ __all__ = [
     "set_solver_rank",
     "solver_count",
     "solver_rank",
+    "to_proto",
 ]
 
 python_layer.allow()

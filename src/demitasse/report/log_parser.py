@@ -1,31 +1,52 @@
-"""Reads Caffe's log lines back into numbers, for pictures and comparisons."""
+"""Reads Caffe's log lines back into numbers, for pictures, tables and comparisons."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from demitasse.errors import FileFormatError
+from demitasse.report.log_time import Clock
 
 _NUMBER = r"([-+\w.]+)"
 _TRAIN = re.compile(rf"\] Iteration (\d+)(?: \([^)]*\))?, loss = {_NUMBER}")
 _RATE = re.compile(rf"\] Iteration (\d+), lr = {_NUMBER}")
 _TESTING = re.compile(r"\] Iteration (\d+), Testing net \(#(\d+)\)")
-_OUTPUT = re.compile(rf"\]\s+Test net output #\d+: (\S+) = {_NUMBER}")
+_OUTPUT = re.compile(rf"\]\s+(Train|Test) net output #\d+: (\S+) = {_NUMBER}")
 
 
 @dataclass
 class Series:
-    """Values over iterations, both in the order of the log."""
+    """Values over iterations, all in the order of the log; seconds since the start where they are known."""
 
     iterations: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
-    def add(self, iteration: int, value: float) -> None:
+    def add(self, iteration: int, value: float, seconds: float) -> None:
         self.iterations.append(iteration)
         self.values.append(value)
+        self.seconds.append(seconds)
+
+
+@dataclass
+class Row:
+    """The outputs that a net showed at one iteration.
+
+    Attributes:
+        iteration: counted from 0.
+        seconds: since the start of the first line.
+        rate: the learning rate that was shown last before; NaN where there was none.
+        outputs: name -> values, most often one.
+    """
+
+    iteration: int
+    seconds: float
+    rate: float
+    outputs: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -37,11 +58,15 @@ class Log:
         lr: the learning rate.
         tests: outputs of the test nets; the name of net #1 and further ones carries the number: ``accuracy (#1)``.
             An output with several values has one series with all of them, an iteration repeated for each.
+        train_rows: outputs of the training net, a row an iteration.
+        test_rows: outputs of the test nets likewise, under the names of ``tests``.
     """
 
     loss: Series = field(default_factory=Series)
     lr: Series = field(default_factory=Series)
     tests: dict[str, Series] = field(default_factory=dict)
+    train_rows: list[Row] = field(default_factory=list)
+    test_rows: list[Row] = field(default_factory=list)
 
 
 def read_log(path: str | Path) -> Log:
@@ -62,15 +87,37 @@ def read_log(path: str | Path) -> Log:
 
 def parse_log(lines: Iterable[str]) -> Log:
     """Returns the numbers of the lines; lines of other kinds are passed over."""
-    log = Log()
+    log, clock = Log(), Clock()
     iteration, suffix = 0, ""
     for line in lines:
+        seconds = clock.seconds(line)
         if match := _TRAIN.search(line):
-            log.loss.add(int(match[1]), float(match[2]))
+            iteration = int(match[1])
+            log.loss.add(iteration, _float(match[2]), seconds)
         elif match := _RATE.search(line):
-            log.lr.add(int(match[1]), float(match[2]))
+            log.lr.add(int(match[1]), _float(match[2]), seconds)
         elif match := _TESTING.search(line):
             iteration, suffix = int(match[1]), "" if match[2] == "0" else f" (#{match[2]})"
         elif match := _OUTPUT.search(line):
-            log.tests.setdefault(match[1] + suffix, Series()).add(iteration, float(match[2]))
+            rate = log.lr.values[-1] if log.lr.values else math.nan
+            row = Row(iteration, seconds, rate)
+            if match[1] == "Train":
+                _add(log.train_rows, row, match[2], _float(match[3]))
+            else:
+                _add(log.test_rows, row, match[2] + suffix, _float(match[3]))
+                log.tests.setdefault(match[2] + suffix, Series()).add(iteration, _float(match[3]), seconds)
     return log
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan  # "-nan", "1.#QNAN": how some C libraries print it
+
+
+def _add(rows: list[Row], row: Row, name: str, value: float) -> None:
+    """Adds an output to the last row, or to ``row`` as a new one where another iteration began."""
+    if not rows or rows[-1].iteration != row.iteration:
+        rows.append(row)
+    rows[-1].outputs.setdefault(name, []).append(value)

@@ -13,6 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from demitasse.errors import UsageError
+from demitasse.files import atomic_write
 from demitasse.report.log_parser import Log, Series
 
 COLOURS = ("#5b3a29", "#c8843c", "#2a7f8e", "#8fae5d", "#b5485d", "#6c6ea0", "#d9b44a", "#4a4a4a")
@@ -185,8 +187,16 @@ def _plain(axes: Axes, grid: str = "y") -> None:
 
 @contextmanager
 def _figure(path: str | Path, width: float, height: float) -> Iterator[Figure]:
-    """Gives a figure of so many inches and writes it; no global state, no display."""
+    """Gives a figure of so many inches and writes it, whole or not at all; no global state, no display.
+
+    Raises:
+        UsageError: pictures of this ending are not written.
+    """
+    form = Path(path).suffix.lstrip(".").lower()
+    if form not in FigureCanvasAgg.get_supported_filetypes():
+        raise UsageError(f"{path}: a picture ends in .png, .svg or .pdf")
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     yield figure
-    figure.savefig(path, dpi=110)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=110, format=form)

@@ -1,0 +1,35 @@
+"""draw_net: the picture of a net."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demitasse.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("draw_net", no_args_is_help=True)(draw_net)
+
+
+def draw_net(
+    net: Annotated[Path, typer.Argument(help="The net's prototxt.")],
+    out: Annotated[Path, typer.Argument(help="The picture: .png, .svg or .pdf.")],
+    rankdir: Annotated[str, typer.Option(help="Where data flows: LR, TB, BT or RL.")] = "LR",
+    phase: Annotated[str, typer.Option(help="TRAIN, TEST or ALL: whose layers are drawn.")] = "ALL",
+    display_lrm: Annotated[bool, typer.Option("--display_lrm", help="Show learning rate multipliers.")] = False,
+) -> None:
+    """Draws a net."""
+    from demitasse.caffe import prototxt
+    from demitasse.pycaffe import draw
+    from demitasse.pycaffe.proto import caffe_pb2
+
+    phases = {"TRAIN": caffe_pb2.TRAIN, "TEST": caffe_pb2.TEST, "ALL": None}
+    if phase not in phases:
+        raise UsageError(f"--phase {phase}: expected TRAIN, TEST or ALL")
+    message = prototxt.parse(prototxt.read_text(net), caffe_pb2.NetParameter(), str(net))
+    draw.draw_net_to_file(message, str(out), rankdir, phases[phase], display_lrm)
+    print(f"Wrote {out}")

@@ -1,0 +1,189 @@
+"""classify, detect: what a trained net says of images, and of windows in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from demitasse.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from demitasse.pycaffe import Classifier, Detector
+
+Model = Annotated[Path, typer.Option("--model_def", help="The net's prototxt.")]
+Weights = Annotated[Path, typer.Option("--pretrained_model", help="Its caffemodel.")]
+Gpu = Annotated[bool, typer.Option("--gpu", help="Compute on the GPU.")]
+Mean = Annotated[
+    str,
+    typer.Option("--mean_file", help=".npy or .binaryproto (channels, height, width); its mean over places counts."),
+]
+InputScale = Annotated[float | None, typer.Option("--input_scale", help="Factor after the mean is taken off.")]
+RawScale = Annotated[float, typer.Option("--raw_scale", help="Factor before: 255 for nets trained on 0 to 255.")]
+Swap = Annotated[
+    str | None,
+    typer.Option("--channel_swap", help="Order of channels; 2,1,0 (BGR) where the net takes three, '' for none."),
+]
+PythonLayers = Annotated[bool, typer.Option("--allow-python-layers", help="Run the code of the net's Python layers.")]
+
+_BEST = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("classify", no_args_is_help=True)(classify)
+    app.command("detect", no_args_is_help=True)(detect)
+
+
+def classify(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, a folder, or .npy (n, height, width, c).")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.npy", help="Gets the predictions (images, classes).")],
+    model_def: Model,
+    pretrained_model: Weights,
+    gpu: Gpu = False,
+    center_only: Annotated[bool, typer.Option("--center_only", help="The centre alone, not ten pieces.")] = False,
+    images_dim: Annotated[str, typer.Option("--images_dim", help="height,width before cropping.")] = "256,256",
+    mean_file: Mean = "",
+    input_scale: InputScale = None,
+    raw_scale: RawScale = 255.0,
+    channel_swap: Swap = None,
+    ext: Annotated[str, typer.Option("--ext", help="Ending of the images in a folder.")] = "jpg",
+    labels_file: Annotated[Path | None, typer.Option("--labels_file", help="Names of classes, one a line.")] = None,
+    python_layers: PythonLayers = False,
+) -> None:
+    """Classifies images, and prints the best five classes of each where names are given."""
+    from demitasse.files import atomic_write
+
+    labels = _read_labels(labels_file) if labels_file else None
+    files = sorted(source.glob(f"*.{ext}")) if source.is_dir() else [source]
+    with _python_layers(python_layers):
+        from demitasse.pycaffe import Classifier, io
+
+        _choose_device(gpu)
+        size, mean = _numbers("images_dim", images_dim), _read_mean(mean_file)
+        classifier = Classifier(model_def, pretrained_model, size, mean, input_scale, raw_scale)
+        _swap_channels(classifier, channel_swap)
+        if not files:
+            raise DataError(f"{source}: no images that end in .{ext}")
+        if source.suffix == ".npy":
+            images: Sequence[np.ndarray[Any, Any]] = _load_array(source)
+            names = [f"{source.name}[{index}]" for index in range(len(images))]
+        else:
+            color = classifier.blobs[classifier.inputs[0]].data.shape[1] != 1
+            images, names = [io.load_image(file, color) for file in files], [file.name for file in files]
+        predictions = classifier.predict(images, not center_only)
+    if out.suffix != ".npy":
+        out = out.with_name(f"{out.name}.npy")
+    with atomic_write(out) as temporary, temporary.open("wb") as file:
+        np.save(file, predictions)
+    if labels:
+        _print_best(names, predictions.reshape(len(names), -1), labels)
+    print(f"Classified {len(names)} images: {out}")
+
+
+def detect(
+    source: Annotated[Path, typer.Argument(metavar="WINDOWS.csv", help="filename,xmin,ymin,xmax,ymax a line.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help=".csv, .h5 or .npy: what the net says of each window.")],
+    model_def: Model,
+    pretrained_model: Weights,
+    gpu: Gpu = False,
+    crop_mode: Annotated[str, typer.Option("--crop_mode", help="list: the windows of the table.")] = "list",
+    mean_file: Mean = "",
+    input_scale: InputScale = None,
+    raw_scale: RawScale = 255.0,
+    channel_swap: Swap = None,
+    context_pad: Annotated[
+        int, typer.Option("--context_pad", help="Pixels of the net's input that show what is around a window.", min=0)
+    ] = 16,
+    python_layers: PythonLayers = False,
+) -> None:
+    """Classifies windows of images, each warped to the net's input."""
+    if crop_mode != "list":
+        raise UsageError(f"--crop_mode {crop_mode}: only list is known (selective search is a MATLAB program)")
+    with _python_layers(python_layers):
+        from demitasse.pycaffe import Detector, windows
+
+        windows.check_ending(out)
+        _choose_device(gpu)
+        detector = Detector(model_def, pretrained_model, _read_mean(mean_file), input_scale, raw_scale)
+        _swap_channels(detector, channel_swap)
+        detector.configure_crop(context_pad)
+        detections = detector.detect_windows(windows.read_windows(source))
+        windows.write_detections(out, detections)
+    print(f"Processed {len(detections)} windows: {out}")
+
+
+def _swap_channels(net: Classifier | Detector, channel_swap: str | None) -> None:
+    in_ = net.inputs[0]
+    if channel_swap is None and net.blobs[in_].data.shape[1] == 3:
+        channel_swap = "2,1,0"
+    if channel_swap:
+        net.transformer.set_channel_swap(in_, _numbers("channel_swap", channel_swap))
+
+
+def _read_mean(name: str) -> np.ndarray[Any, Any] | None:
+    """Returns the mean of each channel; None for no file."""
+    if not name:
+        return None
+    path = Path(name)
+    if path.suffix == ".npy":
+        mean = _load_array(path)
+    else:
+        from demitasse.caffe.model_file import read_mean
+
+        mean = read_mean(path)
+    if mean.ndim not in (1, 3):
+        raise DataError(f"{path}: a mean is (channels, height, width), found {mean.shape}")
+    return np.asarray(mean.reshape(len(mean), -1).mean(1))
+
+
+def _load_array(path: Path) -> np.ndarray[Any, Any]:
+    try:
+        array: np.ndarray[Any, Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not an array that can be read: {error}") from None
+    return array
+
+
+def _numbers(flag: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--{flag} {text}: expected whole numbers, separated by commas") from None
+
+
+def _read_labels(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+
+
+def _print_best(names: Sequence[str], predictions: np.ndarray[Any, Any], labels: Sequence[str]) -> None:
+    if predictions.shape[1] > len(labels):
+        raise DataError(f"{len(labels)} names for {predictions.shape[1]} classes")
+    for name, prediction in zip(names, predictions, strict=True):
+        print(name)
+        for index in (-prediction).argsort()[:_BEST]:
+            print(f"  {prediction[index]:.4f}  {labels[index]}")
+
+
+def _choose_device(gpu: bool) -> None:
+    from demitasse import pycaffe
+
+    if gpu:
+        pycaffe.set_mode_gpu()
+    else:
+        pycaffe.set_mode_cpu()
+
+
+@contextmanager
+def _python_layers(allowed: bool) -> Iterator[None]:
+    from demitasse.cli.train import _python_layers as python_layers
+
+    with python_layers(allowed):
+        yield

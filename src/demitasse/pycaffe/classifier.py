@@ -1,0 +1,85 @@
+"""A net that classifies images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from demitasse.pycaffe.images import oversample as ten_pieces
+from demitasse.pycaffe.images import resize_image
+from demitasse.pycaffe.net import Net
+from demitasse.pycaffe.proto import caffe_pb2
+from demitasse.pycaffe.spec_errors import MismatchError
+from demitasse.pycaffe.transformer import image_input, image_transformer
+
+Array = np.ndarray[Any, Any]
+
+
+class Classifier(Net):
+    """A net whose first input takes images and whose first output says what is on them.
+
+    Args:
+        model_file: the net's prototxt.
+        pretrained_file: its caffemodel.
+        image_dims: (height, width) that images are resized to before they are cropped to the input; by default
+            the input's own size.
+        mean: see :meth:`~demitasse.pycaffe.transformer.Transformer.set_mean`; so are the others.
+        input_scale: factor after the mean is taken off.
+        raw_scale: factor before the mean is taken off: 255 for most nets.
+        channel_swap: (2, 1, 0) for nets that were trained on BGR.
+
+    Raises:
+        MismatchError: the net takes no images, or larger ones than ``image_dims``.
+    """
+
+    def __init__(
+        self,
+        model_file: str | PathLike[str],
+        pretrained_file: str | PathLike[str],
+        image_dims: Sequence[int] | None = None,
+        mean: Array | None = None,
+        input_scale: float | None = None,
+        raw_scale: float | None = None,
+        channel_swap: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(str(model_file), caffe_pb2.TEST, weights=str(pretrained_file))
+        in_, shape = image_input(self)
+        self.transformer = image_transformer(in_, shape, mean, input_scale, raw_scale, channel_swap)
+        self.crop_dims = np.array(shape[2:])
+        self.image_dims = self.crop_dims if image_dims is None else np.array(image_dims)
+        if self.image_dims.shape != (2,) or (self.image_dims < self.crop_dims).any():
+            raise MismatchError(f"image_dims {image_dims} are not (height, width) of the input {shape[2:]} or more")
+
+    def predict(self, inputs: Sequence[Array], oversample: bool = True) -> Array:
+        """Returns what the net says of images.
+
+        Args:
+            inputs: (height, width, channels) each, as :func:`~demitasse.pycaffe.io.load_image` gives them.
+            oversample: means over corners, centre and their mirror images; else the centre alone.
+
+        Returns:
+            (images, classes).
+
+        Raises:
+            MismatchError: no images, or with other channels than the net's input.
+        """
+        in_ = self.inputs[0]
+        channels = self.blobs[in_].data.shape[1]
+        wrong = [image.shape for image in inputs if image.ndim != 3 or image.shape[2] != channels]
+        if wrong or not len(inputs):
+            found = f"an image of shape {wrong[0]}" if wrong else "no images"
+            raise MismatchError(f"{found}: input {in_!r} takes images (height, width, {channels})")
+        images = [resize_image(image, self.image_dims) for image in inputs]
+        pieces = ten_pieces(images, self.crop_dims) if oversample else [self._centre(image) for image in images]
+        prepared = np.stack([self.transformer.preprocess(in_, piece) for piece in pieces])
+        predictions: Array = self.forward_all(**{in_: prepared})[self.outputs[0]]
+        if oversample:
+            predictions = predictions.reshape(len(images), 10, -1).mean(1)
+        return predictions
+
+    def _centre(self, image: Array) -> Array:
+        (height, width), (top, left) = self.crop_dims, (self.image_dims - self.crop_dims) // 2
+        return image[top : top + height, left : left + width]

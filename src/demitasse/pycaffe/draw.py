@@ -1,0 +1,157 @@
+"""Pictures of nets: ``draw_net`` needs nothing installed; ``get_pydot_graph`` is there for those who have pydot."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from demitasse.caffe import schema
+from demitasse.caffe.filter import filter_net
+from demitasse.caffe.schema import dialects
+from demitasse.caffe.upgrade import upgrade_net
+from demitasse.errors import UsageError
+from demitasse.files import atomic_write
+from demitasse.pycaffe.net_boxes import boxes
+from demitasse.pycaffe.proto import caffe_pb2
+from demitasse.pycaffe.spec_errors import MismatchError
+from demitasse.report import net_picture
+
+Message = Any
+
+LAYER_STYLE_DEFAULT = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
+NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}
+BLOB_STYLE = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
+
+_CONVOLUTIONS = ("Convolution", "Deconvolution")
+_LEARNT = (*_CONVOLUTIONS, "InnerProduct")
+_COLOURS = {"Convolution": "#FF5050", "Deconvolution": "#FF5050", "Pooling": "#FF9900", "InnerProduct": "#CC33FF"}
+
+
+def draw_net(
+    caffe_net: Message, rankdir: str = "LR", ext: str = "png", phase: int | None = None, display_lrm: bool = False
+) -> bytes:
+    """Draws a net: a box a layer, layers that work in place below the one they work on.
+
+    Args:
+        caffe_net: a NetParameter.
+        rankdir: where data flows: ``LR`` from left to right, ``TB``, ``BT`` or ``RL``.
+        ext: ``png``, ``svg`` or ``pdf``.
+        phase: only the layers of ``TRAIN`` or ``TEST``.
+        display_lrm: shows ``lr_mult`` where a layer sets it.
+
+    Returns:
+        The picture's file.
+
+    Raises:
+        UsageError: an unknown direction or format.
+        NetError: a layer has include and exclude rules.
+    """
+    found, edges = boxes(_layers(caffe_net, phase), display_lrm)
+    return net_picture.draw(found, edges, rankdir, ext, caffe_net.name)
+
+
+def draw_net_to_file(
+    caffe_net: Message, filename: str, rankdir: str = "LR", phase: int | None = None, display_lrm: bool = False
+) -> None:
+    """Writes the picture of a net to a file whose ending tells the format; see :func:`draw_net`."""
+    picture = draw_net(caffe_net, rankdir, Path(filename).suffix.lstrip(".").lower(), phase, display_lrm)
+    with atomic_write(filename) as temporary:
+        temporary.write_bytes(picture)
+
+
+def _layers(net: Message, phase: int | None) -> list[Message]:
+    """Returns the layers of the net as it is today, those of one phase where it is given."""
+    current = upgrade_net(schema.NetParameter.FromString(dialects.to_private_numbers(net.SerializeToString())))
+    if phase is None:
+        return list(current.layer)
+    places = [f"layer {index}" for index in range(len(current.layer))]
+    return [each.layer for each in filter_net(current, places, phase, current.state.level, current.state.stage)]
+
+
+def get_pooling_types_dict() -> dict[int, str]:
+    """Returns number -> name of the ways of pooling."""
+    return {value.number: value.name for value in caffe_pb2.PoolingParameter.PoolMethod.DESCRIPTOR.values}
+
+
+def get_edge_label(layer: Message) -> str:
+    """Returns what pydot's graph writes on the edges behind a layer: its outputs, or the size of its batch."""
+    if layer.type == "Data":
+        return f"Batch {layer.data_param.batch_size}"
+    if layer.type in _CONVOLUTIONS:
+        return str(layer.convolution_param.num_output)
+    if layer.type == "InnerProduct":
+        return str(layer.inner_product_param.num_output)
+    return '""'
+
+
+def get_layer_lr_mult(layer: Message) -> tuple[float, float]:
+    """Returns the multipliers of the learning rate for weights and biases.
+
+    Raises:
+        MismatchError: not a convolution or inner product, or one with more than two.
+    """
+    if layer.type not in _LEARNT:
+        raise MismatchError(f"{layer.type} layers do not have a learning rate multiplier")
+    if len(layer.param) > 2:
+        raise MismatchError(f"layer {layer.name!r} has {len(layer.param)} learning rate multipliers, expected two")
+    weight, bias, *_ = [*(param.lr_mult for param in layer.param), 1.0, 1.0]
+    return weight, bias
+
+
+def get_layer_label(layer: Message, rankdir: str, display_lrm: bool = False) -> str:
+    """Returns what stands in the node of a layer in pydot's graph, in double quotes."""
+    kind = layer.type
+    if kind == "Pooling":
+        settings = layer.pooling_param
+        kind = f"Pooling {get_pooling_types_dict()[settings.pool]}"
+        window = settings.kernel_size, settings.stride, settings.pad
+    else:
+        settings = layer.convolution_param
+        window = (*settings.kernel_size, 1)[0], (*settings.stride, 1)[0], (*settings.pad, 0)[0]
+    parts = [layer.name, f"({kind})"]
+    if layer.type in (*_CONVOLUTIONS, "Pooling"):
+        parts += [f"{name}: {value}" for name, value in zip(("kernel size", "stride", "pad"), window, strict=True)]
+    if display_lrm and layer.type in _LEARNT and any(get_layer_lr_mult(layer)):
+        parts.append("lr mult: {:.1f}, {:.1f}".format(*get_layer_lr_mult(layer)))
+    # graphs from left to right have more room downwards
+    return '"' + (" " if rankdir in ("TB", "BT") else r"\n").join(parts) + '"'
+
+
+def choose_color_by_layertype(layertype: str) -> str:
+    """Returns the colour of a layer's node in pydot's graph."""
+    return _COLOURS.get(layertype, "#6495ED")
+
+
+def get_pydot_graph(
+    caffe_net: Message, rankdir: str, label_edges: bool = True, phase: int | None = None, display_lrm: bool = False
+) -> Any:
+    """Returns a graph of pydot's with a node for each layer and one for each blob.
+
+    Raises:
+        UsageError: pydot is not installed.
+    """
+    try:
+        pydot = import_module("pydot")
+    except ImportError:
+        raise UsageError("get_pydot_graph needs pydot (pip install pydot); draw_net draws without it") from None
+    graph = pydot.Dot(caffe_net.name or "Net", graph_type="digraph", rankdir=rankdir)
+    nodes: dict[str, Any] = {}
+    for layer in _layers(caffe_net, phase):
+        in_place = len(layer.bottom) == 1 and list(layer.top) == list(layer.bottom)
+        style = (
+            NEURON_LAYER_STYLE
+            if in_place
+            else LAYER_STYLE_DEFAULT | {"fillcolor": choose_color_by_layertype(layer.type)}
+        )
+        node = nodes[f"{layer.name}_{layer.type}"] = pydot.Node(get_layer_label(layer, rankdir, display_lrm), **style)
+        for blob in (*layer.bottom, *layer.top):
+            nodes.setdefault(f"{blob}_blob", pydot.Node(blob, **BLOB_STYLE))
+        for blob in layer.bottom:
+            graph.add_edge(pydot.Edge(nodes[f"{blob}_blob"], node, label='""'))
+        label = get_edge_label(layer) if label_edges else '""'
+        for blob in layer.top:
+            graph.add_edge(pydot.Edge(node, nodes[f"{blob}_blob"], label=label))
+    for node in nodes.values():
+        graph.add_node(node)
+    return graph

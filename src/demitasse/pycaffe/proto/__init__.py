@@ -1,0 +1,1 @@
+"""The messages of Caffe's files, where scripts look for them: ``caffe.proto.caffe_pb2``."""

@@ -1,0 +1,98 @@
+"""Windows of images from a table, and detections into one."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from demitasse.errors import DataError, UsageError
+from demitasse.files import atomic_write
+
+COLUMNS = ("ymin", "xmin", "ymax", "xmax")
+Detection = dict[str, Any]
+
+
+def read_windows(path: str | Path) -> list[tuple[str, list[list[int]]]]:
+    """Reads a CSV file with the columns filename, xmin, ymin, xmax, ymax, in any order.
+
+    Returns:
+        Each image, in order, with its windows (ymin, xmin, ymax, xmax); names are relative to the working directory.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column or holds something else than numbers; says the line.
+    """
+    images: dict[str, list[list[int]]] = {}
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file, skipinitialspace=True)
+            missing = [name for name in ("filename", *COLUMNS) if name not in (rows.fieldnames or [])]
+            if missing:
+                raise DataError(f"{path}:1: no column {missing[0]!r}; expected filename,xmin,ymin,xmax,ymax")
+            for row in rows:
+                images.setdefault(row["filename"], []).append(_window(row, f"{path}:{rows.line_num}"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    return list(images.items())
+
+
+def _window(row: dict[str, str], place: str) -> list[int]:
+    try:
+        return [int(float(row[name])) for name in COLUMNS]
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{place}: a window is four numbers, found {[row[name] for name in COLUMNS]}") from None
+
+
+def write_detections(path: str | Path, detections: Sequence[Detection]) -> None:
+    """Writes detections: ``.csv`` a row a window, ``.h5`` and ``.npy`` arrays.
+
+    ``.csv`` has filename, ymin, xmin, ymax, xmax and a column for each class; ``.h5`` the data sets ``filename``,
+    ``window`` (n, 4) and ``prediction`` (n, classes); ``.npy`` the predictions alone.
+
+    Raises:
+        UsageError: another ending.
+    """
+    write = _WRITERS.get(Path(path).suffix.lower())
+    if write is None:
+        raise UsageError(f"{path}: detections are written as {', '.join(_WRITERS)}")
+    predictions = np.array([np.ravel(each["prediction"]) for each in detections], np.float32)
+    with atomic_write(path) as temporary:
+        write(temporary, detections, predictions)
+
+
+def check_ending(path: str | Path) -> None:
+    """Raises UsageError for an ending that :func:`write_detections` does not know, before the work is done."""
+    if Path(path).suffix.lower() not in _WRITERS:
+        raise UsageError(f"{path}: detections are written as {', '.join(_WRITERS)}")
+
+
+def _csv(path: Path, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
+    classes = predictions.shape[1] if len(predictions) else 0
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["filename", *COLUMNS, *(f"class{index}" for index in range(classes))])
+        for detection, prediction in zip(detections, predictions, strict=True):
+            writer.writerow([detection["filename"], *map(int, detection["window"]), *prediction.tolist()])
+
+
+def _h5(path: Path, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
+    with h5py.File(path, "w") as file:
+        file["filename"] = np.array([each["filename"] for each in detections], h5py.string_dtype())
+        file["window"] = np.array([each["window"] for each in detections], np.int64).reshape(-1, 4)
+        file["prediction"] = predictions
+
+
+def _npy(path: Path, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
+    with path.open("wb") as file:
+        np.save(file, predictions)
+
+
+_WRITERS: dict[str, Callable[[Path, Sequence[Detection], np.ndarray[Any, Any]], None]] = {
+    ".csv": _csv,
+    ".h5": _h5,
+    ".npy": _npy,
+}

@@ -1,0 +1,142 @@
+"""The picture of training runs: loss, outputs of the test nets, learning rate, over iterations or seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter
+
+from demitasse.errors import UsageError
+from demitasse.registry import suggest
+from demitasse.report.log_parser import Log, Series
+from demitasse.report.plots import COLOURS, INK, _figure, _plain
+
+Axes = Any
+Run = tuple[str, Log]
+
+AXES = ("iterations", "seconds")
+_TRAIN_LOSS, _TEST_LOSS, _LOSS, _RATE = "train_loss", "test_loss", "loss", "lr"
+# from so many points on, a mean of neighbours is drawn over the values themselves
+_MANY, _WINDOWS = 60, 40
+
+
+class _Curve(NamedTuple):
+    series: Series
+    tested: bool
+
+
+def plot_logs(
+    runs: Sequence[Run],
+    path: str | Path,
+    show: Sequence[str] = (),
+    x: str = "iterations",
+    log_scale: bool = False,
+) -> None:
+    """Draws runs over each other, a panel for each kind of number.
+
+    Args:
+        runs: name and log of each.
+        path: the picture to write; its suffix tells the format.
+        show: the panels: ``loss`` (of training and tests), ``train_loss``, ``test_loss``, ``lr``, or the name of a
+            test output such as ``accuracy``. By default loss, the test outputs that are no loss, and lr.
+        x: ``iterations``, or ``seconds`` since training started.
+        log_scale: draws losses on a logarithmic axis.
+
+    Raises:
+        UsageError: no log has what a panel is to show, or no dates for seconds.
+    """
+    if x not in AXES:
+        raise UsageError(f"x axis {x!r}: expected {' or '.join(AXES)}")
+    known = _known(runs)
+    missing = next((name for name in show if name not in known), None)
+    if missing is not None:
+        raise UsageError(f"no log has {missing!r}; {suggest(missing, known)}")
+    panels = list(show) or _usual(known)
+    heights = [1 if name == _RATE and len(panels) > 1 else 2 for name in panels]
+    with _figure(path, 9, 1.1 + 1.5 * sum(heights)) as figure:
+        column = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, name in zip(column, panels, strict=True):
+            _panel(axes, name, runs, x)
+            if log_scale and name in (_LOSS, _TRAIN_LOSS, _TEST_LOSS):
+                axes.set_yscale("log")
+            _plain(axes)
+        column[-1].set_xlabel("iteration" if x == "iterations" else "seconds since the start")
+        column[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
+        handles = [Line2D([], [], color=colour, linewidth=2.5) for _, colour in zip(runs, cycle(COLOURS))]
+        columns = min(len(runs), max(1, 100 // (6 + max(len(name) for name, _ in runs))))
+        figure.legend(handles, [name for name, _ in runs], loc="outside upper left", ncols=columns, frameon=False)
+
+
+def _known(runs: Sequence[Run]) -> list[str]:
+    """Returns what at least one log can show."""
+    names = dict.fromkeys(name for _, log in runs for name in log.tests)
+    kinds = (_LOSS, _TRAIN_LOSS, _TEST_LOSS, _RATE)
+    return [kind for kind in kinds if any(_curves(log, kind) for _, log in runs)] + [
+        name for name in names if name not in kinds
+    ]
+
+
+def _usual(known: Sequence[str]) -> list[str]:
+    outputs = [name for name in known if "loss" not in name and name != _RATE]
+    return [*([_LOSS] if _LOSS in known else []), *outputs, *([_RATE] if _RATE in known else [])]
+
+
+def _curves(log: Log, name: str) -> list[_Curve]:
+    """Returns the curves of a panel that a log has."""
+    found = []
+    if name in (_LOSS, _TRAIN_LOSS):
+        found.append(_Curve(log.loss, tested=False))
+    if name == _RATE:
+        found.append(_Curve(log.lr, tested=False))
+    if name in (_LOSS, _TEST_LOSS):
+        found += [_Curve(series, tested=True) for output, series in log.tests.items() if "loss" in output]
+    if name not in (_LOSS, _TRAIN_LOSS, _TEST_LOSS, _RATE) and name in log.tests:
+        found.append(_Curve(log.tests[name], tested=True))
+    return [curve for curve in found if curve.series.values]
+
+
+def _panel(axes: Axes, name: str, runs: Sequence[Run], x: str) -> None:
+    kinds = set()
+    for (run, log), colour in zip(runs, cycle(COLOURS)):
+        for curve in _curves(log, name):
+            kinds.add(curve.tested)
+            places = curve.series.iterations if x == "iterations" else curve.series.seconds
+            if any(map(math.isnan, places)) or len(places) != len(curve.series.values):
+                raise UsageError(f"{run}: the lines have no dates, so there are no seconds to draw over")
+            _line(axes, places, curve, colour, steps=name == _RATE)
+    label = {_RATE: "learning rate", _TRAIN_LOSS: "training loss", _TEST_LOSS: "test loss", _LOSS: "loss"}
+    axes.set_ylabel(label.get(name, f"test {name}"), color=INK)
+    if len(kinds) == 2:
+        styles = [
+            Line2D([], [], color=INK, linewidth=1.2),
+            Line2D([], [], color=INK, marker="o", markersize=3.5, lw=0.8),
+        ]
+        axes.legend(styles, ["training", "test"], frameon=False, loc="upper right", ncols=2, fontsize=8.5)
+
+
+def _line(axes: Axes, places: Sequence[float], curve: _Curve, colour: str, steps: bool) -> None:
+    values = np.asarray(curve.series.values)
+    if steps:
+        axes.step(places, values, where="post", color=colour, linewidth=1.4)
+    elif curve.tested:
+        axes.plot(places, values, "o-", color=colour, linewidth=0.9, markersize=3.5, alpha=0.95)
+    elif len(values) < _MANY:
+        axes.plot(places, values, color=colour, linewidth=1.2)
+    else:
+        axes.plot(places, values, color=colour, linewidth=0.6, alpha=0.35)
+        axes.plot(places, _smooth(values), color=colour, linewidth=1.5)
+
+
+def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Returns for each value the mean of those around it, of fewer at both ends."""
+    half = max(1, len(values) // _WINDOWS // 2)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
+    return np.asarray((sums[high] - sums[low]) / (high - low))

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demitasse.caffe.model_file import write_mean
+from demitasse.cli import main
+from tests.pycaffe.images import save_image, summing_net
+
+PIXELS = [np.random.default_rng(seed).integers(0, 256, (8, 8, 3)) for seed in range(3)]
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The flags that name a net; three images in the folder photos."""
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for index, pixels in enumerate(PIXELS):
+        save_image(Path(f"photos/{index}.png"), pixels)
+    model, weights = summing_net(tmp_path)
+    return [f"--model_def={model}", f"--pretrained_model={weights}"]
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    return int(stop.value.code or 0)
+
+
+def sums(pixels: np.ndarray) -> np.ndarray:
+    """What the net says of the centre of 4 x 4, blue first."""
+    return pixels[2:6, 2:6, ::-1].sum((0, 1))
+
+
+def test_classify_a_folder(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("labels.txt").write_text("blue\ngreen\nred\n")
+    flags = ["--images_dim=8,8", "--center_only", "--ext=png", "--labels_file=labels.txt"]
+    assert run("classify", "photos", "found.npy", *files, *flags) == 0
+    assert np.load("found.npy") == pytest.approx(np.array([sums(pixels) for pixels in PIXELS]), rel=1e-4)
+    said = capsys.readouterr().out
+    best = ["blue", "green", "red"][sums(PIXELS[0]).argmax()]
+    assert said.splitlines()[1].endswith(f"  {best}")
+    assert "Classified 3 images: found.npy" in said
+
+
+@pytest.mark.parametrize("kind", ["npy", "binaryproto"])
+def test_classify_an_array_with_a_mean(files: list[str], kind: str) -> None:
+    np.save("images.npy", np.stack(PIXELS).astype(np.float32) / 255)
+    mean = np.arange(3.0)[:, None, None] * np.ones((3, 4, 4))
+    if kind == "npy":
+        np.save("mean.npy", mean)
+    else:
+        write_mean("mean.binaryproto", mean.astype(np.float32))
+    flags = ["--images_dim=8,8", "--center_only", f"--mean_file=mean.{kind}", "--channel_swap="]
+    assert run("classify", "images.npy", "found", *files, *flags) == 0
+    expected = np.array([sums(pixels)[::-1] for pixels in PIXELS]) - 16 * np.arange(3)
+    assert np.load("found.npy") == pytest.approx(expected, rel=1e-4)
+
+
+def test_detect(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("windows.csv").write_text("filename,xmin,ymin,xmax,ymax\nphotos/1.png,2,2,6,6\nphotos/0.png,2,2,6,6\n")
+    assert run("detect", "windows.csv", "found.csv", *files, "--context_pad=0") == 0
+    rows = [line.split(",") for line in Path("found.csv").read_text().splitlines()]
+    assert [row[0] for row in rows[1:]] == ["photos/1.png", "photos/0.png"]
+    for row, pixels in zip(rows[1:], (PIXELS[1], PIXELS[0]), strict=True):
+        assert [float(value) for value in row[5:]] == pytest.approx(sums(pixels).tolist(), rel=1e-4)
+    assert "Processed 2 windows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["classify", "photos", "found.npy"], 1, "photos: no images that end in .jpg"),
+        (["classify", "photos/9.png", "found.npy"], 1, "photos/9.png: not an image"),
+        (["classify", "net.prototxt", "found.npy"], 1, "net.prototxt: not an image"),
+        (["classify", "photos/0.png", "found.npy", "--images_dim=8"], 2, "image_dims [8] are not"),
+        (["classify", "photos/0.png", "found.npy", "--images_dim=8,x"], 2, "--images_dim 8,x: expected whole numbers"),
+        (["classify", "photos/0.png", "found.npy", "--mean_file=net.npy"], 1, "net.npy: not an array"),
+        (["classify", "photos/0.png", "found.npy", "--channel_swap=1,0"], 2, "channel swap (1, 0)"),
+        (["classify", "photos/0.png", "found.npy", "--labels_file=none.txt"], 1, "none.txt: cannot be read"),
+        (["detect", "windows.csv", "found.csv"], 1, "windows.csv: cannot be read"),
+        (["detect", "windows.csv", "found.txt"], 2, "detections are written as"),
+        (["detect", "list.txt", "found.csv", "--crop_mode=selective_search"], 2, "only list is known"),
+    ],
+)
+def test_wrong_use(
+    files: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    assert run(*arguments, *files) == code
+    assert message in capsys.readouterr().err
+    assert not Path("found.npy").exists()
+
+
+def test_python_layers_of_strangers_do_not_run(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("evil.py").write_text("open('ran', 'w')")
+    text = Path("net.prototxt").read_text()
+    Path("net.prototxt").write_text(
+        text + 'layer { name: "evil" type: "Python" bottom: "ip" top: "e" python_param { module: "evil" layer: "E" } }'
+    )
+    assert run("classify", "photos/0.png", "found.npy", *files) == 2
+    assert "--allow-python-layers" in capsys.readouterr().err
+    assert not Path("ran").exists()

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from demitasse.report.log_time import Clock
+
+
+@pytest.mark.parametrize("day", ["1123", "20261123"])
+def test_both_kinds_of_dates(day: str) -> None:
+    clock = Clock()
+    assert math.isnan(clock.seconds("not a line of the log"))
+    assert clock.seconds(f"I{day} 08:27:37.250000 7 caffe.cpp:1] Use CPU.") == 0
+    assert clock.seconds(f"I{day} 08:27:38.250000 7 solver.cpp:276] Solving net") == 0
+    assert clock.seconds("  a line of the net") == 0
+    assert clock.seconds(f"W{day} 09:27:38.5 7 solver.cpp:1] x") == 3600.25
+
+
+def test_a_new_year_and_a_leap_day() -> None:
+    clock = Clock()
+    clock.seconds("I0228 00:00:00.0 7 a.cpp:1] x")
+    assert clock.seconds("I0301 00:00:00.0 7 a.cpp:1] x") == 2 * 86400
+    assert clock.seconds("I1231 00:00:00.0 7 a.cpp:1] x") == 307 * 86400
+    assert clock.seconds("I0101 00:00:00.0 7 a.cpp:1] x") == 308 * 86400
+
+
+def test_a_run_that_goes_on_keeps_its_start() -> None:
+    clock = Clock()
+    clock.seconds("I20260101 00:00:00.0 7 a.cpp:1] Solving net")
+    assert clock.seconds("I20260101 00:01:00.0 8 a.cpp:1] Solving net") == 60
+
+
+@pytest.mark.parametrize("line", ["I1350 00:00:00.0 7 a] x", "I0101 25:00:00.0 7 a] x", "I00000101 00:00:00.0 7 a] x"])
+def test_dates_that_are_none(line: str) -> None:
+    assert math.isnan(Clock().seconds(line))
