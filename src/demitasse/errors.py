@@ -50,6 +50,10 @@ class WeightsError(DemitasseError):
     """Weights that do not belong to the net; the message names the blob and both shapes."""
 
 
+class ExportError(DemitasseError):
+    """A net that the target format cannot express, or whose exported file computes something else."""
+
+
 class DataError(DemitasseError):
     """A data source that is missing, empty or holds records that cannot be used."""
 

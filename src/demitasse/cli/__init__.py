@@ -11,7 +11,7 @@ from demitasse._version import __version__
 from demitasse.cli.flags import normalise
 from demitasse.errors import DemitasseError
 
-_FAMILIES = ("train", "convert", "compact", "pack", "data", "compress", "sensitivity", "demo")
+_FAMILIES = ("train", "convert", "compact", "pack", "export", "data", "compress", "sensitivity", "demo")
 
 
 def _version(value: bool) -> None:

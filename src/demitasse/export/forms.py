@@ -1,0 +1,108 @@
+"""What stands for a layer in an exported graph, where the layer itself would leave more operations than it need."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from demitasse.caffe.layers.normalization import LRN, BatchNorm
+from demitasse.caffe.layers.pooling import Pooling
+from demitasse.errors import ExportError
+from demitasse.export.steps import Step, statistics
+from demitasse.registry import Registry
+
+FORMS: Registry[type[nn.Module]] = Registry("form of a layer")
+
+# layer type -> why no graph of tensor operations can express it
+IMPOSSIBLE = {
+    "Filter": "how much it lets through depends on the values",
+    "HDF5Output": "it writes a file",
+    "Python": "it runs Python code",
+}
+
+
+def form(step: Step) -> nn.Module:
+    """Returns the module that computes a step.
+
+    Raises:
+        ExportError: no graph can express it; names the layer.
+    """
+    if step.kind in IMPOSSIBLE:
+        raise ExportError(f"layer {step.name!r} of type {step.kind} cannot be exported: {IMPOSSIBLE[step.kind]}")
+    return FORMS[step.kind](step) if step.kind in FORMS else step.layer
+
+
+@FORMS.register("Dropout")
+class Identity(nn.Module):
+    """The bottom as it is."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return bottom
+
+
+@FORMS.register("BatchNorm")
+class Normalization(nn.Module):
+    """(x - mean) / sqrt(variance + eps) * weight + bias by channel, the last two from the Scale behind it."""
+
+    mean: Tensor | None
+    variance: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        layer = step.layer
+        assert isinstance(layer, BatchNorm)
+        self.eps = layer.eps
+        by_batch = layer.use_blobs is False
+        mean, variance = (None, None) if by_batch else statistics(layer)
+        weight = bias = None
+        if step.scale is not None:
+            weight = step.scale.weight.detach()
+            bias = step.scale.bias.detach() if step.scale.has_bias else torch.zeros_like(weight)
+        for name, value in (("mean", mean), ("variance", variance), ("weight", weight), ("bias", bias)):
+            self.register_buffer(name, value)
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        rows = bottom if bottom.ndim > 1 else bottom[:, None]
+        by_batch = self.mean is None
+        top = F.batch_norm(rows, self.mean, self.variance, self.weight, self.bias, by_batch, eps=self.eps)
+        return top if bottom.ndim > 1 else top[:, 0]
+
+
+@FORMS.register("LRN")
+class LocalResponse(nn.Module):
+    """x / (k + alpha / n * sum of x^2)^beta in torch's own words."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        assert isinstance(step.layer, LRN)
+        self.layer = step.layer
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        layer = self.layer
+        if not layer.across:
+            return layer(bottom)  # type: ignore[no-any-return]
+        return F.local_response_norm(bottom, layer.size, layer.alpha, layer.beta, layer.k)
+
+
+@FORMS.register("Pooling")
+class Pool(nn.Module):
+    """Pooling that asks for windows over the edge only where there are some."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        assert isinstance(step.layer, Pooling)
+        self.layer = copy(step.layer)
+        axes = zip(self.layer.plane, self.layer.kernel, self.layer.stride, self.layer.pad, strict=True)
+        if all((length + 2 * pad - kernel) % stride == 0 for length, kernel, stride, pad in axes):
+            self.layer.ceil_mode = False
+
+    def forward(self, bottom: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return self.layer(bottom)  # type: ignore[no-any-return]
