@@ -96,7 +96,7 @@ FAULTY = [
     ([DATA, 'layer { name: "n" type: "LRN" bottom: "data" top: "n" lrn_param { local_size: 4 } }'],
      r"local_size must be odd, found 4"),
     ([DATA, 'layer { name: "d" type: "Dropout" bottom: "data" top: "d" dropout_param { dropout_ratio: 1 } }'],
-     r"dropout_ratio must lie between 0 and 1, found 1"),
+     r"dropout_ratio must be at least 0 and less than 1, found 1"),
     ([DATA, 'layer { name: "r" type: "Reshape" bottom: "data" top: "r" reshape_param { shape { dim: 0 dim: 7 } } }'],
      r"layer 'r' \(net\): Reshape cannot take bottoms of shape \[2, 3, 8, 8\]"),
     ([DATA, 'layer { name: "e" type: "Eltwise" bottom: "data" bottom: "data" top: "e" eltwise_param { coeff: 1 } }'],

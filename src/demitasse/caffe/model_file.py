@@ -242,17 +242,26 @@ def write_hdf5(layers: Mapping[str, Mapping[int, Array]], path: str | Path) -> N
         temporary.write_bytes(buffer.getbuffer())
 
 
+def read_blob(path: str | Path) -> Array:
+    """Reads a file of one binary BlobProto; returns float32.
+
+    Raises:
+        FileFormatError: missing or cut short.
+    """
+    blob = parse_message(schema.BlobProto(), read_bytes(path), path)
+    try:
+        return blob_array(blob).astype(np.float32)
+    except FileFormatError as error:
+        raise error.within(str(path)) from None
+
+
 def read_mean(path: str | Path) -> Array:
     """Reads a mean file (a binary BlobProto); returns float32 of shape (channels, height, width).
 
     Raises:
         FileFormatError: missing, cut short, or not one image.
     """
-    blob = parse_message(schema.BlobProto(), read_bytes(path), path)
-    try:
-        mean = blob_array(blob).astype(np.float32)
-    except FileFormatError as error:
-        raise error.within(str(path)) from None
+    mean = read_blob(path)
     if mean.ndim == 4 and mean.shape[0] == 1:
         mean = mean[0]
     if mean.ndim != 3:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -18,9 +17,6 @@ from demitasse.caffe.split import insert_splits
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import DemitasseError, NetError, UnknownNameError, WeightsError
 from demitasse.registry import suggest
-
-# entries of the bottoms up to which a layer is really run to learn its top shapes
-_SMALL = 1 << 22
 
 
 class Net(nn.Module):
@@ -85,7 +81,7 @@ class Net(nn.Module):
             except DemitasseError as error:
                 raise error.within(f"layer {placed.layer.name!r} ({placed.place})") from None
         self.outputs = sorted(available)
-        self.learnable = parameters.freeze()
+        self.learnable = parameters.blobs if self.force_backward else parameters.freeze()
         self.train(phase == schema.TRAIN)
 
     @classmethod
@@ -111,9 +107,12 @@ class Net(nn.Module):
                 raise NetError(f"top {name!r} is made by another layer already")
         if spec.type in sources.SOURCES:
             shapes = self._add_source(spec)
-            is_loss = False
+            is_loss = automatic = False
         elif spec.type in layers.LAYERS:
             layer = layers.LAYERS[spec.type](spec)
+            automatic = layer.is_loss and not spec.top
+            if automatic:
+                spec.top.append(f"{spec.name} (automatic)")
             shapes = self._add_layer(layer, spec, bottom_shapes)
             parameters.add(layer)
             is_loss = layer.is_loss
@@ -122,9 +121,12 @@ class Net(nn.Module):
             raise UnknownNameError(f"unknown layer type {spec.type!r}; {near}")
         if len(shapes) != len(spec.top):
             raise NetError(f"{spec.type} makes {len(shapes)} tops, but {len(spec.top)} are named")
+        if len(spec.loss_weight) not in (0, len(spec.top)):
+            raise NetError(f"loss_weight has {len(spec.loss_weight)} values for {len(spec.top)} tops")
         for index, (name, shape) in enumerate(zip(spec.top, shapes, strict=True)):
             self.shapes[name] = shape
-            available[name] = None
+            if not automatic:  # a loss without a top counts, but is no output
+                available[name] = None
             weight = spec.loss_weight[index] if index < len(spec.loss_weight) else float(is_loss and index == 0)
             if weight:
                 self.losses[name] = weight
@@ -146,16 +148,25 @@ class Net(nn.Module):
             if len(names) < least or (most is not None and len(names) > most):
                 wanted = str(least) if least == most else f"{least} to {'any number' if most is None else most}"
                 raise NetError(f"{spec.type} takes {wanted} {what}, found {len(names)}: {list(names)}")
+        for top, bottom in zip(spec.top, spec.bottom, strict=False):
+            if top == bottom and not layer.in_place:
+                raise NetError(f"{spec.type} does not compute in place: give its top {top!r} a name of its own")
         layer.setup(*bottom_shapes)
-        propagate = list(spec.propagate_down) or [True] * len(spec.bottom)
-        if len(propagate) != len(spec.bottom):
-            raise NetError(f"propagate_down has {len(propagate)} values for {len(spec.bottom)} bottoms")
         # ModuleDict refuses dots and names of its own methods; Caffe's names are free
         key = f"{len(self.layers)}:{spec.name.replace('.', '_')}"
         self.layers[key] = layer
         self._keys[spec.name] = key
-        self._steps.append((layer, list(spec.bottom), list(spec.top), propagate))
-        return _top_shapes(layer, bottom_shapes)
+        self._steps.append((layer, list(spec.bottom), list(spec.top), self._propagate(layer)))
+        return layer.top_shapes(*bottom_shapes)
+
+    def _propagate(self, layer: layers.Layer) -> list[bool]:
+        """Returns for every bottom of a layer whether a gradient may go to it."""
+        given, count = list(layer.spec.propagate_down), len(layer.spec.bottom)
+        if len(given) not in (0, count):
+            raise NetError(f"propagate_down has {len(given)} values for {count} bottoms")
+        if self.force_backward:
+            return [index not in layer.without_gradient for index in range(count)]
+        return given or [True] * count
 
     def layer(self, name: str) -> layers.Layer:
         """Returns a layer by its Caffe name."""
@@ -196,12 +207,22 @@ class Net(nn.Module):
 
         Returns:
             name -> tensor of the outputs, of the parts of the loss, and of ``keep``.
+
+        Raises:
+            NetError: labels or indices depend on what is learnt, and no gradient can go to them.
+            DataError: a label or an index is out of range.
         """
         blobs = {name: self._arrange(tensor) for name, tensor in batch.items()}
         for layer, bottoms, tops, propagate in self._steps:
             inputs = [
                 blobs[name] if down else blobs[name].detach() for name, down in zip(bottoms, propagate, strict=True)
             ]
+            for index in layer.without_gradient:
+                if inputs[index].requires_grad and torch.is_grad_enabled():
+                    raise NetError(
+                        f"layer {layer.spec.name!r}: {layer.spec.type} has no gradient for its bottom "
+                        f"{bottoms[index]!r}, which depends on what is learnt; set propagate_down: false for it"
+                    )
             result = layer(*inputs)
             if isinstance(result, Tensor):
                 blobs[tops[0]] = result
@@ -247,9 +268,8 @@ class Net(nn.Module):
                     f"{origin}: blob {index} ({layer.blob_names[index]}) of layer {name!r} has shape "
                     f"{list(array.shape)}, but the net's has {list(blob.shape)}"
                 )
-            with torch.no_grad():
-                writable = np.require(array, requirements=("C", "W"))
-                blob.copy_(torch.from_numpy(writable).reshape(blob.shape))
+            writable = np.require(array, requirements=("C", "W"))
+            layer.write_blob(layer.blob_names[index], torch.from_numpy(writable))
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -257,23 +277,3 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     while len(shape) > 1 and shape[0] == 1:
         shape = shape[1:]
     return shape
-
-
-def _top_shapes(layer: layers.Layer, bottom_shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Runs the layer to see what it makes: on the meta device, where tensors have shapes but no values.
-
-    Small bottoms are computed really: that takes less time than torch needs to load its meta device.
-    """
-    small = sum(map(math.prod, bottom_shapes)) <= _SMALL
-    device = torch.device("cpu" if small else "meta")
-    state = {name: tensor.to(device) for name, tensor in (*layer.named_parameters(), *layer.named_buffers())}
-    layer.eval()
-    bottoms = tuple(torch.zeros(shape, device=device) for shape in bottom_shapes)
-    try:
-        with torch.no_grad():
-            result = torch.func.functional_call(layer, state, bottoms)
-    except (RuntimeError, IndexError, ValueError) as error:
-        shapes = " and ".join(str(list(shape)) for shape in bottom_shapes)
-        raise NetError(f"{layer.spec.type} cannot take bottoms of shape {shapes}: {error}") from None
-    tops = (result,) if isinstance(result, Tensor) else result
-    return [tuple(top.shape) for top in tops]

@@ -67,7 +67,8 @@ class Parameters:
     def _share(self, layer: Layer, name: str, param: schema.Message) -> None:
         place, merged = self._shared[param.name]
         owner, shape = self.blobs[place], getattr(layer, name).shape
-        if owner.tensor.shape != shape:
+        permissive = param.share_mode == schema.ParamSpec.PERMISSIVE and owner.tensor.numel() == shape.numel()
+        if owner.tensor.shape != shape and not permissive:
             raise NetError(
                 f"parameter {param.name!r} of shape {list(shape)} cannot share that of layer {owner.layer!r} "
                 f"with shape {list(owner.tensor.shape)}"
@@ -79,7 +80,7 @@ class Parameters:
                     f"in layer {owner.layer!r} or another that shares it"
                 )
         merged.MergeFrom(param)
-        setattr(layer, name, owner.tensor)
+        layer.share_blob(name, owner.tensor)
         self.blobs[place] = replace(owner, lr_mult=merged.lr_mult, decay_mult=merged.decay_mult)
 
     def freeze(self) -> list[Blob]:

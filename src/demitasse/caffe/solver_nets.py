@@ -96,7 +96,7 @@ def share(test: Net, train: Net) -> None:
                 f"the training net's {_shapes(theirs)}"
             )
         for attribute, blob in zip(layer.blob_names, theirs, strict=True):
-            setattr(layer, attribute, blob)
+            layer.share_blob(attribute, blob)
 
 
 def _shapes(blobs: list[Tensor]) -> str:

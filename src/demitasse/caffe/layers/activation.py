@@ -1,4 +1,4 @@
-"""Element-wise activations."""
+"""Activations: each entry on its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from demitasse.errors import NetError
 @LAYERS.register("ReLU")
 class ReLU(Layer):
     """max(x, 0) + negative_slope * min(x, 0)."""
+
+    in_place = True
 
     def setup(self, *shapes: Shape) -> None:
         self.slope = self.spec.relu_param.negative_slope
@@ -31,6 +33,7 @@ class PReLU(Layer):
     Reference: He, Zhang, Ren, Sun 2015, equation 1.
     """
 
+    in_place = True
     weight: Tensor
 
     def setup(self, *shapes: Shape) -> None:
@@ -48,6 +51,8 @@ class PReLU(Layer):
 class Sigmoid(Layer):
     """1 / (1 + exp(-x))."""
 
+    in_place = True
+
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.sigmoid(bottom)
 
@@ -56,18 +61,81 @@ class Sigmoid(Layer):
 class TanH(Layer):
     """The hyperbolic tangent."""
 
+    in_place = True
+
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.tanh(bottom)
 
 
-@LAYERS.register("Power")
-class Power(Layer):
-    """(shift + scale * x)^power."""
+@LAYERS.register("ELU")
+class ELU(Layer):
+    """x above 0, alpha * (exp(x) - 1) below.
+
+    Reference: Clevert, Unterthiner, Hochreiter 2016, equation 15.
+    """
+
+    in_place = True
 
     def setup(self, *shapes: Shape) -> None:
-        settings = self.spec.power_param
-        self.power, self.scale, self.shift = settings.power, settings.scale, settings.shift
+        self.alpha = self.spec.elu_param.alpha
 
     def forward(self, bottom: Tensor) -> Tensor:
-        linear = bottom * self.scale + self.shift
-        return linear if self.power == 1 else torch.pow(linear, self.power)
+        return F.elu(bottom, self.alpha)
+
+
+@LAYERS.register("Swish")
+class Swish(Layer):
+    """x / (1 + exp(-beta * x)).
+
+    Reference: Ramachandran, Zoph, Le 2017, section 4.
+    """
+
+    in_place = True
+
+    def setup(self, *shapes: Shape) -> None:
+        self.beta = self.spec.swish_param.beta
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return F.silu(bottom) if self.beta == 1 else bottom * torch.sigmoid(self.beta * bottom)
+
+
+@LAYERS.register("BNLL")
+class BNLL(Layer):
+    """log(1 + exp(x)), the binomial normal log likelihood."""
+
+    in_place = True
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return F.softplus(bottom, threshold=50)
+
+
+@LAYERS.register("Clip")
+class Clip(Layer):
+    """x, not below ``min`` nor above ``max``."""
+
+    in_place = True
+
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.spec.clip_param
+        if not self.spec.HasField("clip_param"):
+            raise NetError("clip_param is missing; it says min and max")
+        if settings.min > settings.max:
+            raise NetError(f"min {settings.min:g} of clip_param is above max {settings.max:g}")
+        self.min, self.max = settings.min, settings.max
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return bottom.clamp(self.min, self.max)
+
+
+@LAYERS.register("Threshold")
+class Threshold(Layer):
+    """1 above ``threshold``, else 0; without gradient."""
+
+    in_place = True
+
+    def setup(self, *shapes: Shape) -> None:
+        self.threshold = self.spec.threshold_param.threshold
+
+    @torch.no_grad()
+    def forward(self, bottom: Tensor) -> Tensor:
+        return torch.gt(bottom, self.threshold).to(bottom.dtype)

@@ -12,6 +12,7 @@ Its output shapes come from running it on the meta device, its gradient from aut
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -23,6 +24,10 @@ from demitasse.errors import NetError
 from demitasse.registry import Registry
 
 Shape = tuple[int, ...]
+Count = tuple[int, int | None]
+
+# entries of the bottoms up to which a layer is really run to learn its top shapes
+_SMALL = 1 << 22
 
 
 class Layer(nn.Module):
@@ -35,17 +40,22 @@ class Layer(nn.Module):
         bottom_count: least and greatest number of bottoms (None: no limit).
         top_count: likewise of tops. Tops beyond the outputs of ``forward`` are an error.
         is_loss: whether the first top counts into the loss with weight 1 unless the net says otherwise.
+        in_place: whether a net may give the top the name of the bottom; what the layer computes is the same.
+        without_gradient: the bottoms that are labels, indices or the like: no gradient can go to them.
         spec: the LayerParameter.
     """
 
-    bottom_count: ClassVar[tuple[int, int | None]] = (1, 1)
-    top_count: ClassVar[tuple[int, int | None]] = (1, 1)
+    bottom_count: Count = (1, 1)
+    top_count: Count = (1, 1)
     is_loss: ClassVar[bool] = False
+    in_place: ClassVar[bool] = False
+    without_gradient: tuple[int, ...] = ()
 
     def __init__(self, spec: schema.Message) -> None:
         super().__init__()
         self.spec = spec
         self.blob_names: list[str] = []
+        self._shared: dict[str, tuple[Tensor, Shape]] = {}
 
     def setup(self, *shapes: Shape) -> None:
         """Creates the blobs for bottoms of these shapes.
@@ -53,6 +63,29 @@ class Layer(nn.Module):
         Raises:
             NetError: the shapes or the settings do not fit; the net adds the layer's name and place.
         """
+
+    def top_shapes(self, *shapes: Shape) -> list[Shape]:
+        """Returns the shapes of the tops for bottoms of these shapes.
+
+        They come from running the layer on the meta device, where tensors have shapes but no values. Small bottoms
+        are computed really, as zeros: that takes less time than torch needs to load its meta device. A layer whose
+        shapes depend on the values says here what they are at most.
+
+        Raises:
+            NetError: the layer cannot take such bottoms.
+        """
+        device = torch.device("cpu" if sum(map(math.prod, shapes)) <= _SMALL else "meta")
+        state = {name: tensor.to(device) for name, tensor in (*self.named_parameters(), *self.named_buffers())}
+        self.eval()
+        bottoms = tuple(torch.zeros(shape, device=device) for shape in shapes)
+        try:
+            with torch.no_grad():
+                result = torch.func.functional_call(self, state, bottoms)
+        except (RuntimeError, IndexError, ValueError) as error:
+            found = " and ".join(str(list(shape)) for shape in shapes)
+            raise NetError(f"{self.spec.type} cannot take bottoms of shape {found}: {error}") from None
+        tops = (result,) if isinstance(result, Tensor) else result
+        return [tuple(top.shape) for top in tops]
 
     def add_blob(self, name: str, shape: Shape, filler: schema.Message = None, learnable: bool = True) -> None:
         """Adds ``self.<name>``, the next in Caffe's blob order.
@@ -73,6 +106,29 @@ class Layer(nn.Module):
     def blobs(self) -> list[Tensor]:
         """Returns the parameters in Caffe's order, as they stand in a caffemodel."""
         return [getattr(self, name) for name in self.blob_names]
+
+    def share_blob(self, name: str, owner: Tensor) -> None:
+        """Lets a blob be another layer's; where that one has another shape, this layer sees it in its own."""
+        shape = tuple(getattr(self, name).shape)
+        if owner.shape == shape and (isinstance(owner, nn.Parameter) or name in self._buffers):
+            setattr(self, name, owner)
+        else:
+            self._parameters.pop(name, None)
+            self._shared[name] = owner, shape
+
+    def write_blob(self, name: str, values: Tensor) -> None:
+        """Copies values, as many as the blob has, into it or into the other layer's that it shares."""
+        target = self._shared[name][0] if name in self._shared else getattr(self, name)
+        with torch.no_grad():
+            target.copy_(values.reshape(target.shape))
+
+    def __getattr__(self, name: str) -> Tensor | nn.Module:
+        shared = self.__dict__.get("_shared", {})
+        if name not in shared:
+            return super().__getattr__(name)
+        owner, shape = shared[name]
+        view: Tensor = owner.reshape(shape)
+        return view
 
     def free_masks(self) -> dict[str, Tensor]:
         """Returns for blobs that are partly frozen where a solver may change them: name -> bool tensor."""
@@ -98,3 +154,14 @@ def canonical_axis(axis: int, ndim: int, what: str = "axis") -> int:
     if not -ndim <= axis < ndim:
         raise NetError(f"{what} {axis} is out of range for a bottom with {ndim} axes")
     return axis % ndim
+
+
+def require_shape(layer: Layer, index: int, found: Shape, expected: Shape) -> None:
+    """Checks the shape of bottom ``index``.
+
+    Raises:
+        NetError: it is another; says both.
+    """
+    if found != expected:
+        name = layer.spec.bottom[index]
+        raise NetError(f"bottom {name!r} of {layer.spec.type} has shape {list(found)}, expected {list(expected)}")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
+from demitasse.caffe.layers.spatial import Window
 from demitasse.errors import NetError
 
 _CONVOLVE = (None, F.conv1d, F.conv2d, F.conv3d)
@@ -37,24 +38,25 @@ class Convolution(Layer):
         shape = shapes[0]
         self.axis = canonical_axis(settings.axis, len(shape))
         channels, spatial = shape[self.axis], len(shape) - self.axis - 1
-        kernel = _spatial(settings, "kernel_size", "kernel", spatial, None)
-        self.stride = _spatial(settings, "stride", "stride", spatial, 1)
-        self.pad = _spatial(settings, "pad", "pad", spatial, 0)
-        self.dilation = _spatial(settings, "dilation", "dilation", spatial, 1)
+        self.window = Window.read(settings, spatial)
         self.group = settings.group
-        if not all((*kernel, *self.stride, *self.dilation, self.group, settings.num_output)):
-            raise NetError("num_output, kernel, stride, dilation and group must be positive")
+        if not (self.group and settings.num_output):
+            raise NetError("num_output and group must be positive")
         if channels % self.group or settings.num_output % self.group:
             raise NetError(
                 f"group {self.group} does not divide the {channels} channels of the bottom "
                 f"and the {settings.num_output} of the top"
             )
-        self.add_blob("weight", (settings.num_output, channels // self.group, *kernel), settings.weight_filler)
+        self.add_blob("weight", self.weight_shape(channels), settings.weight_filler)
         if settings.bias_term:
             self.add_blob("bias", (settings.num_output,), settings.bias_filler)
         else:
             self.bias = None
         self._require_same(shapes)
+
+    def weight_shape(self, channels: int) -> Shape:
+        """Returns the shape of the weight for bottoms with so many channels."""
+        return (self.settings.num_output, channels // self.group, *self.window.kernel)
 
     def _require_same(self, shapes: Sequence[Shape]) -> None:
         for name, shape in zip(self.spec.bottom, shapes, strict=True):
@@ -83,11 +85,14 @@ class Convolution(Layer):
             bias: shaped like the layer's bias.
         """
         if self.axis == 1:
-            return convolve(bottom, weight, bias, self.stride, self.pad, self.dilation, self.group)
+            return self.convolve_items(bottom, weight, bias)
         batch = bottom.shape[: self.axis]
-        flat = bottom.reshape(-1, *bottom.shape[self.axis :])
-        top = convolve(flat, weight, bias, self.stride, self.pad, self.dilation, self.group)
+        top = self.convolve_items(bottom.reshape(-1, *bottom.shape[self.axis :]), weight, bias)
         return top.reshape(*batch, *top.shape[1:])
+
+    def convolve_items(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The same for one batch axis: (n, channels, spatial...)."""
+        return convolve(bottom, weight, bias, self.window.stride, self.window.pad, self.window.dilation, self.group)
 
 
 def convolve(
@@ -113,6 +118,8 @@ def convolve(
         return operation(bottom, weight, bias, stride, pad, dilation, group)
     padded = F.pad(bottom, (0, 0) * (axes - 1) + (pad[0], pad[0]))
     size = (padded.shape[2] - dilation[0] * (weight.shape[2] - 1) - 1) // stride[0] + 1
+    if size <= 0:
+        raise ValueError("the kernel is larger than the padded bottom")
     total = None
     for position in range(weight.shape[2]):
         start = position * dilation[0]
@@ -129,18 +136,3 @@ def convolve(
         total = part if total is None else total + part
     assert total is not None
     return total.reshape(-1, size, *total.shape[1:]).transpose(1, 2)
-
-
-def _spatial(settings: schema.Message, field: str, prefix: str, axes: int, default: int | None) -> tuple[int, ...]:
-    """Reads a setting of all spatial axes, whether repeated or spelt ``<prefix>_h`` and ``<prefix>_w``."""
-    values = list(getattr(settings, field))
-    names = (f"{prefix}_h", f"{prefix}_w")
-    if prefix != "dilation" and any(settings.HasField(name) for name in names):
-        if values or axes != 2:
-            raise NetError(f"{names[0]} and {names[1]} are for two spatial axes, and instead of {field}")
-        return tuple(getattr(settings, name) for name in names)
-    if not values and default is None and axes:
-        raise NetError(f"{field} is missing")
-    if len(values) not in (0, 1, axes):
-        raise NetError(f"{field} has {len(values)} values for {axes} spatial axes")
-    return tuple(values if len(values) == axes else (values or [default]) * axes)

@@ -16,10 +16,12 @@ class Dropout(Layer):
     Draws from torch's global generator.
     """
 
+    in_place = True
+
     def setup(self, *shapes: Shape) -> None:
         self.ratio = self.spec.dropout_param.dropout_ratio
-        if not 0 < self.ratio < 1:
-            raise NetError(f"dropout_ratio must lie between 0 and 1, found {self.ratio:g}")
+        if not 0 <= self.ratio < 1:
+            raise NetError(f"dropout_ratio must be at least 0 and less than 1, found {self.ratio:g}")
 
     def forward(self, bottom: Tensor) -> Tensor:
         return F.dropout(bottom, self.ratio, self.training)

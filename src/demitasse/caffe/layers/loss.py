@@ -19,6 +19,7 @@ class LabelledLoss(Layer):
 
     bottom_count = (2, 2)
     is_loss = True
+    without_gradient: tuple[int, ...] = (1,)
     default_normalization = "VALID"
 
     def setup(self, *shapes: Shape) -> None:
@@ -36,10 +37,10 @@ class LabelledLoss(Layer):
         if self.normalization == "NONE":
             return total
         if self.normalization == "BATCH_SIZE":
-            return total / batch
+            return total / max(batch, 1)
         if self.normalization == "VALID" and self.ignored is not None:
             return torch.div(total, (label != self.ignored).sum().clamp(min=1))
-        return total / label.numel()
+        return total / max(label.numel(), 1)
 
 
 @LAYERS.register("SoftmaxWithLoss")
@@ -84,7 +85,7 @@ class EuclideanLoss(Layer):
             raise NetError(f"bottoms of shape {list(left)} and {list(right)} do not fit each other")
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        return F.mse_loss(left, right.reshape(left.shape), reduction="sum") * (0.5 / left.shape[0])
+        return F.mse_loss(left, right.reshape(left.shape), reduction="sum") / (2 * left.shape[0])
 
 
 @LAYERS.register("SigmoidCrossEntropyLoss")

@@ -1,4 +1,4 @@
-"""LRN and BatchNorm."""
+"""LRN, BatchNorm and MVN."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
+from demitasse.caffe.layers.numeric import root
 from demitasse.errors import NetError
 
 
@@ -97,6 +98,7 @@ class BatchNorm(Layer):
     Reference: Ioffe and Szegedy 2015, algorithm 1.
     """
 
+    in_place = True
     mean: Tensor
     variance: Tensor
     factor: Tensor
@@ -133,3 +135,25 @@ class BatchNorm(Layer):
             self.variance.mul_(self.fraction).add_(variance)
             self.factor.mul_(self.fraction).add_(1)
         return top
+
+
+@LAYERS.register("MVN")
+class MVN(Layer):
+    """(x - mean) / (deviation + eps) over each plane, or with ``across_channels`` over each item.
+
+    ``normalize_variance: false`` takes the mean away and no more.
+    """
+
+    in_place = True
+
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.spec.mvn_param
+        self.axes = 1 if settings.across_channels else 2
+        self.divides, self.eps = settings.normalize_variance, settings.eps
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        rows = bottom.reshape(*bottom.shape[: self.axes], -1)
+        centred = rows - rows.mean(-1, keepdim=True)
+        if self.divides:
+            centred = centred / (root(centred.square().mean(-1, keepdim=True), self.eps) + self.eps)
+        return centred.reshape(bottom.shape)

@@ -99,6 +99,52 @@ class Reshape(Layer):
         return bottom.reshape((*shape[: self.start], *middle, *shape[self.end :]))
 
 
+@LAYERS.register("Crop")
+class Crop(Layer):
+    """The part of the first bottom that has the shape of the second from ``axis`` on.
+
+    It begins at ``offset``: nothing for the start, one number for all cropped axes, or one for each.
+    """
+
+    bottom_count = (2, 2)
+
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.spec.crop_param
+        whole, wanted = shapes
+        self.axis = canonical_axis(settings.axis, len(whole))
+        count, offset = len(whole) - self.axis, list(settings.offset)
+        if len(offset) not in (0, 1, count):
+            raise NetError(f"offset has {len(offset)} values for {count} cropped axes")
+        self.offset = offset if len(offset) == count else (offset or [0]) * count
+        ends = [start + size for start, size in zip(self.offset, wanted[self.axis :], strict=False)]
+        if len(wanted) != len(whole) or any(e > size for e, size in zip(ends, whole[self.axis :], strict=True)):
+            raise NetError(
+                f"a part of shape {list(wanted)} at offset {self.offset} from axis {self.axis} on does not lie in "
+                f"the bottom of shape {list(whole)}"
+            )
+
+    def forward(self, bottom: Tensor, reference: Tensor) -> Tensor:
+        for index, start in enumerate(self.offset):
+            axis = self.axis + index
+            bottom = bottom.narrow(axis, start, reference.shape[axis])
+        return bottom
+
+
+@LAYERS.register("Tile")
+class Tile(Layer):
+    """The bottom ``tiles`` times, one behind the other along an axis."""
+
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.spec.tile_param
+        self.axis = canonical_axis(settings.axis, len(shapes[0]))
+        self.tiles = settings.tiles
+        if self.tiles <= 0:
+            raise NetError(f"tiles must be positive, found {self.tiles}")
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return torch.cat([bottom] * self.tiles, self.axis)
+
+
 @LAYERS.register("Split")
 class Split(Layer):
     """The bottom for each of several tops; their gradients are summed."""

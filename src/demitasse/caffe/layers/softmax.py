@@ -12,6 +12,8 @@ from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
 class Softmax(Layer):
     """exp(x) / sum(exp(x)) along one axis."""
 
+    in_place = True
+
     def setup(self, *shapes: Shape) -> None:
         self.axis = canonical_axis(self.spec.softmax_param.axis, len(shapes[0]))
 

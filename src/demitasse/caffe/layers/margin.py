@@ -1,0 +1,72 @@
+"""Losses that ask for a margin: HingeLoss and ContrastiveLoss."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe.layers.base import LAYERS, Layer, Shape
+from demitasse.caffe.layers.likelihood import require_a_label_an_item
+from demitasse.caffe.layers.numeric import indices, root
+from demitasse.errors import NetError
+
+# what Caffe adds to the distance in the gradient
+_DISTANCE_EPS = 1e-4
+
+
+@LAYERS.register("HingeLoss")
+class HingeLoss(Layer):
+    """max(0, 1 - t x) over all classes, with ``norm: L2`` squared; t is 1 for the label, else -1.
+
+    Summed, and divided by the size of the batch.
+    """
+
+    bottom_count = (2, 2)
+    is_loss = True
+    without_gradient = (1,)
+
+    def setup(self, *shapes: Shape) -> None:
+        require_a_label_an_item(*shapes)
+        settings = self.spec.hinge_loss_param
+        self.squares = settings.norm == settings.L2
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        rows = scores.flatten(1)
+        label = indices(labels.flatten(), rows.shape[1], f"layer {self.spec.name!r}: label")
+        target = torch.full_like(rows, -1).scatter(1, label[:, None], 1)
+        short = (1 - target * rows).relu()
+        return (short.square() if self.squares else short).sum() / rows.shape[0]
+
+
+@LAYERS.register("ContrastiveLoss")
+class ContrastiveLoss(Layer):
+    """Of pairs (a, b) at distance d: d^2 where the label is 1, max(margin - d, 0)^2 where it is 0.
+
+    Summed, and divided by twice the size of the batch. ``legacy_version`` has max(margin - d^2, 0) instead.
+
+    Reference: Hadsell, Chopra, LeCun 2006, equation 4.
+    """
+
+    bottom_count = (3, 3)
+    is_loss = True
+
+    def setup(self, *shapes: Shape) -> None:
+        left, right, labels = shapes
+        if left != right or len(left) < 2 or math.prod(left[2:]) != 1:
+            raise NetError(
+                f"pairs are two bottoms of the same shape (n, channels), found {list(left)} and {list(right)}"
+            )
+        require_a_label_an_item(left, labels)
+        settings = self.spec.contrastive_loss_param
+        self.margin, self.legacy = settings.margin, settings.legacy_version
+
+    def forward(self, left: Tensor, right: Tensor, labels: Tensor) -> Tensor:
+        square = (left - right).flatten(1).square().sum(1)
+        if self.legacy:
+            apart = (self.margin - square).relu()
+        else:
+            apart = (self.margin - root(square, _DISTANCE_EPS)).relu().square()
+        alike = labels.detach().flatten().long() != 0
+        return torch.where(alike, square, apart).sum() / (2 * left.shape[0])

@@ -1,0 +1,28 @@
+"""Parameter: a learnt blob as a top."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from demitasse.caffe.layers.base import LAYERS, Layer, Shape
+from demitasse.errors import NetError
+
+
+@LAYERS.register("Parameter")
+class Parameter(Layer):
+    """Its one blob, for other layers to take.
+
+    Blobs: weight of the shape in ``parameter_param``, 0 until weights are loaded: Caffe has no filler for it.
+    """
+
+    bottom_count = (0, 0)
+    weight: Tensor
+
+    def setup(self, *shapes: Shape) -> None:
+        shape = tuple(self.spec.parameter_param.shape.dim)
+        if not self.spec.parameter_param.HasField("shape") or min(shape, default=1) <= 0:
+            raise NetError(f"parameter_param needs a shape of positive sizes, found {list(shape)}")
+        self.add_blob("weight", shape)
+
+    def forward(self) -> Tensor:
+        return self.weight

@@ -1,0 +1,184 @@
+"""LSTM and RNN over sequences of several streams, whose state goes on from one forward to the next."""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from demitasse.caffe import schema
+from demitasse.caffe.layers.base import LAYERS, Layer, Shape, require_shape
+from demitasse.errors import NetError, SnapshotError
+
+
+class Recurrent(Layer):
+    """What LSTM and RNN share.
+
+    Bottoms: x (steps, streams, ...); cont (steps, streams), 0 where a sequence begins and 1 where it goes on;
+    a static input (streams, ...) if there is one; with ``expose_hidden`` the state at the start, each (1, streams,
+    num_output). Tops: (steps, streams, num_output); with ``expose_hidden`` the state at the end. No gradient goes
+    into the state at the start or comes from that at the end, as in Caffe.
+
+    Without ``expose_hidden`` a forward goes on from the state in which the last one ended. It starts from zeros at
+    the first, and when the number of streams has changed.
+
+    Blobs: weight (rows, inputs) and bias (rows,), static_weight (rows, static inputs) where there is a static
+    input, hidden_weight (rows, num_output); rows is ``gates`` * num_output.
+
+    Attributes:
+        gates: rows of the weights by unit.
+        parts: names of the parts of the state.
+    """
+
+    gates: ClassVar[int] = 1
+    parts: ClassVar[tuple[str, ...]] = ("hidden",)
+    without_gradient = (1,)
+    weight: Tensor
+    bias: Tensor
+    static_weight: Tensor
+    hidden_weight: Tensor
+
+    def __init__(self, spec: schema.Message) -> None:
+        super().__init__(spec)
+        self.exposes = spec.recurrent_param.expose_hidden
+        exposed = len(self.parts) if self.exposes else 0
+        self.bottom_count = (2 + exposed, 3 + exposed)
+        self.top_count = (1 + exposed, 1 + exposed)
+
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.spec.recurrent_param
+        if not settings.num_output:
+            raise NetError("num_output must be positive")
+        if len(shapes[0]) < 2:
+            raise NetError(f"{self.spec.type} takes (steps, streams, ...), found a bottom of shape {list(shapes[0])}")
+        self.units = settings.num_output
+        self.has_static = len(shapes) == self.bottom_count[1]
+        self._check(shapes)
+        rows = self.gates * self.units
+        self.add_blob("weight", (rows, math.prod(shapes[0][2:])), settings.weight_filler)
+        self.add_blob("bias", (rows,), settings.bias_filler)
+        if self.has_static:
+            self.add_blob("static_weight", (rows, math.prod(shapes[2][1:])), settings.weight_filler)
+        self.add_blob("hidden_weight", (rows, self.units), settings.weight_filler)
+        if not self.exposes:
+            for part in self.parts:
+                self.register_buffer(part, torch.zeros(shapes[0][1], self.units), persistent=False)
+
+    def _check(self, shapes: tuple[Shape, ...]) -> None:
+        steps, streams = shapes[0][:2]
+        require_shape(self, 1, shapes[1], (steps, streams))
+        if self.has_static and shapes[2][:1] != (streams,):
+            raise NetError(
+                f"the static bottom {self.spec.bottom[2]!r} has shape {list(shapes[2])}, "
+                f"expected {streams} streams on axis 0"
+            )
+        for index in range(2 + self.has_static, len(shapes)):
+            require_shape(self, index, shapes[index], (1, streams, self.units))
+
+    def forward(self, bottom: Tensor, going_on: Tensor, *rest: Tensor) -> Tensor | tuple[Tensor, ...]:
+        inputs = F.linear(bottom.flatten(2), self.weight, self.bias)
+        if self.has_static:
+            inputs = inputs + F.linear(rest[0].flatten(1), self.static_weight)
+        state = tuple(part[0].detach() for part in rest[self.has_static :])
+        state = state or self._carried(bottom.shape[1])
+        outputs = []
+        for step, kept in zip(inputs.unbind(0), going_on.detach()[..., None].unbind(0), strict=True):
+            state = self.step(step, kept, *state)
+            outputs.append(state[0])
+        top = self.read_out(torch.stack(outputs))
+        if self.exposes:
+            return top, *(part.detach()[None] for part in state)
+        for name, part in zip(self.parts, state, strict=True):
+            setattr(self, name, part.detach())
+        return top
+
+    def _carried(self, streams: int) -> tuple[Tensor, ...]:
+        state = tuple(getattr(self, name) for name in self.parts)
+        return state if state[0].shape[0] == streams else tuple(part.new_zeros(streams, self.units) for part in state)
+
+    def step(self, inputs: Tensor, kept: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Returns the state after one step, that which is read out first.
+
+        Args:
+            inputs: (streams, rows), what the bottoms contribute.
+            kept: (streams, 1), 0 where a sequence begins.
+            state: (streams, num_output) each, before the step.
+        """
+        raise NotImplementedError
+
+    def read_out(self, hidden: Tensor) -> Tensor:
+        """Returns the top for hidden states (steps, streams, num_output)."""
+        return hidden
+
+    def state(self) -> dict[str, object]:
+        if self.exposes:
+            return {}
+        return {
+            name: {"shape": list(part.shape), "data": base64.b64encode(part.cpu().numpy().tobytes()).decode()}
+            for name, part in ((name, getattr(self, name)) for name in self.parts)
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name in self.parts if state else ():
+            part = getattr(self, name)
+            try:
+                values = np.frombuffer(base64.b64decode(state[name]["data"]), np.float32)
+                restored = torch.from_numpy(values.reshape(state[name]["shape"]).copy())
+            except (KeyError, TypeError, ValueError) as error:
+                raise SnapshotError(f"layer {self.spec.name!r}: the state of {name!r} is broken: {error}") from None
+            if restored.ndim != 2 or restored.shape[1] != self.units:
+                raise SnapshotError(
+                    f"layer {self.spec.name!r}: the state of {name!r} has shape {list(restored.shape)}, "
+                    f"expected {list(part.shape)}"
+                )
+            setattr(self, name, restored.to(part.device))
+
+
+@LAYERS.register("LSTM")
+class LSTM(Recurrent):
+    """Long short-term memory: c = f c + i g, h = o tanh(c).
+
+    Input gate i, forget gate f, output gate o (sigmoid) and g (tanh) are rows of the weights in that order, each
+    from x, the static input and h before the step. Where a sequence begins, c and h count as 0.
+
+    Reference: Zaremba and Sutskever 2014, equations of section 2.1.
+    """
+
+    gates = 4
+    parts = ("hidden", "cell")
+
+    def step(self, inputs: Tensor, kept: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        hidden, cell = state
+        rows = inputs + F.linear(kept * hidden, self.hidden_weight)
+        sluices = torch.sigmoid(rows[:, : 3 * self.units])
+        enter, forget, leave = sluices.chunk(3, 1)
+        cell = kept * forget * cell + enter * torch.tanh(rows[:, 3 * self.units :])
+        return leave * torch.tanh(cell), cell
+
+
+@LAYERS.register("RNN")
+class RNN(Recurrent):
+    """h = tanh(of x, the static input and h before the step); the top is tanh(output_weight h + output_bias).
+
+    Further blobs: output_weight (num_output, num_output), output_bias (num_output,).
+    """
+
+    output_weight: Tensor
+    output_bias: Tensor
+
+    def setup(self, *shapes: Shape) -> None:
+        super().setup(*shapes)
+        settings = self.spec.recurrent_param
+        self.add_blob("output_weight", (self.units, self.units), settings.weight_filler)
+        self.add_blob("output_bias", (self.units,), settings.bias_filler)
+
+    def step(self, inputs: Tensor, kept: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        return (torch.tanh(inputs + F.linear(kept * state[0], self.hidden_weight)),)
+
+    def read_out(self, hidden: Tensor) -> Tensor:
+        return torch.tanh(F.linear(hidden, self.output_weight, self.output_bias))

@@ -1,0 +1,52 @@
+"""The window of a ConvolutionParameter: kernel, stride, pad and dilation along every spatial axis."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from demitasse.caffe import schema
+from demitasse.errors import NetError
+
+
+class Window(NamedTuple):
+    """One number a spatial axis each."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pad: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    @classmethod
+    def read(cls, settings: schema.Message, axes: int) -> Window:
+        """Reads the window of a ConvolutionParameter for so many spatial axes.
+
+        Raises:
+            NetError: values are missing, too many or 0.
+        """
+        window = cls(
+            _spatial(settings, "kernel_size", "kernel", axes, None),
+            _spatial(settings, "stride", "stride", axes, 1),
+            _spatial(settings, "pad", "pad", axes, 0),
+            _spatial(settings, "dilation", "dilation", axes, 1),
+        )
+        if not all((*window.kernel, *window.stride, *window.dilation)):
+            raise NetError(
+                f"kernel {list(window.kernel)}, stride {list(window.stride)} and dilation {list(window.dilation)} "
+                "must be positive"
+            )
+        return window
+
+
+def _spatial(settings: schema.Message, field: str, prefix: str, axes: int, default: int | None) -> tuple[int, ...]:
+    """Reads a setting of all spatial axes, whether repeated or spelt ``<prefix>_h`` and ``<prefix>_w``."""
+    values = list(getattr(settings, field))
+    names = (f"{prefix}_h", f"{prefix}_w")
+    if prefix != "dilation" and any(settings.HasField(name) for name in names):
+        if values or axes != 2:
+            raise NetError(f"{names[0]} and {names[1]} are for two spatial axes, and instead of {field}")
+        return tuple(getattr(settings, name) for name in names)
+    if not values and default is None and axes:
+        raise NetError(f"{field} is missing")
+    if len(values) not in (0, 1, axes):
+        raise NetError(f"{field} has {len(values)} values for {axes} spatial axes")
+    return tuple(values if len(values) == axes else (values or [default]) * axes)
