@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from demitasse.caffe.layers.recurrent import Recurrent
+from demitasse.caffe.net import Net
 from demitasse.errors import ExportError
 from demitasse.export.model import Model
 from demitasse.export.steps import Step, plan
@@ -59,6 +61,7 @@ def compare(model: Model, run: Run, tolerance: float) -> list[Row]:
     found: dict[str, Row] = {}
     for shapes in map(model.sized, _BATCHES) if model.dynamic else (model.inputs,):
         inputs = samples(model, shapes, generator)
+        _forget(model.net)
         with torch.no_grad():
             blobs = model.net(inputs, keep=model.outputs)
         theirs = run(inputs)
@@ -73,6 +76,14 @@ def compare(model: Model, run: Run, tolerance: float) -> list[Row]:
                 )
             found[name] = max(row, found.get(name, row), key=lambda each: each.relative)
     return list(found.values())
+
+
+def _forget(net: Net) -> None:
+    """Lets recurrent layers begin with a state of zeros, as exported ones do."""
+    for layer in net.named_layers().values():
+        if isinstance(layer, Recurrent) and not layer.exposes:
+            for part in layer.parts:
+                setattr(layer, part, torch.zeros_like(getattr(layer, part)))
 
 
 def _row(name: str, expected: Tensor, given: Tensor) -> Row:

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from demitasse.caffe.layers.normalization import LRN, BatchNorm
+from demitasse.caffe.layers.normalization import LRN, MVN, BatchNorm
 from demitasse.caffe.layers.pooling import Pooling
+from demitasse.caffe.layers.recurrent import Recurrent
 from demitasse.errors import ExportError
 from demitasse.export.steps import Step, statistics
 from demitasse.registry import Registry
@@ -106,3 +107,39 @@ class Pool(nn.Module):
 
     def forward(self, bottom: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         return self.layer(bottom)  # type: ignore[no-any-return]
+
+
+@FORMS.register("MVN")
+class MeanVariance(nn.Module):
+    """(x - mean) / (deviation + eps), without what only a gradient needs."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        assert isinstance(step.layer, MVN)
+        self.layer = step.layer
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        rows = bottom.flatten(self.layer.axes) if bottom.ndim > self.layer.axes else bottom[..., None]
+        centred = rows - rows.mean(-1, keepdim=True)
+        if self.layer.divides:
+            centred = centred / (centred.square().mean(-1, keepdim=True).sqrt() + self.layer.eps)
+        return centred.reshape(bottom.shape)
+
+
+@FORMS.register("LSTM", "RNN")
+class FromZero(nn.Module):
+    """A recurrent layer whose every run begins with a state of zeros: graphs keep none."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        assert isinstance(step.layer, Recurrent)
+        self.layer = copy(step.layer)
+        self.hides = not self.layer.exposes
+        self.layer.exposes = True
+
+    def forward(self, bottom: Tensor, going_on: Tensor, *rest: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if not self.hides:
+            return self.layer(bottom, going_on, *rest)  # type: ignore[no-any-return]
+        zeros = bottom.new_zeros(1, bottom.shape[1], self.layer.units)
+        top: Tensor = self.layer(bottom, going_on, *rest, *[zeros] * len(self.layer.parts))[0]
+        return top

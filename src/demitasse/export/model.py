@@ -17,6 +17,7 @@ from demitasse.caffe.layers.convolution import Convolution
 from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.model_file import load_weights
 from demitasse.caffe.net import Net
+from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import NetError, UsageError, WeightsError
 from demitasse.export.deploy import Shape, batch_axes, deploy, ends
@@ -139,7 +140,7 @@ def _definition(net: str | Path | None, weights: str | Path) -> tuple[schema.Mes
 def _named(shapes: Mapping[str, Shape], layers: list[schema.Message]) -> dict[str, Shape]:
     if "" not in shapes:
         return dict(shapes)
-    tops = [top for layer in layers if not layer.bottom for top in layer.top]
+    tops = [top for layer in layers if layer.type in SOURCES for top in layer.top]
     if len(shapes) > 1 or not tops:
         raise UsageError("one shape without a name is for nets of one input; write name=N,...")
     return {tops[0]: shapes[""]}
@@ -186,15 +187,17 @@ def plain(definition: schema.Message, source: Net) -> Net:
         if spec.name in known:
             values[spec.name] = _plain(spec, known[spec.name])
     result = Net(net)
-    with torch.no_grad():
-        for name, tensors in values.items():
-            for blob, value in zip(result.layer(name).blobs(), tensors, strict=True):
-                blob.copy_(value)
+    for name, tensors in values.items():
+        layer = result.layer(name)
+        for blob, value in zip(layer.blob_names, tensors, strict=True):
+            layer.write_blob(blob, value)
     return result
 
 
 def _plain(spec: schema.Message, layer: Layer) -> list[Tensor]:
     """Changes ``spec`` to the plain form of ``layer``, and returns its blobs."""
+    if any(param.share_mode == schema.ParamSpec.PERMISSIVE for param in spec.param):
+        del spec.param[:]  # shared under another shape, which other runtimes have no word for
     if not isinstance(layer, _ROOTS):
         return layer.blobs()
     weight, bias = _effective(layer)

@@ -28,7 +28,7 @@ def rename(found: Any, name: str, modules: Mapping[str, str]) -> None:
         value.metadata_props.clear()
         module, dot, blob = value.name.partition(".")
         if dot and module in layers:
-            value.name = f"{layers[module]}.{blob}"
+            value.name = f"{layers[module]}.{blob.removeprefix('layer.')}"
     _rename_batch(graph)
     _rename_nodes(graph, layers)
 

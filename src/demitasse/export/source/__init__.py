@@ -32,7 +32,8 @@ def run(files: Files, inputs: dict[str, Tensor]) -> list[Tensor]:
     space: dict[str, Any] = {"__name__": "exported", "__file__": "exported.py"}
     # it holds identifiers and numbers alone, see ``base.py``
     exec(compile(files[".py"], "exported.py", "exec"), space)
-    net = next(kind for kind in space.values() if isinstance(kind, type) and kind.__module__ == "exported")()
+    *_, kind = (each for each in space.values() if isinstance(each, type) and each.__module__ == "exported")
+    net = kind()
     net.load_state_dict(load(files[".safetensors"]))
     with torch.no_grad():
         found = net.eval()(*inputs.values())

@@ -1,4 +1,4 @@
-"""Entry by entry: activations, powers, and several bottoms of one shape."""
+"""Entry by entry: activations, elementary functions, and several bottoms of one shape; sums over axes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,60 @@ def dropout(code: Code, x: str) -> str:
     return call("F.dropout", x, code.step.layer.ratio, training="self.training")
 
 
+@SOURCE.register("ELU")
+def elu(code: Code, x: str) -> str:
+    return call("F.elu", x, **other_than(alpha=(code.step.layer.alpha, 1.0)))
+
+
+@SOURCE.register("Swish")
+def swish(code: Code, x: str) -> str:
+    beta = code.step.layer.beta
+    return call("F.silu", x) if beta == 1 else f"{x} * torch.sigmoid({number(beta)} * {x})"
+
+
+@SOURCE.register("BNLL")
+def bnll(code: Code, x: str) -> str:
+    return call("F.softplus", x, threshold=50)
+
+
+@SOURCE.register("Clip")
+def clip(code: Code, x: str) -> str:
+    layer = code.step.layer
+    return call("torch.clamp", x, layer.min, layer.max)
+
+
+@SOURCE.register("Threshold")
+def threshold(code: Code, x: str) -> str:
+    return f"({x} > {number(code.step.layer.threshold)}).to({x}.dtype)"
+
+
+@SOURCE.register("AbsVal")
+def absolute(code: Code, x: str) -> str:
+    return call("torch.abs", x)
+
+
+@SOURCE.register("Exp")
+def exp(code: Code, x: str) -> str:
+    layer = code.step.layer
+    return call("torch.exp", _linear(x, layer.scale, layer.shift))
+
+
+@SOURCE.register("Log")
+def log(code: Code, x: str) -> str:
+    layer = code.step.layer
+    found = call("torch.log", _linear(x, layer.scale, layer.shift))
+    return found if layer.factor == 1 else f"{number(layer.factor)} * {found}"
+
+
+def _linear(x: str, scale: float, shift: float) -> str:
+    scaled = x if scale == 1 else f"{number(scale)} * {x}"
+    return scaled if shift == 0 else f"{scaled} + {number(shift)}".replace("+ -", "- ")
+
+
 @SOURCE.register("Power")
 def power(code: Code, x: str) -> str:
     layer = code.step.layer
-    linear = x if layer.scale == 1 else f"{number(layer.scale)} * {x}"
-    linear = linear if layer.shift == 0 else f"{linear} + {number(layer.shift)}"
+    linear = _linear(x, layer.scale, layer.shift)
     if layer.power == 1:
         return linear if linear != x else f"{x}.clone()"
     return f"{linear if linear == x else f'({linear})'} ** {number(layer.power)}"

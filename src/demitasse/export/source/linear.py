@@ -6,24 +6,22 @@ from demitasse.export.source.base import SOURCE, Code, call, literal, number, ot
 from demitasse.export.steps import statistics
 
 
-def _window(layer: object, *names: str) -> dict[str, object]:
-    defaults = {"stride": 1, "pad": 0, "dilation": 1, "group": 1}
-    keys = {"pad": "padding", "group": "groups"}
-    return other_than(**{keys.get(name, name): (getattr(layer, name), defaults[name]) for name in names})
-
-
-@SOURCE.register("Convolution")
+@SOURCE.register("Convolution", "Deconvolution")
 def convolution(code: Code, *bottoms: str) -> list[str]:
     layer = code.step.layer
-    axes = len(layer.stride)
+    window, axes = layer.window, len(layer.window.kernel)
     if layer.axis != 1 or not 1 <= axes <= 3:
         code.refuse(f"it has {axes} spatial axes from axis {layer.axis + 1} on; nn has 1 to 3 from axis 2 on")
-    settings = _window(layer, "stride", "pad", "dilation", "group")
-    if layer.bias is None:
-        settings["bias"] = False
-    channels = code.shapes[0][1]
-    kernel = tuple(layer.weight.shape[2:])
-    made = call(f"nn.Conv{axes}d", channels, layer.weight.shape[0], kernel_size=kernel, **settings)
+    settings = other_than(
+        stride=(window.stride, 1),
+        padding=(window.pad, 0),
+        dilation=(window.dilation, 1),
+        groups=(layer.group, 1),
+        bias=(layer.bias is not None, True),
+    )
+    kind = "nn.ConvTranspose" if code.step.kind == "Deconvolution" else "nn.Conv"
+    sizes = code.shapes[0][1], layer.settings.num_output
+    made = call(f"{kind}{axes}d", *sizes, kernel_size=window.kernel, **settings)
     name = code.module(made, weight=layer.weight, bias=layer.bias)
     return [f"{name}({bottom})" for bottom in bottoms]
 
@@ -78,6 +76,26 @@ def prelu(code: Code, x: str) -> str:
     weight = code.step.layer.weight.reshape(-1)
     settings = {} if len(weight) == 1 else {"num_parameters": len(weight)}
     return f"{code.module(call('nn.PReLU', *settings.values()), weight=weight)}({x})"
+
+
+@SOURCE.register("Parameter")
+def parameter(code: Code) -> str:
+    return code.parameter("weight", code.step.layer.weight)
+
+
+@SOURCE.register("Embed")
+def embed(code: Code, x: str) -> str:
+    layer = code.step.layer
+    name = code.module(call("nn.Embedding", *layer.weight.shape), weight=layer.weight)
+    rows = f"{name}({x}.long())"
+    return rows if layer.bias is None else f"{rows} + {code.parameter('bias', layer.bias)}"
+
+
+@SOURCE.register("MVN")
+def mvn(code: Code, x: str) -> str:
+    layer = code.step.layer
+    settings = other_than(axis=(layer.axes, 2), divides=(layer.divides, True), eps=(layer.eps, 1e-9))
+    return call(code.helper("_mvn"), x, **settings)
 
 
 @SOURCE.register("LRN")

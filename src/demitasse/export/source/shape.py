@@ -17,6 +17,34 @@ def slices(code: Code, x: str) -> str:
     return call("torch.split", x, str(layer.sizes), dim=layer.axis)
 
 
+@SOURCE.register("Crop")
+def crop(code: Code, x: str, reference: str) -> str:
+    layer = code.step.layer
+    cuts = [":"] * layer.axis
+    for axis, start in enumerate(layer.offset, layer.axis):
+        size = f"{reference}.shape[{axis}]"
+        cuts.append(f"{start} : {start} + {size}" if start else f": {size}")
+    return f"{x}[{', '.join(cuts)}]"
+
+
+@SOURCE.register("Tile")
+def tile(code: Code, x: str) -> str:
+    layer = code.step.layer
+    times = [layer.tiles if axis == layer.axis else 1 for axis in range(len(code.shapes[0]))]
+    return call(f"{x}.repeat", *times)
+
+
+@SOURCE.register("BatchReindex")
+def batch_reindex(code: Code, x: str, numbers: str) -> str:
+    return f"{x}[{numbers}.long()]"
+
+
+@SOURCE.register("Filter")
+def filtered(code: Code, *bottoms: str) -> list[str]:
+    *taken, selector = bottoms
+    return [f"{x}[{selector}.flatten() != 0]" for x in taken]
+
+
 @SOURCE.register("Flatten")
 def flatten(code: Code, x: str) -> str:
     layer = code.step.layer

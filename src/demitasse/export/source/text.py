@@ -12,13 +12,13 @@ from demitasse.caffe.layers import Shape
 from demitasse.errors import ExportError
 from demitasse.export.model import Model
 from demitasse.export.names import class_name, identifiers
-from demitasse.export.source import elementwise, linear, pooling, shape
+from demitasse.export.source import elementwise, linear, pooling, recurrent, shape
 from demitasse.export.source.base import SOURCE, Code
 from demitasse.export.source.helpers import HELPERS
 from demitasse.export.source.lines import WIDTH, wrapped
 from demitasse.export.steps import Plan, Step, plan
 
-_FAMILIES = (elementwise, linear, pooling, shape)
+_FAMILIES = (elementwise, linear, pooling, recurrent, shape)
 
 _IMPORTS = {"torch.": "import torch", "F.": "import torch.nn.functional as F"}
 
