@@ -1,120 +1,31 @@
-"""One suite over every registered layer type: gradients in float64, shapes, and the memory format of the bottoms.
+"""One suite over every registered layer type.
 
-A new layer type fails here until it has an example below.
+A type has an example; something independent that it is held against; its gradient in float64, unless it is listed as
+having none; its result in place, where it may be in place; and its result for a batch of one.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
 
+import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import schema
+from demitasse.caffe import prototxt, schema
 from demitasse.caffe.layers import LAYERS, Layer
 from demitasse.caffe.net import Net
-from tests.golden.single import single_net
+from demitasse.errors import NetError
+from tests.contract.examples import EXAMPLES, IMAGE, RECORDED, Example
 
-IMAGE = (2, 4, 4, 3)
+# no gradient goes through these
+RANKINGS = {"Accuracy", "ArgMax", "Silence", "Threshold"}
 
-
-class Example(NamedTuple):
-    """A layer as a net would hold it, and the shapes of its bottoms."""
-
-    type: str
-    settings: str = ""
-    shapes: tuple[tuple[int, ...], ...] = (IMAGE,)
-    labels: int | None = None
-    tops: int = 1
-    phase: int = schema.TRAIN
-
-    def __str__(self) -> str:
-        return f"{self.type} {self.settings}"[:60]
-
-    def net(self) -> Net:
-        torch.manual_seed(0)
-        net = single_net(self.type, self.settings, *self.shapes, tops=self.tops, phase=self.phase)
-        for parameter in net.parameters():
-            torch.nn.init.normal_(parameter)
-        return net
-
-    def bottoms(self) -> list[torch.Tensor]:
-        generator = torch.Generator().manual_seed(1)
-        found = [torch.randn(shape, generator=generator) for shape in self.shapes]
-        if self.labels:
-            found[1] = torch.randint(self.labels, self.shapes[1], generator=generator).float()
-        return found
-
-
-FILTERS = 'num_output: 4 weight_filler { type: "gaussian" }'
-ROWS = (3, 5)
-MATRIX = ((4, 3), (4, 3))
-
-DIFFERENTIABLE = [
-    Example("BatchNorm"),
-    Example("BatchNorm", phase=schema.TEST),
-    Example("Bias", "bias_param { axis: 1 num_axes: 2 }"),
-    Example("Bias", "", (IMAGE, (4,))),
-    Example("Concat", "", (IMAGE, (2, 1, 4, 3))),
-    Example("Convolution", f"convolution_param {{ {FILTERS} kernel_size: 3 }}"),
-    Example("Convolution", f"convolution_param {{ {FILTERS} kernel_h: 3 kernel_w: 2 group: 2 pad_h: 1 dilation: 2 }}"),
-    Example("Convolution", f"convolution_param {{ {FILTERS} kernel_size: 2 stride: 2 }}", ((1, 2, 3, 4, 3, 4),)),
-    Example(
-        "Convolution", f"convolution_param {{ {FILTERS} kernel_size: 1 bias_term: false }}", (IMAGE, IMAGE), tops=2
-    ),
-    Example("Dropout", "dropout_param { dropout_ratio: 0.3 }"),
-    Example("Eltwise", "eltwise_param { operation: SUM coeff: 2 coeff: -0.5 }", (ROWS, ROWS)),
-    Example("Eltwise", "eltwise_param { operation: PROD }", (ROWS, ROWS, ROWS)),
-    Example("Eltwise", "eltwise_param { operation: MAX }", (ROWS, ROWS, ROWS)),
-    Example("EuclideanLoss", "", (ROWS, ROWS)),
-    Example("Flatten", "flatten_param { axis: 1 end_axis: 2 }"),
-    Example("InnerProduct", f"inner_product_param {{ {FILTERS} }}"),
-    Example("InnerProduct", f"inner_product_param {{ {FILTERS} axis: 2 transpose: true bias_term: false }}"),
-    Example("LRN", "lrn_param { local_size: 3 alpha: 0.5 k: 2 }"),
-    Example("LRN", "lrn_param { local_size: 5 alpha: 0.5 beta: 0.6 }"),
-    Example("LRN", "lrn_param { local_size: 3 alpha: 0.5 norm_region: WITHIN_CHANNEL }"),
-    Example("PReLU"),
-    Example("PReLU", "prelu_param { channel_shared: true }"),
-    Example("Pooling", "pooling_param { pool: MAX kernel_size: 3 stride: 2 }"),
-    Example("Pooling", "pooling_param { pool: MAX kernel_size: 3 stride: 2 pad: 2 }"),
-    Example("Pooling", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }"),
-    Example("Pooling", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 2 }"),
-    Example("Pooling", "pooling_param { pool: AVE global_pooling: true }"),
-    Example("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 stride: 2 }"),
-    Example("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 stride: 2 }", phase=schema.TEST),
-    Example("Power", "power_param { power: 3 scale: 2 shift: 0.5 }"),
-    Example("ReLU"),
-    Example("ReLU", "relu_param { negative_slope: 0.1 }"),
-    Example("Reduction", "reduction_param { operation: ASUM axis: 1 coeff: 2 }"),
-    Example("Reduction", "reduction_param { operation: SUMSQ }"),
-    Example("Reduction", "reduction_param { operation: MEAN axis: -1 }"),
-    Example("Reshape", "reshape_param { shape { dim: 0 dim: 2 dim: -1 } }"),
-    Example("Scale", "scale_param { bias_term: true }"),
-    Example("Scale", "scale_param { axis: 0 }", (IMAGE, (2, 4))),
-    Example("Sigmoid"),
-    Example("SigmoidCrossEntropyLoss", "loss_param { ignore_label: 0 normalization: VALID }", MATRIX, labels=2),
-    Example("Slice", "slice_param { slice_point: 1 slice_point: 3 }", tops=3),
-    Example("Softmax"),
-    Example("SoftmaxWithLoss", "loss_param { ignore_label: 1 }", ((4, 3), (4,)), labels=3),
-    Example("SoftmaxWithLoss", "softmax_param { axis: 2 }", ((2, 3, 4), (2, 3)), labels=4),
-    Example("Split", tops=2),
-    Example("TanH"),
-    # under surgery the gradient is that of the effective values: with the masks at 1 they are the weights
-    *(
-        Example(f"{kind}Convolution", f"convolution_param {{ {FILTERS} kernel_size: 3 }} {extra}", phase=schema.TEST)
-        for kind, extra in (("DNS", ""), ("C", ""), ("INQ", "inq_convolution_param { portion: 0 portion: 0.5 }"))
-    ),
-    *(
-        Example(f"{kind}InnerProduct", f"inner_product_param {{ {FILTERS} }} {extra}", phase=schema.TEST)
-        for kind, extra in (("DNS", ""), ("C", ""), ("INQ", "inq_inner_product_param { portion: 0 portion: 0.5 }"))
-    ),
-]
-OTHERS = [
-    Example("Accuracy", "accuracy_param { top_k: 2 }", ((4, 3), (4,)), labels=3, tops=2),
-    Example("ArgMax", "argmax_param { top_k: 2 out_max_val: true }"),
-    Example("Silence", "", (IMAGE, ROWS), tops=0),
-]
-EXAMPLES = [*DIFFERENTIABLE, *OTHERS]
+DIFFERENTIABLE = [example for example in EXAMPLES if example.differentiable]
+FIXED = [example for example in EXAMPLES if not example.random]
+JUDGED = [example for example in EXAMPLES if example.oracle]
+ONE_TOP = [example for example in FIXED if LAYERS[example.type].in_place]
+each = pytest.mark.parametrize
 
 
 def run(layer: Layer, bottoms: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
@@ -123,28 +34,126 @@ def run(layer: Layer, bottoms: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
     return (result,) if isinstance(result, torch.Tensor) else result
 
 
-def test_every_layer_type_has_an_example():
-    assert {example.type for example in EXAMPLES} == set(LAYERS)
+def types(examples: list[Example]) -> set[str]:
+    return {example.type for example in examples}
 
 
-@pytest.mark.parametrize("example", DIFFERENTIABLE, ids=str)
+def test_every_layer_type_has_its_examples():
+    assert types(EXAMPLES) == set(LAYERS)
+    assert types(JUDGED) | set(RECORDED) == set(LAYERS), "give the new type an oracle, or a line in RECORDED"
+    assert types(DIFFERENTIABLE) | RANKINGS == set(LAYERS)
+    assert types(DIFFERENTIABLE) & RANKINGS == set()
+    assert types([e for e in FIXED if e.oracle or not e.together]) == set(LAYERS), "without a batch of one"
+    assert types(ONE_TOP) == {name for name, layer in ((name, LAYERS[name]) for name in LAYERS) if layer.in_place}
+
+
+def test_recorded_types_have_cases(shared):
+    for kind, beginning in RECORDED.items():
+        folders = list((shared / "golden/layers").glob(f"{beginning}*"))
+        assert folders, kind
+        for folder in folders:
+            assert kind in {layer.type for layer in prototxt.read_net(folder / "net.prototxt").layer}, folder
+
+
+def check_oracle(example: Example) -> None:
+    layer = example.net().double().layer("l")
+    bottoms = [bottom.double() for bottom in example.bottoms()]
+    blobs = [blob.detach().numpy().copy() for blob in layer.blobs()]
+    expected = example.oracle(*(bottom.numpy() for bottom in bottoms), *blobs)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for top, array in zip(run(layer, bottoms), expected, strict=True):
+        assert tuple(top.shape) == np.shape(array)
+        np.testing.assert_allclose(top.detach().numpy(), array, rtol=1e-5, atol=1e-7)
+
+
+@each("example", JUDGED, ids=str)
+def test_agrees_with_its_definition(example):
+    check_oracle(example)
+
+
+@each("example", FIXED, ids=str)
+def test_a_batch_of_one(example):
+    one = example.of_one()
+    if example.together:
+        if example.oracle:
+            check_oracle(one)
+        return
+    bottoms = example.bottoms()
+    first = [bottom[:1] if example.batched(index) else bottom for index, bottom in enumerate(bottoms)]
+    layer, single = example.net().layer("l"), one.net().layer("l")
+    for found, expected in zip(run(single, first), run(layer, bottoms), strict=True):
+        torch.testing.assert_close(found, expected[:1])
+
+
+@each("example", DIFFERENTIABLE, ids=str)
 def test_gradient_in_float64(example):
     net = example.net().double()
     layer = net.layer("l")
     bottoms = [bottom.double() for bottom in example.bottoms()]
     for index, bottom in enumerate(bottoms):
-        bottom.requires_grad_(not (example.labels and index == 1))
-    parameters = dict(layer.named_parameters())
+        bottom.requires_grad_(example.takes_gradient(index))
+    parameters, buffers = dict(layer.named_parameters()), dict(layer.named_buffers())
 
     def forward(*tensors):
         given, values = tensors[: len(bottoms)], tensors[len(bottoms) :]
         torch.manual_seed(0)
-        return torch.func.functional_call(layer, dict(zip(parameters, values, strict=True)), given)
+        state = {**dict(zip(parameters, values, strict=True)), **{k: v.clone() for k, v in buffers.items()}}
+        return torch.func.functional_call(layer, state, given)
 
     assert torch.autograd.gradcheck(forward, (*bottoms, *parameters.values()))
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def in_place_net(example: Example, top: str) -> Net:
+    """Builds a net whose layer ``l`` reads blob ``x`` and writes blob ``top``, which ``post`` reads."""
+    inputs = "".join(
+        f'input: "b{i}" input_shape {{ {" ".join(f"dim: {size}" for size in shape)} }}\n'
+        for i, shape in enumerate(example.shapes)
+    )
+    others = " ".join(f'bottom: "b{i}"' for i in range(1, len(example.shapes)))
+    text = f"""{inputs} force_backward: true
+        layer {{ name: "pre" type: "Power" bottom: "b0" top: "x" power_param {{ scale: 1.5 }} }}
+        layer {{ name: "l" type: "{example.type}" bottom: "x" {others} top: "{top}" {example.settings} }}
+        layer {{ name: "post" type: "Power" bottom: "{top}" top: "y" power_param {{ power: 2 }} }}"""
+    torch.manual_seed(0)
+    net = Net(prototxt.parse(text, schema.NetParameter(), "net"), example.phase)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter)
+    return net
+
+
+@each("example", ONE_TOP, ids=str)
+def test_in_place_gives_the_same(example):
+    results = []
+    for top in ("t", "x"):
+        net = in_place_net(example, top)
+        batch = {f"b{i}": bottom for i, bottom in enumerate(example.bottoms())}
+        kept = {name: bottom.clone() for name, bottom in batch.items()}
+        found = net(batch)["y"]
+        if found.requires_grad:
+            found.sum().backward()
+        assert all(torch.equal(batch[name], values) for name, values in kept.items())
+        results.append([found, *(tensor.grad for tensor in (*batch.values(), *net.parameters()))])
+    assert (results[0][1] is None) == (example.type in RANKINGS)
+    for plain, in_place in zip(*results, strict=True):
+        assert (plain is None) == (in_place is None)
+        assert plain is None or torch.equal(plain, in_place)
+
+
+@each("example", [e for e in EXAMPLES if e.tops and e.shapes and not LAYERS[e.type].in_place], ids=str)
+def test_other_layers_refuse_to_be_in_place(example):
+    inputs = " ".join(
+        f'input: "b{i}" input_shape {{ {" ".join(f"dim: {size}" for size in shape)} }}'
+        for i, shape in enumerate(example.shapes)
+    )
+    bottoms = " ".join(f'bottom: "b{i}"' for i in range(len(example.shapes)))
+    tops = " ".join(f'top: "t{i}"' for i in range(1, example.tops))
+    text = f'{inputs} layer {{ name: "l" type: "{example.type}" {bottoms} top: "b0" {tops} {example.settings} }}'
+    with pytest.raises(NetError, match=rf"{example.type} does not compute in place: give its top 'b0' a name of"):
+        Net(prototxt.parse(text, schema.NetParameter(), "net"), example.phase)
+
+
+# how many items Filter lets through, nobody can tell beforehand
+@each("example", [e for e in EXAMPLES if e.type != "Filter"], ids=str)
 def test_shapes_told_beforehand_are_those_of_the_run(example):
     net = example.net()
     tops = run(net.layer("l"), example.bottoms())
@@ -152,7 +161,7 @@ def test_shapes_told_beforehand_are_those_of_the_run(example):
 
 
 # Dropout draws in the order of memory
-@pytest.mark.parametrize("example", [each for each in EXAMPLES if each.type != "Dropout"], ids=str)
+@each("example", [e for e in EXAMPLES if e.type != "Dropout"], ids=str)
 def test_channels_last_gives_the_same(example):
     bottoms = example.bottoms()
     expected = run(example.net().layer("l"), bottoms)
@@ -164,7 +173,25 @@ def test_channels_last_gives_the_same(example):
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("example", OTHERS, ids=str)
+@each("example", [example for example in EXAMPLES if example.type in RANKINGS], ids=str)
 def test_no_gradient_goes_through_a_ranking(example):
     bottoms = [bottom.requires_grad_() for bottom in example.bottoms()]
     assert not any(top.requires_grad for top in run(example.net().layer("l"), bottoms))
+
+
+@each("kind", sorted(LAYERS))
+def test_wrong_numbers_of_bottoms_and_tops_are_told(kind):
+    example = next(example for example in EXAMPLES if example.type == kind)
+    least, most = example.net().layer("l").bottom_count
+    wrong = [least - 1] * (least > 0) + ([most + 1] if most is not None else [])
+    for count in wrong:
+        shapes = [*example.shapes, *[IMAGE] * count][:count]
+        inputs = " ".join(
+            f'input: "b{i}" input_shape {{ {" ".join(f"dim: {size}" for size in shape)} }}'
+            for i, shape in enumerate(shapes)
+        )
+        bottoms = " ".join(f'bottom: "b{i}"' for i in range(count))
+        tops = " ".join(f'top: "t{i}"' for i in range(example.tops))
+        text = f'{inputs} layer {{ name: "l" type: "{kind}" {bottoms} {tops} {example.settings} }}'
+        with pytest.raises(NetError, match=re.escape(f"layer 'l' (net): {kind} takes ") + ".* bottoms, found"):
+            Net(prototxt.parse(text, schema.NetParameter(), "net"), example.phase)

@@ -1,0 +1,286 @@
+"""Examples of every layer type, and what each is held against.
+
+A new type needs a line in EXAMPLES. It is held against ``oracle``, or its line in RECORDED names golden cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from demitasse.caffe import schema
+from demitasse.caffe.net import Net
+from tests.contract import oracles
+from tests.golden.single import single_net
+
+IMAGE = (2, 4, 4, 3)
+ROWS = (3, 5)
+MATRIX = ((4, 3), (4, 3))
+LABELLED = ((4, 3), (4,))
+SEQUENCE = ((3, 2, 4), (3, 2))
+FILTERS = 'num_output: 4 weight_filler { type: "gaussian" }'
+
+
+class Example(NamedTuple):
+    """A layer as a net would hold it.
+
+    Attributes:
+        shapes: of the bottoms.
+        numbers: bottom -> n for bottoms of whole numbers 0 ... n - 1, such as labels.
+        constants: further bottoms without gradient.
+        positive: the first bottom has no negative entries.
+        oracle: bottoms, then blobs, as float64 arrays -> the tops.
+        together: the items of a batch depend on each other; a batch of one is then held against the oracle.
+        single: the shapes of a batch of one, where they are not those with a 1 for the first axis.
+        random: the layer draws.
+        differentiable: a gradient goes through.
+    """
+
+    type: str
+    settings: str = ""
+    shapes: tuple[tuple[int, ...], ...] = (IMAGE,)
+    numbers: dict[int, int] = {}  # noqa: RUF012 (nobody changes it)
+    tops: int = 1
+    phase: int = schema.TRAIN
+    oracle: Callable[..., object] | None = None
+    together: bool = False
+    single: tuple[tuple[int, ...], ...] = ()
+    constants: tuple[int, ...] = ()
+    positive: bool = False
+    random: bool = False
+    differentiable: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.settings}"[:60]
+
+    def net(self) -> Net:
+        torch.manual_seed(0)
+        net = single_net(self.type, self.settings, *self.shapes, tops=self.tops, phase=self.phase)
+        for parameter in net.parameters():
+            torch.nn.init.normal_(parameter)
+        return net
+
+    def bottoms(self) -> list[torch.Tensor]:
+        generator = torch.Generator().manual_seed(1)
+        found = [torch.randn(shape, generator=generator) for shape in self.shapes]
+        for index, count in self.numbers.items():
+            found[index] = torch.randint(count, self.shapes[index], generator=generator).float()
+        if self.positive:
+            found[0] = found[0].abs() + 0.1
+        return found
+
+    def takes_gradient(self, index: int) -> bool:
+        return index not in self.numbers and index not in self.constants
+
+    def of_one(self) -> Example:
+        """Returns the example with a batch of one."""
+        shapes = tuple((1, *shape[1:]) if self.batched(index) else shape for index, shape in enumerate(self.shapes))
+        return self._replace(shapes=self.single or shapes)
+
+    def batched(self, index: int) -> bool:
+        """Whether the first axis of a bottom is the batch."""
+        return self.shapes[index][:1] == self.shapes[0][:1]
+
+
+# golden cases, by the beginning of their names, of the types whose examples below have no oracle
+RECORDED = {
+    "ArgMax": "argmax_",
+    "Bias": "bias_",
+    "CConvolution": "fork_cconv_test",
+    "CInnerProduct": "fork_cip_test",
+    "Concat": "concat_",
+    "Convolution": "conv_",
+    "DNSConvolution": "fork_dnsconv_test",
+    "DNSInnerProduct": "fork_dnsip_test",
+    "Eltwise": "eltwise_",
+    "Flatten": "flatten_",
+    "INQConvolution": "fork_inqconv_test",
+    "INQInnerProduct": "fork_inqip_test",
+    "InnerProduct": "ip_",
+    "LRN": "lrn_",
+    "PReLU": "prelu_",
+    "Pooling": "pool_",
+    "Reshape": "reshape_",
+    "Scale": "scale_",
+    "Silence": "silence_",
+    "Slice": "slice_",
+    "Split": "split_",
+}
+
+EXAMPLES = [
+    Example("AbsVal", oracle=lambda x: np.where(x < 0, -x, x)),
+    Example(
+        "Accuracy", "accuracy_param { top_k: 2 }", LABELLED, {1: 3}, 2, together=True, differentiable=False,
+        oracle=lambda x, label: oracles.accuracy(x, label, 2),
+    ),
+    Example("ArgMax", "argmax_param { top_k: 2 out_max_val: true }", differentiable=False),
+    Example("BNLL", oracle=lambda x: np.log(1 + np.exp(x))),
+    Example("BatchNorm", together=True, oracle=oracles.batch_norm),
+    Example("BatchNorm", phase=schema.TEST),
+    Example(
+        "BatchReindex", "", ((4, 3, 2), (6,)), {1: 4}, together=True, single=((1, 3, 2), (0,)),
+        oracle=lambda x, numbers: np.array([x[int(n)] for n in numbers]).reshape(-1, *x.shape[1:]),
+    ),
+    Example("Bias", "bias_param { axis: 1 num_axes: 2 }"),
+    Example("Bias", "", (IMAGE, (4,))),
+    Example("Clip", "clip_param { min: -0.5 max: 0.7 }", oracle=lambda x: np.minimum(np.maximum(x, -0.5), 0.7)),
+    Example("Concat", "", (IMAGE, (2, 1, 4, 3))),
+    Example(
+        "ContrastiveLoss", "contrastive_loss_param { margin: 2 }", (*MATRIX, (4,)), {2: 2}, together=True,
+        oracle=lambda a, b, label: oracles.contrastive(a, b, label, 2, legacy=False),
+    ),
+    Example(
+        "ContrastiveLoss", "contrastive_loss_param { margin: 7 legacy_version: true }", (*MATRIX, (4,)), {2: 2},
+        together=True, oracle=lambda a, b, label: oracles.contrastive(a, b, label, 7, legacy=True),
+    ),
+    Example("Convolution", f"convolution_param {{ {FILTERS} kernel_size: 3 }}"),
+    Example("Convolution", f"convolution_param {{ {FILTERS} kernel_h: 3 kernel_w: 2 group: 2 pad_h: 1 dilation: 2 }}"),
+    Example("Convolution", f"convolution_param {{ {FILTERS} kernel_size: 2 stride: 2 }}", ((1, 2, 3, 4, 3, 4),)),
+    Example(
+        "Convolution", f"convolution_param {{ {FILTERS} kernel_size: 1 bias_term: false }}", (IMAGE, IMAGE), tops=2
+    ),
+    Example("Crop", "crop_param { offset: 1 }", (IMAGE, (2, 4, 2, 2)), oracle=lambda x, part: x[:, :, 1:3, 1:3]),
+    Example(
+        "Crop", "crop_param { axis: 1 offset: 0 offset: 2 offset: 1 }", (IMAGE, (2, 3, 2, 2)),
+        oracle=lambda x, part: x[:, :3, 2:4, 1:3],
+    ),
+    Example(
+        "Deconvolution", f"convolution_param {{ {FILTERS} kernel_size: 3 stride: 2 pad: 1 group: 2 }}",
+        oracle=lambda *given: oracles.deconvolution(*given, stride=2, pad=1, group=2),
+    ),
+    Example(
+        "Deconvolution", f"convolution_param {{ {FILTERS} kernel_size: 2 dilation: 2 bias_term: false }}",
+        ((1, 2, 3),), oracle=lambda *given: oracles.deconvolution(*given, dilation=2),
+    ),
+    Example(
+        "Deconvolution", f"convolution_param {{ {FILTERS} kernel_size: 2 stride: 2 pad: 1 }}", ((2, 2, 2, 3, 2, 2),),
+        oracle=lambda *given: oracles.deconvolution(*given, stride=2, pad=1),
+    ),
+    Example("Dropout", "dropout_param { dropout_ratio: 0.3 }", random=True),
+    Example("Dropout", "dropout_param { dropout_ratio: 0 }", oracle=lambda x: x),
+    Example("Dropout", phase=schema.TEST, oracle=lambda x: x),
+    Example("ELU", "elu_param { alpha: 0.5 }", oracle=lambda x: np.where(x > 0, x, 0.5 * (np.exp(x) - 1))),
+    Example("Eltwise", "eltwise_param { operation: SUM coeff: 2 coeff: -0.5 }", (ROWS, ROWS)),
+    Example("Eltwise", "eltwise_param { operation: PROD }", (ROWS, ROWS, ROWS)),
+    Example("Eltwise", "eltwise_param { operation: MAX }", (ROWS, ROWS, ROWS)),
+    Example(
+        "Embed", "embed_param { num_output: 3 input_dim: 5 }", ((2, 3),), {0: 5},
+        oracle=lambda x, weight, bias: np.array([[weight[int(n)] + bias for n in row] for row in x]),
+    ),
+    Example(
+        "EuclideanLoss", "", (ROWS, ROWS), together=True, oracle=lambda a, b: ((a - b) ** 2).sum() / 2 / len(a)
+    ),
+    Example("Exp", oracle=np.exp),
+    Example("Exp", "exp_param { base: 2 scale: 0.5 shift: -1 }", oracle=lambda x: 2 ** (0.5 * x - 1)),
+    Example(
+        "Filter", "", ((5, 3, 2), (5, 4), (5, 1)), {2: 2}, 2,
+        oracle=lambda x, z, chosen: (x[chosen[:, 0] != 0], z[chosen[:, 0] != 0]), together=True,
+    ),
+    Example("Flatten", "flatten_param { axis: 1 end_axis: 2 }"),
+    Example("HingeLoss", "", LABELLED, {1: 3}, together=True, oracle=lambda x, label: oracles.hinge(x, label, 1)),
+    Example(
+        "HingeLoss", "hinge_loss_param { norm: L2 }", LABELLED, {1: 3}, together=True,
+        oracle=lambda x, label: oracles.hinge(x, label, 2),
+    ),
+    Example(
+        "Im2col", "convolution_param { kernel_h: 2 kernel_w: 3 stride: 2 pad: 1 }",
+        oracle=lambda x: oracles.im2col(x, (2, 3), 2, 1, 1),
+    ),
+    Example(
+        "Im2col", "convolution_param { kernel_size: 2 dilation: 2 }", ((2, 2, 4, 3, 5),),
+        oracle=lambda x: oracles.im2col(x, (2, 2, 2), 1, 0, 2),
+    ),
+    Example(
+        "InfogainLoss", "", (*LABELLED, (1, 1, 3, 3)), {1: 3}, constants=(2,), together=True, oracle=oracles.infogain,
+    ),
+    Example("InnerProduct", f"inner_product_param {{ {FILTERS} }}"),
+    Example("InnerProduct", f"inner_product_param {{ {FILTERS} axis: 2 transpose: true bias_term: false }}"),
+    Example("LRN", "lrn_param { local_size: 3 alpha: 0.5 k: 2 }"),
+    Example("LRN", "lrn_param { local_size: 5 alpha: 0.5 beta: 0.6 }"),
+    Example("LRN", "lrn_param { local_size: 3 alpha: 0.5 norm_region: WITHIN_CHANNEL }"),
+    Example(
+        "LSTM", "recurrent_param { num_output: 2 }", SEQUENCE, {1: 2}, oracle=oracles.lstm, together=True,
+        single=((3, 1, 4), (3, 1)),
+    ),
+    Example(
+        "LSTM", "recurrent_param { num_output: 2 expose_hidden: true }",
+        ((3, 2, 2, 2), (3, 2), (2, 3), (1, 2, 2), (1, 2, 2)), {1: 2}, 3, constants=(3, 4), together=True,
+        single=((3, 1, 2, 2), (3, 1), (1, 3), (1, 1, 2), (1, 1, 2)),
+        oracle=lambda *given: oracles.lstm(*given, static=True, exposed=True),
+    ),
+    Example("Log", "log_param { shift: 9 }", oracle=lambda x: np.log(9 + x)),
+    Example("Log", "log_param { base: 10 scale: 2 shift: 20 }", oracle=lambda x: np.log10(20 + 2 * x)),
+    Example("MVN", oracle=lambda x: oracles.mvn(x, (2, 3))),
+    Example(
+        "MVN", "mvn_param { across_channels: true eps: 1e-4 }", oracle=lambda x: oracles.mvn(x, (1, 2, 3), 1e-4)
+    ),
+    Example(
+        "MVN", "mvn_param { normalize_variance: false }", oracle=lambda x: x - x.mean((2, 3), keepdims=True)
+    ),
+    Example(
+        "MultinomialLogisticLoss", "", LABELLED, {1: 3}, together=True, positive=True, oracle=oracles.multinomial
+    ),
+    Example("PReLU"),
+    Example("PReLU", "prelu_param { channel_shared: true }"),
+    Example("Parameter", "parameter_param { shape { dim: 2 dim: 3 } }", (), together=True, oracle=lambda weight: weight),
+    Example("Pooling", "pooling_param { pool: MAX kernel_size: 3 stride: 2 }"),
+    Example("Pooling", "pooling_param { pool: MAX kernel_size: 3 stride: 2 pad: 2 }"),
+    Example("Pooling", "pooling_param { pool: MAX kernel_size: 2 }", tops=2),
+    Example("Pooling", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }"),
+    Example("Pooling", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 2 }"),
+    Example("Pooling", "pooling_param { pool: AVE global_pooling: true }"),
+    Example("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 stride: 2 }", random=True),
+    Example("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 stride: 2 }", phase=schema.TEST),
+    Example("Power", "power_param { power: 3 scale: 2 shift: 0.5 }", oracle=lambda x: (2 * x + 0.5) ** 3),
+    Example(
+        "RNN", "recurrent_param { num_output: 2 }", SEQUENCE, {1: 2}, oracle=oracles.rnn, together=True,
+        single=((3, 1, 4), (3, 1)),
+    ),
+    Example("ReLU", oracle=lambda x: np.maximum(x, 0)),
+    Example("ReLU", "relu_param { negative_slope: 0.1 }", oracle=lambda x: np.where(x > 0, x, 0.1 * x)),
+    Example(
+        "Reduction", "reduction_param { operation: ASUM axis: 1 coeff: 2 }",
+        oracle=lambda x: 2 * np.abs(x).sum((1, 2, 3)),
+    ),
+    Example("Reduction", "reduction_param { operation: SUMSQ }", together=True, oracle=lambda x: (x**2).sum()),
+    Example("Reduction", "reduction_param { operation: MEAN axis: -1 }", oracle=lambda x: x.mean(-1)),
+    Example("Reshape", "reshape_param { shape { dim: 0 dim: 2 dim: -1 } }"),
+    Example("SPP", "spp_param { pyramid_height: 2 }", oracle=lambda x: oracles.pyramid(x, 2, "MAX")),
+    Example("SPP", "spp_param { pyramid_height: 2 pool: AVE }", oracle=lambda x: oracles.pyramid(x, 2, "AVE")),
+    Example("Scale", "scale_param { bias_term: true }"),
+    Example("Scale", "scale_param { axis: 0 }", (IMAGE, (2, 4))),
+    Example("Sigmoid", oracle=oracles.sigmoid),
+    Example(
+        "SigmoidCrossEntropyLoss", "loss_param { ignore_label: 0 normalization: VALID }", MATRIX, {1: 2},
+        together=True, oracle=lambda x, target: oracles.sigmoid_loss(x, target, 0),
+    ),
+    Example("Silence", "", (IMAGE, (2, 5)), tops=0, differentiable=False),
+    Example("Slice", "slice_param { slice_point: 1 slice_point: 3 }", tops=3),
+    Example("Softmax", oracle=oracles.softmax),
+    Example(
+        "SoftmaxWithLoss", "loss_param { ignore_label: 1 }", LABELLED, {1: 3}, together=True,
+        oracle=lambda x, label: oracles.softmax_loss(x, label, 1),
+    ),
+    Example("SoftmaxWithLoss", "softmax_param { axis: 2 } loss_param { normalization: NONE }", ((2, 3, 4), (2, 3)),
+            {1: 4}, together=True,
+            oracle=lambda x, label: 3 * len(x) * oracles.softmax_loss(x.reshape(-1, 4), label.ravel())),
+    Example("Split", tops=2),
+    Example("Swish", "swish_param { beta: 0.5 }", oracle=lambda x: x * oracles.sigmoid(0.5 * x)),
+    Example("Swish", oracle=lambda x: x * oracles.sigmoid(x)),
+    Example("TanH", oracle=np.tanh),
+    Example("Threshold", "threshold_param { threshold: 0.3 }", differentiable=False, oracle=lambda x: 1.0 * (x > 0.3)),
+    Example("Tile", "tile_param { tiles: 3 }", oracle=lambda x: np.concatenate([x, x, x], 1)),
+    Example("Tile", "tile_param { axis: -1 tiles: 2 }", (ROWS,), oracle=lambda x: np.concatenate([x, x], 1)),
+    # under surgery the gradient is that of the effective values: with the masks at 1 they are the weights
+    *(
+        Example(f"{kind}Convolution", f"convolution_param {{ {FILTERS} kernel_size: 3 }} {extra}", phase=schema.TEST)
+        for kind, extra in (("DNS", ""), ("C", ""), ("INQ", "inq_convolution_param { portion: 0 portion: 0.5 }"))
+    ),
+    *(
+        Example(f"{kind}InnerProduct", f"inner_product_param {{ {FILTERS} }} {extra}", phase=schema.TEST)
+        for kind, extra in (("DNS", ""), ("C", ""), ("INQ", "inq_inner_product_param { portion: 0 portion: 0.5 }"))
+    ),
+]  # fmt: skip
