@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from demitasse.caffe.layers.eltwise import Eltwise
 from demitasse.caffe.layers.normalization import LRN, MVN, BatchNorm
 from demitasse.caffe.layers.pooling import Pooling
 from demitasse.caffe.layers.recurrent import Recurrent
@@ -15,7 +18,7 @@ from demitasse.errors import ExportError
 from demitasse.export.steps import Step, statistics
 from demitasse.registry import Registry
 
-FORMS: Registry[type[nn.Module]] = Registry("form of a layer")
+FORMS: Registry[Callable[[Step], nn.Module]] = Registry("form of a layer")
 
 # layer type -> why no graph of tensor operations can express it
 IMPOSSIBLE = {
@@ -93,20 +96,50 @@ class LocalResponse(nn.Module):
         return F.local_response_norm(bottom, layer.size, layer.alpha, layer.beta, layer.k)
 
 
-@FORMS.register("Pooling")
-class Pool(nn.Module):
-    """Pooling that asks for windows over the edge only where there are some."""
+@FORMS.register("Eltwise")
+class Elementwise(nn.Module):
+    """The maximum as one operation: who gets the gradient of a tie matters no more."""
 
     def __init__(self, step: Step) -> None:
         super().__init__()
-        assert isinstance(step.layer, Pooling)
-        self.layer = copy(step.layer)
-        axes = zip(self.layer.plane, self.layer.kernel, self.layer.stride, self.layer.pad, strict=True)
-        if all((length + 2 * pad - kernel) % stride == 0 for length, kernel, stride, pad in axes):
-            self.layer.ceil_mode = False
+        assert isinstance(step.layer, Eltwise)
+        self.layer = step.layer
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        if self.layer.operation == "MAX":
+            return reduce(torch.maximum, bottoms)
+        return self.layer(*bottoms)  # type: ignore[no-any-return]
+
+
+class Pool(nn.Module):
+    """Pooling that asks for windows over the edge only where there are some.
+
+    Args:
+        layer: a Pooling.
+
+    Attributes:
+        over_edge: for each axis, whether its last window reaches over the edge of the padded plane.
+    """
+
+    def __init__(self, layer: Pooling) -> None:
+        super().__init__()
+        self.layer = copy(layer)
+        sizes = layer.top_shapes((1, 1, *layer.plane))[0][2:]
+        axes = zip(layer.plane, layer.kernel, layer.stride, layer.pad, sizes, strict=True)
+        self.over_edge = [
+            (length + 2 * pad - kernel) // stride + 1 < size for length, kernel, stride, pad, size in axes
+        ]
+        self.layer.ceil_mode = any(self.over_edge)
+        self.sizes = sizes
 
     def forward(self, bottom: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         return self.layer(bottom)  # type: ignore[no-any-return]
+
+
+@FORMS.register("Pooling")
+def pooling(step: Step) -> nn.Module:
+    """Returns the form of a Pooling."""
+    return Pool(step.layer)
 
 
 @FORMS.register("MVN")

@@ -10,18 +10,15 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from demitasse.caffe.layers.normalization import LRN
 from demitasse.errors import ExportError, UsageError
-from demitasse.export.forms import form
 from demitasse.export.graph import Graph, traced
 from demitasse.export.model import Model
+from demitasse.export.onnx_forms import OPSET, form
 from demitasse.export.onnx_names import rename
-from demitasse.export.steps import Step
 from demitasse.export.targets import TARGETS, Files, Made, Target
 
-OPSET = 18
 # what protobuf, and so a file without others beside it, can hold
 _LARGEST = 2**31 - 2**20
 _EXTRA = "pip install demitasse[onnx]"
@@ -38,7 +35,7 @@ def make(model: Model) -> Made:
     size = sum(blob.tensor.nbytes for blob in model.net.learnable)
     if size > _LARGEST:
         raise ExportError(f"the weights are {size:,} bytes; one file of ONNX holds up to {_LARGEST:,}")
-    graph = Graph(model, _form)
+    graph = Graph(model, form)
     program = traced(graph, model)
     with _quiet():
         made = torch.onnx.export(
@@ -99,23 +96,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _form(step: Step) -> nn.Module:
-    if isinstance(step.layer, LRN) and step.layer.across:
-        return _LRN(step.layer)
-    return form(step)
-
-
-class _LRN(nn.Module):
-    """ONNX's own operator, which torch has not."""
-
-    def __init__(self, layer: LRN) -> None:
-        super().__init__()
-        self.settings = {"size": layer.size, "alpha": layer.alpha, "beta": layer.beta, "bias": layer.k}
-
-    def forward(self, bottom: Tensor) -> Tensor:
-        found: Tensor = torch.onnx.ops.symbolic(
-            "LRN", [bottom], self.settings, dtype=bottom.dtype, shape=bottom.shape, version=OPSET
-        )
-        return found

@@ -48,7 +48,7 @@ def _padded(code: Code, layer: Pooling, x: str, share: str) -> str:
     margin = f"({', '.join(map(str, layer.margin))})"
     settings = other_than(stride=(layer.stride, layer.kernel))
     if layer.method == "MAX":
-        padded = call("F.pad", x, margin, value=float("-inf"))
+        padded = call("F.pad", x, margin, value="torch.finfo(torch.float32).min")
         return call("F.max_pool2d", padded, layer.kernel, **settings)
     total = call("F.avg_pool2d", call("F.pad", x, margin), layer.kernel, **settings, divisor_override=1)
     return f"{total} * {code.buffer(share, layer.share)}"

@@ -74,10 +74,7 @@ def _translated(steps: Plan, blobs: dict[str, str]) -> tuple[list[Code], list[st
 
 def _statements(code: Code, step: Step, blobs: dict[str, str]) -> list[str]:
     if step.kind not in SOURCE:
-        raise ExportError(
-            f"layer {step.name!r} of type {step.kind} has no PyTorch source; "
-            f"types that have one: {', '.join(sorted(SOURCE))}"
-        )
+        raise ExportError(f"layer {step.name!r} of type {step.kind} has no translation to PyTorch source")
     tops = [blobs[name] for name in step.tops]
     found = SOURCE[step.kind](code, *(blobs[name] for name in step.bottoms))
     if isinstance(found, str):
@@ -125,6 +122,6 @@ def _shape(shape: Shape, axis: int | None, batches: list[int]) -> str:
 
 def _head(name: str, code: str) -> str:
     """Returns docstring and imports, of what the code uses."""
-    torch = [line for word, line in _IMPORTS.items() if f" {word}" in code or f"({word}" in code]
+    torch = [line for word, line in _IMPORTS.items() if re.search(rf"[ (=]{re.escape(word)}", code)]
     lines = [f'"""{name}, written by demitasse from a Caffe net."""', "", "from pathlib import Path", "", *torch]
     return "\n".join([*lines, "from safetensors.torch import load_file", "from torch import nn", ""])
