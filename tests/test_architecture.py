@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "integrations": {"methods", "packed", "io"},
     "pycaffe": {"caffe", "report"},
     "packing": {"caffe", "io", "packed"},
+    "export": {"caffe", "packed"},
 }
 
 HEAVY = {"torch", "torchvision", "numba", "triton", "matplotlib", "sklearn", "h5py"}

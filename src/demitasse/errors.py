@@ -54,6 +54,10 @@ class PythonLayerError(DemitasseError):
     """A Python layer that may not run here, cannot be loaded, or whose code raised; the message says which."""
 
 
+class ExportError(DemitasseError):
+    """A net that the target format cannot express, or whose exported file computes something else."""
+
+
 class DataError(DemitasseError):
     """A data source that is missing, empty or holds records that cannot be used."""
 

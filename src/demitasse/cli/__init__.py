@@ -12,7 +12,7 @@ from demitasse.cli.flags import normalise
 from demitasse.errors import DemitasseError
 
 _FAMILIES = (
-    *("train", "convert", "upgrade", "compact", "pack", "data", "compress", "sensitivity"),
+    *("train", "convert", "upgrade", "compact", "pack", "export", "data", "compress", "sensitivity"),
     *("images", "draw", "logs", "demo"),
 )
 

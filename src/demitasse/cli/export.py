@@ -1,0 +1,102 @@
+"""export: Caffe nets for other runtimes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from demitasse.errors import UsageError
+
+if TYPE_CHECKING:
+    from demitasse.export import Model, Report
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("export", no_args_is_help=True)(export)
+
+
+def export(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[NET] WEIGHTS OUT",
+            help="NET: prototxt, unless the .demi file WEIGHTS keeps it. WEIGHTS: caffemodel or .demi. "
+            "OUT: .onnx, .pt2 (torch.export) or .py (PyTorch source, weights beside it).",
+        ),
+    ],
+    phase: Annotated[str, typer.Option(help="TRAIN or TEST, for include and exclude rules.")] = "TEST",
+    level: Annotated[int, typer.Option(help="Level of the net, for include and exclude rules.")] = 0,
+    stage: Annotated[str, typer.Option(help="Stages of the net, separated by commas.")] = "",
+    batch: Annotated[str, typer.Option(help="dynamic: any size; fixed: the net's; or a number.")] = "dynamic",
+    input_shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]N,...", help="Shape of an input, instead of the net's or its data's."),
+    ] = None,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(help="Blob to give out; by default all that only losses, accuracies or no layers take."),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Compare with the net on random inputs.")] = True,
+) -> None:
+    """Writes a Caffe net as ONNX, as a program of torch.export, or as PyTorch source."""
+    from demitasse import export as exports
+    from demitasse.caffe import schema
+
+    if len(files) not in (2, 3):
+        raise UsageError(f"export takes NET WEIGHTS OUT, or a .demi file and OUT; found {len(files)} names")
+    phases = {"TRAIN": schema.TRAIN, "TEST": schema.TEST}
+    if phase not in phases:
+        raise UsageError(f"--phase {phase}: expected TRAIN or TEST")
+    *sources, out = files
+    model = exports.of_files(
+        sources[0] if len(sources) == 2 else None,
+        sources[-1],
+        phases[phase],
+        level,
+        [name for name in stage.split(",") if name],
+        dict(map(_shape, input_shape or [])),
+        output or (),
+    )
+    report = exports.export(_sized(model, batch), out, check)
+    _print(report)
+    if check and not report.rows:
+        print("not compared with the net: onnxruntime is not installed (pip install demitasse[onnx])")
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, sizes = text.rpartition("=")
+    try:
+        shape = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise UsageError(f"--input-shape {text!r}: expected name=N,C,H,W, positive numbers")
+    return name, shape
+
+
+def _sized(model: Model, batch: str) -> Model:
+    if batch == "dynamic":
+        return model
+    if batch == "fixed":
+        return model.fixed()
+    if not batch.isdecimal() or not int(batch):
+        raise UsageError(f"--batch {batch}: expected 'dynamic', 'fixed' or a positive number")
+    return model.fixed(int(batch))
+
+
+def _print(report: Report) -> None:
+    for path in report.files:
+        print(f"{path}: {path.stat().st_size:,} bytes")
+    print(report.about)
+    lines = [
+        (row.name, "x".join(map(str, row.shape)) or "scalar", f"{row.largest:.4g}", f"{row.difference:.2g}")
+        for row in report.rows
+    ]
+    if lines:
+        cells = [("output", "shape", "greatest value", "greatest difference"), *lines]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for line in cells:
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

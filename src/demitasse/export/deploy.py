@@ -1,0 +1,148 @@
+"""The deploy form of a net: what computes the scores. Sources become inputs; labels, losses and accuracies go."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from demitasse.caffe import schema
+from demitasse.caffe.layers import LAYERS
+from demitasse.caffe.sources import SOURCES
+from demitasse.errors import DataError, ExportError, UnknownNameError, UsageError
+from demitasse.registry import suggest
+
+Shape = tuple[int, ...]
+
+# how many of the first bottoms are no labels; one where nothing is said
+_SCORES = {"ContrastiveLoss": 2, "EuclideanLoss": 2}
+_MEASURES = {"Accuracy"}
+# bottoms from here on have the batch behind the time
+_RECURRENT = {"LSTM": 2, "RNN": 2}
+_FILLERS = ("weight_filler", "bias_filler", "filler")
+
+
+def deploy(
+    layers: Sequence[schema.Message],
+    phase: int = schema.TEST,
+    shapes: Mapping[str, Shape] | None = None,
+    outputs: Collection[str] = (),
+) -> schema.Message:
+    """Returns the layers that the outputs need, their inputs before them.
+
+    Args:
+        layers: the layers of a net, filtered.
+        phase: for sources that are opened because no shape is given for their tops.
+        shapes: of tops of sources, by name.
+        outputs: names of blobs; by default what no layer takes but losses, accuracies and the like.
+
+    Returns:
+        A NetParameter without fillers of blobs, rules and weights of losses.
+
+    Raises:
+        UnknownNameError: a name of ``shapes`` or ``outputs`` is none of the net.
+        DataError: no shape is given for an input, and the data is not there to tell it.
+        ExportError: nothing is left.
+    """
+    body = [layer for layer in layers if layer.type not in SOURCES]
+    sources = [layer for layer in layers if layer.type in SOURCES]
+    shapes = dict(shapes or {})
+    _require_known(shapes, [top for layer in sources for top in layer.top], "input")
+    _require_known(outputs, [top for layer in body for top in layer.top], "blob")
+    kept, needed = _needed(body, outputs or _ends(body))
+    if not kept:
+        raise ExportError("the net has no layers whose result anybody wants: only inputs, labels and losses")
+    result = schema.NetParameter()
+    for source in sources:
+        tops = [top for top in source.top if top in needed]
+        if tops:
+            result.layer.append(_input(source, tops, shapes, phase))
+    result.layer.extend(map(_bare, kept))
+    return result
+
+
+def ends(net: schema.Message) -> list[str]:
+    """Returns the names of the blobs of a deploy form that no layer takes."""
+    return _ends([layer for layer in net.layer if layer.type not in SOURCES])
+
+
+def batch_axes(net: schema.Message) -> dict[str, int]:
+    """Returns for each input of a deploy form the axis of its batch: 0, or 1 of what recurrent layers take."""
+    axes = {top: 0 for layer in net.layer if layer.type in SOURCES for top in layer.top}
+    for layer in net.layer:
+        sequences = layer.bottom[: _RECURRENT.get(layer.type, 0)]
+        axes.update({name: 1 for name in sequences if name in axes})
+    return axes
+
+
+def _require_known(names: Iterable[str], known: list[str], what: str) -> None:
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(f"the net has no {what} {name!r}; {suggest(name, known)}")
+
+
+def _ends(body: Iterable[schema.Message]) -> list[str]:
+    found: dict[str, None] = {}
+    labels: set[str] = set()
+    scores: set[str] = set()
+    for layer in body:
+        if _is_measure(layer):
+            count = _SCORES.get(layer.type, 1 if layer.top else len(layer.bottom))
+            scores.update(layer.bottom[:count])
+            labels.update(layer.bottom[count:])
+            continue
+        for name in layer.bottom:
+            found.pop(name, None)
+        found.update(dict.fromkeys(layer.top))
+    return [name for name in found if name in scores or name not in labels]
+
+
+def _is_measure(layer: schema.Message) -> bool:
+    """Tells whether a layer only says how good a net is, or takes blobs without giving any."""
+    is_loss = layer.type in LAYERS and LAYERS[layer.type].is_loss
+    return is_loss or layer.type in _MEASURES or not (layer.top or layer.type == "Silence")
+
+
+def _needed(body: Sequence[schema.Message], outputs: Iterable[str]) -> tuple[list[schema.Message], set[str]]:
+    """Returns the layers that the outputs come from, in order, and the blobs that sources must give them."""
+    needed, kept = set(outputs), []
+    for layer in reversed(body):
+        if needed.intersection(layer.top):
+            needed.difference_update(layer.top)
+            needed.update(layer.bottom)
+            kept.append(layer)
+    return kept[::-1], needed
+
+
+def _input(source: schema.Message, tops: list[str], shapes: dict[str, Shape], phase: int) -> schema.Message:
+    missing = [top for top in tops if top not in shapes]
+    if missing:
+        shapes = {**_opened(source, phase, missing[0]), **shapes}
+    layer = schema.LayerParameter(name=source.name, type="Input", top=tops)
+    for top in tops:
+        layer.input_param.shape.add().dim.extend(shapes[top])
+    return layer
+
+
+def _opened(source: schema.Message, phase: int, missing: str) -> dict[str, Shape]:
+    hint = f"give the shape of {missing!r} (--input-shape {missing}=N,...) to do without the data"
+    try:
+        opened = SOURCES[source.type](source, phase)
+    except DataError as error:
+        raise DataError(f"layer {source.name!r}: {error}; {hint}") from None
+    opened.close()
+    if not all(opened.shapes):
+        raise UsageError(f"layer {source.name!r}: has no shape; {hint}")
+    return dict(zip(source.top, opened.shapes, strict=False))
+
+
+def _bare(layer: schema.Message) -> schema.Message:
+    """Returns a layer without what only training and the choice of layers need."""
+    bare = schema.LayerParameter.FromString(layer.SerializeToString())
+    for field in ("include", "exclude", "loss_weight", "propagate_down", "blobs"):
+        bare.ClearField(field)
+    bare.phase = schema.TEST
+    for field, value in bare.ListFields():
+        if field.message_type is not None and field.name.endswith("_param"):
+            for filler in _FILLERS:
+                if filler in field.message_type.fields_by_name:
+                    value.ClearField(filler)
+    return bare

@@ -1,0 +1,232 @@
+"""A net ready for export: its deploy form, every layer plain, with the values that it effectively computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe import prototxt, schema
+from demitasse.caffe.filter import filter_net
+from demitasse.caffe.formats.blobs import DEFINITION, to_layers
+from demitasse.caffe.layers import LAYERS, Layer
+from demitasse.caffe.layers.convolution import Convolution
+from demitasse.caffe.layers.inner_product import InnerProduct
+from demitasse.caffe.model_file import load_weights
+from demitasse.caffe.net import Net
+from demitasse.caffe.sources import SOURCES
+from demitasse.caffe.upgrade import upgrade_net
+from demitasse.errors import NetError, UsageError, WeightsError
+from demitasse.export.deploy import Shape, batch_axes, deploy, ends
+from demitasse.packed.file import File
+from demitasse.packed.formats import PACKED, Contents
+
+_ROOTS = (Convolution, InnerProduct)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is exported.
+
+    Attributes:
+        name: of the net.
+        net: in phase TEST, of plain layers alone.
+        inputs: name -> shape, the batch as the net has it.
+        outputs: names of blobs, in the order of the net.
+        batch_axes: input -> axis of its batch, where it has one.
+        dynamic: whether the batch may have any size; else it is that of ``inputs``.
+    """
+
+    name: str
+    net: Net
+    inputs: dict[str, Shape]
+    outputs: list[str]
+    batch_axes: dict[str, int]
+    dynamic: bool = True
+
+    def batch(self) -> int:
+        """Returns the size of the batch.
+
+        Raises:
+            UsageError: inputs have batches of different sizes.
+        """
+        sizes = {name: self.inputs[name][axis] for name, axis in self.batch_axes.items()}
+        if len(set(sizes.values())) > 1:
+            raise UsageError(f"the inputs have batches of different sizes, {sizes}; keep them by --batch fixed")
+        return next(iter(sizes.values()))
+
+    def sized(self, batch: int) -> dict[str, Shape]:
+        """Returns the shapes of the inputs for a batch of this size."""
+        shapes = {}
+        for name, shape in self.inputs.items():
+            axis = self.batch_axes.get(name)
+            shapes[name] = shape if axis is None else (*shape[:axis], batch, *shape[axis + 1 :])
+        return shapes
+
+    def fixed(self, batch: int | None = None) -> Model:
+        """Returns the same with batches of one size; None keeps the net's."""
+        return replace(self, inputs=self.inputs if batch is None else self.sized(batch), dynamic=False)
+
+
+def of_net(net: Net, outputs: Collection[str] = ()) -> Model:
+    """Returns the model of a net in memory; the net stays as it is.
+
+    Args:
+        net: with or without sources, in any phase, compressed or not.
+        outputs: names of blobs; by default what no layer takes but losses, accuracies and the like.
+
+    Raises:
+        UnknownNameError: the net has no such blob.
+        ExportError: nothing is left without losses.
+    """
+    shapes = {top: net.shapes[top] for spec in net.spec.layer if spec.name in net.sources for top in spec.top}
+    definition = deploy(net.spec.layer, net.phase, shapes, outputs)
+    definition.name = net.spec.name
+    return _model(definition, net, outputs)
+
+
+def of_files(
+    net: str | Path | None,
+    weights: str | Path,
+    phase: int = schema.TEST,
+    level: int = 0,
+    stages: Collection[str] = (),
+    shapes: Mapping[str, Shape] | None = None,
+    outputs: Collection[str] = (),
+) -> Model:
+    """Reads the model of a prototxt and its weights; layers compute as in phase TEST.
+
+    Args:
+        net: the prototxt; None for a .demi file that keeps it.
+        weights: a caffemodel, protobuf or HDF5, or a .demi file of the net.
+        phase: for include and exclude rules, and so are ``level`` and ``stages``.
+        level: see ``phase``.
+        stages: see ``phase``.
+        shapes: of inputs, by name, instead of the net's; for an only input the name may be empty.
+        outputs: see :func:`of_net`.
+
+    Raises:
+        PrototxtError, NetError: the net cannot be read or built.
+        WeightsError: a layer has no weights in the file, or others.
+        UsageError: the .demi file keeps no definition.
+    """
+    spec, origin = _definition(net, weights)
+    upgrade_net(spec)
+    placed = filter_net(spec, [origin] * len(spec.layer), phase, level, stages)
+    layers = [layer for layer, _ in placed]
+    definition = deploy(layers, phase, _named(shapes or {}, layers), outputs)
+    definition.name = spec.name
+    built = Net(definition, origin=origin)
+    _load(built, weights)
+    return _model(definition, built, outputs)
+
+
+def _definition(net: str | Path | None, weights: str | Path) -> tuple[schema.Message, str]:
+    if net is not None:
+        return prototxt.read_net(net), str(net)
+    if Path(weights).suffix != PACKED:
+        raise UsageError(f"{weights}: expected a prototxt and its weights, or a {PACKED} file that keeps both")
+    with File(weights) as packed:
+        found = packed.header.metadata.get(DEFINITION)
+    if found is None:
+        raise UsageError(f"{weights}: no definition of the net is in it; give the prototxt before it")
+    origin = f"definition of {weights}"
+    return prototxt.parse(found, schema.NetParameter(), origin), origin
+
+
+def _named(shapes: Mapping[str, Shape], layers: list[schema.Message]) -> dict[str, Shape]:
+    if "" not in shapes:
+        return dict(shapes)
+    tops = [top for layer in layers if layer.type in SOURCES for top in layer.top]
+    if len(shapes) > 1 or not tops:
+        raise UsageError("one shape without a name is for nets of one input; write name=N,...")
+    return {tops[0]: shapes[""]}
+
+
+def _load(net: Net, weights: str | Path) -> None:
+    """Loads all layers.
+
+    Raises:
+        WeightsError: one that has blobs of its own is not in the file.
+    """
+    if Path(weights).suffix == PACKED:
+        with File(weights) as packed:
+            contents = Contents(list(packed.tensors()), packed.header.metadata)
+        layers = [layer for layer in to_layers(contents) if layer.name in net.named_layers()]
+        for layer in layers:
+            net.load_blobs(layer.name, layer.arrays("a net"), str(weights))
+        loaded = [layer.name for layer in layers]
+    else:
+        loaded = load_weights(net, weights)
+    for blob in net.learnable:
+        if blob.layer not in loaded:
+            raise WeightsError(f"{weights}: has no weights for layer {blob.layer!r} of the net")
+
+
+def _model(definition: schema.Message, source: Net, outputs: Collection[str]) -> Model:
+    net = plain(definition, source)
+    inputs = dict(net.inputs)
+    axes = {name: axis for name, axis in batch_axes(net.spec).items() if len(inputs[name]) > axis}
+    chosen = outputs or ends(definition)
+    order = [top for spec in net.spec.layer for top in spec.top]
+    return Model(definition.name, net, inputs, sorted(set(chosen), key=order.index), axes, bool(axes))
+
+
+def plain(definition: schema.Message, source: Net) -> Net:
+    """Returns a net of plain layers with the values that the layers of ``source`` effectively compute with.
+
+    Compressed convolutions and inner products become ordinary ones; transposed weights stand as others do.
+    """
+    net = schema.NetParameter.FromString(definition.SerializeToString())
+    known = source.named_layers()
+    values = {}
+    for spec in net.layer:
+        if spec.name in known:
+            values[spec.name] = _plain(spec, known[spec.name])
+    result = Net(net)
+    for name, tensors in values.items():
+        layer = result.layer(name)
+        for blob, value in zip(layer.blob_names, tensors, strict=True):
+            layer.write_blob(blob, value)
+    return result
+
+
+def _plain(spec: schema.Message, layer: Layer) -> list[Tensor]:
+    """Changes ``spec`` to the plain form of ``layer``, and returns its blobs."""
+    if any(param.share_mode == schema.ParamSpec.PERMISSIVE for param in spec.param):
+        del spec.param[:]  # shared under another shape, which other runtimes have no word for
+    if not isinstance(layer, _ROOTS):
+        return layer.blobs()
+    weight, bias = _effective(layer)
+    kind = _plain_type(layer)
+    transposed = isinstance(layer, InnerProduct) and layer.transpose
+    if kind != spec.type or transposed:
+        del spec.param[:]  # values of its own, even where the stored ones are shared
+    if transposed:
+        spec.inner_product_param.transpose = False
+        weight = weight.t()
+    spec.type = kind
+    return [value.detach().clone() for value in (weight, bias) if value is not None]
+
+
+def _effective(layer: Convolution | InnerProduct) -> tuple[Tensor, Tensor | None]:
+    training = layer.training
+    layer.eval()  # in training, layers under compression would take a step
+    try:
+        with torch.no_grad():
+            return layer.effective()
+    finally:
+        layer.train(training)
+
+
+def _plain_type(layer: Layer) -> str:
+    """Returns the type of the nearest layer in the class's ancestry that computes with what it stores."""
+    names = {LAYERS[name]: name for name in LAYERS}
+    for kind in type(layer).__mro__:
+        effective = getattr(kind, "effective", None)
+        if kind in names and effective in (Convolution.effective, InnerProduct.effective):
+            return names[kind]
+    raise NetError(f"{layer.spec.type} has no plain form")

@@ -1,0 +1,54 @@
+"""Names for Python made of Caffe's, which are free: they come from a stranger's file and may be any text."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable
+
+from torch import nn
+
+_LONGEST = 60
+# what modules have themselves, and what generated source calls its own
+_OWN = {"F", "Path", "load", "load_file", "nn", "self", "torch"}
+_TAKEN = {*dir(nn.Module()), *keyword.kwlist, *keyword.softkwlist, *_OWN}
+
+
+def identifiers(names: Iterable[str], prefix: str) -> dict[str, str]:
+    """Returns for every name an identifier of ASCII letters, digits and single underscores, each another one.
+
+    Args:
+        names: of layers or blobs.
+        prefix: stands before what does not begin with a letter.
+    """
+    found: dict[str, str] = {}
+    used: set[str] = set()
+    for name in names:
+        if name not in found:
+            found[name] = _free(identifier(name, prefix), used)
+            used.add(found[name])
+    return found
+
+
+def identifier(name: str, prefix: str) -> str:
+    """Returns one identifier; see :func:`identifiers`."""
+    words = re.sub(r"[^0-9A-Za-z]+", "_", name[: 4 * _LONGEST]).strip("_")[:_LONGEST].strip("_")
+    made = words if words[:1].isalpha() else f"{prefix}_{words}".strip("_")
+    return f"{made}_" if made in _TAKEN else made
+
+
+def _free(wanted: str, used: set[str]) -> str:
+    number, made = 1, wanted
+    while made in used:
+        number += 1
+        made = f"{wanted}_{number}"
+    return made
+
+
+def class_name(name: str) -> str:
+    """Returns the name of a class for a net: ``bvlc lenet-5`` becomes ``BvlcLenet5``."""
+    words = re.findall(r"[0-9A-Za-z]+", name[: 4 * _LONGEST])
+    made = "".join(word[:1].upper() + word[1:] for word in words)[:_LONGEST]
+    if not made[:1].isalpha():
+        made = f"Net{made}"
+    return f"{made}Net" if made in _TAKEN or made in ("None", "True", "False") else made

@@ -1,0 +1,127 @@
+"""What a translation is: a function from one layer to the expression that a person would write for it.
+
+To add one, register it under the layer's type::
+
+    @SOURCE.register("TanH")
+    def tanh(code: Code, x: str) -> str:
+        return call("torch.tanh", x)
+
+Nothing of a stranger's text enters the source: names are identifiers made of it, all else is numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import numpy as np
+from torch import Tensor
+
+from demitasse.caffe.layers import Shape
+from demitasse.errors import ExportError
+from demitasse.export.steps import Step
+from demitasse.registry import Registry
+
+
+class Code:
+    """One layer's part of the source.
+
+    Attributes:
+        step: the layer.
+        name: the attribute that its module gets.
+        needs: helpers of the source, see ``helpers.py``.
+    """
+
+    def __init__(self, step: Step, name: str, used: set[str], shared: dict[object, str]) -> None:
+        self.step = step
+        self.name = name
+        self.constructors: list[str] = []
+        self.tensors: dict[str, Tensor] = {}
+        self.needs: list[str] = []
+        self._used = used
+        self._shared = shared
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """The shapes of the bottoms."""
+        return self.step.shapes
+
+    def module(self, constructor: str, **tensors: Tensor | None) -> str:
+        """Gives the layer a module; returns what stands for it in ``forward``: a layer that shares all weights
+        with one before it is that one.
+
+        Args:
+            constructor: such as ``nn.Linear(3, 4)``.
+            tensors: the entries of its state_dict.
+        """
+        key = constructor, *(None if value is None else value.data_ptr() for value in tensors.values())
+        if key in self._shared:
+            return self._shared[key]
+        self._shared[key] = f"self.{self.name}"
+        self.constructors.append(f"self.{self.name} = {constructor}")
+        self.tensors.update((f"{self.name}.{key}", value) for key, value in tensors.items() if value is not None)
+        return f"self.{self.name}"
+
+    def parameter(self, role: str, value: Tensor) -> str:
+        """Gives the layer a parameter outside modules; returns what stands for it in ``forward``."""
+        return self._tensor(role, value, "self.{} = nn.Parameter(torch.empty({}))")
+
+    def buffer(self, role: str, value: Tensor) -> str:
+        """Likewise a constant."""
+        return self._tensor(role, value, 'self.register_buffer("{}", torch.empty({}))')
+
+    def _tensor(self, role: str, value: Tensor, line: str) -> str:
+        name = f"{self.name}_{role}"
+        while name in self._used:
+            name += "_"
+        self._used.add(name)
+        self.constructors.append(line.format(name, ", ".join(map(str, value.shape)) or "()"))
+        self.tensors[name] = value
+        return f"self.{name}"
+
+    def helper(self, name: str) -> str:
+        """Asks for a helper of the source, and returns its name."""
+        self.needs.append(name)
+        return name
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Says that the layer has no translation.
+
+        Raises:
+            ExportError: always; names the layer.
+        """
+        raise ExportError(f"layer {self.step.name!r} of type {self.step.kind} has no PyTorch source: {reason}")
+
+
+# gives one expression for all tops, or one a top
+Translation = Callable[..., str | Sequence[str]]
+SOURCE: Registry[Translation] = Registry("translation of layer type")
+
+
+def call(function: str, *values: object, **settings: object) -> str:
+    """Returns a call as text; values are numbers, tuples of them, or text that is code."""
+    parts = [literal(value) for value in values]
+    parts += [f"{name}={literal(value)}" for name, value in settings.items()]
+    return f"{function}({', '.join(parts)})"
+
+
+def literal(value: object) -> str:
+    """Returns a value as code; text is code already, and equal entries of a tuple are written once."""
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, tuple):
+        return literal(value[0]) if len(set(value)) == 1 else f"({', '.join(map(literal, value))})"
+    return str(value)
+
+
+def number(value: float) -> str:
+    """Returns the shortest text of a float32."""
+    if not np.isfinite(value):
+        return f'float("{value}")'
+    short = float(str(np.float32(value)))
+    return str(int(short)) if short == int(short) and abs(short) < 1e6 else repr(short)
+
+
+def other_than(**defaults: tuple[object, object]) -> dict[str, object]:
+    """Returns the settings that differ from their defaults: name -> (value, default)."""
+    return {name: value for name, (value, default) in defaults.items() if literal(value) != literal(default)}

@@ -1,0 +1,127 @@
+"""The whole text: imports, helpers, the class, and how to load it."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from demitasse.caffe.layers import Shape
+from demitasse.errors import ExportError
+from demitasse.export.model import Model
+from demitasse.export.names import class_name, identifiers
+from demitasse.export.source import elementwise, linear, pooling, recurrent, shape
+from demitasse.export.source.base import SOURCE, Code
+from demitasse.export.source.helpers import HELPERS
+from demitasse.export.source.lines import WIDTH, wrapped
+from demitasse.export.steps import Plan, Step, plan
+
+_FAMILIES = (elementwise, linear, pooling, recurrent, shape)
+
+_IMPORTS = {"torch.": "import torch", "F.": "import torch.nn.functional as F"}
+
+_LOAD = '''
+def load(path=Path(__file__).with_suffix(".safetensors")):
+    """Returns the net with its weights, for inference."""
+    net = {name}()
+    net.load_state_dict(load_file(path))
+    return net.eval()
+'''
+
+
+def written(model: Model) -> tuple[str, dict[str, Tensor]]:
+    """Returns the source of a model, and its state_dict.
+
+    Raises:
+        ExportError: a layer has no translation; names it.
+    """
+    steps = plan(model)
+    blobs = identifiers([*steps.inputs, *(top for step in steps.steps for top in step.tops)], "blob")
+    codes, forward = _translated(steps, blobs)
+    name = class_name(model.name)
+    constructors = [line for code in codes for line in code.constructors]
+    needed = {helper for code in codes for helper in code.needs}
+    helpers = [HELPERS[helper] for helper in HELPERS if helper in needed]
+    body = [
+        f"class {name}(nn.Module):",
+        *_docstring(model, steps, blobs),
+        *_method("def __init__(self):", ["super().__init__()", *constructors] if constructors else []),
+        *_method(f"def forward({', '.join(['self', *(blobs[each] for each in steps.inputs)])}):", forward),
+    ]
+    parts = [*helpers, "\n" + "\n".join(body) + "\n", _LOAD.replace("{name}", name)]
+    code = "\n".join(parts)
+    state = {key: value for each in codes for key, value in each.tensors.items()}
+    return f"{_head(name, code)}\n{code}", state
+
+
+def _translated(steps: Plan, blobs: dict[str, str]) -> tuple[list[Code], list[str]]:
+    names = identifiers((step.name for step in steps.steps), "layer")
+    used = set(names.values())
+    shared: dict[object, str] = {}
+    codes: list[Code] = []
+    lines: list[str] = []
+    for step in steps.steps:
+        code = Code(step, names[step.name], used, shared)
+        statements = _statements(code, step, blobs)
+        joined = _joined(lines[-1], statements[0]) if lines and step.bottoms == step.tops else None
+        lines[len(lines) - (joined is not None) :] = [joined] if joined else statements
+        codes.append(code)
+    lines.append(f"return {', '.join(blobs[name] for name in steps.outputs.values())}")
+    return codes, lines
+
+
+def _statements(code: Code, step: Step, blobs: dict[str, str]) -> list[str]:
+    if step.kind not in SOURCE:
+        raise ExportError(f"layer {step.name!r} of type {step.kind} has no translation to PyTorch source")
+    tops = [blobs[name] for name in step.tops]
+    found = SOURCE[step.kind](code, *(blobs[name] for name in step.bottoms))
+    if isinstance(found, str):
+        return [f"{', '.join(tops)}{',' if len(tops) == 1 and step.kind == 'Slice' else ''} = {found}"]
+    return [f"{top} = {expression}" for top, expression in zip(tops, found, strict=True)]
+
+
+def _joined(before: str, line: str) -> str | None:
+    """Returns two statements on one variable as one, as in ``x = F.relu(self.conv(y))``; None if that reads ill."""
+    name, _, value = before.partition(" = ")
+    start = re.match(rf"{name} = F\.\w+\({name}(?=[,)])", line)
+    if start is None or value.startswith("F.") or not value.endswith(")") or line.count(name) != 2:
+        return None
+    joined = f"{start[0][: -len(name)]}{value}{line[start.end() :]}"
+    return joined if len(joined) + 8 <= WIDTH else None
+
+
+def _method(head: str, statements: Sequence[str]) -> list[str]:
+    if not statements:
+        return []
+    return ["", *wrapped(head, 4), *(line for statement in statements for line in wrapped(statement, 8))]
+
+
+def _docstring(model: Model, steps: Plan, blobs: dict[str, str]) -> list[str]:
+    batches = [model.inputs[name][axis] for name, axis in model.batch_axes.items()]
+    last = max(model.batch_axes.values(), default=None)
+    takes = [
+        f"{blobs[name]} {_shape(sizes, model.batch_axes.get(name), batches)}" for name, sizes in model.inputs.items()
+    ]
+    gives = [f"{blobs[name]} {_shape(model.net.shapes[name], last, batches)}" for name in steps.outputs.values()]
+    return textwrap.wrap(
+        f'"""Takes {", ".join(takes)}; gives {", ".join(gives)}."""',
+        WIDTH,
+        initial_indent=" " * 4,
+        subsequent_indent=" " * 4,
+    )
+
+
+def _shape(shape: Shape, axis: int | None, batches: list[int]) -> str:
+    sizes = [str(size) for size in shape]
+    if axis is not None and axis < len(shape) and shape[axis] in batches:
+        sizes[axis] = "n"
+    return f"({', '.join(sizes)})"
+
+
+def _head(name: str, code: str) -> str:
+    """Returns docstring and imports, of what the code uses."""
+    torch = [line for word, line in _IMPORTS.items() if re.search(rf"[ (=]{re.escape(word)}", code)]
+    lines = [f'"""{name}, written by demitasse from a Caffe net."""', "", "from pathlib import Path", "", *torch]
+    return "\n".join([*lines, "from safetensors.torch import load_file", "from torch import nn", ""])
