@@ -40,7 +40,7 @@ from demitasse.pycaffe.solver import (
 )
 from demitasse.pycaffe.timer import Timer
 
-# HERE: layers, params, NetSpec, to_proto; io; Classifier; Detector; proto
+# layers, params, NetSpec, to_proto; io; Classifier; Detector; proto: their imports stand here
 
 # of the interface, not of demitasse
 __version__ = "1.0.0"
