@@ -15,6 +15,7 @@ from demitasse.caffe import schema
 from demitasse.caffe.net import Net
 from tests.contract import oracles
 from tests.golden.single import single_net
+from tests.pycaffe import user_layers
 
 IMAGE = (2, 4, 4, 3)
 ROWS = (3, 5)
@@ -37,6 +38,7 @@ class Example(NamedTuple):
         single: the shapes of a batch of one, where they are not those with a 1 for the first axis.
         random: the layer draws.
         differentiable: a gradient goes through.
+        step: of the numerical gradient; larger where the layer computes in float32.
     """
 
     type: str
@@ -52,6 +54,7 @@ class Example(NamedTuple):
     positive: bool = False
     random: bool = False
     differentiable: bool = True
+    step: float = 1e-6
 
     def __str__(self) -> str:
         return f"{self.type} {self.settings}"[:60]
@@ -97,6 +100,7 @@ RECORDED = {
     "DNSInnerProduct": "fork_dnsip_test",
     "Eltwise": "eltwise_",
     "Flatten": "flatten_",
+    "HDF5Output": "data_hdf5output",
     "INQConvolution": "fork_inqconv_test",
     "INQInnerProduct": "fork_inqip_test",
     "InnerProduct": "ip_",
@@ -180,6 +184,10 @@ EXAMPLES = [
         oracle=lambda x, z, chosen: (x[chosen[:, 0] != 0], z[chosen[:, 0] != 0]), together=True,
     ),
     Example("Flatten", "flatten_param { axis: 1 end_axis: 2 }"),
+    Example(
+        "HDF5Output", "hdf5_output_param { file_name: 'written.h5' }", (ROWS, (3, 1)), tops=0, together=True,
+        differentiable=False, oracle=lambda data, label: (),
+    ),
     Example("HingeLoss", "", LABELLED, {1: 3}, together=True, oracle=lambda x, label: oracles.hinge(x, label, 1)),
     Example(
         "HingeLoss", "hinge_loss_param { norm: L2 }", LABELLED, {1: 3}, together=True,
@@ -235,6 +243,10 @@ EXAMPLES = [
     Example("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 stride: 2 }", random=True),
     Example("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 stride: 2 }", phase=schema.TEST),
     Example("Power", "power_param { power: 3 scale: 2 shift: 0.5 }", oracle=lambda x: (2 * x + 0.5) ** 3),
+    Example(
+        "Python", f"python_param {{ module: '{user_layers.__name__}' layer: 'Times' }}", step=0.25,
+        oracle=lambda x: 2 * x,
+    ),
     Example(
         "RNN", "recurrent_param { num_output: 2 }", SEQUENCE, {1: 2}, oracle=oracles.rnn, together=True,
         single=((3, 1, 4), (3, 1)),

@@ -20,13 +20,19 @@ from demitasse.errors import NetError
 from tests.contract.examples import EXAMPLES, IMAGE, RECORDED, Example
 
 # no gradient goes through these
-RANKINGS = {"Accuracy", "ArgMax", "Silence", "Threshold"}
+RANKINGS = {"Accuracy", "ArgMax", "HDF5Output", "Silence", "Threshold"}
 
 DIFFERENTIABLE = [example for example in EXAMPLES if example.differentiable]
 FIXED = [example for example in EXAMPLES if not example.random]
 JUDGED = [example for example in EXAMPLES if example.oracle]
 ONE_TOP = [example for example in FIXED if LAYERS[example.type].in_place]
 each = pytest.mark.parametrize
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """HDF5Output writes into the working directory."""
+    monkeypatch.chdir(tmp_path)
 
 
 def run(layer: Layer, bottoms: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
@@ -107,7 +113,7 @@ def test_gradient_in_float64(example):
         state = {**dict(zip(parameters, values, strict=True)), **{k: v.clone() for k, v in buffers.items()}}
         return torch.func.functional_call(layer, state, given)
 
-    assert torch.autograd.gradcheck(forward, (*bottoms, *parameters.values()))
+    assert torch.autograd.gradcheck(forward, (*bottoms, *parameters.values()), eps=example.step)
 
 
 def in_place_net(example: Example, top: str) -> Net:

@@ -77,7 +77,8 @@ def test_a_size_that_does_not_fit_names_the_layer(tmp_path: Path, net: caffe.Net
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
-def test_a_layer_may_be_set_up_again(example):
+def test_a_layer_may_be_set_up_again(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # HDF5Output writes there
     layer = example.net().layer("l")
     expected = run(example.net().layer("l"), example.bottoms())
     names, blobs = list(layer.blob_names), layer.blobs()
