@@ -66,6 +66,7 @@ def folder(tmp_path: Path, digits: datasets.Dataset, monkeypatch: pytest.MonkeyP
         Image.fromarray(large[index]).save(tmp_path / f"photos/{index}.png")
     (tmp_path / "list.txt").write_text("".join(f"{index}.png {digits.test_labels[index]}\n" for index in range(5)))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 

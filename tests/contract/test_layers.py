@@ -14,6 +14,7 @@ from demitasse.caffe import schema
 from demitasse.caffe.layers import LAYERS, Layer
 from demitasse.caffe.net import Net
 from tests.golden.single import single_net
+from tests.pycaffe import user_layers
 
 IMAGE = (2, 4, 4, 3)
 
@@ -114,7 +115,9 @@ OTHERS = [
     Example("ArgMax", "argmax_param { top_k: 2 out_max_val: true }"),
     Example("Silence", "", (IMAGE, ROWS), tops=0),
 ]
-EXAMPLES = [*DIFFERENTIABLE, *OTHERS]
+# float32 alone, so that their gradients are compared in tests/pycaffe
+IN_FLOAT32 = [Example("Python", f"python_param {{ module: '{user_layers.__name__}' layer: 'Times' }}")]
+EXAMPLES = [*DIFFERENTIABLE, *OTHERS, *IN_FLOAT32]
 
 
 def run(layer: Layer, bottoms: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from demitasse import pycaffe as caffe
+from demitasse.pycaffe import solver as pycaffe_solver
 from tests.conftest import SHARED
+from tests.golden import test_solvers
 from tests.golden.layer_case import LAYER_CASES, Case, check, layer_cases
 
 CASES = layer_cases()
 NETS = SHARED / "golden" / "nets"
+replay = test_solvers.replay  # the fixture
 needs_cases = pytest.mark.skipif(not CASES, reason=f"no reference data at {LAYER_CASES}")
 
 
@@ -85,3 +88,11 @@ def test_a_whole_net(name: str, phase: str):
             layer, index = rest.rsplit("/", 1)
             blob = net.params[layer][int(index)]
             check(key, blob.diff if kind == "param_diff" else blob.data, expected, 5e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["adam", "clip_itersize", "dns_lars", "inq_030_060", "lars_ratio", "nesterov", "resume_h5", "sgd_m9_L1"]
+)
+def test_training_through_the_blobs(name: str, replay, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(test_solvers, "Solver", pycaffe_solver._Training)
+    test_solvers.compare(replay(name))

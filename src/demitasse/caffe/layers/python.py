@@ -80,11 +80,17 @@ class Python(Layer):
         self.reshape_blobs(bottom, top)
         with self._surfacing("forward"):
             self.instance.forward(bottom, top)  # type: ignore[attr-defined]
+        self._sync()
 
     def backward_blobs(self, top: Sequence[Blob], propagate_down: list[bool], bottom: Sequence[Blob]) -> None:
         """Lets the user's class compute the bottoms' diff, and its blobs', from the tops'; errors as above."""
         with self._surfacing("backward"):
             self.instance.backward(top, propagate_down, bottom)  # type: ignore[attr-defined]
+        self._sync()
+
+    def _sync(self) -> None:
+        for blob in self.instance.blobs:
+            blob.sync()
 
     def _surfacing(self, method: str) -> Any:
         # while the net is built, it says which layer it was
