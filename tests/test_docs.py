@@ -29,7 +29,7 @@ PAGES = [
     ROOT / "src/demitasse/examples/README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-NEED_DATA = ("commands.md", "snapshots.md")
+NEED_DATA = ("commands.md", "snapshots.md", "logs.md")
 SHRINK = 1000
 REGISTRIES: list[Registry[Any]] = [LAYERS, SOURCES, OPTIMIZERS, LR_POLICIES, CODECS]
 

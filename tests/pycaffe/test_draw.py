@@ -77,7 +77,8 @@ def test_facts_of_other_layers() -> None:
     layer { type: "LRN" bottom: "c" top: "d" }
     layer { type: "INQInnerProduct" bottom: "d" top: "e" inner_product_param { num_output: 2 }
       inq_inner_product_param { portion: 0.5 portion: 0.75 } }
-    layer { type: "CConvolution" bottom: "e" top: "f" convolution_param { num_output: 2 } cconvolution_param { c_rate: 1 } }
+    layer { type: "CConvolution" bottom: "e" top: "f" convolution_param { num_output: 2 }
+      cconvolution_param { c_rate: 1 } }
     """
     found = [list(box.sections[-1].lines) for box in boxes(net(text).layer)[0]]
     cross = "\N{MULTIPLICATION SIGN}"

@@ -64,7 +64,7 @@ def test_nothing_found(tmp_path: Path, ending: str) -> None:
 
 
 def test_unknown_endings(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="written as .csv, .h5, .npy"):
+    with pytest.raises(UsageError, match=r"written as \.csv, \.h5, \.npy"):
         windows.write_detections(tmp_path / "found.txt", DETECTIONS)
     with pytest.raises(UsageError, match="written as"):
         windows.check_ending("found")

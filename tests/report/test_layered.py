@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from demitasse.errors import UsageError
 from demitasse.report.layered import Layout, Size, layout
 from demitasse.report.layered_places import Edge, Node
 
@@ -54,6 +55,12 @@ def test_crossings_are_avoided() -> None:
 def test_nothing() -> None:
     assert layout({}, [], GAP) == Layout({}, {}, Size(0, 0))
     assert layout({0: Size(4, 6)}, [], GAP).centres == {0: (2, 3)}
+
+
+def test_what_nobody_could_see() -> None:
+    edges: list[Edge] = [(start, end) for end in range(1, 100) for start in range(end)]
+    with pytest.raises(UsageError, match="100 boxes with 4950 edges are too entangled"):
+        place(edges)
 
 
 @st.composite

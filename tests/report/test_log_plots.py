@@ -24,11 +24,13 @@ def log(points: int = 30, dated: bool = True) -> Log:
 
 
 def height(path: Path) -> int:
-    return Image.open(path).height
+    with Image.open(path) as image:
+        return image.height
 
 
 def colours(path: Path) -> set[str]:
-    found = Image.open(path).convert("RGB").getcolors(maxcolors=1 << 24)
+    with Image.open(path) as image:
+        found = image.convert("RGB").getcolors(maxcolors=1 << 24)
     return {"#{:02x}{:02x}{:02x}".format(*rgb) for count, rgb in found if count > 60}
 
 
@@ -73,6 +75,6 @@ def test_what_cannot_be_drawn(tmp_path: Path) -> None:
         plot_logs([("a", log())], tmp_path / "x.png", x="epochs")
     with pytest.raises(UsageError, match="a: the lines have no dates"):
         plot_logs([("a", log(dated=False))], tmp_path / "x.png", x="seconds")
-    with pytest.raises(UsageError, match="ends in .png, .svg or .pdf"):
+    with pytest.raises(UsageError, match=r"ends in \.png, \.svg or \.pdf"):
         plot_logs([("a", log())], tmp_path / "x.txt")
     assert list(tmp_path.iterdir()) == []

@@ -49,7 +49,7 @@ def test_delimiter(tmp_path: Path) -> None:
     (tmp_path / "run.log").write_text("\n".join(LINES))
     write_tables(tmp_path / "run.log", tmp_path / "new/folder", "\t")
     with (tmp_path / "new/folder/run.log.train").open(newline="") as file:
-        assert list(csv.DictReader(file, delimiter="\t"))[0]["loss"] == "2.0"
+        assert next(csv.DictReader(file, delimiter="\t"))["loss"] == "2.0"
     for delimiter in ("", ", ", "\n"):
         with pytest.raises(UsageError, match="one character"):
             write_tables(tmp_path / "run.log", tmp_path, delimiter)

@@ -33,9 +33,9 @@ def test_the_colours_of_kinds() -> None:
             assert any(max(abs(a - b) for a, b in zip(tint, rgb, strict=True)) <= 1 for rgb in found)
 
 
-@pytest.mark.parametrize("count", [1, 400])
+@pytest.mark.parametrize("count", [1, 40])
 def test_long_nets(count: int) -> None:
-    boxes = [Box((Section(f"layer {index}", ("ReLU",), "#8fae5d"),)) for index in range(count)]
+    boxes = [Box((Section("a long name of a layer " * 5, ("ReLU",), "#8fae5d"),)) for _ in range(count)]
     picture = draw(boxes, {(index, index + 1): "" for index in range(count - 1)}, "LR", "png")
     image = Image.open(BytesIO(picture))
     assert max(image.size) <= 30_001

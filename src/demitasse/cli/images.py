@@ -70,7 +70,7 @@ def classify(
         if not files:
             raise DataError(f"{source}: no images that end in .{ext}")
         if source.suffix == ".npy":
-            images: Sequence[np.ndarray[Any, Any]] = _load_array(source)
+            images = list(_load_array(source))
             names = [f"{source.name}[{index}]" for index in range(len(images))]
         else:
             color = classifier.blobs[classifier.inputs[0]].data.shape[1] != 1
@@ -108,11 +108,12 @@ def detect(
         from demitasse.pycaffe import Detector, windows
 
         windows.check_ending(out)
+        wanted = windows.read_windows(source)
         _choose_device(gpu)
         detector = Detector(model_def, pretrained_model, _read_mean(mean_file), input_scale, raw_scale)
         _swap_channels(detector, channel_swap)
         detector.configure_crop(context_pad)
-        detections = detector.detect_windows(windows.read_windows(source))
+        detections = detector.detect_windows(wanted)
         windows.write_detections(out, detections)
     print(f"Processed {len(detections)} windows: {out}")
 

@@ -75,7 +75,7 @@ class Classifier(Net):
         images = [resize_image(image, self.image_dims) for image in inputs]
         pieces = ten_pieces(images, self.crop_dims) if oversample else [self._centre(image) for image in images]
         prepared = np.stack([self.transformer.preprocess(in_, piece) for piece in pieces])
-        predictions: Array = self.forward_all(**{in_: prepared})[self.outputs[0]]
+        predictions: Array = self.forward_all(None, **{in_: prepared})[self.outputs[0]]
         if oversample:
             predictions = predictions.reshape(len(images), 10, -1).mean(1)
         return predictions

@@ -77,7 +77,7 @@ class Detector(Net):
                 detections.append({"window": window, "filename": filename})
                 prepared.append(self.transformer.preprocess(in_, self.crop(image, window)))
         if prepared:
-            predictions = self.forward_all(**{in_: np.stack(prepared)})[self.outputs[0]]
+            predictions = self.forward_all(None, **{in_: np.stack(prepared)})[self.outputs[0]]
             for detection, prediction in zip(detections, predictions, strict=True):
                 detection["prediction"] = prediction
         return detections

@@ -6,15 +6,18 @@ its own in those between. Geometry alone, in any unit: ``along`` runs from rank 
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 from typing import NamedTuple
 
+from demitasse.errors import UsageError
 from demitasse.report.layered_places import Edge, Lane, Neighbours, Node, places_across
 
 _SWEEPS = 12
+_MOST_LANES = 50_000
 
 
 class Size(NamedTuple):
@@ -56,10 +59,15 @@ def layout(sizes: Mapping[Node, Size], edges: Sequence[Edge], gap: Size) -> Layo
 
     Returns:
         The layout, with few crossings and nearly straight lanes.
+
+    Raises:
+        UsageError: so many long edges that nobody could see anything.
     """
     if not sizes:
         return Layout({}, {}, Size(0.0, 0.0))
     ranks = _ranks(list(sizes), edges)
+    if sum(ranks[end] - ranks[start] for start, end in edges) > _MOST_LANES:
+        raise UsageError(f"{len(sizes)} boxes with {len(edges)} edges are too entangled to be drawn")
     chains = {edge: _chain(edge, ranks) for edge in edges}
     rows = _ordered(ranks, chains)
     widths = {item: sizes[item].across if item in sizes else gap.across / 2 for row in rows for item in row}
@@ -134,7 +142,10 @@ def _crossings(rows: Sequence[Sequence[Node]], after: Mapping[Node, Sequence[Nod
     for row, following in pairwise(rows):
         place = {item: index for index, item in enumerate(following)}
         ends = [end for item in row for end in sorted(place[near] for near in after[item])]
-        count += sum(ends[i] > ends[j] for i in range(len(ends)) for j in range(i + 1, len(ends)))
+        seen: list[int] = []
+        for end in ends:
+            count += len(seen) - bisect_right(seen, end)
+            insort(seen, end)
     return count
 
 

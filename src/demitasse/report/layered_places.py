@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import accumulate, pairwise
+from math import inf
 from typing import NamedTuple
 
 Node = Hashable
 Edge = tuple[Node, Node]
+_Beside = tuple[list[tuple[Node, float]], list[tuple[Node, float]]]
 
-_SWEEPS = 12
+_SWEEPS, _PASSES = 12, 3
 _STRAIGHT = 8.0
 
 
@@ -54,9 +56,11 @@ class Neighbours:
         following = {
             item: near[0] for item, near in self.after.items() if len(near) == 1 and self._straight(item, near[0])
         }
-        firsts = set(following) - set(following.values())
+        targets = set(following.values())
         found = []
-        for item in firsts:
+        for item in following:
+            if item in targets:
+                continue
             run = [item]
             while run[-1] in following:
                 run.append(following[run[-1]])
@@ -80,8 +84,10 @@ def places_across(
         for row in rows if sweep % 2 == 0 else reversed(rows):
             wanted = [edges.mean(item, places, considered) for item in row]
             places.update(zip(row, _spread(row, wanted, widths, gap), strict=True))
-    for run in edges.runs():
-        _straighten(run, places, _limits(rows, widths, gap, places))
+    beside = _beside(rows, widths, gap)
+    for _ in range(_PASSES):
+        for run in edges.runs():
+            _straighten(run, places, beside)
     return places
 
 
@@ -106,25 +112,25 @@ def _spread(
     return [mean + offset for mean, offset in zip(means, offsets, strict=True)]
 
 
-def _limits(
-    rows: Sequence[Sequence[Node]], widths: Mapping[Node, float], gap: float, places: Mapping[Node, float]
-) -> dict[Node, tuple[float, float]]:
-    """Returns how far each item can move while those beside it stay."""
-    limits = {}
+def _beside(rows: Sequence[Sequence[Node]], widths: Mapping[Node, float], gap: float) -> dict[Node, _Beside]:
+    """Returns for each item what is on its left and on its right, and the least distances to them."""
+    beside: dict[Node, _Beside] = {item: ([], []) for row in rows for item in row}
     for row in rows:
-        for index, item in enumerate(row):
-            low, high = float("-inf"), float("inf")
-            if index:
-                low = places[row[index - 1]] + (widths[row[index - 1]] + widths[item]) / 2 + gap
-            if index + 1 < len(row):
-                high = places[row[index + 1]] - (widths[row[index + 1]] + widths[item]) / 2 - gap
-            limits[item] = low, high
-    return limits
+        for left, right in pairwise(row):
+            distance = (widths[left] + widths[right]) / 2 + gap
+            beside[right][0].append((left, distance))
+            beside[left][1].append((right, distance))
+    return beside
 
 
-def _straighten(run: Sequence[Node], places: dict[Node, float], limits: Mapping[Node, tuple[float, float]]) -> None:
+def _straighten(
+    run: Sequence[Node],
+    places: dict[Node, float],
+    beside: Mapping[Node, _Beside],
+) -> None:
     """Puts a straight way on one line where there is room for it."""
-    low, high = max(limits[item][0] for item in run), min(limits[item][1] for item in run)
+    low = max((places[other] + distance for item in run for other, distance in beside[item][0]), default=-inf)
+    high = min((places[other] - distance for item in run for other, distance in beside[item][1]), default=inf)
     if low <= high:
         middle = sum(places[item] for item in run) / len(run)
         places.update(dict.fromkeys(run, min(max(middle, low), high)))
