@@ -104,6 +104,6 @@ class LRNKernel:
         top = torch.empty_like(bottom)
         rows, results = (images.movedim(1, -1).flatten(0, 2) for images in (bottom, top))  # (pixels, channels)
         size = max(1, _PIECE // bottom.shape[1])
-        for piece, result in zip(rows.split(size), results.split(size), strict=True):
+        for piece, result in zip(torch.split(rows, size), torch.split(results, size), strict=True):
             result.copy_(self.layer(piece[..., None, None])[..., 0, 0])
         return top
