@@ -40,9 +40,14 @@ class Plan:
 
         Args:
             batch: the blobs that sources and the caller feed, by name; of any batch size that the layers allow.
+
+        Raises:
+            UsageError: a blob is not fed.
         """
         values: dict[int, Tensor] = {}
         for name, value in self.program.inputs.items():
+            if name not in batch:
+                raise UsageError(f"blob {name!r} is not fed; found {', '.join(batch) or 'none'}")
             values[value] = _arranged(batch[name])
         for step in self.program.steps:
             result = step.run(*[values[value] for value in step.bottoms])
@@ -93,6 +98,6 @@ def _kernel(layer: Layer) -> Callable[..., Any]:
         return fused.FusedConvolutionKernel(layer) if is_fused and images else ConvolutionKernel(layer)
     if isinstance(layer, InnerProduct):
         return fused.FusedInnerProductKernel(layer) if is_fused else InnerProductKernel(layer)
-    if isinstance(layer, LRN) and layer.across:
+    if isinstance(layer, LRN) and layer.across and is_fused:
         return LRNKernel(layer)
     return layer
