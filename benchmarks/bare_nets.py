@@ -109,9 +109,7 @@ class Bottleneck(nn.Module):
 
 
 def _normed(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False), nn.BatchNorm2d(outputs)
-    )
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False), nn.BatchNorm2d(outputs))
 
 
 def resnet50() -> nn.Module:
@@ -148,7 +146,7 @@ def squeezenet() -> nn.Module:
         channels = 2 * expanded
         if number in (4, 8):
             parts.append(pool())
-    head = (nn.Dropout(), nn.Conv2d(512, 1000, 1), relu(), nn.AdaptiveAvgPool2d(1), nn.Softmax(1))
+    head = (nn.Dropout(), nn.Conv2d(512, 1000, 1, padding=1), relu(), nn.AdaptiveAvgPool2d(1), nn.Softmax(1))
     return nn.Sequential(*parts, *head)
 
 

@@ -91,6 +91,7 @@ def score(
     import torch
 
     from demitasse.caffe import log, model_file, schema, solver
+    from demitasse.caffe.inference import optimize
 
     with log.to_stderr(log_dir), _python_layers(python_layers):
         device = _device(gpu, 275)
@@ -99,12 +100,13 @@ def score(
             source.workers = workers
         for path in filter(None, weights.split(",")):
             model_file.load_weights(net, path)
+        run = optimize(net) if device.type == "cpu" else net
         log.info("caffe.cpp:281", f"Running for {iterations} iterations.")
         scores: dict[str, torch.Tensor] = {}
         loss = 0.0
         for batch in range(iterations):
             with torch.no_grad():
-                blobs = net(solver.read(net, device))
+                blobs = run(solver.read(net, device))
             loss += net.loss(blobs).item()
             solver.add(scores, net, blobs)
             for name in net.outputs:

@@ -27,7 +27,7 @@ class Affine(NamedTuple):
 def fold(program: Program) -> None:
     """Folds what can be folded."""
     for step in list(program.steps):
-        while isinstance(step.run, Kernel):
+        while isinstance(step.run, Kernel) and step.run.axis == 1:
             taker = program.only_taker(step.tops[0])
             affine = affine_of(taker.layer, program.shapes[step.tops[0]]) if taker else None
             if taker is None or affine is None:

@@ -22,7 +22,8 @@ _OPERATIONS = (
 
 def available() -> bool:
     """Returns whether this torch has the operations."""
-    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in _OPERATIONS)
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_onednn and all(hasattr(torch.ops.mkldnn, name) for name in _OPERATIONS)
 
 
 class FusedConvolutionKernel(ConvolutionKernel):
@@ -34,21 +35,23 @@ class FusedConvolutionKernel(ConvolutionKernel):
     shape: Size | None = None
 
     def __call__(self, bottom: Tensor, *other: Tensor) -> Tensor:
-        layer = self.layer
-        geometry = layer.pad, layer.stride, layer.dilation, layer.group
+        window = self.layer.window
+        geometry = window.pad, window.stride, window.dilation, self.layer.group
         if bottom.shape != self.shape:
             weight = self.weight.contiguous(memory_format=torch.channels_last)
             self.packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, bottom.shape)
             self.shape = bottom.shape
         name, settings = self.finish()
         product = (self.packed, self.bias, *geometry)
-        if not other:
-            top: Tensor = torch.ops.mkldnn._convolution_pointwise(bottom, *product, name, settings, "")
-            return top
         last = ("add", 1, None if name == "none" else name, settings, "")
-        if self.overwrites:
-            return torch.ops.mkldnn._convolution_pointwise_.binary(other[0], bottom, *product, *last)
-        return torch.ops.mkldnn._convolution_pointwise.binary(bottom, other[0], *product, *last)
+        top: Tensor
+        if not other:
+            top = torch.ops.mkldnn._convolution_pointwise(bottom, *product, name, settings, "")
+        elif self.overwrites:
+            top = torch.ops.mkldnn._convolution_pointwise_.binary(other[0], bottom, *product, *last)
+        else:
+            top = torch.ops.mkldnn._convolution_pointwise.binary(bottom, other[0], *product, *last)
+        return top
 
 
 class FusedInnerProductKernel(InnerProductKernel):

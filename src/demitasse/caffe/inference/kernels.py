@@ -36,6 +36,7 @@ class Kernel:
     """activation(product + bias + other), where other is a second bottom if there is one.
 
     Attributes:
+        axis: of the bottom's channels; the outputs are on the same axis of the top.
         weight: (outputs, ...), the values that the layer computes with; new ones once something is folded in.
         bias: (outputs,) or None.
         activation: applied last, if not None.
@@ -43,6 +44,7 @@ class Kernel:
     """
 
     def __init__(self, layer: Convolution | InnerProduct) -> None:
+        self.axis = layer.axis
         weight, bias = layer.effective()
         self.weight = weight.detach()
         self.bias = None if bias is None else bias.detach()
@@ -86,7 +88,6 @@ class InnerProductKernel(Kernel):
 
     def __init__(self, layer: InnerProduct) -> None:
         super().__init__(layer)
-        self.axis = layer.axis
         if layer.transpose:
             self.weight = self.weight.t()
 
@@ -95,15 +96,17 @@ class InnerProductKernel(Kernel):
 
 
 class LRNKernel:
-    """LRN across channels of channels-last images, piece by piece; the values are the layer's to the bit."""
+    """LRN across channels, channels last and piece by piece; the values are the layer's to the bit."""
 
     def __init__(self, layer: LRN) -> None:
         self.layer = layer
 
     def __call__(self, bottom: Tensor) -> Tensor:
+        channels = bottom.shape[1]
+        bottom = bottom.contiguous(memory_format=torch.channels_last)
         top = torch.empty_like(bottom)
-        rows, results = (images.movedim(1, -1).flatten(0, 2) for images in (bottom, top))  # (pixels, channels)
-        size = max(1, _PIECE // bottom.shape[1])
-        for piece, result in zip(rows.split(size), results.split(size), strict=True):
+        rows, results = (images.movedim(1, -1).view(-1, channels) for images in (bottom, top))
+        size = max(1, _PIECE // channels)
+        for piece, result in zip(torch.split(rows, size), torch.split(results, size), strict=True):
             result.copy_(self.layer(piece[..., None, None])[..., 0, 0])
         return top

@@ -17,6 +17,7 @@ _SEPARATE = {
     "Bias",
     "Eltwise",
     "ReLU",
+    "Clip",
     "Softmax",
 }
 

@@ -17,6 +17,7 @@ from demitasse.caffe.inference.memory import release
 from demitasse.caffe.inference.program import Program, read
 from demitasse.caffe.layers import Layer
 from demitasse.caffe.layers.convolution import Convolution
+from demitasse.caffe.layers.deconvolution import Deconvolution
 from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.layers.normalization import LRN
 from demitasse.caffe.net import Net
@@ -39,9 +40,14 @@ class Plan:
 
         Args:
             batch: the blobs that sources and the caller feed, by name; of any batch size that the layers allow.
+
+        Raises:
+            UsageError: a blob is not fed.
         """
         values: dict[int, Tensor] = {}
         for name, value in self.program.inputs.items():
+            if name not in batch:
+                raise UsageError(f"blob {name!r} is not fed; found {', '.join(batch) or 'none'}")
             values[value] = _arranged(batch[name])
         for step in self.program.steps:
             result = step.run(*[values[value] for value in step.bottoms])
@@ -87,11 +93,11 @@ def optimize(net: Net, keep: Collection[str] = ()) -> Plan:
 def _kernel(layer: Layer) -> Callable[..., Any]:
     """Returns what is to compute a layer: the layer itself if there is no kernel for it."""
     is_fused = fused.available() and all(blob.device.type == "cpu" for blob in layer.blobs())
-    if isinstance(layer, Convolution) and type(layer).forward is Convolution.forward and len(layer.spec.bottom) == 1:
-        images = layer.axis == 1 and len(layer.stride) == 2
+    if isinstance(layer, Convolution) and not isinstance(layer, Deconvolution) and len(layer.spec.bottom) == 1:
+        images = layer.axis == 1 and len(layer.window.stride) == 2
         return fused.FusedConvolutionKernel(layer) if is_fused and images else ConvolutionKernel(layer)
     if isinstance(layer, InnerProduct):
         return fused.FusedInnerProductKernel(layer) if is_fused else InnerProductKernel(layer)
-    if isinstance(layer, LRN) and layer.across:
+    if isinstance(layer, LRN) and layer.across and is_fused:
         return LRNKernel(layer)
     return layer
