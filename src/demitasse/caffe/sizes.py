@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from demitasse.caffe import schema
 from demitasse.errors import NetError
 
-MOST_ENTRIES = 2**31 - 1  # Caffe counts them in an int
+MOST_AXES = 32  # Caffe's own limits: of axes, and of entries, which it counts in an int
+MOST_ENTRIES = 2**31 - 1
 _ENTRY = 4  # bytes
 
 
@@ -21,8 +22,11 @@ def check_size(shape: Sequence[int], what: str) -> None:
         what: its name, for the error.
 
     Raises:
-        NetError: an axis is negative, or the blob is larger than Caffe allows or than the memory of this machine.
+        NetError: an axis is negative, there are too many, or the blob is larger than Caffe allows, or than the memory
+            of this machine.
     """
+    if len(shape) > MOST_AXES:
+        raise NetError(f"{what} has {len(shape)} axes; expected {MOST_AXES} at most")
     if min(shape, default=0) < 0:
         raise NetError(f"{what} has the shape {list(shape)}; expected axes of 0 or more")
     count = math.prod(shape)
