@@ -1,7 +1,7 @@
 """Small nets and solvers of many kinds of layers, to be damaged."""
 
-SMALL = """name: "small" layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 }
-  } }
+SMALL = """name: "small"
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" param { lr_mult: 1 } param { lr_mult: 2
   decay_mult: 0 }
   convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 1 group: 1 weight_filler { type: "xavier" }
@@ -27,9 +27,8 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "e" bottom: "l" top: "loss"
   {
   axis: 1 } loss_param { ignore_label: 3 normalization: VALID } propagate_down: true propagate_down: false }
 """
-AXES = """input: "x" input_shape { dim: 2 dim: 4 dim: 3 dim: 3 } force_backward: true state { phase: TEST level: 1 stage:
-  "q"
-  }
+AXES = """input: "x" input_shape { dim: 2 dim: 4 dim: 3 dim: 3 } force_backward: true
+state { phase: TEST level: 1 stage: "q" }
 layer { name: "bn" type: "BatchNorm" bottom: "x" top: "bn" param { lr_mult: 0 } batch_norm_param { eps: 0.001
   moving_average_fraction: 0.9 } }
 layer { name: "sc" type: "Scale" bottom: "bn" top: "sc" scale_param { bias_term: true axis: 1 num_axes: 1 filler
@@ -82,8 +81,8 @@ layers { layer { name: "pool" type: "pool" pool: MAX kernelsize: 3 stride: 2 } b
 layers { layer { name: "drop" type: "dropout" dropout_ratio: 0.5 } bottom: "pool" top: "pool" }
 layers { layer { name: "fc" type: "innerproduct" num_output: 12 } bottom: "pool" top: "fc" }
 """
-SOURCES = """layer { name: "data" type: "Data" top: "data" top: "label" data_param { source: "db" backend: LMDB batch_size: 4
-  }
+SOURCES = """layer { name: "data" type: "Data" top: "data" top: "label"
+  data_param { source: "db" backend: LMDB batch_size: 4 }
   transform_param { scale: 0.5 mirror: true crop_size: 3 mean_file: "m.binaryproto" } }
 layer { name: "h" type: "HDF5Data" top: "h" hdf5_data_param { source: "list.txt" batch_size: 3 shuffle: true } }
 layer { name: "m" type: "MemoryData" top: "m" top: "ml" memory_data_param { batch_size: 2 channels: 1 height: 2

@@ -12,6 +12,7 @@ from demitasse.errors import NetError
 MOST_AXES = 32  # Caffe's own limits: of axes, and of entries, which it counts in an int
 MOST_ENTRIES = 2**31 - 1
 _ENTRY = 4  # bytes
+_SPREADING = ("stride", "kernel", "dilation")  # settings that make the tops of a deconvolution large
 
 
 def check_size(shape: Sequence[int], what: str) -> None:
@@ -47,12 +48,8 @@ def growth(layer: schema.Message) -> int:
         if not field.name.endswith("_param"):
             continue
         for each, value in settings.ListFields():
-            largest = max(value, default=0) if isinstance(value, Sequence) else value
             if each.name in ("num_output", "tiles"):
-                bound *= max(largest, 1)
+                bound *= max(value, 1)
             elif each.name.startswith("pad") or (layer.type == "Deconvolution" and each.name.startswith(_SPREADING)):
-                bound *= (1 + 2 * largest) ** 2
+                bound *= (1 + 2 * (max(value) if isinstance(value, Sequence) else value)) ** 2
     return bound
-
-
-_SPREADING = ("stride", "kernel", "dilation")
