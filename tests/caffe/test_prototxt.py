@@ -50,6 +50,7 @@ def test_blobs_may_stand_in_a_text(tmp_path: Path) -> None:
         ("layers {\n type: CONVOLUTON\n}", r"net.prototxt:2: V1LayerParameter.LayerType has no value 'CONVOLUTON'"),
         ("layers { type: 'Convolution' }", r"LayerType has no value 'Convolution'; did you mean 'CONVOLUTION'\?"),
         ("layer { pooling_param { pool: MIX } }", r"net.prototxt:1: PoolingParameter.PoolMethod has no value 'MIX'"),
+        ("layer {\n name: 'a\\\\b' type: 'C:\\data' }", r"net.prototxt:2: unknown escape '.*d' in a string"),
         ("layer { clip_param { min: 0 } }", r"net.prototxt: layer\[0\].clip_param.max: needed, but not given"),
         (
             "layer { name: 'a' convolution_param { pad: -1 } }" + 1000 * "#",

@@ -205,7 +205,8 @@ def test_padding_is_folded_into_what_takes_it() -> None:
          r"net: layer 'conv' has the unknown type 'conw'; did you mean 'conv'\?"),
         (PADDED + 'layers { name: "new" type: RELU }', "net: layer 'new' is of the form of 2014"),
         (PADDED.replace("input_dim: 1", ""), "net: input_dim takes four values an input, found 3"),
-        (PADDED.replace('type: "pool" kernelsize: 3', 'type: "images" new_height: -1').replace('bottom: "padded"', 'bottom: "data"'),
+        (PADDED.replace("padded", "other").replace('bottom: "other"', 'bottom: "data"')
+         .replace('type: "pool" kernelsize: 3', 'type: "images" new_height: -1'),
          "layer 'pool' has new_height -1: Value out of range"),
     ],
 )  # fmt: skip

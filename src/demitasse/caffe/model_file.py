@@ -15,6 +15,7 @@ from demitasse.caffe.hdf5_file import HDF5_MAGIC as HDF5_MAGIC
 from demitasse.caffe.hdf5_file import read_hdf5
 from demitasse.caffe.hdf5_file import write_hdf5 as write_hdf5
 from demitasse.caffe.schema import dialects
+from demitasse.caffe.sizes import MOST_AXES
 from demitasse.caffe.upgrade import upgrade_layers
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.files import atomic_write
@@ -145,12 +146,14 @@ def blob_array(blob: Any) -> Array:
         shape = (blob.num, blob.channels, blob.height, blob.width)
     else:
         shape = (len(data) // np.dtype(dtype).itemsize,)
+    if len(shape) > MOST_AXES:
+        raise FileFormatError(f"{len(shape)} axes; a blob has {MOST_AXES} at most")
     expected = math.prod(shape) * np.dtype(dtype).itemsize
     if min(shape, default=0) < 0 or len(data) != expected:
         raise FileFormatError(f"shape {list(shape)} needs {expected} bytes of values, found {len(data)}")
     try:
         return np.frombuffer(data, dtype).reshape(shape)
-    except ValueError as error:  # more axes than numpy has, or a huge one beside one of 0
+    except ValueError as error:  # a huge axis beside one of 0
         raise FileFormatError(f"shape {list(shape)} is none of a blob: {error}") from None
 
 

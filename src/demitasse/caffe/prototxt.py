@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -47,26 +48,37 @@ def read_solver(path: str | Path) -> schema.Message:
 def parse(text: str, message: Any, name: str) -> Any:
     """Parses protobuf text into ``message`` and returns it; ``name`` stands for the file in errors."""
     try:
-        text_format.Parse(text, message)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)
+            text_format.Parse(text, message)
     except text_format.ParseError as error:
         raise PrototxtError(f"{name}:{_explain(error, message)}") from None
+    except DeprecationWarning:  # protobuf passes an unknown escape on to Python; Caffe refuses it
+        escape = _UNKNOWN_ESCAPE.search(text)
+        line = text.count("\n", 0, escape.start()) + 1 if escape else 1
+        raise PrototxtError(f"{name}:{line}: unknown escape {escape and escape[0]!r} in a string") from None
     if missing := message.FindInitializationErrors():
         raise PrototxtError(f"{name}: {', '.join(missing)}: needed, but not given")
     return message
 
 
+_UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\[^abfnrtvxXuU0-7\\'\"?]")
+
+
 def layer_lines(path: str | Path) -> list[int]:
     """Returns the line (from 1) where each ``layer { ... }``, or ``layers { ... }``, of the file begins, in order."""
+    text = read_text(path)
     lines = []
-    depth = 0
-    for match in _STRUCTURE.finditer(read_text(path)):
+    depth, line, counted = 0, 1, 0
+    for match in _STRUCTURE.finditer(text):
         token = match.group()
         if token in "{<":
             depth += 1
         elif token in "}>":
             depth -= 1
         elif token in ("layer", "layers") and depth == 0:
-            lines.append(match.string.count("\n", 0, match.start()) + 1)
+            line, counted = line + text.count("\n", counted, match.start()), match.start()
+            lines.append(line)
     return lines
 
 

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from demitasse.caffe import schema
 from demitasse.errors import NetError
 
-MOST_ENTRIES = 2**31 - 1  # Caffe counts them in an int
+MOST_AXES = 32  # Caffe's own limits: of axes, and of entries, which it counts in an int
+MOST_ENTRIES = 2**31 - 1
 _ENTRY = 4  # bytes
+_SPREADING = ("stride", "kernel", "dilation")  # settings that make the tops of a deconvolution large
 
 
 def check_size(shape: Sequence[int], what: str) -> None:
@@ -21,8 +23,11 @@ def check_size(shape: Sequence[int], what: str) -> None:
         what: its name, for the error.
 
     Raises:
-        NetError: an axis is negative, or the blob is larger than Caffe allows or than the memory of this machine.
+        NetError: an axis is negative, there are too many, or the blob is larger than Caffe allows, or than the memory
+            of this machine.
     """
+    if len(shape) > MOST_AXES:
+        raise NetError(f"{what} has {len(shape)} axes; expected {MOST_AXES} at most")
     if min(shape, default=0) < 0:
         raise NetError(f"{what} has the shape {list(shape)}; expected axes of 0 or more")
     count = math.prod(shape)
@@ -43,12 +48,8 @@ def growth(layer: schema.Message) -> int:
         if not field.name.endswith("_param"):
             continue
         for each, value in settings.ListFields():
-            largest = max(value, default=0) if isinstance(value, Sequence) else value
             if each.name in ("num_output", "tiles"):
-                bound *= max(largest, 1)
+                bound *= max(value, 1)
             elif each.name.startswith("pad") or (layer.type == "Deconvolution" and each.name.startswith(_SPREADING)):
-                bound *= (1 + 2 * largest) ** 2
+                bound *= (1 + 2 * (max(value) if isinstance(value, Sequence) else value)) ** 2
     return bound
-
-
-_SPREADING = ("stride", "kernel", "dilation")

@@ -1,0 +1,102 @@
+"""Small nets and solvers of many kinds of layers, to be damaged."""
+
+SMALL = """name: "small"
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  param { lr_mult: 1 } param { lr_mult: 2 decay_mult: 0 }
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 1 group: 1
+    weight_filler { type: "xavier" } bias_filler { type: "constant" value: 0.1 } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" relu_param { negative_slope: 0.1 } }
+layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
+  pooling_param { pool: MAX kernel_size: 3 stride: 2 pad: 1 } }
+layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip"
+  inner_product_param { num_output: 5 weight_filler { type: "gaussian" std: 0.1 } } }
+"""
+RULES = """
+layer { name: "d" type: "DummyData" top: "a" top: "l" include { phase: TRAIN min_level: 0 }
+  dummy_data_param { shape { dim: 2 dim: 4 } shape { dim: 2 }
+    data_filler { type: "uniform" min: 0 max: 1 } data_filler { type: "constant" value: 1 } } }
+layer { name: "d" type: "DummyData" top: "a" top: "l" exclude { phase: TRAIN } exclude { stage: "x" }
+  dummy_data_param { num: 2 channels: 4 height: 1 width: 1 num: 2 channels: 1 height: 1 width: 1 } }
+layer { name: "drop" type: "Dropout" bottom: "a" top: "a" dropout_param { dropout_ratio: 0.5 } }
+layer { name: "s" type: "Slice" bottom: "a" top: "b" top: "c" slice_param { axis: 1 slice_point: 1 } }
+layer { name: "cat" type: "Concat" bottom: "b" bottom: "c" top: "e" concat_param { axis: 1 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "e" bottom: "l" top: "loss" loss_weight: 0.5
+  propagate_down: true propagate_down: false
+  softmax_param { axis: 1 } loss_param { ignore_label: 3 normalization: VALID } }
+"""
+AXES = """input: "x" input_shape { dim: 2 dim: 4 dim: 3 dim: 3 } force_backward: true
+state { phase: TEST level: 1 stage: "q" }
+layer { name: "bn" type: "BatchNorm" bottom: "x" top: "bn" param { lr_mult: 0 }
+  batch_norm_param { eps: 0.001 moving_average_fraction: 0.9 } }
+layer { name: "sc" type: "Scale" bottom: "bn" top: "sc"
+  scale_param { bias_term: true axis: 1 num_axes: 1 filler { value: 2 } } }
+layer { name: "lrn" type: "LRN" bottom: "sc" top: "lrn"
+  lrn_param { local_size: 3 alpha: 1 beta: 0.75 norm_region: WITHIN_CHANNEL k: 1 } }
+layer { name: "rs" type: "Reshape" bottom: "lrn" top: "rs"
+  reshape_param { shape { dim: 0 dim: -1 } axis: 0 num_axes: -1 } }
+layer { name: "red" type: "Reduction" bottom: "rs" top: "red" reduction_param { operation: MEAN axis: 1 coeff: 2 } }
+layer { name: "am" type: "ArgMax" bottom: "rs" top: "am" argmax_param { top_k: 2 axis: 1 out_max_val: true } }
+"""
+COMPRESSED = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 6 } } }
+layer { name: "q" type: "INQInnerProduct" bottom: "data" top: "q"
+  inner_product_param { num_output: 4 axis: 1 transpose: false
+    weight_filler { type: "msra" variance_norm: AVERAGE } }
+  inq_inner_product_param { portion: 0 portion: 0.5 num_quantum_values: 7
+    weight_mask_filler { type: "constant" value: 1 } } }
+layer { name: "s" type: "DNSInnerProduct" bottom: "q" top: "s"
+  inner_product_param { num_output: 3 weight_filler { type: "positive_unitball" } }
+  dns_inner_product_param { c_rate: 1 gamma: 0.1 power: 1 iter_stop: 10 alpha_low: 0.9 } }
+layer { name: "e" type: "Eltwise" bottom: "s" bottom: "s" top: "e"
+  eltwise_param { operation: SUM coeff: 1 coeff: -1 } }
+layer { name: "p" type: "Power" bottom: "e" top: "e" power_param { power: 2 scale: 0.5 shift: 1 } }
+layer { name: "f" type: "Flatten" bottom: "e" top: "f" flatten_param { axis: 0 end_axis: -1 } }
+"""
+V1 = """name: "v1" input: "data" input_dim: 2 input_dim: 3 input_dim: 8 input_dim: 8
+layers { name: "conv" type: CONVOLUTION bottom: "data" top: "conv" include: { phase: TEST }
+  blobs_lr: 1 blobs_lr: 2 weight_decay: 1 weight_decay: 0 param: "w" param: "b" blob_share_mode: STRICT
+  convolution_param { num_output: 4 kernel_size: 3 } }
+layers { name: "pool" type: POOLING bottom: "conv" top: "pool" pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
+layers { name: "ip" type: INNER_PRODUCT bottom: "pool" top: "ip" inner_product_param { num_output: 5 } loss_weight: 1 }
+layers { name: "prob" type: SOFTMAX bottom: "ip" top: "prob" }
+"""
+V0 = """name: "v0" input: "data" input_dim: 2 input_dim: 3 input_dim: 8 input_dim: 8
+layers { layer { name: "pad" type: "padding" pad: 2 } bottom: "data" top: "pad" }
+layers { layer { name: "conv" type: "conv" num_output: 4 kernelsize: 5 stride: 1 group: 1 biasterm: true
+  weight_filler { type: "gaussian" std: 0.01 } blobs_lr: 1. blobs_lr: 2. weight_decay: 1. } bottom: "pad" top: "conv" }
+layers { layer { name: "pool" type: "pool" pool: MAX kernelsize: 3 stride: 2 } bottom: "conv" top: "pool" }
+layers { layer { name: "drop" type: "dropout" dropout_ratio: 0.5 } bottom: "pool" top: "pool" }
+layers { layer { name: "fc" type: "innerproduct" num_output: 12 } bottom: "pool" top: "fc" }
+"""
+SOURCES = """
+layer { name: "data" type: "Data" top: "data" top: "label" data_param { source: "db" backend: LMDB batch_size: 4 }
+  transform_param { scale: 0.5 mirror: true crop_size: 3 mean_file: "m.binaryproto" } }
+layer { name: "h" type: "HDF5Data" top: "h" hdf5_data_param { source: "list.txt" batch_size: 3 shuffle: true } }
+layer { name: "m" type: "MemoryData" top: "m" top: "ml"
+  memory_data_param { batch_size: 2 channels: 1 height: 2 width: 2 } }
+"""
+NETS = [SMALL, RULES, AXES, COMPRESSED, V1, V0, SOURCES]
+
+# a net that a solver can train
+TINY = """layer { name: "d" type: "DummyData" top: "a" top: "l"
+  dummy_data_param { shape { dim: 2 dim: 4 } shape { dim: 2 } data_filler { type: "uniform" } data_filler { } } }
+layer { name: "ip" type: "InnerProduct" bottom: "a" top: "ip"
+  inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "l" top: "loss" }
+"""
+SOLVERS = [
+    """net: "net.prototxt" test_iter: 2 test_interval: 5 base_lr: 0.01 lr_policy: "inv" gamma: 0.1 power: 0.75
+momentum: 0.9 weight_decay: 0.0005 display: 1 max_iter: 3 snapshot: 0 snapshot_prefix: "s"
+snapshot_after_train: false solver_mode: CPU random_seed: 3 rampup_interval: 2 rampup_lr: 0.001 min_lr: 0.0001
+average_loss: 4 iter_size: 2 clip_gradients: 5
+""",
+    """train_net: "net.prototxt" test_net: "net.prototxt" test_iter: 1 test_interval: 3
+test_state { phase: TEST level: 1 stage: "a" } base_lr: 0.01 lr_policy: "multistep" gamma: 0.5 stepvalue: 1
+stepvalue: 2 solver_type: ADAM momentum: 0.9 momentum2: 0.999 delta: 0.0001 max_iter: 2
+snapshot_after_train: false solver_mode: CPU device_id: 0 regularization_type: "L1" test_initialization: false
+""",
+    f"""net_param {{ {TINY} }} type: "LarsSGD" local_gw_ratio: 0.01 base_lr: 0.01 lr_policy: "poly" power: 2
+max_iter: 2 snapshot_after_train: false solver_mode: CPU debug_info: false
+""",
+]
