@@ -115,6 +115,8 @@ FAULTY = [
      r"parameter 'w' has lr_mult 2, but 1 in layer 'ip'"),
     ([DATA, IP % "include { phase: TEST } exclude { phase: TRAIN }"], r"give include or exclude rules, not both"),
     ([DATA, IP % "propagate_down: true propagate_down: true"], r"propagate_down has 2 values for 1 bottoms"),
+    (['layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 4611686018427387904 dim: 4 } } }'],
+     r"layer 'p' \(net\): blob 'weight' of shape \[4611686018427387904, 4\] cannot be made: "),
     # layers that cannot be in place, losses, parts and pyramids
     ([DATA, IP.replace('top: "ip"', 'top: "data"') % ""],
      r"layer 'ip' \(net\): InnerProduct does not compute in place: give its top 'data' a name of its own"),

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.layers import LAYERS, Layer
+from demitasse.caffe.layers import LAYERS, Layer, base
 from demitasse.caffe.net import Net
 from demitasse.errors import NetError
 from tests.contract.examples import EXAMPLES, IMAGE, RECORDED, Example
@@ -167,10 +167,14 @@ def test_other_layers_refuse_to_be_in_place(example):
 
 # how many items Filter lets through, nobody can tell beforehand
 @each("example", [e for e in EXAMPLES if e.type != "Filter"], ids=str)
-def test_shapes_told_beforehand_are_those_of_the_run(example):
+def test_shapes_told_beforehand_are_those_of_the_run(example, monkeypatch):
     net = example.net()
     tops = run(net.layer("l"), example.bottoms())
     assert [tuple(top.shape) for top in tops] == [net.shapes[f"t{i}"] for i in range(example.tops)]
+    monkeypatch.setattr(base, "_SMALL", -1)  # on the meta device, too
+    on_meta = example.net()
+    assert on_meta.shapes == net.shapes
+    assert not any(tensor.is_meta for tensor in (*on_meta.parameters(), *on_meta.buffers()))
 
 
 # Dropout draws in the order of memory

@@ -105,13 +105,16 @@ class Layer(nn.Module):
             learnable: whether solvers update it (else it is a buffer).
 
         Raises:
-            NetError: it would be too large, or is there already with another shape.
+            NetError: it cannot be filled, would be too large, or is there already with another shape.
         """
         if name in self.blob_names:
             self._keep(name, shape)
             return
         check_size(shape, f"blob {name!r}")
-        value = torch.zeros(shape) if filler is None else fill(filler, shape)
+        try:
+            value = torch.zeros(shape) if filler is None else fill(filler, shape)
+        except RuntimeError as error:
+            raise NetError(f"blob {name!r} of shape {list(shape)} cannot be made: {error}") from None
         if learnable:
             setattr(self, name, nn.Parameter(value))
         else:
