@@ -6,12 +6,14 @@ import math
 from itertools import pairwise
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
 from demitasse import examples
-from demitasse.caffe import net as net_module
 from demitasse.caffe import prototxt, schema
+from demitasse.caffe.layers import base as layers_base
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources.lmdb_store import write_lmdb
 from demitasse.errors import UsageError
@@ -20,6 +22,13 @@ IMAGES = {
     "digits": (1, 8, 8),
     "mnist": (1, 28, 28),
     "imagenet": (3, 256, 256),
+    "voc": (3, 500, 500),
+    "voc_label": (1, 500, 500),
+    "mnist_pairs": (2, 28, 28),
+}
+ROWS = {
+    "captions": {"cont": (20, 16), "input": (20, 16), "target": (20, 16)},
+    "features": {"features": (16, 4096)},
 }
 PARAMETERS = {
     "digits": 114_760,
@@ -27,7 +36,21 @@ PARAMETERS = {
     "lenet300": 266_610,
     "alexnet": 60_965_224,
     "squeezenet": 1_235_496,
+    "caffenet": 60_965_224,
+    "googlenet": 6_998_552,
+    "vgg16": 138_357_544,
+    "resnet50": 25_557_032,
+    "mobilenet_v1": 4_231_976,
+    "mobilenet_v2": 3_504_872,
+    "fcn32s": 134_432_597,
+    "fcn8s": 134_368_799,
+    "lrcn": 50_002_801,
+    "siamese": 431_102,
+    "autoencoder": 2_837_314,
+    "googlenet/train_val.prototxt": 13_378_280,  # with its auxiliary classifiers
+    "squeezenet/deploy.prototxt": 1_248_424,  # that one is v1.0
 }
+WITHOUT_ACCURACY = ("siamese", "autoencoder")
 SOLVERS = [
     f"{name}/{solver.name}"
     for name in examples.names()
@@ -49,25 +72,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for data, (channels, height, width) in IMAGES.items():
         datum = schema.Datum(channels=channels, height=height, width=width, label=0)
         datum.data = bytes(channels * height * width)
-        for part in ("train", "val" if data == "imagenet" else "test"):
-            write_lmdb(folder / f"{data}_{part}_lmdb", [(b"0", datum.SerializeToString())])
+        for part in ("train", "val", "test"):
+            name = f"voc_{part}_label" if data == "voc_label" else f"{data}_{part}"
+            write_lmdb(folder / f"{name}_lmdb", [(b"0", datum.SerializeToString())])
+    for name, shapes in ROWS.items():
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            for dataset, shape in shapes.items():
+                file[dataset] = np.zeros(shape, np.float32)
+        for part in ("train", "val"):
+            (folder / f"{name}_{part}.txt").write_text(f"{name}.h5")
     return folder
 
 
-@pytest.mark.parametrize("phase", [schema.TRAIN, schema.TEST], ids=["train", "test"])
-@pytest.mark.parametrize("path", NETS)
+PHASES = [(path, phase) for path in NETS for phase in (schema.TRAIN, schema.TEST) if "deploy" not in path or phase]
+
+
+@pytest.mark.parametrize(("path", "phase"), PHASES)
 def test_net_builds(folder: Path, monkeypatch: pytest.MonkeyPatch, path: str, phase: int) -> None:
     monkeypatch.chdir(folder)
     # all layers without values: AlexNet has 240 MB of them
-    monkeypatch.setattr(net_module, "_SMALL", -1)
+    monkeypatch.setattr(layers_base, "_SMALL", -1)
     with torch.device("meta"):
         net = Net.from_file(path, phase)
-    count = sum(blob.tensor.numel() for blob in net.learnable if not blob.name.endswith("_mask"))
-    if path != "squeezenet/deploy.prototxt":  # that one is SqueezeNet v1.0
-        assert count == PARAMETERS[path.split("/")[0]]
+    count = sum(blob.tensor.numel() for blob in net.learnable if isinstance(blob.tensor, torch.nn.Parameter))
+    name = path.split("/")[0]
+    assert count == PARAMETERS.get(path, PARAMETERS[name])
     if "deploy" not in path:
-        assert list(net.losses) == ["loss"]
-        assert ("accuracy" in net.shapes) == (phase == schema.TEST)
+        auxiliary = {"loss1/loss": 0.3, "loss2/loss": 0.3} if name == "googlenet" else {}
+        assert net.losses == pytest.approx({"loss": 1.0, **auxiliary})
+        assert ("accuracy" in net.shapes) == (phase == schema.TEST and name not in WITHOUT_ACCURACY)
 
 
 @pytest.mark.parametrize("path", SOLVERS)
@@ -82,7 +115,10 @@ def test_solver_trains_a_net_of_its_folder(folder: Path, path: str) -> None:
     assert (solver.rampup_interval > 0) == ("lars" in path or "warmup" in path)
 
 
-@pytest.mark.parametrize("name", examples.names())
+COMPRESSED = [name for name in examples.names() if any(net.startswith(f"{name}/inq_1") for net in NETS)]
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
 def test_portions_follow_one_another(folder: Path, name: str) -> None:
     portions = [(0.0, 0.0)]
     for net in sorted((folder / name).glob("inq_?_train_val.prototxt")):
@@ -98,7 +134,7 @@ def test_portions_follow_one_another(folder: Path, name: str) -> None:
     assert portions[-1][1] == 1
 
 
-@pytest.mark.parametrize("path", [net for net in NETS if "deploy" not in net])
+@pytest.mark.parametrize("path", [net for net in NETS if "deploy" not in net and net.split("/")[0] in COMPRESSED])
 def test_names_are_those_that_the_conversions_know(folder: Path, path: str) -> None:
     layers = [layer for layer in prototxt.read_net(folder / path).layer if layer.param]
     assert layers
@@ -112,5 +148,5 @@ def test_nothing_is_overwritten(folder: Path) -> None:
 
 
 def test_unknown_example(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no example 'lenet6'; there are alexnet, digits"):
+    with pytest.raises(UsageError, match="no example 'lenet6'; there are alexnet, autoencoder, caffenet, digits"):
         examples.copy_example("lenet6", tmp_path)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import model_file, prototxt, schema, solver_nets
 from demitasse.caffe.net import Net
-from demitasse.errors import DemitasseError, NetError, UnknownNameError
+from demitasse.errors import DemitasseError, NetError, PrototxtError, UnknownNameError, WeightsError
 
 DATA = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }'
 LABEL = 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 3 } } }'
@@ -113,6 +115,42 @@ FAULTY = [
      r"parameter 'w' has lr_mult 2, but 1 in layer 'ip'"),
     ([DATA, IP % "include { phase: TEST } exclude { phase: TRAIN }"], r"give include or exclude rules, not both"),
     ([DATA, IP % "propagate_down: true propagate_down: true"], r"propagate_down has 2 values for 1 bottoms"),
+    # layers that cannot be in place, losses, parts and pyramids
+    ([DATA, IP.replace('top: "ip"', 'top: "data"') % ""],
+     r"layer 'ip' \(net\): InnerProduct does not compute in place: give its top 'data' a name of its own"),
+    ([DATA, IP % "loss_weight: 1 loss_weight: 0"], r"layer 'ip' \(net\): loss_weight has 2 values for 1 tops"),
+    ([DATA, LABEL, 'layer { name: "h" type: "HingeLoss" bottom: "data" bottom: "label" }'],
+     r"scores of shape \[2, 3, 8, 8\] need one label an item, found labels of shape \[3\]"),
+    ([DATA, LABEL.replace("3", "2"), 'layer { name: "c" type: "ContrastiveLoss" bottom: "data" bottom: "data" '
+      'bottom: "label" }'], r"pairs are two bottoms of the same shape \(n, channels\), found \[2, 3, 8, 8\]"),
+    ([DATA, IP % "", LABEL.replace("3", "2"), 'layer { name: "i" type: "InfogainLoss" bottom: "ip" bottom: "label" }'],
+     r"takes its matrix from a third bottom or from infogain_loss_param"),
+    ([DATA, IP % "", LABEL.replace("3", "2"), 'layer { name: "i" type: "InfogainLoss" bottom: "ip" bottom: "label" '
+      'bottom: "data" }'], r"'data_.*' has shape \[2, 3, 8, 8\], expected a matrix of 4 by 4"),
+    ([DATA, 'layer { name: "c" type: "Clip" bottom: "data" top: "c" }'], r"clip_param is missing; it says min and max"),
+    ([DATA, 'layer { name: "c" type: "Clip" bottom: "data" top: "c" clip_param { min: 1 max: 0 } }'],
+     r"min 1 of clip_param is above max 0"),
+    ([DATA, 'layer { name: "e" type: "Exp" bottom: "data" top: "e" exp_param { base: 0 } }'],
+     r"base must be positive, or -1 for e, found 0"),
+    ([DATA, 'layer { name: "e" type: "Log" bottom: "data" top: "e" log_param { base: 1 } }'],
+     r"there is no logarithm to base 1"),
+    ([DATA, LABEL, 'layer { name: "c" type: "Crop" bottom: "data" bottom: "label" top: "c" }'],
+     r"a part of shape \[3\] at offset \[0, 0\] from axis 2 on does not lie in the bottom of shape \[2, 3, 8, 8\]"),
+    ([DATA, 'layer { name: "c" type: "Crop" bottom: "data" bottom: "data" top: "c" crop_param { offset: 1 } }'],
+     r"at offset \[1, 1\] from axis 2 on does not lie in the bottom"),
+    ([DATA, 'layer { name: "c" type: "Crop" bottom: "data" bottom: "data" top: "c" crop_param { axis: 1 offset: 1 '
+      "offset: 0 } }"], r"offset has 2 values for 3 cropped axes"),
+    ([DATA, 'layer { name: "t" type: "Tile" bottom: "data" top: "t" }'], r"tiles must be positive, found 0"),
+    ([DATA, 'layer { name: "s" type: "SPP" bottom: "data" top: "s" }'], r"pyramid_height of 0 does not go with planes"),
+    ([DATA, 'layer { name: "s" type: "SPP" bottom: "data" top: "s" spp_param { pyramid_height: 5 } }'],
+     r"a pyramid_height of 5 does not go with planes of shape \[8, 8\]: 2\^\(height - 1\) parts along each axis"),
+    (['layer { name: "p" type: "Parameter" top: "p" }'], r"needs a shape of positive sizes, found \[\]"),
+    ([DATA, 'layer { name: "c" type: "Deconvolution" bottom: "data" top: "c" convolution_param { num_output: 4 '
+      "kernel_size: 3 group: 3 } }"], r"group 3 does not divide the 3 channels of the bottom and the 4 of the top"),
+    ([DATA, 'layer { name: "c" type: "Deconvolution" bottom: "data" top: "c" convolution_param { num_output: 4 '
+      "kernel_size: 1 pad: 9 } }"], r"Deconvolution cannot take bottoms of shape \[2, 3, 8, 8\]"),
+    ([DATA, 'layer { name: "c" type: "Im2col" bottom: "data" top: "c" convolution_param { kernel_size: 9 } }'],
+     r"Im2col cannot take bottoms of shape \[2, 3, 8, 8\]"),
     (['input: "data" input_dim: 1 input_dim: 3 input_dim: 8'], r"net: input_dim takes four values an input, found 3"),
 ]  # fmt: skip
 
@@ -204,3 +242,109 @@ def test_channels_last_holds_behind_a_single_channel():
     top = net({"x": torch.randn(2, 1, 9, 9)})["c"]
     assert top.is_contiguous(memory_format=torch.channels_last)
     assert net.layer("c").weight.stride() == (9, 1, 3, 1)
+
+
+def test_a_setting_that_must_be_given_is_told():
+    with pytest.raises(PrototxtError, match=r"net: layer\[1\]\.clip_param\.max is missing, which must be given"):
+        build(DATA, 'layer { name: "c" type: "Clip" bottom: "data" top: "c" clip_param { min: 0 } }')
+
+
+def test_a_loss_without_a_top_counts_and_is_no_output():
+    label = LABEL.replace("dim: 3", "dim: 2")
+    loss = 'layer { name: "%s" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" loss_weight: %s }'
+    net = build(DATA, label, IP % "", loss % ("one", 1), loss % ("two", 0.5))
+    assert net.outputs == []
+    assert net.losses == {"one (automatic)": 1.0, "two (automatic)": 0.5}
+    blobs = net({"data": torch.zeros(2, 3, 8, 8), "label": torch.zeros(2)})
+    assert net.loss(blobs).item() == pytest.approx(1.5 * math.log(4))
+
+
+def test_force_backward_overrides_propagate_down_and_rates_of_zero():
+    ip = IP % "param { lr_mult: 0 } propagate_down: false"
+    data = torch.ones(2, 3, 8, 8)
+    net = build("force_backward: true", DATA, ip)
+    torch.nn.init.ones_(net.layer("ip").weight)
+    net({"data": data})["ip"].sum().backward()
+    assert torch.equal(data.grad, torch.full_like(data, 4))
+    assert net.layer("ip").weight.grad is not None
+    plain = build(DATA, ip)
+    found = plain({"data": torch.ones(2, 3, 8, 8, requires_grad=True)})["ip"]
+    found.sum().backward()
+    assert plain.layer("ip").weight.grad is None
+
+
+def test_force_backward_gives_labels_no_gradient():
+    label = LABEL.replace("dim: 3", "dim: 2")
+    net = build("force_backward: true", DATA, label, IP % "",
+                'layer { name: "l" type: "HingeLoss" bottom: "ip" bottom: "label" top: "l" }')  # fmt: skip
+    batch = {"data": torch.rand(2, 3, 8, 8), "label": torch.zeros(2)}
+    net(batch)["l"].backward()
+    assert batch["data"].grad is not None
+    assert batch["label"].grad is None
+
+
+SHARING = [
+    'layer { name: "a" type: "Convolution" bottom: "data" top: "a" param { name: "w" } convolution_param { '
+    'num_output: 2 kernel_size: 8 bias_term: false weight_filler { type: "gaussian" } } }',
+    'layer { name: "b" type: "InnerProduct" bottom: "data" top: "b" param { name: "w" share_mode: PERMISSIVE } '
+    "inner_product_param { num_output: 2 bias_term: false } }",
+]
+
+
+def test_permissive_sharing_takes_the_numbers_in_another_shape():
+    net = build(DATA, *SHARING)
+    a, b = net.layer("a"), net.layer("b")
+    assert [blob.layer for blob in net.learnable] == ["a"]
+    assert len(list(net.parameters())) == 1
+    assert [tuple(blob.shape) for blob in b.blobs()] == [(2, 192)]
+    found = net({"data": torch.randn(2, 3, 8, 8)})
+    torch.testing.assert_close(found["a"].flatten(1), found["b"])
+    found["b"].sum().backward()
+    assert a.weight.grad.abs().sum() > 0
+    # what is loaded into the one stands in the other, in whatever order memory is
+    net.channels_last()
+    values = np.arange(384, dtype=np.float32).reshape(2, 192)
+    net.load_blobs("b", [values])
+    assert np.array_equal(a.weight.detach().numpy().reshape(2, 192), values)
+    assert np.array_equal(b.weight.detach().numpy(), values)
+
+
+def test_strict_sharing_and_other_counts_are_refused():
+    with pytest.raises(NetError, match=r"parameter 'w' of shape \[2, 192\] cannot share that of layer 'a' with shape"):
+        build(DATA, SHARING[0], SHARING[1].replace("PERMISSIVE", "STRICT"))
+    with pytest.raises(NetError, match=r"parameter 'w' of shape \[3, 192\] cannot share that of layer 'a' with shape"):
+        build(DATA, SHARING[0], SHARING[1].replace("num_output: 2", "num_output: 3"))
+
+
+def test_a_test_net_takes_permissively_shared_blobs_along():
+    train, test = build(DATA, *SHARING), build(DATA, *SHARING)
+    alone = build(DATA, SHARING[1].replace("w", "other"))
+    data = torch.randn(2, 3, 8, 8)
+    expected = train({"data": data})["b"]
+    for net in (test, alone):
+        assert not torch.allclose(net({"data": data})["b"], expected)
+        for _ in range(2):
+            solver_nets.share(net, train)
+        torch.testing.assert_close(net({"data": data})["b"], expected)
+
+
+def test_a_layer_may_have_a_phase_of_its_own():
+    dropout = 'layer { name: "%s" type: "Dropout" bottom: "data" top: "%s" %s }'
+    net = build(DATA, dropout % ("a", "a", "phase: TEST"), dropout % ("b", "b", ""), phase=schema.TRAIN)
+    for _ in range(2):
+        found = net({"data": torch.ones(2, 3, 8, 8)})
+        assert torch.equal(found["a"], torch.ones(2, 3, 8, 8))
+        assert (found["b"] == 0).any()
+        net.eval().train()
+    assert torch.equal(net.eval()({"data": torch.ones(2, 3, 8, 8)})["b"], torch.ones(2, 3, 8, 8))
+
+
+def test_blobs_that_a_net_brings_along_are_taken():
+    spec = prototxt.parse(f"{DATA} {IP % ''}", schema.NetParameter(), "net")
+    spec.layer[1].blobs.extend(map(model_file.array_blob, (np.ones((4, 192), "f4"), np.arange(4, dtype="f4"))))
+    net = Net(spec)
+    assert net.layer("ip").bias.tolist() == [0, 1, 2, 3]
+    assert not net.spec.layer[1].blobs
+    spec.layer[1].blobs.pop()
+    with pytest.raises(WeightsError, match=r"the net's own blobs: layer 'ip' has 1 blobs, but the net's has 2"):
+        Net(spec)

@@ -225,7 +225,7 @@ EXAMPLES = [
     ),
     Example("PReLU"),
     Example("PReLU", "prelu_param { channel_shared: true }"),
-    Example("Parameter", "parameter_param { shape { dim: 2 dim: 3 } }", (), together=True, oracle=lambda weight: weight),
+    Example("Parameter", "parameter_param { shape { dim: 2 dim: 3 } }", (), together=True, oracle=lambda blob: blob),
     Example("Pooling", "pooling_param { pool: MAX kernel_size: 3 stride: 2 }"),
     Example("Pooling", "pooling_param { pool: MAX kernel_size: 3 stride: 2 pad: 2 }"),
     Example("Pooling", "pooling_param { pool: MAX kernel_size: 2 }", tops=2),

@@ -7,6 +7,7 @@ having none; its result in place, where it may be in place; and its result for a
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,12 @@ def test_recorded_types_have_cases(shared):
         assert folders, kind
         for folder in folders:
             assert kind in {layer.type for layer in prototxt.read_net(folder / "net.prototxt").layer}, folder
+
+
+def test_the_page_has_a_line_for_every_type():
+    page = (Path(__file__).parents[2] / "docs/layers.md").read_text(encoding="utf-8")
+    first_column = " ".join(re.findall(r"^\| (.+?) \| ", page, re.MULTILINE))
+    assert set(LAYERS) <= set(re.findall(r"`(\w+)`", first_column))
 
 
 def check_oracle(example: Example) -> None:
@@ -177,6 +184,17 @@ def test_channels_last_gives_the_same(example):
 def test_no_gradient_goes_through_a_ranking(example):
     bottoms = [bottom.requires_grad_() for bottom in example.bottoms()]
     assert not any(top.requires_grad for top in run(example.net().layer("l"), bottoms))
+
+
+@each("kind", ["BatchReindex", "Deconvolution", "Embed", "Filter", "Im2col", "LSTM", "MVN", "RNN", "SPP"])
+def test_exporting_gives_the_same(kind):
+    example = next(example for example in EXAMPLES if example.type == kind)
+    batch = {f"b{i}": bottom for i, bottom in enumerate(example.bottoms())}
+    with torch.no_grad():
+        expected = example.net().eval()(batch)
+        found = torch.export.export(example.net().eval(), (batch,)).module()(batch)
+    for name, blob in expected.items():
+        torch.testing.assert_close(found[name], blob)
 
 
 @each("kind", sorted(LAYERS))

@@ -41,9 +41,13 @@ def read_solver(path: str | Path) -> schema.Message:
 def parse(text: str, message: Any, name: str) -> Any:
     """Parses protobuf text into ``message`` and returns it; ``name`` stands for the file in errors."""
     try:
-        return text_format.Parse(text, message)
+        text_format.Parse(text, message)
     except text_format.ParseError as error:
         raise PrototxtError(f"{name}:{_explain(error, message)}") from None
+    missing = message.FindInitializationErrors()
+    if missing:
+        raise PrototxtError(f"{name}: {missing[0]} is missing, which must be given")
+    return message
 
 
 def layer_lines(path: str | Path) -> list[int]:

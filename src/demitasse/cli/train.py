@@ -85,18 +85,20 @@ def score(
     import torch
 
     from demitasse.caffe import log, model_file, schema, solver
+    from demitasse.caffe.inference import optimize
 
     with log.to_stderr(log_dir):
         device = _device(gpu, 275)
         net = _net(model, schema.TEST, level, stage, device)
         for path in filter(None, weights.split(",")):
             model_file.load_weights(net, path)
+        run = optimize(net) if device.type == "cpu" else net
         log.info("caffe.cpp:281", f"Running for {iterations} iterations.")
         scores: dict[str, torch.Tensor] = {}
         loss = 0.0
         for batch in range(iterations):
             with torch.no_grad():
-                blobs = net(solver.read(net, device))
+                blobs = run(solver.read(net, device))
             loss += net.loss(blobs).item()
             solver.add(scores, net, blobs)
             for name in net.outputs:

@@ -116,27 +116,35 @@ class Recurrent(Layer):
         return hidden
 
     def state(self) -> dict[str, object]:
-        if self.exposes:
-            return {}
-        return {
-            name: {"shape": list(part.shape), "data": base64.b64encode(part.cpu().numpy().tobytes()).decode()}
-            for name, part in ((name, getattr(self, name)) for name in self.parts)
-        }
+        return {} if self.exposes else {name: _to_plain(getattr(self, name)) for name in self.parts}
 
     def restore(self, state: dict[str, Any]) -> None:
-        for name in self.parts if state else ():
+        """Takes the state back; an empty one (of Caffe's own solverstate) starts from zeros."""
+        for name in () if self.exposes else self.parts:
             part = getattr(self, name)
-            try:
-                values = np.frombuffer(base64.b64decode(state[name]["data"]), np.float32)
-                restored = torch.from_numpy(values.reshape(state[name]["shape"]).copy())
-            except (KeyError, TypeError, ValueError) as error:
-                raise SnapshotError(f"layer {self.spec.name!r}: the state of {name!r} is broken: {error}") from None
-            if restored.ndim != 2 or restored.shape[1] != self.units:
-                raise SnapshotError(
-                    f"layer {self.spec.name!r}: the state of {name!r} has shape {list(restored.shape)}, "
-                    f"expected {list(part.shape)}"
-                )
-            setattr(self, name, restored.to(part.device))
+            setattr(self, name, self._restored(state, name).to(part) if state else torch.zeros_like(part))
+
+    def _restored(self, state: dict[str, Any], name: str) -> Tensor:
+        try:
+            restored = _from_plain(state[name])
+        except (KeyError, TypeError, ValueError) as error:
+            raise SnapshotError(f"layer {self.spec.name!r}: the state of {name!r} is broken: {error}") from None
+        if restored.ndim != 2 or restored.shape[1] != self.units:
+            raise SnapshotError(
+                f"layer {self.spec.name!r}: the state of {name!r} has shape {list(restored.shape)}, "
+                f"expected (streams, {self.units})"
+            )
+        return restored
+
+
+def _to_plain(tensor: Tensor) -> dict[str, object]:
+    data = tensor.float().cpu().numpy().tobytes()
+    return {"shape": list(tensor.shape), "data": base64.b64encode(data).decode()}
+
+
+def _from_plain(plain: dict[str, Any]) -> Tensor:
+    values = np.frombuffer(base64.b64decode(plain["data"]), np.float32)
+    return torch.from_numpy(values.reshape(plain["shape"]).copy())
 
 
 @LAYERS.register("LSTM")
