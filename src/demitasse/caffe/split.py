@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from demitasse.caffe import schema
 from demitasse.caffe.filter import Placed
@@ -62,3 +63,18 @@ def _split(layer: schema.Message, top: str, index: int, count: int) -> schema.Me
         split.loss_weight.extend([layer.loss_weight[index]] + [0.0] * (count - 1))
         layer.loss_weight[index] = 0
     return split
+
+
+def without_splits(layers: Iterable[schema.Message]) -> list[schema.Message]:
+    """Returns copies of layers as they were before :func:`insert_splits`; weights of losses are lost."""
+    made: dict[str, str] = {}
+    result = []
+    for layer in layers:
+        copy = schema.LayerParameter.FromString(layer.SerializeToString())
+        for index, name in enumerate(copy.bottom):
+            copy.bottom[index] = made.get(name, name)
+        if layer.type == "Split" and list(layer.top) == [f"{layer.name}_{k}" for k in range(len(layer.top))]:
+            made.update(dict.fromkeys(layer.top, copy.bottom[0]))
+        else:
+            result.append(copy)
+    return result

@@ -23,7 +23,6 @@ FORMS: Registry[Callable[[Step], nn.Module]] = Registry("form of a layer")
 # layer type -> why no graph of tensor operations can express it
 IMPOSSIBLE = {
     "Filter": "how much it lets through depends on the values",
-    "HDF5Output": "it writes a file",
     "Python": "it runs Python code",
 }
 

@@ -18,6 +18,7 @@ from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.model_file import load_weights
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
+from demitasse.caffe.split import without_splits
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import NetError, UsageError, WeightsError
 from demitasse.export.deploy import Shape, batch_axes, deploy, ends
@@ -83,7 +84,7 @@ def of_net(net: Net, outputs: Collection[str] = ()) -> Model:
         ExportError: nothing is left without losses.
     """
     shapes = {top: net.shapes[top] for spec in net.spec.layer if spec.name in net.sources for top in spec.top}
-    definition = deploy(net.spec.layer, net.phase, shapes, outputs)
+    definition = deploy(without_splits(net.spec.layer), net.phase, shapes, outputs)
     definition.name = net.spec.name
     return _model(definition, net, outputs)
 
