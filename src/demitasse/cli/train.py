@@ -45,8 +45,8 @@ def train(
     stage: Stage = "",
     sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",
     sighup_effect: Annotated[str, typer.Option("--sighup_effect", help="stop, snapshot or none.")] = "snapshot",
-    log_dir: Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
-LogDir = "",
+    workers: Workers = 1,
+    log_dir: LogDir = "",
 ) -> None:
     """Train or fine-tune a net."""
     _require("train", "-solver=solver.prototxt", solver)
@@ -80,8 +80,8 @@ def score(
     gpu: Gpu = "",
     level: Level = 0,
     stage: Stage = "",
-    log_dir: Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
-LogDir = "",
+    workers: Workers = 1,
+    log_dir: LogDir = "",
 ) -> None:
     """Score a net: the outputs of each batch, then their means."""
     _require("test", "-model=net.prototxt -weights=net.caffemodel", model, weights)
@@ -120,8 +120,7 @@ def benchmark(
     phase: Annotated[str, typer.Option(help="TRAIN or TEST.")] = "TRAIN",
     level: Level = 0,
     stage: Stage = "",
-    log_dir: Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
-LogDir = "",
+    log_dir: LogDir = "",
 ) -> None:
     """Measure how long each layer takes, forward and backward."""
     _require("time", "-model=net.prototxt", model)
