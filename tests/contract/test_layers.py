@@ -112,9 +112,15 @@ DIFFERENTIABLE = [
 OTHERS = [
     Example("Accuracy", "accuracy_param { top_k: 2 }", ((4, 3), (4,)), labels=3, tops=2),
     Example("ArgMax", "argmax_param { top_k: 2 out_max_val: true }"),
+    Example("HDF5Output", 'hdf5_output_param { file_name: "batch.h5" }', (IMAGE, (2,)), tops=0),
     Example("Silence", "", (IMAGE, ROWS), tops=0),
 ]
 EXAMPLES = [*DIFFERENTIABLE, *OTHERS]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
 def run(layer: Layer, bottoms: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:

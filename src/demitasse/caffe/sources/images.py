@@ -45,7 +45,7 @@ class ImageSource(AheadSource):
         self._transformer = Transformer(spec.transform_param, phase, force_color)
         super().__init__(spec, phase)
         (first,) = self.take(1)
-        self.start()
+        self.seed(0)
         image = self._output_shape(first, self.decode(first)[0])
         shapes: list[Shape] = [(batch_size, *image), (batch_size,)]
         self.shapes = shapes[: len(spec.top)]
