@@ -12,9 +12,12 @@ from typer.testing import CliRunner
 
 from demitasse.caffe import schema
 from demitasse.caffe.images import encode
-from demitasse.caffe.sources.lmdb_store import LmdbReader
+from demitasse.caffe.model_file import read_mean, save_weights
+from demitasse.caffe.net import Net
+from demitasse.caffe.sources.lmdb_store import LmdbReader, write_lmdb
+from demitasse.caffe.sources.store import BACKENDS
 from demitasse.cli.data import register
-from demitasse.errors import UsageError
+from demitasse.errors import UnknownNameError, UsageError
 
 
 def run(*arguments: object):
@@ -52,7 +55,73 @@ def test_convert_imageset(tmp_path: Path) -> None:
     assert (datum.channels, datum.height, datum.width, datum.label) == (1, 2, 3, 6)
 
 
-def test_leveldb_is_not_written(tmp_path: Path) -> None:
-    result = run("convert_mnist_data", "i", "l", tmp_path / "db", "--backend=leveldb")
+@pytest.mark.parametrize("command", ["convert_mnist_data", "convert_imageset"])
+def test_leveldb(command: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode(np.zeros((1, 2, 2), np.uint8), "png"))
+    (tmp_path / "list").write_text("a.png 5\n")
+    (tmp_path / "i").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 1, 2, 2) + bytes(4))
+    (tmp_path / "l").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, 1) + b"\x05")
+    inputs = {"convert_mnist_data": ("i", "l"), "convert_imageset": ("", "list")}[command]
+    flags = ["--backend=leveldb", *(["--gray"] if command == "convert_imageset" else [])]
+    assert run(command, *flags, *(f"{tmp_path}/{name}" for name in inputs), tmp_path / "db").exit_code == 0
+    with BACKENDS["leveldb"].open(str(tmp_path / "db")) as reader:
+        ((_, value),) = reader.records()
+    datum = schema.Datum.FromString(value)
+    assert (datum.data, datum.label) == (bytes(4), 5)
+
+
+def test_an_unknown_backend(tmp_path: Path) -> None:
+    result = run("compute_image_mean", tmp_path / "db", "--backend=levledb")
+    assert isinstance(result.exception, UnknownNameError)
+    assert "did you mean 'leveldb'?" in str(result.exception)
+
+
+def database(path: Path) -> Path:
+    datums = [schema.Datum(channels=2, height=1, width=2, data=bytes([i, i + 1, 10, 20])) for i in (0, 4)]
+    write_lmdb(path, ((b"%d" % index, datum.SerializeToString()) for index, datum in enumerate(datums)))
+    return path
+
+
+def test_compute_image_mean(tmp_path: Path) -> None:
+    result = run("compute_image_mean", database(tmp_path / "db"), tmp_path / "mean")
+    assert result.output.splitlines() == [
+        "Processed 2 files.",
+        "Number of channels: 2",
+        "mean_value channel [0]: 2.5",
+        "mean_value channel [1]: 15",
+    ]
+    np.testing.assert_array_equal(read_mean(tmp_path / "mean"), np.float32([[[2, 3]], [[10, 20]]]))
+
+
+NET = """layer {{ name: "d" type: "Data" top: "data" data_param {{ source: "{}" batch_size: 2 backend: LMDB }} }}
+layer {{ name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+  inner_product_param {{ num_output: 3 weight_filler {{ type: "constant" value: 1 }} }} }}"""
+
+
+def test_extract_features(tmp_path: Path) -> None:
+    (tmp_path / "net").write_text(NET.format(database(tmp_path / "db")))
+    save_weights(Net.from_file(tmp_path / "net"), tmp_path / "weights")
+    places = f"{tmp_path}/one,{tmp_path}/two"
+    result = run("extract_features", tmp_path / "weights", tmp_path / "net", "ip,data", places, 1, "lmdb", "CPU")
+    assert result.output.splitlines()[-1] == "Extracted features of 2 images."
+    with BACKENDS["lmdb"].open(f"{tmp_path}/one") as one, BACKENDS["lmdb"].open(f"{tmp_path}/two") as two:
+        rows, images = ([schema.Datum.FromString(value) for _, value in reader.records()] for reader in (one, two))
+        assert [key for key, _ in one.records()] == [b"0000000000", b"0000000001"]
+    assert [list(row.float_data) for row in rows] == [[31] * 3, [39] * 3]
+    assert (images[1].channels, images[1].height, images[1].width) == (2, 1, 2)
+    assert list(images[1].float_data) == [4, 5, 10, 20]
+
+
+@pytest.mark.parametrize(
+    ("blobs", "databases", "mode", "message"),
+    [
+        ("ip", "a,b", "CPU", "1 blobs need as many databases, found 2"),
+        ("ipp", "a", "CPU", "no blob 'ipp'; did you mean 'ip'?"),
+        ("ip", "a", "TPU", "expected CPU or GPU, found 'TPU'"),
+    ],
+)
+def test_extract_features_refuses(blobs: str, databases: str, mode: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "net").write_text(NET.format(database(tmp_path / "db")))
+    result = run("extract_features", "weights", tmp_path / "net", blobs, databases, 1, "lmdb", mode)
     assert isinstance(result.exception, UsageError)
-    assert "only lmdb is written" in str(result.exception)
+    assert message in str(result.exception)

@@ -8,11 +8,10 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.nn.functional import interpolate
 
 from demitasse.caffe.pixels import pixels
+from demitasse.caffe.resizing import Resized, copy_window
 from demitasse.errors import DataError, UsageError
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
@@ -67,10 +66,9 @@ def resize(image: Array, height: int, width: int) -> Array:
     """Resizes by bilinear interpolation between pixel centres, without a filter, within a level of OpenCV."""
     if image.shape[1:] == (height, width):
         return image
-    # torch knows no negative strides; the order of the channels is all the same here
-    order = slice(None, None, -1 if image.strides[0] < 0 else 1)
-    resized = interpolate(torch.from_numpy(image[order])[None], (height, width), mode="bilinear", align_corners=False)
-    return resized[0].numpy()[order]
+    out = np.empty((len(image), height, width), np.uint8)
+    copy_window(Resized(image, height, width), (slice(None), slice(None), slice(None)), False, out)
+    return out
 
 
 def encode(image: Array, extension: str) -> bytes:

@@ -9,12 +9,13 @@ import numpy as np
 
 from demitasse.caffe import schema
 from demitasse.caffe.model_file import read_mean
+from demitasse.caffe.resizing import Resized, Window, copy_window
 from demitasse.errors import DataError, NetError
 
 Image = np.ndarray[Any, np.dtype[Any]]
 Batch = np.ndarray[Any, np.dtype[np.float32]]
 Shape = tuple[int, ...]
-Corner = tuple[int, int]
+Windowed = Image | Resized
 
 # bytes of a batch that are worked on at a time
 _CACHE = 1 << 18
@@ -71,44 +72,39 @@ class Transformer:
             raise DataError(f"{len(self._mean_values)} mean_value for {channels} channels; give 1 or {channels}")
         return (channels, self._crop or height, self._crop or width)
 
-    def __call__(self, images: Sequence[Image], random: np.random.Generator) -> Batch:
+    def __call__(self, images: Sequence[Windowed], random: np.random.Generator) -> Batch:
         """Returns the batch, (n, channels, height, width) float32.
 
         Args:
-            images: (channels, height, width) each, whose ``output_shape`` is the same.
+            images: (channels, height, width) each, arrays or still to be resized, whose ``output_shape`` is the same.
             random: draws the mirrors, then the crops.
         """
-        mirrors, corners = self._draw([image.shape[1:] for image in images], random)
         size = self.output_shape(images[0].shape)
+        mirrors, windows = self._draw([image.shape[1:] for image in images], random)
         batch = np.empty((len(images), *size), np.float32)
         step = max(_CACHE // batch[0].nbytes, 1)
         for start in range(0, len(images), step):
             part = slice(start, start + step)
-            self._fill(batch[part], images[part], mirrors[part], corners[part])
+            self._fill(batch[part], images[part], mirrors[part], windows[part])
         return batch
 
-    def _fill(self, batch: Batch, images: Sequence[Image], mirrors: Sequence[bool], corners: Sequence[Corner]) -> None:
+    def _draw(self, sizes: list[Shape], random: np.random.Generator) -> tuple[list[bool], list[Window]]:
+        """Returns which images to mirror, and what of each to take."""
+        count, crop = len(sizes), self._crop
+        mirrors = random.integers(2, size=count, dtype=bool).tolist() if self._mirror else [False] * count
+        if not crop:
+            return mirrors, [(slice(None), slice(height), slice(width)) for height, width in sizes]
+        rest = np.array(sizes) - crop
+        corners = (random.integers(rest + 1) if self._random_crop else rest // 2).tolist()
+        return mirrors, [(slice(None), slice(top, top + crop), slice(left, left + crop)) for top, left in corners]
+
+    def _fill(self, batch: Batch, images: Sequence[Windowed], mirrors: list[bool], windows: list[Window]) -> None:
         """Fills a part of the batch, which stays in the processor's cache meanwhile."""
-        for target, image, mirror, corner in zip(batch, images, mirrors, corners, strict=True):
-            target[...] = self._window(image, mirror, *corner)
+        for target, image, mirror, window in zip(batch, images, mirrors, windows, strict=True):
+            copy_window(image, window, mirror, target)
             if self._mean is not None:
-                target -= self._window(self._mean, mirror, *corner)
+                target -= self._mean[window][:, :, ::-1] if mirror else self._mean[window]
         if len(self._mean_values):
             batch -= self._mean_values
         if self._scale != 1:
             batch *= self._scale
-
-    def _draw(self, sizes: list[Shape], random: np.random.Generator) -> tuple[list[bool], list[Corner]]:
-        """Returns which images to mirror, and the upper left corner of each crop."""
-        count = len(sizes)
-        mirrors = random.integers(2, size=count, dtype=bool).tolist() if self._mirror else [False] * count
-        if not self._crop:
-            return mirrors, [(0, 0)] * count
-        rest = np.array(sizes) - self._crop
-        corners = random.integers(rest + 1) if self._random_crop else rest // 2
-        return mirrors, corners.tolist()
-
-    def _window(self, image: Image, mirror: bool, top: int, left: int) -> Image:
-        if self._crop:
-            image = image[:, top : top + self._crop, left : left + self._crop]
-        return image[:, :, ::-1] if mirror else image

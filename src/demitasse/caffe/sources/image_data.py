@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from demitasse.caffe import schema
 from demitasse.caffe.image_list import Entry, read_image_list
-from demitasse.caffe.images import decode, resize
+from demitasse.caffe.images import decode
+from demitasse.caffe.resizing import Resized
 from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.images import ImageSource
-from demitasse.caffe.transform import Image
+from demitasse.caffe.transform import Windowed
 from demitasse.errors import DataError, NetError
 
 
@@ -41,15 +40,14 @@ class ImageData(ImageSource):
             self._position += len(found)
         return entries
 
-    def decode(self, item: Entry) -> tuple[Image, int]:
+    def decode(self, item: Entry) -> tuple[Windowed, int]:
         param = self._param
         try:
             image = decode(Path(param.root_folder + item.name).read_bytes(), param.is_color)
         except (OSError, DataError) as error:
             raise DataError(f"{self.place(item)}: {error}") from None
-        if param.new_height:
-            image = resize(image, param.new_height, param.new_width)
-        return image, item.label
+        size = (param.new_height, param.new_width)
+        return image if size in (image.shape[1:], (0, 0)) else Resized(image, *size), item.label
 
     def place(self, item: Entry) -> str:
         return f"{self._param.root_folder}{item.name}"

@@ -12,7 +12,7 @@ from torch import Tensor
 from demitasse.caffe import schema
 from demitasse.caffe.sources.ahead import AheadSource
 from demitasse.caffe.sources.base import Shape
-from demitasse.caffe.transform import Image, Transformer
+from demitasse.caffe.transform import Transformer, Windowed
 from demitasse.errors import DataError, NetError
 
 
@@ -45,7 +45,7 @@ class ImageSource(AheadSource):
         self._transformer = Transformer(spec.transform_param, phase, force_color)
         super().__init__(spec, phase)
         (first,) = self.take(1)
-        self.start()
+        self.seed(0)
         image = self._output_shape(first, self.decode(first)[0])
         shapes: list[Shape] = [(batch_size, *image), (batch_size,)]
         self.shapes = shapes[: len(spec.top)]
@@ -55,8 +55,8 @@ class ImageSource(AheadSource):
         """Returns the next so many items, round and round."""
 
     @abstractmethod
-    def decode(self, item: Any) -> tuple[Image, int]:
-        """Returns the image of an item, (channels, height, width), and its label; runs in any thread.
+    def decode(self, item: Any) -> tuple[Windowed, int]:
+        """Returns the image of an item and its label; runs in any thread.
 
         Raises:
             DataError: it cannot be decoded.
@@ -80,13 +80,13 @@ class ImageSource(AheadSource):
         ]
         return [torch.from_numpy(top) for top in tops[: len(self.shapes)]]
 
-    def _output_shape(self, item: Any, image: Image) -> Shape:
+    def _output_shape(self, item: Any, image: Windowed) -> Shape:
         try:
             return self._transformer.output_shape(image.shape)
         except DataError as error:
             raise error.within(self.place(item)) from None
 
-    def _check_shapes(self, items: list[Any], images: list[Image]) -> None:
+    def _check_shapes(self, items: list[Any], images: list[Windowed]) -> None:
         first = self._output_shape(items[0], images[0])
         for item, image in zip(items, images, strict=True):
             if image.shape == images[0].shape:

@@ -1,0 +1,148 @@
+"""Windows of images, resized as OpenCV does it: between pixel centres, without a filter, in fixed point."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Indices = np.ndarray[Any, np.dtype[np.uintp]]
+Window = tuple[slice, slice, slice]
+
+_BITS = 11  # of a weight
+_ONE = 1 << _BITS
+_SHIFT = 2 * _BITS
+_HALF = 1 << (_SHIFT - 1)
+_U = np.uintp  # numba would check signed indices for being negative
+
+
+class Resized(NamedTuple):
+    """An image in another size, of which that part alone is computed that is asked for.
+
+    Attributes:
+        image: (channels, height, width) uint8.
+        height: the new one.
+        width: the new one.
+    """
+
+    image: Array
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(channels, height, width)."""
+        return (len(self.image), self.height, self.width)
+
+
+def copy_window(image: Array | Resized, window: Window, mirror: bool, out: Array) -> None:
+    """Copies ``image[window]``, mirrored or not, into ``out``, which has its shape and may have another type."""
+    if isinstance(image, Resized):
+        _resize(image, window, mirror, out)
+        return
+    found = _interleaved(image)
+    if found and found.pixels.shape[2] == 4:
+        words = found.pixels.view("<u4").reshape(image.shape[1:])
+        _copy(words, _U(window[1].start or 0), _U(window[2].start or 0), _shifts(*found.channels), mirror, out)
+    else:
+        part = image[window]
+        out[...] = part[:, :, ::-1] if mirror else part
+
+
+@lru_cache
+def _shifts(*channels: int) -> Array:
+    return np.array(channels, np.uint32) * np.uint32(8)
+
+
+class _Interleaved(NamedTuple):
+    """An image as it lies in memory.
+
+    Attributes:
+        pixels: (height, width, bytes of a pixel), contiguous.
+        channels: where in a pixel the channels are.
+    """
+
+    pixels: Array
+    channels: list[int]
+
+
+def _interleaved(image: Array) -> _Interleaved | None:
+    """Returns the pixels of which an image is a view, all of them."""
+    pixels, (order, *strides) = image.base, image.strides
+    if not isinstance(pixels, np.ndarray) or pixels.ndim != 3 or not pixels.flags.c_contiguous:
+        return None
+    if pixels.shape[:2] != image.shape[1:] or pixels.strides[:2] != tuple(strides) or pixels.dtype != np.uint8:
+        return None
+    first = image.__array_interface__["data"][0] - pixels.__array_interface__["data"][0]
+    return _Interleaved(pixels, [first + order * channel for channel in range(len(image))])
+
+
+class _Taps(NamedTuple):
+    """For each new pixel of an axis the first of the two old ones, and the weight of the second."""
+
+    first: Indices
+    weight: np.ndarray[Any, np.dtype[np.int32]]
+
+    def part(self, places: slice) -> _Taps:
+        return _Taps(self.first[places], self.weight[places])
+
+
+@lru_cache(64)
+def _taps(size: int, new: int) -> _Taps:
+    at = np.clip((np.arange(new) + 0.5) * (size / new) - 0.5, 0, size - 1)
+    first = np.minimum(at.astype(int), max(size - 2, 0))
+    return _Taps(first.astype(_U), np.round((at - first) * _ONE).astype(np.int32))
+
+
+def _resize(resized: Resized, window: Window, mirror: bool, out: Array) -> None:
+    _, down, across = window
+    image = resized.image
+    found = _interleaved(image) or _Interleaved(np.ascontiguousarray(image.transpose(1, 2, 0)), [*range(len(image))])
+    height, width, step = found.pixels.shape
+    y, x = _taps(height, resized.height).part(down), _taps(width, resized.width).part(across)
+    if mirror:
+        x = x.part(slice(None, None, -1))
+    rows = found.pixels.reshape(height, width * step)
+    _interpolate(rows, _U(step), np.array(found.channels, _U), y.first, y.weight, x.first, x.weight, out)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _copy(words: Array, top: Any, left: Any, shifts: Array, mirror: bool, out: Array) -> None:
+    """Fills out, (channels, height, width), of pixels whose channels stand in words."""
+    width = _U(out.shape[2])
+    for y in range(out.shape[1]):
+        pixels = words[top + _U(y), left : left + width]
+        for channel in range(out.shape[0]):
+            row, shift = out[channel, y], shifts[channel]
+            if mirror:
+                for x in range(width):
+                    row[width - _U(1) - _U(x)] = np.int32((pixels[x] >> shift) & np.uint32(255))
+            else:
+                for x in range(width):
+                    row[x] = np.int32((pixels[x] >> shift) & np.uint32(255))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _interpolate(
+    rows: Array, step: Any, channels: Indices, above: Indices, down: Array, before: Indices, across: Array, out: Array
+) -> None:
+    """Fills out, (channels, height, width), of rows of interleaved channels; first down, then across."""
+    begin = min(before[0], before[-1]) * step
+    end = min((max(before[0], before[-1]) + _U(2)) * step, _U(rows.shape[1]))
+    line = np.zeros(end - begin + step, np.int32)  # behind the end of a row is a pixel of weight 0
+    last = _U(rows.shape[0] - 1)
+    for y in range(out.shape[1]):
+        first, second = rows[above[y], begin:end], rows[min(above[y] + _U(1), last), begin:end]
+        weight = down[y]
+        rest = np.int32(_ONE - weight)
+        for k in range(first.shape[0]):
+            line[k] = np.int32(first[k]) * rest + np.int32(second[k]) * weight
+        for channel in range(out.shape[0]):
+            row, offset = out[channel, y], channels[channel] - begin
+            for x in range(out.shape[2]):
+                k, right = before[x] * step + offset, across[x]
+                left = np.int32(_ONE - right)
+                row[x] = (line[k] * left + line[k + step] * right + np.int32(_HALF)) >> np.int32(_SHIFT)
