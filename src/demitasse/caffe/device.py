@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from demitasse.caffe import log, schema
+from demitasse.caffe.ranks import Place
 from demitasse.errors import DeviceError, UsageError
 
 
@@ -19,8 +20,43 @@ def choose(flag: str) -> torch.device:
         return torch.device("cpu")
     devices = numbers(flag)
     if len(devices) > 1:
-        raise UsageError(f"-gpu={flag}: training on several devices is not supported yet; name one, as -gpu=0")
+        raise UsageError(f"-gpu={flag}: only training runs on several devices; name one, as -gpu=0")
     return torch.device("cuda", devices[0])
+
+
+def count(gpu: str, cpu: int) -> int:
+    """Returns on how many devices of this machine a run trains by its flags ``-gpu`` and ``-cpu``.
+
+    Raises:
+        DeviceError: there is no such GPU.
+        UsageError: both flags, one GPU twice, or not numbers.
+    """
+    if gpu and cpu:
+        raise UsageError(f"-gpu={gpu} and -cpu={cpu}: give one of them")
+    if not gpu:
+        return cpu or 1
+    devices = numbers(gpu)
+    if len(set(devices)) < len(devices):
+        raise UsageError(f"-gpu={gpu}: names a GPU twice")
+    return len(devices)
+
+
+def of_rank(place: Place, gpu: str, cpu: int, param: schema.Message) -> torch.device:
+    """Returns the device of one process of a run; without flags the solver decides.
+
+    Raises:
+        DeviceError: there is no such GPU.
+        UsageError: there are not as many devices as processes on this machine.
+    """
+    if (gpu or cpu) and count(gpu, cpu) != place.local_size:
+        flag = f"-gpu={gpu}" if gpu else f"-cpu={cpu}"
+        raise UsageError(f"{flag}: expected {place.local_size} devices, one for each process on this machine")
+    if gpu:
+        return torch.device("cuda", numbers(gpu)[place.local_rank])
+    chosen = torch.device("cpu") if cpu else of_solver(param)
+    if chosen.type == "cpu" or place.local_size == 1:
+        return chosen
+    return torch.device("cuda", place.local_rank % torch.cuda.device_count())
 
 
 def numbers(flag: str) -> list[int]:

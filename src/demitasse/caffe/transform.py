@@ -65,14 +65,18 @@ class Transformer:
             raise DataError(f"{len(self._mean_values)} mean_value for {channels} channels; give 1 or {channels}")
         return (channels, self._crop or height, self._crop or width)
 
-    def __call__(self, images: Sequence[Image], random: np.random.Generator) -> Batch:
+    def __call__(
+        self, images: Sequence[Image], random: np.random.Generator, rank: int = 0, ranks: int = 1
+    ) -> Batch:
         """Returns the batch, (n, channels, height, width) float32.
 
         Args:
             images: (channels, height, width) each, whose ``output_shape`` is the same.
-            random: draws the mirrors, then the crops.
+            random: draws the mirrors, then the crops, for the images of all processes.
+            rank: these images are number ``rank``, ``rank + ranks`` ... of them.
+            ranks: the number of processes that train together.
         """
-        mirrors, corners = self._draw([image.shape[1:] for image in images], random)
+        mirrors, corners = self._draw([image.shape[1:] for image in images], random, rank, ranks)
         batch = np.stack([self._window(image, *at) for image, at in zip(images, corners, strict=True)])
         batch = batch.astype(np.float32)
         if self._mean is not None:
@@ -86,13 +90,14 @@ class Transformer:
         return batch
 
     def _draw(
-        self, sizes: list[Shape], random: np.random.Generator
+        self, sizes: list[Shape], random: np.random.Generator, rank: int, ranks: int
     ) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], list[list[int]]]:
         """Returns which images to mirror, and the upper left corner of each crop."""
-        count = len(sizes)
-        mirrors = random.integers(2, size=count, dtype=bool) if self._mirror else np.zeros(count, bool)
-        rest = np.array(sizes) - self._crop if self._crop else np.zeros((count, 2), int)
-        corners = random.integers(rest + 1) if self._random_crop else rest // 2
+        count, own = len(sizes) * ranks, slice(rank, None, ranks)
+        mirrors = (random.integers(2, size=count, dtype=bool) if self._mirror else np.zeros(count, bool))[own]
+        rest = np.array(sizes) - self._crop if self._crop else np.zeros((len(sizes), 2), int)
+        # by numbers in 0..1: how much is drawn must not depend on the sizes of images that others read
+        corners = (random.random((count, 2))[own] * (rest + 1)).astype(int) if self._random_crop else rest // 2
         return mirrors, corners.tolist()
 
     def _window(self, image: Image, top: int, left: int) -> Image:

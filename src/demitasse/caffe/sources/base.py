@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from demitasse.caffe import schema
+from demitasse.errors import DataError
 from demitasse.registry import Registry
 
 Shape = tuple[int, ...]
@@ -24,9 +26,16 @@ class Source(ABC):
         fed: the caller feeds the tops, :meth:`read` is not used (layer type Input).
         shapes: one shape a top.
         random: the generator of all random draws of this source.
+        rank: this process's number among those that train together.
+        ranks: how many they are.
+        deals: :meth:`read` itself returns the records ``rank``, ``rank + ranks`` ... of the next ``ranks`` batches,
+            and goes behind all of them. Where it does not, :meth:`batch` reads all and leaves out the others'.
     """
 
     fed: ClassVar[bool] = False
+    deals: ClassVar[bool] = False
+    rank: int = 0
+    ranks: int = 1
     shapes: list[Shape]
     random: np.random.Generator
 
@@ -37,6 +46,30 @@ class Source(ABC):
     @abstractmethod
     def read(self) -> list[Tensor]:
         """Returns the next batch, one float32 tensor a top."""
+
+    def deal(self, rank: int, ranks: int) -> None:
+        """Deals the records out from now on: record i belongs to the process ``i % ranks``.
+
+        The position and the generator are the same in all of them: whatever is drawn is drawn for all records.
+        """
+        self.rank, self.ranks = rank, ranks
+
+    def batch(self) -> list[Tensor]:
+        """Returns this process's next batch.
+
+        Raises:
+            DataError: a top has no axis of records.
+        """
+        if self.deals or self.ranks == 1:
+            return self.read()
+        batches = [self.read() for _ in range(self.ranks)]
+        return [self._own(top) for top in zip(*batches, strict=True)]
+
+    def _own(self, top: tuple[Tensor, ...]) -> Tensor:
+        if not all(part.ndim for part in top):
+            raise DataError(f"{type(self).__name__}: a top without axes cannot be dealt out over {self.ranks} processes")
+        records = [record for part in top for record in part]
+        return torch.stack(records[self.rank :: self.ranks])
 
     def seed(self, value: int) -> None:
         """Starts the generator anew and goes to the beginning of the data."""

@@ -28,6 +28,8 @@ class Data(Source):
     the shape of its first image; so images may differ in size when they are cropped or the batch size is 1.
     """
 
+    deals = True
+
     def __init__(self, spec: schema.Message, phase: int) -> None:
         param = spec.data_param
         if not param.batch_size:
@@ -57,12 +59,14 @@ class Data(Source):
         self._go_to(int(self.random.integers(self._rand_skip)) if self._rand_skip else 0)
 
     def read(self) -> list[Tensor]:
-        records = list(islice(self._records, self._batch_size))
+        count = self._batch_size * self.ranks
+        records = list(islice(self._records, count))[self.rank :: self.ranks]
         decoded = [self._decode(key, value) for key, value in records]
         images = [image for image, _ in decoded]
         self._check_shapes([key for key, _ in records], images)
-        self._position = (self._position + self._batch_size) % len(self._database)
-        tops = [self._transformer(images, self.random), np.array([label for _, label in decoded], np.float32)]
+        self._position = (self._position + count) % len(self._database)
+        transformed = self._transformer(images, self.random, self.rank, self.ranks)
+        tops = [transformed, np.array([label for _, label in decoded], np.float32)]
         return [torch.from_numpy(top) for top in tops[: len(self.shapes)]]
 
     def state(self) -> dict[str, Any]:
