@@ -1,11 +1,13 @@
-"""Which device a run computes on."""
+"""Which device a run computes on, or each process of a run."""
 
 from __future__ import annotations
+
+import os
+from typing import NamedTuple
 
 import torch
 
 from demitasse.caffe import log, schema
-from demitasse.caffe.ranks import Place
 from demitasse.errors import DeviceError, UsageError
 
 
@@ -22,6 +24,65 @@ def choose(flag: str) -> torch.device:
     if len(devices) > 1:
         raise UsageError(f"-gpu={flag}: only training runs on several devices; name one, as -gpu=0")
     return torch.device("cuda", devices[0])
+
+
+def numbers(flag: str) -> list[int]:
+    """Returns the numbers of the GPUs that ``-gpu`` names; errors as :func:`choose`."""
+    count = torch.cuda.device_count()
+    if not count:
+        raise DeviceError(f"-gpu={flag}: no GPU on this machine; leave the flag out to run on the CPU")
+    if flag == "all":
+        return list(range(count))
+    try:
+        devices = [int(part) for part in flag.split(",")]
+    except ValueError:
+        raise UsageError(f"-gpu={flag}: expected a number, numbers separated by commas, or 'all'") from None
+    for device in devices:
+        if not 0 <= device < count:
+            raise DeviceError(f"-gpu={flag}: no GPU {device}; this machine has 0 to {count - 1}")
+    return devices
+
+
+def of_solver(param: schema.Message) -> torch.device:
+    """Returns the device of a solver's ``solver_mode`` and ``device_id``; without a GPU the CPU, with a warning.
+
+    Raises:
+        DeviceError: the machine has GPUs, but not this one.
+    """
+    if param.solver_mode != schema.SolverParameter.GPU:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        log.warning("caffe.cpp:211", "solver_mode is GPU, but there is no GPU on this machine: using the CPU")
+        return torch.device("cpu")
+    return choose(str(param.device_id))
+
+
+class Place(NamedTuple):
+    """A process's number among all and among those of its machine, and how many these are."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+
+def place() -> Place:
+    """Returns this process's place as torchrun's variables in the environment tell it; without them it is alone.
+
+    Raises:
+        UsageError: a variable is not a number.
+    """
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+        return Place()
+    size = _number("WORLD_SIZE", 1)
+    return Place(_number("RANK", 0), size, _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", size))
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal():
+        raise UsageError(f"{variable}={text!r} in the environment: expected a number, as torchrun sets it")
+    return int(text)
 
 
 def count(gpu: str, cpu: int) -> int:
@@ -57,34 +118,3 @@ def of_rank(place: Place, gpu: str, cpu: int, param: schema.Message) -> torch.de
     if chosen.type == "cpu" or place.local_size == 1:
         return chosen
     return torch.device("cuda", place.local_rank % torch.cuda.device_count())
-
-
-def numbers(flag: str) -> list[int]:
-    """Returns the numbers of the GPUs that ``-gpu`` names; errors as :func:`choose`."""
-    count = torch.cuda.device_count()
-    if not count:
-        raise DeviceError(f"-gpu={flag}: no GPU on this machine; leave the flag out to run on the CPU")
-    if flag == "all":
-        return list(range(count))
-    try:
-        devices = [int(part) for part in flag.split(",")]
-    except ValueError:
-        raise UsageError(f"-gpu={flag}: expected a number, numbers separated by commas, or 'all'") from None
-    for device in devices:
-        if not 0 <= device < count:
-            raise DeviceError(f"-gpu={flag}: no GPU {device}; this machine has 0 to {count - 1}")
-    return devices
-
-
-def of_solver(param: schema.Message) -> torch.device:
-    """Returns the device of a solver's ``solver_mode`` and ``device_id``; without a GPU the CPU, with a warning.
-
-    Raises:
-        DeviceError: the machine has GPUs, but not this one.
-    """
-    if param.solver_mode != schema.SolverParameter.GPU:
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        log.warning("caffe.cpp:211", "solver_mode is GPU, but there is no GPU on this machine: using the CPU")
-        return torch.device("cpu")
-    return choose(str(param.device_id))

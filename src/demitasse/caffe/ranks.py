@@ -11,15 +11,17 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from demitasse.caffe.device import Place
 from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.net import Net
-from demitasse.errors import DemitasseError, DivergedError, RankError, UsageError
+from demitasse.errors import DemitasseError, DivergedError, RankError
 
 # where ranks that were started by `demitasse train` find each other; torchrun's have variables of their own
 MEETING = "DEMITASSE_MEETING"
@@ -96,7 +98,7 @@ class Ranks:
 
 def _sums(layer: nn.Module) -> list[int]:
     masks = [mask for _, mask in layer.masked().values()] if isinstance(layer, Masked) else []
-    return [zlib.crc32(mask.contiguous().cpu().numpy()) for mask in masks]
+    return [zlib.crc32(mask.contiguous().cpu().numpy().tobytes()) for mask in masks]
 
 
 class _Loss(nn.Module):
@@ -106,6 +108,8 @@ class _Loss(nn.Module):
         super().__init__()
         self.net = net
         self.blobs: Blobs = {}
+        # a net may have unused parameters; where torch is asked to look for them, it warns unless it finds one
+        self.unused = nn.Parameter(torch.zeros((), device=next(net.parameters()).device))
 
     def forward(self, batch: Mapping[str, Tensor], keep: Collection[str]) -> Tensor:
         self.blobs = self.net(batch, keep)
@@ -118,11 +122,14 @@ class _SharedPass(Pass):
     def __init__(self, net: Net) -> None:
         super().__init__(net)
         self._loss = _Loss(net)
-        # it looks for unused parameters each time, since a net may have some, and advises against it where it has none
-        warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
-        self._parallel = DistributedDataParallel(
-            self._loss, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
-        )
+        with warnings.catch_warnings():
+            # newer versions of torch have another name for broadcast_buffers
+            warnings.simplefilter("ignore", FutureWarning)
+            # where it looks for unused parameters it also keeps its buckets, and with them the order of its sums:
+            # a resumed run has the same bits
+            self._parallel = DistributedDataParallel(
+                self._loss, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
+            )
 
     def __call__(
         self, batch: Mapping[str, Tensor], keep: Collection[str] = (), last: bool = True
@@ -159,70 +166,46 @@ class Joined(Ranks):
         return values
 
 
-class Place(NamedTuple):
-    """A process's number among all and among those of its machine, and how many these are."""
-
-    rank: int = 0
-    size: int = 1
-    local_rank: int = 0
-    local_size: int = 1
-
-
-def place() -> Place:
-    """Returns this process's place as torchrun's variables in the environment tell it; without them it is alone.
-
-    Raises:
-        UsageError: a variable is not a number.
-    """
-    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
-        return Place()
-    size = _number("WORLD_SIZE", 1)
-    return Place(_number("RANK", 0), size, _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", size))
-
-
-def _number(variable: str, default: int) -> int:
-    text = os.environ.get(variable, str(default))
-    if not text.isdecimal():
-        raise UsageError(f"{variable}={text!r} in the environment: expected a number, as torchrun sets it")
-    return int(text)
-
-
 @contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
-    """Takes part in the run that :func:`place` describes, from first to last.
+def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
+    """Takes part in a run, from first to last.
 
     An error that ends the run is raised by the rank where it happened first; the others leave without a word.
 
     Args:
-        device: where this rank computes.
+        place: this rank's, see :func:`demitasse.caffe.device.place`.
+        device: where it computes.
 
     Raises:
         RankError: another rank was lost.
         SystemExit: another rank has failed.
     """
-    own = place()
-    if own.size == 1:
+    if place.size == 1:
         yield Ranks()
         return
-    store, _, _ = next(distributed.rendezvous(os.environ.get(MEETING, "env://"), own.rank, own.size))
+    store, _, _ = next(rendezvous(os.environ.get(MEETING, "env://"), place.rank, place.size))
     if device.type == "cuda":
         torch.cuda.set_device(device)
     # what the ranks agree on lies on the CPU, so that no GPU is waited for
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, store=store, rank=own.rank, world_size=own.size, timeout=_PATIENCE)
+    distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=_PATIENCE)
     try:
         yield Joined()
+        # nobody takes its connections down while another still works
         distributed.barrier()
+        distributed.destroy_process_group()
     except Exception as error:
-        if store.add("demitasse/failed", 1) > 1:
+        is_first = store.add("demitasse/failed", 1) == 1
+        if device.type == "cpu":
+            # nccl would wait here for the others
+            distributed.destroy_process_group()
+        if not is_first:
             raise SystemExit(1) from None
         if isinstance(error, DemitasseError):
-            raise error.within(f"rank {own.rank}") from None
+            raise error.within(f"rank {place.rank}") from None
         if _is_loss_of_connection(error):
-            raise RankError(f"rank {own.rank}: lost the connection to another rank, which has ended") from None
+            raise RankError(f"rank {place.rank}: lost the connection to another rank, which has ended") from None
         raise
-    finally:
-        distributed.destroy_process_group()
 
 
 def _is_loss_of_connection(error: Exception) -> bool:

@@ -65,9 +65,7 @@ class Transformer:
             raise DataError(f"{len(self._mean_values)} mean_value for {channels} channels; give 1 or {channels}")
         return (channels, self._crop or height, self._crop or width)
 
-    def __call__(
-        self, images: Sequence[Image], random: np.random.Generator, rank: int = 0, ranks: int = 1
-    ) -> Batch:
+    def __call__(self, images: Sequence[Image], random: np.random.Generator, rank: int = 0, ranks: int = 1) -> Batch:
         """Returns the batch, (n, channels, height, width) float32.
 
         Args:

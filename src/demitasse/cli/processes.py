@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import torch
-from torch import multiprocessing
-from torch.multiprocessing import ProcessContext
+from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, spawn
 
 from demitasse.caffe import ranks
 from demitasse.errors import RankError
@@ -38,7 +37,7 @@ def run(arguments: list[str], size: int) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="demitasse-") as folder:
         with _held_back():
-            context = multiprocessing.start_processes(_rank, (size, folder, arguments), size, join=False)
+            context = spawn(_rank, (size, folder, arguments), size, join=False)  # type: ignore[no-untyped-call]
         with _passed_on_to(context):
             _wait(context)
 
@@ -95,7 +94,7 @@ def _wait(context: ProcessContext) -> None:
     try:
         while not context.join(grace_period=_GRACE):
             pass
-    except multiprocessing.ProcessExitedException as error:
+    except ProcessExitedException as error:
         codes = [process.exitcode for process in context.processes]
         for rank, code in enumerate(codes):
             if code < 0 and code != -signal.SIGTERM:

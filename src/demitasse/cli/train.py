@@ -57,10 +57,6 @@ def train(
     from demitasse.caffe.solver import Solver
     from demitasse.cli import processes
 
-    place = ranks.place()
-    if place.size == 1 and device.count(gpu, cpu) > 1:
-        processes.run(context.obj, device.count(gpu, cpu))
-        return
     param = prototxt.read_solver(solver)
     if level:
         param.train_state.level = level
@@ -68,11 +64,16 @@ def train(
     if weights:
         del param.weights[:]
         param.weights.append(weights)
+    signals = Signals(sigint_effect, sighup_effect)
+    place, count = device.place(), device.count(gpu, cpu)
+    if place.size == 1 and count > 1:
+        processes.run(context.obj, count)
+        return
     speaks = place.rank == 0
-    with log.to_stderr(log_dir) if speaks else log.silenced(), Signals(sigint_effect, sighup_effect) as signals:
+    with log.to_stderr(log_dir) if speaks else log.silenced(), signals:
         processes.heed()
         own = _said(device.of_rank(place, gpu, cpu, param), 211)
-        with ranks.joined(own) as together:
+        with ranks.joined(place, own) as together:
             run = Solver(param, solver, own, signals, together)
             if snapshot:
                 run.restore(snapshot)

@@ -67,7 +67,9 @@ class Source(ABC):
 
     def _own(self, top: tuple[Tensor, ...]) -> Tensor:
         if not all(part.ndim for part in top):
-            raise DataError(f"{type(self).__name__}: a top without axes cannot be dealt out over {self.ranks} processes")
+            raise DataError(
+                f"{type(self).__name__}: a top without axes cannot be dealt out over {self.ranks} processes"
+            )
         records = [record for part in top for record in part]
         return torch.stack(records[self.rank :: self.ranks])
 
