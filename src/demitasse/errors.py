@@ -63,4 +63,4 @@ class RankError(DemitasseError):
 
 
 class DivergedError(DemitasseError):
-    """The loss is no longer a number; the message says the iteration and the last good snapshot."""
+    """The loss is no longer a number, or the masks of several devices differ; the message says the iteration."""

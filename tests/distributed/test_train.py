@@ -10,11 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import schema
+from demitasse.caffe import model_file, schema
+from demitasse.caffe.net import Net
 from demitasse.caffe.sources.lmdb_store import write_lmdb
 from tests.training import net_text, solver_text
 
@@ -126,8 +126,15 @@ def test_two_gpus(tmp_path, solver):
     flag = solver("max_iter: 20 display: 5 snapshot: 10 test_iter: 2 test_interval: 10", "DNS")
     done = subprocess.run([*COMMAND, flag, "-gpu=0,1"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    model = (tmp_path / "snap_iter_20.caffemodel").read_bytes()
+    model = weights(tmp_path)
     resume = f"-snapshot={tmp_path / 'snap_iter_10.solverstate'}"
     done = subprocess.run([*COMMAND, flag, "-gpu=all", resume], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert np.isclose(len((tmp_path / "snap_iter_20.caffemodel").read_bytes()), len(model))
+    for mine, theirs in zip(weights(tmp_path), model, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def weights(folder: Path) -> list[torch.Tensor]:
+    net = Net.from_file(folder / "net.prototxt")
+    model_file.load_weights(net, folder / "snap_iter_20.caffemodel")
+    return [blob.tensor.detach() for blob in net.learnable]

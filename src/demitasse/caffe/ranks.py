@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from demitasse.caffe.device import Place
@@ -90,15 +89,6 @@ class Ranks:
         Raises:
             DivergedError: they do not; says where.
         """
-        first, *others = self.gather({name: _sums(layer) for name, layer in net.named_layers().items()})
-        for rank, sums in enumerate(others, 1):
-            for name in (name for name in first if sums[name] != first[name]):
-                raise DivergedError(f"iteration {iteration}: ranks 0 and {rank} have other masks in layer {name!r}")
-
-
-def _sums(layer: nn.Module) -> list[int]:
-    masks = [mask for _, mask in layer.masked().values()] if isinstance(layer, Masked) else []
-    return [zlib.crc32(mask.contiguous().cpu().numpy().tobytes()) for mask in masks]
 
 
 class _Loss(nn.Module):
@@ -165,6 +155,17 @@ class Joined(Ranks):
         distributed.all_gather_object(values, value)
         return values
 
+    def check_masks(self, net: Net, iteration: int) -> None:
+        first, *others = self.gather({name: _sums(layer) for name, layer in net.named_layers().items()})
+        for rank, sums in enumerate(others, 1):
+            for name in (name for name in first if sums[name] != first[name]):
+                raise DivergedError(f"iteration {iteration}: ranks 0 and {rank} have other masks in layer {name!r}")
+
+
+def _sums(layer: nn.Module) -> list[int]:
+    masks = [mask for _, mask in layer.masked().values()] if isinstance(layer, Masked) else []
+    return [zlib.crc32(mask.contiguous().cpu().numpy().tobytes()) for mask in masks]
+
 
 @contextmanager
 def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
@@ -183,6 +184,8 @@ def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
     if place.size == 1:
         yield Ranks()
         return
+    from torch.distributed.rendezvous import rendezvous
+
     store, _, _ = next(rendezvous(os.environ.get(MEETING, "env://"), place.rank, place.size))
     if device.type == "cuda":
         torch.cuda.set_device(device)
