@@ -73,6 +73,7 @@ def test_a_log_folder(call, solver, tmp_path):
         (["time", "-iterations=1"], "usage: demitasse time -model=net.prototxt"),
         (["train", "-solver=x", "-snapshot=a", "-weights=b"], "not both"),
         (["train", "-solver=nowhere.prototxt"], "nowhere.prototxt: cannot be read"),
+        (["train", "-solver=nowhere.prototxt", "-cpu=2"], "nowhere.prototxt: cannot be read"),
         (["time", "-model=x", "-phase=DEPLOY"], "-phase=DEPLOY: expected TRAIN or TEST"),
     ],
 )

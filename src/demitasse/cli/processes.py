@@ -35,10 +35,10 @@ def run(arguments: list[str], size: int) -> None:
         RankError: a process was killed.
         SystemExit: a process has failed, and has said why.
     """
-    with tempfile.TemporaryDirectory(prefix="demitasse-") as folder:
-        with _held_back():
-            context = spawn(_rank, (size, folder, arguments), size, join=False)  # type: ignore[no-untyped-call]
+    with tempfile.TemporaryDirectory(prefix="demitasse-") as folder, _held_back():
+        context = spawn(_rank, (size, folder, arguments), size, join=False)  # type: ignore[no-untyped-call]
         with _passed_on_to(context):
+            heed()
             _wait(context)
 
 
@@ -54,7 +54,7 @@ def _rank(rank: int, size: int, folder: str, arguments: list[str]) -> None:
 
 
 def heed() -> None:
-    """Lets the signals through that a process started by :func:`run` holds back; elsewhere nothing changes."""
+    """Lets signals through that are held back, as they are in processes that :func:`run` has started."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
 
 
@@ -85,6 +85,7 @@ def _passed_on_to(context: ProcessContext) -> Iterator[None]:
     finally:
         for process in context.processes:
             process.terminate()
+        for process in context.processes:
             process.join()
         for number, handler in before.items():
             signal.signal(number, handler)
