@@ -21,6 +21,7 @@ COMMON = {"", "errors", "registry", "files", "_version", "datasets", "idx", "thr
 ALLOWED: dict[str, set[str] | None] = {
     "": {"methods", "packed", "io", "reorder"},
     "cli": None,
+    "__main__": {"cli"},
     "demo": {"caffe", "methods", "packed", "packing", "report", "examples"},
     "compress": {"zoo", "methods", "packed", "report", "optim", "io"},
     "methods": set(),

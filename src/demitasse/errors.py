@@ -66,5 +66,9 @@ class SnapshotError(DemitasseError):
     """A snapshot that could not be written or resumed from."""
 
 
+class RankError(DemitasseError):
+    """A process of a run on several devices was lost; the others ended with it."""
+
+
 class DivergedError(DemitasseError):
-    """The loss is no longer a number; the message says the iteration and the last good snapshot."""
+    """The loss is no longer a number, or the masks of several devices differ; the message says the iteration."""

@@ -235,7 +235,7 @@ def test_what_is_kept_is_plain_json(tmp_path):
     solver.step(2)
     state = solverstate.read(solver.snapshot())
     kept = json.loads(state.resume.json)
-    assert set(kept) == {"net", "blobs", "seed", "generator", "cuda_rng", "losses", "layers", "sources"}
+    assert set(kept) == {"net", "blobs", "seed", "generator", "cuda_rng", "other_ranks", "losses", "layers", "sources"}
     assert set(kept["layers"]) == {"conv1", "ip1"}
     assert len(state.resume.torch_rng) == torch.get_rng_state().numel()
 

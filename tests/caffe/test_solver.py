@@ -336,7 +336,7 @@ def test_asking_for_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(DeviceError, match="-gpu=2: no GPU 2; this machine has 0 to 1"):
         device.choose("2")
-    with pytest.raises(UsageError, match="-gpu=all: training on several devices is not supported yet"):
+    with pytest.raises(UsageError, match="-gpu=all: only training runs on several devices"):
         device.choose("all")
     with pytest.raises(UsageError, match="-gpu=first: expected a number"):
         device.choose("first")

@@ -73,6 +73,7 @@ def test_a_log_folder(call, solver, tmp_path):
         (["time", "-iterations=1"], "usage: demitasse time -model=net.prototxt"),
         (["train", "-solver=x", "-snapshot=a", "-weights=b"], "not both"),
         (["train", "-solver=nowhere.prototxt"], "nowhere.prototxt: cannot be read"),
+        (["train", "-solver=nowhere.prototxt", "-cpu=2"], "nowhere.prototxt: cannot be read"),
         (["time", "-model=x", "-phase=DEPLOY"], "-phase=DEPLOY: expected TRAIN or TEST"),
     ],
 )
@@ -104,9 +105,24 @@ def test_a_gpu_that_is_not_there(call, solver, tmp_path, command, monkeypatch):
     assert "no GPU on this machine" in call(2, command, *flags[command], "-gpu=0")
 
 
-def test_several_gpus(call, solver, monkeypatch):
+def test_several_gpus_are_for_training(call, solver, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert "several devices is not supported yet" in call(2, "train", f"-solver={solver()}", "-gpu=0,1")
+    solver()
+    assert "only training runs on several devices" in call(2, "time", f"-model={tmp_path}/net.prototxt", "-gpu=0,1")
+
+
+@pytest.mark.parametrize("gpu", ["0,1", "all"])
+def test_several_devices_get_a_process_each(call, solver, monkeypatch, gpu):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    started = []
+    monkeypatch.setattr("demitasse.cli.processes.run", lambda *given: started.append(given))
+    arguments = ["train", f"--solver={solver()}", f"--gpu={gpu}", "--debug"]
+    call(0, *arguments)
+    assert started == [(arguments, 2)]
+
+
+def test_one_process_of_the_cpu_is_this_one(call, solver):
+    assert "Iteration 4, loss" in call(0, "train", f"-solver={solver('max_iter: 4 display: 4')}", "-cpu=1")
 
 
 def test_diverging(call, solver, tmp_path):

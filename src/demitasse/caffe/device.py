@@ -1,6 +1,9 @@
-"""Which device a run computes on."""
+"""Which device a run computes on, or each process of a run."""
 
 from __future__ import annotations
+
+import os
+from typing import NamedTuple
 
 import torch
 
@@ -19,7 +22,7 @@ def choose(flag: str) -> torch.device:
         return torch.device("cpu")
     devices = numbers(flag)
     if len(devices) > 1:
-        raise UsageError(f"-gpu={flag}: training on several devices is not supported yet; name one, as -gpu=0")
+        raise UsageError(f"-gpu={flag}: only training runs on several devices; name one, as -gpu=0")
     return torch.device("cuda", devices[0])
 
 
@@ -52,3 +55,66 @@ def of_solver(param: schema.Message) -> torch.device:
         log.warning("caffe.cpp:211", "solver_mode is GPU, but there is no GPU on this machine: using the CPU")
         return torch.device("cpu")
     return choose(str(param.device_id))
+
+
+class Place(NamedTuple):
+    """A process's number among all and among those of its machine, and how many these are."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+
+def place() -> Place:
+    """Returns this process's place as torchrun's variables in the environment tell it; without them it is alone.
+
+    Raises:
+        UsageError: a variable is not a number.
+    """
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+        return Place()
+    size = _number("WORLD_SIZE", 1)
+    return Place(_number("RANK", 0), size, _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", size))
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal():
+        raise UsageError(f"{variable}={text!r} in the environment: expected a number, as torchrun sets it")
+    return int(text)
+
+
+def count(gpu: str, cpu: int) -> int:
+    """Returns on how many devices of this machine a run trains by its flags ``-gpu`` and ``-cpu``.
+
+    Raises:
+        DeviceError: there is no such GPU.
+        UsageError: both flags, one GPU twice, or not numbers.
+    """
+    if gpu and cpu:
+        raise UsageError(f"-gpu={gpu} and -cpu={cpu}: give one of them")
+    if not gpu:
+        return cpu or 1
+    devices = numbers(gpu)
+    if len(set(devices)) < len(devices):
+        raise UsageError(f"-gpu={gpu}: names a GPU twice")
+    return len(devices)
+
+
+def of_rank(place: Place, gpu: str, cpu: int, param: schema.Message) -> torch.device:
+    """Returns the device of one process of a run; without flags the solver decides.
+
+    Raises:
+        DeviceError: there is no such GPU.
+        UsageError: there are not as many devices as processes on this machine.
+    """
+    if (gpu or cpu) and count(gpu, cpu) != place.local_size:
+        flag = f"-gpu={gpu}" if gpu else f"-cpu={cpu}"
+        raise UsageError(f"{flag}: expected {place.local_size} devices, one for each process on this machine")
+    if gpu:
+        return torch.device("cuda", numbers(gpu)[place.local_rank])
+    chosen = torch.device("cpu") if cpu else of_solver(param)
+    if chosen.type == "cpu" or place.local_size == 1:
+        return chosen
+    return torch.device("cuda", place.local_rank % torch.cuda.device_count())

@@ -49,6 +49,13 @@ def to_stderr(folder: str | Path | None = None) -> Iterator[None]:
 
 
 @contextmanager
+def silenced() -> Iterator[None]:
+    """Drops Caffe's log lines."""
+    with attached(logging.NullHandler()):
+        yield
+
+
+@contextmanager
 def attached(*handlers: logging.Handler) -> Iterator[None]:
     """Sends Caffe's log lines to the handlers, and closes them at the end."""
     level = LOGGER.level

@@ -210,7 +210,7 @@ class Net(nn.Module):
         for spec in self.spec.layer:
             source = self.sources.get(spec.name)
             if source is not None and not source.fed:
-                batch.update(zip(spec.top, source.read(), strict=True))
+                batch.update(zip(spec.top, source.batch(), strict=True))
         return batch
 
     def forward(self, batch: Mapping[str, Tensor], keep: Collection[str] = ()) -> dict[str, Tensor]:

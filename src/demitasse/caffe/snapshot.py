@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 def write(solver: Solver) -> Path:
     """Writes ``<prefix>_iter_<N>.caffemodel``, then the solverstate that names it, each atomically.
 
+    Rank 0 writes; what the other ranks would need to go on is in its file.
+
     Returns:
         The path of the solverstate.
 
@@ -34,7 +36,10 @@ def write(solver: Solver) -> Path:
     kind, ending = ("HDF5", ".h5") if hdf5 else ("binary proto", "")
     model = Path(f"{solver.prefix}_iter_{solver.iter}.caffemodel{ending}")
     path = Path(f"{solver.prefix}_iter_{solver.iter}.solverstate{ending}")
-    state = _state(solver, str(model))
+    generators = solver.ranks.gather(_torch_generators(solver.device))
+    if solver.ranks.rank:
+        return path
+    state = _state(solver, str(model), generators)
     try:
         log.info("solver.cpp:451", f"Snapshotting to {kind} file {model}")
         model_file.save_weights(solver.net, model, hdf5)
@@ -50,7 +55,8 @@ def restore(solver: Solver, path: str | Path) -> None:
     """Takes a solver back to a snapshot, ours or Caffe's own.
 
     A solverstate that Caffe wrote says nothing of the data or of surgery: the data restarts at the first record,
-    and surgery takes its statistics anew from the restored weights.
+    and surgery takes its statistics anew from the restored weights. A snapshot of another number of ranks goes on at
+    the same record; ranks that are new start their dropout afresh.
 
     Raises:
         SnapshotError: it belongs to another net, or its caffemodel is missing.
@@ -91,7 +97,13 @@ def _restore(solver: Solver, state: Any, path: str | Path) -> None:
         )
 
 
-def _state(solver: Solver, model: str) -> Any:
+def _torch_generators(device: torch.device) -> dict[str, str]:
+    """Returns the states of torch's generators, which each rank has of its own, as plain values for JSON."""
+    cuda = torch.cuda.get_rng_state(device).numpy().tobytes() if device.type == "cuda" else b""
+    return {"cpu": torch.get_rng_state().numpy().tobytes().hex(), "cuda": cuda.hex()}
+
+
+def _state(solver: Solver, model: str, generators: list[dict[str, str]]) -> Any:
     state = schema.SolverState(
         iter=solver.iter,
         learned_net=model,
@@ -99,20 +111,21 @@ def _state(solver: Solver, model: str) -> Any:
     )
     state.history.extend(map(model_file.array_blob, model_file.blob_arrays(solver.optimizer.history)))
     version, numbers, _ = solver.generator.getstate()
-    on_gpu = solver.device.type == "cuda"
+    first, *others = generators
     resume = {
         "net": solver.net.spec.name,
         "blobs": _blobs(solver.net),
         "seed": solver.seed,
         "generator": [version, numbers],
-        "cuda_rng": torch.cuda.get_rng_state(solver.device).numpy().tobytes().hex() if on_gpu else "",
+        "cuda_rng": first["cuda"],
+        "other_ranks": others,
         "losses": [float(loss) for loss in solver.losses],
         "layers": {name: layer.state() for name, layer in solver.net.named_layers().items()},
         "sources": [source_states(net) for net in (solver.net, *solver.test_nets)],
     }
     resume["layers"] = {name: kept for name, kept in resume["layers"].items() if kept}
     state.resume.json = json.dumps(resume).encode()
-    state.resume.torch_rng = torch.get_rng_state().numpy().tobytes()
+    state.resume.torch_rng = bytes.fromhex(first["cpu"])
     return state
 
 
@@ -120,12 +133,18 @@ def _restore_rest(solver: Solver, resume: dict[str, Any], torch_rng: bytes) -> N
     solver.seed = resume["seed"]
     version, numbers = resume["generator"]
     solver.generator.setstate((version, tuple(numbers), None))
-    torch.set_rng_state(_bytes_tensor(torch_rng))
-    if resume["cuda_rng"] and solver.device.type == "cuda":
-        torch.cuda.set_rng_state(_bytes_tensor(bytes.fromhex(resume["cuda_rng"])), solver.device)
+    generators = [{"cpu": torch_rng.hex(), "cuda": resume["cuda_rng"]}, *resume.get("other_ranks", [])]
+    if solver.ranks.rank < len(generators):
+        _set_torch_generators(generators[solver.ranks.rank], solver.device)
     solver.losses.extend(resume["losses"])
     for net, states in zip((solver.net, *solver.test_nets), resume["sources"], strict=False):
         restore_sources(net, states)
+
+
+def _set_torch_generators(states: dict[str, str], device: torch.device) -> None:
+    torch.set_rng_state(_bytes_tensor(bytes.fromhex(states["cpu"])))
+    if states["cuda"] and device.type == "cuda":
+        torch.cuda.set_rng_state(_bytes_tensor(bytes.fromhex(states["cuda"])), device)
 
 
 def source_states(net: Net) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.layers.surgery import Surgery
 from demitasse.caffe.net import Net
 from demitasse.caffe.optimizers import OPTIMIZERS
+from demitasse.caffe.ranks import Pass, Ranks
 from demitasse.caffe.signals import Signals
 from demitasse.caffe.sources.ahead import WORKERS
 from demitasse.caffe.upgrade import upgrade_solver
@@ -34,14 +35,15 @@ class Solver:
         origin: the file they came from, for messages.
         device: where to compute; None follows ``solver_mode``.
         signals: where SIGINT and SIGHUP are noted; None ignores them.
+        ranks: the processes that train together; None trains alone.
         workers: how many threads make batches of images ahead.
 
     Attributes:
         net: the net in training.
-        test_nets: the nets for tests, which hold the same blobs.
+        test_nets: the nets for tests, which hold the same blobs; rank 0 alone has them.
         iter: the number of updates done.
         seed: of all generators; drawn freshly where ``random_seed`` is negative.
-        loss: the loss smoothed over ``average_loss`` iterations.
+        loss: the loss, the mean over all ranks, smoothed over ``average_loss`` iterations.
         rate: the learning rate of the last update.
         last_snapshot: the solverstate that was written or restored last.
         callbacks: called with the solver after each update.
@@ -59,16 +61,21 @@ class Solver:
         origin: str = "solver",
         device: torch.device | None = None,
         signals: Signals | None = None,
+        ranks: Ranks | None = None,
         workers: int = WORKERS,
     ) -> None:
         self.param = upgrade_solver(schema.SolverParameter.FromString(param.SerializeToString()))
         self.device = device or devices.of_solver(self.param)
+        self.ranks = ranks or Ranks()
         log.info("solver.cpp:44", f"Initializing solver from parameters: \n{self.param}")
         make_optimizer = OPTIMIZERS[self.param.type]
         self.prefix = _snapshot_prefix(self.param, origin)
+        if self.ranks.rank == 0:
+            _check_prefix(self.param, self.prefix)
         self._seed()
         self.net = self._place(solver_nets.train_net(self.param, origin))
-        self.test_nets = [self._place(net) for net in solver_nets.test_nets(self.param, origin)]
+        tested = solver_nets.test_nets(self.param, origin) if self.ranks.rank == 0 else []
+        self.test_nets = [self._place(net) for net in tested]
         self.share_blobs()
         self._hand_out_generators(workers)
         self.optimizer = make_optimizer(self.net, self.param)
@@ -81,6 +88,7 @@ class Solver:
         self._signals = signals or Signals()
         self._compressing = [layer for layer in self.net.named_layers().values() if isinstance(layer, Masked)]
         self._parameters = list(self.net.parameters())
+        self._pass = self.ranks.wrap(self.net)
         self._shown = (time.perf_counter(), 0)
         for names in self.param.weights:
             self.load_weights(names)
@@ -92,7 +100,7 @@ class Solver:
     def _seed(self) -> None:
         self.seed = self.param.random_seed
         if self.seed < 0:
-            self.seed = random.SystemRandom().randrange(2**32)
+            self.seed = self.ranks.gather(random.SystemRandom().randrange(2**32))[0]
             log.info("solver.cpp:44", f"random_seed is not given; this run's is {self.seed}")
         torch.manual_seed(self.seed)
         self.generator = random.Random(self.seed)
@@ -105,6 +113,11 @@ class Solver:
         for index, source in enumerate(sources):
             source.seed(self.seed + index)
             source.workers = workers
+        for source in self.net.sources.values():
+            source.deal(self.ranks.rank, self.ranks.size)
+        if self.ranks.rank:
+            # dropout differs between ranks; surgery and sources draw alike
+            torch.manual_seed(self.seed + self.ranks.rank)
 
     def share_blobs(self) -> None:
         """Lets the test nets hold the very blobs of the training net."""
@@ -135,8 +148,9 @@ class Solver:
 
         Raises:
             SnapshotError: it cannot be written.
-            DivergedError: a weight is not a finite number; nothing is written.
+            DivergedError: a weight is not a finite number, or the ranks have other masks; nothing is written.
         """
+        self.ranks.check_masks(self.net, self.iter)
         for blob in self.net.learnable:
             if not torch.isfinite(blob.tensor).all():
                 raise self._diverged(f"blob {blob.index} of layer {blob.layer!r} has values that are not finite")
@@ -167,7 +181,8 @@ class Solver:
         """Runs this many iterations, with their tests, displays and snapshots; a signal may end it before.
 
         Raises:
-            DivergedError: the loss is not finite; the weights are those before that iteration.
+            DivergedError: the loss is not finite; the weights are those before that iteration. Or the ranks have
+                other masks.
         """
         end = self.iter + iterations
         self._shown = (time.perf_counter(), self.iter)
@@ -189,9 +204,9 @@ class Solver:
 
     def _heed_signals(self) -> None:
         regular = self.param.snapshot and self.iter % self.param.snapshot == 0
-        if self._signals.requested("snapshot") or regular:
+        asked, self.stopped = self.ranks.any(*map(self._signals.requested, ("snapshot", "stop")))
+        if asked or regular:
             self.snapshot()
-        self.stopped = self._signals.requested("stop")
 
     def _iterate(self) -> None:
         self._before_iteration()
@@ -227,18 +242,23 @@ class Solver:
         total: float | Tensor = 0.0
         for layer in self._compressing:
             layer.iteration = self.iter
-        for _ in range(count):
-            blobs, loss = self._run(self.net, backward, debug)
+        for number in range(1, count + 1):
+            blobs, loss = self._run(self.net, backward, debug, last=number == count)
             total = total + self._checked(loss)
         self.losses.append(total / count)
         return blobs
 
-    def _run(self, net: Net, backward: bool, debug: bool = False) -> tuple[dict[str, Tensor], Tensor]:
-        """Runs the next batch through a net; returns its blobs and its loss."""
-        blobs: dict[str, Tensor] = net(read(net, self.device), net.shapes if debug else ())
+    def _run(
+        self, net: Net, backward: bool, debug: bool = False, last: bool = True
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Runs the next batch through a net; returns its blobs and its loss.
+
+        Behind the ``last`` backward of an iteration the gradients are the means over the ranks.
+        """
+        run = self._pass if net is self.net else Pass(net)
+        blobs, loss = run(read(net, self.device), net.shapes if debug else (), last)
         if debug:
             debugging.forward(net, blobs)
-        loss = net.loss(blobs)
         if backward and loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
         if debug:
@@ -246,10 +266,11 @@ class Solver:
         return blobs, loss
 
     def _checked(self, loss: Tensor) -> float | Tensor:
-        """Returns the loss, as a number on the CPU; elsewhere it stays on the device until it is displayed."""
+        """Returns the mean loss, as a number on the CPU; elsewhere it stays on the device until it is displayed."""
+        mean = self.ranks.mean(loss)
         if self.device.type != "cpu":
-            return loss.detach()
-        value = loss.item()
+            return mean
+        value = mean.item()
         if not math.isfinite(value):
             raise self._diverged(f"the loss is {value}")
         return value
@@ -277,14 +298,26 @@ class Solver:
             "solver.cpp:222",
             f"Iteration {self.iter} ({speed}/{self.param.display} iters), loss = {log.number(loss)}",
         )
-        values = {name: blobs[name].flatten().tolist() for name in self.net.outputs}
+        values = {name: self._mean_output(blobs[name]).flatten().tolist() for name in self.net.outputs}
         log.output_lines("solver.cpp:241", "    Train net output", self.net, values)
 
+    def _mean_output(self, blob: Tensor) -> Tensor:
+        """Returns the mean over the ranks of what is one number, as losses are; the rest is rank 0's own."""
+        return self.ranks.mean(blob) if blob.numel() == 1 else blob
+
     def test_all(self) -> None:
-        """Tests every test net; SIGINT ends it, and the test data then stands where it stood before."""
+        """Tests every test net; SIGINT ends it, and the test data then stands where it stood before.
+
+        Rank 0 tests, the others wait for it.
+
+        Raises:
+            DivergedError: the ranks have other masks.
+        """
+        self.ranks.check_masks(self.net, self.iter)
         for index in range(len(self.test_nets)):
             if not self.stopped:
                 self._test(index)
+        (self.stopped,) = self.ranks.any(self.stopped)
 
     def _test(self, index: int) -> None:
         net, batches = self.test_nets[index], self.param.test_iter[index]
@@ -333,10 +366,12 @@ def add(scores: dict[str, Tensor], net: Net, blobs: dict[str, Tensor]) -> None:
 
 def _snapshot_prefix(param: schema.Message, origin: str) -> str:
     """Returns ``snapshot_prefix``, or (Caffe's rule) the solver's path without its ending."""
-    prefix = param.snapshot_prefix or os.path.splitext(origin)[0]
-    if os.path.isdir(prefix):
-        prefix = os.path.join(prefix, Path(origin).stem)
+    prefix = str(param.snapshot_prefix or os.path.splitext(origin)[0])
+    return os.path.join(prefix, Path(origin).stem) if os.path.isdir(prefix) else prefix
+
+
+def _check_prefix(param: schema.Message, prefix: str) -> None:
+    """Raises SnapshotError where snapshots are wanted but cannot be written."""
     folder = os.path.dirname(prefix) or "."
     if "\0" in prefix or ((param.snapshot or param.snapshot_after_train) and not os.access(folder, os.W_OK)):
         raise SnapshotError(f"snapshot_prefix {prefix!r}: the folder {folder!r} does not exist or is read-only")
-    return str(prefix)

@@ -72,15 +72,17 @@ class Transformer:
             raise DataError(f"{len(self._mean_values)} mean_value for {channels} channels; give 1 or {channels}")
         return (channels, self._crop or height, self._crop or width)
 
-    def __call__(self, images: Sequence[Windowed], random: np.random.Generator) -> Batch:
+    def __call__(self, images: Sequence[Windowed], random: np.random.Generator, rank: int = 0, ranks: int = 1) -> Batch:
         """Returns the batch, (n, channels, height, width) float32.
 
         Args:
             images: (channels, height, width) each, arrays or still to be resized, whose ``output_shape`` is the same.
-            random: draws the mirrors, then the crops.
+            random: draws the mirrors, then the crops, for the images of all processes.
+            rank: these images are number ``rank``, ``rank + ranks`` ... of them.
+            ranks: the number of processes that train together.
         """
         size = self.output_shape(images[0].shape)
-        mirrors, windows = self._draw([image.shape[1:] for image in images], random)
+        mirrors, windows = self._draw([image.shape[1:] for image in images], random, rank, ranks)
         batch = np.empty((len(images), *size), np.float32)
         step = max(_CACHE // batch[0].nbytes, 1)
         for start in range(0, len(images), step):
@@ -88,15 +90,20 @@ class Transformer:
             self._fill(batch[part], images[part], mirrors[part], windows[part])
         return batch
 
-    def _draw(self, sizes: list[Shape], random: np.random.Generator) -> tuple[list[bool], list[Window]]:
+    def _draw(
+        self, sizes: list[Shape], random: np.random.Generator, rank: int, ranks: int
+    ) -> tuple[list[bool], list[Window]]:
         """Returns which images to mirror, and what of each to take."""
-        count, crop = len(sizes), self._crop
-        mirrors = random.integers(2, size=count, dtype=bool).tolist() if self._mirror else [False] * count
+        count, own, crop = len(sizes) * ranks, slice(rank, None, ranks), self._crop
+        mirrors = (random.integers(2, size=count, dtype=bool) if self._mirror else np.zeros(count, bool))[own].tolist()
         if not crop:
             return mirrors, [(slice(None), slice(height), slice(width)) for height, width in sizes]
         rest = np.array(sizes) - crop
-        corners = (random.integers(rest + 1) if self._random_crop else rest // 2).tolist()
-        return mirrors, [(slice(None), slice(top, top + crop), slice(left, left + crop)) for top, left in corners]
+        # by numbers in 0..1: how much is drawn must not depend on the sizes of images that others read
+        corners = (random.random((count, 2))[own] * (rest + 1)).astype(int) if self._random_crop else rest // 2
+        return mirrors, [
+            (slice(None), slice(top, top + crop), slice(left, left + crop)) for top, left in corners.tolist()
+        ]
 
     def _fill(self, batch: Batch, images: Sequence[Windowed], mirrors: list[bool], windows: list[Window]) -> None:
         """Fills a part of the batch, which stays in the processor's cache meanwhile."""

@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in given
     given = normalise([argument for argument in given if argument != "--debug"])
     try:
-        build()(args=given, prog_name="demitasse")
+        build()(args=given, prog_name="demitasse", obj=[*given, *(["--debug"] if debug else [])])
     except DemitasseError as error:
         if debug:
             raise

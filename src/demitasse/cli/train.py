@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,11 +14,11 @@ from demitasse.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-    from demitasse.caffe import schema
     from demitasse.caffe.net import Net
     from demitasse.caffe.solver import Solver
 
-Gpu = Annotated[str, typer.Option(help="Number of the GPU, or 'all'; without it the CPU computes.")]
+Gpu = Annotated[str, typer.Option(help="Number of the GPU; without it the CPU computes.")]
+Gpus = Annotated[str, typer.Option(help="Numbers of GPUs, separated by commas, or 'all'.")]
 Weights = Annotated[str, typer.Option(help="caffemodels to start from, separated by commas.")]
 Model = Annotated[str, typer.Option(help="The net's prototxt.")]
 Iterations = Annotated[int, typer.Option(help="Number of batches.", min=1)]
@@ -38,10 +38,12 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    context: typer.Context,
     solver: Annotated[str, typer.Option(help="The solver's prototxt.")] = "",
     snapshot: Annotated[str, typer.Option(help="solverstate to resume from.")] = "",
     weights: Weights = "",
-    gpu: Gpu = "",
+    gpu: Gpus = "",
+    cpu: Annotated[int, typer.Option(help="Number of processes on the CPU.", min=0)] = 0,
     level: Level = 0,
     stage: Stage = "",
     sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",
@@ -50,13 +52,14 @@ def train(
     log_dir: LogDir = "",
     python_layers: PythonLayers = False,
 ) -> None:
-    """Train or fine-tune a net."""
+    """Train or fine-tune a net, on several devices in as many processes."""
     _require("train", "-solver=solver.prototxt", solver)
     if snapshot and weights:
         raise UsageError("train: give -snapshot to resume or -weights to fine-tune, not both")
-    from demitasse.caffe import log, prototxt
+    from demitasse.caffe import device, log, prototxt, ranks
     from demitasse.caffe.signals import Signals
     from demitasse.caffe.solver import Solver
+    from demitasse.cli import processes
 
     param = prototxt.read_solver(solver)
     if level:
@@ -65,14 +68,23 @@ def train(
     if weights:
         del param.weights[:]
         param.weights.append(weights)
-    with log.to_stderr(log_dir), _python_layers(python_layers), Signals(sigint_effect, sighup_effect) as signals:
-        run = Solver(param, solver, _device(gpu, 211, param), signals, workers)
-        if snapshot:
-            run.restore(snapshot)
-        log.info("caffe.cpp:248", "Starting Optimization")
-        with _progress_bar(run):
-            run.solve()
-        log.info("caffe.cpp:259", "Optimization Done.")
+    signals = Signals(sigint_effect, sighup_effect)
+    place, count = device.place(), device.count(gpu, cpu)
+    if place.size == 1 and count > 1:
+        processes.run(context.obj, count)
+        return
+    speaks = place.rank == 0
+    with log.to_stderr(log_dir) if speaks else log.silenced(), _python_layers(python_layers), signals:
+        processes.heed()
+        own = _said(device.of_rank(place, gpu, cpu, param), 211)
+        with ranks.joined(place, own) as together:
+            run = Solver(param, solver, own, signals, together, workers)
+            if snapshot:
+                run.restore(snapshot)
+            log.info("caffe.cpp:248", "Starting Optimization")
+            with _progress_bar(run) if speaks else nullcontext():
+                run.solve()
+            log.info("caffe.cpp:259", "Optimization Done.")
 
 
 def score(
@@ -208,13 +220,19 @@ def _stages(stage: str) -> list[str]:
     return [name for name in stage.split(",") if name]
 
 
-def _device(gpu: str, line: int, param: schema.Message = None) -> torch.device:
-    """Returns the device of ``-gpu``, else of the solver's settings, else the CPU; and says so."""
-    from demitasse.caffe import device, log
+def _device(gpu: str, line: int) -> torch.device:
+    """Returns the device of ``-gpu``, else the CPU; and says so."""
+    from demitasse.caffe import device
 
-    chosen = device.choose(gpu) if gpu or param is None else device.of_solver(param)
-    log.info(f"caffe.cpp:{line}", "Use CPU." if chosen.type == "cpu" else f"Use GPU with device ID {chosen.index}")
-    return chosen
+    return _said(device.choose(gpu), line)
+
+
+def _said(device: torch.device, line: int) -> torch.device:
+    """Logs on which device a command runs, and returns it."""
+    from demitasse.caffe import log
+
+    log.info(f"caffe.cpp:{line}", "Use CPU." if device.type == "cpu" else f"Use GPU with device ID {device.index}")
+    return device
 
 
 def _net(model: str, phase: int, level: int, stage: str, device: torch.device) -> Net:

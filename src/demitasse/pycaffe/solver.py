@@ -60,16 +60,18 @@ class _Training(caffe_solver.Solver):
             callback()
         self.views[self.net].sync()
 
-    def _run(self, net: caffe_net.Net, backward: bool, debug: bool = False) -> tuple[dict[str, Tensor], Tensor]:
+    def _run(
+        self, net: caffe_net.Net, backward: bool, debug: bool = False, last: bool = True
+    ) -> tuple[dict[str, Tensor], Tensor]:
         view = self.views[net]
-        last = len(view.layers) - 1
-        view._forward(0, last)
+        end = len(view.layers) - 1
+        view._forward(0, end)
         blobs = {name: blob.values.tensor(self.device) for name, blob in view.blobs.items()}
         loss = net.loss(blobs)
         if debug:
             debugging.forward(net, blobs)
         if backward:
-            view._backward(last, 0)
+            view._backward(end, 0)
         if debug:
             for name, blob in view.blobs.items():
                 blobs[name].grad = blob.gradient.tensor(self.device)

@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from demitasse.caffe import schema
+from demitasse.errors import DataError
 from demitasse.registry import Registry
 
 Shape = tuple[int, ...]
@@ -26,9 +28,16 @@ class Source(ABC):
         random: the generator of all random draws of this source.
         workers: how many threads make batches ahead; 0 makes a batch when it is read. Only sources that decode or
             transform images heed it (:class:`demitasse.caffe.sources.ahead.AheadSource`).
+        rank: this process's number among those that train together.
+        ranks: how many they are.
+        deals: :meth:`read` itself returns the records ``rank``, ``rank + ranks`` ... of the next ``ranks`` batches,
+            and goes behind all of them. Where it does not, :meth:`batch` reads all and leaves out the others'.
     """
 
     fed: ClassVar[bool] = False
+    deals: ClassVar[bool] = False
+    rank: int = 0
+    ranks: int = 1
     shapes: list[Shape]
     random: np.random.Generator
     workers: int = 0
@@ -44,6 +53,32 @@ class Source(ABC):
     def constants(self) -> dict[int, Tensor]:
         """Returns the tops that are the same in every batch, by index; the Python interface fills them once."""
         return {}
+
+    def deal(self, rank: int, ranks: int) -> None:
+        """Deals the records out from now on: record i belongs to the process ``i % ranks``.
+
+        The position and the generator are the same in all of them: whatever is drawn is drawn for all records.
+        """
+        self.rank, self.ranks = rank, ranks
+
+    def batch(self) -> list[Tensor]:
+        """Returns this process's next batch.
+
+        Raises:
+            DataError: a top has no axis of records.
+        """
+        if self.deals or self.ranks == 1:
+            return self.read()
+        batches = [self.read() for _ in range(self.ranks)]
+        return [self._own(top) for top in zip(*batches, strict=True)]
+
+    def _own(self, top: tuple[Tensor, ...]) -> Tensor:
+        if not all(part.ndim for part in top):
+            raise DataError(
+                f"{type(self).__name__}: a top without axes cannot be dealt out over {self.ranks} processes"
+            )
+        records = [record for part in top for record in part]
+        return torch.stack(records[self.rank :: self.ranks])
 
     def seed(self, value: int) -> None:
         """Starts the generator anew and goes to the beginning of the data."""

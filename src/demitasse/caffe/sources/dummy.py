@@ -22,6 +22,8 @@ class DummyData(Source):
     Constants are filled once, all others anew at each read, from torch's global generator like all fillers.
     """
 
+    deals = True  # nothing is read: each process makes its own
+
     def __init__(self, spec: schema.Message, phase: int) -> None:
         super().__init__(spec, phase)
         param = spec.dummy_data_param

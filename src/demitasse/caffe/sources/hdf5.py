@@ -29,6 +29,8 @@ class HDF5Data(Source):
     is in memory.
     """
 
+    deals = True
+
     def __init__(self, spec: schema.Message, phase: int) -> None:
         param = spec.hdf5_data_param
         if not param.batch_size:
@@ -45,13 +47,15 @@ class HDF5Data(Source):
         self._start_epoch()
 
     def read(self) -> list[Tensor]:
-        wanted = self.shapes[0][0]
+        wanted = self.shapes[0][0] * self.ranks
+        own = self.rank
         parts: list[list[Array]] = []
         while wanted:
             if self._row == len(self._rows):
                 self._next_file()
             rows = self._rows[self._row : self._row + wanted]
-            parts.append([self._data[name][rows] for name in self._names])
+            parts.append([self._data[name][rows[own :: self.ranks]] for name in self._names])
+            own = (own - len(rows)) % self.ranks
             self._row += len(rows)
             wanted -= len(rows)
         return [torch.from_numpy(np.concatenate(top)) for top in zip(*parts, strict=True)]

@@ -17,7 +17,7 @@ from demitasse.errors import DataError, NetError
 
 
 class Plan(NamedTuple):
-    """The items of a batch, and the seed of its crops and mirrors."""
+    """This process's items of a batch, and the seed of the crops and mirrors of all."""
 
     seed: int
     items: list[Any]
@@ -35,6 +35,8 @@ class ImageSource(AheadSource):
         batch_size: images a batch.
         force_color: a wish for colour beside that of ``transform_param``.
     """
+
+    deals = True
 
     @abstractmethod
     def __init__(self, spec: schema.Message, phase: int, batch_size: int, force_color: bool = False) -> None:
@@ -68,14 +70,15 @@ class ImageSource(AheadSource):
 
     def plan(self) -> Plan:
         seed = int(self.random.integers(2**63)) if self._transformer.draws else 0
-        return Plan(seed, self.take(self.shapes[0][0]))
+        items = self.take(self.shapes[0][0] * self.ranks)
+        return Plan(seed, items[self.rank :: self.ranks])
 
     def make(self, plan: Plan) -> list[Tensor]:
         decoded = [self.decode(item) for item in plan.items]
         images = [image for image, _ in decoded]
         self._check_shapes(plan.items, images)
         tops = [
-            self._transformer(images, np.random.default_rng(plan.seed)),
+            self._transformer(images, np.random.default_rng(plan.seed), self.rank, self.ranks),
             np.array([label for _, label in decoded], np.float32),
         ]
         return [torch.from_numpy(top) for top in tops[: len(self.shapes)]]

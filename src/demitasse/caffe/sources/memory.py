@@ -17,6 +17,8 @@ from demitasse.errors import DataError, NetError
 class MemoryData(Source):
     """Batches of the arrays given to :meth:`set_arrays`, in order, wrapping round inside a batch."""
 
+    deals = True
+
     def __init__(self, spec: schema.Message, phase: int) -> None:
         self._position = 0
         super().__init__(spec, phase)
@@ -49,8 +51,9 @@ class MemoryData(Source):
     def read(self) -> list[Tensor]:
         if not self._arrays:
             raise DataError("no data: call set_arrays(data, labels) before the first batch is read")
-        rows = np.arange(self._position, self._position + self.shapes[0][0]) % len(self._arrays[0])
-        self._position = int(rows[-1] + 1) % len(self._arrays[0])
+        end = self._position + self.shapes[0][0] * self.ranks
+        rows = np.arange(self._position + self.rank, end, self.ranks) % len(self._arrays[0])
+        self._position = end % len(self._arrays[0])
         return [torch.from_numpy(array[rows]) for array in self._arrays[: len(self.shapes)]]
 
     def seed(self, value: int) -> None:
