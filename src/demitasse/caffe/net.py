@@ -271,8 +271,9 @@ def _top_shapes(layer: layers.Layer, bottom_shapes: list[tuple[int, ...]]) -> li
 
     Small bottoms are computed really: that takes less time than torch needs to load its meta device.
     """
-    count = sum(map(math.prod, bottom_shapes))
-    small = count <= _SMALL and max(count, 1) * growth(layer.spec) <= _FEW
+    # an axis of 0 may be summed away, and what is left may be large
+    count = sum(math.prod(max(size, 1) for size in shape) for shape in bottom_shapes)
+    small = count <= _SMALL and count * growth(layer.spec) <= _FEW
     device = torch.device("cpu" if small else "meta")
     state = {name: tensor.to(device) for name, tensor in (*layer.named_parameters(), *layer.named_buffers())}
     layer.eval()
