@@ -171,5 +171,11 @@ def test_endless_nesting(opening: str) -> None:
         build(opening * 100000, 0)
 
 
+def test_what_is_left_of_nothing_may_be_too_much() -> None:
+    nothing = INPUT.replace("dim: 1 dim: 1 dim: 1 dim: 1", "dim: 4000000000 dim: 0")
+    with pytest.raises(NetError, match=r"top 'y' of shape .4000000000. has 4000000000 entries"):
+        build(nothing + LAYER % ("Reduction", "reduction_param { axis: 1 }"), 0)
+
+
 def test_many_layers_are_many() -> None:
     build(INPUT + "".join(f'layer {{ name: "r{i}" type: "ReLU" bottom: "x" top: "x" }}' for i in range(500)), 0)

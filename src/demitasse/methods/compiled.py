@@ -44,7 +44,8 @@ def _strides(tensor: Tensor) -> list[tuple[int, int]]:
 
 def run(name: str, arrays: Sequence[np.ndarray], *scalars: float) -> int | None:
     """Runs a compiled loop of :mod:`demitasse.methods.kernels` on flat arrays and float32 numbers."""
-    numbers = [np.float32(value) for value in scalars]
+    with np.errstate(over="ignore"):  # infinite then, as float32 arithmetic has it
+        numbers = [np.float32(value) for value in scalars]
     threads = torch.get_num_threads()
     parallel = arrays[0].size >= _PARALLEL_FROM and threads > 1
     if parallel:

@@ -77,8 +77,9 @@ class Layer(nn.Module):
         Raises:
             NetError: the layer cannot take such bottoms.
         """
-        count = sum(map(math.prod, shapes))
-        small = count <= _SMALL and max(count, 1) * growth(self.spec) <= _FEW
+        # an axis of 0 may be summed away, and what is left may be large
+        count = sum(math.prod(max(size, 1) for size in shape) for shape in shapes)
+        small = count <= _SMALL and count * growth(self.spec) <= _FEW
         device = torch.device("cpu" if small else "meta")
         state = {name: tensor.to(device) for name, tensor in (*self.named_parameters(), *self.named_buffers())}
         training = self.training
