@@ -21,7 +21,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -48,7 +47,7 @@ def sample(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.jpg"))
 
 
-def generated(folder: Path, width: int, height: int) -> list[Path]:
+def generated(folder: Path, width: int = 500, height: int = 375) -> list[Path]:
     """Writes smooth noise, which as a JPEG of quality 90 takes as many bytes as photographs do."""
     random = np.random.default_rng(0)
     paths = []
@@ -76,11 +75,13 @@ def array(paths: list[Path]) -> None:
 
 
 def pooled(pool: Executor, work: Callable[[list[Path]], None], paths: list[Path]) -> Callable[[], object]:
+    """Returns what lets a pool do the work on all files."""
     parts = [paths[start : start + BATCH // 2] for start in range(0, len(paths), BATCH // 2)]
     return lambda: list(pool.map(work, parts))
 
 
 def fed(folder: Path, paths: list[Path], workers: int, crop: int, resize: str) -> Callable[[], object]:
+    """Returns what reads all files by an ImageData layer."""
     (folder / "list.txt").write_text("".join(f"{path.relative_to(folder)} 1\n" for path in paths))
     settings = {"crop": crop, "source": folder / "list.txt", "root": folder, "batch": BATCH, "resize": resize}
     spec = prototxt.parse(NET.format(**settings), schema.NetParameter(), "net").layer[0]
@@ -108,16 +109,12 @@ def rates(ways: dict[str, Callable[[], object]], count: int, rounds: int) -> dic
 
 def tables(folder: Path, workers: int, rounds: int) -> Iterator[Table]:
     """Yields a table a set of files."""
-    sets: list[tuple[str, list[Path], dict[str, Any]]] = []
-    for name, make in (
-        ("sample", sample),
-        ("500x375", lambda place: generated(place, 500, 375)),
-    ):
-        place = folder / name
-        place.mkdir()
-        sets.append((name, make(place), {}))
+    sets = {}
+    for name, make in (("sample", sample), ("500x375", generated)):
+        (folder / name).mkdir()
+        sets[name] = make(folder / name)
     with ThreadPoolExecutor(workers) as threads, ProcessPoolExecutor(workers) as processes:
-        for name, paths, _ in sets:
+        for name, paths in sets.items():
             if not paths:
                 continue
             ways = {
