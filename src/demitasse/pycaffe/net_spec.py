@@ -172,11 +172,9 @@ def _set(layer: Message, field: str, value: Any) -> None:
     """Sets a field of the message that belongs to the layer's type, else of the layer itself."""
     settings = _PARAM_NAMES.get(layer.type)
     own = getattr(layer, f"{settings}_param") if settings else layer
-    target = own if not field.endswith("param") and field in own.DESCRIPTOR.fields_by_name else layer
+    of_layer = field in layer.DESCRIPTOR.fields_by_name and field not in own.DESCRIPTOR.fields_by_name
     try:
-        if field not in target.DESCRIPTOR.fields_by_name:
-            target = own  # the message where it was most likely meant to be, for the error
-        assign_proto(target, field, value)
+        assign_proto(layer if of_layer or field.endswith("param") else own, field, value)
     except (FieldError, FieldTypeError) as error:
         raise error.within(f"layer {layer.name!r} ({layer.type})") from None
 
