@@ -3,8 +3,8 @@
     python benchmarks/bench_devices.py [--rounds 3] [--method DNS]
 
 LeNet-5 on random images from an LMDB, by the command ``demitasse train`` itself; the speeds are those of its log.
-Each process computes with one thread. The rounds alternate. One process with half the batch has the work of each of
-the two: what they take beyond it is the price of working together.
+Each process computes with one thread unless it says two. The rounds alternate. One process with half the batch has the
+work of each of the two: what they take beyond it is the price of working together.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ from rich.table import Table
 from demitasse.caffe import schema
 from demitasse.caffe.sources.lmdb_store import write_lmdb
 
-SIDES = {"1 process, batch 64": (1, 64), "1 process, batch 32": (1, 32), "2 processes, batch 32 each": (2, 32)}
+# side -> processes, batch of each, threads of each
+SIDES = {
+    "1 process, batch 64": (1, 64, 1),
+    "1 process of 2 threads, batch 64": (1, 64, 2),
+    "1 process, batch 32": (1, 32, 1),
+    "2 processes, batch 32 each": (2, 32, 1),
+}
 DISPLAY, ITERATIONS = 50, 300
 
 
@@ -56,10 +62,10 @@ def write_solver(folder: Path, batch: int, method: str) -> Path:
     return solver
 
 
-def milliseconds(solver: Path, processes: int) -> float:
+def milliseconds(solver: Path, processes: int, threads: int) -> float:
     """Returns how long an iteration takes, the median over the displays but the first."""
     command = [sys.executable, "-m", "demitasse", "train", f"-solver={solver}", f"-cpu={processes}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     seconds = re.findall(rf"Iteration \d+ \(\S+ iter/s, (\S+)s/{DISPLAY} iters\)", done.stderr)
     return statistics.median(map(float, seconds[2:])) / DISPLAY * 1000
@@ -75,14 +81,14 @@ def main() -> None:
         folder = Path(name)
         write_database(folder / "lmdb")
         for _ in range(arguments.rounds):
-            for side, (processes, batch) in SIDES.items():
-                times[side].append(milliseconds(write_solver(folder, batch, arguments.method), processes))
+            for side, (processes, batch, threads) in SIDES.items():
+                times[side].append(milliseconds(write_solver(folder, batch, arguments.method), processes, threads))
     medians = {side: statistics.median(found) for side, found in times.items()}
-    table = Table(title=f"LeNet-5, one thread a process, {os.cpu_count()} cores, median of {arguments.rounds} rounds")
+    table = Table(title=f"LeNet-5, {os.cpu_count()} cores, median of {arguments.rounds} rounds")
     for column in ("side", "ms an iteration", "images a second"):
         table.add_column(column, justify="left" if column == "side" else "right")
     for side, value in medians.items():
-        processes, batch = SIDES[side]
+        processes, batch, _ = SIDES[side]
         table.add_row(side, f"{value:.1f}", f"{processes * batch / value * 1000:,.0f}")
     Console().print(table)
 
