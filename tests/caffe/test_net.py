@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import prototxt, schema, solver_nets
+from demitasse.caffe import model_file, prototxt, schema, solver_nets
 from demitasse.caffe.net import Net
-from demitasse.errors import DemitasseError, NetError, PrototxtError, UnknownNameError
+from demitasse.errors import DemitasseError, NetError, PrototxtError, UnknownNameError, WeightsError
 
 DATA = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }'
 LABEL = 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 3 } } }'
@@ -115,6 +115,8 @@ FAULTY = [
      r"parameter 'w' has lr_mult 2, but 1 in layer 'ip'"),
     ([DATA, IP % "include { phase: TEST } exclude { phase: TRAIN }"], r"give include or exclude rules, not both"),
     ([DATA, IP % "propagate_down: true propagate_down: true"], r"propagate_down has 2 values for 1 bottoms"),
+    (['layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 4611686018427387904 dim: 4 } } }'],
+     r"layer 'p' \(net\): blob 'weight' of shape \[4611686018427387904, 4\] cannot be made: "),
     # layers that cannot be in place, losses, parts and pyramids
     ([DATA, IP.replace('top: "ip"', 'top: "data"') % ""],
      r"layer 'ip' \(net\): InnerProduct does not compute in place: give its top 'data' a name of its own"),
@@ -326,3 +328,25 @@ def test_a_test_net_takes_permissively_shared_blobs_along():
         for _ in range(2):
             solver_nets.share(net, train)
         torch.testing.assert_close(net({"data": data})["b"], expected)
+
+
+def test_a_layer_may_have_a_phase_of_its_own():
+    dropout = 'layer { name: "%s" type: "Dropout" bottom: "data" top: "%s" %s }'
+    net = build(DATA, dropout % ("a", "a", "phase: TEST"), dropout % ("b", "b", ""), phase=schema.TRAIN)
+    for _ in range(2):
+        found = net({"data": torch.ones(2, 3, 8, 8)})
+        assert torch.equal(found["a"], torch.ones(2, 3, 8, 8))
+        assert (found["b"] == 0).any()
+        net.eval().train()
+    assert torch.equal(net.eval()({"data": torch.ones(2, 3, 8, 8)})["b"], torch.ones(2, 3, 8, 8))
+
+
+def test_blobs_that_a_net_brings_along_are_taken():
+    spec = prototxt.parse(f"{DATA} {IP % ''}", schema.NetParameter(), "net")
+    spec.layer[1].blobs.extend(map(model_file.array_blob, (np.ones((4, 192), "f4"), np.arange(4, dtype="f4"))))
+    net = Net(spec)
+    assert net.layer("ip").bias.tolist() == [0, 1, 2, 3]
+    assert not net.spec.layer[1].blobs
+    spec.layer[1].blobs.pop()
+    with pytest.raises(WeightsError, match=r"the net's own blobs: layer 'ip' has 1 blobs, but the net's has 2"):
+        Net(spec)

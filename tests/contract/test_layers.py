@@ -7,13 +7,14 @@ having none; its result in place, where it may be in place; and its result for a
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.layers import LAYERS, Layer
+from demitasse.caffe.layers import LAYERS, Layer, base
 from demitasse.caffe.net import Net
 from demitasse.errors import NetError
 from tests.contract.examples import EXAMPLES, IMAGE, RECORDED, Example
@@ -53,6 +54,12 @@ def test_recorded_types_have_cases(shared):
         assert folders, kind
         for folder in folders:
             assert kind in {layer.type for layer in prototxt.read_net(folder / "net.prototxt").layer}, folder
+
+
+def test_the_page_has_a_line_for_every_type():
+    page = (Path(__file__).parents[2] / "docs/layers.md").read_text(encoding="utf-8")
+    first_column = " ".join(re.findall(r"^\| (.+?) \| ", page, re.MULTILINE))
+    assert set(LAYERS) <= set(re.findall(r"`(\w+)`", first_column))
 
 
 def check_oracle(example: Example) -> None:
@@ -154,10 +161,14 @@ def test_other_layers_refuse_to_be_in_place(example):
 
 # how many items Filter lets through, nobody can tell beforehand
 @each("example", [e for e in EXAMPLES if e.type != "Filter"], ids=str)
-def test_shapes_told_beforehand_are_those_of_the_run(example):
+def test_shapes_told_beforehand_are_those_of_the_run(example, monkeypatch):
     net = example.net()
     tops = run(net.layer("l"), example.bottoms())
     assert [tuple(top.shape) for top in tops] == [net.shapes[f"t{i}"] for i in range(example.tops)]
+    monkeypatch.setattr(base, "_SMALL", -1)  # on the meta device, too
+    on_meta = example.net()
+    assert on_meta.shapes == net.shapes
+    assert not any(tensor.is_meta for tensor in (*on_meta.parameters(), *on_meta.buffers()))
 
 
 # Dropout draws in the order of memory
@@ -177,6 +188,17 @@ def test_channels_last_gives_the_same(example):
 def test_no_gradient_goes_through_a_ranking(example):
     bottoms = [bottom.requires_grad_() for bottom in example.bottoms()]
     assert not any(top.requires_grad for top in run(example.net().layer("l"), bottoms))
+
+
+@each("kind", ["BatchReindex", "Deconvolution", "Embed", "Filter", "Im2col", "LSTM", "MVN", "RNN", "SPP"])
+def test_exporting_gives_the_same(kind):
+    example = next(example for example in EXAMPLES if example.type == kind)
+    batch = {f"b{i}": bottom for i, bottom in enumerate(example.bottoms())}
+    with torch.no_grad():
+        expected = example.net().eval()(batch)
+        found = torch.export.export(example.net().eval(), (batch,)).module()(batch)
+    for name, blob in expected.items():
+        torch.testing.assert_close(found[name], blob)
 
 
 @each("kind", sorted(LAYERS))

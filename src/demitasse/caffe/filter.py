@@ -31,7 +31,8 @@ def filter_net(net: schema.Message, places: list[str], phase: int, level: int, s
         else:
             selected = not any(_meets(rule, phase, level, stages) for rule in layer.exclude)
         if selected:
-            layer.phase = phase
+            if not layer.HasField("phase"):
+                layer.phase = phase
             kept.append(Placed(layer, place))
     return kept
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demitasse.caffe import layers, prototxt, schema, sources
+from demitasse.caffe import layers, model_file, prototxt, schema, sources
 from demitasse.caffe.filter import filter_net
 from demitasse.caffe.parameters import Blob as Blob
 from demitasse.caffe.parameters import Parameters
@@ -91,48 +92,52 @@ class Net(nn.Module):
         return cls(spec, phase, level, stages, str(path), prototxt.layer_lines(path))
 
     def _add(self, spec: schema.Message, available: dict[str, None], parameters: Parameters) -> None:
-        self.spec.layer.append(spec)
         if spec.name in self._keys or spec.name in self.sources:
             raise NetError("another layer has the same name")
-        bottom_shapes = []
-        for name in spec.bottom:
-            if name not in available:
-                raise NetError(f"bottom {name!r} does not exist; {suggest(name, self.shapes)}")
-            bottom_shapes.append(self.shapes[name])
+        bottom_shapes = self._take_bottoms(spec, available)
         in_place = {top for top, bottom in zip(spec.top, spec.bottom, strict=False) if top == bottom}
-        for name in spec.bottom:
-            available.pop(name, None)
         for name in spec.top:
             if (name in self.shapes and name not in in_place) or list(spec.top).count(name) > 1:
                 raise NetError(f"top {name!r} is made by another layer already")
+        is_loss = automatic = False
         if spec.type in sources.SOURCES:
             shapes = self._add_source(spec)
-            is_loss = automatic = False
         elif spec.type in layers.LAYERS:
             layer = layers.LAYERS[spec.type](spec)
-            automatic = layer.is_loss and not spec.top
+            is_loss, automatic = layer.is_loss, layer.is_loss and not spec.top
             if automatic:
                 spec.top.append(f"{spec.name} (automatic)")
             shapes = self._add_layer(layer, spec, bottom_shapes)
             parameters.add(layer)
-            is_loss = layer.is_loss
         else:
             near = suggest(spec.type, [*layers.LAYERS, *sources.SOURCES])
             raise UnknownNameError(f"unknown layer type {spec.type!r}; {near}")
+        self.spec.layer.append(spec)
+        self._make_tops(spec, shapes, is_loss)
+        if not automatic:  # a loss without a top counts, but is no output
+            available.update(dict.fromkeys(spec.top))
+
+    def _take_bottoms(self, spec: schema.Message, available: dict[str, None]) -> list[tuple[int, ...]]:
+        for name in spec.bottom:
+            if name not in available:
+                raise NetError(f"bottom {name!r} does not exist; {suggest(name, self.shapes)}")
+        for name in spec.bottom:
+            available.pop(name, None)
+        return [self.shapes[name] for name in spec.bottom]
+
+    def _make_tops(self, spec: schema.Message, shapes: list[tuple[int, ...]], is_loss: bool) -> None:
         if len(shapes) != len(spec.top):
             raise NetError(f"{spec.type} makes {len(shapes)} tops, but {len(spec.top)} are named")
         if len(spec.loss_weight) not in (0, len(spec.top)):
             raise NetError(f"loss_weight has {len(spec.loss_weight)} values for {len(spec.top)} tops")
-        for index, (name, shape) in enumerate(zip(spec.top, shapes, strict=True)):
+        weights = list(spec.loss_weight) or [float(is_loss and index == 0) for index in range(len(spec.top))]
+        for name, shape, weight in zip(spec.top, shapes, weights, strict=True):
             self.shapes[name] = shape
-            if not automatic:  # a loss without a top counts, but is no output
-                available[name] = None
-            weight = spec.loss_weight[index] if index < len(spec.loss_weight) else float(is_loss and index == 0)
             if weight:
                 self.losses[name] = weight
 
     def _add_source(self, spec: schema.Message) -> list[tuple[int, ...]]:
-        source = sources.SOURCES[spec.type](spec, self.phase)
+        source = sources.SOURCES[spec.type](spec, spec.phase)
         self.sources[spec.name] = source
         if source.fed:
             self.inputs.update(zip(spec.top, source.shapes, strict=False))
@@ -141,13 +146,7 @@ class Net(nn.Module):
     def _add_layer(
         self, layer: layers.Layer, spec: schema.Message, bottom_shapes: list[tuple[int, ...]]
     ) -> list[tuple[int, ...]]:
-        for what, names, (least, most) in (
-            ("bottoms", spec.bottom, layer.bottom_count),
-            ("tops", spec.top, layer.top_count),
-        ):
-            if len(names) < least or (most is not None and len(names) > most):
-                wanted = str(least) if least == most else f"{least} to {'any number' if most is None else most}"
-                raise NetError(f"{spec.type} takes {wanted} {what}, found {len(names)}: {list(names)}")
+        _check_counts(layer)
         for top, bottom in zip(spec.top, spec.bottom, strict=False):
             if top == bottom and not layer.in_place:
                 raise NetError(f"{spec.type} does not compute in place: give its top {top!r} a name of its own")
@@ -157,6 +156,9 @@ class Net(nn.Module):
         self.layers[key] = layer
         self._keys[spec.name] = key
         self._steps.append((layer, list(spec.bottom), list(spec.top), self._propagate(layer)))
+        if spec.blobs:
+            self.load_blobs(spec.name, list(map(model_file.blob_array, spec.blobs)), "the net's own blobs")
+            del spec.blobs[:]
         return layer.top_shapes(*bottom_shapes)
 
     def _propagate(self, layer: layers.Layer) -> list[bool]:
@@ -167,6 +169,14 @@ class Net(nn.Module):
         if self.force_backward:
             return [index not in layer.without_gradient for index in range(count)]
         return given or [True] * count
+
+    def train(self, mode: bool = True) -> Self:
+        """Puts the layers into training or testing, except those whose ``phase`` is set to another than the net's."""
+        super().train(mode)
+        for layer, *_ in self._steps:
+            if layer.spec.phase != self.phase:
+                layer.train(layer.spec.phase == schema.TRAIN)
+        return self
 
     def layer(self, name: str) -> layers.Layer:
         """Returns a layer by its Caffe name."""
@@ -277,3 +287,15 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     while len(shape) > 1 and shape[0] == 1:
         shape = shape[1:]
     return shape
+
+
+def _check_counts(layer: layers.Layer) -> None:
+    """Checks how many bottoms and tops a layer has."""
+    spec = layer.spec
+    for what, names, (least, most) in (
+        ("bottoms", spec.bottom, layer.bottom_count),
+        ("tops", spec.top, layer.top_count),
+    ):
+        if len(names) < least or (most is not None and len(names) > most):
+            wanted = str(least) if least == most else f"{least} to {'any number' if most is None else most}"
+            raise NetError(f"{spec.type} takes {wanted} {what}, found {len(names)}: {list(names)}")

@@ -95,8 +95,14 @@ class Layer(nn.Module):
             shape: its shape.
             filler: a FillerParameter; None fills with 0.
             learnable: whether solvers update it (else it is a buffer).
+
+        Raises:
+            NetError: it cannot be filled, or does not fit into memory.
         """
-        value = torch.zeros(shape) if filler is None else fill(filler, shape)
+        try:
+            value = torch.zeros(shape) if filler is None else fill(filler, shape)
+        except RuntimeError as error:
+            raise NetError(f"blob {name!r} of shape {list(shape)} cannot be made: {error}") from None
         if learnable:
             setattr(self, name, nn.Parameter(value))
         else:

@@ -142,7 +142,9 @@ class Tile(Layer):
             raise NetError(f"tiles must be positive, found {self.tiles}")
 
     def forward(self, bottom: Tensor) -> Tensor:
-        return torch.cat([bottom] * self.tiles, self.axis)
+        sizes = bottom.shape
+        tiled = bottom.unsqueeze(self.axis).expand(*sizes[: self.axis], self.tiles, *sizes[self.axis :])
+        return tiled.flatten(self.axis, self.axis + 1)
 
 
 @LAYERS.register("Split")
