@@ -258,6 +258,21 @@ def test_weights_are_those_at_the_time_and_the_nets_stay() -> None:
     assert all(map(torch.equal, before, after))
 
 
+def test_layers_in_training() -> None:
+    text = conv("a", "data") + NORM.replace('type: "BatchNorm"', 'type: "BatchNorm" phase: TRAIN')
+    text += layer("Dropout", "drop", "a", "a", "phase: TRAIN dropout_param { dropout_ratio: 0.3 }")
+    net = make(INPUT + text)
+    plan, batch = optimize(net), inputs(net)
+    assert kinds(plan) == ["Convolution", "BatchNorm", "Scale", "Dropout"]
+    torch.manual_seed(0)
+    expected = net(batch)["a"].detach()
+    torch.manual_seed(0)
+    found = plan(batch)["a"]
+    assert 0.2 < float((found == 0).float().mean()) < 0.4
+    # the draws follow the order in memory, which is another
+    torch.testing.assert_close(found.where(expected != 0, 0), expected.where(found != 0, 0), rtol=1e-4, atol=1e-5)
+
+
 def test_losses_and_labels() -> None:
     text = INPUT + conv("a", "data", kind="InnerProduct")
     text += layer("Input", "label", "", "label", "input_param { shape { dim: 2 } }")

@@ -39,7 +39,7 @@ def fold(program: Program) -> None:
 def affine_of(layer: Layer, shape: Shape) -> Affine | None:
     """Returns what a layer does to each channel (axis 1) of a bottom, if that is all it does."""
     if isinstance(layer, BatchNorm):
-        return None if layer.use_blobs is False else _of_statistics(layer)
+        return _of_statistics(layer) if layer.by_blobs() else None
     if not isinstance(layer, Broadcasting) or layer.expanded != (*shape[1:2], *[1] * len(shape[2:])):
         return None
     values = [blob.detach().double() for blob in layer.blobs()]

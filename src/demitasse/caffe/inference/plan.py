@@ -91,7 +91,9 @@ def optimize(net: Net, keep: Collection[str] = ()) -> Plan:
 
 
 def _kernel(layer: Layer) -> Callable[..., Any]:
-    """Returns what is to compute a layer: the layer itself if there is no kernel for it."""
+    """Returns what is to compute a layer: the layer itself if there is no kernel for it, or if it trains."""
+    if layer.training:
+        return layer
     is_fused = fused.available() and all(blob.device.type == "cpu" for blob in layer.blobs())
     if isinstance(layer, Convolution) and not isinstance(layer, Deconvolution) and len(layer.spec.bottom) == 1:
         images = layer.axis == 1 and len(layer.window.stride) == 2

@@ -12,7 +12,7 @@ from demitasse.caffe.net import Net
 from demitasse.errors import NetError
 from demitasse.registry import suggest
 
-# layers that hand their bottom on as it is in a net that is only run
+# layers that hand their bottom on as it is, unless they train
 _IDENTITIES = ("Split", "Dropout")
 
 
@@ -84,7 +84,7 @@ def read(net: Net, keep: Collection[str] = ()) -> Program:
     current: dict[str, int] = {}
     for spec in net.spec.layer:
         bottoms = [current[name] for name in spec.bottom]
-        if spec.type in _IDENTITIES:
+        if spec.type in _IDENTITIES and not net.layer(spec.name).training:
             current.update((name, bottoms[0]) for name in spec.top)
             continue
         tops = list(range(len(program.shapes), len(program.shapes) + len(spec.top)))

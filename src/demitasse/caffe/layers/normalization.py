@@ -128,9 +128,12 @@ class BatchNorm(Layer):
 
     def forward(self, bottom: Tensor) -> Tensor:
         rows = bottom if bottom.ndim > 1 else bottom[:, None]
-        from_blobs = not self.training if self.use_blobs is None else self.use_blobs
-        top = self._by_blobs(rows) if from_blobs else self._by_batch(rows)
+        top = self._by_blobs(rows) if self.by_blobs() else self._by_batch(rows)
         return top.reshape(bottom.shape)
+
+    def by_blobs(self) -> bool:
+        """Returns whether mean and variance are those of the blobs, now."""
+        return not self.training if self.use_blobs is None else self.use_blobs
 
     def _by_blobs(self, bottom: Tensor) -> Tensor:
         weight = torch.where(self.factor == 0, 0, 1 / self.factor)
