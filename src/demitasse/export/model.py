@@ -170,7 +170,7 @@ def _load(net: Net, weights: str | Path) -> None:
 def _model(definition: schema.Message, source: Net, outputs: Collection[str]) -> Model:
     net = plain(definition, source)
     inputs = dict(net.inputs)
-    axes = {name: axis for name, axis in batch_axes(net.spec).items() if len(inputs[name]) > axis}
+    axes = {name: axis for name, axis in batch_axes(definition).items() if len(inputs[name]) > axis}
     chosen = outputs or ends(definition)
     order = [top for spec in net.spec.layer for top in spec.top]
     return Model(definition.name, net, inputs, sorted(set(chosen), key=order.index), axes, bool(axes))
