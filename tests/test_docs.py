@@ -18,6 +18,7 @@ from demitasse.caffe.layers import LAYERS
 from demitasse.caffe.lr_policy import LR_POLICIES
 from demitasse.caffe.optimizers import OPTIMIZERS
 from demitasse.caffe.sources import SOURCES
+from demitasse.export.source.base import SOURCE
 from demitasse.packed.compact import CODECS
 from demitasse.registry import Registry
 from tests.docs_runner import blocks, commands, run_command
@@ -31,7 +32,7 @@ PAGES = [
 ]
 NEED_DATA = ("commands.md", "snapshots.md", "logs.md")
 SHRINK = 1000
-REGISTRIES: list[Registry[Any]] = [LAYERS, SOURCES, OPTIMIZERS, LR_POLICIES, CODECS]
+REGISTRIES: list[Registry[Any]] = [LAYERS, SOURCES, OPTIMIZERS, LR_POLICIES, CODECS, SOURCE]
 
 
 def shrink(text: str) -> str:

@@ -12,9 +12,10 @@ from demitasse.caffe import prototxt, schema
 from demitasse.caffe.filter import filter_net
 from demitasse.caffe.model_file import save_weights
 from demitasse.caffe.net import Net
+from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import DataError, ExportError, UnknownNameError, UsageError, WeightsError
 from demitasse.export import Model, of_files, of_net
-from demitasse.export.deploy import deploy
+from demitasse.export.deploy import batch_axes, deploy
 from tests.export.nets import LENET, SEQUENCE, build
 
 TRAIN_VAL = """
@@ -146,6 +147,19 @@ def test_batch_axes_and_sizes():
     assert model.sized(7) == {"x": (4, 7, 5), "cont": (4, 7)}
     assert model.fixed(9).inputs == {"x": (4, 9, 5), "cont": (4, 9)}
     assert (model.dynamic, model.fixed().dynamic) == (True, False)
+
+
+def test_batch_axes_of_what_goes_into_recurrent_layers():
+    text = """
+    input: "words" input: "cont" input: "image" input: "h" input: "c"
+    layer { name: "embed" type: "Embed" bottom: "words" top: "embed" }
+    layer { name: "drop" type: "Dropout" bottom: "embed" top: "embed" }
+    layer { name: "one" type: "LSTM" bottom: "embed" bottom: "cont" bottom: "image" top: "one" }
+    layer { name: "two" type: "LSTM" bottom: "one" bottom: "cont" bottom: "h" bottom: "c"
+      top: "two" top: "hT" top: "cT" recurrent_param { expose_hidden: true } }
+    """
+    net = upgrade_net(prototxt.parse(text, schema.NetParameter(), "net"))
+    assert batch_axes(net) == {"words": 1, "cont": 1, "image": 0, "h": 1, "c": 1}
 
 
 def test_batches_of_different_sizes():

@@ -15,8 +15,8 @@ Shape = tuple[int, ...]
 # how many of the first bottoms are no labels; one where nothing is said
 _SCORES = {"ContrastiveLoss": 2, "EuclideanLoss": 2}
 _MEASURES = {"Accuracy"}
-# bottoms from here on have the batch behind the time
-_RECURRENT = {"LSTM": 2, "RNN": 2}
+# parts of the state of recurrent layers, whose bottoms have the batch behind the time
+_STATES = {"LSTM": 2, "RNN": 1}
 _FILLERS = ("weight_filler", "bias_filler", "filler")
 
 
@@ -65,12 +65,21 @@ def ends(net: schema.Message) -> list[str]:
 
 
 def batch_axes(net: schema.Message) -> dict[str, int]:
-    """Returns for each input of a deploy form the axis of its batch: 0, or 1 of what recurrent layers take."""
-    axes = {top: 0 for layer in net.layer if layer.type in SOURCES for top in layer.top}
-    for layer in net.layer:
-        sequences = layer.bottom[: _RECURRENT.get(layer.type, 0)]
-        axes.update({name: 1 for name in sequences if name in axes})
-    return axes
+    """Returns for each input of a deploy form the axis of its batch: 0, or 1 where it goes into a recurrent layer."""
+    behind_time: set[str] = set()
+    for layer in reversed(net.layer):
+        if layer.type in _STATES:
+            behind_time.update(_sequences(layer))
+        elif layer.type != "Reshape" and behind_time.intersection(layer.top):
+            behind_time.update(layer.bottom)
+    return {top: int(top in behind_time) for layer in net.layer if layer.type in SOURCES for top in layer.top}
+
+
+def _sequences(layer: schema.Message) -> list[str]:
+    """Returns the bottoms of a recurrent layer but the static one, which has the batch first."""
+    states = _STATES[layer.type] if layer.recurrent_param.expose_hidden else 0
+    static = len(layer.bottom) == 3 + states
+    return [*layer.bottom[:2], *layer.bottom[2 + static :]]
 
 
 def _require_known(names: Iterable[str], known: list[str], what: str) -> None:

@@ -1,4 +1,4 @@
-"""What stands for a layer in an exported graph, where the layer itself would leave more operations than it need."""
+"""What stands for a layer in an exported graph, where the layer itself would leave more operations than needed."""
 
 from __future__ import annotations
 

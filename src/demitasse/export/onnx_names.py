@@ -28,7 +28,9 @@ def rename(found: Any, name: str, modules: Mapping[str, str]) -> None:
         value.metadata_props.clear()
         module, dot, blob = value.name.partition(".")
         if dot and module in layers:
-            value.name = f"{layers[module]}.{blob.removeprefix('layer.')}"
+            # the bias of a convolution that a norm has become part of
+            blob = blob.removeprefix("layer.").replace("weight_bias", "bias")
+            value.name = _free(f"{layers[module]}.{blob}", set(graph.initializers) - {value.name})
     _rename_batch(graph)
     _rename_nodes(graph, layers)
 
