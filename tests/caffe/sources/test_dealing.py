@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.net import Net
@@ -35,6 +36,16 @@ def database(folder: Path) -> Make:
     settings = f'backend: LMDB rand_skip: 9 source: "{folder / "lmdb"}"'
     transform = "transform_param { crop_size: 4 mirror: true }"
     return lambda batch: source("Data", f"data_param {{ {settings} batch_size: {batch} }} {transform}")
+
+
+def image_files(folder: Path) -> Make:
+    random = np.random.default_rng(2)
+    for i in range(7):
+        Image.fromarray(random.integers(0, 256, (6 + i, 8, 3), np.uint8)).save(folder / f"{i}.png")
+    (folder / "list").write_text("".join(f"{folder}/{i}.png {i}\n" for i in range(7)))
+    settings = f'shuffle: true rand_skip: 5 source: "{folder / "list"}"'
+    transform = "transform_param { crop_size: 5 mirror: true }"
+    return lambda batch: source("ImageData", f"image_data_param {{ {settings} batch_size: {batch} }} {transform}")
 
 
 def hdf5(folder: Path) -> Make:
@@ -69,7 +80,7 @@ class Counting(Source):
         return [rows[:, None].expand(-1, *self.shape), rows]
 
 
-@pytest.mark.parametrize("kind", [database, hdf5, memory, lambda folder: Counting])
+@pytest.mark.parametrize("kind", [database, image_files, hdf5, memory, lambda folder: Counting])
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_the_batches_of_all_processes_make_up_that_of_one(
     tmp_path: Path, kind: Callable[[Path], Make], ranks: int

@@ -27,7 +27,8 @@ class ImageSource(AheadSource):
     """The tops are the images after ``transform_param`` and, where there is a second one, the labels.
 
     A batch has the shape of its first image; so images may differ in size when they are cropped or the batch size
-    is 1. A subclass says which items come next and how one of them is decoded.
+    is 1. All processes of a run plan alike, and each keeps its own items. A subclass says which items come next and
+    how one of them is decoded.
 
     Args:
         spec: the layer.

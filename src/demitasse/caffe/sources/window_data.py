@@ -29,6 +29,8 @@ class WindowData(AheadSource):
     ``window_data_param.scale``, as in Caffe. Beside the image the crop is 0.
     """
 
+    deals = True
+
     def __init__(self, spec: schema.Message, phase: int) -> None:
         param, transform = spec.window_data_param, spec.transform_param
         self._param, self._transform = param, transform
@@ -65,6 +67,11 @@ class WindowData(AheadSource):
         self.random.bit_generator.state = position["random"]
 
     def plan(self) -> list[tuple[Window, bool]]:
+        drawn = [window for _ in range(self.ranks) for window in self._drawn()]
+        return drawn[self.rank :: self.ranks]
+
+    def _drawn(self) -> list[tuple[Window, bool]]:
+        """Draws the windows of one batch."""
         rows = [
             row
             for table, count in zip(self._windows, self._counts, strict=True)
