@@ -12,16 +12,16 @@ from tests.contract.examples import EXAMPLES, Example
 from tests.export.nets import together
 
 # graphs: type -> part of the reason
-NO_GRAPH = {"Filter": "depends on the values"}
+NO_GRAPH = {"Filter": "depends on the values", "Python": "it runs Python code"}
 # PyTorch source: type, and what the settings or the shapes have -> part of the reason
 LOSSES = (
     "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss", "MultinomialLogisticLoss",
     "SigmoidCrossEntropyLoss", "SoftmaxWithLoss",
 )  # fmt: skip
-NO_SOURCE = {**dict.fromkeys((*LOSSES, "Accuracy", "Im2col"), "translation to PyTorch")}
+NO_SOURCE = {**dict.fromkeys((*LOSSES, "Accuracy", "Im2col", "Python"), "translation to PyTorch")}
 
-# Silence makes nothing
-EACH = [example._replace(phase=schema.TEST) for example in EXAMPLES if example.type != "Silence"]
+# these make no blobs
+EACH = [example._replace(phase=schema.TEST) for example in EXAMPLES if example.type not in ("HDF5Output", "Silence")]
 
 
 def sourceless(example: Example) -> str | None:

@@ -151,7 +151,9 @@ def test_batch_axes_and_sizes():
 
 def test_batch_axes_of_what_goes_into_recurrent_layers():
     text = """
-    input: "words" input: "cont" input: "image" input: "h" input: "c"
+    input: "words" input_shape { dim: 3 dim: 2 } input: "cont" input_shape { dim: 3 dim: 2 }
+    input: "image" input_shape { dim: 2 dim: 4 } input: "h" input_shape { dim: 1 dim: 2 dim: 5 }
+    input: "c" input_shape { dim: 1 dim: 2 dim: 5 }
     layer { name: "embed" type: "Embed" bottom: "words" top: "embed" }
     layer { name: "drop" type: "Dropout" bottom: "embed" top: "embed" }
     layer { name: "one" type: "LSTM" bottom: "embed" bottom: "cont" bottom: "image" top: "one" }
