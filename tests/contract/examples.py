@@ -219,6 +219,10 @@ EXAMPLES = [
         single=((3, 1, 2, 2), (3, 1), (1, 3), (1, 1, 2), (1, 1, 2)),
         oracle=lambda *given: oracles.lstm(*given, static=True, exposed=True),
     ),
+    Example(
+        "LSTMUnit", "", ((1, 3, 2), (1, 3, 8), (1, 3)), {2: 2}, 2, together=True, oracle=oracles.lstm_unit,
+        single=((1, 1, 2), (1, 1, 8), (1, 1)),
+    ),
     Example("Log", "log_param { shift: 9 }", oracle=lambda x: np.log(9 + x)),
     Example("Log", "log_param { base: 10 scale: 2 shift: 20 }", oracle=lambda x: np.log10(20 + 2 * x)),
     Example("MVN", oracle=lambda x: oracles.mvn(x, (2, 3))),

@@ -108,6 +108,16 @@ def lstm(x: Array, cont: Array, *rest: Array, static: bool = False, exposed: boo
     return (top, last[:1], last[1:]) if exposed else (top,)
 
 
+def lstm_unit(cell: Array, gates: Array, cont: Array) -> tuple[Array, Array]:
+    cells, hidden = np.zeros_like(cell), np.zeros_like(cell)
+    for stream in range(cell.shape[1]):
+        i, f, o, g = np.split(gates[0, stream], 4)
+        before = cell[0, stream] if cont[0, stream] else 0
+        cells[0, stream] = sigmoid(f) * before + sigmoid(i) * np.tanh(g)
+        hidden[0, stream] = sigmoid(o) * np.tanh(cells[0, stream])
+    return cells, hidden
+
+
 def rnn(x: Array, cont: Array, w: Array, b: Array, u: Array, v: Array, d: Array) -> Array:
     top = np.zeros((*x.shape[:2], len(v)))
     for stream in range(x.shape[1]):

@@ -18,7 +18,7 @@ LOSSES = (
     "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss", "MultinomialLogisticLoss",
     "SigmoidCrossEntropyLoss", "SoftmaxWithLoss",
 )  # fmt: skip
-NO_SOURCE = {**dict.fromkeys((*LOSSES, "Accuracy", "Im2col", "Python"), "translation to PyTorch")}
+NO_SOURCE = {**dict.fromkeys((*LOSSES, "Accuracy", "Im2col", "LSTMUnit", "Python"), "translation to PyTorch")}
 
 # these make no blobs
 EACH = [example._replace(phase=schema.TEST) for example in EXAMPLES if example.type not in ("HDF5Output", "Silence")]

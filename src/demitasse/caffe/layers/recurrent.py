@@ -162,11 +162,39 @@ class LSTM(Recurrent):
 
     def step(self, inputs: Tensor, kept: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         hidden, cell = state
-        rows = inputs + F.linear(kept * hidden, self.hidden_weight)
-        sluices = torch.sigmoid(rows[:, : 3 * self.units])
-        enter, forget, leave = sluices.chunk(3, 1)
-        cell = kept * forget * cell + enter * torch.tanh(rows[:, 3 * self.units :])
-        return leave * torch.tanh(cell), cell
+        return _unit(inputs + F.linear(kept * hidden, self.hidden_weight), kept * cell)
+
+
+def _unit(rows: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns h and c of an LSTM for what the gates i, f, o and g get, (..., 4 units), and c before."""
+    units = cell.shape[-1]
+    enter, forget, leave = torch.sigmoid(rows[..., : 3 * units]).chunk(3, -1)
+    cell = forget * cell + enter * torch.tanh(rows[..., 3 * units :])
+    return leave * torch.tanh(cell), cell
+
+
+@LAYERS.register("LSTMUnit")
+class LSTMUnit(Layer):
+    """One step of an LSTM whose sums of inputs are made elsewhere; Caffe builds its LSTM of these.
+
+    Bottoms: c before the step (1, streams, units); what the gates i, f, o and g get (1, streams, 4 units); cont
+    (1, streams), 0 where a sequence begins. Tops: c and h after it, (1, streams, units).
+    """
+
+    bottom_count = (3, 3)
+    top_count = (2, 2)
+    without_gradient = (2,)
+
+    def setup(self, *shapes: Shape) -> None:
+        if len(shapes[0]) != 3 or shapes[0][0] != 1:
+            raise NetError(f"{self.spec.type} takes c of shape (1, streams, units), found {list(shapes[0])}")
+        _, streams, units = shapes[0]
+        require_shape(self, 1, shapes[1], (1, streams, 4 * units))
+        require_shape(self, 2, shapes[2], (1, streams))
+
+    def forward(self, cell: Tensor, rows: Tensor, going_on: Tensor) -> tuple[Tensor, Tensor]:
+        hidden, cell = _unit(rows, going_on.detach()[..., None] * cell)
+        return cell, hidden
 
 
 @LAYERS.register("RNN")
