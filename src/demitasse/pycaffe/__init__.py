@@ -5,6 +5,9 @@ Importing it allows Python layers to run in this process.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from demitasse.caffe import python_layer
 from demitasse.caffe.blob import Blob as Blob
 from demitasse.caffe.layers import LAYERS
@@ -90,6 +93,12 @@ __all__ = [
 ]
 
 python_layer.allow()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("coord_map", "draw"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.{name}")  # when it is used: not every script draws
 
 
 def layer_type_list() -> list[str]:
