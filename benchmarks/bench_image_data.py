@@ -19,7 +19,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ def sample(folder: Path) -> list[Path]:
         return []
     with zipfile.ZipFile(archive) as file:
         file.extractall(folder)
-    return sorted(folder.rglob("*.jpg"))
+    return sorted(folder.rglob("*.jpg")) * 4
 
 
 def generated(folder: Path, width: int = 500, height: int = 375) -> list[Path]:
@@ -57,7 +57,7 @@ def generated(folder: Path, width: int = 500, height: int = 375) -> list[Path]:
         pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)) + fine
         paths.append(folder / f"{index}.jpg")
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(paths[-1], quality=90)
-    return paths * 5
+    return paths * 20
 
 
 def decode(paths: list[Path]) -> None:
@@ -91,6 +91,8 @@ def fed(folder: Path, paths: list[Path], workers: int, crop: int, resize: str) -
     def run() -> None:
         for _ in range(len(paths) // BATCH):
             source.read()
+        # batches made ahead count where they are made, not in the next round or against another way
+        wait(source._ahead)
 
     return run
 

@@ -21,7 +21,7 @@ def transformer(settings: str, phase: int = schema.TRAIN) -> Transformer:
 
 
 def run(settings: str, phase: int = schema.TRAIN, count: int = 200, seed: int = 0) -> np.ndarray:
-    return transformer(settings, phase)([IMAGE] * count, np.random.default_rng(seed))
+    return transformer(settings, phase)([IMAGE] * count, count, np.random.default_rng(seed))
 
 
 def test_nothing_asked_for_is_a_change_of_type() -> None:
@@ -70,7 +70,7 @@ def test_draws_follow_the_generator() -> None:
 def test_without_randomness_nothing_is_drawn() -> None:
     random = np.random.default_rng(0)
     before = random.bit_generator.state
-    transformer("crop_size: 2", schema.TEST)([IMAGE], random)
+    transformer("crop_size: 2", schema.TEST)([IMAGE], 1, random)
     assert random.bit_generator.state == before
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from demitasse.caffe import jpeg
 from demitasse.caffe.pixels import pixels
 from demitasse.caffe.resizing import Resized, copy_window
 from demitasse.errors import DataError, UsageError
@@ -41,6 +42,9 @@ def decode(data: bytes, color: bool | None = None) -> Array:
     Raises:
         DataError: not an image, cut short, too large, or with more than 8 bits a channel.
     """
+    found = jpeg.decode(data, color)
+    if found is not None:
+        return found.transpose(2, 0, 1)
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             if image.mode.startswith(_DEEP):

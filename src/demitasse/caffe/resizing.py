@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import threading
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import config, njit, types
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Indices = np.ndarray[Any, np.dtype[np.uintp]]
@@ -16,6 +17,7 @@ _BITS = 11  # of a weight
 _ONE = 1 << _BITS
 _SHIFT = 2 * _BITS
 _HALF = 1 << (_SHIFT - 1)
+_WORD = 4  # bytes of a pixel
 _U = np.uintp  # numba would check signed indices for being negative
 
 
@@ -44,7 +46,7 @@ def copy_window(image: Array | Resized, window: Window, mirror: bool, out: Array
         _resize(image, window, mirror, out)
         return
     found = _interleaved(image)
-    if found and found.pixels.shape[2] == 4:
+    if found and found.pixels.shape[2] == _WORD:
         words = found.pixels.view("<u4").reshape(image.shape[1:])
         _copy(words, _U(window[1].start or 0), _U(window[2].start or 0), _shifts(*found.channels), mirror, out)
     else:
@@ -99,14 +101,23 @@ def _taps(size: int, new: int) -> _Taps:
 
 def _resize(resized: Resized, window: Window, mirror: bool, out: Array) -> None:
     _, down, across = window
-    image = resized.image
-    found = _interleaved(image) or _Interleaved(np.ascontiguousarray(image.transpose(1, 2, 0)), [*range(len(image))])
-    height, width, step = found.pixels.shape
+    found = _words(resized.image)
+    height, width, _ = found.pixels.shape
     y, x = _taps(height, resized.height).part(down), _taps(width, resized.width).part(across)
     if mirror:
-        x = x.part(slice(None, None, -1))
-    rows = found.pixels.reshape(height, width * step)
-    _interpolate(rows, _U(step), np.array(found.channels, _U), y.first, y.weight, x.first, x.weight, out)
+        x = _Taps(*map(np.ascontiguousarray, x.part(slice(None, None, -1))))
+    rows = found.pixels.reshape(height, -1)
+    _compiled()(rows, _shifts(*found.channels), y.first, y.weight, x.first, x.weight, out)
+
+
+def _words(image: Array) -> _Interleaved:
+    """Returns the pixels of an image of up to four channels, four bytes each."""
+    found = _interleaved(image)
+    if found and found.pixels.shape[2] == _WORD and found.pixels.flags.writeable:
+        return found
+    pixels = np.zeros((*image.shape[1:], _WORD), np.uint8)
+    pixels[:, :, : len(image)] = image.transpose(1, 2, 0)
+    return _Interleaved(pixels, [*range(len(image))])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -125,14 +136,15 @@ def _copy(words: Array, top: Any, left: Any, shifts: Array, mirror: bool, out: A
                     row[x] = np.int32((pixels[x] >> shift) & np.uint32(255))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def _interpolate(
-    rows: Array, step: Any, channels: Indices, above: Indices, down: Array, before: Indices, across: Array, out: Array
+    rows: Array, shifts: Array, above: Indices, down: Array, before: Indices, across: Array, out: Array
 ) -> None:
-    """Fills out, (channels, height, width), of rows of interleaved channels; first down, then across."""
-    begin = min(before[0], before[-1]) * step
-    end = min((max(before[0], before[-1]) + _U(2)) * step, _U(rows.shape[1]))
-    line = np.zeros(end - begin + step, np.int32)  # behind the end of a row is a pixel of weight 0
+    """Fills out, (channels, height, width), of rows of pixels of four bytes; first down, then across."""
+    begin = min(before[0], before[-1]) * _U(_WORD)
+    end = min((max(before[0], before[-1]) + _U(2)) * _U(_WORD), _U(rows.shape[1]))
+    line = np.zeros(end - begin + _U(_WORD), np.int32)  # behind the end of a row is a pixel of weight 0
+    pixels = np.empty(_U(out.shape[2]) * _U(_WORD), np.uint8)
+    words = pixels.view(np.uint32)
     last = _U(rows.shape[0] - 1)
     for y in range(out.shape[1]):
         first, second = rows[above[y], begin:end], rows[min(above[y] + _U(1), last), begin:end]
@@ -140,9 +152,40 @@ def _interpolate(
         rest = np.int32(_ONE - weight)
         for k in range(first.shape[0]):
             line[k] = np.int32(first[k]) * rest + np.int32(second[k]) * weight
+        for x in range(_U(out.shape[2])):
+            k, right = before[x] * _U(_WORD) - begin, across[x]
+            left, half, shift = np.int32(_ONE - right), np.int32(_HALF), np.int32(_SHIFT)
+            # all four before any is stored: one instruction each
+            a = (line[k] * left + line[k + _U(4)] * right + half) >> shift
+            b = (line[k + _U(1)] * left + line[k + _U(5)] * right + half) >> shift
+            c = (line[k + _U(2)] * left + line[k + _U(6)] * right + half) >> shift
+            d = (line[k + _U(3)] * left + line[k + _U(7)] * right + half) >> shift
+            j = _U(x) * _U(_WORD)
+            pixels[j], pixels[j + _U(1)], pixels[j + _U(2)], pixels[j + _U(3)] = a, b, c, d
         for channel in range(out.shape[0]):
-            row, offset = out[channel, y], channels[channel] - begin
-            for x in range(out.shape[2]):
-                k, right = before[x] * step + offset, across[x]
-                left = np.int32(_ONE - right)
-                row[x] = (line[k] * left + line[k + step] * right + np.int32(_HALF)) >> np.int32(_SHIFT)
+            row, shift_of = out[channel, y], shifts[channel]
+            for x in range(_U(out.shape[2])):
+                row[x] = np.int32((words[x] >> shift_of) & np.uint32(255))
+
+
+_VECTORIZER = "SLP_VECTORIZE"
+_compiling = threading.Lock()
+
+
+def _compiled() -> Any:
+    """Returns the compiled loop; made with the vectorizer of neighbouring instructions, which numba leaves out."""
+    with _compiling:
+        return _made()
+
+
+@cache
+def _made() -> Any:
+    flat, table, tops = types.uint8[:, ::1], types.uintp[::1], (types.float32[:, :, ::1], types.uint8[:, :, ::1])
+    weights = types.int32[::1]
+    signatures = [types.void(flat, types.uint32[::1], table, weights, table, weights, top) for top in tops]
+    before = getattr(config, _VECTORIZER)
+    setattr(config, _VECTORIZER, 1)
+    try:
+        return njit(signatures, cache=True, nogil=True, error_model="numpy")(_interpolate)
+    finally:
+        setattr(config, _VECTORIZER, before)

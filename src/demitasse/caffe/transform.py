@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -72,42 +73,58 @@ class Transformer:
             raise DataError(f"{len(self._mean_values)} mean_value for {channels} channels; give 1 or {channels}")
         return (channels, self._crop or height, self._crop or width)
 
-    def __call__(self, images: Sequence[Windowed], random: np.random.Generator, rank: int = 0, ranks: int = 1) -> Batch:
-        """Returns the batch, (n, channels, height, width) float32.
+    def __call__(
+        self, images: Iterable[Windowed], count: int, random: np.random.Generator, rank: int = 0, ranks: int = 1
+    ) -> Batch:
+        """Returns the batch, (count, channels, height, width) float32.
 
         Args:
-            images: (channels, height, width) each, arrays or still to be resized, whose ``output_shape`` is the same.
+            images: (channels, height, width) each, arrays or still to be resized, whose ``output_shape`` is the same;
+                taken a few at a time, while they are in the processor's cache.
+            count: how many they are.
             random: draws the mirrors, then the crops, for the images of all processes.
             rank: these images are number ``rank``, ``rank + ranks`` ... of them.
             ranks: the number of processes that train together.
         """
-        size = self.output_shape(images[0].shape)
-        mirrors, windows = self._draw([image.shape[1:] for image in images], random, rank, ranks)
-        batch = np.empty((len(images), *size), np.float32)
+        mirrors, places = self._draw(count * ranks, slice(rank, None, ranks), random)
+        images = iter(images)
+        taken = [next(images)]
+        batch = np.empty((count, *self.output_shape(taken[0].shape)), np.float32)
         step = max(_CACHE // batch[0].nbytes, 1)
-        for start in range(0, len(images), step):
+        for start in range(0, count, step):
             part = slice(start, start + step)
-            self._fill(batch[part], images[part], mirrors[part], windows[part])
+            taken += islice(images, min(step, count - start) - len(taken))
+            self._fill(batch[part], taken, mirrors[part], places[part])
+            taken = []
         return batch
 
     def _draw(
-        self, sizes: list[Shape], random: np.random.Generator, rank: int, ranks: int
-    ) -> tuple[list[bool], list[Window]]:
-        """Returns which images to mirror, and what of each to take."""
-        count, own, crop = len(sizes) * ranks, slice(rank, None, ranks), self._crop
-        mirrors = (random.integers(2, size=count, dtype=bool) if self._mirror else np.zeros(count, bool))[own].tolist()
-        if not crop:
-            return mirrors, [(slice(None), slice(height), slice(width)) for height, width in sizes]
-        rest = np.array(sizes) - crop
-        # by numbers in 0..1: how much is drawn must not depend on the sizes of images that others read
-        corners = (random.random((count, 2))[own] * (rest + 1)).astype(int) if self._random_crop else rest // 2
-        return mirrors, [
-            (slice(None), slice(top, top + crop), slice(left, left + crop)) for top, left in corners.tolist()
-        ]
+        self, count: int, own: slice, random: np.random.Generator
+    ) -> tuple[list[bool], list[tuple[float, float]]]:
+        """Returns which images to mirror, and where in 0..1 to crop each: how much is drawn depends on no size."""
+        mirrors = random.integers(2, size=count, dtype=bool) if self._mirror else np.zeros(count, bool)
+        places = random.random((count, 2)) if self._random_crop else np.zeros((count, 2))
+        return mirrors[own].tolist(), places[own].tolist()
 
-    def _fill(self, batch: Batch, images: Sequence[Windowed], mirrors: list[bool], windows: list[Window]) -> None:
-        """Fills a part of the batch, which stays in the processor's cache meanwhile."""
-        for target, image, mirror, window in zip(batch, images, mirrors, windows, strict=True):
+    def _window(self, shape: Shape, place: tuple[float, float]) -> Window:
+        """Returns what of an image to take."""
+        _, *sizes = shape
+        if not self._crop:
+            return (slice(None), slice(sizes[0]), slice(sizes[1]))
+        rest = [size - self._crop for size in sizes]
+        top, left = (
+            [int(at * (room + 1)) for at, room in zip(place, rest, strict=True)]
+            if self._random_crop
+            else [room // 2 for room in rest]
+        )
+        return (slice(None), slice(top, top + self._crop), slice(left, left + self._crop))
+
+    def _fill(
+        self, batch: Batch, images: list[Windowed], mirrors: list[bool], places: list[tuple[float, float]]
+    ) -> None:
+        """Fills a part of the batch."""
+        for target, image, mirror, place in zip(batch, images, mirrors, places, strict=True):
+            window = self._window(image.shape, place)
             copy_window(image, window, mirror, target)
             if self._mean is not None:
                 target -= self._mean[window][:, :, ::-1] if mirror else self._mean[window]

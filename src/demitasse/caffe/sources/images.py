@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,29 +76,32 @@ class ImageSource(AheadSource):
         return Plan(seed, items[self.rank :: self.ranks])
 
     def make(self, plan: Plan) -> list[Tensor]:
-        decoded = [self.decode(item) for item in plan.items]
-        images = [image for image, _ in decoded]
-        self._check_shapes(plan.items, images)
-        tops = [
-            self._transformer(images, np.random.default_rng(plan.seed), self.rank, self.ranks),
-            np.array([label for _, label in decoded], np.float32),
-        ]
+        labels: list[int] = []
+        random = np.random.default_rng(plan.seed)
+        batch = self._transformer(self._decoded(plan.items, labels), len(plan.items), random, self.rank, self.ranks)
+        tops = [batch, np.array(labels, np.float32)]
         return [torch.from_numpy(top) for top in tops[: len(self.shapes)]]
+
+    def _decoded(self, items: list[Any], labels: list[int]) -> Iterator[Windowed]:
+        """Decodes one item after the other and notes its label; all must be of one shape in the net."""
+        whole: Shape = ()
+        first: Shape = ()
+        for item in items:
+            image, label = self.decode(item)
+            if image.shape != whole:
+                shape = self._output_shape(item, image)
+                first = first or shape
+                if shape != first:
+                    raise DataError(
+                        f"{self.place(item)}: the image has shape {list(shape)}, but the batch began "
+                        f"with {list(first)}; give a crop_size or images of one size"
+                    )
+                whole = image.shape
+            labels.append(label)
+            yield image
 
     def _output_shape(self, item: Any, image: Windowed) -> Shape:
         try:
             return self._transformer.output_shape(image.shape)
         except DataError as error:
             raise error.within(self.place(item)) from None
-
-    def _check_shapes(self, items: list[Any], images: list[Windowed]) -> None:
-        first = self._output_shape(items[0], images[0])
-        for item, image in zip(items, images, strict=True):
-            if image.shape == images[0].shape:
-                continue
-            shape = self._output_shape(item, image)
-            if shape != first:
-                raise DataError(
-                    f"{self.place(item)}: the image has shape {list(shape)}, but the batch began "
-                    f"with {list(first)}; give a crop_size or images of one size"
-                )

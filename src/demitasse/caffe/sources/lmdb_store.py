@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 import lmdb
 
@@ -17,8 +18,10 @@ from demitasse.files import new_folder
 _TRANSACTION = 1000
 _FIRST_MAP = 1 << 24
 
-# LMDB refuses to open a database twice in a process, but a training and a test net may share one
-_OPEN: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()
+# LMDB refuses to open a database twice in a process, but a training and a test net may share one:
+# place -> what is open there, and how many readers have it; readers may end in any thread, and while one begins
+_OPEN: dict[str, tuple[lmdb.Environment, int]] = {}
+_lock = threading.RLock()
 
 
 class LmdbReader(Reader):
@@ -33,7 +36,10 @@ class LmdbReader(Reader):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._environment: lmdb.Environment | None = _open(path)
+        place = os.path.realpath(path)
+        self._environment: lmdb.Environment | None = _share(place, path)
+        self._let_go = weakref.finalize(self, _let_go, place)
+        self._let_go.atexit = False
         self._count: int = self._environment.stat()["entries"]
         if not self._count:
             raise DataError(f"{path}: the LMDB has no records")
@@ -53,24 +59,38 @@ class LmdbReader(Reader):
 
     def close(self) -> None:
         self._environment = None
+        self._let_go()
+
+
+def _share(place: str, path: str) -> lmdb.Environment:
+    with _lock:
+        environment, readers = _OPEN[place] if place in _OPEN else (_open(path), 0)
+        _OPEN[place] = environment, readers + 1
+        return environment
+
+
+def _let_go(place: str) -> None:
+    with _lock:
+        environment, readers = _OPEN.pop(place)
+        if readers > 1:
+            _OPEN[place] = environment, readers - 1
+        else:
+            environment.close()
 
 
 def _open(path: str) -> lmdb.Environment:
-    place = os.path.realpath(path)
-    environment = _OPEN.get(place)
-    if environment is None:
-        file = Path(path) / "data.mdb"
-        if not file.is_file():
-            raise DataError(f"{path}: not an LMDB: there is no file data.mdb in it")
-        try:
-            environment = lmdb.open(path, readonly=True, lock=False, create=False, readahead=False)
-        except lmdb.Error as error:
-            raise DataError(f"{path}: not an LMDB that can be read: {error}") from None
-        # reading a page behind the end of the file would kill the process
-        needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-        if file.stat().st_size < needed:
-            raise DataError(f"{file}: cut short: {file.stat().st_size} bytes, of {needed}")
-        _OPEN[place] = environment
+    file = Path(path) / "data.mdb"
+    if not file.is_file():
+        raise DataError(f"{path}: not an LMDB: there is no file data.mdb in it")
+    try:
+        environment = lmdb.open(path, readonly=True, lock=False, create=False, readahead=False)
+    except lmdb.Error as error:
+        raise DataError(f"{path}: not an LMDB that can be read: {error}") from None
+    # reading a page behind the end of the file would kill the process
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if file.stat().st_size < needed:
+        environment.close()
+        raise DataError(f"{file}: cut short: {file.stat().st_size} bytes, of {needed}")
     return environment
 
 
