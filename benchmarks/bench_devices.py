@@ -66,7 +66,9 @@ def milliseconds(solver: Path, processes: int, threads: int) -> float:
     """Returns how long an iteration takes, the median over the displays but the first."""
     command = [sys.executable, "-m", "demitasse", "train", f"-solver={solver}", f"-cpu={processes}"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
     seconds = re.findall(rf"Iteration \d+ \(\S+ iter/s, (\S+)s/{DISPLAY} iters\)", done.stderr)
     return statistics.median(map(float, seconds[2:])) / DISPLAY * 1000
 

@@ -85,6 +85,8 @@ def train(
             with _progress_bar(run) if speaks else nullcontext():
                 run.solve()
             log.info("caffe.cpp:259", "Optimization Done.")
+    if place.size > 1:
+        processes.leave()
 
 
 def score(
