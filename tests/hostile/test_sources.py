@@ -24,8 +24,8 @@ from demitasse.caffe.sources.store import write_database
 from demitasse.errors import DataError
 from tests.hostile.mutation import mutated
 
-# of each kind: together more than 10,000, and thirty times as many with -m slow
-IMAGES, RECORDS, HDF5, LEVELDB = 5500, 4200, 360, 160
+# of each kind: together more than 12,000, and thirty times as many with -m slow
+IMAGES, RECORDS, HDF5, LEVELDB = 6200, 5400, 360, 160
 TIMES = [1, pytest.param(30, marks=pytest.mark.slow)]
 
 
