@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SHARED = Path(os.environ.get("DEMITASSE_SHARED", Path(__file__).parents[1] / "../shared")).resolve()
 
@@ -16,3 +17,8 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no reference data at {SHARED} (set DEMITASSE_SHARED)")
     return SHARED
+
+
+# every run tries the same examples
+settings.register_profile("seeded", derandomize=True)
+settings.load_profile("seeded")

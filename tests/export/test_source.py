@@ -14,6 +14,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from hypothesis import example as also
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -143,6 +144,7 @@ def test_no_name_becomes_code(name):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.text(max_size=80), max_size=20, unique=True))
+@also(["F", ":F", "F_2"])
 def test_identifiers(names):
     found = identifiers(names, "layer")
     assert len(set(found.values())) == len(names)

@@ -41,7 +41,7 @@ def _free(wanted: str, used: set[str]) -> str:
     number, made = 1, wanted
     while made in used:
         number += 1
-        made = f"{wanted}_{number}"
+        made = f"{wanted.rstrip('_')}_{number}"
     return made
 
 
