@@ -48,7 +48,7 @@ def relu() -> nn.Module:
     return nn.ReLU(inplace=True)
 
 
-def alexnet() -> nn.Module:
+def alexnet() -> nn.Sequential:
     """The net of Krizhevsky et al. 2012, as Caffe has it in one tower with groups."""
     return nn.Sequential(
         *(nn.Conv2d(3, 96, 11, stride=4), relu(), norm(), pool()),

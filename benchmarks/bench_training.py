@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from importlib.resources import files
 
+import bare_nets
 import numpy as np
 import torch
 from rich.console import Console
@@ -23,7 +24,6 @@ from rich.table import Table
 from torch import nn
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.layers import LAYERS
 from demitasse.caffe.solver import Solver
 
 SHAPES = {"lenet5": (64, 1, 28, 28), "alexnet": (16, 3, 227, 227)}
@@ -47,32 +47,8 @@ def lenet5() -> nn.Sequential:
 
 
 def alexnet() -> nn.Sequential:
-    """The modules of CaffeNet, Caffe's AlexNet, likewise."""
-
-    def pool() -> nn.Module:
-        return nn.MaxPool2d(3, 2, ceil_mode=True)
-
-    def norm() -> nn.Module:
-        # ours on both sides: PyTorch's own is so slow that it would hide what everything else costs
-        spec = schema.LayerParameter(name="norm", type="LRN")
-        spec.lrn_param.local_size, spec.lrn_param.alpha, spec.lrn_param.beta = 5, 1e-4, 0.75
-        layer = LAYERS["LRN"](spec)
-        layer.setup((1, 1, 1, 1))
-        return layer
-
-    def relu() -> nn.Module:
-        return nn.ReLU(inplace=True)
-
-    return nn.Sequential(
-        *(nn.Conv2d(3, 96, 11, stride=4), relu(), norm(), pool()),
-        *(nn.Conv2d(96, 256, 5, padding=2, groups=2), relu(), norm(), pool()),
-        *(nn.Conv2d(256, 384, 3, padding=1), relu()),
-        *(nn.Conv2d(384, 384, 3, padding=1, groups=2), relu()),
-        *(nn.Conv2d(384, 256, 3, padding=1, groups=2), relu(), pool(), nn.Flatten()),
-        *(nn.Linear(9216, 4096), relu(), nn.Dropout(0.5)),
-        *(nn.Linear(4096, 4096), relu(), nn.Dropout(0.5)),
-        nn.Linear(4096, 1000),
-    )
+    """The modules of CaffeNet, Caffe's AlexNet, up to its scores."""
+    return bare_nets.alexnet()[:-1]
 
 
 MODULES: dict[str, Callable[[], nn.Sequential]] = {"lenet5": lenet5, "alexnet": alexnet}

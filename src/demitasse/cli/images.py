@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
+from demitasse.cli.python_layers import PythonLayers, python_layers_run
 from demitasse.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ Swap = Annotated[
     str | None,
     typer.Option("--channel_swap", help="Order of channels; 2,1,0 (BGR) where the net takes three, '' for none."),
 ]
-PythonLayers = Annotated[bool, typer.Option("--allow-python-layers", help="Run the code of the net's Python layers.")]
 
 _BEST = 5
 
@@ -60,7 +59,7 @@ def classify(
 
     labels = _read_labels(labels_file) if labels_file else None
     files = sorted(source.glob(f"*.{ext}")) if source.is_dir() else [source]
-    with _python_layers(python_layers):
+    with python_layers_run(python_layers):
         from demitasse.pycaffe import Classifier, io
 
         _choose_device(gpu)
@@ -104,7 +103,7 @@ def detect(
     """Classifies windows of images, each warped to the net's input."""
     if crop_mode != "list":
         raise UsageError(f"--crop_mode {crop_mode}: only list is known (selective search is a MATLAB program)")
-    with _python_layers(python_layers):
+    with python_layers_run(python_layers):
         from demitasse.pycaffe import Detector, windows
 
         windows.check_ending(out)
@@ -180,11 +179,3 @@ def _choose_device(gpu: bool) -> None:
         pycaffe.set_mode_gpu()
     else:
         pycaffe.set_mode_cpu()
-
-
-@contextmanager
-def _python_layers(allowed: bool) -> Iterator[None]:
-    from demitasse.cli.train import _python_layers as python_layers
-
-    with python_layers(allowed):
-        yield

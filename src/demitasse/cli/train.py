@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demitasse.cli.python_layers import PythonLayers, python_layers_run
 from demitasse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ Level = Annotated[int, typer.Option(help="Level of the net, for include and excl
 Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
 Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
 LogDir = Annotated[str, typer.Option("--log_dir", help="Folder for a copy of the log.")]
-PythonLayers = Annotated[bool, typer.Option("--allow-python-layers", help="Run the code of the net's Python layers.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -74,7 +74,7 @@ def train(
         processes.run(context.obj, count)
         return
     speaks = place.rank == 0
-    with log.to_stderr(log_dir) if speaks else log.silenced(), _python_layers(python_layers), signals:
+    with log.to_stderr(log_dir) if speaks else log.silenced(), python_layers_run(python_layers), signals:
         processes.heed()
         own = _said(device.of_rank(place, gpu, cpu, param), 211)
         with ranks.joined(place, own) as together:
@@ -107,7 +107,7 @@ def score(
     from demitasse.caffe import log, model_file, schema, solver
     from demitasse.caffe.inference import optimize
 
-    with log.to_stderr(log_dir), _python_layers(python_layers):
+    with log.to_stderr(log_dir), python_layers_run(python_layers):
         device = _device(gpu, 275)
         net = _net(model, schema.TEST, level, stage, device)
         for source in net.sources.values():
@@ -150,7 +150,7 @@ def benchmark(
     phases = {"TRAIN": schema.TRAIN, "TEST": schema.TEST}
     if phase not in phases:
         raise UsageError(f"time: -phase={phase}: expected TRAIN or TEST")
-    with log.to_stderr(log_dir), _python_layers(python_layers):
+    with log.to_stderr(log_dir), python_layers_run(python_layers):
         device = _device(gpu, 343)
         net = _net(model, phases[phase], level, stage, device)
         log.info("caffe.cpp:351", "Performing Forward")
@@ -244,19 +244,6 @@ def _net(model: str, phase: int, level: int, stage: str, device: torch.device) -
     net = solver_nets.place(Net.from_file(model, phase, level, _stages(stage)), device)
     log.describe(net)
     return net
-
-
-@contextmanager
-def _python_layers(allowed: bool) -> Iterator[None]:
-    """Lets Python layers run, and ``import caffe`` work in them; or not."""
-    from demitasse.caffe import python_layer
-
-    with python_layer.allowing(allowed), ExitStack() as stack:
-        if allowed:
-            from demitasse import pycaffe
-
-            stack.enter_context(pycaffe.as_caffe())
-        yield
 
 
 @contextmanager

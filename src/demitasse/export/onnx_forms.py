@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from demitasse.caffe.layers.pooling import Pooling
+from demitasse.caffe.layers.ranking import ArgMax
 from demitasse.export import forms
 from demitasse.export.steps import Step
 
@@ -93,21 +94,12 @@ class Pyramid(nn.Module):
         return torch.cat([level(bottom).flatten(1) for level in self.levels], 1)
 
 
-class Ranking(nn.Module):
+class Ranking(ArgMax):
     """ArgMax by ONNX's TopK, which takes the first of equal scores; seen from behind it is the last."""
 
     def __init__(self, step: Step) -> None:
-        super().__init__()
-        layer = step.layer
-        self.axis, self.top_k, self.with_scores = layer.axis, layer.top_k, layer.with_scores
-
-    def forward(self, bottom: Tensor) -> Tensor:
-        if self.axis is not None:
-            scores, places = self._rank(bottom, self.axis)
-            return scores if self.with_scores else places
-        scores, places = self._rank(bottom.flatten(1), 1)
-        ranked = torch.stack((places, scores), 1) if self.with_scores else places[:, None]
-        return ranked.reshape(*ranked.shape, *(1,) * (bottom.ndim - 3))
+        super().__init__(step.layer.spec)
+        self.setup(*step.shapes)
 
     def _rank(self, bottom: Tensor, axis: int) -> tuple[Tensor, Tensor]:
         scores, places = torch.topk(bottom.flip(axis), self.top_k, axis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class Activation:
     settings: list[float]
 
 
-class Kernel:
+class Kernel(ABC):
     """activation(product + bias + other), where other is a second bottom if there is one.
 
     Attributes:
@@ -67,9 +68,9 @@ class Kernel:
         """Returns oneDNN's name and parameters of the activation."""
         return (self.activation.name, self.activation.settings) if self.activation else ("none", [])
 
+    @abstractmethod
     def multiply(self, bottom: Tensor) -> Tensor:
         """Returns product and bias, in memory of their own."""
-        raise NotImplementedError
 
 
 class ConvolutionKernel(Kernel):

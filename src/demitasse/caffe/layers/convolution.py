@@ -92,16 +92,14 @@ class Convolution(Layer):
 
     def convolve_items(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The same for one batch axis: (n, channels, spatial...)."""
-        return convolve(bottom, weight, bias, self.window.stride, self.window.pad, self.window.dilation, self.group)
+        return convolve(bottom, weight, bias, self.window, self.group)
 
 
 def convolve(
     bottom: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    stride: Sequence[int],
-    pad: Sequence[int],
-    dilation: Sequence[int],
+    window: Window,
     group: int,
 ) -> Tensor:
     """Convolves (n, channels, spatial...) with any number of spatial axes.
@@ -109,6 +107,7 @@ def convolve(
     Up to three axes are torch's. Of more, the first is taken apart: each of its kernel positions is a
     convolution over the remaining axes, and they are summed.
     """
+    _, stride, pad, dilation = window
     axes = len(stride)
     if axes == 0:
         return F.conv1d(bottom[..., None], weight[..., None], bias, groups=group)[..., 0]
@@ -128,9 +127,7 @@ def convolve(
             taken.flatten(0, 1),
             weight[:, :, position],
             bias if position == 0 else None,
-            stride[1:],
-            pad[1:],
-            dilation[1:],
+            window.behind(),
             group,
         )
         total = part if total is None else total + part

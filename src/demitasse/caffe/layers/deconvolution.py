@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -29,16 +28,14 @@ class Deconvolution(Convolution):
         return (channels, self.settings.num_output // self.group, *self.window.kernel)
 
     def convolve_items(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return deconvolve(bottom, weight, bias, self.window.stride, self.window.pad, self.window.dilation, self.group)
+        return deconvolve(bottom, weight, bias, self.window, self.group)
 
 
 def deconvolve(
     bottom: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    stride: Sequence[int],
-    pad: Sequence[int],
-    dilation: Sequence[int],
+    window: Window,
     group: int,
 ) -> Tensor:
     """Deconvolves (n, channels, spatial...) with any number of spatial axes.
@@ -46,6 +43,7 @@ def deconvolve(
     Up to three axes are torch's. Of more, each entry along the first is deconvolved over the remaining axes, once
     a kernel position, and added where that position puts it.
     """
+    _, stride, pad, dilation = window
     axes = len(stride)
     if axes == 0:
         return F.conv_transpose1d(bottom[..., None], weight[..., None], bias, groups=group)[..., 0]
@@ -59,7 +57,7 @@ def deconvolve(
     planes = bottom.transpose(1, 2).flatten(0, 1)
     total = None
     for position in range(weight.shape[2]):
-        part = deconvolve(planes, weight[:, :, position], None, stride[1:], pad[1:], dilation[1:], group)
+        part = deconvolve(planes, weight[:, :, position], None, window.behind(), group)
         part = part.reshape(-1, bottom.shape[2], *part.shape[1:]).transpose(1, 2)
         if total is None:
             total = part.new_zeros((*part.shape[:2], size, *part.shape[3:]))

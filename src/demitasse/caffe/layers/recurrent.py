@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from demitasse.caffe.layers.base import LAYERS, Layer, Shape, require_shape
 from demitasse.errors import NetError, SnapshotError
 
 
-class Recurrent(Layer):
+class Recurrent(Layer, ABC):
     """What LSTM and RNN share.
 
     Bottoms: x (steps, streams, ...); cont (steps, streams), 0 where a sequence begins and 1 where it goes on;
@@ -101,6 +102,7 @@ class Recurrent(Layer):
         state = tuple(getattr(self, name) for name in self.parts)
         return state if state[0].shape[0] == streams else tuple(part.new_zeros(streams, self.units) for part in state)
 
+    @abstractmethod
     def step(self, inputs: Tensor, kept: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Returns the state after one step, that which is read out first.
 
@@ -109,7 +111,6 @@ class Recurrent(Layer):
             kept: (streams, 1), 0 where a sequence begins.
             state: (streams, num_output) each, before the step.
         """
-        raise NotImplementedError
 
     def read_out(self, hidden: Tensor) -> Tensor:
         """Returns the top for hidden states (steps, streams, num_output)."""

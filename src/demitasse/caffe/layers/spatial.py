@@ -36,6 +36,10 @@ class Window(NamedTuple):
             )
         return window
 
+    def behind(self) -> Window:
+        """Returns the window of all spatial axes but the first."""
+        return Window(*(values[1:] for values in self))
+
 
 def _spatial(settings: schema.Message, field: str, prefix: str, axes: int, default: int | None) -> tuple[int, ...]:
     """Reads a setting of all spatial axes, whether repeated or spelt ``<prefix>_h`` and ``<prefix>_w``."""
