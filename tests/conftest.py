@@ -12,6 +12,12 @@ SHARED = Path(os.environ.get("DEMITASSE_SHARED", Path(__file__).parents[1] / "..
 
 
 @pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a folder of the test's own the working directory, where nets write to relative paths."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def shared() -> Path:
     """The folder of reference data; tests that read it skip where it is absent."""
     if not SHARED.is_dir():

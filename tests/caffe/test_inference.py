@@ -183,6 +183,7 @@ def test_small_net(name: str, onednn: bool, monkeypatch: pytest.MonkeyPatch) -> 
     assert all(torch.equal(batch[name], tensor) for name, tensor in kept.items())
 
 
+@pytest.mark.usefixtures("own_folder")
 @pytest.mark.parametrize("example", [example for example in EXAMPLES if not example.random], ids=str)
 def test_every_layer(example: Example) -> None:
     net, planned = (example._replace(phase=schema.TEST).net() for _ in range(2))

@@ -29,10 +29,7 @@ ONE_TOP = [example for example in FIXED if LAYERS[example.type].in_place]
 each = pytest.mark.parametrize
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """HDF5Output writes into the working directory."""
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")  # HDF5Output writes
 
 
 def run(layer: Layer, bottoms: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:

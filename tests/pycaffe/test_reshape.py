@@ -76,9 +76,9 @@ def test_a_size_that_does_not_fit_names_the_layer(tmp_path: Path, net: caffe.Net
     assert full.forward()["ip"].shape == (7, 2)
 
 
+@pytest.mark.usefixtures("own_folder")
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
-def test_a_layer_may_be_set_up_again(example, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # HDF5Output writes there
+def test_a_layer_may_be_set_up_again(example):
     layer = example.net().layer("l")
     expected = run(example.net().layer("l"), example.bottoms())
     names, blobs = list(layer.blob_names), layer.blobs()
