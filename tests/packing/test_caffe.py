@@ -12,7 +12,8 @@ import torch
 from demitasse.caffe import formats
 from demitasse.caffe.formats import blobs
 from demitasse.caffe.formats.compact import Compact
-from demitasse.caffe.model_file import LayerBlobs, array_blob, read_model, write_hdf5, write_net_message
+from demitasse.caffe.hdf5_file import write_hdf5
+from demitasse.caffe.model_file import LayerBlobs, array_blob, read_model, write_net_message
 from demitasse.caffe.net import Net
 from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter

@@ -11,9 +11,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from demitasse.caffe import schema
-from demitasse.caffe.hdf5_file import HDF5_MAGIC as HDF5_MAGIC
-from demitasse.caffe.hdf5_file import read_hdf5
-from demitasse.caffe.hdf5_file import write_hdf5 as write_hdf5
+from demitasse.caffe.hdf5_file import HDF5_MAGIC, read_hdf5, write_hdf5
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.sizes import MOST_AXES
 from demitasse.caffe.upgrade import upgrade_layers

@@ -121,19 +121,25 @@ def _words(image: Array) -> _Interleaved:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _spread(words: Array, shifts: Array, mirror: bool, y: int, out: Array) -> None:
+    """Fills a row of out, (channels, height, width), of pixels whose channels stand in words."""
+    width = _U(words.shape[0])
+    for channel in range(out.shape[0]):
+        row, shift = out[channel, y], shifts[channel]
+        if mirror:
+            for x in range(width):
+                row[width - _U(1) - _U(x)] = np.int32((words[x] >> shift) & np.uint32(255))
+        else:
+            for x in range(width):
+                row[x] = np.int32((words[x] >> shift) & np.uint32(255))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _copy(words: Array, top: Any, left: Any, shifts: Array, mirror: bool, out: Array) -> None:
-    """Fills out, (channels, height, width), of pixels whose channels stand in words."""
+    """Fills out, (channels, height, width), of a window of pixels whose channels stand in words."""
     width = _U(out.shape[2])
     for y in range(out.shape[1]):
-        pixels = words[top + _U(y), left : left + width]
-        for channel in range(out.shape[0]):
-            row, shift = out[channel, y], shifts[channel]
-            if mirror:
-                for x in range(width):
-                    row[width - _U(1) - _U(x)] = np.int32((pixels[x] >> shift) & np.uint32(255))
-            else:
-                for x in range(width):
-                    row[x] = np.int32((pixels[x] >> shift) & np.uint32(255))
+        _spread(words[top + _U(y), left : left + width], shifts, mirror, y, out)
 
 
 def _interpolate(
@@ -162,10 +168,7 @@ def _interpolate(
             d = (line[k + _U(3)] * left + line[k + _U(7)] * right + half) >> shift
             j = _U(x) * _U(_WORD)
             pixels[j], pixels[j + _U(1)], pixels[j + _U(2)], pixels[j + _U(3)] = a, b, c, d
-        for channel in range(out.shape[0]):
-            row, shift_of = out[channel, y], shifts[channel]
-            for x in range(_U(out.shape[2])):
-                row[x] = np.int32((words[x] >> shift_of) & np.uint32(255))
+        _spread(words, shifts, False, y, out)
 
 
 _VECTORIZER = "SLP_VECTORIZE"

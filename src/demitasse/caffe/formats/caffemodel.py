@@ -7,7 +7,8 @@ from pathlib import Path
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.filter import filter_net
 from demitasse.caffe.formats.blobs import DEFINITION, Layer, of_layers, to_layers
-from demitasse.caffe.model_file import array_blob, read_model, write_hdf5, write_net_message
+from demitasse.caffe.hdf5_file import write_hdf5
+from demitasse.caffe.model_file import array_blob, read_model, write_net_message
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.packed.formats import FORMATS, Contents, Settings
