@@ -15,7 +15,7 @@ from demitasse.caffe.layers.normalization import LRN, MVN, BatchNorm
 from demitasse.caffe.layers.pooling import Pooling
 from demitasse.caffe.layers.recurrent import Recurrent
 from demitasse.errors import ExportError
-from demitasse.export.steps import Step, statistics
+from demitasse.export.steps import Step
 from demitasse.registry import Registry
 
 FORMS: Registry[Callable[[Step], nn.Module]] = Registry("form of a layer")
@@ -64,7 +64,7 @@ class Normalization(nn.Module):
         assert isinstance(layer, BatchNorm)
         self.eps = layer.eps
         by_batch = layer.use_blobs is False
-        mean, variance = (None, None) if by_batch else statistics(layer)
+        mean, variance = (None, None) if by_batch else layer.statistics()
         weight = bias = None
         if step.scale is not None:
             weight = step.scale.weight.detach()

@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
-
 from demitasse.caffe.layers import Shape
 from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.layers.scale import Scale
@@ -92,10 +90,3 @@ def _belongs(norm: Step, step: Step, uses: Counter[str], outputs: set[str]) -> b
     in_place = step.tops[0] == between
     alone = step.bottoms == [between] and (in_place or (uses[between] == 1 and between not in outputs))
     return alone and ndim > 1 and step.layer.expanded == (step.shapes[0][1], *(1,) * (ndim - 2))
-
-
-def statistics(layer: BatchNorm) -> tuple[Tensor, Tensor]:
-    """Returns mean and variance of a normalization by channel, as they divide out of its blobs."""
-    factor = float(layer.factor)
-    weight = 0.0 if factor == 0 else 1 / factor
-    return (layer.mean * weight).detach(), (layer.variance * weight).detach()

@@ -51,7 +51,6 @@ def affine_of(layer: Layer, shape: Shape) -> Affine | None:
 
 
 def _of_statistics(layer: BatchNorm) -> Affine:
-    mean, variance, factor = (blob.double() for blob in layer.blobs())
-    weight = torch.where(factor == 0, 0, 1 / factor)
-    inverse = (variance * weight + layer.eps).rsqrt()
-    return Affine(inverse, -mean * weight * inverse)
+    mean, variance = layer.statistics(torch.float64)
+    inverse = (variance + layer.eps).rsqrt()
+    return Affine(inverse, -mean * inverse)

@@ -135,9 +135,14 @@ class BatchNorm(Layer):
         """Returns whether mean and variance are those of the blobs, now."""
         return not self.training if self.use_blobs is None else self.use_blobs
 
+    def statistics(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        """Returns mean and variance by channel, which the blobs hold times their factor; computed in ``dtype``."""
+        mean, variance, factor = (blob.to(dtype or blob.dtype) for blob in self.blobs())
+        weight = torch.where(factor == 0, 0, 1 / factor)
+        return mean * weight, variance * weight
+
     def _by_blobs(self, bottom: Tensor) -> Tensor:
-        weight = torch.where(self.factor == 0, 0, 1 / self.factor)
-        return F.batch_norm(bottom, self.mean * weight, self.variance * weight, eps=self.eps)
+        return F.batch_norm(bottom, *self.statistics(), eps=self.eps)
 
     def _by_batch(self, bottom: Tensor) -> Tensor:
         # with momentum 1 torch leaves the batch's mean and unbiased variance here

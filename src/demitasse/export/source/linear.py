@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from demitasse.export.source.base import SOURCE, Code, call, literal, number, other_than
-from demitasse.export.steps import statistics
 
 
 @SOURCE.register("Convolution", "Deconvolution")
@@ -40,7 +39,7 @@ def batch_norm(code: Code, x: str) -> str:
     layer, scale, shape = code.step.layer, code.step.scale, code.shapes[0]
     if len(shape) < 2 or len(shape) > 5 or layer.use_blobs is False:
         code.refuse("expected 2 to 5 axes, and the statistics of training")
-    mean, variance = statistics(layer)
+    mean, variance = layer.statistics()
     settings = other_than(eps=(layer.eps, 1e-5), affine=(scale is not None, True))
     tensors = {"running_mean": mean, "running_var": variance, "num_batches_tracked": mean.new_zeros(()).long()}
     if scale is not None:
