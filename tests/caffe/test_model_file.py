@@ -48,10 +48,15 @@ def test_another_nets_weights_name_the_blob_and_both_shapes(tmp_path: Path) -> N
     message = r"blob 0 \(weight\) of layer 'ip' has shape \[5, 5\], but the net's has \[5, 6\]"
     with pytest.raises(WeightsError, match=message):
         model_file.load_weights(other, tmp_path / "model")
-    with pytest.raises(WeightsError, match="no layer of this file is in the net; the file has 'ip'"):
-        model_file.load_weights(
-            build(NET.replace('"ip" type', '"x" type').replace('"twin"', '"y"')), tmp_path / "model"
-        )
+
+
+def test_a_model_that_shares_no_layer_leaves_the_net_and_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model_file.save_weights(build(), tmp_path / "model")
+    net = build(NET.replace('"ip" type', '"x" type').replace('"twin"', '"y"'))
+    before = [blob.tensor.clone() for blob in net.learnable]
+    assert model_file.load_weights(net, tmp_path / "model") == []
+    assert "no layer of this file is in the net, which keeps its weights; the file has 'ip', 'twin'" in caplog.text
+    assert all(map(np.array_equal, (blob.tensor.detach() for blob in net.learnable), before))
 
 
 def test_every_cut_is_noticed(tmp_path: Path) -> None:

@@ -43,8 +43,6 @@ FAULTY = [
     # missing bottom, with the nearest name
     ([DATA, 'layer { name: "r" type: "ReLU" bottom: "dta" top: "r" }'],
      r"layer 'r' \(net\): bottom 'dta' does not exist; did you mean 'data'\?"),
-    ([DATA, 'layer { name: "r" type: "ReLU" bottom: "data" top: "r" }', 'layer { name: "r" type: "TanH" bottom: "r" '
-      'top: "t" }'], r"layer 'r' \(net\): another layer has the same name"),
     ([DATA, 'layer { name: "r" type: "ReLU" bottom: "data" top: "x" }', 'layer { name: "s" type: "DummyData" top: "x" '
       "dummy_data_param { shape { dim: 1 } } }"], r"layer 's' \(net\): top 'x' is made by another layer already"),
     # numbers of bottoms and tops

@@ -9,7 +9,7 @@ import torch
 
 from demitasse import packing
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.filter import filter_net
+from demitasse.caffe.filter import filter_net, net_state
 from demitasse.caffe.model_file import save_weights
 from demitasse.caffe.net import Net
 from demitasse.caffe.upgrade import upgrade_net
@@ -38,7 +38,7 @@ SHAPES = {"data": (7, 1, 4, 4), "label": (7,)}
 
 def layers(text: str) -> list[schema.Message]:
     net = prototxt.parse(text, schema.NetParameter(), "net")
-    return [layer for layer, _ in filter_net(net, ["net"] * len(net.layer), schema.TEST, 0, ())]
+    return [layer for layer, _ in filter_net(net, ["net"] * len(net.layer), net_state(net, schema.TEST))]
 
 
 def fed(text: str = TRAIN_VAL) -> str:

@@ -16,22 +16,22 @@ def forward(net: Net, blobs: dict[str, Tensor]) -> None:
         blobs: all blobs by name; gradients are kept for :func:`backward`.
     """
     layers = net.named_layers()
-    for spec in net.spec.layer:
+    for label, spec in zip(net.labels, net.spec.layer, strict=True):
         for name in spec.top:
             if blobs[name].requires_grad:
                 blobs[name].retain_grad()
             _say("net.cpp:593", f"[Forward] Layer {spec.name}, top blob {name} data", blobs[name])
-        for index, blob in enumerate(layers[spec.name].blobs() if spec.name in layers else []):
+        for index, blob in enumerate(layers[label].blobs() if label in layers else []):
             _say("net.cpp:605", f"[Forward] Layer {spec.name}, param blob {index} data", blob)
 
 
 def backward(net: Net, blobs: dict[str, Tensor]) -> None:
     """Logs the mean magnitudes of the gradients, and the norms of all parameters, after a backward pass."""
     layers = net.named_layers()
-    for spec in reversed(net.spec.layer):
+    for label, spec in reversed(list(zip(net.labels, net.spec.layer, strict=True))):
         for name in spec.bottom:
             _say("net.cpp:621", f"[Backward] Layer {spec.name}, bottom blob {name} diff", blobs[name].grad)
-        for index, blob in enumerate(layers[spec.name].blobs() if spec.name in layers else []):
+        for index, blob in enumerate(layers[label].blobs() if label in layers else []):
             _say("net.cpp:632", f"[Backward] Layer {spec.name}, param blob {index} diff", blob.grad)
     parameters = [blob.tensor for blob in net.learnable]
     gradients = [tensor.grad for tensor in parameters if tensor.grad is not None]

@@ -16,7 +16,27 @@ class Placed(NamedTuple):
     place: str
 
 
-def filter_net(net: schema.Message, places: list[str], phase: int, level: int, stages: Collection[str]) -> list[Placed]:
+def net_state(
+    net: schema.Message, phase: int | None = None, level: int | None = None, stages: Collection[str] = ()
+) -> schema.Message:
+    """Returns the NetState of a net: what its own ``state`` says, then what the caller asks for.
+
+    Args:
+        net: the NetParameter.
+        phase: replaces that of the net; None keeps it, TEST where the net says nothing.
+        level: likewise; None keeps it, 0 where the net says nothing. Caffe replaces it by 0.
+        stages: are added to those of the net, as in Caffe.
+    """
+    state = schema.NetState.FromString(net.state.SerializeToString())
+    if phase is not None:
+        state.phase = phase
+    if level is not None:
+        state.level = level
+    state.stage.extend(stages)
+    return state
+
+
+def filter_net(net: schema.Message, places: list[str], state: schema.Message) -> list[Placed]:
     """Returns the layers that the state selects, in order.
 
     Raises:
@@ -27,21 +47,21 @@ def filter_net(net: schema.Message, places: list[str], phase: int, level: int, s
         if layer.include and layer.exclude:
             raise NetError(f"layer {layer.name!r} ({place}): give include or exclude rules, not both")
         if layer.include:
-            selected = any(_meets(rule, phase, level, stages) for rule in layer.include)
+            selected = any(_meets(rule, state) for rule in layer.include)
         else:
-            selected = not any(_meets(rule, phase, level, stages) for rule in layer.exclude)
+            selected = not any(_meets(rule, state) for rule in layer.exclude)
         if selected:
             if not layer.HasField("phase"):
-                layer.phase = phase
+                layer.phase = state.phase
             kept.append(Placed(layer, place))
     return kept
 
 
-def _meets(rule: schema.Message, phase: int, level: int, stages: Collection[str]) -> bool:
+def _meets(rule: schema.Message, state: schema.Message) -> bool:
     return (
-        (not rule.HasField("phase") or rule.phase == phase)
-        and (not rule.HasField("min_level") or level >= rule.min_level)
-        and (not rule.HasField("max_level") or level <= rule.max_level)
-        and all(stage in stages for stage in rule.stage)
-        and not any(stage in stages for stage in rule.not_stage)
+        (not rule.HasField("phase") or rule.phase == state.phase)
+        and (not rule.HasField("min_level") or state.level >= rule.min_level)
+        and (not rule.HasField("max_level") or state.level <= rule.max_level)
+        and all(stage in state.stage for stage in rule.stage)
+        and not any(stage in state.stage for stage in rule.not_stage)
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from demitasse.caffe import schema
+from demitasse.caffe import labels, log, schema
 from demitasse.caffe.hdf5_file import HDF5_MAGIC, read_hdf5, write_hdf5
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.sizes import MOST_AXES
@@ -27,6 +27,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class LayerBlobs(NamedTuple):
     """The blobs of one layer in a caffemodel.
 
+    ``name`` is the label, see :mod:`demitasse.caffe.labels`: the layers of one name in order.
     HDF5 does not tell the ``type`` (it is empty then), and keeps a shared blob under its owner alone: an array
     without entries stands for it in the other layers.
     """
@@ -120,14 +121,16 @@ def read_model(path: str | Path) -> list[LayerBlobs]:
 def parse_model(data: bytes, path: str | Path) -> list[LayerBlobs]:
     """Parses the content of a binary caffemodel; see :func:`read_model`."""
     found = []
-    for layer in upgrade_layers(parse_net_message(data, path), str(path)).layer:
+    specs = upgrade_layers(parse_net_message(data, path), str(path)).layer
+    names = labels.distinct([layer.name for layer in specs], [bool(layer.blobs) for layer in specs])
+    for name, layer in zip(names, specs, strict=True):
         blobs = []
         for index, blob in enumerate(layer.blobs):
             try:
                 blobs.append(blob_array(blob))
             except FileFormatError as error:
                 raise error.within(f"{path}: blob {index} of layer {layer.name!r}") from None
-        found.append(LayerBlobs(layer.name, layer.type, blobs))
+        found.append(LayerBlobs(name, layer.type, blobs))
     return found
 
 
@@ -169,12 +172,15 @@ def array_blob(array: Array) -> Any:
 def load_weights(net: Net, path: str | Path) -> list[str]:
     """Copies the blobs of a caffemodel into the layers of the same names; other layers stay as they are.
 
+    Of several layers of one name, the first in the file goes to the first in the net, and so on. Where no layer of
+    the file is in the net, there is a warning, as Caffe has it.
+
     Returns:
-        The names of the layers that were loaded.
+        The labels of the layers that were loaded.
 
     Raises:
         FileFormatError: the file cannot be read.
-        WeightsError: a layer of the same name has other blobs, or no layer has a name of the file.
+        WeightsError: a layer of the same name has other blobs.
     """
     known = net.named_layers()
     owners = {blob.layer for blob in net.learnable}
@@ -188,10 +194,11 @@ def load_weights(net: Net, path: str | Path) -> list[str]:
         net.load_blobs(name, blobs, str(path))
         loaded.append(name)
     if not loaded and owners:
-        raise WeightsError(
-            f"{path}: no layer of this file is in the net; the file has "
+        log.warning(
+            "net.cpp:757",
+            f"{path}: no layer of this file is in the net, which keeps its weights; the file has "
             f"{', '.join(repr(layer.name) for layer in model if layer.blobs) or 'no blobs'}, "
-            f"the net has {', '.join(map(repr, sorted(owners)))}"
+            f"the net has {', '.join(map(repr, sorted(owners)))}",
         )
     return loaded
 
@@ -200,10 +207,10 @@ def net_message(net: Net) -> Any:
     """Returns the NetParameter of a net with its blobs, private field numbers inside."""
     message = schema.NetParameter.FromString(net.spec.SerializeToString())
     layers = net.named_layers()
-    for spec in message.layer:
-        if spec.name in layers:
+    for label, spec in zip(net.labels, message.layer, strict=True):
+        if label in layers:
             del spec.blobs[:]
-            spec.blobs.extend(array_blob(array) for array in blob_arrays(layers[spec.name].blobs()))
+            spec.blobs.extend(array_blob(array) for array in blob_arrays(layers[label].blobs()))
     return message
 
 
@@ -231,9 +238,9 @@ def save_weights(net: Net, path: str | Path, hdf5: bool = False) -> None:
     owned = {(blob.layer, blob.index) for blob in net.learnable}
     layers = net.named_layers()
     blobs: dict[str, dict[int, Array]] = {}
-    for spec in net.spec.layer:
-        arrays = blob_arrays(layers[spec.name].blobs()) if spec.name in layers else []
-        blobs[spec.name] = {index: array for index, array in enumerate(arrays) if (spec.name, index) in owned}
+    for label in net.labels:
+        arrays = blob_arrays(layers[label].blobs()) if label in layers else []
+        blobs[label] = {index: array for index, array in enumerate(arrays) if (label, index) in owned}
     write_hdf5(blobs, path)
 
 

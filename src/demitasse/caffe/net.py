@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -10,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demitasse.caffe import layers, model_file, prototxt, schema, sources
-from demitasse.caffe.filter import filter_net
+from demitasse.caffe import labels, layers, model_file, prototxt, schema, sources
+from demitasse.caffe.filter import Placed, filter_net, net_state
 from demitasse.caffe.parameters import Blob as Blob
 from demitasse.caffe.parameters import Parameters
 from demitasse.caffe.sizes import check_size
@@ -29,19 +30,22 @@ class Net(nn.Module):
 
     Args:
         spec: the NetParameter; it is not changed.
-        phase: ``schema.TRAIN`` or ``schema.TEST``.
-        level: for include and exclude rules.
-        stages: likewise.
+        phase: ``schema.TRAIN`` or ``schema.TEST``; None takes that of the net's own ``state``.
+        level: for include and exclude rules; None takes that of the net's own ``state``.
+        stages: likewise; they are added to those of the net's own ``state``.
         origin: the file it came from, for messages.
         lines: the line of each layer in that file.
 
     Attributes:
         spec: the filtered NetParameter, splits inserted.
+        labels: a name for each layer of ``spec``, each another one; see :mod:`demitasse.caffe.labels`.
+        sources: label -> data layer.
         inputs: name -> shape of the blobs that the caller feeds.
         outputs: names of the blobs that no layer takes, sorted.
         shapes: name -> shape of every blob.
         losses: name -> weight of the blobs that make up the loss.
         learnable: the blobs of all layers in net order, shared ones once.
+        shared_params: ``param { name }`` -> layer and attribute of the blob that goes by it.
 
     Raises:
         UnknownNameError: a layer type is not known.
@@ -51,20 +55,21 @@ class Net(nn.Module):
     def __init__(
         self,
         spec: schema.Message,
-        phase: int = schema.TEST,
-        level: int = 0,
+        phase: int | None = schema.TEST,
+        level: int | None = None,
         stages: Collection[str] = (),
         origin: str = "net",
         lines: list[int] | None = None,
     ) -> None:
         super().__init__()
-        self.phase = phase
         upgraded = schema.NetParameter.FromString(spec.SerializeToString())
         places = [f"{origin}:{line}" for line in lines or []]
         places += [origin] * (len(upgraded.layer) + len(upgraded.layers) - len(places))
         upgrade_net(upgraded, origin, places)
         places[:0] = [origin] * (len(upgraded.layer) - len(places))  # an Input layer made of the net's inputs
-        kept = insert_splits(filter_net(upgraded, places, phase, level, stages))
+        state = net_state(upgraded, phase, level, stages)
+        kept = insert_splits(filter_net(upgraded, places, state))
+        self.phase: int = state.phase
         self.spec = schema.NetParameter(name=upgraded.name)
         self.force_backward = upgraded.force_backward
         self.layers = nn.ModuleDict()
@@ -75,29 +80,36 @@ class Net(nn.Module):
         self.memory_format = torch.contiguous_format
         self._steps: list[tuple[layers.Layer, list[str], list[str], list[bool]]] = []
         self._keys: dict[str, str] = {}
-        parameters = Parameters()
         available: dict[str, None] = {}
+        built = []
         for placed in kept:
-            try:
-                self._add(placed.layer, available, parameters)
-            except DemitasseError as error:
-                raise error.within(f"layer {placed.layer.name!r} ({placed.place})") from error.__cause__
-            except _UNFIT as error:
-                what = f"layer {placed.layer.name!r} ({placed.place}): {placed.layer.type} cannot be set up"
-                raise NetError(f"{what}: {error}") from None
+            with _at(placed):
+                built.append(self._add(placed.layer, available))
         self.outputs = sorted(available)
+        names = [spec.name for spec in self.spec.layer]
+        self.labels = labels.distinct(names, [isinstance(part, layers.Layer) and bool(part.blob_names) for part in built])
+        parameters = Parameters()
+        for label, part, placed in zip(self.labels, built, kept, strict=True):
+            with _at(placed):
+                self._enter(label, part, parameters)
+        self.shared_params = parameters.named
         self.learnable = parameters.blobs if self.force_backward else parameters.freeze()
-        self.train(phase == schema.TRAIN)
+        self.train(self.phase == schema.TRAIN)
 
     @classmethod
-    def from_file(cls, path: str | Path, phase: int = schema.TEST, level: int = 0, stages: Collection[str] = ()) -> Net:
+    def from_file(
+        cls,
+        path: str | Path,
+        phase: int | None = schema.TEST,
+        level: int | None = None,
+        stages: Collection[str] = (),
+    ) -> Net:
         """Builds the net of a prototxt; see the class for arguments and errors."""
         spec = prototxt.read_net(path)
         return cls(spec, phase, level, stages, str(path), prototxt.layer_lines(path))
 
-    def _add(self, spec: schema.Message, available: dict[str, None], parameters: Parameters) -> None:
-        if spec.name in self._keys or spec.name in self.sources:
-            raise NetError("another layer has the same name")
+    def _add(self, spec: schema.Message, available: dict[str, None]) -> layers.Layer | sources.Source:
+        part: layers.Layer | sources.Source
         bottom_shapes = self._take_bottoms(spec, available)
         in_place = {top for top, bottom in zip(spec.top, spec.bottom, strict=False) if top == bottom}
         for name in spec.top:
@@ -105,14 +117,14 @@ class Net(nn.Module):
                 raise NetError(f"top {name!r} is made by another layer already")
         is_loss = automatic = False
         if spec.type in sources.SOURCES:
-            shapes = self._add_source(spec)
+            part = sources.SOURCES[spec.type](spec, spec.phase)
+            shapes = self._add_source(part, spec)
         elif spec.type in layers.LAYERS:
-            layer = layers.LAYERS[spec.type](spec)
+            part = layer = layers.LAYERS[spec.type](spec)
             is_loss, automatic = layer.is_loss, layer.is_loss and not spec.top
             if automatic:
-                spec.top.append(f"{spec.name} (automatic)")
+                spec.top.append(self._automatic_top(spec))
             shapes = self._add_layer(layer, spec, bottom_shapes)
-            parameters.add(layer)
         else:
             near = suggest(spec.type, [*layers.LAYERS, *sources.SOURCES])
             raise UnknownNameError(f"unknown layer type {spec.type!r}; {near}")
@@ -120,6 +132,14 @@ class Net(nn.Module):
         self._make_tops(spec, shapes, is_loss)
         if not automatic:  # a loss without a top counts, but is no output
             available.update(dict.fromkeys(spec.top))
+        return part
+
+    def _automatic_top(self, spec: schema.Message) -> str:
+        """Returns a name for the top of a loss that names none; that of another layer with its name differs."""
+        name = f"{spec.name} (automatic)"
+        while name in self.shapes:
+            name += "'"
+        return name
 
     def _take_bottoms(self, spec: schema.Message, available: dict[str, None]) -> list[tuple[int, ...]]:
         for name in spec.bottom:
@@ -141,9 +161,7 @@ class Net(nn.Module):
             if weight:
                 self.losses[name] = weight
 
-    def _add_source(self, spec: schema.Message) -> list[tuple[int, ...]]:
-        source = sources.SOURCES[spec.type](spec, spec.phase)
-        self.sources[spec.name] = source
+    def _add_source(self, source: sources.Source, spec: schema.Message) -> list[tuple[int, ...]]:
         if source.fed:
             self.inputs.update(zip(spec.top, source.shapes, strict=False))
         return list(source.shapes)
@@ -156,15 +174,22 @@ class Net(nn.Module):
             if top == bottom and not layer.in_place:
                 raise NetError(f"{spec.type} does not compute in place: give its top {top!r} a name of its own")
         layer.setup(*bottom_shapes)
-        # ModuleDict refuses dots and names of its own methods; Caffe's names are free
-        key = f"{len(self.layers)}:{spec.name.replace('.', '_')}"
-        self.layers[key] = layer
-        self._keys[spec.name] = key
         self._steps.append((layer, list(spec.bottom), list(spec.top), self._propagate(layer)))
         if spec.blobs:
-            self.load_blobs(spec.name, list(map(model_file.blob_array, spec.blobs)), "the net's own blobs")
+            _write_blobs(layer, spec.name, list(map(model_file.blob_array, spec.blobs)), "the net's own blobs")
             del spec.blobs[:]
         return layer.top_shapes(*bottom_shapes) if spec.top else []
+
+    def _enter(self, label: str, part: layers.Layer | sources.Source, parameters: Parameters) -> None:
+        """Takes a layer in under its label."""
+        if isinstance(part, sources.Source):
+            self.sources[label] = part
+            return
+        # ModuleDict refuses dots and names of its own methods; Caffe's names are free
+        key = f"{len(self.layers)}:{part.spec.name.replace('.', '_')}"
+        self.layers[key] = part
+        self._keys[label] = key
+        parameters.add(label, part)
 
     def _propagate(self, layer: layers.Layer) -> list[bool]:
         """Returns for every bottom of a layer whether a gradient may go to it."""
@@ -184,7 +209,7 @@ class Net(nn.Module):
         return self
 
     def layer(self, name: str) -> layers.Layer:
-        """Returns a layer by its Caffe name."""
+        """Returns a layer by its label."""
         if name not in self._keys:
             raise NetError(f"no layer {name!r}; {suggest(name, self._keys)}")
         found = self.layers[self._keys[name]]
@@ -192,7 +217,7 @@ class Net(nn.Module):
         return found
 
     def named_layers(self) -> dict[str, layers.Layer]:
-        """Returns name -> layer in net order (sources left out)."""
+        """Returns label -> layer in net order (sources left out)."""
         return {name: self.layer(name) for name in self._keys}
 
     def channels_last(self) -> Net:
@@ -207,8 +232,8 @@ class Net(nn.Module):
     def read_batch(self) -> dict[str, Tensor]:
         """Reads the next batch of every source: name of top -> tensor."""
         batch: dict[str, Tensor] = {}
-        for spec in self.spec.layer:
-            source = self.sources.get(spec.name)
+        for label, spec in zip(self.labels, self.spec.layer, strict=True):
+            source = self.sources.get(label)
             if source is not None and not source.fed:
                 batch.update(zip(spec.top, source.batch(), strict=True))
         return batch
@@ -262,29 +287,44 @@ class Net(nn.Module):
         return total
 
     def load_blobs(self, name: str, arrays: list[np.ndarray], origin: str = "weights") -> None:
-        """Copies arrays into the blobs of layer ``name``.
+        """Copies arrays into the blobs of the layer with label ``name``.
 
         A layer with masks also takes weight and bias alone; its masks then keep their filled values.
 
         Raises:
             WeightsError: number or shapes of the blobs differ; says which blob and both shapes.
         """
-        layer = self.layer(name)
-        blobs = layer.blobs()
-        plain = [i for i, blob in enumerate(layer.blob_names) if not blob.endswith("_mask")]
-        if len(arrays) not in (len(blobs), len(plain)):
-            raise WeightsError(f"{origin}: layer {name!r} has {len(arrays)} blobs, but the net's has {len(blobs)}")
-        for index, array in enumerate(arrays):
-            if not array.size:  # a shared blob, loaded under its owner
-                continue
-            blob = blobs[index]
-            if _squeezed(array.shape) != _squeezed(tuple(blob.shape)):
-                raise WeightsError(
-                    f"{origin}: blob {index} ({layer.blob_names[index]}) of layer {name!r} has shape "
-                    f"{list(array.shape)}, but the net's has {list(blob.shape)}"
-                )
-            writable = np.require(array, requirements=("C", "W"))
-            layer.write_blob(layer.blob_names[index], torch.from_numpy(writable))
+        _write_blobs(self.layer(name), name, arrays, origin)
+
+
+def _write_blobs(layer: layers.Layer, name: str, arrays: list[np.ndarray], origin: str) -> None:
+    blobs = layer.blobs()
+    plain = [i for i, blob in enumerate(layer.blob_names) if not blob.endswith("_mask")]
+    if len(arrays) not in (len(blobs), len(plain)):
+        raise WeightsError(f"{origin}: layer {name!r} has {len(arrays)} blobs, but the net's has {len(blobs)}")
+    for index, array in enumerate(arrays):
+        if not array.size:  # a shared blob, loaded under its owner
+            continue
+        blob = blobs[index]
+        if _squeezed(array.shape) != _squeezed(tuple(blob.shape)):
+            raise WeightsError(
+                f"{origin}: blob {index} ({layer.blob_names[index]}) of layer {name!r} has shape "
+                f"{list(array.shape)}, but the net's has {list(blob.shape)}"
+            )
+        writable = np.require(array, requirements=("C", "W"))
+        layer.write_blob(layer.blob_names[index], torch.from_numpy(writable))
+
+
+@contextmanager
+def _at(placed: Placed) -> Iterator[None]:
+    """Says in errors which layer it was."""
+    what = f"layer {placed.layer.name!r} ({placed.place})"
+    try:
+        yield
+    except DemitasseError as error:
+        raise error.within(what) from error.__cause__
+    except _UNFIT as error:
+        raise NetError(f"{what}: {placed.layer.type} cannot be set up: {error}") from None
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ class Blob:
     """A learnable blob as a solver sees it.
 
     Attributes:
-        layer: name of the layer that owns it.
+        layer: label of the layer that owns it.
         index: its place in the layer's blobs.
         name: its attribute in the layer, such as ``weight``.
         tensor: the values.
@@ -37,14 +37,16 @@ class Parameters:
 
     Attributes:
         blobs: the owners' blobs in net order.
+        named: ``param { name }`` -> layer and attribute of the owner.
     """
 
     def __init__(self) -> None:
         self.blobs: list[Blob] = []
+        self.named: dict[str, tuple[Layer, str]] = {}
         self._shared: dict[str, tuple[int, schema.Message]] = {}
 
-    def add(self, layer: Layer) -> None:
-        """Takes in the blobs of a layer.
+    def add(self, label: str, layer: Layer) -> None:
+        """Takes in the blobs of a layer; ``label`` is what the net calls it.
 
         Raises:
             NetError: more ``param`` entries than blobs, or a shared blob of another shape or another rate.
@@ -61,8 +63,9 @@ class Parameters:
                 continue
             if param.name:
                 self._shared[param.name] = len(self.blobs), param
+                self.named[param.name] = layer, name
             tensor = getattr(layer, name)
-            self.blobs.append(Blob(spec.name, index, name, tensor, param.lr_mult, param.decay_mult))
+            self.blobs.append(Blob(label, index, name, tensor, param.lr_mult, param.decay_mult))
 
     def _share(self, layer: Layer, name: str, param: schema.Message) -> None:
         place, merged = self._shared[param.name]

@@ -120,9 +120,14 @@ class Solver:
             torch.manual_seed(self.seed + self.ranks.rank)
 
     def share_blobs(self) -> None:
-        """Lets the test nets hold the very blobs of the training net."""
-        for net in self.test_nets:
-            solver_nets.share(net, self.net)
+        """Lets the test nets hold the very blobs of the training net; says which blobs that one does not have."""
+        for index, net in enumerate(self.test_nets):
+            if alone := solver_nets.share(net, self.net):
+                log.warning(
+                    "solver.cpp:336",
+                    f"test net (#{index}): the training net does not have all blobs of {', '.join(map(repr, alone))}: "
+                    "they keep their initial values, and snapshots leave them out",
+                )
 
     def load_weights(self, names: str) -> None:
         """Copies the blobs of caffemodels into the net.

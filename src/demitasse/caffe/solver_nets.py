@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -66,12 +67,15 @@ def _build(
 ) -> Net:
     in_file = isinstance(where, str)
     log.info("solver.cpp:87", f"Creating {what} from {field}" + (f" file: {where}" if in_file else ""))
-    spec = prototxt.read_net(where) if in_file else where
-    merged = schema.NetState()
+    spec = schema.NetParameter()
+    spec.CopyFrom(prototxt.read_net(where) if in_file else where)
+    # the net's own state goes before the solver's, phase included
+    merged = schema.NetState(phase=phase)
     merged.MergeFrom(spec.state)
     merged.MergeFrom(state)
+    spec.state.CopyFrom(merged)
     lines = prototxt.layer_lines(where) if in_file else None
-    net = Net(spec, phase, merged.level, list(merged.stage), where if in_file else field, lines)
+    net = Net(spec, phase=None, origin=where if in_file else field, lines=lines)
     log.describe(net)
     return net
 
@@ -85,40 +89,96 @@ def place(net: Net, device: torch.device) -> Net:
     return net
 
 
-def share(test: Net, train: Net) -> None:
-    """Lets the layers of a test net hold the very blobs of the training net's layers of the same name.
+class _Place(NamedTuple):
+    """A blob: its layer, and its attribute there."""
+
+    layer: Layer
+    name: str
+
+    @property
+    def tensor(self) -> Tensor:
+        return self.layer.owner(self.name)
+
+
+def share(test: Net, train: Net) -> list[str]:
+    """Lets the layers of a test net hold the very blobs of the training net.
+
+    Those are the blobs of the layer of the same name. A layer that the training net does not have gets those that
+    it shares with another by ``param { name }``, and their masks; Caffe leaves it with its initial values.
+
+    Returns:
+        The layers that have a blob which the training net does not have: it keeps its initial values.
 
     Raises:
         NetError: the blobs of two such layers differ; says both shapes.
     """
-    for layer, theirs in _common(test, train, "test net", "training net"):
-        for attribute, blob in zip(layer.blob_names, theirs, strict=True):
-            layer.share_blob(attribute, blob)
+    pairs = _matches(test, train, "test net", "training net")
+    for mine, theirs in pairs:
+        mine.layer.share_blob(mine.name, theirs.tensor)
+    found = {(id(mine.layer), mine.name) for mine, _ in pairs}
+    layers = test.named_layers().items()
+    return [label for label, layer in layers if any((id(layer), name) not in found for name in layer.blob_names)]
 
 
 def share_values(net: Net, other: Net) -> None:
-    """Lets the blobs of a net have the memory of another net's, layer by layer of the same name; gradients are apart.
+    """Lets the blobs of a net have the memory of another net's, as :func:`share` does; gradients are apart.
 
     Raises:
         NetError: the blobs of two such layers differ; says both shapes.
     """
-    for layer, theirs in _common(net, other, "net", "other net"):
-        for mine, blob in zip(layer.blobs(), theirs, strict=True):
-            mine.data = blob.data
+    for mine, theirs in _matches(net, other, "net", "other net"):
+        mine.tensor.data = theirs.tensor.data.reshape(mine.tensor.shape)
 
 
-def _common(net: Net, other: Net, what: str, other_what: str) -> Iterator[tuple[Layer, list[Tensor]]]:
-    """Yields the layers of a net that another has, too, with the other's blobs."""
+def _matches(net: Net, other: Net, what: str, other_what: str) -> list[tuple[_Place, _Place]]:
+    """Returns the blobs of a net that another has, too, each with the other's."""
+    pairs = [
+        (_Place(layer, name), _Place(theirs, name))
+        for layer, theirs in _common(net, other, what, other_what)
+        for name in layer.blob_names
+    ]
+    given = {id(mine.tensor): theirs for mine, theirs in pairs}
+    for param, owner in net.shared_params.items():
+        if param in other.shared_params:
+            mine, theirs = _Place(*owner), _Place(*other.shared_params[param])
+            if mine.tensor.numel() != theirs.tensor.numel():
+                raise NetError(
+                    f"parameter {param!r}: the {what}'s has shape {list(mine.tensor.shape)}, "
+                    f"the {other_what}'s {list(theirs.tensor.shape)}"
+                )
+            given.setdefault(id(mine.tensor), theirs)
     known = other.named_layers()
-    for name, layer in net.named_layers().items():
-        if name not in known or not layer.blob_names:
+    for label, layer in net.named_layers().items():
+        if label not in known:
+            pairs += _shared(layer, given)
+    return pairs
+
+
+def _shared(layer: Layer, given: Mapping[int, _Place]) -> Iterator[tuple[_Place, _Place]]:
+    """Yields the blobs of a layer that are other layers', too, with what is given for those, and their masks."""
+    for name in layer.blob_names:
+        mine = _Place(layer, name)
+        theirs = given.get(id(mine.tensor))
+        if theirs is None:
             continue
-        ours, theirs = layer.blobs(), known[name].blobs()
+        yield mine, theirs
+        mask, their_mask = (f"{place.name}_mask" for place in (mine, theirs))
+        if mask in layer.blob_names and their_mask in theirs.layer.blob_names:
+            yield _Place(layer, mask), _Place(theirs.layer, their_mask)
+
+
+def _common(net: Net, other: Net, what: str, other_what: str) -> Iterator[tuple[Layer, Layer]]:
+    """Yields the layers of a net that another has, too, and the other's."""
+    known = other.named_layers()
+    for label, layer in net.named_layers().items():
+        if label not in known or not layer.blob_names:
+            continue
+        ours, theirs = layer.blobs(), known[label].blobs()
         if [blob.shape for blob in ours] != [blob.shape for blob in theirs]:
             raise NetError(
-                f"layer {name!r}: the {what}'s blobs have shapes {_shapes(ours)}, the {other_what}'s {_shapes(theirs)}"
+                f"layer {label!r}: the {what}'s blobs have shapes {_shapes(ours)}, the {other_what}'s {_shapes(theirs)}"
             )
-        yield layer, theirs
+        yield layer, known[label]
 
 
 def _shapes(blobs: list[Tensor]) -> str:

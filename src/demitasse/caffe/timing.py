@@ -25,7 +25,7 @@ class LayerTimes:
         device: where its tensors are.
 
     Attributes:
-        forward: name of layer (data layers included) -> seconds.
+        forward: label of layer (data layers included) -> seconds.
         backward: likewise.
     """
 
@@ -39,17 +39,17 @@ class LayerTimes:
         """Runs one batch forward and backward; returns its loss."""
         blobs: dict[str, Tensor] = {}
         backwards: list[tuple[str, Callable[[], object]]] = []
-        for spec in self.net.spec.layer:
-            if spec.name in self.net.sources:
-                source = self.net.sources[spec.name]
-                with self._timed(self.forward, spec.name):
+        for label, spec in zip(self.net.labels, self.net.spec.layer, strict=True):
+            if label in self.net.sources:
+                source = self.net.sources[label]
+                with self._timed(self.forward, label):
                     batch = map(torch.zeros, source.shapes) if source.fed else source.read()
                     tops = [top.to(self.device) for top in batch]
-                self.backward[spec.name] += 0.0
+                self.backward[label] += 0.0
             else:
                 leaves = [blobs[name].detach() for name in spec.bottom]
-                tops, backward = self._run_layer(spec.name, leaves)
-                backwards.append((spec.name, backward))
+                tops, backward = self._run_layer(label, leaves)
+                backwards.append((label, backward))
             blobs.update(zip(spec.top, tops, strict=True))
         for name, backward in reversed(backwards):
             with self._timed(self.backward, name):

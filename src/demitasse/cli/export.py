@@ -28,7 +28,7 @@ def export(
         ),
     ],
     phase: Annotated[str, typer.Option(help="TRAIN or TEST, for include and exclude rules.")] = "TEST",
-    level: Annotated[int, typer.Option(help="Level of the net, for include and exclude rules.")] = 0,
+    level: Annotated[int | None, typer.Option(help="Level of the net, for include and exclude rules.")] = None,
     stage: Annotated[str, typer.Option(help="Stages of the net, separated by commas.")] = "",
     batch: Annotated[str, typer.Option(help="dynamic: any size; fixed: the net's; or a number.")] = "dynamic",
     input_shape: Annotated[

@@ -23,7 +23,7 @@ Gpus = Annotated[str, typer.Option(help="Numbers of GPUs, separated by commas, o
 Weights = Annotated[str, typer.Option(help="caffemodels to start from, separated by commas.")]
 Model = Annotated[str, typer.Option(help="The net's prototxt.")]
 Iterations = Annotated[int, typer.Option(help="Number of batches.", min=1)]
-Level = Annotated[int, typer.Option(help="Level of the net, for include and exclude rules.")]
+Level = Annotated[int | None, typer.Option(help="Level of the net, for include and exclude rules.")]
 Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
 Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
 LogDir = Annotated[str, typer.Option("--log_dir", help="Folder for a copy of the log.")]
@@ -44,7 +44,7 @@ def train(
     weights: Weights = "",
     gpu: Gpus = "",
     cpu: Annotated[int, typer.Option(help="Number of processes on the CPU.", min=0)] = 0,
-    level: Level = 0,
+    level: Level = None,
     stage: Stage = "",
     sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",
     sighup_effect: Annotated[str, typer.Option("--sighup_effect", help="stop, snapshot or none.")] = "snapshot",
@@ -62,7 +62,7 @@ def train(
     from demitasse.cli import processes
 
     param = prototxt.read_solver(solver)
-    if level:
+    if level is not None:
         param.train_state.level = level
     param.train_state.stage.extend(_stages(stage))
     if weights:
@@ -94,7 +94,7 @@ def score(
     weights: Weights = "",
     iterations: Iterations = 50,
     gpu: Gpu = "",
-    level: Level = 0,
+    level: Level = None,
     stage: Stage = "",
     workers: Workers = 1,
     log_dir: LogDir = "",
@@ -137,7 +137,7 @@ def benchmark(
     iterations: Iterations = 50,
     gpu: Gpu = "",
     phase: Annotated[str, typer.Option(help="TRAIN or TEST.")] = "TRAIN",
-    level: Level = 0,
+    level: Level = None,
     stage: Stage = "",
     log_dir: LogDir = "",
     python_layers: PythonLayers = False,
@@ -237,7 +237,7 @@ def _said(device: torch.device, line: int) -> torch.device:
     return device
 
 
-def _net(model: str, phase: int, level: int, stage: str, device: torch.device) -> Net:
+def _net(model: str, phase: int, level: int | None, stage: str, device: torch.device) -> Net:
     from demitasse.caffe import log, solver_nets
     from demitasse.caffe.net import Net
 

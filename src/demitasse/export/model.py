@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.filter import filter_net
+from demitasse.caffe.definition import labelled
 from demitasse.caffe.formats.blobs import DEFINITION, to_layers
 from demitasse.caffe.model_file import load_weights
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.split import without_splits
-from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import UsageError, WeightsError
 from demitasse.export.deploy import Shape, batch_axes, deploy, ends
 from demitasse.export.plain import plain
@@ -76,8 +75,9 @@ def of_net(net: Net, outputs: Collection[str] = ()) -> Model:
         UnknownNameError: the net has no such blob.
         ExportError: nothing is left without losses.
     """
-    shapes = {top: net.shapes[top] for spec in net.spec.layer if spec.name in net.sources for top in spec.top}
-    definition = deploy(without_splits(net.spec.layer), net.phase, shapes, outputs)
+    labelled_layers = list(zip(net.labels, net.spec.layer, strict=True))
+    shapes = {top: net.shapes[top] for label, spec in labelled_layers if label in net.sources for top in spec.top}
+    definition = deploy(without_splits(_renamed(labelled_layers)), net.phase, shapes, outputs)
     definition.name = net.spec.name
     return _model(definition, net, outputs)
 
@@ -86,7 +86,7 @@ def of_files(
     net: str | Path | None,
     weights: str | Path,
     phase: int = schema.TEST,
-    level: int = 0,
+    level: int | None = None,
     stages: Collection[str] = (),
     shapes: Mapping[str, Shape] | None = None,
     outputs: Collection[str] = (),
@@ -96,7 +96,8 @@ def of_files(
     Args:
         net: the prototxt; None for a .demi file that keeps it.
         weights: a caffemodel, protobuf or HDF5, or a .demi file of the net.
-        phase: for include and exclude rules, and so are ``level`` and ``stages``.
+        phase: for include and exclude rules, and so are ``level`` and ``stages``; the two that are given are added to
+            the net's own ``state``, or replace it, as in :class:`~demitasse.caffe.net.Net`.
         level: see ``phase``.
         stages: see ``phase``.
         shapes: of inputs, by name, instead of the net's; for an only input the name may be empty.
@@ -108,14 +109,22 @@ def of_files(
         UsageError: the .demi file keeps no definition.
     """
     spec, origin = _definition(net, weights)
-    upgrade_net(spec)
-    placed = filter_net(spec, [origin] * len(spec.layer), phase, level, stages)
-    layers = [layer for layer, _ in placed]
+    layers = _renamed(labelled(spec, origin, phase, level, stages).items())
     definition = deploy(layers, phase, _named(shapes or {}, layers), outputs)
     definition.name = spec.name
     built = Net(definition, origin=origin)
     _load(built, weights)
     return _model(definition, built, outputs)
+
+
+def _renamed(layers: Iterable[tuple[str, schema.Message]]) -> list[schema.Message]:
+    """Returns copies of layers with their labels for names: some may go, and the others keep theirs."""
+    found = []
+    for label, layer in layers:
+        copy = schema.LayerParameter.FromString(layer.SerializeToString())
+        copy.name = label
+        found.append(copy)
+    return found
 
 
 def _definition(net: str | Path | None, weights: str | Path) -> tuple[schema.Message, str]:

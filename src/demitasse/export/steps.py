@@ -55,8 +55,8 @@ def plan(model: Model) -> Plan:
     layers = model.net.named_layers()
     same: dict[str, str] = {}
     steps: list[Step] = []
-    for spec in model.net.spec.layer:
-        if spec.name not in layers:
+    for label, spec in zip(model.net.labels, model.net.spec.layer, strict=True):
+        if label not in layers:
             continue
         bottoms = [same.get(name, name) for name in spec.bottom]
         for top in spec.top:
@@ -65,7 +65,7 @@ def plan(model: Model) -> Plan:
             same.update(dict.fromkeys(spec.top, bottoms[0]))
             continue
         shapes = [model.net.shapes[name] for name in spec.bottom]
-        steps.append(Step(spec.name, spec.type, layers[spec.name], bottoms, list(spec.top), shapes))
+        steps.append(Step(label, spec.type, layers[label], bottoms, list(spec.top), shapes))
     outputs = {name: same.get(name, name) for name in model.outputs}
     return Plan(list(model.inputs), _merged(steps, set(outputs.values())), outputs)
 

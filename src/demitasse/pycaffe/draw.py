@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from demitasse.caffe import schema
-from demitasse.caffe.filter import filter_net
+from demitasse.caffe.filter import filter_net, net_state
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import UsageError
@@ -66,7 +66,7 @@ def _layers(net: Message, phase: int | None) -> list[Message]:
     if phase is None:
         return list(current.layer)
     places = [f"layer {index}" for index in range(len(current.layer))]
-    return [each.layer for each in filter_net(current, places, phase, current.state.level, current.state.stage)]
+    return [each.layer for each in filter_net(current, places, net_state(current, phase))]
 
 
 def get_pooling_types_dict() -> dict[int, str]:

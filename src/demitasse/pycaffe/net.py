@@ -27,8 +27,8 @@ class Net(Structure):
     Args:
         network_file: its prototxt.
         phase: ``TRAIN`` or ``TEST``.
-        level: for include and exclude rules.
-        stages: likewise.
+        level: for include and exclude rules; None takes that of the net's own ``state``.
+        stages: likewise, added to those of the net's own ``state``.
         weights: a caffemodel to load.
 
     ``Net(network_file, weights, phase)``, the older form, is understood.
@@ -42,12 +42,12 @@ class Net(Structure):
         self,
         network_file: Path,
         phase: int | Path,
-        level: int = 0,
+        level: int | None = None,
         stages: Collection[str] | None = None,
         weights: Path | None = None,
     ) -> None:
         if isinstance(phase, str | FilePath):
-            weights, phase, level = phase, level, 0
+            weights, phase, level = phase, level, None
             log.warning(
                 "_caffe.cpp:138", "Net(network_file, weights, phase) is old; use Net(file, phase, weights=file)"
             )
@@ -73,7 +73,7 @@ class Net(Structure):
         super().__init__(module)
         self._device = torch.device("cpu")
         self._callbacks: dict[str, list[Callable[[int], object]]] = {}
-        makers = {name: index for index, layer in enumerate(self._layer_names) for name in self.top_names[layer]}
+        makers = {name: index for index, layer in enumerate(module.spec.layer) for name in layer.top}
         self._losses = [(makers[name], self.blobs[name], weight) for name, weight in module.losses.items()]
 
     def forward(
@@ -214,9 +214,11 @@ class Net(Structure):
     def copy_from(self, trained_file: Path) -> None:
         """Loads a caffemodel, protobuf or HDF5, into the layers of the same names.
 
+        Where no layer of the file is in the net, there is a warning.
+
         Raises:
             FileFormatError: it cannot be read.
-            WeightsError: it belongs to another net.
+            WeightsError: a layer of the same name has other blobs.
         """
         self.sync()
         model_file.load_weights(self.module, str(trained_file))

@@ -44,6 +44,8 @@ class Structure:
         top_names: name of layer -> names of its tops.
         bottom_names: likewise of its bottoms.
         blob_loss_weights: name of blob -> its weight in the loss.
+
+    Of layers of one name, the dictionaries have the last, as in Caffe.
     """
 
     def __init__(self, module: caffe_net.Net) -> None:
@@ -52,12 +54,13 @@ class Structure:
         self.layers: list[LayerView | PythonLayer] = []
         self._steps: list[Step] = []
         layers, found = module.named_layers(), wiring(module)
-        for spec, needed, down in zip(module.spec.layer, found.layers, found.bottoms, strict=True):
-            layer = layers.get(spec.name)
+        parts = zip(module.labels, module.spec.layer, found.layers, found.bottoms, strict=True)
+        for label, spec, needed, down in parts:
+            layer = layers.get(label)
             self._add_blobs(spec, layer)
             bottom, top = [self.blobs[name] for name in spec.bottom], [self.blobs[name] for name in spec.top]
             if layer is None:
-                self._add(SourceStep(module.sources[spec.name], top), LayerView(spec.type, []))
+                self._add(SourceStep(module.sources[label], top), LayerView(spec.type, []))
             elif isinstance(layer, Python):
                 self._add(PythonStep(layer, bottom, top, down, needed), layer.instance)
             else:
@@ -87,7 +90,8 @@ class Structure:
         self._blob_loss_weights = [module.losses.get(name, 0.0) for name in self._blob_names]
         self.blob_loss_weights = OrderedDict(zip(self._blob_names, self._blob_loss_weights, strict=True))
         self.layer_dict = OrderedDict(zip(self._layer_names, self.layers, strict=True))
-        self.params = OrderedDict((name, layer.blobs) for name, layer in self.layer_dict.items() if layer.blobs)
+        named = zip(self._layer_names, self.layers, strict=True)
+        self.params = OrderedDict((name, layer.blobs) for name, layer in named if layer.blobs)
         self.top_names = OrderedDict((spec.name, list(spec.top)) for spec in specs)
         self.bottom_names = OrderedDict((spec.name, list(spec.bottom)) for spec in specs)
         self.inputs, self.outputs = list(module.inputs), list(module.outputs)
@@ -97,10 +101,10 @@ class Structure:
         return [self._blob_names.index(name) for name in names]
 
     def _top_ids(self, layer: int) -> list[int]:
-        return self._ids(self.top_names[self._layer_names[layer]])
+        return self._ids(list(self.module.spec.layer[layer].top))
 
     def _bottom_ids(self, layer: int) -> list[int]:
-        return self._ids(self.bottom_names[self._layer_names[layer]])
+        return self._ids(list(self.module.spec.layer[layer].bottom))
 
     def _index(self, layer: str) -> int:
         if layer not in self.layer_dict:
@@ -108,4 +112,4 @@ class Structure:
         return self._layer_names.index(layer)
 
     def _param_blobs(self) -> list[Blob]:
-        return [blob for blobs in self.params.values() for blob in blobs]
+        return [blob for layer in self.layers for blob in layer.blobs]

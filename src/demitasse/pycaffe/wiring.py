@@ -34,9 +34,9 @@ def _towards_data(net: Net) -> Wiring:
     depends: dict[str, bool] = {}
     found = Wiring([], [])
     layers = net.named_layers()
-    for spec in net.spec.layer:
+    for label, spec in zip(net.labels, net.spec.layer, strict=True):
         given = list(spec.propagate_down) or [depends[name] for name in spec.bottom]
-        learns = spec.name in layers and any(p.requires_grad for p in layers[spec.name].parameters())
+        learns = label in layers and any(p.requires_grad for p in layers[label].parameters())
         found.bottoms.append(given)
         found.layers.append(learns or any(depends[name] for name in spec.bottom))
         depends.update(dict.fromkeys(spec.top, found.layers[-1]))

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.filter import filter_net
+from demitasse.caffe.definition import labelled
 from demitasse.caffe.formats.blobs import DEFINITION, Layer, of_layers, to_layers
 from demitasse.caffe.hdf5_file import write_hdf5
 from demitasse.caffe.model_file import array_blob, read_model, write_net_message
-from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.packed.formats import FORMATS, Contents, Settings
 from demitasse.registry import suggest
+
+Definition = tuple[schema.Message, dict[str, schema.Message]]
 
 _HDF5 = ".h5"
 
@@ -57,8 +58,8 @@ def _write_hdf5(layers: list[Layer], path: Path) -> None:
     write_hdf5(arrays, path)
 
 
-def _definition(contents: Contents, path: Path, settings: Settings) -> schema.Message | None:
-    """Returns the net in phase TEST as a caffemodel tells it; None if it is not known."""
+def _definition(contents: Contents, path: Path, settings: Settings) -> Definition | None:
+    """Returns the net without layers, and label -> layer of those in phase TEST; None if it is not known."""
     if settings.net is not None:
         origin, net = str(settings.net), prototxt.read_net(settings.net)
     elif DEFINITION in contents.metadata:
@@ -66,22 +67,20 @@ def _definition(contents: Contents, path: Path, settings: Settings) -> schema.Me
         net = prototxt.parse(contents.metadata[DEFINITION], schema.NetParameter(), origin)
     else:
         return None
-    upgrade_net(net)
-    found = schema.NetParameter(name=net.name)
-    found.layer.extend(layer for layer, _ in filter_net(net, [origin] * len(net.layer), schema.TEST, 0, ()))
-    return found
+    return schema.NetParameter(name=net.name), labelled(net, origin)
 
 
-def _message(layers: list[Layer], net: schema.Message | None) -> schema.Message:
-    message = schema.NetParameter() if net is None else net
-    if net is None:
-        for layer in layers:
-            message.layer.add(name=layer.name, type=layer.kind)
-    specs = {spec.name: spec for spec in message.layer}
+def _message(layers: list[Layer], definition: Definition | None) -> schema.Message:
+    if definition is None:
+        definition = schema.NetParameter(), {
+            layer.name: schema.LayerParameter(name=layer.name, type=layer.kind) for layer in layers
+        }
+    message, specs = definition
     for layer in layers:
         if layer.name not in specs:
             first = next(iter(layer.tensors.values())).name
             raise WeightsError(f"{first}: the net has no layer {layer.name!r}; {suggest(layer.name, specs)}")
         del specs[layer.name].blobs[:]
         specs[layer.name].blobs.extend(map(array_blob, layer.arrays("a caffemodel")))
+    message.layer.extend(specs.values())
     return message

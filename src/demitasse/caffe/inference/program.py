@@ -82,18 +82,18 @@ def read(net: Net, keep: Collection[str] = ()) -> Program:
     """
     program = Program()
     current: dict[str, int] = {}
-    for spec in net.spec.layer:
+    for label, spec in zip(net.labels, net.spec.layer, strict=True):
         bottoms = [current[name] for name in spec.bottom]
-        if spec.type in _IDENTITIES and not net.layer(spec.name).training:
+        if spec.type in _IDENTITIES and not net.layer(label).training:
             current.update((name, bottoms[0]) for name in spec.top)
             continue
         tops = list(range(len(program.shapes), len(program.shapes) + len(spec.top)))
         program.shapes += [net.shapes[name] for name in spec.top]
         current.update(zip(spec.top, tops, strict=True))
-        if spec.name in net.sources:
+        if label in net.sources:
             program.inputs.update(zip(spec.top, tops, strict=True))
         else:
-            layer = net.layer(spec.name)
+            layer = net.layer(label)
             program.steps.append(Step(layer, layer, bottoms, tops))
     for name in (*net.outputs, *net.losses, *keep):
         if name not in current:

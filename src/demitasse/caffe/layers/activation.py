@@ -33,6 +33,7 @@ class PReLU(Layer):
     Reference: He, Zhang, Ren, Sun 2015, equation 1.
     """
 
+    has_blobs = True
     in_place = True
     weight: Tensor
 

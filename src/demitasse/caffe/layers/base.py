@@ -43,6 +43,7 @@ class Layer(nn.Module):
         bottom_count: least and greatest number of bottoms (None: no limit).
         top_count: likewise of tops. Tops beyond the outputs of ``forward`` are an error.
         is_loss: whether the first top counts into the loss with weight 1 unless the net says otherwise.
+        has_blobs: whether layers of this type have blobs; see :attr:`blob_names` for those of one layer.
         in_place: whether a net may give the top the name of the bottom; what the layer computes is the same.
         without_gradient: the bottoms that are labels, indices or the like: no gradient can go to them.
         spec: the LayerParameter.
@@ -51,6 +52,7 @@ class Layer(nn.Module):
     bottom_count: Count = (1, 1)
     top_count: Count = (1, 1)
     is_loss: ClassVar[bool] = False
+    has_blobs: ClassVar[bool] = False
     in_place: ClassVar[bool] = False
     without_gradient: tuple[int, ...] = ()
 
@@ -134,15 +136,23 @@ class Layer(nn.Module):
     def share_blob(self, name: str, owner: Tensor) -> None:
         """Lets a blob be another layer's; where that one has another shape, this layer sees it in its own."""
         shape = tuple(getattr(self, name).shape)
+        self._shared.pop(name, None)
         if owner.shape == shape and (isinstance(owner, nn.Parameter) or name in self._buffers):
             setattr(self, name, owner)
         else:
             self._parameters.pop(name, None)
             self._shared[name] = owner, shape
 
+    def owner(self, name: str) -> Tensor:
+        """Returns the tensor that holds a blob: the layer's own, or the other layer's that it shares."""
+        if name in self._shared:
+            return self._shared[name][0]
+        found: Tensor = getattr(self, name)
+        return found
+
     def write_blob(self, name: str, values: Tensor) -> None:
         """Copies values, as many as the blob has, into it or into the other layer's that it shares."""
-        target = self._shared[name][0] if name in self._shared else getattr(self, name)
+        target = self.owner(name)
         with torch.no_grad():
             target.copy_(values.reshape(target.shape))
 

@@ -25,6 +25,7 @@ class Convolution(Layer):
 
     bottom_count = (1, None)
     top_count = (1, None)
+    has_blobs = True
     weight: Tensor
     bias: Tensor | None
 

@@ -17,6 +17,7 @@ class Embed(Layer):
     Blobs: weight (input_dim, num_output), bias (num_output,) unless ``bias_term`` is false.
     """
 
+    has_blobs = True
     without_gradient = (0,)
     weight: Tensor
     bias: Tensor | None

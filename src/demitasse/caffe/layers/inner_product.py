@@ -20,6 +20,7 @@ class InnerProduct(Layer):
     ``bias_term`` is false. A subclass overrides :meth:`effective` to compute with other values.
     """
 
+    has_blobs = True
     weight: Tensor
     bias: Tensor | None
 

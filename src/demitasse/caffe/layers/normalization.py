@@ -98,6 +98,7 @@ class BatchNorm(Layer):
     Reference: Ioffe and Szegedy 2015, algorithm 1.
     """
 
+    has_blobs = True
     in_place = True
     mean: Tensor
     variance: Tensor

@@ -16,6 +16,7 @@ class Parameter(Layer):
     """
 
     bottom_count = (0, 0)
+    has_blobs = True
     weight: Tensor
 
     def setup(self, *shapes: Shape) -> None:

@@ -38,6 +38,7 @@ class Recurrent(Layer, ABC):
 
     gates: ClassVar[int] = 1
     parts: ClassVar[tuple[str, ...]] = ("hidden",)
+    has_blobs = True
     without_gradient = (1,)
     weight: Tensor
     bias: Tensor

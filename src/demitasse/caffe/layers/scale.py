@@ -14,6 +14,7 @@ class Broadcasting(Layer):
     """A layer whose second operand, a blob or the second bottom, covers some axes of the first bottom."""
 
     bottom_count = (1, 2)
+    has_blobs = True
     in_place = True
     operand: str
 

@@ -91,7 +91,7 @@ def find_links(net: schema.Message, tensors: Tensors) -> list[Link]:
     for layer in upgraded.layer:
         given = [flows.get(name) for name in layer.bottom]
         unused -= {*layer.bottom}
-        shared = any(owners[param.name] > 1 for param in layer.param)
+        shared = any(owners[param.name] > 1 for param in layer.param) or not _is_alone(layer, tensors)
         plain = len(given) == len(layer.top) == 1 and not shared and not any(layer.loss_weight)
         follow = _FOLLOW.get(layer.type) if plain else None
         top = follow(layer, given[0], tensors) if follow else None
@@ -106,6 +106,11 @@ def find_links(net: schema.Message, tensors: Tensors) -> list[Link]:
         unused |= {*layer.top}
     _fix(*(flows[name] for name in unused))
     return [link for link in (hidden.link() for hidden in made) if link]
+
+
+def _is_alone(layer: schema.Message, tensors: Tensors) -> bool:
+    """Tells whether the layer's name is its label; see :mod:`demitasse.caffe.labels`."""
+    return bool(layer.name) and f"{layer.name}#2.0" not in tensors
 
 
 def _fix(*flows: _Flow | None) -> _Flow | None:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.filter import filter_net
+from demitasse.caffe.definition import labelled
 from demitasse.caffe.model_file import read_model
 from demitasse.caffe.tools.layer_rule import COMPRESSING, SURGERY, WEIGHTED
-from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import WeightsError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -23,7 +22,7 @@ class SourceLayer:
     """One layer of the source.
 
     Attributes:
-        name: of the layer.
+        name: label of the layer.
         kind: its type.
         blobs: weight and bias, or whatever the type has.
         masks: of the same shapes, or empty.
@@ -61,28 +60,26 @@ def read_source(net: str | Path, model: str | Path) -> list[SourceLayer]:
         FileFormatError: the model cannot be read.
         WeightsError: a convolution or inner product has no blobs in the model, or another number of them.
     """
-    spec = upgrade_net(prototxt.read_net(net))
-    placed = filter_net(spec, [str(net)] * len(spec.layer), schema.TEST, 0, ())
     blobs = {layer.name: layer.blobs for layer in read_model(model)}
     found = []
-    for layer, _ in placed:
-        if blobs.get(layer.name):
-            found.append(_source_layer(layer, blobs[layer.name], str(model)))
+    for label, layer in labelled(prototxt.read_net(net), str(net)).items():
+        if blobs.get(label):
+            found.append(_source_layer(label, layer, blobs[label], str(model)))
         elif layer.type in WEIGHTED:
-            raise WeightsError(f"{model}: no blobs for layer {layer.name!r} of {net}")
+            raise WeightsError(f"{model}: no blobs for layer {label!r} of {net}")
     return found
 
 
-def _source_layer(spec: schema.Message, blobs: list[Array], origin: str) -> SourceLayer:
+def _source_layer(label: str, spec: schema.Message, blobs: list[Array], origin: str) -> SourceLayer:
     if spec.type not in WEIGHTED:
-        return SourceLayer(spec.name, spec.type, blobs, [])
+        return SourceLayer(label, spec.type, blobs, [])
     settings = spec.inner_product_param if "InnerProduct" in spec.type else spec.convolution_param
     plain = 1 + settings.bias_term
     allowed = (plain, 2 * plain) if spec.type in COMPRESSING else (plain,)
     masks = blobs[plain:]
     if len(blobs) not in allowed or any(m.shape != b.shape for m, b in zip(masks, blobs, strict=False)):
         raise WeightsError(
-            f"{origin}: layer {spec.name!r} of type {spec.type}: expected {' or '.join(map(str, allowed))} blobs, "
+            f"{origin}: layer {label!r} of type {spec.type}: expected {' or '.join(map(str, allowed))} blobs, "
             f"masks of the shape of their values; found {[list(blob.shape) for blob in blobs]}"
         )
-    return SourceLayer(spec.name, spec.type, blobs[:plain], masks)
+    return SourceLayer(label, spec.type, blobs[:plain], masks)
