@@ -62,22 +62,23 @@ class PaddedPool(nn.Module):
 
     def __init__(self, pool: forms.Pool) -> None:
         super().__init__()
-        layer = pool.layer
-        self.method, self.kernel, self.stride = layer.method, layer.kernel, layer.stride
+        self.layer = layer = pool.layer
+        self.kernel, self.stride = layer.kernel, layer.stride
         axes = list(zip(layer.plane, layer.kernel, layer.stride, layer.pad, pool.sizes, strict=True))
         ends = [(size - 1) * stride + kernel - length - pad for length, kernel, stride, pad, size in axes]
-        self.margin = (layer.pad[1], ends[1], layer.pad[0], ends[0])
+        layer.margin = (layer.pad[1], ends[1], layer.pad[0], ends[0])
         # a mean counts the padding of the net, not what is added here
         ones = torch.ones(1, 1, *(length + 2 * pad for length, _, _, pad, _ in axes))
         added = [end - pad for end, pad in zip(ends, layer.pad, strict=True)]
         counted = F.avg_pool2d(F.pad(ones, (0, added[1], 0, added[0])), self.kernel, self.stride)
         self.register_buffer("share", torch.where(counted > 0, 1 / counted, 0))
 
-    def forward(self, bottom: Tensor) -> Tensor:
-        if self.method == "MAX":
-            padded = F.pad(bottom, self.margin, value=float("-inf"))
-            return F.max_pool2d(padded, self.kernel, self.stride)
-        return F.avg_pool2d(F.pad(bottom, self.margin), self.kernel, self.stride) * self.share
+        layer.ceil_mode = False
+
+    def forward(self, bottom: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self.layer.method == "MAX":
+            return self.layer.maximum(bottom)
+        return F.avg_pool2d(F.pad(bottom, self.layer.margin), self.kernel, self.stride) * self.share
 
 
 class Pyramid(nn.Module):

@@ -40,9 +40,9 @@ def _rename_batch(graph: Any) -> None:
     sizes = {str(size) for value in graph.inputs for size in value.shape if not isinstance(size, int)}
     values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
     for value in values:
-        for axis, size in enumerate(value.shape or ()):
-            if str(size) in sizes:
-                value.shape[axis] = "batch"
+        if any(str(size) in sizes for size in value.shape or ()):
+            # a new one: of operators with several outputs the shapes cannot be changed
+            value.shape = type(value.shape)(["batch" if str(size) in sizes else size for size in value.shape])
 
 
 def _rename_nodes(graph: Any, layers: Mapping[str, str]) -> None:

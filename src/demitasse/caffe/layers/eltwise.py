@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import reduce
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -42,12 +42,21 @@ class Eltwise(Layer):
             for bottom, coeff in zip(bottoms[1:], self.coeff[1:], strict=True):
                 total = torch.add(total, bottom, alpha=coeff)
             return total
-        return reduce(_COMBINE[self.operation], bottoms)
+        return _COMBINE[self.operation](bottoms)
 
 
-def _maximum(left: Tensor, right: Tensor) -> Tensor:
-    # torch.maximum would share the gradient of a tie; Caffe gives it to one bottom
-    return torch.where(left > right, left, right)
+def _maximum(bottoms: Sequence[Tensor]) -> Tensor:
+    # torch.maximum would share the gradient of a tie; Caffe gives it to one bottom: of the first two to the second,
+    # of the others only to one that is larger than all before it
+    first, second, *others = bottoms
+    largest = torch.where(first > second, first, second)
+    for bottom in others:
+        largest = torch.where(bottom > largest, bottom, largest)
+    return largest
 
 
-_COMBINE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"PROD": torch.mul, "SUM": torch.add, "MAX": _maximum}
+_COMBINE: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
+    "PROD": partial(reduce, torch.mul),
+    "SUM": partial(reduce, torch.add),
+    "MAX": _maximum,
+}

@@ -34,7 +34,8 @@ class Broadcasting(Layer):
             self.add_blob(self.operand, covered, self._filler())
         self.covered = covered
         # trailing ones make torch broadcast over the axes behind
-        self.expanded = (*covered, *(1 for _ in shape[axis + len(covered) :]))
+        self.behind = (1,) * (len(shape) - axis - len(covered))
+        self.expanded = (*covered, *self.behind)
 
     def _covered(self, shape: Shape, axis: int) -> Shape:
         count = self.settings.num_axes
@@ -43,6 +44,10 @@ class Broadcasting(Layer):
         if count < 0 or axis + count > len(shape):
             raise NetError(f"num_axes {count} from axis {axis} on exceeds the bottom's shape {list(shape)}")
         return shape[axis : axis + count]
+
+    def _broadcast(self, operand: Tensor) -> Tensor:
+        # by its own shape: it may cover the batch, which may have any size
+        return operand.reshape(*operand.shape, *self.behind)
 
     @property
     def settings(self) -> schema.Message:
@@ -76,9 +81,9 @@ class Scale(Broadcasting):
         return schema.FillerParameter(value=1)
 
     def forward(self, bottom: Tensor, scale: Tensor | None = None) -> Tensor:
-        factor = (self.weight if scale is None else scale).reshape(self.expanded)
+        factor = self._broadcast(self.weight if scale is None else scale)
         if self.has_bias:
-            return torch.addcmul(self.bias.reshape(self.expanded), bottom, factor)
+            return torch.addcmul(self._broadcast(self.bias), bottom, factor)
         return bottom * factor
 
 
@@ -94,4 +99,4 @@ class Bias(Broadcasting):
         return self.spec.bias_param
 
     def forward(self, bottom: Tensor, bias: Tensor | None = None) -> Tensor:
-        return bottom + (self.bias if bias is None else bias).reshape(self.expanded)
+        return bottom + self._broadcast(self.bias if bias is None else bias)

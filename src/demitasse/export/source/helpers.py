@@ -17,6 +17,16 @@ def _rank_items(x, count, scores=False, ones=0):
     ranked = torch.stack((places, values), 1) if scores else places[:, None]
     return ranked.reshape(*ranked.shape, *[1] * ones)
 ''',
+    "_max_pool": '''
+def _max_pool(x, kernel, stride, padding=0, ceil_mode=False, margin=None):
+    """Returns the largest values of the windows, and their places in the plane; ``margin`` pads the plane by hand."""
+    padded = x if margin is None else F.pad(x, margin, value=torch.finfo(torch.float32).min)
+    values, places = F.max_pool2d(padded, kernel, stride, padding, ceil_mode=ceil_mode, return_indices=True)
+    if margin is not None:
+        row, column = places // padded.shape[3] - margin[2], places % padded.shape[3] - margin[0]
+        places = row * x.shape[3] + column
+    return values, places.to(x.dtype)
+''',
     "_mvn": '''
 def _mvn(x, axis=2, divides=True, eps=1e-9):
     """Takes the mean over all axes from ``axis`` on away, and divides by the deviation."""

@@ -9,9 +9,14 @@ from demitasse.export.source.base import SOURCE, Code, call, other_than
 @SOURCE.register("Pooling")
 def pooling(code: Code, x: str) -> str:
     layer = code.step.layer
-    if layer.method == "STOCHASTIC" or len(code.step.tops) > 1:
-        code.refuse("expected MAX or AVE with one top")
-    return _pooled(code, layer, x, "share")
+    return _with_places(code, layer, x) if len(code.step.tops) > 1 else _pooled(code, layer, x, "share")
+
+
+def _with_places(code: Code, layer: Pooling, x: str) -> str:
+    settings = other_than(padding=((0, 0) if layer.margin else layer.pad, 0), ceil_mode=(layer.ceil_mode, False))
+    if layer.margin:
+        settings = {"margin": f"({', '.join(map(str, layer.margin))})"}
+    return call(code.helper("_max_pool"), x, layer.kernel, layer.stride, **settings)
 
 
 @SOURCE.register("SPP")
