@@ -176,7 +176,7 @@ class Net(nn.Module):
         layer.setup(*bottom_shapes)
         self._steps.append((layer, list(spec.bottom), list(spec.top), self._propagate(layer)))
         if spec.blobs:
-            _write_blobs(layer, spec.name, list(map(model_file.blob_array, spec.blobs)), "the net's own blobs")
+            write_blobs(layer, spec.name, list(map(model_file.blob_array, spec.blobs)), "the net's own blobs")
             del spec.blobs[:]
         return layer.top_shapes(*bottom_shapes) if spec.top else []
 
@@ -294,10 +294,11 @@ class Net(nn.Module):
         Raises:
             WeightsError: number or shapes of the blobs differ; says which blob and both shapes.
         """
-        _write_blobs(self.layer(name), name, arrays, origin)
+        write_blobs(self.layer(name), name, arrays, origin)
 
 
-def _write_blobs(layer: layers.Layer, name: str, arrays: list[np.ndarray], origin: str) -> None:
+def write_blobs(layer: layers.Layer, name: str, arrays: list[np.ndarray], origin: str) -> None:
+    """Copies arrays into the blobs of a layer; see :meth:`Net.load_blobs`."""
     blobs = layer.blobs()
     plain = [i for i, blob in enumerate(layer.blob_names) if not blob.endswith("_mask")]
     if len(arrays) not in (len(blobs), len(plain)):

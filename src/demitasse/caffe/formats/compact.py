@@ -15,8 +15,7 @@ import numpy as np
 
 from demitasse.caffe.formats.blobs import Array, needed_net, of_layers, to_layers
 from demitasse.caffe.model_file import LayerBlobs, read_bytes
-from demitasse.caffe.net import Net
-from demitasse.caffe.tools.compact_file import WITH_FIRE, stored_shapes
+from demitasse.caffe.tools.compact_file import WITH_FIRE, net_with_shapes, stored_shapes
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.files import atomic_write
@@ -43,7 +42,7 @@ class Compact:
 
     def read(self, path: Path, settings: Settings) -> Contents:
         """See :class:`demitasse.packed.formats.Format`."""
-        net = Net.from_file(needed_net(settings, f"{path} ({self._codec})"))
+        net = net_with_shapes(needed_net(settings, f"{path} ({self._codec})"))
         kinds = {name: layer.spec.type for name, layer in net.named_layers().items()}
         reader, layers, kept = Reader(read_bytes(path)), [], {COMPACT: self._codec}
         try:

@@ -7,8 +7,7 @@ from pathlib import Path
 from demitasse.caffe.formats.blobs import needed_net, of_layers, to_layers
 from demitasse.caffe.formats.compact import stored_layers
 from demitasse.caffe.model_file import LayerBlobs, read_bytes
-from demitasse.caffe.net import Net
-from demitasse.caffe.tools.compact_file import stored_shapes
+from demitasse.caffe.tools.compact_file import net_with_shapes, stored_shapes
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.errors import FileFormatError
 from demitasse.files import atomic_write
@@ -24,7 +23,7 @@ class DeepCompression:
 
     def read(self, path: Path, settings: Settings) -> Contents:
         """See :class:`demitasse.packed.formats.Format`."""
-        net = Net.from_file(needed_net(settings, str(path)))
+        net = net_with_shapes(needed_net(settings, str(path)))
         try:
             layers = deep_compression.decode(read_bytes(path), stored_shapes(net, LayerRule(settings.layers)))
         except FileFormatError as error:

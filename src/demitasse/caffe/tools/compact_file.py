@@ -10,9 +10,10 @@ from demitasse.caffe.model_file import read_bytes, save_weights
 from demitasse.caffe.net import Net
 from demitasse.caffe.tools import compact_lines
 from demitasse.caffe.tools.layer_rule import LayerRule
-from demitasse.caffe.tools.say import Say, log_initial, silent
+from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.tools.source_model import read_source
-from demitasse.errors import FileFormatError
+from demitasse.caffe.tools.target import log_initial
+from demitasse.errors import DataError, FileFormatError
 from demitasse.files import atomic_write
 from demitasse.packed.compact import CODECS, Shape, deep_compression
 from demitasse.packed.reader import Reader
@@ -90,7 +91,7 @@ def decode(
         NetError: the net cannot be built.
     """
     start = time.perf_counter()
-    target = Net.from_file(net)
+    target = net_with_shapes(net)
     shapes = stored_shapes(target, rule, codec)
     reader = Reader(read_bytes(binary))
     say("")
@@ -110,7 +111,7 @@ def decode(
 
 def deep_compression_to_caffe(net: str | Path, binary: str | Path, out: str | Path) -> None:
     """Writes a caffemodel from a ``.net`` file of Deep Compression; arguments and errors as of :func:`decode`."""
-    target = Net.from_file(net)
+    target = net_with_shapes(net)
     shapes = stored_shapes(target, LayerRule.TYPE)
     try:
         layers = deep_compression.decode(read_bytes(binary), shapes)
@@ -120,6 +121,22 @@ def deep_compression_to_caffe(net: str | Path, binary: str | Path, out: str | Pa
         target.load_blobs(name, arrays, str(binary))
     log_initial(target, shapes)
     save_weights(target, out)
+
+
+def net_with_shapes(path: str | Path) -> Net:
+    """Returns the net of a prototxt, which tells the shapes of what such a file holds.
+
+    Raises:
+        DataError: the shapes follow from its data, which cannot be read.
+        NetError: it cannot be built.
+    """
+    try:
+        return Net.from_file(path)
+    except DataError as error:
+        raise DataError(
+            f"{error}; the file does not tell the shapes of the weights, and in this net they follow from the data: "
+            "give a deploy prototxt, whose Input has a shape"
+        ) from None
 
 
 def stored_shapes(net: Net, rule: LayerRule, codec: str = "") -> dict[str, list[Shape]]:

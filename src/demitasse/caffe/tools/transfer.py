@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from demitasse.caffe.layers import Layer
-from demitasse.caffe.model_file import save_weights
-from demitasse.caffe.net import Net
 from demitasse.caffe.tools.layer_rule import LayerRule
-from demitasse.caffe.tools.say import log_initial
 from demitasse.caffe.tools.source_model import Array, SourceLayer
+from demitasse.caffe.tools.target import open_target
 
 Convert = Callable[[SourceLayer, Layer], list[Array]]
 
@@ -25,7 +23,7 @@ def transfer(
 ) -> None:
     """Writes a model for the target net.
 
-    The layers that the rule takes are converted. Of the others, by the rule of types, those of the same name and
+    The data of the target need not be there. The layers that the rule takes are converted. Of the others, by the rule of types, those of the same name and
     shapes in the target are copied (BatchNorm, Scale); all else keeps its initial values, which is logged.
 
     Args:
@@ -40,20 +38,13 @@ def transfer(
         NetError: the target has no layer of a converted layer's name, or cannot be built.
         WeightsError: the blobs do not fit; says which, and both shapes.
     """
-    net = Net.from_file(target)
-    known = net.named_layers()
-    loaded = set()
+    net = open_target(target)
     for each in source:
         if rule.takes(each.name, each.kind, fire):
-            blobs = convert(each, net.layer(each.name))
-        elif rule is LayerRule.TYPE and each.name in known and _fits(each, known[each.name]):
-            blobs = each.blobs
-        else:
-            continue
-        net.load_blobs(each.name, blobs, f"for {target}")
-        loaded.add(each.name)
-    log_initial(net, loaded)
-    save_weights(net, out)
+            net.load(each.name, convert(each, net.layer(each.name, each.blobs)))
+        elif rule is LayerRule.TYPE and net.has(each.name) and _fits(each, net.layer(each.name, each.blobs)):
+            net.load(each.name, each.blobs)
+    net.save(out)
 
 
 def has_masks(layer: Layer) -> bool:

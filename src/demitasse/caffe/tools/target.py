@@ -1,0 +1,179 @@
+"""The net that a conversion is for: built, or, where its data is not there, as its definition tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from demitasse.caffe import log, prototxt, schema
+from demitasse.caffe.definition import labelled
+from demitasse.caffe.filter import Placed
+from demitasse.caffe.layers import LAYERS, Layer, Shape
+from demitasse.caffe.model_file import array_blob, blob_arrays, save_weights, write_net_message
+from demitasse.caffe.net import Net, write_blobs
+from demitasse.caffe.split import insert_splits
+from demitasse.errors import DataError, FileFormatError, NetError
+from demitasse.registry import suggest
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Target(Protocol):
+    """What takes the blobs of layers, by label, and becomes a caffemodel."""
+
+    def layer(self, label: str, blobs: list[Array]) -> Layer:
+        """Returns a layer as it is for such blobs; raises NetError where there is none of the name."""
+
+    def has(self, label: str) -> bool:
+        """Tells whether the net has the layer."""
+
+    def load(self, label: str, blobs: list[Array]) -> None:
+        """Copies blobs into a layer; raises WeightsError where they do not fit."""
+
+    def save(self, out: str | Path) -> None:
+        """Writes the model, and logs which layers got nothing."""
+
+
+def open_target(path: str | Path) -> Target:
+    """Returns the net of a prototxt, whose data need not be there.
+
+    Raises:
+        NetError: it cannot be built.
+        PrototxtError: it cannot be read.
+    """
+    try:
+        return Built(Net.from_file(path), path)
+    except (DataError, FileFormatError) as error:
+        log.warning("tools", f"{path} is not built, for its data is not there: {error}")
+        return Defined(path)
+
+
+class Built:
+    """A net with values for all its layers."""
+
+    def __init__(self, net: Net, path: str | Path) -> None:
+        self._net, self._path = net, path
+        self._loaded: set[str] = set()
+
+    def layer(self, label: str, blobs: list[Array]) -> Layer:
+        """See :class:`Target`."""
+        return self._net.layer(label)
+
+    def has(self, label: str) -> bool:
+        """See :class:`Target`."""
+        return label in self._net.named_layers()
+
+    def load(self, label: str, blobs: list[Array]) -> None:
+        """See :class:`Target`."""
+        self._net.load_blobs(label, blobs, f"for {self._path}")
+        self._loaded.add(label)
+
+    def save(self, out: str | Path) -> None:
+        """See :class:`Target`."""
+        log_initial(self._net, self._loaded)
+        save_weights(self._net, out)
+
+
+class Defined:
+    """A definition: a layer is set up for the bottoms that its blobs tell of; one without blobs is left out."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        net = prototxt.read_net(path)
+        self._specs = labelled(net, str(path))
+        self._message = schema.NetParameter(name=net.name)
+        self._layers: dict[str, Layer] = {}
+
+    def layer(self, label: str, blobs: list[Array]) -> Layer:
+        """See :class:`Target`."""
+        if label not in self._specs:
+            raise NetError(f"no layer {label!r}; {suggest(label, self._specs)}")
+        if label not in self._layers:
+            spec = self._specs[label]
+            if spec.type not in LAYERS:
+                raise NetError(f"layer {label!r} ({self._path}): unknown layer type {spec.type!r}")
+            layer = LAYERS[spec.type](spec)
+            try:
+                layer.setup(*_bottoms(spec, [blob.shape for blob in blobs]))
+            except NetError as error:
+                raise error.within(f"layer {label!r} ({self._path})") from None
+            self._layers[label] = layer
+        return self._layers[label]
+
+    def has(self, label: str) -> bool:
+        """See :class:`Target`."""
+        return label in self._specs
+
+    def load(self, label: str, blobs: list[Array]) -> None:
+        """See :class:`Target`."""
+        write_blobs(self.layer(label, blobs), label, blobs, f"for {self._path}")
+
+    def save(self, out: str | Path) -> None:
+        """See :class:`Target`."""
+        for label, layer in self._layers.items():
+            self._specs[label].blobs.extend(map(array_blob, blob_arrays(layer.blobs())))
+        empty = [
+            label
+            for label, spec in self._specs.items()
+            if spec.type in LAYERS and LAYERS[spec.type].has_blobs and not spec.blobs
+        ]
+        if empty:
+            log.warning("tools", f"layers that are left out, for only the data tells their shapes: {', '.join(empty)}")
+        kept = [Placed(spec, str(self._path)) for label, spec in self._specs.items() if label not in empty]
+        self._message.layer.extend(layer for layer, _ in insert_splits(kept))
+        write_net_message(self._message, out)
+
+
+def _bottoms(spec: schema.Message, shapes: list[Shape]) -> list[Shape]:
+    """Returns bottoms that need blobs of these shapes; blobs of another number of axes give bottoms that do not fit."""
+    first = shapes[0] if shapes else ()
+    for ending, bottoms in _BOTTOMS.items():
+        if spec.type.endswith(ending):
+            return bottoms(spec, first)
+    raise NetError(f"the shapes that a {spec.type} takes are not known without the data")
+
+
+def _convolution(spec: schema.Message, weight: Shape) -> list[Shape]:
+    settings = spec.convolution_param
+    channels = weight[1] * settings.group if len(weight) > 1 else 0
+    return [(*(1,) * settings.axis, channels, *weight[2:])]
+
+
+def _deconvolution(spec: schema.Message, weight: Shape) -> list[Shape]:
+    return [(*(1,) * spec.convolution_param.axis, *weight[:1], *weight[2:])]
+
+
+def _inner_product(spec: schema.Message, weight: Shape) -> list[Shape]:
+    settings = spec.inner_product_param
+    return [(*(1,) * settings.axis, weight[0 if settings.transpose else -1] if weight else 0)]
+
+
+def _by_channel(spec: schema.Message, blob: Shape) -> list[Shape]:
+    return [(1, *(blob or (1,)))]
+
+
+def _covering(axis: int, blob: Shape) -> list[Shape]:
+    return [(*(1,) * axis, *blob)]
+
+
+_BOTTOMS: dict[str, Callable[[schema.Message, Shape], list[Shape]]] = {
+    "Deconvolution": _deconvolution,
+    "Convolution": _convolution,
+    "InnerProduct": _inner_product,
+    "BatchNorm": _by_channel,
+    "PReLU": _by_channel,
+    "Scale": lambda spec, blob: _covering(spec.scale_param.axis, blob),
+    "Bias": lambda spec, blob: _covering(spec.bias_param.axis, blob),
+    "Embed": lambda spec, blob: [(1,)],
+    "Parameter": lambda spec, blob: [],
+}
+
+
+def log_initial(net: Net, loaded: Collection[str]) -> None:
+    """Logs which layers with blobs are not among the loaded ones: they keep their initial values."""
+    rest = [name for name, layer in net.named_layers().items() if layer.blob_names and name not in loaded]
+    if rest:
+        log.warning("tools", f"layers that keep their initial values: {', '.join(rest)}")
