@@ -9,12 +9,13 @@ from pathlib import Path
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.definition import labelled
 from demitasse.caffe.formats.blobs import DEFINITION, to_layers
-from demitasse.caffe.model_file import load_weights
+from demitasse.caffe.model_file import Array, read_model
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.split import without_splits
 from demitasse.errors import UsageError, WeightsError
 from demitasse.export.deploy import Shape, batch_axes, deploy, ends
+from demitasse.export.image_shapes import image_shapes
 from demitasse.export.plain import plain
 from demitasse.packed.file import File
 from demitasse.packed.formats import PACKED, Contents
@@ -110,10 +111,12 @@ def of_files(
     """
     spec, origin = _definition(net, weights)
     layers = _renamed(labelled(spec, origin, phase, level, stages).items())
-    definition = deploy(layers, phase, _named(shapes or {}, layers), outputs)
+    blobs = _blobs(weights)
+    told = {**image_shapes(layers, blobs), **_named(shapes or {}, layers)}
+    definition = deploy(layers, phase, told, outputs)
     definition.name = spec.name
     built = Net(definition, origin=origin)
-    _load(built, weights)
+    _load(built, blobs, weights)
     return _model(definition, built, outputs)
 
 
@@ -149,24 +152,27 @@ def _named(shapes: Mapping[str, Shape], layers: list[schema.Message]) -> dict[st
     return {tops[0]: shapes[""]}
 
 
-def _load(net: Net, weights: str | Path) -> None:
+def _blobs(weights: str | Path) -> dict[str, list[Array]]:
+    """Returns label -> blobs of the layers of a file."""
+    if Path(weights).suffix != PACKED:
+        return {layer.name: layer.blobs for layer in read_model(weights)}
+    with File(weights) as packed:
+        contents = Contents(list(packed.tensors()), packed.header.metadata)
+    return {layer.name: layer.arrays("a net") for layer in to_layers(contents)}
+
+
+def _load(net: Net, blobs: Mapping[str, list[Array]], weights: str | Path) -> None:
     """Loads all layers.
 
     Raises:
         WeightsError: one that has blobs of its own is not in the file.
     """
-    if Path(weights).suffix == PACKED:
-        with File(weights) as packed:
-            contents = Contents(list(packed.tensors()), packed.header.metadata)
-        layers = [layer for layer in to_layers(contents) if layer.name in net.named_layers()]
-        for layer in layers:
-            net.load_blobs(layer.name, layer.arrays("a net"), str(weights))
-        loaded = [layer.name for layer in layers]
-    else:
-        loaded = load_weights(net, weights)
     for blob in net.learnable:
-        if blob.layer not in loaded:
+        if not blobs.get(blob.layer):
             raise WeightsError(f"{weights}: has no weights for layer {blob.layer!r} of the net")
+    for label, layer in net.named_layers().items():
+        if layer.blob_names and blobs.get(label):
+            net.load_blobs(label, blobs[label], str(weights))
 
 
 def _model(definition: schema.Message, source: Net, outputs: Collection[str]) -> Model:

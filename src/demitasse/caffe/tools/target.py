@@ -93,8 +93,8 @@ class Defined:
             raise NetError(f"no layer {label!r}; {suggest(label, self._specs)}")
         if label not in self._layers:
             spec = self._specs[label]
-            if spec.type not in LAYERS:
-                raise NetError(f"layer {label!r} ({self._path}): unknown layer type {spec.type!r}")
+            if not self.has(label):
+                raise NetError(f"layer {label!r} ({self._path}): {spec.type} takes no blobs, found {len(blobs)}")
             layer = LAYERS[spec.type](spec)
             try:
                 layer.setup(*_bottoms(spec, [blob.shape for blob in blobs]))
@@ -105,7 +105,7 @@ class Defined:
 
     def has(self, label: str) -> bool:
         """See :class:`Target`."""
-        return label in self._specs
+        return label in self._specs and self._specs[label].type.endswith(tuple(_BOTTOMS))
 
     def load(self, label: str, blobs: list[Array]) -> None:
         """See :class:`Target`."""
@@ -127,48 +127,54 @@ class Defined:
         write_net_message(self._message, out)
 
 
-def _bottoms(spec: schema.Message, shapes: list[Shape]) -> list[Shape]:
-    """Returns bottoms that need blobs of these shapes; blobs of another number of axes give bottoms that do not fit."""
-    first = shapes[0] if shapes else ()
-    for ending, bottoms in _BOTTOMS.items():
-        if spec.type.endswith(ending):
-            return bottoms(spec, first)
-    raise NetError(f"the shapes that a {spec.type} takes are not known without the data")
+Shapes = list[Shape]
 
 
-def _convolution(spec: schema.Message, weight: Shape) -> list[Shape]:
-    settings = spec.convolution_param
+def _bottoms(spec: schema.Message, blobs: Shapes) -> Shapes:
+    """Returns bottoms that need blobs of these shapes; strange shapes give bottoms that do not fit."""
+    return next(bottoms for ending, bottoms in _BOTTOMS.items() if spec.type.endswith(ending))(spec, blobs or [()])
+
+
+def _convolution(spec: schema.Message, blobs: Shapes) -> Shapes:
+    settings, (weight, *_) = spec.convolution_param, blobs
     channels = weight[1] * settings.group if len(weight) > 1 else 0
-    return [(*(1,) * settings.axis, channels, *weight[2:])]
+    return [(*(1,) * settings.axis, channels, *weight[2:])] * len(spec.bottom)
 
 
-def _deconvolution(spec: schema.Message, weight: Shape) -> list[Shape]:
-    return [(*(1,) * spec.convolution_param.axis, *weight[:1], *weight[2:])]
+def _deconvolution(spec: schema.Message, blobs: Shapes) -> Shapes:
+    return [(*(1,) * spec.convolution_param.axis, *blobs[0][:1], *blobs[0][2:])] * len(spec.bottom)
 
 
-def _inner_product(spec: schema.Message, weight: Shape) -> list[Shape]:
-    settings = spec.inner_product_param
-    return [(*(1,) * settings.axis, weight[0 if settings.transpose else -1] if weight else 0)]
+def _inner_product(spec: schema.Message, blobs: Shapes) -> Shapes:
+    settings, (weight, *_) = spec.inner_product_param, blobs
+    # weights of old files have four axes
+    return [(*(1,) * settings.axis, weight[-2 if settings.transpose else -1] if len(weight) > 1 else 0)]
 
 
-def _by_channel(spec: schema.Message, blob: Shape) -> list[Shape]:
-    return [(1, *(blob or (1,)))]
+def _by_channel(spec: schema.Message, blobs: Shapes) -> Shapes:
+    return [(1, *(blobs[0] or (1,)))]
 
 
-def _covering(axis: int, blob: Shape) -> list[Shape]:
-    return [(*(1,) * axis, *blob)]
+def _recurrent(spec: schema.Message, blobs: Shapes) -> Shapes:
+    parts, plain = (2, 3) if spec.type == "LSTM" else (1, 5)
+    static = [(1, blobs[2][-1])] if len(blobs) > plain else []
+    exposed = [(1, 1, spec.recurrent_param.num_output)] * parts if spec.recurrent_param.expose_hidden else []
+    return [(1, 1, *blobs[0][1:]), (1, 1), *static, *exposed]
 
 
-_BOTTOMS: dict[str, Callable[[schema.Message, Shape], list[Shape]]] = {
+# by the end of the type
+_BOTTOMS: dict[str, Callable[[schema.Message, Shapes], Shapes]] = {
     "Deconvolution": _deconvolution,
     "Convolution": _convolution,
     "InnerProduct": _inner_product,
     "BatchNorm": _by_channel,
     "PReLU": _by_channel,
-    "Scale": lambda spec, blob: _covering(spec.scale_param.axis, blob),
-    "Bias": lambda spec, blob: _covering(spec.bias_param.axis, blob),
-    "Embed": lambda spec, blob: [(1,)],
-    "Parameter": lambda spec, blob: [],
+    "Scale": lambda spec, blobs: [(*(1,) * spec.scale_param.axis, *blobs[0])],
+    "Bias": lambda spec, blobs: [(*(1,) * spec.bias_param.axis, *blobs[0])],
+    "Embed": lambda spec, blobs: [(1,)],
+    "Parameter": lambda spec, blobs: [],
+    "LSTM": _recurrent,
+    "RNN": _recurrent,
 }
 
 

@@ -1,0 +1,46 @@
+"""The shapes of images that a net and its weights tell: their data need not be opened for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from demitasse.caffe import schema
+from demitasse.caffe.model_file import Array
+
+Shape = tuple[int, ...]
+
+
+def image_shapes(layers: Sequence[schema.Message], blobs: Mapping[str, Sequence[Array]]) -> dict[str, Shape]:
+    """Returns the shapes of the images that data layers make, by top, where batch, channels and size are told.
+
+    Args:
+        layers: of a net, filtered, with labels for names.
+        blobs: of layers, by label: a convolution tells the channels of its bottom.
+    """
+    found = {}
+    for layer in layers:
+        batch, plane = _batch_and_plane(layer)
+        channels = _channels(layer, layers, blobs) if all(plane) else 0
+        if batch and channels:
+            found[layer.top[0]] = (batch, channels, *plane)
+    return found
+
+
+def _batch_and_plane(layer: schema.Message) -> tuple[int, tuple[int, int]]:
+    crop = layer.transform_param.crop_size
+    if layer.type == "Data":
+        return layer.data_param.batch_size, (crop, crop)
+    if layer.type == "WindowData":
+        return layer.window_data_param.batch_size, (crop, crop)
+    if layer.type == "ImageData":
+        param = layer.image_data_param
+        return param.batch_size, (crop or param.new_height, crop or param.new_width)
+    return 0, (0, 0)
+
+
+def _channels(source: schema.Message, layers: Sequence[schema.Message], blobs: Mapping[str, Sequence[Array]]) -> int:
+    for layer in layers:
+        weight = next(iter(blobs.get(layer.name, ())), None)
+        if source.top[0] in layer.bottom and layer.type.endswith("Convolution") and weight is not None:
+            return int(weight.shape[1]) * layer.convolution_param.group if weight.ndim == 4 else 0
+    return 0
