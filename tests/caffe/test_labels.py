@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from demitasse import pycaffe
 from demitasse.caffe import labels, model_file, prototxt, schema
 from demitasse.caffe.inference import optimize
 from demitasse.caffe.net import Net
 from demitasse.caffe.solver import Solver
 from demitasse.caffe.timing import LayerTimes
+from demitasse.caffe.tools.dns_to_normal import dns_to_normal
+from demitasse.packed.file import File
+from demitasse.packing import pack, unpack
+from demitasse.pycaffe.net_boxes import boxes
 
 # two layers of one name with weights, a third with none, a data layer of that name, and two layers without a name
 NET = """
@@ -26,14 +31,17 @@ layer { type: "InnerProduct" bottom: "b" top: "c"
   inner_product_param { num_output: 4 weight_filler { type: "gaussian" std: 1 } } }
 layer { type: "ReLU" bottom: "c" top: "c" }
 """
-TRAIN = NET.replace("Input", "DummyData").replace(
-    "input_param { shape { dim: 2 dim: 3 } }",
-    'dummy_data_param { shape { dim: 2 dim: 3 } data_filler { type: "gaussian" } }',
-) + """
+TRAIN = (
+    NET.replace("Input", "DummyData").replace(
+        "input_param { shape { dim: 2 dim: 3 } }",
+        'dummy_data_param { shape { dim: 2 dim: 3 } data_filler { type: "gaussian" } }',
+    )
+    + """
 layer { name: "loss" type: "DummyData" top: "target" dummy_data_param { shape { dim: 2 dim: 4 } } }
 layer { name: "loss" type: "EuclideanLoss" bottom: "c" bottom: "target" }
 layer { name: "loss" type: "EuclideanLoss" bottom: "c" bottom: "target" loss_weight: 0.5 }
 """
+)
 
 
 def build(text: str = NET, phase: int = schema.TEST) -> Net:
@@ -88,8 +96,8 @@ def test_a_caffemodel_has_the_names_of_the_net(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["BINARYPROTO", "HDF5"])
 def test_training_goes_on_from_a_snapshot(tmp_path: Path, kind: str) -> None:
     (tmp_path / "net").write_text(TRAIN)
-    text = f"""net: "{tmp_path / 'net'}" base_lr: 0.01 solver_mode: CPU momentum: 0.9 lr_policy: "fixed" max_iter: 4 random_seed: 1
-      snapshot_format: {kind} snapshot_prefix: "{tmp_path / 'snap'}" test_iter: 1 test_interval: 2"""
+    text = f"""net: "{tmp_path / "net"}" base_lr: 0.01 solver_mode: CPU momentum: 0.9 lr_policy: "fixed" random_seed: 1
+      snapshot_format: {kind} snapshot_prefix: "{tmp_path / "snap"}" test_iter: 1 test_interval: 2"""
     param = prototxt.parse(text, schema.SolverParameter(), "solver")
     whole = Solver(param)
     whole.step(4)
@@ -109,3 +117,51 @@ def test_times_are_taken_layer_by_layer() -> None:
     times = LayerTimes(build(TRAIN, schema.TRAIN), torch.device("cpu"))
     times.run()
     assert len(times.forward) == len(times.backward) == 11
+
+
+def test_a_packed_file_keeps_layers_of_equal_names_apart(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    (tmp_path / "net.prototxt").write_text(NET)
+    model_file.save_weights(build(), tmp_path / "a.caffemodel")
+    pack(tmp_path / "a.caffemodel", tmp_path / "a.demi", net=tmp_path / "net.prototxt", definition=True, reorder=True)
+    with File(tmp_path / "a.demi") as packed:
+        assert {"ip.0", "ip#2.0", "#1.0"} <= {entry.name for entry in packed.header.entries}
+    unpack(tmp_path / "a.demi", tmp_path / "b.caffemodel")
+    mine, theirs = (model_file.read_net_message(tmp_path / f"{name}.caffemodel").layer for name in "ab")
+    assert [layer.name for layer in mine] == [layer.name for layer in theirs]
+    assert [list(layer.blobs) for layer in mine] == [list(layer.blobs) for layer in theirs]
+
+
+def test_conversions_go_by_name_and_order(tmp_path: Path) -> None:
+    for name, method in (("source", "DNS"), ("target", "")):
+        (tmp_path / name).write_text(NET.replace('"InnerProduct"', f'"{method}InnerProduct"'))
+    source = Net.from_file(tmp_path / "source")
+    source.layer("ip#2").weight_mask[0] = False
+    model_file.save_weights(source, tmp_path / "model")
+    dns_to_normal(tmp_path / "source", tmp_path / "model", tmp_path / "target", tmp_path / "out")
+    found = Net.from_file(tmp_path / "target")
+    model_file.load_weights(found, tmp_path / "out")
+    assert torch.equal(found.layer("ip").weight, source.layer("ip").weight)
+    assert torch.equal(found.layer("ip#2").weight, source.layer("ip#2").weight * source.layer("ip#2").weight_mask)
+
+
+def test_dictionaries_of_pycaffe_have_the_last_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "net").write_text(NET)
+    net = pycaffe.Net(str(tmp_path / "net"), pycaffe.TEST)
+    assert net._layer_names == ["ip", "ip", "ip", "ip", "", ""]
+    assert len(net.layers) == 6
+    assert list(net.layer_dict) == list(net.top_names) == ["ip", ""]
+    assert net.layer_dict["ip"] is net.layers[3]
+    assert net.params["ip"] is net.layers[3].blobs
+    assert net.params[""] is net.layers[4].blobs
+    assert net.top_names["ip"] == ["b"]
+    assert [net._top_ids(index) for index in range(6)] == [[0], [1], [2], [3], [4], [4]]
+    data = np.ones((2, 3), np.float32)
+    assert net.forward(data=data)["c"].shape == (2, 4)
+    assert len(net._param_blobs()) == 6
+
+
+def test_a_picture_has_a_box_for_each_layer(tmp_path: Path) -> None:
+    found, edges = boxes(list(build().spec.layer))
+    assert len(found) == 5
+    assert len(edges) == 4

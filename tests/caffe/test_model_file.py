@@ -50,7 +50,9 @@ def test_another_nets_weights_name_the_blob_and_both_shapes(tmp_path: Path) -> N
         model_file.load_weights(other, tmp_path / "model")
 
 
-def test_a_model_that_shares_no_layer_leaves_the_net_and_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_that_shares_no_layer_changes_nothing_and_warns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     model_file.save_weights(build(), tmp_path / "model")
     net = build(NET.replace('"ip" type', '"x" type').replace('"twin"', '"y"'))
     before = [blob.tensor.clone() for blob in net.learnable]

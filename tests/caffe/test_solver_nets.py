@@ -21,11 +21,16 @@ IP = """layer {{ name: "{name}" type: "{method}InnerProduct" bottom: "data" top:
   param {{ name: "w" }} param {{ name: "b" }} {rule} {settings}
   inner_product_param {{ num_output: 2 weight_filler {{ type: "gaussian" std: 1 }} }} }}
 """
-LOSSES = """layer { name: "loss" type: "EuclideanLoss" bottom: "%s" bottom: "target" top: "loss" include { phase: TRAIN } }
+LOSSES = """
+layer { name: "loss" type: "EuclideanLoss" bottom: "trained" bottom: "target" top: "loss" include { phase: TRAIN } }
 layer { name: "same" type: "EuclideanLoss" bottom: "trained" bottom: "tested" top: "same" include { phase: TEST } }
 """
-SETTINGS = {"": "", "DNS": "dns_inner_product_param { c_rate: 0 power: 0 }", "INQ": "inq_inner_product_param { portion: 0.6 }"}
-TESTED = 'include { phase: TEST }'
+SETTINGS = {
+    "": "",
+    "DNS": "dns_inner_product_param { c_rate: 0 power: 0 }",
+    "INQ": "inq_inner_product_param { portion: 0.6 }",
+}
+TESTED = "include { phase: TEST }"
 
 
 def net_text(method: str = "", order: tuple[str, str] = ("trained", "tested")) -> str:
@@ -33,7 +38,7 @@ def net_text(method: str = "", order: tuple[str, str] = ("trained", "tested")) -
         "trained": IP.format(name="trained", method=method, rule="", settings=SETTINGS[method]),
         "tested": IP.format(name="tested", method=method, rule=TESTED, settings=SETTINGS[method]),
     }
-    return DATA + "".join(layers[name] for name in order) + LOSSES % "trained"
+    return DATA + "".join(layers[name] for name in order) + LOSSES
 
 
 def solver_param(folder: Path, text: str) -> schema.Message:

@@ -15,7 +15,7 @@ from demitasse.caffe.hdf5_file import HDF5_MAGIC, read_hdf5, write_hdf5
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.sizes import MOST_AXES
 from demitasse.caffe.upgrade import upgrade_layers
-from demitasse.errors import FileFormatError, WeightsError
+from demitasse.errors import FileFormatError
 from demitasse.files import atomic_write
 
 if TYPE_CHECKING:

@@ -87,7 +87,8 @@ class Net(nn.Module):
                 built.append(self._add(placed.layer, available))
         self.outputs = sorted(available)
         names = [spec.name for spec in self.spec.layer]
-        self.labels = labels.distinct(names, [isinstance(part, layers.Layer) and bool(part.blob_names) for part in built])
+        have_blobs = [isinstance(part, layers.Layer) and bool(part.blob_names) for part in built]
+        self.labels = labels.distinct(names, have_blobs)
         parameters = Parameters()
         for label, part, placed in zip(self.labels, built, kept, strict=True):
             with _at(placed):

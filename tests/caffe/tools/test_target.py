@@ -29,8 +29,8 @@ MISSING = {
     "WindowData": 'window_data_param { source: "nowhere.txt" batch_size: 2 } transform_param { crop_size: 9 }',
 }
 NET = """
-layer {{ name: "conv" type: "{0}Convolution" bottom: "data" top: "conv" convolution_param {{ num_output: 4 kernel_size: 3
-  group: 1 weight_filler {{ type: "gaussian" }} }} {1} }}
+layer {{ name: "conv" type: "{0}Convolution" bottom: "data" top: "conv" convolution_param {{ num_output: 4
+  kernel_size: 3 weight_filler {{ type: "gaussian" }} }} {1} }}
 layer {{ name: "norm" type: "BatchNorm" bottom: "conv" top: "conv" }}
 layer {{ name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param {{ bias_term: true }} }}
 layer {{ name: "relu" type: "PReLU" bottom: "conv" top: "conv" }}
@@ -133,5 +133,5 @@ def test_what_needs_the_data_says_so() -> None:
     model = made("source")
     with pytest.raises(DataError, match=r"nowhere.*give the shape of 'data' \(--input-shape data=N,\.\.\.\)"):
         of_files(write("net", "HDF5Data"), model)
-    with pytest.raises(DataError, match="nowhere.*they follow from the data: give a deploy prototxt"):
+    with pytest.raises(DataError, match=r"nowhere.*they follow from the data: give a deploy prototxt"):
         compact_file.decode("4/4", "net", "x", "y")

@@ -72,9 +72,10 @@ def _definition(contents: Contents, path: Path, settings: Settings) -> Definitio
 
 def _message(layers: list[Layer], definition: Definition | None) -> schema.Message:
     if definition is None:
-        definition = schema.NetParameter(), {
-            layer.name: schema.LayerParameter(name=layer.name, type=layer.kind) for layer in layers
-        }
+        definition = (
+            schema.NetParameter(),
+            {layer.name: schema.LayerParameter(name=layer.name, type=layer.kind) for layer in layers},
+        )
     message, specs = definition
     for layer in layers:
         if layer.name not in specs:

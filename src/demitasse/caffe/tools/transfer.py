@@ -23,8 +23,9 @@ def transfer(
 ) -> None:
     """Writes a model for the target net.
 
-    The data of the target need not be there. The layers that the rule takes are converted. Of the others, by the rule of types, those of the same name and
-    shapes in the target are copied (BatchNorm, Scale); all else keeps its initial values, which is logged.
+    The data of the target need not be there. The layers that the rule takes are converted. Of the others, by the rule
+    of types, those of the same name and shapes in the target are copied (BatchNorm, Scale); all else keeps its initial
+    values, or is left out where only the data tells its shape, which is logged.
 
     Args:
         source: the layers of the source.
