@@ -356,3 +356,13 @@ def test_a_net_under_surgery_shows_its_masks(tmp_path: Path):
     net.params["ip"][0].data[...] = 1
     net.params["ip"][2].data[0] = 0
     assert net.forward(data=np.ones((1, 3)))["ip"].tolist() == [[0, 3]]
+
+
+def test_copy_from_a_model_that_shares_no_layer_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    text = input_layer("data", 4, 3) + IP % ""
+    other, net = build(tmp_path, text.replace('name: "ip"', 'name: "other"')), build(tmp_path, text)
+    other.save(str(tmp_path / "weights"))
+    before = net.params["ip"][0].data.copy()
+    net.copy_from(str(tmp_path / "weights"))
+    assert "no layer of this file is in the net" in caplog.text
+    assert np.array_equal(net.params["ip"][0].data, before)
