@@ -16,6 +16,7 @@ import torch
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.layers import LAYERS, Layer, base
 from demitasse.caffe.net import Net
+from demitasse.caffe.tools.target import bottoms_of
 from demitasse.errors import NetError
 from tests.contract.examples import EXAMPLES, IMAGE, RECORDED, Example
 
@@ -191,6 +192,17 @@ def test_channels_last_gives_the_same(example):
 def test_no_gradient_goes_through_a_ranking(example):
     bottoms = [bottom.requires_grad_() for bottom in example.bottoms()]
     assert not any(top.requires_grad for top in run(example.net().layer("l"), bottoms))
+
+
+@each("example", EXAMPLES, ids=str)
+def test_a_type_tells_whether_its_layers_have_blobs(example):
+    """And the blobs tell bottoms that need them: so conversions do without the data of a net."""
+    layer = example.net().layer("l")
+    if layer.blob_names and example.type != "Python":
+        assert LAYERS[example.type].has_blobs
+        again = LAYERS[example.type](layer.spec)
+        again.setup(*bottoms_of(layer.spec, [tuple(blob.shape) for blob in layer.blobs()]))
+        assert [blob.shape for blob in again.blobs()] == [blob.shape for blob in layer.blobs()]
 
 
 @each("kind", ["BatchReindex", "Deconvolution", "Embed", "Filter", "Im2col", "LSTM", "MVN", "RNN", "SPP"])

@@ -260,7 +260,7 @@ class Net(Structure):
             ArgumentError: the first layer is another one, or an array does not fit.
             DataError: the shapes do not fit.
         """
-        source = self.module.sources.get(self._layer_names[0])
+        source = self.module.sources.get(self.module.labels[0])
         if not isinstance(source, MemoryData):
             raise ArgumentError("set_input_arrays may only be called if the first layer is a MemoryData layer")
         if labels.ndim == 1:

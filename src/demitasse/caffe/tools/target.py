@@ -97,7 +97,7 @@ class Defined:
                 raise NetError(f"layer {label!r} ({self._path}): {spec.type} takes no blobs, found {len(blobs)}")
             layer = LAYERS[spec.type](spec)
             try:
-                layer.setup(*_bottoms(spec, [blob.shape for blob in blobs]))
+                layer.setup(*bottoms_of(spec, [blob.shape for blob in blobs]))
             except NetError as error:
                 raise error.within(f"layer {label!r} ({self._path})") from None
             self._layers[label] = layer
@@ -130,7 +130,7 @@ class Defined:
 Shapes = list[Shape]
 
 
-def _bottoms(spec: schema.Message, blobs: Shapes) -> Shapes:
+def bottoms_of(spec: schema.Message, blobs: Shapes) -> Shapes:
     """Returns bottoms that need blobs of these shapes; strange shapes give bottoms that do not fit."""
     return next(bottoms for ending, bottoms in _BOTTOMS.items() if spec.type.endswith(ending))(spec, blobs or [()])
 
@@ -152,7 +152,7 @@ def _inner_product(spec: schema.Message, blobs: Shapes) -> Shapes:
 
 
 def _by_channel(spec: schema.Message, blobs: Shapes) -> Shapes:
-    return [(1, *(blobs[0] or (1,)))]
+    return [(2, *(blobs[0] or (1,)))]  # in training, a norm wants more than one
 
 
 def _recurrent(spec: schema.Message, blobs: Shapes) -> Shapes:
