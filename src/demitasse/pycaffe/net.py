@@ -47,7 +47,7 @@ class Net(Structure):
         weights: Path | None = None,
     ) -> None:
         if isinstance(phase, str | FilePath):
-            weights, phase, level = phase, level, None
+            weights, phase, level = phase, level or 0, None
             log.warning(
                 "_caffe.cpp:138", "Net(network_file, weights, phase) is old; use Net(file, phase, weights=file)"
             )

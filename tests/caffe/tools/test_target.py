@@ -26,6 +26,7 @@ MISSING = {
     "Data": 'data_param { source: "nowhere" batch_size: 2 backend: LMDB } transform_param { crop_size: 9 }',
     "HDF5Data": 'hdf5_data_param { source: "nowhere.txt" batch_size: 2 }',
     "ImageData": 'image_data_param { source: "nowhere.txt" batch_size: 2 } transform_param { mean_file: "nowhere" }',
+    "Python": "python_param { module: 'nowhere' layer: 'Data' }",
     "WindowData": 'window_data_param { source: "nowhere.txt" batch_size: 2 } transform_param { crop_size: 9 }',
 }
 NET = """

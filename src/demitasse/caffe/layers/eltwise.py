@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ def _maximum(bottoms: Sequence[Tensor]) -> Tensor:
 
 
 _COMBINE: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
-    "PROD": partial(reduce, torch.mul),
-    "SUM": partial(reduce, torch.add),
+    "PROD": lambda bottoms: reduce(torch.mul, bottoms),
+    "SUM": lambda bottoms: reduce(torch.add, bottoms),
     "MAX": _maximum,
 }

@@ -1,4 +1,4 @@
-"""The net that a conversion is for: built, or, where its data is not there, as its definition tells it."""
+"""The net that a conversion is for: built, or, where its data or its Python code is not there, as it is defined."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from demitasse.caffe.layers import LAYERS, Layer, Shape
 from demitasse.caffe.model_file import array_blob, blob_arrays, save_weights, write_net_message
 from demitasse.caffe.net import Net, write_blobs
 from demitasse.caffe.split import insert_splits
-from demitasse.errors import DataError, FileFormatError, NetError
+from demitasse.errors import DataError, FileFormatError, NetError, PythonLayerError
 from demitasse.registry import suggest
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -46,8 +46,8 @@ def open_target(path: str | Path) -> Target:
     """
     try:
         return Built(Net.from_file(path), path)
-    except (DataError, FileFormatError) as error:
-        log.warning("tools", f"{path} is not built, for its data is not there: {error}")
+    except (DataError, FileFormatError, PythonLayerError) as error:
+        log.warning("tools", f"{path} is not built, as its definition is enough here: {error}")
         return Defined(path)
 
 
