@@ -17,7 +17,7 @@ def image_shapes(layers: Sequence[schema.Message], blobs: Mapping[str, Sequence[
         layers: of a net, filtered, with labels for names.
         blobs: of layers, by label: a convolution tells the channels of its bottom.
     """
-    found = {}
+    found: dict[str, Shape] = {}
     for layer in layers:
         batch, plane = _batch_and_plane(layer)
         channels = _channels(layer, layers, blobs) if all(plane) else 0

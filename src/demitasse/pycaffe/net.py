@@ -47,7 +47,8 @@ class Net(Structure):
         weights: Path | None = None,
     ) -> None:
         if isinstance(phase, str | FilePath):
-            weights, phase, level = phase, level or 0, None
+            weights, phase = phase, 0 if level is None else level
+            level = None
             log.warning(
                 "_caffe.cpp:138", "Net(network_file, weights, phase) is old; use Net(file, phase, weights=file)"
             )
