@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_RAW = {0: "<f8", 1: "<f4", 2: "<f2"}  # what the enum Type of NVIDIA's fork says of raw_data
+
 
 class LayerBlobs(NamedTuple):
     """The blobs of one layer in a caffemodel.
@@ -137,7 +139,7 @@ def blob_array(blob: Any) -> Array:
     Raises:
         FileFormatError: the number of values is not what the shape says.
     """
-    dtype, data = ("<f8", blob.double_data) if blob.double_data else ("<f4", blob.data)
+    dtype, data = _numbers(blob)
     if blob.HasField("shape"):
         shape = tuple(blob.shape.dim)
     elif any(blob.HasField(axis) for axis in ("num", "channels", "height", "width")):
@@ -150,9 +152,18 @@ def blob_array(blob: Any) -> Array:
     if min(shape, default=0) < 0 or len(data) != expected:
         raise FileFormatError(f"shape {list(shape)} needs {expected} bytes of values, found {len(data)}")
     try:
-        return np.frombuffer(data, dtype).reshape(shape)
+        array = np.frombuffer(data, dtype).reshape(shape)
+        return array.astype(np.float32) if array.dtype == np.float16 else array
     except ValueError as error:  # a huge axis beside one of 0
         raise FileFormatError(f"shape {list(shape)} is none of a blob: {error}") from None
+
+
+def _numbers(blob: Any) -> tuple[str, bytes]:
+    if blob.raw_data:
+        if blob.raw_data_type not in _RAW:
+            raise FileFormatError(f"raw_data_type is {blob.raw_data_type}; expected DOUBLE, FLOAT or FLOAT16")
+        return _RAW[blob.raw_data_type], blob.raw_data
+    return ("<f8", blob.double_data) if blob.double_data else ("<f4", blob.data)
 
 
 def array_blob(array: Array) -> Any:
