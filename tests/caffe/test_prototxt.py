@@ -76,6 +76,15 @@ def test_a_missing_file_and_a_binary_one(tmp_path: Path) -> None:
         prototxt.read_net(tmp_path / "net.prototxt")
 
 
+def test_comments_may_be_of_any_encoding_but_not_strings(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(b'name: "n"  # \xd6\xd0\xce\xc4\nlayer { name: "a" }')
+    assert prototxt.read_net(path).layer[0].name == "a"
+    path.write_bytes(b'# \xd6\n\nname: "\xd6\xd0"')
+    with pytest.raises(PrototxtError, match=r"net.prototxt:3: '\"\\udcd6\\udcd0\"' is not UTF-8"):
+        prototxt.read_net(path)
+
+
 def test_trust_coef_is_local_gw_ratio(tmp_path: Path) -> None:
     path = tmp_path / "solver.prototxt"
     path.write_text('net: "a"\ntrust_coef: 0.25\nsolver_type: LARSSGD\n')

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from demitasse.caffe import schema
 from demitasse.caffe.hdf5_file import HDF5_MAGIC, read_hdf5, write_hdf5
+from demitasse.caffe.list_file import require_regular
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.sizes import MOST_AXES
 from demitasse.caffe.upgrade import upgrade_layers
@@ -253,7 +254,9 @@ def read_blob(path: str | Path) -> Array:
 
     Raises:
         FileFormatError: missing or cut short.
+        DataError: it is a folder, a device or a pipe.
     """
+    require_regular(path)
     blob = parse_message(schema.BlobProto(), read_bytes(path), path)
     try:
         return blob_array(blob).astype(np.float32)

@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from demitasse.caffe import schema, text_faults
-from demitasse.caffe.text_fields import walk
+from demitasse.caffe.text_fields import tokens, walk
 from demitasse.caffe.text_forks import one_device, tell_unused
 from demitasse.errors import PrototxtError
 
@@ -50,7 +50,7 @@ def read_solver(path: str | Path) -> schema.Message:
 
 def parse(text: str, message: Any, name: str) -> Any:
     """Parses protobuf text into ``message`` and returns it; ``name`` stands for the file in errors."""
-    check_strings(text, name)
+    _check_strings(text, name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DeprecationWarning)
@@ -70,19 +70,20 @@ def parse(text: str, message: Any, name: str) -> Any:
     return message
 
 
-def check_strings(text: str, name: str) -> None:
-    """Refuses strings that no net needs and protobuf's parser cannot hold.
-
-    Raises:
-        PrototxtError: a string is too long; says the line.
-    """
-    for match in _LONG_STRING.finditer(text):
+def _check_strings(text: str, name: str) -> None:
+    """Refuses strings that no net needs and protobuf's parser cannot hold: very long ones, and what is not UTF-8."""
+    if match := _LONG_STRING.search(text):
         line = text.count("\n", 0, match.start()) + 1
         raise PrototxtError(f"{name}:{line}: a string of more than {_MOST_LETTERS} letters")
+    if _NOT_UTF_8.search(text):
+        for token, line in tokens(text):  # comments may be of any kind
+            if _NOT_UTF_8.search(token):
+                raise PrototxtError(f"{name}:{line}: {token!r} is not UTF-8")
 
 
+_NOT_UTF_8 = re.compile("[\udc80-\udcff]")
 _MOST_LETTERS = 1 << 20
-_LONG_STRING = re.compile(r"""(?:"[^"\n]{%d}|'[^'\n]{%d})""" % (_MOST_LETTERS, _MOST_LETTERS))
+_LONG_STRING = re.compile(rf"""["'][^"'\n]{{{_MOST_LETTERS}}}""")
 _UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\[^abfnrtvxXuU0-7\\'\"?]")
 
 
@@ -106,13 +107,15 @@ def read_text(path: str | Path) -> str:
         PrototxtError: the file is missing, or not a text.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise PrototxtError(f"{path}: not a text file (is it a caffemodel?)") from None
+        data = Path(path).read_bytes()
     except OSError as error:
         raise PrototxtError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # a name that no file can have
         raise PrototxtError(f"{path!r}: cannot be read: {error}") from None
+    if b"\0" in data:
+        raise PrototxtError(f"{path}: not a text file (is it a caffemodel?)")
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 _LONG = 400  # characters of an error: protobuf cites the whole line

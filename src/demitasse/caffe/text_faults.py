@@ -87,11 +87,14 @@ def _sentence(name: str, fault: _Fault, further: list[int]) -> str:
 def _faults(text: str, message: Descriptor) -> Iterator[_Fault]:
     # a layer's name and type may come after its faults, so these wait for the end
     for field in list(walk(text, message)):
-        if what := _fault(field):
+        if (what := _fault(field)) or (what := _type_fault(field)):
             yield _Fault(field.line, field.layer, what)
-        elif field.name == "type" and field.layer and field.owner and field.owner.name == "LayerParameter":
-            if what := unknown_type(field.layer.type):
-                yield _Fault(field.line, field.layer, what)
+
+
+def _type_fault(field: TextField) -> str | None:
+    if field.name != "type" or not field.layer or not field.owner or field.owner.name != "LayerParameter":
+        return None
+    return unknown_type(field.layer.type)
 
 
 def _fault(field: TextField) -> str | None:

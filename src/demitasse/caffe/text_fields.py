@@ -9,6 +9,7 @@ from typing import NamedTuple
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 LAYERS = ("LayerParameter", "V1LayerParameter")  # the messages that are layers
+_NAMED, _NOTED = (*LAYERS, "V0LayerParameter"), ("name", "type")
 _OPEN, _CLOSE = "{<", "}>"
 
 # the repeats give nothing back: a string of any length takes no memory of its own
@@ -131,7 +132,6 @@ def _inside(field: TextField) -> _Frame:
 
 def _noted(field: TextField) -> TextField:
     """Notes the name and the type of a layer."""
-    if field.layer and field.owner and field.owner.name in (*LAYERS, "V0LayerParameter"):
-        if field.name in ("name", "type"):
-            setattr(field.layer, field.name, field.value.strip("\"'"))
+    if field.layer and field.name in _NOTED and field.owner and field.owner.name in _NAMED:
+        setattr(field.layer, field.name, field.value.strip("\"'"))
     return field

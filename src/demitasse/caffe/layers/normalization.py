@@ -16,7 +16,6 @@ from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.caffe.layers.numeric import root
 from demitasse.errors import NetError
 
-
 _STATISTICS = 3  # blobs of BatchNorm that are not learnt
 
 
