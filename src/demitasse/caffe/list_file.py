@@ -58,6 +58,15 @@ def require_regular(path: str | Path, what: str = "cannot be read") -> None:
         raise DataError(f"{shown(path)}: {what}: it is {kind}")
 
 
+def is_text(path: str) -> bool:
+    """Returns whether a path is text, as the messages of protobuf hold it, and not any bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def shown(path: str | Path) -> str:
     """Returns a path as a terminal can show it, whatever its bytes."""
     return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
