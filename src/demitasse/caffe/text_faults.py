@@ -136,7 +136,7 @@ def _no_message(known: FieldDescriptor, value: str) -> str:
 
 
 def _older(known: FieldDescriptor) -> str:
-    if known.containing_type.name == "V1LayerParameter" and known.name == "param":
+    if known.full_name == "caffe.V1LayerParameter.param":
         return "; 'layers' is the form of 2014: write layer { ... } with its type in quotes"
     return ""
 

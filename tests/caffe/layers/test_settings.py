@@ -48,7 +48,7 @@ CHANGES = [
     ("loss_param.normalize", "SoftmaxWithLoss", SPATIAL, "", "normalize: false"),
     ("loss_param.pre_fixed_normalizer", "SoftmaxWithLoss", LABELLED, "normalization: PRE_FIXED",
      "normalization: PRE_FIXED pre_fixed_normalizer: 4"),
-    ("loss_param.weight_by_label_freqs", "SoftmaxWithLoss", LABELLED, "", "weight_by_label_freqs: true"),
+    ("loss_param.weight_by_label_freqs", "SoftmaxWithLoss", SPATIAL, "", "weight_by_label_freqs: true"),
     ("loss_param.class_weighting", "SoftmaxWithLoss", LABELLED, "weight_by_label_freqs: true",
      "weight_by_label_freqs: true class_weighting: [1, 2, 3, 4]"),
     ("accuracy_param.top_k", "Accuracy", LABELLED, "", "top_k: 4"),

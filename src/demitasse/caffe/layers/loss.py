@@ -40,7 +40,7 @@ class LabelledLoss(Layer):
         if self.normalization == "NONE":
             return total
         if self.normalization == "PRE_FIXED":
-            return total / self.normalizer
+            return torch.div(total, self.normalizer)
         if self.normalization == "BATCH_SIZE":
             return total / max(batch, 1)
         if self.normalization == "VALID" and self.ignored is not None:
@@ -58,6 +58,7 @@ class SoftmaxWithLoss(LabelledLoss):
     """
 
     top_count = (1, 2)
+    class_weights: Tensor
 
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)

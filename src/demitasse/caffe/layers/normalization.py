@@ -158,12 +158,15 @@ class BatchNorm(Layer):
         return mean * weight, variance * weight
 
     def _by_blobs(self, bottom: Tensor) -> Tensor:
-        return F.batch_norm(bottom, *self.statistics(), *self._affine(), eps=self.eps)
+        mean, variance = self.statistics()
+        weight, bias = self._affine()
+        return F.batch_norm(bottom, mean, variance, weight, bias, eps=self.eps)
 
     def _by_batch(self, bottom: Tensor) -> Tensor:
         # with momentum 1 torch leaves the batch's mean and unbiased variance here
         mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
-        top = F.batch_norm(bottom, mean, variance, *self._affine(), training=True, momentum=1.0, eps=self.eps)
+        weight, bias = self._affine()
+        top = F.batch_norm(bottom, mean, variance, weight, bias, training=True, momentum=1.0, eps=self.eps)
         with torch.no_grad():
             self.mean.mul_(self.fraction).add_(mean)
             self.variance.mul_(self.fraction).add_(variance)
