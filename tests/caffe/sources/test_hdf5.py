@@ -126,7 +126,7 @@ def test_a_file_is_missing_or_of_another_kind(tmp_path: Path) -> None:
         ({"data": np.ones((0, 3)), "label": np.ones(0)}, "the same number of rows, above 0"),
         (
             {"data": np.ones((2, 3)), "label": np.array([b"a", b"b"])},
-            "'label' has values of type [|]S1",
+            "'/label' has values of type [|]S1",
         ),
     ],
 )

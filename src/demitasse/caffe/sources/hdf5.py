@@ -135,7 +135,7 @@ def _read_file(path: str, names: list[str]) -> dict[str, Array]:
             if len(set(counts.values())) > 1 or not counts[names[0]]:
                 raise DataError(f"{path}: datasets must have the same number of rows, above 0; found {counts}")
             return {
-                name: dataset_array(dataset, f"{path}: dataset {name!r}").astype(np.float32)
+                name: dataset_array(dataset, f"{path}: dataset {dataset.name!r}").astype(np.float32)
                 for name, dataset in datasets.items()
             }
     except FileFormatError as error:
