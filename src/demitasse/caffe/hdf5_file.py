@@ -20,7 +20,7 @@ _MOST_BLOBS = 1000  # of a layer
 _MOST_DEFLATED = 1032  # bytes that deflate makes of one, at best
 
 _MOST_LINKS = 16  # that lead from one to the next
-_INDEX = re.compile("0|[1-9][0-9]{0,8}")
+_INDEX = re.compile("0|[1-9][0-9]{0,17}")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

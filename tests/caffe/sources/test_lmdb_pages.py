@@ -57,12 +57,13 @@ def leveldb_of(path: Path, value: int) -> None:
         put(b"a", datum(value))
 
 
-@pytest.mark.parametrize(("backend", "write"), [("LMDB", lmdb_of), ("LEVELDB", leveldb_of)])
+@pytest.mark.parametrize(
+    ("backend", "write"),
+    [("LMDB", lmdb_of), pytest.param("LEVELDB", leveldb_of, marks=pytest.mark.leveldb)],
+)
 def test_a_new_net_reads_the_database_that_took_the_place_of_an_older_one(
     tmp_path: Path, backend: str, write: Callable[[Path, int], None]
 ) -> None:
-    if backend == "LEVELDB":
-        pytest.importorskip("plyvel")
     path = tmp_path / "db"
     text = f"""layer {{ name: "d" type: "Data" top: "data" top: "label"
       data_param {{ source: "{path}" batch_size: 1 backend: {backend} }} }}"""
