@@ -72,3 +72,10 @@ class RankError(DemitasseError):
 
 class DivergedError(DemitasseError):
     """The loss is no longer a number, or the masks of several devices differ; the message says the iteration."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an exception says that there is no memory left: Python's own, or torch's of a device."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in ("allocate memory", "out of memory"))
+    )

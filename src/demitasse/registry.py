@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from demitasse.errors import UnknownNameError
@@ -50,9 +49,57 @@ class Registry(Generic[T]):
         return iter(self._entries)
 
 
-def suggest(name: str, known: Iterator[str] | dict[str, T] | list[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     """Returns ``did you mean 'X'?``, or the list of what is known where nothing is near."""
     names = list(known)
-    folded = {candidate.lower(): candidate for candidate in reversed(names)}
-    near = difflib.get_close_matches(name.lower(), folded, n=1)
-    return f"did you mean {folded[near[0]]!r}?" if near else f"known: {', '.join(sorted(names))}"
+    if near := nearest(name, names):
+        return f"did you mean {near!r}?"
+    return f"known: {', '.join(sorted(names))}" if names else "there is none"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Returns the known name that ``name`` is most likely a slip of, whatever its case; None if there is none.
+
+    A slip changes at most a quarter of the letters (one of three or four), or leaves out up to three tenths of them.
+    A suffix in common (``_param``, ``_filler``) does not make two names alike.
+    """
+    found: tuple[int, str] | None = None
+    for candidate in known:
+        left, right = _without_common_suffix(name.lower(), candidate.lower())
+        distance = _distance(left, right)
+        if (distance <= _tolerance(left) or _abbreviates(left, right)) and (found is None or distance < found[0]):
+            found = distance, candidate
+    return found and found[1]
+
+
+def _without_common_suffix(left: str, right: str) -> tuple[str, str]:
+    stem, underscore, suffix = left.rpartition("_")
+    if stem and underscore and right.endswith(f"_{suffix}"):
+        return stem, right.removesuffix(f"_{suffix}")
+    return left, right
+
+
+def _tolerance(name: str) -> int:
+    return max(len(name) // 4, int(len(name) > 2))
+
+
+def _abbreviates(left: str, right: str) -> bool:
+    letters = iter(right)
+    return len(left) >= max(4, 0.7 * len(right)) and all(letter in letters for letter in left)
+
+
+def _distance(left: str, right: str) -> int:
+    """Returns how many letters must be changed, inserted, left out, or swapped with their neighbour.
+
+    Reference: Damerau 1964, in the form that changes no letter twice.
+    """
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, letter in enumerate(left, start=1):
+        before, above, row = row, before, [i]
+        for j, other in enumerate(right, start=1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == right[j - 2] and left[i - 2] == other:
+                cost = min(cost, above[j - 2] + 1)
+            row.append(cost)
+    return row[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,9 +53,24 @@ def test_what_is_no_image(content: bytes) -> None:
         decode(content)
 
 
-def test_sixteen_bits_are_refused() -> None:
-    with pytest.raises(DataError, match="more than 8 bits a channel"):
-        decode(png("I;16"))
+def test_of_sixteen_bits_the_higher_eight_count_as_in_opencv() -> None:
+    random = np.random.default_rng(0)
+    for shape in ((5, 7), (5, 7, 3)):
+        image = random.integers(65536, size=shape).astype(np.uint16)
+        for extension in (".png", ".pgm", ".tiff") if len(shape) == 2 else (".png",):
+            content = cv2.imencode(extension, image)[1].tobytes()
+            expected = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).transpose(2, 0, 1)
+            np.testing.assert_array_equal(decode(content, color=True), expected)
+        if len(shape) == 2:
+            np.testing.assert_array_equal(decode(content, color=False)[0], image >> 8)
+            np.testing.assert_array_equal(decode(content), image[None] >> 8)
+
+
+def test_more_than_sixteen_bits_are_refused() -> None:
+    stream = BytesIO()
+    Image.fromarray(np.ones((2, 2), np.float32)).save(stream, "TIFF")
+    with pytest.raises(DataError, match=r"more than 16 bits a channel \(mode F\)"):
+        decode(stream.getvalue())
 
 
 def test_resize_samples_between_pixel_centres() -> None:

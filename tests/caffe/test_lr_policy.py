@@ -11,10 +11,12 @@ from demitasse.caffe.lr_policy import LR_POLICIES, current_step, learning_rate
 from demitasse.errors import UnknownNameError, UsageError
 
 SETTINGS = {"base_lr": 0.1, "gamma": 0.5, "power": 2.0, "stepsize": 10, "stepvalue": [5, 25], "max_iter": 100}
+SETTINGS |= {"stagelr": [0.5, 0.25, 0.125], "stageiter": [4, 10, 20]}
 EXPECTED = {
     "fixed": lambda i: 0.1,
     "step": lambda i: 0.1 * 0.5 ** (i // 10),
     "multistep": lambda i: 0.1 * 0.5 ** ((i >= 5) + (i >= 25)),
+    "multifixed": lambda i: 0.5 if i <= 4 else 0.25 if i <= 10 else 0.125,
     "exp": lambda i: 0.1 * 0.5**i,
     "inv": lambda i: 0.1 * (1 + 0.5 * i) ** -2.0,
     "poly": lambda i: 0.1 * (1 - i / 100) ** 2.0,
@@ -31,6 +33,17 @@ def test_policy(policy):
     for iteration in (0, 4, 5, 9, 10, 25, 99):
         found = learning_rate(solver(policy), iteration)
         assert found == pytest.approx(EXPECTED[policy](iteration), rel=1e-5)
+
+
+def test_a_warm_up_of_intels_fork_goes_to_base_lr():
+    settings = {"warmup_iter": 4, "warmup_start_lr": 0.02}
+    rates = [learning_rate(solver("step", **settings), iteration) for iteration in (0, 1, 3, 4, 10)]
+    assert rates == pytest.approx([0.02, 0.04, 0.08, 0.1, 0.05])
+
+
+def test_multifixed_needs_an_end_for_each_rate():
+    with pytest.raises(UsageError, match="'multifixed' needs a stageiter for each stagelr, found 1 for 3"):
+        learning_rate(solver("multifixed", stageiter=[4]), 0)
 
 
 def test_current_step():

@@ -38,23 +38,26 @@ def test_blobs_may_stand_in_a_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (NET.replace("num_output", "num_ouput"), r"net.prototxt:8: InnerProductParameter has no field"),
+        (
+            NET.replace("num_output", "num_ouput"),
+            r"net.prototxt:8: layer 'a layer { b }' \(InnerProduct\): InnerProductParameter has no field",
+        ),
         (NET.replace("num_output", "num_ouput"), r"did you mean 'num_output'\?"),
-        ("layer {\n  name: 3\n}", r"net.prototxt:2: .*Expected string"),
+        ("layer {\n  name: 3\n}", r"net.prototxt:2: .*name takes a text in quotes, found '3'"),
         ("layer {\n  name: 'a'\n", r"net.prototxt:\d+: Expected"),
         ("layers {\n kernel_size: 3 }", r"net.prototxt:2: V1LayerParameter has no field 'kernel_size'"),
         (
             "layers { layer { kernel_size: 3 } }",
             r"V0LayerParameter has no field 'kernel_size'; did you mean 'kernelsize'",
         ),
-        ("layers {\n type: CONVOLUTON\n}", r"net.prototxt:2: V1LayerParameter.LayerType has no value 'CONVOLUTON'"),
+        ("layers {\n type: CONVOLUTON\n}", r"net.prototxt:2: .*V1LayerParameter.LayerType has no value 'CONVOLUTON'"),
         ("layers { type: 'Convolution' }", r"LayerType has no value 'Convolution'; did you mean 'CONVOLUTION'\?"),
         ("layer { pooling_param { pool: MIX } }", r"net.prototxt:1: PoolingParameter.PoolMethod has no value 'MIX'"),
         ("layer {\n name: 'a\\\\b' type: 'C:\\data' }", r"net.prototxt:2: unknown escape '.*d' in a string"),
         ("layer { clip_param { min: 0 } }", r"net.prototxt: layer\[0\].clip_param.max: needed, but not given"),
         (
             "layer { name: 'a' convolution_param { pad: -1 } }" + 1000 * "#",
-            r"net.prototxt:1: \.\.\..*Value out of range: -1",
+            r"net.prototxt:1: layer 'a': pad takes a whole number from 0 to 4294967295, found '-1'",
         ),
     ],
 )
@@ -71,6 +74,15 @@ def test_a_missing_file_and_a_binary_one(tmp_path: Path) -> None:
     (tmp_path / "net.prototxt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PrototxtError, match="not a text file"):
         prototxt.read_net(tmp_path / "net.prototxt")
+
+
+def test_comments_may_be_of_any_encoding_but_not_strings(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(b'name: "n"  # \xd6\xd0\xce\xc4\nlayer { name: "a" }')
+    assert prototxt.read_net(path).layer[0].name == "a"
+    path.write_bytes(b'# \xd6\n\nname: "\xd6\xd0"')
+    with pytest.raises(PrototxtError, match=r"net.prototxt:3: '\"\\udcd6\\udcd0\"' is not UTF-8"):
+        prototxt.read_net(path)
 
 
 def test_trust_coef_is_local_gw_ratio(tmp_path: Path) -> None:

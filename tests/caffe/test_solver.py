@@ -370,3 +370,21 @@ def test_debug_info_shows_magnitudes_and_norms(tmp_path, caplog):
     (norms,) = lines(caplog, "All net params")
     l1 = sum(abs(array).sum() for array in weights)
     assert float(re.search(r"L1 norm = \(([\d.]+)", norms)[1]) == pytest.approx(l1, rel=1e-5)
+
+
+def test_unknown_policies_and_types_name_the_solver_before_training(tmp_path):
+    for settings, message in (
+        ('lr_policy: "stepp"', "unknown lr_policy 'stepp'"),
+        ('type: "Adamm"', "unknown solver type"),
+    ):
+        (tmp_path / "solver.prototxt").write_text(f'net: "{tmp_path}/net.prototxt" base_lr: 1 {settings}')
+        with pytest.raises(UnknownNameError, match=rf"solver\.prototxt: {message}"):
+            Solver(prototxt.read_solver(tmp_path / "solver.prototxt"), "solver.prototxt")
+
+
+def test_names_that_hdf5_cannot_have_are_refused_before_training(tmp_path):
+    text = '''net_param { layer { name: "." type: "DummyData" top: "x" dummy_data_param { shape { dim: 1 } } } }
+      snapshot_format: HDF5 snapshot_prefix: "PREFIX" base_lr: 1 lr_policy: "fixed"'''
+    param = prototxt.parse(text.replace("PREFIX", str(tmp_path / "snap")), schema.SolverParameter(), "solver")
+    with pytest.raises(WeightsError, match=r"layer '\.' cannot have such a name in HDF5"):
+        Solver(param, "solver")

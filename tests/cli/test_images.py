@@ -35,7 +35,7 @@ def sums(pixels: np.ndarray) -> np.ndarray:
 
 
 def test_classify_a_folder(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    Path("labels.txt").write_text("blue\ngreen\nred\n")
+    Path("labels.txt").write_bytes(b"\xef\xbb\xbfblue\r\ngreen\r\nred\r\n")
     flags = ["--images_dim=8,8", "--center_only", "--ext=png", "--labels_file=labels.txt"]
     assert run("classify", "photos", "found.npy", *files, *flags) == 0
     assert np.load("found.npy") == pytest.approx(np.array([sums(pixels) for pixels in PIXELS]), rel=1e-4)

@@ -8,6 +8,8 @@ import re
 import pytest
 import torch
 
+from demitasse.caffe.model_file import save_weights
+from demitasse.caffe.net import Net
 from demitasse.cli import main
 from tests.training import net_text, solver_text, write_data
 
@@ -200,3 +202,24 @@ def test_elsewhere_there_is_no_bar(call, solver):
 @pytest.mark.gpu
 def test_device_query(call):
     assert re.search(r"Name: +\S+", call(0, "device_query", "-gpu=0"))
+
+
+WRITING = """layer { name: "data" type: "DummyData" top: "data" top: "label"
+  dummy_data_param { shape { dim: 2 dim: 3 } shape { dim: 2 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2 } }
+layer { name: "out" type: "HDF5Output" bottom: "ip" bottom: "label" hdf5_output_param { file_name: "FILE" } }
+"""
+
+
+@pytest.mark.parametrize("command", ["time", "test"])
+def test_looking_at_a_net_writes_none_of_its_files(call, tmp_path, command):
+    written, path = tmp_path / "written.h5", tmp_path / "net.prototxt"
+    path.write_text(WRITING.replace("FILE", str(written)))
+    save_weights(Net.from_file(path), tmp_path / "net.caffemodel")
+    arguments = [command, f"-model={path}", "-iterations=1"]
+    arguments += [f"-weights={tmp_path}/net.caffemodel"] if command == "test" else []
+    err = call(0, *arguments)
+    assert f"layer 'out' does not write {str(written)!r}; give --allow-output to let it" in err
+    assert not written.exists()
+    assert "does not write" not in call(0, *arguments, "--allow-output")
+    assert written.exists()

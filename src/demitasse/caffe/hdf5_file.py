@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,19 @@ from typing import Any
 import h5py
 import numpy as np
 
-from demitasse.errors import FileFormatError
+from demitasse.errors import FileFormatError, WeightsError
 from demitasse.files import atomic_write
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MOST_BLOBS = 1000  # of a layer
 _MOST_DEFLATED = 1032  # bytes that deflate makes of one, at best
 
+_MOST_LINKS = 16  # that lead from one to the next
+_INDEX = re.compile("0|[1-9][0-9]{0,17}")
+
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_EMPTY: Array = np.empty(0, np.float32)
 
 
 @contextmanager
@@ -43,25 +49,85 @@ def read_hdf5(path: str | Path) -> list[tuple[str, list[Array]]]:
     """Reads a caffemodel; a blob that stands under its owner alone is an array without entries.
 
     Returns:
-        Name and blobs of each layer.
+        Name and blobs of each layer; a layer ``a/b`` is a group in the group ``a``.
 
     Raises:
-        FileFormatError: damaged or of another kind; says which blob.
+        FileFormatError: damaged, of another kind, or its values are elsewhere; says which blob.
     """
     with open_hdf5(path, "a caffemodel") as file:
-        if "data" not in file:
+        data = held(file, "data", str(path))
+        if not isinstance(data, h5py.Group):
             raise FileFormatError(f"{path}: an HDF5 file without the group 'data': not a caffemodel")
-        return [(name, _blobs(group, f"{path}: layer {name!r}")) for name, group in file["data"].items()]
+        return [layer for name in data for layer in _layers(data, name, name, str(path), set())]
 
 
-def _blobs(group: h5py.Group, place: str) -> list[Array]:
-    count = max(map(int, group), default=-1) + 1
+def _layers(parent: h5py.Group, key: str, name: str, path: str, seen: set[int]) -> Iterator[tuple[str, list[Array]]]:
+    """Yields the layer of a group, and those whose names go on behind its name."""
+    place = f"{path}: layer {name!r}"
+    group = held(parent, key, place)
+    if not isinstance(group, h5py.Group):
+        raise FileFormatError(f"{place} is a dataset; expected a group of blobs")
+    address = h5py.h5o.get_info(group.id).addr
+    if address in seen:
+        raise FileFormatError(f"{place} is a group that is there under another name too")
+    seen.add(address)
+    found = {each: held(group, each, place) for each in group}
+    inner = [each for each, value in found.items() if isinstance(value, h5py.Group)]
+    datasets = {each: value for each, value in found.items() if each not in inner}
+    if datasets or not inner:
+        yield name, _blobs(datasets, place)
+    for each in inner:
+        yield from _layers(group, each, f"{name}/{each}", path, seen)
+
+
+def _blobs(datasets: Mapping[str, h5py.Dataset], place: str) -> list[Array]:
+    for name in datasets:
+        if not _INDEX.fullmatch(name):
+            raise FileFormatError(f"{place} has a blob called {name!r}; expected numbers from 0")
+    count = max(map(int, datasets), default=-1) + 1
     if count > _MOST_BLOBS:
         raise FileFormatError(f"{place} has blob {count - 1}; expected {_MOST_BLOBS} blobs at most")
     return [
-        dataset_array(group[str(index)], f"{place}: blob {index}") if str(index) in group else np.empty(0, np.float32)
+        dataset_array(datasets[str(index)], f"{place}: blob {index}") if str(index) in datasets else _EMPTY
         for index in range(count)
     ]
+
+
+def held(group: h5py.Group, name: str, place: str) -> h5py.Group | h5py.Dataset | None:
+    """Returns what the file itself holds under a name, which may be a path; None where there is nothing.
+
+    A stranger's file may name any file of this machine: by a link, as the storage of a dataset, or as a part of a
+    virtual one. Such a file is not opened.
+
+    Raises:
+        FileFormatError: the values are in another file, or links lead round in a circle.
+    """
+    node = _followed(group, name, place, _MOST_LINKS)
+    if isinstance(node, h5py.Dataset):
+        if node.external:
+            raise FileFormatError(f"{place}: the values of {name!r} are in another file, {node.external[0][0]!r}")
+        if node.is_virtual:
+            raise FileFormatError(f"{place}: {name!r} is put together from other datasets (a virtual one)")
+    return node
+
+
+def _followed(group: h5py.Group, name: str, place: str, links: int) -> h5py.Group | h5py.Dataset | None:
+    node = group.file["/"] if name.startswith("/") else group
+    for part in name.split("/"):
+        if part in ("", "."):
+            continue
+        link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
+        if link is None:
+            return None
+        if isinstance(link, h5py.ExternalLink):
+            raise FileFormatError(f"{place}: {name!r} is a link to another file, {link.filename!r}")
+        if not isinstance(link, h5py.SoftLink):
+            node = node[part]
+        elif links:
+            node = _followed(node, link.path, place, links - 1)
+        else:
+            raise FileFormatError(f"{place}: {name!r}: links lead round in a circle")
+    return node
 
 
 def dataset_array(dataset: h5py.Dataset, place: str) -> Array:
@@ -73,10 +139,20 @@ def dataset_array(dataset: h5py.Dataset, place: str) -> Array:
     if dataset.dtype.kind not in "fiu":
         raise FileFormatError(f"{place} has values of type {dataset.dtype}; expected numbers")
     stored = dataset.id.get_storage_size()
-    if dataset.nbytes > stored * _MOST_DEFLATED:
+    if dataset.nbytes > stored * (_MOST_DEFLATED if dataset.chunks else 1):
         raise FileFormatError(f"{place} declares {dataset.nbytes} bytes, of which the file holds {stored}")
     wide = dataset.dtype.kind == "f" and dataset.dtype.itemsize > 4
     return np.asarray(dataset[()], np.float64 if wide else np.float32)
+
+
+def check_name(name: str) -> None:
+    """Checks that a layer can be told by its name in HDF5, where a slash begins a group and a dot is the same one.
+
+    Raises:
+        WeightsError: it cannot.
+    """
+    if "\0" in name or any(part in ("", ".") for part in name.split("/")):
+        raise WeightsError(f"layer {name!r} cannot have such a name in HDF5; give it another, or write binary proto")
 
 
 def write_hdf5(layers: Mapping[str, Mapping[int, Array]], path: str | Path) -> None:
@@ -85,13 +161,21 @@ def write_hdf5(layers: Mapping[str, Mapping[int, Array]], path: str | Path) -> N
     Args:
         layers: name -> blobs by index; a shared blob stands under its owner alone.
         path: the file.
+
+    Raises:
+        WeightsError: HDF5 cannot have a layer's name, or not beside another's.
     """
+    for name in layers:
+        check_name(name)
     buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
     with h5py.File(buffer, "w") as file:
         data = file.create_group("data")
         for name, arrays in layers.items():
-            group = data.create_group(name)
-            for index, array in arrays.items():
-                group.create_dataset(str(index), data=array)
+            try:
+                group = data.require_group(name)
+                for index, array in arrays.items():
+                    group.create_dataset(str(index), data=array)
+            except (TypeError, ValueError) as error:  # 'a' with a blob 0, and a layer 'a/0'
+                raise WeightsError(f"layer {name!r} cannot have its name in HDF5 beside the others: {error}") from None
     with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from demitasse.caffe.list_file import read_lines
 from demitasse.errors import DataError
 
 _LINE = re.compile(r"(.+?)\s+(-?\d{1,9})")
@@ -19,17 +20,15 @@ class Entry(NamedTuple):
 
 
 def read_image_list(path: str | Path) -> list[Entry]:
-    """Reads ``<file name> <label>`` lines, labels whole numbers; names may have spaces, empty lines do not count.
+    """Reads ``<file name> <label>`` lines; the label, a whole number, is behind the last space of the line.
+
+    Names may have spaces, and bytes that are not UTF-8. Empty lines do not count.
 
     Raises:
         DataError: the file is missing, empty, or has a line of another form; says which.
     """
-    try:
-        lines = Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not an image list: {error}") from None
     entries = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path, "an image list"), start=1):
         if not line.strip():
             continue
         match = _LINE.fullmatch(line.strip())

@@ -22,6 +22,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # the modes of 8-bit images that are decoded without a wish for colour; all others become RGB
 _NATIVE = {"1": "L", "L": "L", "LA": "RGBA", "RGBA": "RGBA"}
 _DEEP = ("I", "F")
+_GREY_16 = ("PNG", "PPM")  # formats whose mode I is 16-bit grey
 _BROKEN = (
     *(OSError, ValueError, SyntaxError, TypeError, EOFError, IndexError, KeyError, AttributeError, OverflowError),
     *(MemoryError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
@@ -40,7 +41,7 @@ def decode(data: bytes, color: bool | None = None) -> Array:
         decoded, not in this order.
 
     Raises:
-        DataError: not an image, cut short, too large, or with more than 8 bits a channel.
+        DataError: not an image, cut short, too large, or with more than 16 bits a channel.
     """
     found = jpeg.decode(data, color)
     if found is not None:
@@ -48,13 +49,21 @@ def decode(data: bytes, color: bool | None = None) -> Array:
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             if image.mode.startswith(_DEEP):
-                raise DataError(f"the image has more than 8 bits a channel (mode {image.mode})")
+                return _high_bytes(image, bool(color))
             mode = _NATIVE.get(image.mode, "RGB") if color is None else ("RGB" if color else "L")
             image.draft(mode, image.size)  # a JPEG gives its luminance as it stands in the file
             image.load()
             return blue_first(pixels(image if image.mode == mode else image.convert(mode)))
     except _BROKEN as error:
         raise DataError(f"not an image that can be read: {error}") from None
+
+
+def _high_bytes(image: Image.Image, color: bool) -> Array:
+    """Returns the higher bytes of 16-bit grey, as OpenCV does; of colours Pillow gives no others."""
+    if not image.mode.startswith("I;16") and image.format not in _GREY_16:
+        raise DataError(f"the image has more than 16 bits a channel (mode {image.mode})")
+    high = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+    return np.broadcast_to(high, (3 if color else 1, *high.shape))
 
 
 def blue_first(rgb: Array) -> Array:

@@ -26,6 +26,9 @@ def learning_rate(solver: schema.Message, iteration: int) -> float:
         UnknownNameError: the policy is not known.
         UsageError: a setting of the policy is missing, or the rate is not a finite number.
     """
+    if iteration < solver.warmup_iter:  # Intel's fork: from warmup_start_lr to base_lr, whatever the policy
+        start, end = Rate(solver.warmup_start_lr), Rate(solver.base_lr)
+        return float(start + (end - start) * (Rate(iteration) / Rate(solver.warmup_iter)))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         rate = LR_POLICIES[solver.lr_policy](solver, iteration)
     if not np.isfinite(rate):
@@ -61,6 +64,17 @@ def fixed(solver: schema.Message, iteration: int) -> Rate:
 def step(solver: schema.Message, iteration: int) -> Rate:
     """base_lr * gamma^k, k = floor(iteration / stepsize), or the number of stepvalues reached."""
     return Rate(solver.base_lr) * _power(solver.gamma, current_step(solver, iteration))
+
+
+@LR_POLICIES.register("multifixed")
+def multifixed(solver: schema.Message, iteration: int) -> Rate:
+    """stagelr[k], k the first with iteration <= stageiter[k]; the last beyond all of them (forks for detection)."""
+    rates, ends = list(solver.stagelr), list(solver.stageiter)
+    if not rates or len(rates) != len(ends):
+        raise UsageError(
+            f"solver: lr_policy 'multifixed' needs a stageiter for each stagelr, found {len(ends)} for {len(rates)}"
+        )
+    return Rate(next((rate for rate, end in zip(rates, ends, strict=True) if iteration <= end), rates[-1]))
 
 
 @LR_POLICIES.register("exp")

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from demitasse.caffe import labels, log, schema
 from demitasse.caffe.hdf5_file import HDF5_MAGIC, read_hdf5, write_hdf5
+from demitasse.caffe.list_file import require_regular
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.sizes import MOST_AXES
 from demitasse.caffe.upgrade import upgrade_layers
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from demitasse.caffe.net import Net
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_RAW = {0: "<f8", 1: "<f4", 2: "<f2"}  # what the enum Type of NVIDIA's fork says of raw_data
 
 
 class LayerBlobs(NamedTuple):
@@ -140,7 +143,7 @@ def blob_array(blob: Any) -> Array:
     Raises:
         FileFormatError: the number of values is not what the shape says.
     """
-    dtype, data = ("<f8", blob.double_data) if blob.double_data else ("<f4", blob.data)
+    dtype, data = _numbers(blob)
     if blob.HasField("shape"):
         shape = tuple(blob.shape.dim)
     elif any(blob.HasField(axis) for axis in ("num", "channels", "height", "width")):
@@ -153,9 +156,18 @@ def blob_array(blob: Any) -> Array:
     if min(shape, default=0) < 0 or len(data) != expected:
         raise FileFormatError(f"shape {list(shape)} needs {expected} bytes of values, found {len(data)}")
     try:
-        return np.frombuffer(data, dtype).reshape(shape)
+        array = np.frombuffer(data, dtype).reshape(shape)
+        return array.astype(np.float32) if array.dtype == np.float16 else array
     except ValueError as error:  # a huge axis beside one of 0
         raise FileFormatError(f"shape {list(shape)} is none of a blob: {error}") from None
+
+
+def _numbers(blob: Any) -> tuple[str, bytes]:
+    if blob.raw_data:
+        if blob.raw_data_type not in _RAW:
+            raise FileFormatError(f"raw_data_type is {blob.raw_data_type}; expected DOUBLE, FLOAT or FLOAT16")
+        return _RAW[blob.raw_data_type], blob.raw_data
+    return ("<f8", blob.double_data) if blob.double_data else ("<f4", blob.data)
 
 
 def array_blob(array: Array) -> Any:
@@ -249,7 +261,9 @@ def read_blob(path: str | Path) -> Array:
 
     Raises:
         FileFormatError: missing or cut short.
+        DataError: it is a folder, a device or a pipe.
     """
+    require_regular(path)
     blob = parse_message(schema.BlobProto(), read_bytes(path), path)
     try:
         return blob_array(blob).astype(np.float32)

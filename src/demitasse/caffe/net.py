@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from demitasse.caffe import labels, layers, model_file, prototxt, schema, sources
 from demitasse.caffe.filter import Placed, filter_net, net_state
+from demitasse.caffe.layer_types import check_types
 from demitasse.caffe.parameters import Blob as Blob
 from demitasse.caffe.parameters import Parameters
 from demitasse.caffe.sizes import check_size
 from demitasse.caffe.split import insert_splits
 from demitasse.caffe.upgrade import upgrade_net
-from demitasse.errors import DemitasseError, NetError, UnknownNameError, WeightsError
+from demitasse.errors import DemitasseError, NetError, WeightsError
 from demitasse.registry import suggest
 
 # what torch and Python raise where settings and shapes do not fit
@@ -69,6 +70,7 @@ class Net(nn.Module):
         places[:0] = [origin] * (len(upgraded.layer) - len(places))  # an Input layer made of the net's inputs
         state = net_state(upgraded, phase, level, stages)
         kept = insert_splits(filter_net(upgraded, places, state))
+        check_types(kept)
         self.phase: int = state.phase
         self.spec = schema.NetParameter(name=upgraded.name)
         self.force_backward = upgraded.force_backward
@@ -120,15 +122,14 @@ class Net(nn.Module):
         if spec.type in sources.SOURCES:
             part = sources.SOURCES[spec.type](spec, spec.phase)
             shapes = self._add_source(part, spec)
-        elif spec.type in layers.LAYERS:
+        elif not spec.type:
+            raise NetError("it has no type")
+        else:
             part = layer = layers.LAYERS[spec.type](spec)
             is_loss, automatic = layer.is_loss, layer.is_loss and not spec.top
             if automatic:
                 spec.top.append(self._automatic_top(spec))
             shapes = self._add_layer(layer, spec, bottom_shapes)
-        else:
-            near = suggest(spec.type, [*layers.LAYERS, *sources.SOURCES])
-            raise UnknownNameError(f"unknown layer type {spec.type!r}; {near}")
         self.spec.layer.append(spec)
         self._make_tops(spec, shapes, is_loss)
         if not automatic:  # a loss without a top counts, but is no output

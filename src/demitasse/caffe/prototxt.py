@@ -9,9 +9,10 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from demitasse.caffe import schema
+from demitasse.caffe import schema, text_faults
+from demitasse.caffe.text_fields import tokens, walk
+from demitasse.caffe.text_forks import one_device, tell_unused
 from demitasse.errors import PrototxtError
-from demitasse.registry import suggest
 
 
 def read_net(path: str | Path) -> schema.Message:
@@ -38,52 +39,65 @@ def read_net_text(path: str | Path) -> schema.Message:
 def read_solver(path: str | Path) -> schema.Message:
     """Reads a solver's prototxt into a SolverParameter; ``trust_coef`` is taken for ``local_gw_ratio``.
 
+    Of several ``device_id``, as forks take them, the first counts; a warning names the line.
+
     Raises:
         PrototxtError: the file is missing, or not a solver; says file and line.
     """
     text = re.sub(r"(?m)^(\s*)trust_coef(\s*:)", r"\1local_gw_ratio\2", read_text(path))
-    return parse(text, schema.SolverParameter(), str(path))
+    return parse(one_device(text, str(path)), schema.SolverParameter(), str(path))
 
 
 def parse(text: str, message: Any, name: str) -> Any:
     """Parses protobuf text into ``message`` and returns it; ``name`` stands for the file in errors."""
+    _check_strings(text, name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DeprecationWarning)
             text_format.Parse(text, message)
     except text_format.ParseError as error:
-        raise PrototxtError(f"{name}:{_explain(error, message)}") from None
+        faults = text_faults.explain(text, message.DESCRIPTOR, name)
+        raise PrototxtError(faults or f"{name}:{_structure(error)}") from None
     except DeprecationWarning:  # protobuf passes an unknown escape on to Python; Caffe refuses it
         escape = _UNKNOWN_ESCAPE.search(text)
         line = text.count("\n", 0, escape.start()) + 1 if escape else 1
         raise PrototxtError(f"{name}:{line}: unknown escape {escape and escape[0]!r} in a string") from None
+    except UnicodeEncodeError as error:  # half of a pair of surrogates, by an escape
+        raise PrototxtError(f"{name}: a string is not text: {error}") from None
     if missing := message.FindInitializationErrors():
         raise PrototxtError(f"{name}: {', '.join(missing)}: needed, but not given")
+    tell_unused(text, message.DESCRIPTOR, name)
     return message
 
 
+def _check_strings(text: str, name: str) -> None:
+    """Refuses strings that no net needs and protobuf's parser cannot hold: very long ones, and what is not UTF-8."""
+    if match := _LONG_STRING.search(text):
+        line = text.count("\n", 0, match.start()) + 1
+        raise PrototxtError(f"{name}:{line}: a string of more than {_MOST_LETTERS} letters")
+    if _NOT_UTF_8.search(text):
+        for token, line in tokens(text):  # comments may be of any kind
+            if _NOT_UTF_8.search(token):
+                raise PrototxtError(f"{name}:{line}: {token!r} is not UTF-8")
+
+
+_NOT_UTF_8 = re.compile("[\udc80-\udcff]")
+_MOST_LETTERS = 1 << 20
+_LONG_STRING = re.compile(rf"""["'][^"'\n]{{{_MOST_LETTERS}}}""")
 _UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\[^abfnrtvxXuU0-7\\'\"?]")
 
 
 def layer_lines(path: str | Path) -> list[int]:
     """Returns the line (from 1) where each ``layer { ... }``, or ``layers { ... }``, of the file begins, in order."""
-    text = read_text(path)
-    lines = []
-    depth, line, counted = 0, 1, 0
-    for match in _STRUCTURE.finditer(text):
-        token = match.group()
-        if token in "{<":
-            depth += 1
-        elif token in "}>":
-            depth -= 1
-        elif token in ("layer", "layers") and depth == 0:
-            line, counted = line + text.count("\n", counted, match.start()), match.start()
-            lines.append(line)
-    return lines
-
-
-# comments and strings are matched first, so that braces inside them are passed over
-_STRUCTURE = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|\b[A-Za-z_]\w*\b""")
+    fields = walk(read_text(path), schema.NetParameter.DESCRIPTOR)
+    return [
+        field.line
+        for field in fields
+        if field.owner
+        and field.owner.name == "NetParameter"
+        and field.value == "{"
+        and field.name in ("layer", "layers")
+    ]
 
 
 def read_text(path: str | Path) -> str:
@@ -93,29 +107,21 @@ def read_text(path: str | Path) -> str:
         PrototxtError: the file is missing, or not a text.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise PrototxtError(f"{path}: not a text file (is it a caffemodel?)") from None
+        data = Path(path).read_bytes()
     except OSError as error:
         raise PrototxtError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # a name that no file can have
         raise PrototxtError(f"{path!r}: cannot be read: {error}") from None
+    if b"\0" in data:
+        raise PrototxtError(f"{path}: not a text file (is it a caffemodel?)")
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 _LONG = 400  # characters of an error: protobuf cites the whole line
 
 
-def _explain(error: text_format.ParseError, message: Any) -> str:
-    """Turns protobuf's message into ``line: what was found, what is known``."""
+def _structure(error: text_format.ParseError) -> str:
+    """Turns protobuf's message into ``line: what was found``."""
     detail = re.sub(r"^\d+:\d+ : ", "", str(error)).replace('"caffe.', '"')
-    line = error.GetLine() or 1
-    if constant := re.search(r'Enum type "([\w.]+)" has no value named ["\']?(\w+)', detail):
-        values = message.DESCRIPTOR.file.pool.FindEnumTypeByName(f"caffe.{constant[1]}").values_by_name
-        return f"{line}: {constant[1]} has no value {constant[2]!r}; {suggest(constant[2], list(values))}"
-    unknown = re.search(r'Message type "([\w.]+)" has no field named "([^"]+)"', detail)
-    if not unknown:
-        return f"{line}: {detail if len(detail) < _LONG else '...' + detail[-_LONG:]}"
-    kind, field = unknown.groups()
-    owner = message.DESCRIPTOR.file.message_types_by_name.get(kind)
-    known = [each.name for each in owner.fields] if owner else []
-    return f"{line}: {kind} has no field {field!r}; {suggest(field, known)}"
+    return f"{error.GetLine() or 1}: {detail if len(detail) < _LONG else '...' + detail[-_LONG:]}"

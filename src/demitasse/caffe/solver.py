@@ -15,16 +15,17 @@ from torch import Tensor
 
 from demitasse.caffe import debug as debugging
 from demitasse.caffe import device as devices
-from demitasse.caffe import log, lr_policy, model_file, schema, snapshot, solver_nets
+from demitasse.caffe import hdf5_file, log, lr_policy, model_file, schema, snapshot, solver_nets
 from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.layers.surgery import Surgery
+from demitasse.caffe.list_file import is_text
 from demitasse.caffe.net import Net
-from demitasse.caffe.optimizers import OPTIMIZERS
+from demitasse.caffe.optimizers import OPTIMIZERS, Optimizer
 from demitasse.caffe.ranks import Pass, Ranks
 from demitasse.caffe.signals import Signals
 from demitasse.caffe.sources.ahead import WORKERS
 from demitasse.caffe.upgrade import upgrade_solver
-from demitasse.errors import DataError, DivergedError, SnapshotError
+from demitasse.errors import DataError, DivergedError, SnapshotError, UnknownNameError
 
 
 class Solver:
@@ -68,12 +69,13 @@ class Solver:
         self.device = device or devices.of_solver(self.param)
         self.ranks = ranks or Ranks()
         log.info("solver.cpp:44", f"Initializing solver from parameters: \n{self.param}")
-        make_optimizer = OPTIMIZERS[self.param.type]
+        make_optimizer = _optimizer(self.param, origin)
         self.prefix = _snapshot_prefix(self.param, origin)
         if self.ranks.rank == 0:
             _check_prefix(self.param, self.prefix)
         self._seed()
         self.net = self._place(solver_nets.train_net(self.param, origin))
+        _check_names(self.param, self.net)
         tested = solver_nets.test_nets(self.param, origin) if self.ranks.rank == 0 else []
         self.test_nets = [self._place(net) for net in tested]
         self.share_blobs()
@@ -375,8 +377,27 @@ def _snapshot_prefix(param: schema.Message, origin: str) -> str:
     return os.path.join(prefix, Path(origin).stem) if os.path.isdir(prefix) else prefix
 
 
+def _optimizer(param: schema.Message, origin: str) -> type[Optimizer]:
+    """Returns the optimizer of a solver, whose policy of rates is known too."""
+    try:
+        if param.lr_policy:
+            lr_policy.LR_POLICIES[param.lr_policy]
+        return OPTIMIZERS[param.type]
+    except UnknownNameError as error:
+        raise error.within(origin) from None
+
+
+def _check_names(param: schema.Message, net: Net) -> None:
+    """Raises WeightsError where snapshots are wanted in HDF5, which cannot have the name of a layer."""
+    if param.snapshot_format == schema.SolverParameter.HDF5 and (param.snapshot or param.snapshot_after_train):
+        for spec in net.spec.layer:
+            hdf5_file.check_name(spec.name)
+
+
 def _check_prefix(param: schema.Message, prefix: str) -> None:
     """Raises SnapshotError where snapshots are wanted but cannot be written."""
     folder = os.path.dirname(prefix) or "."
+    if not is_text(prefix):
+        raise SnapshotError(f"snapshot_prefix {prefix!r} is not UTF-8; a solverstate cannot hold such a name")
     if "\0" in prefix or ((param.snapshot or param.snapshot_after_train) and not os.access(folder, os.W_OK)):
         raise SnapshotError(f"snapshot_prefix {prefix!r}: the folder {folder!r} does not exist or is read-only")

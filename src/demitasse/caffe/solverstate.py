@@ -59,15 +59,22 @@ def _hdf5_bytes(state: Any) -> bytes:
 def _read_hdf5(path: str | Path) -> Any:
     with hdf5_file.open_hdf5(path, "a solverstate") as file:
         state = schema.SolverState(
-            iter=int(file["iter"][0]),
-            learned_net=bytes(file["learned_net"][()]).rstrip(b"\0").decode(),
-            current_step=int(file["current_step"][0]),
+            iter=int(_held(file, "iter", path)[0]),
+            learned_net=bytes(_held(file, "learned_net", path)[()]).rstrip(b"\0").decode(),
+            current_step=int(_held(file, "current_step", path)[0]),
         )
-        history = file["history"]
+        history = _held(file, "history", path)
         for index in range(len(history)):
-            array = hdf5_file.dataset_array(history[str(index)], f"{path}: history {index}")
+            array = hdf5_file.dataset_array(_held(history, str(index), path), f"{path}: history {index}")
             state.history.append(model_file.array_blob(array))
         for field in ("json", "torch_rng"):
-            if f"resume/{field}" in file:
-                setattr(state.resume, field, file[f"resume/{field}"][()].tobytes())
+            if (found := hdf5_file.held(file, f"resume/{field}", str(path))) is not None:
+                setattr(state.resume, field, found[()].tobytes())
     return state
+
+
+def _held(group: h5py.Group, name: str, path: str | Path) -> Any:
+    found = hdf5_file.held(group, name, str(path))
+    if found is None:
+        raise FileFormatError(f"{path}: not a solverstate in HDF5: there is no {name!r}")
+    return found

@@ -9,7 +9,7 @@ import typer
 
 from demitasse._version import __version__
 from demitasse.cli.flags import normalise
-from demitasse.errors import DemitasseError
+from demitasse.errors import DemitasseError, is_out_of_memory
 
 _FAMILIES = (
     *("train", "convert", "upgrade", "compact", "pack", "export", "data", "compress", "sensitivity"),
@@ -60,16 +60,18 @@ def main(arguments: list[str] | None = None) -> None:
         # the reader of a pipe has gone (`| head`); nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except (OSError, MemoryError) as error:
+    except OSError as error:
         if debug:
             raise
-        _fail(f"error: {error or 'out of memory'}", 1)
+        _fail(f"error: {error}", 1)
     except Exception as error:
         if debug:
             raise
+        if is_out_of_memory(error):
+            _fail(f"error: out of memory: {str(error) or 'this needs more than the machine has'}", 1)
         _fail(f"internal error: {type(error).__name__}: {error}\nRun again with --debug to see where.", 1)
 
 
 def _fail(message: str, code: int) -> None:
-    print(message, file=sys.stderr)
+    print(message.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
     sys.exit(code)

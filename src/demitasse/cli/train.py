@@ -28,6 +28,8 @@ Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas
 Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
 LogDir = Annotated[str, typer.Option("--log_dir", help="Folder for a copy of the log.")]
 
+AllowOutput = Annotated[bool, typer.Option("--allow-output", help="Let HDF5Output layers of the net write files.")]
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
@@ -57,6 +59,7 @@ def train(
     if snapshot and weights:
         raise UsageError("train: give -snapshot to resume or -weights to fine-tune, not both")
     from demitasse.caffe import device, log, prototxt, ranks
+    from demitasse.caffe.list_file import is_text
     from demitasse.caffe.signals import Signals
     from demitasse.caffe.solver import Solver
     from demitasse.cli import processes
@@ -66,6 +69,8 @@ def train(
         param.train_state.level = level
     param.train_state.stage.extend(_stages(stage))
     if weights:
+        if not is_text(weights):
+            raise UsageError(f"train: -weights={weights!r} is not UTF-8; give the file another name")
         del param.weights[:]
         param.weights.append(weights)
     signals = Signals(sigint_effect, sighup_effect)
@@ -99,6 +104,7 @@ def score(
     workers: Workers = 1,
     log_dir: LogDir = "",
     python_layers: PythonLayers = False,
+    allow_output: AllowOutput = False,
 ) -> None:
     """Score a net: the outputs of each batch, then their means."""
     _require("test", "-model=net.prototxt -weights=net.caffemodel", model, weights)
@@ -109,7 +115,7 @@ def score(
 
     with log.to_stderr(log_dir), python_layers_run(python_layers):
         device = _device(gpu, 275)
-        net = _net(model, schema.TEST, level, stage, device)
+        net = _net(model, schema.TEST, level, stage, device, allow_output)
         for source in net.sources.values():
             source.workers = workers
         for path in filter(None, weights.split(",")):
@@ -141,6 +147,7 @@ def benchmark(
     stage: Stage = "",
     log_dir: LogDir = "",
     python_layers: PythonLayers = False,
+    allow_output: AllowOutput = False,
 ) -> None:
     """Measure how long each layer takes, forward and backward."""
     _require("time", "-model=net.prototxt", model)
@@ -152,7 +159,7 @@ def benchmark(
         raise UsageError(f"time: -phase={phase}: expected TRAIN or TEST")
     with log.to_stderr(log_dir), python_layers_run(python_layers):
         device = _device(gpu, 343)
-        net = _net(model, phases[phase], level, stage, device)
+        net = _net(model, phases[phase], level, stage, device, allow_output)
         log.info("caffe.cpp:351", "Performing Forward")
         log.info("caffe.cpp:356", f"Initial loss: {log.number(LayerTimes(net, device).run())}")
         log.info("caffe.cpp:357", "Performing Backward")
@@ -237,11 +244,14 @@ def _said(device: torch.device, line: int) -> torch.device:
     return device
 
 
-def _net(model: str, phase: int, level: int | None, stage: str, device: torch.device) -> Net:
+def _net(model: str, phase: int, level: int | None, stage: str, device: torch.device, allow_output: bool) -> Net:
     from demitasse.caffe import log, solver_nets
+    from demitasse.caffe.layers.output import keep_from_writing
     from demitasse.caffe.net import Net
 
     net = solver_nets.place(Net.from_file(model, phase, level, _stages(stage)), device)
+    if not allow_output:
+        keep_from_writing(net.named_layers().values(), "; give --allow-output to let it")
     log.describe(net)
     return net
 

@@ -40,13 +40,16 @@ def form(step: Step) -> nn.Module:
 
 @FORMS.register("Dropout")
 class Identity(nn.Module):
-    """The bottom as it is."""
+    """The bottom as it is, or as a dropout that does not scale in training scales it in testing."""
 
     def __init__(self, step: Step) -> None:
         super().__init__()
+        self.factor = step.layer.factor
+        if step.layer.samples:
+            raise ExportError(f"layer {step.name!r}: sample_weights_test draws at random, which the target cannot")
 
     def forward(self, bottom: Tensor) -> Tensor:
-        return bottom
+        return bottom if self.factor == 1 else bottom * self.factor
 
 
 @FORMS.register("BatchNorm")

@@ -23,7 +23,8 @@ class Step:
         bottoms: names of the blobs that it takes, copies resolved to what they are copies of.
         tops: names of the blobs that it makes.
         shapes: of the bottoms.
-        scale: the Scale behind a BatchNorm, where nobody else takes what is between them.
+        scale: the Scale behind a BatchNorm, where nobody else takes what is between them; or the BatchNorm itself,
+            where it scales what it has normalized.
     """
 
     name: str
@@ -32,7 +33,7 @@ class Step:
     bottoms: list[str]
     tops: list[str]
     shapes: list[Shape] = field(default_factory=list)
-    scale: Scale | None = None
+    scale: Scale | BatchNorm | None = None
 
 
 @dataclass
@@ -65,7 +66,9 @@ def plan(model: Model) -> Plan:
             same.update(dict.fromkeys(spec.top, bottoms[0]))
             continue
         shapes = [model.net.shapes[name] for name in spec.bottom]
-        steps.append(Step(label, spec.type, layers[label], bottoms, list(spec.top), shapes))
+        layer = layers[label]
+        scale = layer if isinstance(layer, BatchNorm) and layer.has_bias else None
+        steps.append(Step(label, spec.type, layer, bottoms, list(spec.top), shapes, scale))
     outputs = {name: same.get(name, name) for name in model.outputs}
     return Plan(list(model.inputs), _merged(steps, set(outputs.values())), outputs)
 

@@ -28,7 +28,7 @@ def read_windows(path: str | Path) -> list[tuple[str, list[list[int]]]]:
     """
     images: dict[str, list[list[int]]] = {}
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, skipinitialspace=True)
             missing = [name for name in ("filename", *COLUMNS) if name not in (rows.fieldnames or [])]
             if missing:

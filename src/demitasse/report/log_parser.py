@@ -76,7 +76,7 @@ def read_log(path: str | Path) -> Log:
         FileFormatError: the file cannot be read, or no line of it comes from a training run.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from None
     log = parse_log(text.splitlines())

@@ -53,4 +53,7 @@ def affine_of(layer: Layer, shape: Shape) -> Affine | None:
 def _of_statistics(layer: BatchNorm) -> Affine:
     mean, variance = layer.statistics(torch.float64)
     inverse = (variance + layer.eps).rsqrt()
-    return Affine(inverse, -mean * inverse)
+    if not layer.has_bias:
+        return Affine(inverse, -mean * inverse)
+    factor = layer.weight.detach().double() * inverse
+    return Affine(factor, layer.bias.detach().double() - mean * factor)

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from demitasse.caffe.layers import Layer
+from demitasse.caffe.layers.dropout import Dropout
 from demitasse.caffe.net import Net
 from demitasse.errors import NetError
 from demitasse.registry import suggest
-
-# layers that hand their bottom on as it is, unless they train
-_IDENTITIES = ("Split", "Dropout")
 
 
 @dataclass
@@ -84,7 +82,7 @@ def read(net: Net, keep: Collection[str] = ()) -> Program:
     current: dict[str, int] = {}
     for label, spec in zip(net.labels, net.spec.layer, strict=True):
         bottoms = [current[name] for name in spec.bottom]
-        if spec.type in _IDENTITIES and not net.layer(label).training:
+        if label not in net.sources and _changes_nothing(net.layer(label)):
             current.update((name, bottoms[0]) for name in spec.top)
             continue
         tops = list(range(len(program.shapes), len(program.shapes) + len(spec.top)))
@@ -100,3 +98,9 @@ def read(net: Net, keep: Collection[str] = ()) -> Program:
             raise NetError(f"no blob {name!r}; {suggest(name, current)}")
         program.results[name] = current[name]
     return program
+
+
+def _changes_nothing(layer: Layer) -> bool:
+    if isinstance(layer, Dropout):
+        return layer.changes_nothing()
+    return layer.spec.type == "Split" and not layer.training

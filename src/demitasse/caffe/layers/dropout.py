@@ -13,15 +13,24 @@ from demitasse.errors import NetError
 class Dropout(Layer):
     """In training zeroes entries with probability ``dropout_ratio`` p and scales the rest by 1 / (1 - p).
 
-    Draws from torch's global generator.
+    With ``scale_train: false`` (Faster R-CNN) the rest stays as it is, and testing scales all by 1 - p. With
+    ``sample_weights_test`` (Bayesian SegNet) testing draws as training does. Draws from torch's global generator.
     """
 
     in_place = True
 
     def setup(self, *shapes: Shape) -> None:
-        self.ratio = self.spec.dropout_param.dropout_ratio
+        settings = self.spec.dropout_param
+        self.ratio = settings.dropout_ratio
+        self.samples = settings.sample_weights_test
+        self.factor = 1.0 if settings.scale_train else 1 - self.ratio
         if not 0 <= self.ratio < 1:
             raise NetError(f"dropout_ratio must be at least 0 and less than 1, found {self.ratio:g}")
 
     def forward(self, bottom: Tensor) -> Tensor:
-        return F.dropout(bottom, self.ratio, self.training)
+        top = F.dropout(bottom, self.ratio, self.training or self.samples)
+        return top if self.factor == 1 else top * self.factor
+
+    def changes_nothing(self) -> bool:
+        """Returns whether the top is the bottom, now."""
+        return not self.training and not self.samples and self.factor == 1

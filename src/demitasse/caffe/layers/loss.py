@@ -24,6 +24,7 @@ class LabelledLoss(Layer):
 
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.loss_param
+        self.normalizer = settings.pre_fixed_normalizer
         self.ignored = settings.ignore_label if settings.HasField("ignore_label") else None
         if settings.HasField("normalization") or not settings.HasField("normalize"):
             named = settings.HasField("normalization")
@@ -31,11 +32,15 @@ class LabelledLoss(Layer):
             self.normalization = mode if named else self.default_normalization
         else:
             self.normalization = "VALID" if settings.normalize else "BATCH_SIZE"
+        if self.normalization == "PRE_FIXED" and not self.normalizer > 0:
+            raise NetError(f"pre_fixed_normalizer must be above 0, found {self.normalizer:g}")
 
     def normalize(self, total: Tensor, label: Tensor, batch: int) -> Tensor:
-        """Divides the sum of the losses, as the mode says, by 1, by ``batch`` or by the number of labels."""
+        """Divides the sum of the losses, as the mode says, by 1, a fixed number, ``batch`` or the number of labels."""
         if self.normalization == "NONE":
             return total
+        if self.normalization == "PRE_FIXED":
+            return torch.div(total, self.normalizer)
         if self.normalization == "BATCH_SIZE":
             return total / max(batch, 1)
         if self.normalization == "VALID" and self.ignored is not None:
@@ -47,15 +52,23 @@ class LabelledLoss(Layer):
 class SoftmaxWithLoss(LabelledLoss):
     """-log(softmax(x)[label]), summed and normalized; the second top is the softmax, without gradient.
 
-    A vanishing probability gives its true logarithm; Caffe stops at -log(1.2e-38).
+    A vanishing probability gives its true logarithm; Caffe stops at -log(1.2e-38). With ``weight_by_label_freqs``
+    (SegNet) each logarithm is multiplied by the ``class_weighting`` of its label, or, where there is none, divided by
+    the number of such labels in the batch; the normalization is the same.
     """
 
     top_count = (1, 2)
+    class_weights: Tensor
 
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
         scores, labels = shapes
         self.axis = canonical_axis(self.spec.softmax_param.axis, len(scores))
+        self.by_frequency = self.spec.loss_param.weight_by_label_freqs
+        weights, classes = list(self.spec.loss_param.class_weighting), scores[self.axis]
+        if self.by_frequency and len(weights) not in (0, classes):
+            raise NetError(f"class_weighting has {len(weights)} values for {classes} classes; give one for each")
+        self.register_buffer("class_weights", torch.tensor(weights), persistent=False)
         wanted = math.prod(scores) // max(scores[self.axis], 1)
         if math.prod(labels) != wanted:
             raise NetError(f"scores of shape {list(scores)} need {wanted} labels, found labels of shape {list(labels)}")
@@ -65,11 +78,19 @@ class SoftmaxWithLoss(LabelledLoss):
         label = labels.long().reshape(by_class.shape[:1] + by_class.shape[2:])
         ignored = _NOTHING_IGNORED if self.ignored is None else self.ignored
         try:
-            total = F.cross_entropy(by_class, label, ignore_index=ignored, reduction="sum")
+            weights = self._weights(label, by_class.shape[1])
+            total = F.cross_entropy(by_class, label, weights, ignore_index=ignored, reduction="sum")
         except IndexError as error:
             raise DataError(f"layer {self.spec.name!r}: a label is none of the classes: {error}") from None
         loss = self.normalize(total, label, math.prod(scores.shape[: self.axis]))
         return (loss, F.softmax(scores.detach(), self.axis)) if len(self.spec.top) == 2 else loss
+
+    def _weights(self, label: Tensor, classes: int) -> Tensor | None:
+        """Returns what the labels of each class count, (classes,); None where all count 1."""
+        if not self.by_frequency or len(self.class_weights):
+            return self.class_weights if self.by_frequency else None
+        counts = torch.stack([(label == number).sum() for number in range(classes)])
+        return 1 / counts.clamp(min=1).to(torch.float32)
 
 
 @LAYERS.register("EuclideanLoss")

@@ -16,6 +16,8 @@ from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.caffe.layers.numeric import root
 from demitasse.errors import NetError
 
+_STATISTICS = 3  # blobs of BatchNorm that are not learnt
+
 
 @LAYERS.register("LRN")
 class LRN(Layer):
@@ -93,7 +95,9 @@ class BatchNorm(Layer):
     In training mean and variance are the batch's, else those of the blobs.
 
     Blobs, none of them learnt: mean (channels,) and variance (channels,), both sums that fade with
-    ``moving_average_fraction``, and factor (1,), the sum of their weights.
+    ``moving_average_fraction``, and factor (1,), the sum of their weights. With ``scale_bias`` or a filler of either,
+    as NVIDIA's fork has them, there are two more, which are learnt: weight (channels,), which multiplies the result,
+    and bias (channels,), which is added to it.
 
     Reference: Ioffe and Szegedy 2015, algorithm 1.
     """
@@ -103,6 +107,8 @@ class BatchNorm(Layer):
     mean: Tensor
     variance: Tensor
     factor: Tensor
+    weight: Tensor
+    bias: Tensor
 
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.batch_norm_param
@@ -113,24 +119,34 @@ class BatchNorm(Layer):
         channels = shape[1] if len(shape) > 1 else 1
         if self.spec.phase == schema.TRAIN and not self.use_blobs and math.prod(shape) == channels:
             raise NetError(f"BatchNorm trains on more than one value a channel, found a bottom of shape {list(shape)}")
+        self.has_bias = settings.scale_bias or settings.HasField("scale_filler") or settings.HasField("bias_filler")
         self._fix_rates()
         self.add_blob("mean", (channels,), learnable=False)
         self.add_blob("variance", (channels,), learnable=False)
         self.add_blob("factor", (1,), learnable=False)
+        if self.has_bias:
+            ones = schema.FillerParameter(value=1)
+            self.add_blob("weight", (channels,), settings.scale_filler if settings.HasField("scale_filler") else ones)
+            self.add_blob("bias", (channels,), settings.bias_filler)
 
     def _fix_rates(self) -> None:
         params = self.spec.param
-        for index, param in enumerate(params):
-            if param.lr_mult:
+        for index, param in enumerate(params[:_STATISTICS]):
+            if self.has_bias:  # NVIDIA's fork sets them, whatever they are
+                param.lr_mult = param.decay_mult = 0
+            elif param.lr_mult:
                 raise NetError(
                     f"the statistics of BatchNorm are not learnt: param {index} has lr_mult {param.lr_mult:g}"
                 )
-        params.extend(schema.ParamSpec(lr_mult=0, decay_mult=0) for _ in range(3 - len(params)))
+        params.extend(schema.ParamSpec(lr_mult=0, decay_mult=0) for _ in range(_STATISTICS - len(params)))
 
     def forward(self, bottom: Tensor) -> Tensor:
         rows = bottom if bottom.ndim > 1 else bottom[:, None]
         top = self._by_blobs(rows) if self.by_blobs() else self._by_batch(rows)
         return top.reshape(bottom.shape)
+
+    def _affine(self) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        return (self.weight, self.bias) if self.has_bias else (None, None)
 
     def by_blobs(self) -> bool:
         """Returns whether mean and variance are those of the blobs, now."""
@@ -138,17 +154,20 @@ class BatchNorm(Layer):
 
     def statistics(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
         """Returns mean and variance by channel, which the blobs hold times their factor; computed in ``dtype``."""
-        mean, variance, factor = (blob.to(dtype or blob.dtype) for blob in self.blobs())
+        mean, variance, factor = (blob.to(dtype or blob.dtype) for blob in (self.mean, self.variance, self.factor))
         weight = torch.where(factor == 0, 0, 1 / factor)
         return mean * weight, variance * weight
 
     def _by_blobs(self, bottom: Tensor) -> Tensor:
-        return F.batch_norm(bottom, *self.statistics(), eps=self.eps)
+        mean, variance = self.statistics()
+        weight, bias = self._affine()
+        return F.batch_norm(bottom, mean, variance, weight, bias, eps=self.eps)
 
     def _by_batch(self, bottom: Tensor) -> Tensor:
         # with momentum 1 torch leaves the batch's mean and unbiased variance here
         mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
-        top = F.batch_norm(bottom, mean, variance, training=True, momentum=1.0, eps=self.eps)
+        weight, bias = self._affine()
+        top = F.batch_norm(bottom, mean, variance, weight, bias, training=True, momentum=1.0, eps=self.eps)
         with torch.no_grad():
             self.mean.mul_(self.fraction).add_(mean)
             self.variance.mul_(self.fraction).add_(variance)

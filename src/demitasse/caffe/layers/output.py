@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
 from torch import Tensor
 
+from demitasse.caffe import log
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.errors import DataError, NetError
 from demitasse.files import atomic_write
+
+
+def keep_from_writing(layers: Iterable[Layer], hint: str = "") -> None:
+    """Lets the layers that write files write none; a warning tells of each.
+
+    Args:
+        layers: of a net.
+        hint: how to let them write, for the warning.
+    """
+    for layer in layers:
+        if isinstance(layer, HDF5Output):
+            layer.writes = False
+            name = layer.spec.hdf5_output_param.file_name
+            log.warning("hdf5_output_layer.cpp:52", f"layer {layer.spec.name!r} does not write {name!r}{hint}")
 
 
 @LAYERS.register("HDF5Output")
@@ -18,7 +34,12 @@ class HDF5Output(Layer):
     """Writes two bottoms as the datasets ``data`` and ``label`` of ``file_name``, float32 with four axes.
 
     Every forward writes the file anew, whole or not at all. (Caffe can write it once: its second forward fails.)
+
+    Attributes:
+        writes: whether it does; what only looks at a stranger's net lets it be.
     """
+
+    writes = True
 
     bottom_count = (2, 2)
     top_count = (0, 0)
@@ -33,6 +54,8 @@ class HDF5Output(Layer):
             raise NetError(f"data and label need as many rows each, found shapes {[list(shape) for shape in shapes]}")
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        if not self.writes:
+            return ()
         buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
         with h5py.File(buffer, "w") as file:
             for name, bottom in zip(("data", "label"), bottoms, strict=True):

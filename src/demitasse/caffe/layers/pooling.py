@@ -39,7 +39,7 @@ class Pooling(Layer):
             raise NetError("pad goes with MAX and AVE pooling")
         if len(self.spec.top) == 2 and self.method != "MAX":
             raise NetError(f"only MAX pooling has a second top, not {self.method}")
-        self._place_windows(settings.round_mode == settings.CEIL)
+        self._place_windows(_rounds_up(settings))
 
     def _read_window(self, settings: schema.Message) -> None:
         if settings.global_pooling:
@@ -116,6 +116,16 @@ class Pooling(Layer):
 
 
 _POOL = {"MAX": Pooling.maximum, "AVE": Pooling.average, "STOCHASTIC": Pooling.stochastic}
+
+
+def _rounds_up(settings: schema.Message) -> bool:
+    """Returns whether a last window that reaches over the edge counts; ``ceil_mode`` is how forks say it."""
+    rounds_up = bool(settings.round_mode == settings.CEIL)
+    if not settings.HasField("ceil_mode"):
+        return rounds_up
+    if settings.HasField("round_mode") and rounds_up != settings.ceil_mode:
+        raise NetError("round_mode and ceil_mode contradict each other; give one of them")
+    return bool(settings.ceil_mode)
 
 
 def _pair(settings: schema.Message, field: str, prefix: str) -> tuple[int, int]:

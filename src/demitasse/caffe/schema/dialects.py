@@ -1,12 +1,15 @@
 """Field numbers that mean different things in different Caffes, told apart by the layer's type.
 
 On the wire the fork's DNS layers use the numbers of Caffe's swish and clip parameters, and Guo's C layers those
-of its elu and bias parameters. All keys involved take two bytes, so a serialized net is renumbered in place.
+of its elu and bias parameters. Other forks have settings of their own at these numbers (Intel's the engine, NVIDIA's
+the precision, those for detection a message), in layers of any type: they get numbers that nobody reads, and their
+own again when they are written. All keys involved take two bytes, so a serialized net is renumbered in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 from demitasse.errors import FileFormatError
@@ -22,6 +25,16 @@ _READ = {
     "CInnerProduct": {141: 152},
 }
 _WRITE = {"DNSConvolution": {1147: 147}, "DNSInnerProduct": {1148: 148}}
+# number -> the types of layers that it belongs to here; in all others it is another fork's
+_OWNERS = {
+    147: ("Swish", "DNSConvolution"),
+    148: ("Clip", "DNSInnerProduct"),
+    149: ("INQConvolution",),
+    150: ("INQInnerProduct",),
+    151: ("CConvolution",),
+    152: ("CInnerProduct",),
+}
+_FOREIGN = 1500  # between the number of another fork's field in a file and the one it has here
 
 
 class _Field(NamedTuple):
@@ -77,7 +90,7 @@ def fields(data: bytes | bytearray, start: int, end: int) -> Iterator[_Field]:
         at = stop
 
 
-def _renumber(data: bytes, numbers_of: dict[str, dict[int, int]]) -> bytes:
+def _renumber(data: bytes, numbers_of: Callable[[str], dict[int, int]]) -> bytes:
     patched = bytearray(data)
     for layer in fields(patched, 0, len(patched)):
         if layer.number != _LAYER or layer.wire_type != _LENGTH_DELIMITED:
@@ -86,10 +99,10 @@ def _renumber(data: bytes, numbers_of: dict[str, dict[int, int]]) -> bytes:
         for field in fields(patched, layer.start, layer.end):
             if field.number == _TYPE:
                 kind = bytes(patched[field.start : field.end]).decode(errors="replace")
-        numbers = numbers_of.get(kind, {})
-        for field in fields(patched, layer.start, layer.end) if numbers else ():
+        numbers = numbers_of(kind)
+        for field in fields(patched, layer.start, layer.end):
             if field.number in numbers:
-                if field.number == 141:
+                if field.number == 141 and kind == "CInnerProduct":
                     _swap_guo_inner_product(patched, field)
                 key = numbers[field.number] << 3 | field.wire_type
                 patched[field.key_at : field.key_at + 2] = bytes((key & 0x7F | 0x80, key >> 7))
@@ -103,11 +116,20 @@ def _swap_guo_inner_product(data: bytearray, message: _Field) -> None:
             data[field.key_at] = (7 - field.number) << 3 | 5
 
 
+@cache
+def _foreign(kind: str) -> dict[int, int]:
+    return {number: number + _FOREIGN for number, owners in _OWNERS.items() if kind not in owners}
+
+
+def _inverted(numbers: dict[int, int]) -> dict[int, int]:
+    return {new: old for old, new in numbers.items()}
+
+
 def to_private_numbers(data: bytes) -> bytes:
     """Renumbers a serialized NetParameter as read from a file."""
-    return _renumber(data, _READ)
+    return _renumber(data, lambda kind: _foreign(kind) | _READ.get(kind, {}))
 
 
 def to_file_numbers(data: bytes) -> bytes:
     """Renumbers a serialized NetParameter for a file, as the fork writes it."""
-    return _renumber(data, _WRITE)
+    return _renumber(data, lambda kind: _inverted(_foreign(kind)) | _WRITE.get(kind, {}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 import h5py
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import schema
+from demitasse.caffe.hdf5_file import dataset_array, held
+from demitasse.caffe.list_file import read_lines, require_regular
 from demitasse.caffe.sources.base import SOURCES, Source
-from demitasse.errors import DataError, NetError
+from demitasse.errors import DataError, FileFormatError, NetError
 
 # what the library raises for broken files
 _BROKEN = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError, MemoryError)
-_DEFLATE = 1032  # bytes that one byte can stand for at most, in the format of gzip
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -107,33 +108,37 @@ class HDF5Data(Source):
 
 
 def _read_list(path: str) -> list[str]:
-    try:
-        files = Path(path).read_text().split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path!r}: not a list of HDF5 files: {error}") from None
+    files = [name for line in read_lines(path, "a list of HDF5 files") for name in _names(line.strip())]
     if not files:
         raise DataError(f"{path}: names no HDF5 file")
     return files
 
 
+def _names(line: str) -> list[str]:
+    """Returns the files of a line: one, whose name may have spaces, or several that are there, as Caffe reads them."""
+    words = line.split()
+    several = len(words) > 1 and not os.path.exists(line) and all(map(os.path.exists, words))
+    return words if several or not line else [line]
+
+
 def _read_file(path: str, names: list[str]) -> dict[str, Array]:
     """Returns the datasets as float32, all with the same number of rows."""
+    datasets: dict[str, Any] = {}
     try:
+        require_regular(path, "not an HDF5 file that can be read")
         with h5py.File(path, "r") as file:
             for name in names:
-                if not isinstance(file.get(name), h5py.Dataset) or not file[name].ndim:
+                datasets[name] = held(file, name, path)
+                if not isinstance(datasets[name], h5py.Dataset) or not datasets[name].ndim:
                     raise DataError(f"{path}: no dataset {name!r} with rows; the file has {sorted(file)}")
-                _check_size(path, file[name])
-            counts = {name: len(file[name]) for name in names}
+            counts = {name: len(dataset) for name, dataset in datasets.items()}
             if len(set(counts.values())) > 1 or not counts[names[0]]:
                 raise DataError(f"{path}: datasets must have the same number of rows, above 0; found {counts}")
-            return {name: file[name][()].astype(np.float32) for name in names}
+            return {
+                name: dataset_array(dataset, f"{path}: dataset {dataset.name!r}").astype(np.float32)
+                for name, dataset in datasets.items()
+            }
+    except FileFormatError as error:
+        raise DataError(str(error)) from None
     except _BROKEN as error:
         raise DataError(f"{path}: not an HDF5 file that can be read: {error}") from None
-
-
-def _check_size(path: str, dataset: h5py.Dataset) -> None:
-    """Raises DataError where a dataset declares more than its bytes in the file can hold."""
-    declared, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
-    if declared > stored * (_DEFLATE if dataset.chunks else 1):
-        raise DataError(f"{path}: dataset {dataset.name!r} declares {declared} bytes, but the file holds {stored}")

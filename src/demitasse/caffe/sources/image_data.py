@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from demitasse.caffe import schema
 from demitasse.caffe.image_list import Entry, read_image_list
 from demitasse.caffe.images import decode
+from demitasse.caffe.list_file import read_regular, shown
 from demitasse.caffe.resizing import Resized
 from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.images import ImageSource
@@ -42,15 +42,16 @@ class ImageData(ImageSource):
 
     def decode(self, item: Entry) -> tuple[Windowed, int]:
         param = self._param
+        content = read_regular(param.root_folder + item.name)
         try:
-            image = decode(Path(param.root_folder + item.name).read_bytes(), param.is_color)
-        except (OSError, DataError) as error:
-            raise DataError(f"{self.place(item)}: {error}") from None
+            image = decode(content, param.is_color)
+        except DataError as error:
+            raise error.within(self.place(item)) from None
         size = (param.new_height, param.new_width)
         return image if size in (image.shape[1:], (0, 0)) else Resized(image, *size), item.label
 
     def place(self, item: Entry) -> str:
-        return f"{self._param.root_folder}{item.name}"
+        return shown(f"{self._param.root_folder}{item.name}")
 
     def start(self) -> None:
         skip = int(self.random.integers(self._param.rand_skip)) if self._param.rand_skip else 0

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
 
+from demitasse.caffe.sources.lmdb_pages import Pages
 from demitasse.caffe.sources.store import BACKENDS, Backend, Put, Reader, Record, write_database
 from demitasse.errors import DataError
 from demitasse.files import new_folder
 
 _TRANSACTION = 1000
 _FIRST_MAP = 1 << 24
-
-# LMDB refuses to open a database twice in a process, but a training and a test net may share one:
-# place -> what is open there, and how many readers have it; readers may end in any thread, and while one begins
-_OPEN: dict[str, tuple[lmdb.Environment, int]] = {}
-_lock = threading.RLock()
 
 
 class LmdbReader(Reader):
@@ -36,62 +29,21 @@ class LmdbReader(Reader):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        place = os.path.realpath(path)
-        self._environment: lmdb.Environment | None = _share(place, path)
-        self._let_go = weakref.finalize(self, _let_go, place)
-        self._let_go.atexit = False
-        self._count: int = self._environment.stat()["entries"]
-        if not self._count:
+        file = Path(path) / "data.mdb"
+        if not file.is_file():
+            raise DataError(f"{path}: not an LMDB: there is no file data.mdb in it")
+        self._pages = Pages(file)
+        if not self._pages.count:
             raise DataError(f"{path}: the LMDB has no records")
 
     def __len__(self) -> int:
-        return self._count
+        return self._pages.count
 
     def records(self, start: int = 0) -> Iterator[Record]:
-        assert self._environment is not None
-        with self._environment.begin() as transaction:
-            cursor = transaction.cursor()
-            found = cursor.first()
-            for _ in range(start):
-                found = found and cursor.next()
-            if found:
-                yield from cursor.iternext()
+        return self._pages.records(start)
 
     def close(self) -> None:
-        self._environment = None
-        self._let_go()
-
-
-def _share(place: str, path: str) -> lmdb.Environment:
-    with _lock:
-        environment, readers = _OPEN[place] if place in _OPEN else (_open(path), 0)
-        _OPEN[place] = environment, readers + 1
-        return environment
-
-
-def _let_go(place: str) -> None:
-    with _lock:
-        environment, readers = _OPEN.pop(place)
-        if readers > 1:
-            _OPEN[place] = environment, readers - 1
-        else:
-            environment.close()
-
-
-def _open(path: str) -> lmdb.Environment:
-    file = Path(path) / "data.mdb"
-    if not file.is_file():
-        raise DataError(f"{path}: not an LMDB: there is no file data.mdb in it")
-    try:
-        environment = lmdb.open(path, readonly=True, lock=False, create=False, readahead=False)
-    except lmdb.Error as error:
-        raise DataError(f"{path}: not an LMDB that can be read: {error}") from None
-    # reading a page behind the end of the file would kill the process
-    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    if file.stat().st_size < needed:
-        environment.close()
-        raise DataError(f"{file}: cut short: {file.stat().st_size} bytes, of {needed}")
-    return environment
+        self._pages.close()
 
 
 @contextmanager

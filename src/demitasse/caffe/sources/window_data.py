@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from demitasse.caffe import schema
 from demitasse.caffe.images import decode, resize
+from demitasse.caffe.list_file import read_regular, shown
 from demitasse.caffe.model_file import read_mean
 from demitasse.caffe.sources.ahead import AheadSource
 from demitasse.caffe.sources.base import SOURCES
@@ -87,7 +87,7 @@ class WindowData(AheadSource):
             try:
                 self._draw(crop, window, mirror)
             except DataError as error:
-                raise error.within(self._path(window[0])) from None
+                raise error.within(shown(self._path(window[0]))) from None
         labels = np.array([window[1] for window, _ in plan], np.float32)
         return [torch.from_numpy(top) for top in (crops, labels)[: len(self.shapes)]]
 
@@ -106,10 +106,7 @@ class WindowData(AheadSource):
     def _content(self, index: int) -> bytes:
         if index in self._cache:
             return self._cache[index]
-        try:
-            content = Path(self._path(index)).read_bytes()
-        except OSError as error:
-            raise DataError(f"cannot be read: {error.strerror}") from None
+        content = read_regular(self._path(index))
         if self._param.cache_images:
             self._cache[index] = content
         return content

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from demitasse.caffe.list_file import read_lines
 from demitasse.errors import DataError
 
 Table = np.ndarray[Any, np.dtype[np.float64]]
@@ -28,15 +29,12 @@ class WindowFile(NamedTuple):
 
 def read_window_file(path: str | Path) -> WindowFile:
     """Reads a window file: for each image the lines ``# <number from 0>``, path, channels, height, width, number
-    of windows, then ``class overlap x1 y1 x2 y2`` for each window.
+    of windows, then ``class overlap x1 y1 x2 y2`` for each window. A path is a line, and may have spaces.
 
     Raises:
         DataError: missing, empty, or of another form; says at which image.
     """
-    try:
-        words = Path(path).read_text().split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a window file: {error}") from None
+    words = list(_words(read_lines(path, "a window file")))
     images: list[str] = []
     tables: list[Table] = []
     at = 0
@@ -51,6 +49,15 @@ def read_window_file(path: str | Path) -> WindowFile:
     if not images:
         raise DataError(f"{path}: names no image")
     return WindowFile(images, np.concatenate(tables))
+
+
+def _words(lines: list[str]) -> Iterator[str]:
+    """Yields the words of the lines; a line that follows ``# <number>`` is one word."""
+    is_path = False
+    for line in filter(None, map(str.strip, lines)):
+        words = [line] if is_path else line.split()
+        yield from words
+        is_path = not is_path and len(words) == 2 and words[0] == "#"
 
 
 def _image(words: list[str], at: int, number: int) -> tuple[str, Table]:

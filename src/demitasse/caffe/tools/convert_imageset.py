@@ -12,6 +12,7 @@ import numpy as np
 from demitasse.caffe import schema
 from demitasse.caffe.image_list import Entry, read_image_list
 from demitasse.caffe.images import Array, decode, encode, resize
+from demitasse.caffe.list_file import read_regular, shown
 from demitasse.caffe.log import warning
 from demitasse.caffe.sources.store import Record, write_database
 from demitasse.caffe.tools.progress import progress
@@ -90,10 +91,10 @@ def _records(root: str, entries: list[Entry], options: ImageOptions) -> Iterator
     for index, entry in enumerate(progress(entries, "Converting")):
         path = root + entry.name
         try:
-            content = Path(path).read_bytes()
+            content = read_regular(path)
             image = decode(content, color=not options.gray)
-        except (OSError, DataError) as error:
-            warning("io.cpp:80", f"Could not open or find file {path}: {error}")
+        except DataError as error:
+            warning("io.cpp:80", f"Could not open or find file {shown(path)}: {error}")
             continue
         if options.resize_height:
             image = resize(image, options.resize_height, options.resize_width)
@@ -102,7 +103,7 @@ def _records(root: str, entries: list[Entry], options: ImageOptions) -> Iterator
             raise DataError(f"{path}: the image has shape {list(image.shape)}, the first one {list(first)}")
         datum = _datum(image, content, path, options)
         datum.label = entry.label
-        yield f"{index:08d}_{entry.name}".encode(), datum.SerializeToString()
+        yield f"{index:08d}_{entry.name}".encode("utf-8", "surrogateescape"), datum.SerializeToString()
     if not first:
         raise DataError(f"none of the {len(entries)} files of the list is an image that can be read in {root!r}")
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import model_file, schema, solver_nets
+from demitasse.caffe.layers.output import keep_from_writing
 from demitasse.caffe.net import Net
 from demitasse.caffe.solver import read
 from demitasse.caffe.sources.store import BACKENDS
@@ -28,6 +29,8 @@ def extract_features(
     device: torch.device | None = None,
 ) -> int:
     """Runs a net in phase TEST and writes blobs of it, one Datum of floats an image under the keys ``%010d``.
+
+    Layers of the net that would write files write none.
 
     Args:
         weights: the caffemodel.
@@ -50,6 +53,7 @@ def extract_features(
         raise UsageError(f"{len(blobs)} blobs need as many databases, found {len(databases)}")
     device = device or torch.device("cpu")
     net = solver_nets.place(Net.from_file(net_path, schema.TEST), device)
+    keep_from_writing(net.named_layers().values())
     for blob in blobs:
         _check(net, blob, str(net_path))
     model_file.load_weights(net, weights)

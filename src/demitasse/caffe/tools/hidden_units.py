@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from demitasse.caffe import schema
@@ -183,43 +183,48 @@ def _lrn(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow
 
 
 def _by_channel(
-    layer: schema.Message, bottom: _Flow | None, tensors: Tensors, count: int, silent: Sequence[int] | None = None
+    layer: schema.Message,
+    bottom: _Flow | None,
+    tensors: Tensors,
+    blobs: Iterable[int],
+    silent: Sequence[int] | None = None,
 ) -> _Flow | None:
-    """Takes the layer's first blobs along, which have a value for each unit.
+    """Takes blobs of the layer along, which have a value for each unit.
 
     Args:
         layer: that has them.
         bottom: with the units.
         tensors: all blobs.
-        count: of such blobs.
+        blobs: which of the layer's blobs these are.
         silent: which of them silence a unit if they are zero; None: what did so before.
     """
     if not bottom:
         return None
-    names = [f"{layer.name}.{index}" for index in range(count)]
+    names = [f"{layer.name}.{index}" for index in blobs]
     if any(name not in tensors or tensors[name].shape != (bottom.hidden.count,) for name in names):
         return _fix(bottom)
     bottom.hidden.units += names
-    return bottom if silent is None else bottom._replace(silent=tuple(names[index] for index in silent))
+    return bottom if silent is None else bottom._replace(silent=tuple(f"{layer.name}.{index}" for index in silent))
 
 
 def _prelu(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
-    return bottom if layer.prelu_param.channel_shared else _by_channel(layer, bottom, tensors, 1)
+    return bottom if layer.prelu_param.channel_shared else _by_channel(layer, bottom, tensors, [0])
 
 
 def _batch_norm(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
-    return _by_channel(layer, bottom, tensors, 2, ())
+    scaled = f"{layer.name}.4" in tensors  # scale and shift are its own
+    return _by_channel(layer, bottom, tensors, [0, 1, 3, 4] if scaled else [0, 1], (3, 4) if scaled else ())
 
 
 def _scale(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
     if layer.scale_param.axis != 1:
         return _fix(bottom)
     count = 1 + int(layer.scale_param.bias_term)
-    return _by_channel(layer, bottom, tensors, count, range(count))
+    return _by_channel(layer, bottom, tensors, range(count), range(count))
 
 
 def _bias(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
-    return _by_channel(layer, bottom, tensors, 1, ()) if layer.bias_param.axis == 1 else _fix(bottom)
+    return _by_channel(layer, bottom, tensors, [0], ()) if layer.bias_param.axis == 1 else _fix(bottom)
 
 
 _FOLLOW: dict[str, Callable[[schema.Message, _Flow | None, Tensors], _Flow | None]] = {

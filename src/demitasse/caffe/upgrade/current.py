@@ -6,6 +6,7 @@ from demitasse.caffe import schema
 from demitasse.errors import NetError
 
 _AXES = 4  # of a shape in input_dim
+_HOLES = ("hole", "hole_h", "hole_w")
 _STATISTICS = 3  # mean, variance, and the weight of both
 
 
@@ -23,6 +24,11 @@ def input_layer(net: schema.Message, origin: str) -> None:
     for field in ("input", "input_shape", "input_dim"):
         net.ClearField(field)
     if not shapes:
+        used = {bottom for layer in net.layer for bottom in layer.bottom}
+        if missing := [name for name in names if name in used]:
+            raise NetError(
+                f"{origin}: input {missing[0]!r} has no shape; give input_shape {{ dim: ... }}, or four input_dim"
+            )
         return
     if len(shapes) != len(names):
         raise NetError(f"{origin}: expected a shape for each of {len(names)} inputs, found {len(shapes)}")
@@ -40,6 +46,26 @@ def _shapes(net: schema.Message, origin: str) -> list[list[int]]:
         raise NetError(f"{origin}: input_dim takes four values an input, found {len(dims)}")
     by_fours = [dims[start : start + _AXES] for start in range(0, len(dims), _AXES)]
     return [list(shape.dim) for shape in net.input_shape] or by_fours
+
+
+def name_dilation(net: schema.Message, origin: str) -> None:
+    """Turns DeepLab's ``hole`` of convolutions into ``dilation``, in place.
+
+    Raises:
+        NetError: a layer has both.
+    """
+    for layer in net.layer:
+        settings = layer.convolution_param
+        if not any(map(settings.HasField, _HOLES)):
+            continue
+        if settings.dilation:
+            raise NetError(f"{origin}: layer {layer.name!r} has both dilation and hole; give one of them")
+        by_axis = settings.HasField("hole_h") or settings.HasField("hole_w")
+        one = settings.hole if settings.HasField("hole") else 1
+        height, width = (getattr(settings, name) if settings.HasField(name) else one for name in _HOLES[1:])
+        settings.dilation.extend([height, width] if by_axis else [one])
+        for name in _HOLES:
+            settings.ClearField(name)
 
 
 def fix_statistics(net: schema.Message) -> None:

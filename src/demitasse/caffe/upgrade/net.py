@@ -20,6 +20,7 @@ def upgrade_net(net: schema.Message, origin: str = "net", places: list[str] | No
         NetError: the net mixes forms, or a layer has no counterpart in today's form; says which and where.
     """
     upgrade_layers(net, origin, places)
+    current.name_dilation(net, origin)
     current.input_layer(net, origin)
     current.fix_statistics(net)
     return net

@@ -25,7 +25,9 @@ def tanh(code: Code, x: str) -> str:
 
 @SOURCE.register("Dropout")
 def dropout(code: Code, x: str) -> str:
-    return call("F.dropout", x, code.step.layer.ratio, training="self.training")
+    layer = code.step.layer
+    top = call("F.dropout", x, layer.ratio, training="True" if layer.samples else "self.training")
+    return top if layer.factor == 1 else f"{top} * {layer.factor!r}"
 
 
 @SOURCE.register("ELU")

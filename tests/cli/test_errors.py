@@ -1,0 +1,82 @@
+"""What the command prints of errors that have no words of their own, or that a terminal cannot show."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from demitasse.caffe import prototxt
+from demitasse.cli import main
+
+
+def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str]:
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    return end.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "error: out of memory: this needs more than the machine has\n"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"),
+            "error: out of memory: Default",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "error: out of memory: CUDA"),
+    ],
+)
+def test_out_of_memory_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def fail(path: object) -> None:
+        raise error
+
+    monkeypatch.setattr(prototxt, "read_net", fail)
+    code, printed = failing(capsys, "time", "-model=net.prototxt")
+    assert code == 1
+    assert message in printed
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of any bytes are POSIX's")
+def test_a_path_that_is_not_utf_8_is_shown_as_it_can_be(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = f"{tmp_path}/\udcff.prototxt"
+    code, printed = failing(capsys, "time", f"-model={path}")
+    assert code == 2
+    assert printed.endswith(f"error: {tmp_path}/\\udcff.prototxt: cannot be read: No such file or directory\n")
+    try:
+        Path(path).write_text('layer { name: "a" type: "Inputt" }')
+    except OSError:
+        pytest.skip("the file system takes names of UTF-8 alone")
+    code, printed = failing(capsys, "time", f"-model={path}")
+    assert code == 2
+    assert "\\udcff.prototxt:1): unknown layer type 'Inputt'; did you mean 'Input'?" in printed
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of any bytes are POSIX's")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-solver=\udcff/solver.prototxt",), "snapshot_prefix '\\udcff/solver' is not UTF-8"),
+        (("-solver=solver.prototxt", "-weights=\udcff.caffemodel"), "-weights='\\udcff.caffemodel' is not UTF-8"),
+    ],
+)
+def test_training_in_a_folder_that_is_not_utf_8_is_refused_before_it_begins(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (".", "\udcff"):
+        try:
+            Path(folder).mkdir(exist_ok=True)
+        except OSError:
+            pytest.skip("the file system takes names of UTF-8 alone")
+        Path(folder, "solver.prototxt").write_text('net: "net.prototxt" base_lr: 1 lr_policy: "fixed" max_iter: 1')
+    code, printed = failing(capsys, "train", *arguments)
+    assert code in (1, 2)
+    assert message in printed
