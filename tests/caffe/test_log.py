@@ -34,7 +34,7 @@ def test_lines_carry_severity_moment_thread_and_place(capsys):
         log.info("solver.cpp:222", "Iteration 0, loss = 1")
         log.warning("solver.cpp:480", "look out")
     lines = capsys.readouterr().err.splitlines()
-    prefix = r"\d{8} \d\d:\d\d:\d\d\.\d{6} +\d+ "
+    prefix = r"\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ "
     assert re.fullmatch("I" + prefix + r"solver\.cpp:222\] Iteration 0, loss = 1", lines[0])
     assert re.fullmatch("W" + prefix + r"solver\.cpp:480\] look out", lines[1])
 

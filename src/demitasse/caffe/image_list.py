@@ -25,7 +25,7 @@ def read_image_list(path: str | Path) -> list[Entry]:
         DataError: the file is missing, empty, or has a line of another form; says which.
     """
     try:
-        lines = Path(path).read_text().splitlines()
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not an image list: {error}") from None
     entries = []

@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demitasse.caffe.glog import SETTINGS
+
 if TYPE_CHECKING:
     from demitasse.caffe.net import Net
 
@@ -19,13 +21,24 @@ LOGGER = logging.getLogger("demitasse.caffe")
 
 
 class GlogFormatter(logging.Formatter):
-    """``I20261123 08:27:37.111137 32384 solver.cpp:222] message``; the place is the record's ``caffe``."""
+    """``I1123 08:27:37.111137 32384 solver.cpp:222] message``; the place is the record's ``caffe``.
+
+    This is what glog wrote up to version 0.5; newer ones put the year in front of the month.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        settings = SETTINGS.get()
+        self._day = "%Y%m%d" if settings.log_year_in_prefix else "%m%d"
+        self._has_prefix = settings.log_prefix
 
     def format(self, record: logging.LogRecord) -> str:
+        if not self._has_prefix:
+            return super().format(record)
         moment = datetime.fromtimestamp(record.created)
         place = getattr(record, "caffe", f"{record.filename}:{record.lineno}")
         letter = "F" if record.levelno >= logging.CRITICAL else record.levelname[0]
-        return f"{letter}{moment:%Y%m%d %H:%M:%S.%f} {record.process:5d} {place}] {super().format(record)}"
+        return f"{letter}{moment:{self._day} %H:%M:%S.%f} {record.process:5d} {place}] {super().format(record)}"
 
 
 class Stderr(logging.StreamHandler[Any]):
@@ -38,12 +51,14 @@ class Stderr(logging.StreamHandler[Any]):
 
 @contextmanager
 def to_stderr(folder: str | Path | None = None) -> Iterator[None]:
-    """Sends Caffe's log lines to stderr, and to a new file in ``folder`` where one is given."""
-    handlers: list[logging.Handler] = [Stderr()]
+    """Sends Caffe's log lines to stderr, and to a new file in ``folder`` or where glog's ``log_dir`` says."""
+    settings = SETTINGS.get()
+    handlers: list[logging.Handler] = [Stderr(settings.stderr_level)]
+    folder = folder or settings.folder
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         name = f"demitasse.INFO.{datetime.now():%Y%m%d-%H%M%S}.{os.getpid()}"
-        handlers.append(logging.FileHandler(Path(folder) / name))
+        handlers.append(logging.FileHandler(Path(folder) / name, encoding="utf-8"))
     with attached(*handlers):
         yield
 
@@ -59,7 +74,7 @@ def silenced() -> Iterator[None]:
 def attached(*handlers: logging.Handler) -> Iterator[None]:
     """Sends Caffe's log lines to the handlers, and closes them at the end."""
     level = LOGGER.level
-    LOGGER.setLevel(logging.INFO)
+    LOGGER.setLevel(SETTINGS.get().level)
     for handler in handlers:
         handler.setFormatter(GlogFormatter())
         LOGGER.addHandler(handler)

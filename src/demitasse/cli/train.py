@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demitasse.cli.commands import RUN, CaffeAction
 from demitasse.cli.python_layers import PythonLayers, python_layers_run
 from demitasse.errors import UsageError
 
@@ -26,15 +27,18 @@ Iterations = Annotated[int, typer.Option(help="Number of batches.", min=1)]
 Level = Annotated[int, typer.Option(help="Level of the net, for include and exclude rules.")]
 Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
 Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
-LogDir = Annotated[str, typer.Option("--log_dir", help="Folder for a copy of the log.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
-    app.command("train", no_args_is_help=True)(train)
-    app.command("test", no_args_is_help=True)(score)
-    app.command("time", no_args_is_help=True)(benchmark)
-    app.command("device_query", no_args_is_help=True)(device_query)
+    actions: dict[str, Callable[..., None]] = {
+        "train": train,
+        "test": score,
+        "time": benchmark,
+        "device_query": device_query,
+    }
+    for name, function in actions.items():
+        app.command(name, cls=CaffeAction, rich_help_panel=RUN, no_args_is_help=True)(function)
 
 
 def train(
@@ -49,7 +53,6 @@ def train(
     sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",
     sighup_effect: Annotated[str, typer.Option("--sighup_effect", help="stop, snapshot or none.")] = "snapshot",
     workers: Workers = 1,
-    log_dir: LogDir = "",
     python_layers: PythonLayers = False,
 ) -> None:
     """Train or fine-tune a net, on several devices in as many processes."""
@@ -74,7 +77,7 @@ def train(
         processes.run(context.obj, count)
         return
     speaks = place.rank == 0
-    with log.to_stderr(log_dir) if speaks else log.silenced(), python_layers_run(python_layers), signals:
+    with log.to_stderr() if speaks else log.silenced(), python_layers_run(python_layers), signals:
         processes.heed()
         own = _said(device.of_rank(place, gpu, cpu, param), 211)
         with ranks.joined(place, own) as together:
@@ -97,7 +100,6 @@ def score(
     level: Level = 0,
     stage: Stage = "",
     workers: Workers = 1,
-    log_dir: LogDir = "",
     python_layers: PythonLayers = False,
 ) -> None:
     """Score a net: the outputs of each batch, then their means."""
@@ -107,7 +109,7 @@ def score(
     from demitasse.caffe import log, model_file, schema, solver
     from demitasse.caffe.inference import optimize
 
-    with log.to_stderr(log_dir), python_layers_run(python_layers):
+    with log.to_stderr(), python_layers_run(python_layers):
         device = _device(gpu, 275)
         net = _net(model, schema.TEST, level, stage, device)
         for source in net.sources.values():
@@ -139,7 +141,6 @@ def benchmark(
     phase: Annotated[str, typer.Option(help="TRAIN or TEST.")] = "TRAIN",
     level: Level = 0,
     stage: Stage = "",
-    log_dir: LogDir = "",
     python_layers: PythonLayers = False,
 ) -> None:
     """Measure how long each layer takes, forward and backward."""
@@ -150,7 +151,7 @@ def benchmark(
     phases = {"TRAIN": schema.TRAIN, "TEST": schema.TEST}
     if phase not in phases:
         raise UsageError(f"time: -phase={phase}: expected TRAIN or TEST")
-    with log.to_stderr(log_dir), python_layers_run(python_layers):
+    with log.to_stderr(), python_layers_run(python_layers):
         device = _device(gpu, 343)
         net = _net(model, phases[phase], level, stage, device)
         log.info("caffe.cpp:351", "Performing Forward")

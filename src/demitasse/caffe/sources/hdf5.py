@@ -108,7 +108,7 @@ class HDF5Data(Source):
 
 def _read_list(path: str) -> list[str]:
     try:
-        files = Path(path).read_text().split()
+        files = Path(path).read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path!r}: not a list of HDF5 files: {error}") from None
     if not files:

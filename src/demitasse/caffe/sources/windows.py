@@ -34,7 +34,7 @@ def read_window_file(path: str | Path) -> WindowFile:
         DataError: missing, empty, or of another form; says at which image.
     """
     try:
-        words = Path(path).read_text().split()
+        words = Path(path).read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a window file: {error}") from None
     images: list[str] = []
