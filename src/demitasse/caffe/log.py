@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +54,8 @@ class Stderr(logging.StreamHandler[Any]):
 def to_stderr(folder: str | Path | None = None) -> Iterator[None]:
     """Sends Caffe's log lines to stderr, and to a new file in ``folder`` or where glog's ``log_dir`` says."""
     settings = SETTINGS.get()
-    handlers: list[logging.Handler] = [Stderr(settings.stderr_level)]
+    handlers: list[logging.Handler] = [Stderr()]
+    handlers[0].setLevel(settings.stderr_level)
     folder = folder or settings.folder
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -97,6 +99,11 @@ def warning(place: str, message: str) -> None:
     LOGGER.warning(message, extra={"caffe": place})
 
 
+def shown(top: str) -> str:
+    """Returns the name of a top as Caffe shows it: ``(automatic)`` for that of a loss that names none."""
+    return re.sub(r"(?s).* (\(automatic\))'*", r"\1", top)
+
+
 def number(value: float) -> str:
     """Returns a number as a C++ stream prints it: at most six significant digits."""
     return f"{value:g}"
@@ -127,7 +134,7 @@ def describe(net: Net) -> None:
             info("net.cpp:413", f"{spec.name} <- {bottom}")
         for top in spec.top:
             in_place = " (in-place)" if top in spec.bottom else ""
-            info("net.cpp:387", f"{spec.name} -> {top}{in_place}")
+            info("net.cpp:387", f"{spec.name} -> {shown(top)}{in_place}")
         info("net.cpp:127", f"Setting up {spec.name}")
         for top in spec.top:
             shape = net.shapes[top]

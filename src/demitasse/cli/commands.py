@@ -68,9 +68,8 @@ class CaffeCommand(Command):
         options = {_plain(name): option for option in self.params for name in option.opts if name.startswith("--")}
         known = {name: bool(option.is_flag) for name, option in options.items()}  # type: ignore[attr-defined]
         ends = dict.fromkeys((*_ENDS, "version"), True)
-        line = CommandLine({**glog.FLAGS, **self.foreign(), **ends, **known}, ("caffe", str(self.name)), _warn).read(
-            args
-        )
+        further = {**glog.FLAGS, **self.foreign(), **ends}
+        line = CommandLine(known, further, ("caffe", str(self.name)), _warn).read(args)
         if line.values.get("version") == "true":
             print(f"demitasse {__version__}")
             raise Exit

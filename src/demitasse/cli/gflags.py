@@ -29,6 +29,7 @@ class CommandLine:
 
     Args:
         known: name of each flag, with underscores -> whether it is boolean.
+        further: flags of libraries, which are not suggested where a flag is unknown.
         programs: the names of the program, for sections of flag files.
         warn: takes a line about what is ignored in a flag file.
 
@@ -39,10 +40,17 @@ class CommandLine:
     Reference: gflags, "How To Use gflags", https://gflags.github.io/gflags/
     """
 
-    def __init__(self, known: Mapping[str, bool], programs: Collection[str], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        known: Mapping[str, bool],
+        further: Mapping[str, bool],
+        programs: Collection[str],
+        warn: Callable[[str], None],
+    ) -> None:
         self.values: dict[str, str] = {}
         self.arguments: list[str] = []
-        self._known = {**known, **dict.fromkeys(_OWN, False)}
+        self._main = known
+        self._known = {**dict.fromkeys(_OWN, False), **further, **known}
         self._programs = programs
         self._warn = warn
         self._unknown: list[str] = []
@@ -164,8 +172,9 @@ class CommandLine:
     def _check_unknown(self) -> None:
         for name in self._unknown:
             if not {name, name.removeprefix("no")} & self._undefok:
-                flags = [f"--{flag}" for flag in self._known if flag not in _OWN]
-                raise UsageError(f"No such option: --{name}; {suggest(f'--{name}', flags)}")
+                raise UsageError(
+                    f"No such option: --{name}; {suggest(f'--{name}', [f'--{flag}' for flag in self._main])}"
+                )
 
 
 def _plain(name: str) -> str:

@@ -26,9 +26,11 @@ def existing(context: typer.Context, value: _Value) -> _Value:
 
 
 def all_but_the_last(context: typer.Context, paths: list[Path]) -> list[Path]:
-    """Notes the files that a command reads, where the last of several is one that it writes."""
+    """Notes the files that a command reads, where the last is one that it writes; a single one must exist."""
     for path in paths[:-1] or paths:
         existing(context, path)
+    if len(paths) == 1:
+        check(context)
     return paths
 
 
