@@ -73,7 +73,7 @@ class CaffeCommand(Command):
         if line.values.get("version") == "true":
             print(f"demitasse {__version__}")
             raise Exit
-        for name in line.values.keys() & self.foreign().keys() - known.keys():
+        for name in sorted(line.values.keys() & (self.foreign().keys() - known.keys())):
             _warn(f"{self.name}: --{name} has no meaning here, and is ignored")
         self._settings = glog.Settings.read(
             {name: line.values[name] for name in line.values.keys() & glog.FLAGS.keys()}

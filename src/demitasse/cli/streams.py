@@ -38,7 +38,7 @@ def shield() -> None:
 def failure() -> OSError | None:
     """Returns why what was printed on stdout did not arrive; None where it did, or nobody waited for it."""
     sys.stdout.flush()
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    raw = _raw(sys.stdout)
     return raw.failure if isinstance(raw, _Quiet) else None
 
 
@@ -48,14 +48,20 @@ def _open_closed_ones() -> None:
     os.close(descriptor)
 
 
+def _raw(stream: Any) -> Any:
+    """Returns what writes the bytes of a stream; with PYTHONUNBUFFERED it has no other buffer."""
+    buffer = getattr(stream, "buffer", None)
+    return getattr(buffer, "raw", buffer)
+
+
 def _shielded(stream: Any) -> Any:
-    raw = getattr(getattr(stream, "buffer", None), "raw", None)
-    if type(raw) is not io.FileIO:
+    raw = _raw(stream)
+    if type(stream) is not io.TextIOWrapper or type(raw) is not io.FileIO:
         return stream  # a test's, a notebook's, or the console of Windows
     stream.flush()
     quiet = _Quiet(raw.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        io.BufferedWriter(quiet),
+        quiet if stream.buffer is raw else io.BufferedWriter(quiet),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering,

@@ -58,7 +58,8 @@ class Clock:
 
 
 def _datetime(year: int, rest: list[int]) -> datetime | None:
+    month, day, hour, minute, second, microsecond = rest
     try:
-        return datetime(year, *rest)
+        return datetime(year, month, day, hour, minute, second, microsecond)
     except ValueError:
         return None
