@@ -73,8 +73,9 @@ class Net(Structure):
         super().__init__(module)
         self._device = torch.device("cpu")
         self._callbacks: dict[str, list[Callable[[int], object]]] = {}
-        makers = {name: index for index, layer in enumerate(self._layer_names) for name in self.top_names[layer]}
+        makers = {name: index for index, layer in enumerate(module.spec.layer) for name in layer.top}
         self._losses = [(makers[name], self.blobs[name], weight) for name, weight in module.losses.items()]
+        self._show_automatic_tops()
 
     def forward(
         self, blobs: list[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: np.ndarray
