@@ -73,8 +73,8 @@ def test_other_commands(arguments: str, redirection: str, output: str) -> None:
 
 
 def test_errors_keep_their_code() -> None:
-    assert shell("pack gone.pt net.demi", ">&- 2>&-")[0] == 1
-    assert shell("pack net.pd net.demi", "2>&-")[0] == 2
+    assert shell("parse_log gone.log tables", ">&- 2>&-")[0] == 1
+    assert shell("parse_log run.log tables --delimiter=long", "2>&-")[0] == 2
 
 
 def test_no_file_gets_the_number_of_a_closed_stream() -> None:
@@ -90,7 +90,7 @@ def test_no_file_gets_the_number_of_a_closed_stream() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_is_no_quiet_failure() -> None:
-    assert shell("pack net.caffemodel net.demi", "")[0] == 0
-    code, said = shell("inspect --json net.demi", "> /dev/full")
+    code, said = shell("parse_log run.log tables", "> /dev/full")
     assert code == 1
     assert "error: standard output: No space left on device" in said
+    assert Path("tables/run.log.train").exists()
