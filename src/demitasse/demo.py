@@ -176,7 +176,7 @@ class Demo:
         record = path.with_name(solver.replace("solver.prototxt", "train.log"))
         self._logs.append((name, record))
         start = time.perf_counter()
-        handler = logging.FileHandler(record, mode="w")
+        handler = logging.FileHandler(record, mode="w", encoding="utf-8")
         with log.attached(handler), TrainingBar(param.max_iter) as bar:
             run = Solver(param, str(path))
             if weights:
@@ -207,8 +207,8 @@ class Demo:
         plots.training_curves([(name, read_log(path)) for name, path in self._logs], "training.png")
         plots.kept_by_layer(_kept(self.folder / "dns.caffemodel"), "kept.png")
         plots.exponent_histogram(_weights(self.folder / "decoded.caffemodel"), "exponents.png")
-        Path("table.md").write_text(tables.markdown(self.stages))
-        Path("table.txt").write_text(tables.text(self.stages, title))
+        Path("table.md").write_text(tables.markdown(self.stages), encoding="utf-8")
+        Path("table.txt").write_text(tables.text(self.stages, title), encoding="utf-8")
         report = {
             "title": title,
             "demitasse": __version__,
@@ -217,7 +217,7 @@ class Demo:
             "threads": torch.get_num_threads(),
             "stages": tables.as_plain(self.stages),
         }
-        Path("report.json").write_text(json.dumps(report, indent=2) + "\n")
+        Path("report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def write_database(path: str, images: datasets.Images, labels: datasets.Labels) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from demitasse.caffe.model_file import write_mean
 from demitasse.cli import main
-from tests.pycaffe.images import save_image, summing_net
+from demitasse.pycaffe.images import resize_image
+from tests.pycaffe.images import save_image, summing_net, weighing_net
 
 PIXELS = [np.random.default_rng(seed).integers(0, 256, (8, 8, 3)) for seed in range(3)]
 
@@ -57,6 +58,61 @@ def test_classify_an_array_with_a_mean(files: list[str], kind: str) -> None:
     assert run("classify", "images.npy", "found", *files, *flags) == 0
     expected = np.array([sums(pixels)[::-1] for pixels in PIXELS]) - 16 * np.arange(3)
     assert np.load("found.npy") == pytest.approx(expected, rel=1e-4)
+
+
+def array(name: str = "images.npy") -> np.ndarray:
+    """Writes the images as an array of their size, and returns what the net says of their centres."""
+    np.save(name, np.stack(PIXELS).astype(np.float32) / 255)
+    return np.array([sums(pixels)[::-1] for pixels in PIXELS])
+
+
+FLAGS = ["--images_dim=8,8", "--center_only", "--channel_swap="]
+
+
+@pytest.mark.parametrize("kind", ["npy", "binaryproto"])
+def test_the_mean_image_is_taken_off_place_by_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A net that weighs its places: the mean over places would not do."""
+    monkeypatch.chdir(tmp_path)
+    weight = np.random.default_rng(1).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    model, weights = weighing_net(tmp_path, weight)
+    mean = np.random.default_rng(2).uniform(80, 160, (3, 7, 9)).astype(np.float32)
+    if kind == "npy":
+        np.save("mean.npy", mean)
+    else:
+        write_mean("mean.binaryproto", mean)
+    array()
+    net = [f"--model_def={model}", f"--pretrained_model={weights}"]
+    assert run("classify", "images.npy", "found", *net, *FLAGS, f"--mean_file=mean.{kind}") == 0
+    fitted = resize_image(mean.transpose(1, 2, 0), (4, 4)).transpose(2, 0, 1)
+    crops = [pixels[2:6, 2:6].transpose(2, 0, 1) - fitted for pixels in PIXELS]
+    expected = np.array([[(weight[i] * crop).sum() for i in range(2)] for crop in crops])
+    assert np.load("found.npy") == pytest.approx(expected, rel=1e-4, abs=1e-2)
+
+
+def test_detect_takes_the_mean_by_channel(files: list[str]) -> None:
+    Path("windows.csv").write_text("filename,xmin,ymin,xmax,ymax\nphotos/1.png,2,2,6,6\n")
+    mean = np.random.default_rng(2).uniform(80, 160, (3, 7, 9))
+    np.save("mean.npy", mean)
+    assert run("detect", "windows.csv", "found.npy", *files, "--context_pad=0", "--mean_file=mean.npy") == 0
+    (found,) = np.load("found.npy")
+    assert found == pytest.approx(sums(PIXELS[1]) - 16 * mean.mean((1, 2)), rel=1e-4)
+
+
+@pytest.mark.parametrize("place", ["python/caffe/imagenet", "caffe/imagenet", "root/python/caffe/imagenet"])
+def test_the_mean_of_ilsvrc_is_taken_where_caffe_keeps_it(
+    files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("CAFFE_ROOT", "root")
+    path = Path(place, "ilsvrc_2012_mean.npy")
+    path.parent.mkdir(parents=True)
+    np.save(path, np.arange(3.0)[:, None, None] * np.ones((3, 5, 5)))
+    sums_ = array()
+    assert run("classify", "images.npy", "found", *files, *FLAGS) == 0
+    assert np.load("found.npy") == pytest.approx(sums_ - 16 * np.arange(3), rel=1e-4)
+    assert f"(mean: {path})" in capsys.readouterr().out
+    assert run("classify", "images.npy", "found", *files, *FLAGS, "--mean_file=") == 0
+    assert np.load("found.npy") == pytest.approx(sums_, rel=1e-4)
+    assert "(no mean taken off)" in capsys.readouterr().out
 
 
 def test_detect(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,7 @@ def test_signals_reach_all_ranks_and_one_alone_logs(tmp_path, solver):
     assert gone(ranks)
     assert len(list(tmp_path.glob("*.solverstate"))) == 2
     assert log.count("Optimization stopped early.") == 1
-    assert {int(pid) for pid in re.findall(r"^[IW]\d{8} \S+ +(\d+)", log, re.MULTILINE)} == {ranks[0]}
+    assert {int(pid) for pid in re.findall(r"^[IW]\d{4} \S+ +(\d+)", log, re.MULTILINE)} == {ranks[0]}
     assert "Warning" not in log
 
 

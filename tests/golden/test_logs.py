@@ -14,7 +14,7 @@ from demitasse.cli import main
 
 NUMBER = re.compile(r"(?<![\w.])-?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)(?![\w.])")
 SPEED = re.compile(r"\(\S+ iter/s, \S+s/")
-PREFIX = re.compile(r"[IWEF]\d{8} \d\d:\d\d:\d\d\.\d{6} +\d+ ([\w.]+):\d+\] (.*)")
+PREFIX = re.compile(r"[IWEF](?:\d{4})?\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ ([\w.]+):\d+\] (.*)")
 RUNS = ["train_plain", "train_dns", "train_inq", "train_warmup_fork"]
 
 
@@ -97,7 +97,7 @@ def test_seconds_can_be_read(logged):
     ours, _ = logged("train_plain")
     start = next(line for line in ours.splitlines() if "Solving" in line).split()
     iteration = next(line for line in ours.splitlines() if "Iteration 5 " in line).split()
-    assert re.fullmatch(r"I\d{8}", start[0])
+    assert re.fullmatch(r"I\d{4}", start[0])
     assert [float(part) for part in start[1].split(":")] <= [float(part) for part in iteration[1].split(":")]
     assert float(start[1].split(":")[2]) != int(float(start[1].split(":")[2]))
 

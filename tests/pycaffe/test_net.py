@@ -366,3 +366,23 @@ def test_copy_from_a_model_that_shares_no_layer_warns(tmp_path: Path, caplog: py
     net.copy_from(str(tmp_path / "weights"))
     assert "no layer of this file is in the net" in caplog.text
     assert np.array_equal(net.params["ip"][0].data, before)
+
+
+def test_the_top_of_a_loss_without_one_is_called_automatic(tmp_path: Path):
+    loss = 'layer { name: "%s" type: "EuclideanLoss" bottom: "a" bottom: "b" loss_weight: %g }\n'
+    inputs = input_layer("a", 1, 2) + input_layer("b", 1, 2)
+    net = build(tmp_path, inputs + loss % ("one", 2))
+    assert list(net.blobs)[-1] == net._blob_names[-1] == "(automatic)"
+    assert net.top_names["one"] == ["(automatic)"]
+    assert net.blob_loss_weights["(automatic)"] == 2
+    values = {"a": np.float32([[1, 2]]), "b": np.float32([[0, 0]])}
+    assert net.forward(end="one", **values)["(automatic)"] == 2.5
+    assert net.outputs == []
+    net = build(tmp_path, inputs + loss % ("one", 2) + loss % ("two", 3))
+    assert [name for name in net._blob_names if name == "(automatic)"] == ["(automatic)"] * 2
+    assert net._top_ids(len(net.layers) - 1) == [len(net._blob_names) - 1]
+    assert net.blob_loss_weights["(automatic)"] == 3
+    net.forward(**values)
+    net.backward()
+    assert net.blobs["(automatic)"].data == 2.5
+    assert net.blobs["(automatic)"].diff == 3

@@ -34,3 +34,29 @@ def test_a_run_that_goes_on_keeps_its_start() -> None:
 @pytest.mark.parametrize("line", ["I1350 00:00:00.0 7 a] x", "I0101 25:00:00.0 7 a] x", "I00000101 00:00:00.0 7 a] x"])
 def test_dates_that_are_none(line: str) -> None:
     assert math.isnan(Clock().seconds(line))
+
+
+@pytest.mark.parametrize(("year", "days"), [(2026, 1), (2028, 2)])
+def test_the_year_says_whether_there_is_a_leap_day(year: int, days: int) -> None:
+    clock = Clock(year)
+    clock.seconds("I0228 00:00:00.0 7 a.cpp:1] x")
+    assert clock.seconds("I0301 00:00:00.0 7 a.cpp:1] x") == days * 86400
+
+
+def test_a_leap_day_that_the_year_does_not_have() -> None:
+    clock = Clock(2026)
+    clock.seconds("I0228 00:00:00.0 7 a.cpp:1] x")
+    assert clock.seconds("I0229 00:00:00.0 7 a.cpp:1] x") == 86400
+    assert clock.seconds("I0301 00:00:00.0 7 a.cpp:1] x") == 2 * 86400
+
+
+def test_a_run_that_goes_on_in_the_spring_of_the_next_year() -> None:
+    clock = Clock(2025)
+    clock.seconds("I0801 00:00:00.0 7 a.cpp:1] x")
+    assert clock.seconds("I0301 00:00:00.0 7 a.cpp:1] x") == 212 * 86400
+
+
+def test_lines_out_of_order_are_of_one_year() -> None:
+    clock = Clock(2026)
+    clock.seconds("I0201 00:00:00.5 7 a.cpp:1] x")
+    assert clock.seconds("I0131 23:59:59.5 7 a.cpp:1] x") == -1

@@ -20,7 +20,7 @@ def forward(net: Net, blobs: dict[str, Tensor]) -> None:
         for name in spec.top:
             if blobs[name].requires_grad:
                 blobs[name].retain_grad()
-            _say("net.cpp:593", f"[Forward] Layer {spec.name}, top blob {name} data", blobs[name])
+            _say("net.cpp:593", f"[Forward] Layer {spec.name}, top blob {log.shown(name)} data", blobs[name])
         for index, blob in enumerate(layers[label].blobs() if label in layers else []):
             _say("net.cpp:605", f"[Forward] Layer {spec.name}, param blob {index} data", blob)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from demitasse.caffe.glog import SETTINGS
 
 if TYPE_CHECKING:
     from demitasse.caffe.net import Net
@@ -19,13 +22,24 @@ LOGGER = logging.getLogger("demitasse.caffe")
 
 
 class GlogFormatter(logging.Formatter):
-    """``I20261123 08:27:37.111137 32384 solver.cpp:222] message``; the place is the record's ``caffe``."""
+    """``I1123 08:27:37.111137 32384 solver.cpp:222] message``; the place is the record's ``caffe``.
+
+    This is what glog wrote up to version 0.5; newer ones put the year in front of the month.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        settings = SETTINGS.get()
+        self._day = "%Y%m%d" if settings.log_year_in_prefix else "%m%d"
+        self._has_prefix = settings.log_prefix
 
     def format(self, record: logging.LogRecord) -> str:
+        if not self._has_prefix:
+            return super().format(record)
         moment = datetime.fromtimestamp(record.created)
         place = getattr(record, "caffe", f"{record.filename}:{record.lineno}")
         letter = "F" if record.levelno >= logging.CRITICAL else record.levelname[0]
-        return f"{letter}{moment:%Y%m%d %H:%M:%S.%f} {record.process:5d} {place}] {super().format(record)}"
+        return f"{letter}{moment:{self._day} %H:%M:%S.%f} {record.process:5d} {place}] {super().format(record)}"
 
 
 class Stderr(logging.StreamHandler[Any]):
@@ -38,12 +52,15 @@ class Stderr(logging.StreamHandler[Any]):
 
 @contextmanager
 def to_stderr(folder: str | Path | None = None) -> Iterator[None]:
-    """Sends Caffe's log lines to stderr, and to a new file in ``folder`` where one is given."""
+    """Sends Caffe's log lines to stderr, and to a new file in ``folder`` or where glog's ``log_dir`` says."""
+    settings = SETTINGS.get()
     handlers: list[logging.Handler] = [Stderr()]
+    handlers[0].setLevel(settings.stderr_level)
+    folder = folder or settings.folder
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         name = f"demitasse.INFO.{datetime.now():%Y%m%d-%H%M%S}.{os.getpid()}"
-        handlers.append(logging.FileHandler(Path(folder) / name))
+        handlers.append(logging.FileHandler(Path(folder) / name, encoding="utf-8"))
     with attached(*handlers):
         yield
 
@@ -59,7 +76,7 @@ def silenced() -> Iterator[None]:
 def attached(*handlers: logging.Handler) -> Iterator[None]:
     """Sends Caffe's log lines to the handlers, and closes them at the end."""
     level = LOGGER.level
-    LOGGER.setLevel(logging.INFO)
+    LOGGER.setLevel(SETTINGS.get().level)
     for handler in handlers:
         handler.setFormatter(GlogFormatter())
         LOGGER.addHandler(handler)
@@ -80,6 +97,11 @@ def info(place: str, message: str) -> None:
 def warning(place: str, message: str) -> None:
     """Logs a warning; see :func:`info`."""
     LOGGER.warning(message, extra={"caffe": place})
+
+
+def shown(top: str) -> str:
+    """Returns the name of a top as Caffe shows it: ``(automatic)`` for that of a loss that names none."""
+    return re.sub(r"(?s).* (\(automatic\))'*", r"\1", top)
 
 
 def number(value: float) -> str:
@@ -112,7 +134,7 @@ def describe(net: Net) -> None:
             info("net.cpp:413", f"{spec.name} <- {bottom}")
         for top in spec.top:
             in_place = " (in-place)" if top in spec.bottom else ""
-            info("net.cpp:387", f"{spec.name} -> {top}{in_place}")
+            info("net.cpp:387", f"{spec.name} -> {shown(top)}{in_place}")
         info("net.cpp:127", f"Setting up {spec.name}")
         for top in spec.top:
             shape = net.shapes[top]

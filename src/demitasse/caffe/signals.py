@@ -1,4 +1,4 @@
-"""What SIGINT and SIGHUP do to a training run."""
+"""What SIGINT and SIGHUP do to a training run, where the system has them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ class Signals:
 
     Args:
         sigint: ``stop`` (the solver still snapshots), ``snapshot`` or ``none``.
-        sighup: likewise.
+        sighup: the same for SIGHUP, which does not exist on Windows.
 
     Raises:
         UsageError: an effect of another name.
     """
 
     def __init__(self, sigint: str = "stop", sighup: str = "snapshot") -> None:
-        self._effects = {signal.SIGINT: sigint, signal.SIGHUP: sighup}
-        for number, effect in self._effects.items():
+        effects = {"SIGINT": sigint, "SIGHUP": sighup}
+        for name, effect in effects.items():
             if effect not in EFFECTS:
-                name = signal.Signals(number).name.lower()
-                raise UsageError(f"-{name}_effect: {effect!r} is not one of {', '.join(EFFECTS)}")
+                raise UsageError(f"-{name.lower()}_effect: {effect!r} is not one of {', '.join(EFFECTS)}")
+        # Windows has no SIGHUP
+        self._effects = {getattr(signal, name): effects[name] for name in effects if hasattr(signal, name)}
         self._pending: set[str] = set()
         self._before: dict[signal.Signals, object] = {}
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 import typer
 
 from demitasse._version import __version__
-from demitasse.cli.flags import normalise
+from demitasse.cli import streams
+from demitasse.cli.commands import Commands, WrongUse, print_help
 from demitasse.errors import DemitasseError, is_out_of_memory
 
+# in the order of the help
 _FAMILIES = (
-    *("train", "convert", "upgrade", "compact", "pack", "export", "data", "compress", "sensitivity"),
-    *("images", "draw", "logs", "demo"),
+    *("compress", "sensitivity", "pack", "train", "images", "convert", "export", "upgrade", "compact"),
+    *("data", "draw", "logs", "demo"),
 )
 
 
@@ -24,20 +27,23 @@ def _version(value: bool) -> None:
 
 
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print version."),
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Makes neural networks small: prune, quantize, pack; Caffe networks without Caffe.
+    """Make neural networks small: prune, quantize, pack. Run Caffe networks without Caffe.
 
-    --debug with any command shows the whole traceback of an error.
+    --help after a command shows its flags; --debug with any command shows the whole traceback of an error.
     """
+    if context.invoked_subcommand is None:
+        print_help(context)
 
 
 def build() -> typer.Typer:
     """Returns the application with all commands."""
     from importlib import import_module
 
-    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.callback()(_root)
+    app = typer.Typer(cls=Commands, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    app.callback(invoke_without_command=True)(_root)
     for family in _FAMILIES:
         import_module(f"demitasse.cli.{family}").register(app)
     return app
@@ -45,21 +51,19 @@ def build() -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 failure, 2 wrong use."""
+    streams.shield()
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
-    given = normalise([argument for argument in given if argument != "--debug"])
+    if "_DEMITASSE_COMPLETE" in os.environ:
+        build()(prog_name="demitasse")  # the shell asks what may come next
     try:
-        build()(args=given, prog_name="demitasse", obj=[*given, *(["--debug"] if debug else [])])
+        code = _run([argument for argument in given if argument != "--debug"], given)
     except DemitasseError as error:
         if debug:
             raise
         _fail(f"error: {error}", error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _fail("stopped", 130)
-    except BrokenPipeError:
-        # the reader of a pipe has gone (`| head`); nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
         if debug:
             raise
@@ -70,8 +74,25 @@ def main(arguments: list[str] | None = None) -> None:
         if is_out_of_memory(error):
             _fail(f"error: out of memory: {str(error) or 'this needs more than the machine has'}", 1)
         _fail(f"internal error: {type(error).__name__}: {error}\nRun again with --debug to see where.", 1)
+    if failure := streams.failure():
+        _fail(f"error: standard output: {failure.strerror}", 1)
+    sys.exit(code)
 
 
-def _fail(message: str, code: int) -> None:
+def _run(arguments: list[str], given: list[str]) -> int:
+    """Runs one command, and returns its exit code; ``given`` are its arguments for other processes."""
+    command = typer.main.get_command(build())
+    try:
+        with command.make_context("demitasse", list(arguments), obj=given) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except WrongUse as error:
+        place = error.ctx.command_path if error.ctx else "demitasse"
+        _fail(f"error: {error.format_message()}\nTry '{place} --help' for help.", error.exit_code)
+    return 0
+
+
+def _fail(message: str, code: int) -> NoReturn:
     print(message.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
     sys.exit(code)

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from demitasse.cli.commands import PYTORCH, Command
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("compress")(compress)
-    app.command("recipes")(recipes)
+    app.command("compress", cls=Command, rich_help_panel=PYTORCH, no_args_is_help=True)(compress)
+    app.command("recipes", cls=Command, rich_help_panel=PYTORCH)(recipes)
 
 
 def compress(

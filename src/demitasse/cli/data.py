@@ -7,33 +7,37 @@ from typing import Annotated
 
 import typer
 
+from demitasse.cli.commands import DATA, CaffeCommand
+from demitasse.cli.inputs import existing, prototxt
+
 Database = Annotated[Path, typer.Argument(help="The folder to be made.")]
 Backend = Annotated[str, typer.Option("--backend", help="The kind of database: lmdb or leveldb.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("convert_mnist_data", no_args_is_help=True)(convert_mnist_data)
-    app.command("convert_imageset", no_args_is_help=True)(convert_imageset)
-    app.command("compute_image_mean", no_args_is_help=True)(compute_image_mean)
-    app.command("extract_features", no_args_is_help=True)(extract_features)
+    for function in (convert_mnist_data, convert_imageset, compute_image_mean, extract_features):
+        command = app.command(function.__name__, cls=CaffeCommand, rich_help_panel=DATA, no_args_is_help=True)
+        command(function)
 
 
 def convert_mnist_data(
-    images: Annotated[Path, typer.Argument(help="IDX file of images, plain or .gz.")],
-    labels: Annotated[Path, typer.Argument(help="IDX file of labels, plain or .gz.")],
+    images: Annotated[Path, typer.Argument(help="IDX file of images, plain or .gz.", callback=existing)],
+    labels: Annotated[Path, typer.Argument(help="IDX file of labels, plain or .gz.", callback=existing)],
     database: Database,
     backend: Backend = "lmdb",
 ) -> None:
-    """Makes a database of MNIST's files."""
+    """Make a database of MNIST's files."""
     from demitasse.caffe.tools.convert_mnist_data import convert_mnist_data as convert
 
     print(f"Processed {convert(images, labels, database, backend)} files.")
 
 
 def convert_imageset(
-    root: Annotated[Path, typer.Argument(help="The folder that the names in the list are relative to.")],
-    image_list: Annotated[Path, typer.Argument(help="Text: '<file name> <label>' a line.")],
+    root: Annotated[
+        Path, typer.Argument(help="The folder that the names in the list are relative to.", callback=existing)
+    ],
+    image_list: Annotated[Path, typer.Argument(help="Text: '<file name> <label>' a line.", callback=existing)],
     database: Database,
     gray: Annotated[bool, typer.Option("--gray/--nogray", help="Store images in grey.")] = False,
     shuffle: Annotated[bool, typer.Option("--shuffle/--noshuffle", help="In random order.")] = False,
@@ -48,10 +52,13 @@ def convert_imageset(
         bool, typer.Option("--encoded/--noencoded", help="Store image files instead of pixels.")
     ] = False,
     encode_type: Annotated[
-        str, typer.Option("--encode_type", help="Format of encoded images: png, jpg; else that of the file.")
+        str,
+        typer.Option(
+            "--encode_type", help="Format of encoded images, png or jpg, and --encoded; by default that of the file."
+        ),
     ] = "",
 ) -> None:
-    """Makes a database of the image files named in a list."""
+    """Make a database of the image files named in a list."""
     from demitasse.caffe.log import to_stderr
     from demitasse.caffe.tools.convert_imageset import ImageOptions
     from demitasse.caffe.tools.convert_imageset import convert_imageset as convert
@@ -63,11 +70,11 @@ def convert_imageset(
 
 
 def compute_image_mean(
-    database: Annotated[str, typer.Argument(help="The folder of the database.")],
+    database: Annotated[str, typer.Argument(help="The folder of the database.", callback=existing)],
     mean_file: Annotated[str, typer.Argument(help="The mean file to be written; none is left out.")] = "",
     backend: Backend = "lmdb",
 ) -> None:
-    """Computes the mean image of a database, and the mean of each channel."""
+    """Compute the mean image of a database, and the mean of each channel."""
     from demitasse.caffe.log import number
     from demitasse.caffe.model_file import write_mean
     from demitasse.caffe.tools.compute_image_mean import compute_image_mean as compute
@@ -81,8 +88,8 @@ def compute_image_mean(
 
 
 def extract_features(
-    weights: Annotated[str, typer.Argument(help="The caffemodel.")],
-    net: Annotated[str, typer.Argument(help="The net's prototxt, with data layers.")],
+    weights: Annotated[str, typer.Argument(help="The caffemodel.", callback=existing)],
+    net: Annotated[str, typer.Argument(help="The net's prototxt, with data layers.", callback=prototxt)],
     blobs: Annotated[str, typer.Argument(help="Names of blobs, separated by commas.")],
     databases: Annotated[str, typer.Argument(help="The folders to be made, separated by commas.")],
     batches: Annotated[int, typer.Argument(help="How many batches to run.", min=1)],
@@ -90,7 +97,7 @@ def extract_features(
     mode: Annotated[str, typer.Argument(help="CPU or GPU.")] = "CPU",
     device_id: Annotated[int, typer.Argument(help="Number of the GPU.", min=0)] = 0,
 ) -> None:
-    """Writes blobs of a net, one record an image, into databases."""
+    """Write blobs of a net, one record an image, into databases."""
     from demitasse.errors import UsageError
 
     if mode not in ("CPU", "GPU"):

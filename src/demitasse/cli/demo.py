@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from demitasse.cli.commands import MORE, Command
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("demo")(demo)
-    app.command("examples")(examples)
+    app.command("demo", cls=Command, rich_help_panel=MORE)(demo)
+    app.command("examples", cls=Command, rich_help_panel=MORE)(examples)
 
 
 def demo(

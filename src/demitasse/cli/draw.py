@@ -7,22 +7,24 @@ from typing import Annotated
 
 import typer
 
+from demitasse.cli.commands import LOOK, CaffeCommand
+from demitasse.cli.inputs import prototxt as prototxt_file
 from demitasse.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("draw_net", no_args_is_help=True)(draw_net)
+    app.command("draw_net", cls=CaffeCommand, rich_help_panel=LOOK, no_args_is_help=True)(draw_net)
 
 
 def draw_net(
-    net: Annotated[Path, typer.Argument(help="The net's prototxt.")],
+    net: Annotated[Path, typer.Argument(help="The net's prototxt.", callback=prototxt_file)],
     out: Annotated[Path, typer.Argument(help="The picture: .png, .svg or .pdf.")],
     rankdir: Annotated[str, typer.Option(help="Where data flows: LR, TB, BT or RL.")] = "LR",
     phase: Annotated[str, typer.Option(help="TRAIN, TEST or ALL: whose layers are drawn.")] = "ALL",
     display_lrm: Annotated[bool, typer.Option("--display_lrm", help="Show learning rate multipliers.")] = False,
 ) -> None:
-    """Draws a net."""
+    """Draw a net."""
     from demitasse.caffe import prototxt
     from demitasse.pycaffe import draw
     from demitasse.pycaffe.proto import caffe_pb2

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demitasse.cli.commands import CONVERT, Command
+from demitasse.cli.inputs import all_but_the_last
 from demitasse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("export", no_args_is_help=True)(export)
+    app.command("export", cls=Command, rich_help_panel=CONVERT, no_args_is_help=True)(export)
 
 
 def export(
@@ -25,6 +27,7 @@ def export(
             metavar="[NET] WEIGHTS OUT",
             help="NET: prototxt, unless the .demi file WEIGHTS keeps it. WEIGHTS: caffemodel or .demi. "
             "OUT: .onnx, .pt2 (torch.export) or .py (PyTorch source, weights beside it).",
+            callback=all_but_the_last,
         ),
     ],
     phase: Annotated[str, typer.Option(help="TRAIN or TEST, for include and exclude rules.")] = "TEST",
@@ -41,7 +44,7 @@ def export(
     ] = None,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Compare with the net on random inputs.")] = True,
 ) -> None:
-    """Writes a Caffe net as ONNX, as a program of torch.export, or as PyTorch source."""
+    """Write a Caffe net as ONNX, as a program of torch.export, or as PyTorch source."""
     from demitasse import export as exports
     from demitasse.caffe import schema
 

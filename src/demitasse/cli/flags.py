@@ -1,4 +1,4 @@
-"""Caffe's spelling of flags: ``-solver=x``, ``--solver x`` and ``--nogray`` all mean what they do there."""
+"""Flags with a single dash, as in Caffe: ``-seed=1`` and ``-seed 1``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def normalise(arguments: list[str]) -> list[str]:
     """Returns the arguments with single-dash long flags doubled and underscores kept.
 
     ``-solver=x`` and ``-solver x`` become ``--solver=x`` and ``--solver x``; numbers such as ``-1`` and
-    everything behind ``--`` stay.
+    everything after ``--`` stay.
     """
     result: list[str] = []
     for index, argument in enumerate(arguments):

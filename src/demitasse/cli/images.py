@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
 
+from demitasse.cli.commands import RUN, CaffeCommand
+from demitasse.cli.inputs import existing, prototxt
 from demitasse.cli.python_layers import PythonLayers, python_layers_run
 from demitasse.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from demitasse.pycaffe import Classifier, Detector
 
-Model = Annotated[Path, typer.Option("--model_def", help="The net's prototxt.")]
-Weights = Annotated[Path, typer.Option("--pretrained_model", help="Its caffemodel.")]
+Model = Annotated[Path, typer.Option("--model_def", help="The net's prototxt.", callback=prototxt)]
+Weights = Annotated[Path, typer.Option("--pretrained_model", help="Its caffemodel.", callback=existing)]
 Gpu = Annotated[bool, typer.Option("--gpu", help="Compute on the GPU.")]
 Mean = Annotated[
-    str,
-    typer.Option("--mean_file", help=".npy or .binaryproto (channels, height, width); its mean over places counts."),
+    str | None,
+    typer.Option(
+        "--mean_file",
+        help=".npy or .binaryproto (channels, height, width), '' for none; ILSVRC's where Caffe keeps it.",
+        callback=existing,
+    ),
 ]
 InputScale = Annotated[float | None, typer.Option("--input_scale", help="Factor after the mean is taken off.")]
 RawScale = Annotated[float, typer.Option("--raw_scale", help="Factor before: 255 for nets trained on 0 to 255.")]
@@ -30,31 +37,38 @@ Swap = Annotated[
 ]
 
 _BEST = 5
+# in the folder of Caffe's Python scripts, or in the folder python of Caffe's own
+_ILSVRC = Path("caffe/imagenet/ilsvrc_2012_mean.npy")
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("classify", no_args_is_help=True)(classify)
-    app.command("detect", no_args_is_help=True)(detect)
+    for function in (classify, detect):
+        app.command(function.__name__, cls=CaffeCommand, rich_help_panel=RUN, no_args_is_help=True)(function)
 
 
 def classify(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, a folder, or .npy (n, height, width, c).")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="INPUT", help="An image, a folder, or .npy (n, height, width, c).", callback=existing),
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT.npy", help="Gets the predictions (images, classes).")],
     model_def: Model,
     pretrained_model: Weights,
     gpu: Gpu = False,
     center_only: Annotated[bool, typer.Option("--center_only", help="The centre alone, not ten pieces.")] = False,
     images_dim: Annotated[str, typer.Option("--images_dim", help="height,width before cropping.")] = "256,256",
-    mean_file: Mean = "",
+    mean_file: Mean = None,
     input_scale: InputScale = None,
     raw_scale: RawScale = 255.0,
     channel_swap: Swap = None,
     ext: Annotated[str, typer.Option("--ext", help="Ending of the images in a folder.")] = "jpg",
-    labels_file: Annotated[Path | None, typer.Option("--labels_file", help="Names of classes, one a line.")] = None,
+    labels_file: Annotated[
+        Path | None, typer.Option("--labels_file", help="Names of classes, one a line.", callback=existing)
+    ] = None,
     python_layers: PythonLayers = False,
 ) -> None:
-    """Classifies images, and prints the best five classes of each where names are given."""
+    """Classify images, and print the best five classes of each where names are given."""
     from demitasse.files import atomic_write
 
     labels = _read_labels(labels_file) if labels_file else None
@@ -63,8 +77,9 @@ def classify(
         from demitasse.pycaffe import Classifier, io
 
         _choose_device(gpu)
-        size, mean = _numbers("images_dim", images_dim), _read_mean(mean_file)
-        classifier = Classifier(model_def, pretrained_model, size, mean, input_scale, raw_scale)
+        mean = _mean(mean_file)
+        size = _numbers("images_dim", images_dim)
+        classifier = Classifier(model_def, pretrained_model, size, mean.values, input_scale, raw_scale)
         _swap_channels(classifier, channel_swap)
         if not files:
             raise DataError(f"{source}: no images that end in .{ext}")
@@ -81,17 +96,19 @@ def classify(
         np.save(file, predictions)
     if labels:
         _print_best(names, predictions.reshape(len(names), -1), labels)
-    print(f"Classified {len(names)} images: {out}")
+    print(f"Classified {len(names)} images: {out} ({mean.about})")
 
 
 def detect(
-    source: Annotated[Path, typer.Argument(metavar="WINDOWS.csv", help="filename,xmin,ymin,xmax,ymax a line.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="WINDOWS.csv", help="filename,xmin,ymin,xmax,ymax a line.", callback=existing)
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help=".csv, .h5 or .npy: what the net says of each window.")],
     model_def: Model,
     pretrained_model: Weights,
     gpu: Gpu = False,
     crop_mode: Annotated[str, typer.Option("--crop_mode", help="list: the windows of the table.")] = "list",
-    mean_file: Mean = "",
+    mean_file: Mean = None,
     input_scale: InputScale = None,
     raw_scale: RawScale = 255.0,
     channel_swap: Swap = None,
@@ -100,7 +117,7 @@ def detect(
     ] = 16,
     python_layers: PythonLayers = False,
 ) -> None:
-    """Classifies windows of images, each warped to the net's input."""
+    """Classify windows of images, each warped to the net's input."""
     if crop_mode != "list":
         raise UsageError(f"--crop_mode {crop_mode}: only list is known (selective search is a MATLAB program)")
     with python_layers_run(python_layers):
@@ -109,12 +126,13 @@ def detect(
         windows.check_ending(out)
         wanted = windows.read_windows(source)
         _choose_device(gpu)
-        detector = Detector(model_def, pretrained_model, _read_mean(mean_file), input_scale, raw_scale)
+        mean = _mean(mean_file)
+        detector = Detector(model_def, pretrained_model, mean.by_channel(), input_scale, raw_scale)
         _swap_channels(detector, channel_swap)
         detector.configure_crop(context_pad)
         detections = detector.detect_windows(wanted)
         windows.write_detections(out, detections)
-    print(f"Processed {len(detections)} windows: {out}")
+    print(f"Processed {len(detections)} windows: {out} ({mean.about})")
 
 
 def _swap_channels(net: Classifier | Detector, channel_swap: str | None) -> None:
@@ -125,10 +143,25 @@ def _swap_channels(net: Classifier | Detector, channel_swap: str | None) -> None
         net.transformer.set_channel_swap(in_, _numbers("channel_swap", channel_swap))
 
 
-def _read_mean(name: str) -> np.ndarray[Any, Any] | None:
-    """Returns the mean of each channel; None for no file."""
+class _Mean(NamedTuple):
+    """What is taken off the images: (channels, height, width) or (channels,); None for nothing."""
+
+    values: np.ndarray[Any, Any] | None
+    about: str
+
+    def by_channel(self) -> np.ndarray[Any, Any] | None:
+        """Returns the mean of each channel over all places, (channels,)."""
+        return None if self.values is None else self.values.reshape(len(self.values), -1).mean(1)
+
+
+def _mean(name: str | None) -> _Mean:
+    """Returns the mean of a file; by default, that of ILSVRC where Caffe's folder is found, as in Caffe."""
+    if name is None:
+        folders = [Path(os.environ["CAFFE_ROOT"], "python")] if os.environ.get("CAFFE_ROOT") else []
+        places = [folder / _ILSVRC for folder in (*folders, Path("python"), Path())]
+        name = next((str(path) for path in places if path.is_file()), "")
     if not name:
-        return None
+        return _Mean(None, "no mean taken off")
     path = Path(name)
     if path.suffix == ".npy":
         mean = _load_array(path)
@@ -136,9 +169,9 @@ def _read_mean(name: str) -> np.ndarray[Any, Any] | None:
         from demitasse.caffe.model_file import read_mean
 
         mean = read_mean(path)
-    if mean.ndim not in (1, 3):
-        raise DataError(f"{path}: a mean is (channels, height, width), found {mean.shape}")
-    return np.asarray(mean.reshape(len(mean), -1).mean(1))
+    if mean.ndim not in (1, 3) or not mean.size:
+        raise DataError(f"{path}: expected a mean (channels, height, width), found an array {mean.shape}")
+    return _Mean(mean, f"mean: {path}")
 
 
 def _load_array(path: Path) -> np.ndarray[Any, Any]:

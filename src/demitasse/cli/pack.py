@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from demitasse.caffe.tools.layer_rule import LayerRule
+from demitasse.cli.commands import FILES, Command
+from demitasse.cli.inputs import existing, prototxt
 from demitasse.errors import UsageError
 
 _WIDTH = 150
@@ -23,16 +25,21 @@ Packed = Annotated[Path, typer.Argument(metavar="FILE", help="The .demi file.")]
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("pack", no_args_is_help=True)(pack)
-    app.command("unpack", no_args_is_help=True)(unpack)
-    app.command("inspect", no_args_is_help=True)(inspect)
+    for name, function in (("pack", pack), ("unpack", unpack), ("inspect", inspect)):
+        app.command(name, cls=Command, rich_help_panel=FILES, no_args_is_help=True)(function)
 
 
 def pack(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="caffemodel, safetensors, .pt, compact file, .net.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="IN", help="caffemodel, safetensors, .pt, compact file, .net.", callback=existing),
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The .demi file to be written.")],
     form: Format = None,
-    net: Annotated[Path | None, typer.Option(help="Prototxt of the net: names and shapes for compact files.")] = None,
+    net: Annotated[
+        Path | None,
+        typer.Option(help="Prototxt of the net: names and shapes for compact files.", callback=prototxt),
+    ] = None,
     layers: Layers = LayerRule.TYPE,
     definition: Annotated[bool, typer.Option("--definition", help="Keep the prototxt in the file.")] = False,
     metadata: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Text to keep.")] = None,
@@ -45,7 +52,7 @@ def pack(
         bool, typer.Option("--remove-dead-units", help="Leave out hidden units that change nothing.")
     ] = False,
 ) -> None:
-    """Packs a net into a .demi file."""
+    """Pack a net or a model into a .demi file."""
     from demitasse import packing
     from demitasse.report.progress import count_bar
 
@@ -69,14 +76,17 @@ def pack(
 
 
 def unpack(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="The .demi file.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The .demi file.", callback=existing)],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to be written.")],
     form: Format = None,
-    net: Annotated[Path | None, typer.Option(help="Prototxt of the net: a caffemodel gets all its layers.")] = None,
+    net: Annotated[
+        Path | None,
+        typer.Option(help="Prototxt of the net: a caffemodel gets all its layers.", callback=prototxt),
+    ] = None,
     layers: Layers = LayerRule.TYPE,
     definition: Annotated[bool, typer.Option("--definition", help="Write the prototxt, too, beside OUT.")] = False,
 ) -> None:
-    """Unpacks a .demi file."""
+    """Unpack a .demi file."""
     from demitasse import packing
     from demitasse.report.progress import count_bar
 
@@ -88,11 +98,11 @@ def unpack(
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The .demi file.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The .demi file.", callback=existing)],
     picture: Annotated[Path | None, typer.Option(help="A picture to be written, such as bytes.png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
 ) -> None:
-    """Shows what is in a .demi file, and where its bytes go."""
+    """Show what is in a .demi file, and where its bytes go."""
     from rich.console import Console
 
     from demitasse.report import inspection, inspection_picture, inspection_table

@@ -19,7 +19,9 @@ from demitasse.errors import RankError
 # how long the other ranks may take to notice that one has failed, in seconds
 _GRACE = 10
 
-_PASSED_ON = (signal.SIGINT, signal.SIGHUP)
+_PASSED_ON = tuple(getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name))
+# Windows: it gives Ctrl-C to all processes of a console, and a signal cannot be held back or passed on
+_IS_POSIX = hasattr(signal, "pthread_sigmask")
 
 
 def run(arguments: list[str], size: int) -> None:
@@ -56,7 +58,8 @@ def _rank(rank: int, size: int, folder: str, arguments: list[str]) -> None:
 
 def heed() -> None:
     """Lets signals through that are held back, as they are in processes that :func:`run` has started."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+    if _IS_POSIX:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
 
 
 def leave() -> None:
@@ -69,6 +72,9 @@ def leave() -> None:
 @contextmanager
 def _held_back() -> Iterator[None]:
     """Lets processes start that do not notice a signal before they can deal with it."""
+    if not _IS_POSIX:
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     try:
         yield
@@ -80,7 +86,7 @@ def _held_back() -> Iterator[None]:
 def _passed_on_to(context: ProcessContext) -> Iterator[None]:
     def pass_on(number: int, frame: FrameType | None) -> None:
         first = context.processes[0]
-        if first.is_alive():
+        if _IS_POSIX and first.is_alive():
             os.kill(first.pid, number)
 
     def end(number: int, frame: FrameType | None) -> None:

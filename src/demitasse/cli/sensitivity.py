@@ -8,17 +8,23 @@ from typing import Annotated
 
 import typer
 
+from demitasse.cli.commands import PYTORCH, Command
+from demitasse.cli.inputs import existing
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("sensitivity")(sensitivity)
+    app.command("sensitivity", cls=Command, rich_help_panel=PYTORCH, no_args_is_help=True)(sensitivity)
 
 
 def sensitivity(
     recipe: Annotated[str, typer.Argument(help="A file *.toml, or the name of a bundled recipe: model and data.")],
     weights: Annotated[
         Path | None,
-        typer.Option(help="The trained model; else what compress left in --out before it pruned or quantized."),
+        typer.Option(
+            help="The trained model; else what compress left in --out before it pruned or quantized.",
+            callback=existing,
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="As of compress; gets sensitivity.json, .txt and .png.")] = Path(
         "compressed"

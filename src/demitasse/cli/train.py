@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demitasse.cli.commands import RUN, CaffeAction
 from demitasse.cli.python_layers import PythonLayers, python_layers_run
 from demitasse.errors import UsageError
 
@@ -26,17 +27,20 @@ Iterations = Annotated[int, typer.Option(help="Number of batches.", min=1)]
 Level = Annotated[int | None, typer.Option(help="Level of the net, for include and exclude rules.")]
 Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
 Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
-LogDir = Annotated[str, typer.Option("--log_dir", help="Folder for a copy of the log.")]
 
 AllowOutput = Annotated[bool, typer.Option("--allow-output", help="Let HDF5Output layers of the net write files.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
-    app.command("train", no_args_is_help=True)(train)
-    app.command("test", no_args_is_help=True)(score)
-    app.command("time", no_args_is_help=True)(benchmark)
-    app.command("device_query", no_args_is_help=True)(device_query)
+    actions: dict[str, Callable[..., None]] = {
+        "train": train,
+        "test": score,
+        "time": benchmark,
+        "device_query": device_query,
+    }
+    for name, function in actions.items():
+        app.command(name, cls=CaffeAction, rich_help_panel=RUN, no_args_is_help=True)(function)
 
 
 def train(
@@ -51,7 +55,6 @@ def train(
     sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",
     sighup_effect: Annotated[str, typer.Option("--sighup_effect", help="stop, snapshot or none.")] = "snapshot",
     workers: Workers = 1,
-    log_dir: LogDir = "",
     python_layers: PythonLayers = False,
 ) -> None:
     """Train or fine-tune a net, on several devices in as many processes."""
@@ -79,7 +82,7 @@ def train(
         processes.run(context.obj, count)
         return
     speaks = place.rank == 0
-    with log.to_stderr(log_dir) if speaks else log.silenced(), python_layers_run(python_layers), signals:
+    with log.to_stderr() if speaks else log.silenced(), python_layers_run(python_layers), signals:
         processes.heed()
         own = _said(device.of_rank(place, gpu, cpu, param), 211)
         with ranks.joined(place, own) as together:
@@ -102,7 +105,6 @@ def score(
     level: Level = None,
     stage: Stage = "",
     workers: Workers = 1,
-    log_dir: LogDir = "",
     python_layers: PythonLayers = False,
     allow_output: AllowOutput = False,
 ) -> None:
@@ -113,7 +115,7 @@ def score(
     from demitasse.caffe import log, model_file, schema, solver
     from demitasse.caffe.inference import optimize
 
-    with log.to_stderr(log_dir), python_layers_run(python_layers):
+    with log.to_stderr(), python_layers_run(python_layers):
         device = _device(gpu, 275)
         net = _net(model, schema.TEST, level, stage, device, allow_output)
         for source in net.sources.values():
@@ -145,7 +147,6 @@ def benchmark(
     phase: Annotated[str, typer.Option(help="TRAIN or TEST.")] = "TRAIN",
     level: Level = None,
     stage: Stage = "",
-    log_dir: LogDir = "",
     python_layers: PythonLayers = False,
     allow_output: AllowOutput = False,
 ) -> None:
@@ -157,7 +158,7 @@ def benchmark(
     phases = {"TRAIN": schema.TRAIN, "TEST": schema.TEST}
     if phase not in phases:
         raise UsageError(f"time: -phase={phase}: expected TRAIN or TEST")
-    with log.to_stderr(log_dir), python_layers_run(python_layers):
+    with log.to_stderr(), python_layers_run(python_layers):
         device = _device(gpu, 343)
         net = _net(model, phases[phase], level, stage, device, allow_output)
         log.info("caffe.cpp:351", "Performing Forward")

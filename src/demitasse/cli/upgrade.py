@@ -7,32 +7,45 @@ from typing import Annotated
 
 import typer
 
+from demitasse.cli.commands import CONVERT, CaffeCommand
+from demitasse.cli.inputs import existing, prototxt
+
 Out = Annotated[Path, typer.Argument(help="The file to be written.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("upgrade_net_proto_text", no_args_is_help=True)(net_text)
-    app.command("upgrade_net_proto_binary", no_args_is_help=True)(net_binary)
-    app.command("upgrade_solver_proto_text", no_args_is_help=True)(solver_text)
+    for name, function in (
+        ("net_proto_text", net_text),
+        ("net_proto_binary", net_binary),
+        ("solver_proto_text", solver_text),
+    ):
+        command = app.command(f"upgrade_{name}", cls=CaffeCommand, rich_help_panel=CONVERT, no_args_is_help=True)
+        command(function)
 
 
-def net_text(source: Annotated[Path, typer.Argument(help="Prototxt of a net of any age.")], out: Out) -> None:
-    """Writes a net's prototxt in today's form: one layer { } for each of layers { }."""
+def net_text(
+    source: Annotated[Path, typer.Argument(help="Prototxt of a net of any age.", callback=prototxt)], out: Out
+) -> None:
+    """Write a net's prototxt in today's form: one layer { } for each of layers { }."""
     from demitasse.caffe.tools.upgrade_proto import upgrade_net_text
 
     upgrade_net_text(source, out, print)
 
 
-def net_binary(source: Annotated[Path, typer.Argument(help="Caffemodel of any age.")], out: Out) -> None:
-    """Writes a caffemodel in today's form, with the same blobs."""
+def net_binary(
+    source: Annotated[Path, typer.Argument(help="Caffemodel of any age.", callback=existing)], out: Out
+) -> None:
+    """Write a caffemodel in today's form, with the same blobs."""
     from demitasse.caffe.tools.upgrade_proto import upgrade_net_binary
 
     upgrade_net_binary(source, out, print)
 
 
-def solver_text(source: Annotated[Path, typer.Argument(help="Prototxt of a solver of any age.")], out: Out) -> None:
-    """Writes a solver's prototxt in today's form: type instead of solver_type."""
+def solver_text(
+    source: Annotated[Path, typer.Argument(help="Prototxt of a solver of any age.", callback=prototxt)], out: Out
+) -> None:
+    """Write a solver's prototxt in today's form: type instead of solver_type."""
     from demitasse.caffe.tools.upgrade_proto import upgrade_solver_text
 
     upgrade_solver_text(source, out, print)

@@ -76,6 +76,7 @@ class Net(Structure):
         self._callbacks: dict[str, list[Callable[[int], object]]] = {}
         makers = {name: index for index, layer in enumerate(module.spec.layer) for name in layer.top}
         self._losses = [(makers[name], self.blobs[name], weight) for name, weight in module.losses.items()]
+        self._show_automatic_tops()
 
     def forward(
         self, blobs: list[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: np.ndarray

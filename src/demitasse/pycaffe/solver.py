@@ -66,14 +66,14 @@ class _Training(caffe_solver.Solver):
         view = self.views[net]
         end = len(view.layers) - 1
         view._forward(0, end)
-        blobs = {name: blob.values.tensor(self.device) for name, blob in view.blobs.items()}
+        blobs = {name: blob.values.tensor(self.device) for name, blob in view._own_blobs()}
         loss = net.loss(blobs)
         if debug:
             debugging.forward(net, blobs)
         if backward:
             view._backward(end, 0)
         if debug:
-            for name, blob in view.blobs.items():
+            for name, blob in view._own_blobs():
                 blobs[name].grad = blob.gradient.tensor(self.device)
             debugging.backward(net, blobs)
         return blobs, loss

@@ -9,6 +9,7 @@ from demitasse.caffe import schema
 from demitasse.caffe.blob import Blob, BlobVec
 from demitasse.caffe.layers import Layer
 from demitasse.caffe.layers.python import Python
+from demitasse.caffe.log import shown
 from demitasse.caffe.python_layer import PythonLayer
 from demitasse.pycaffe.errors import LayerNameError
 from demitasse.pycaffe.steps import PythonStep, SourceStep, Step, TorchStep
@@ -95,10 +96,22 @@ class Structure:
         self.top_names = OrderedDict((spec.name, list(spec.top)) for spec in specs)
         self.bottom_names = OrderedDict((spec.name, list(spec.bottom)) for spec in specs)
         self.inputs, self.outputs = list(module.inputs), list(module.outputs)
+        self._keys = list(self.blobs)
         self._inputs, self._outputs = self._ids(self.inputs), self._ids(self.outputs)
 
+    def _show_automatic_tops(self) -> None:
+        """Calls tops of losses that name none ``(automatic)``, as Caffe does; of several the last has the name."""
+        self._blob_names = [shown(name) for name in self._keys]
+        self.blobs = OrderedDict(zip(self._blob_names, self._blobs, strict=True))
+        self.blob_loss_weights = OrderedDict(zip(self._blob_names, self._blob_loss_weights, strict=True))
+        self.top_names = OrderedDict((layer, [shown(top) for top in tops]) for layer, tops in self.top_names.items())
+
+    def _own_blobs(self) -> list[tuple[str, Blob]]:
+        """Returns all blobs, under the names that the module has for them."""
+        return list(zip(self._keys, self._blobs, strict=True))
+
     def _ids(self, names: list[str]) -> list[int]:
-        return [self._blob_names.index(name) for name in names]
+        return [self._keys.index(name) for name in names]
 
     def _top_ids(self, layer: int) -> list[int]:
         return self._ids(list(self.module.spec.layer[layer].top))

@@ -6,16 +6,20 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from demitasse.errors import FileFormatError
 from demitasse.report.log_time import Clock
 
 _NUMBER = r"([-+\w.]+)"
-_TRAIN = re.compile(rf"\] Iteration (\d+)(?: \([^)]*\))?, loss = {_NUMBER}")
-_RATE = re.compile(rf"\] Iteration (\d+), lr = {_NUMBER}")
-_TESTING = re.compile(r"\] Iteration (\d+), Testing net \(#(\d+)\)")
-_OUTPUT = re.compile(rf"\]\s+(Train|Test) net output #\d+: (\S+) = {_NUMBER}")
+# glog's prefix ends with a bracket; -log_prefix=false leaves it out
+_START = r"(?:\]|^)\s*"
+_TRAIN = re.compile(rf"{_START}Iteration (\d+)(?: \([^)]*\))?, loss = {_NUMBER}")
+_RATE = re.compile(rf"{_START}Iteration (\d+), lr = {_NUMBER}")
+# the first versions of Caffe had one test net, and no number for it
+_TESTING = re.compile(rf"{_START}Iteration (\d+), Testing net(?: \(#(\d+)\))?")
+_OUTPUT = re.compile(rf"{_START}(Train|Test) net output #\d+: (\S+) = {_NUMBER}")
 
 
 @dataclass
@@ -77,17 +81,23 @@ def read_log(path: str | Path) -> Log:
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
+        year = datetime.fromtimestamp(Path(path).stat().st_ctime).year
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from None
-    log = parse_log(text.splitlines())
+    log = parse_log(text.splitlines(), year)
     if not (log.loss.values or log.tests):
         raise FileFormatError(f"{path}: no line 'Iteration N, ...': not a log of training")
     return log
 
 
-def parse_log(lines: Iterable[str]) -> Log:
-    """Returns the numbers of the lines; lines of other kinds are passed over."""
-    log, clock = Log(), Clock()
+def parse_log(lines: Iterable[str], year: int | None = None) -> Log:
+    """Returns the numbers of the lines; lines of other kinds are passed over.
+
+    Args:
+        lines: of the log.
+        year: of the first line, where its date has none; Caffe's parser takes that in which the file was made.
+    """
+    log, clock = Log(), Clock(year)
     iteration, suffix = 0, ""
     for line in lines:
         seconds = clock.seconds(line)
@@ -97,7 +107,7 @@ def parse_log(lines: Iterable[str]) -> Log:
         elif match := _RATE.search(line):
             log.lr.add(int(match[1]), _float(match[2]), seconds)
         elif match := _TESTING.search(line):
-            iteration, suffix = int(match[1]), "" if match[2] == "0" else f" (#{match[2]})"
+            iteration, suffix = int(match[1]), "" if match[2] in (None, "0") else f" (#{match[2]})"
         elif match := _OUTPUT.search(line):
             rate = log.lr.values[-1] if log.lr.values else math.nan
             row = Row(iteration, seconds, rate)

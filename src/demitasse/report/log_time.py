@@ -1,9 +1,10 @@
-"""The moments of log lines: ``I1123 08:27:37.111137`` of Caffe's day, ``I20261123 08:27:37.111137`` of ours."""
+"""The moments of log lines: ``I1123 08:27:37.111137``, and since glog 0.6 ``I20261123 08:27:37.111137``."""
 
 from __future__ import annotations
 
 import math
 import re
+from calendar import isleap
 from datetime import datetime
 
 _PREFIX = re.compile(r"\s*[IWEF](\d{4})?(\d\d)(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{1,6})")
@@ -12,13 +13,17 @@ _SOME_YEAR = 2000
 
 
 class Clock:
-    """Counts the seconds since training started, or since the first line of a log that does not show its start."""
+    """Counts the seconds since training started, or since the first line of a log that does not show its start.
 
-    def __init__(self) -> None:
+    Args:
+        year: of the first line, where dates have none; None for a leap year.
+    """
+
+    def __init__(self, year: int | None = None) -> None:
         self._start: datetime | None = None
         self._last: datetime | None = None
         self._solving = False
-        self._year = _SOME_YEAR
+        self._year = year or _SOME_YEAR
 
     def seconds(self, line: str) -> float:
         """Returns the seconds at this line; a line without a date has those of the line before, NaN the first ones."""
@@ -33,12 +38,28 @@ class Clock:
         match = _PREFIX.match(line)
         if not match:
             return None
-        year, month, day, hour, minute, second = (int(part or self._year) for part in match.groups()[:6])
-        try:
-            moment = datetime(year, month, day, hour, minute, second, int(match[7].ljust(6, "0")))
-            if not match[1] and self._last and (self._last - moment).days > 180:
-                self._year += 1  # the new year began
-                moment = moment.replace(year=self._year)
-        except ValueError:
-            return None
-        return moment
+        moment = [*map(int, match.groups()[1:6]), int(match[7].ljust(6, "0"))]
+        if match[1]:
+            self._year = int(match[1])
+            return _datetime(self._year, moment)
+        while moment[:2] == [2, 29] and not isleap(self._year):
+            self._move()
+        found = _datetime(self._year, moment)
+        if found and self._last and (self._last - found).days >= 1:
+            self._year += 1  # a log goes forward: the new year began
+            found = _datetime(self._year, moment)
+        return found
+
+    def _move(self) -> None:
+        """Takes all that was read for a year later."""
+        self._year += 1
+        self._start = self._start and self._start.replace(year=self._start.year + 1)
+        self._last = self._last and self._last.replace(year=self._last.year + 1)
+
+
+def _datetime(year: int, rest: list[int]) -> datetime | None:
+    month, day, hour, minute, second, microsecond = rest
+    try:
+        return datetime(year, month, day, hour, minute, second, microsecond)
+    except ValueError:
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -117,9 +118,15 @@ def find_recipe(given: str | Path, beside: Path | None = None) -> Recipe:
     texts = bundled()
     if str(given) not in texts:
         raise UsageError(
-            f"no recipe {str(given)!r}: expected a file *.toml or a bundled one; {suggest(str(given), texts)}"
+            f"no recipe {str(given)!r}: expected a file *.toml or a bundled one; did you mean {_nearest(str(given))}?"
         )
     return parse(texts[str(given)], str(given), f"{given}.toml")
+
+
+def _nearest(name: str) -> str:
+    """Returns the three bundled recipes whose names are most like this one, the nearest first."""
+    *others, last = map(repr, get_close_matches(name, bundled(), n=3, cutoff=0))
+    return f"{', '.join(others)} or {last}"
 
 
 def parse(text: str, name: str, source: str, folder: Path | None = None) -> Recipe:

@@ -13,7 +13,7 @@ from demitasse.caffe import schema
 from demitasse.caffe.image_list import Entry, read_image_list
 from demitasse.caffe.images import Array, decode, encode, resize
 from demitasse.caffe.list_file import read_regular, shown
-from demitasse.caffe.log import warning
+from demitasse.caffe.log import info, warning
 from demitasse.caffe.sources.store import Record, write_database
 from demitasse.caffe.tools.progress import progress
 from demitasse.errors import DataError, UsageError
@@ -29,7 +29,8 @@ class ImageOptions:
         resize_width: likewise.
         check_size: all images must be of one size.
         encoded: as image files instead of pixels; files that need no change are stored as they are.
-        encode_type: the format of encoded images, such as ``png``; empty for that of the file.
+        encode_type: the format of encoded images, such as ``png``, which implies ``encoded``; empty for that of the
+            file.
     """
 
     gray: bool = False
@@ -44,8 +45,6 @@ class ImageOptions:
             raise UsageError(
                 f"resize_height {self.resize_height} and resize_width {self.resize_width}: give both or none"
             )
-        if self.encode_type and not self.encoded:
-            raise UsageError("encode_type needs encoded")
 
 
 def convert_imageset(
@@ -79,10 +78,13 @@ def convert_imageset(
         UnknownNameError: no such backend.
         UsageError: the database exists, plyvel is missing for LevelDB, or options exclude each other.
     """
+    options = options or ImageOptions()
     entries = read_image_list(image_list)
+    if options.encode_type and not options.encoded:
+        info("convert_imageset.cpp:101", "encode_type specified, assuming encoded=true.")
     if shuffle:
         entries = [entries[index] for index in np.random.default_rng(seed).permutation(len(entries))]
-    records = _records(os.path.join(root, ""), entries, options or ImageOptions())
+    records = _records(os.path.join(root, ""), entries, options)
     return write_database(database, records, backend)
 
 
@@ -109,7 +111,7 @@ def _records(root: str, entries: list[Entry], options: ImageOptions) -> Iterator
 
 
 def _datum(image: Array, content: bytes, path: str, options: ImageOptions) -> schema.Message:
-    if not options.encoded:
+    if not (options.encoded or options.encode_type):
         channels, height, width = image.shape
         return schema.Datum(channels=channels, height=height, width=width, data=image.tobytes(), encoded=False)
     own = _format(Path(path).suffix)

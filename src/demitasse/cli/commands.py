@@ -1,0 +1,149 @@
+"""The classes of commands, and the groups that ``demitasse --help`` shows them in."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from typer import BadParameter, Exit
+from typer.core import TyperCommand, TyperGroup
+
+from demitasse._version import __version__
+from demitasse.caffe import glog
+from demitasse.cli import inputs
+from demitasse.cli.flags import normalise
+from demitasse.cli.gflags import CommandLine
+from demitasse.errors import UsageError
+from demitasse.registry import suggest
+
+# click's, wherever typer has it from
+WrongUse: type[Any] = BadParameter.__mro__[1]
+
+PYTORCH = "Compress a PyTorch model"
+FILES = "Files"
+RUN = "Caffe: train and test"
+CONVERT = "Caffe: convert"
+COMPACT = "Caffe: compact files"
+DATA = "Caffe: data"
+LOOK = "Caffe: look"
+MORE = "More"
+
+_ENDS = {"help": "--help", "helpfull": "--help", "helpshort": "--help"}
+
+
+class Command(TyperCommand):
+    """A command that also takes its flags with a single dash: ``-seed=1``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Shows the help where there are no arguments; names a missing file before missing arguments."""
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        if not args and self.no_args_is_help:
+            print_help(ctx)
+            raise Exit(2)
+        try:
+            return super().parse_args(ctx, self.canonical(args))
+        except WrongUse:
+            inputs.check(ctx)
+            raise
+
+    def canonical(self, args: list[str]) -> list[str]:
+        """Returns the arguments as typer takes them."""
+        return normalise(args)
+
+
+class CaffeCommand(Command):
+    """A command that takes its flags as gflags does, those of gflags and glog among them."""
+
+    epilog_text = (
+        "Flags are read as Caffe's programs read them: -flag=value, -flag value, -noflag, -flagfile=FILE. Flags of the "
+        "log: -log_dir=FOLDER for a copy, -minloglevel=0 to 3, -log_year_in_prefix=true; the page docs/logs.md has all."
+    )
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{**settings, "epilog": settings.get("epilog") or self.epilog_text})
+        self._settings = glog.Settings()
+
+    def canonical(self, args: list[str]) -> list[str]:
+        options = {_plain(name): option for option in self.params for name in option.opts if name.startswith("--")}
+        known = {name: bool(option.is_flag) for name, option in options.items()}  # type: ignore[attr-defined]
+        ends = dict.fromkeys((*_ENDS, "version"), True)
+        further = {**glog.FLAGS, **self.foreign(), **ends}
+        line = CommandLine(known, further, ("caffe", str(self.name)), _warn).read(args)
+        if line.values.get("version") == "true":
+            print(f"demitasse {__version__}")
+            raise Exit
+        for name in sorted(line.values.keys() & (self.foreign().keys() - known.keys())):
+            _warn(f"{self.name}: --{name} has no meaning here, and is ignored")
+        self._settings = glog.Settings.read(
+            {name: line.values[name] for name in line.values.keys() & glog.FLAGS.keys()}
+        )
+        given = [_ENDS[name] for name in line.values if name in _ENDS]
+        for name, value in line.values.items():
+            if name in options:
+                given += _spelt(options[name], value)
+        return [*given, *(["--", *line.arguments] if line.arguments else [])]
+
+    def foreign(self) -> dict[str, bool]:
+        """Returns flags of the same program in Caffe that this command has no use for."""
+        return {}
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command, with a log as the flags say."""
+        with glog.configured(self._settings):
+            return super().invoke(ctx)
+
+
+class CaffeAction(CaffeCommand):
+    """An action of the program ``caffe``, which takes the flags of all its actions with each of them."""
+
+    _OF_CAFFE = ("gpu", "solver", "model", "phase", "level", "stage", "snapshot", "weights", "iterations")
+
+    def foreign(self) -> dict[str, bool]:
+        return dict.fromkeys((*self._OF_CAFFE, "sigint_effect", "sighup_effect"), False)
+
+
+class Commands(TyperGroup):
+    """All commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Puts flags that come before a command of Caffe's behind it: ``-gpu=0 train`` is ``train -gpu=0``."""
+        own = {name for param in self.params for name in param.opts} | {"--help"}
+        first = f"--{args[0].lstrip('-').partition('=')[0]}" if args and args[0].startswith("-") else ""
+        at = next((i for i, word in enumerate(args) if isinstance(self.commands.get(word), CaffeCommand)), 0)
+        if first in own:
+            args = [f"--{args[0].lstrip('-')}", *args[1:]]
+        elif first and at:
+            args = [args[at], *args[:at], *args[at + 1 :]]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Says which command is nearest to one that does not exist."""
+        name = args[0]
+        if name not in self.commands and not ctx.resilient_parsing:
+            near = suggest(name, list(self.commands))
+            known = "`demitasse --help` lists the commands" if near.startswith("known") else near
+            raise UsageError(f"No such command {name!r}; {known}")
+        return super().resolve_command(ctx, args)
+
+
+def print_help(ctx: Any) -> None:
+    """Prints the help of a command."""
+    # with rich it is printed at once, and the text is empty
+    if text := ctx.get_help():
+        print(text)
+
+
+def _plain(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
+
+
+def _spelt(option: Any, value: str) -> list[str]:
+    """Returns an option and its value as typer takes them."""
+    if not option.is_flag:
+        return [f"{option.opts[0]}={value}"]
+    return list(option.opts[:1] if value == "true" else option.secondary_opts[:1])
+
+
+def _warn(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr)
