@@ -46,6 +46,10 @@ class FileFormatError(DemitasseError):
     """A file that is cut short, corrupt or of another kind; the message says file and place."""
 
 
+class WriteError(DemitasseError, OSError):
+    """A file that cannot be written: the disk is full, the folder is missing; the message says what is safe."""
+
+
 class WeightsError(DemitasseError):
     """Weights that do not belong to the net; the message names the blob and both shapes."""
 

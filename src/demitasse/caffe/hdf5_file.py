@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from demitasse.errors import FileFormatError
-from demitasse.files import atomic_write
+from demitasse.files import write_bytes
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MOST_BLOBS = 1000  # of a layer
@@ -93,5 +93,4 @@ def write_hdf5(layers: Mapping[str, Mapping[int, Array]], path: str | Path) -> N
             group = data.create_group(name)
             for index, array in arrays.items():
                 group.create_dataset(str(index), data=array)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    write_bytes(path, buffer.getbuffer())

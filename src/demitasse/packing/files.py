@@ -14,7 +14,7 @@ from demitasse.caffe.formats.compact import COMPACT
 from demitasse.caffe.prototxt import read_net, read_text
 from demitasse.caffe.tools.hidden_units import reorder_units
 from demitasse.errors import UsageError
-from demitasse.files import atomic_write
+from demitasse.files import write_bytes, write_text
 from demitasse.packed.file import File
 from demitasse.packed.formats import FORMATS, PACKED, Contents, Settings, chosen
 from demitasse.packed.header import Header
@@ -83,8 +83,7 @@ def pack(
         text = changed if definition and remove_dead_units else text
     texts = {**contents.metadata, **own, **({DEFINITION: text} if definition else {})}
     data = packed_bytes(contents.tensors, texts, signed_zeros, smallest, contents.aliases, progress)
-    with atomic_write(out) as temporary:
-        temporary.write_bytes(data)
+    write_bytes(out, data)
     with File(data) as packed:
         return packed.header
 
@@ -128,8 +127,7 @@ def unpack(
     FORMATS[name].write(Contents(tensors, found), out, _settings(net, layers))
     if definition:
         beside = out.with_name(out.name.removesuffix(".h5")).with_suffix(".prototxt")
-        with atomic_write(beside) as temporary:
-            temporary.write_text(found[DEFINITION], encoding="utf-8")
+        write_text(beside, found[DEFINITION])
     return [] if FORMATS[name].keeps_metadata else [key for key in found if not _has_meaning(key)]
 
 
