@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from io import TextIOWrapper
 
 import typer
 
 from demitasse._version import __version__
 from demitasse.cli.flags import normalise
 from demitasse.errors import DemitasseError
+from demitasse.files import descriptor
 
 _FAMILIES = (
     *("train", "convert", "upgrade", "compact", "pack", "export", "data", "compress", "sensitivity"),
     *("images", "draw", "logs", "demo"),
 )
+
+
+_NO_MEMORY = re.compile(r"can't allocate memory|out of memory|bad_alloc", re.IGNORECASE)
 
 
 def _version(value: bool) -> None:
@@ -47,9 +54,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 failure, 2 wrong use."""
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
+    _show_all_characters()
     given = normalise([argument for argument in given if argument != "--debug"])
     try:
-        build()(args=given, prog_name="demitasse", obj=[*given, *(["--debug"] if debug else [])])
+        with _messages_apart(given):
+            build()(args=given, prog_name="demitasse", obj=[*given, *(["--debug"] if debug else [])])
     except DemitasseError as error:
         if debug:
             raise
@@ -63,11 +72,28 @@ def main(arguments: list[str] | None = None) -> None:
     except (OSError, MemoryError) as error:
         if debug:
             raise
-        _fail(f"error: {error or 'out of memory'}", 1)
+        _fail(f"error: {str(error) or 'out of memory'}", 1)
     except Exception as error:
         if debug:
             raise
+        if _NO_MEMORY.search(str(error)):  # which torch raises as any other failure
+            _fail(f"error: out of memory: {str(error).splitlines()[0]}", 1)
         _fail(f"internal error: {type(error).__name__}: {error}\nRun again with --debug to see where.", 1)
+
+
+def _show_all_characters() -> None:
+    """Lets messages hold names of files that are not UTF-8, and any character on a terminal of few."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _messages_apart(arguments: list[str]) -> AbstractContextManager[object]:
+    """Sends messages to standard error where the output goes to standard output."""
+    places = [place for argument in arguments for place in (argument, argument.rpartition("=")[2])]
+    if any(descriptor(place) == 1 for place in places):
+        return redirect_stdout(sys.stderr)
+    return nullcontext()
 
 
 def _fail(message: str, code: int) -> None:

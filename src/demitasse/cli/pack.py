@@ -10,6 +10,7 @@ import typer
 
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.errors import UsageError
+from demitasse.files import is_stream
 
 _WIDTH = 150
 
@@ -44,6 +45,7 @@ def pack(
     remove_dead_units: Annotated[
         bool, typer.Option("--remove-dead-units", help="Leave out hidden units that change nothing.")
     ] = False,
+    key: Annotated[str | None, typer.Option(help="Of the state_dict in a PyTorch checkpoint of several.")] = None,
 ) -> None:
     """Packs a net into a .demi file."""
     from demitasse import packing
@@ -62,9 +64,10 @@ def pack(
             smallest=smallest,
             reorder=reorder,
             remove_dead_units=remove_dead_units,
+            key=key,
             progress=progress,
         )
-    before, after = header.nbytes, out.stat().st_size
+    before, after = header.nbytes, len(header.pack()) + sum(payload.length for payload in header.payloads)
     print(f"{out}: {len(header.entries)} tensors, {before:,} -> {after:,} bytes, {before / after:.1f}x")
 
 
@@ -84,7 +87,7 @@ def unpack(
         lost = packing.unpack(source, out, form, net=net, layers=layers, definition=definition, progress=progress)
     if lost:
         print(f"metadata that {out} has no place for: {', '.join(lost)}")
-    print(f"{out}: {out.stat().st_size:,} bytes")
+    print(f"{out}: {'written' if is_stream(out) else f'{out.stat().st_size:,} bytes'}")
 
 
 def inspect(

@@ -13,6 +13,7 @@ from demitasse.files import writing
 Source = str | Path | bytes | BinaryIO
 # how PyTorch names what it does not load without running code
 _PICKLED = re.compile(r"Unsupported (?:global|class|operand)[^A-Za-z]*(?:GLOBAL )?([\w.]+)")
+_UNPICKLER = re.compile(r"WeightsUnpickler error: ([^\n]+)")
 
 
 def content_of(source: Source) -> Path | bytes:
@@ -80,9 +81,11 @@ def unreadable(source: Path | bytes, error: Exception, form: str) -> FileFormatE
     reason = text.splitlines()[0]
     if "TorchScript" in text:
         reason = "it holds a TorchScript program; save the state_dict() of the module instead"
-    elif found := _PICKLED.search(text):
+    elif found := _PICKLED.search(text):  # before the plain message, which names it as well
         reason = (
             f"it holds a pickled {found[1]}, which takes code to read: no such code runs here; "
             "save the state_dict() of the module instead"
         )
+    elif found := _UNPICKLER.search(text):
+        reason = found[1]
     return FileFormatError(f"{place_of(source)}: cannot be read as {form}: {reason}")

@@ -13,6 +13,9 @@ from demitasse.io.forms import FORMS, SAFETENSORS, TORCH, Form, ties
 from demitasse.io.tensors import check_sizes
 from demitasse.packed.formats import FORMATS, Contents, Settings
 
+# the name of torch.save's format
+CHECKPOINT = "pt"
+
 
 class StateDict:
     """One form of :mod:`demitasse.io.forms`; tensors that are tied stay so.
@@ -26,7 +29,6 @@ class StateDict:
         self._form = form
         self.suffixes = suffixes
         self.keeps_metadata = "metadata" in form.options
-        self.nests = form.nests
 
     def read(self, path: Path, settings: Settings) -> Contents:
         """See :class:`demitasse.packed.formats.Format`."""
@@ -47,4 +49,4 @@ class StateDict:
 
 
 FORMATS.register("safetensors")(StateDict(SAFETENSORS, ".safetensors"))
-FORMATS.register("pt")(StateDict(TORCH, *(suffix for suffix, form in FORMS.items() if form is TORCH)))
+FORMATS.register(CHECKPOINT)(StateDict(TORCH, *(suffix for suffix, form in FORMS.items() if form is TORCH)))
