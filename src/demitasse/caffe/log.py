@@ -50,7 +50,7 @@ class LogFile(logging.FileHandler):
     """
 
     def __init__(self, path: str | Path, mode: str = "x") -> None:
-        self._name, self._failed = path, False
+        self._place, self._failed = path, False
         with writing(path):
             super().__init__(path, mode, encoding="utf-8", errors="backslashreplace")
 
@@ -60,7 +60,7 @@ class LogFile(logging.FileHandler):
             super().handleError(record)
         elif not self._failed:
             self._failed = True
-            with writing(self._name, "earlier snapshots are whole"):
+            with writing(self._place, "earlier snapshots are whole"):
                 raise error
 
     def close(self) -> None:
