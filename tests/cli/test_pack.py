@@ -107,7 +107,7 @@ def test_through_a_compact_file_with_definition_and_metadata(capsys: pytest.Capt
         (("pack", "net.pt", "out.demi", "--definition", "--net", "net.caffemodel"), 2, "not a text file"),
         (("pack", "net.pt", "out.demi", "--metadata", "who"), 2, "--metadata 'who': expected key=value"),
         (("pack", "net.pt", "out.demi", "--metadata", "caffe=no"), 2, "metadata 'caffe': the key has a meaning"),
-        (("pack", "net.pt", "gone/out.demi"), 1, "No such file or directory"),
+        (("pack", "net.pt", "gone/out.demi"), 1, "gone/out.demi: cannot be written: there is no folder 'gone'"),
         (("unpack", "gone.demi", "out.pt"), 1, "gone.demi: there is no such file"),
         (("unpack", "net.pt", "out.pt"), 1, "not a .demi file"),
         (("unpack", "net.demi", "out.pd"), 2, "out.pd: no format has the ending '.pd'; did you mean '.pt'?"),

@@ -74,9 +74,9 @@ def pack(
     if out.suffix != PACKED and not is_stream(out):
         raise UsageError(f"{out}: expected a name that ends in {PACKED!r}")
     own = dict(metadata or {})
-    for key in own:
-        if _has_meaning(key):
-            raise UsageError(f"metadata {key!r}: the key has a meaning of its own; choose another")
+    for word in own:
+        if _has_meaning(word):
+            raise UsageError(f"metadata {word!r}: the key has a meaning of its own; choose another")
     if remove_dead_units and not definition:
         raise UsageError("without dead units the net has another definition; keep it in the file by --definition")
     text = _definition(net) if definition else ""
