@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import demitasse
-from demitasse.errors import FileFormatError, UsageError, WeightsError
+from demitasse.errors import FileFormatError, UsageError, WeightsError, WriteError
 from demitasse.packed.file import File
+from demitasse.packed.tensor import of_array
+from demitasse.packed.writer import pack
 from tests.methods.playground import Net, net, same, sgd, train
 
 each_form = pytest.mark.parametrize("form", [".demi", ".safetensors", ".pt"])
@@ -134,7 +138,7 @@ def test_tensors_of_another_module(tmp_path: Path) -> None:
     [
         torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2,
         torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64,
-        torch.bool,
+        torch.bool, torch.complex64, torch.complex128, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz,
     ],
     ids=str,
 )  # fmt: skip
@@ -153,13 +157,161 @@ def test_every_type_in_a_packed_file(tmp_path: Path, dtype: torch.dtype) -> None
 
 def test_what_a_packed_file_cannot_hold(tmp_path: Path) -> None:
     for tensor, message in (
-        (torch.zeros(2, dtype=torch.complex64), "w has type complex64; expected one of float32"),
-        (torch.zeros(2, 2).to_sparse(), "w is no dense tensor with values"),
-        (torch.zeros(2, device="meta"), "w is no dense tensor with values"),
+        (torch.zeros(2, 2).to_sparse(), "w is no dense tensor with values but sparse_coo"),
+        (torch.zeros(2, device="meta"), "w is no dense tensor with values but meta"),
+        (torch.nn.parameter.UninitializedParameter(), "w has no shape and no values yet"),
+        (torch.zeros(1).expand(1 << 40), r"w of shape \(1099511627776,\) shows 4 bytes as 4,398,046,511,104"),
+    ):
+        for form in (".demi", ".safetensors"):
+            with pytest.raises(UsageError, match=message):
+                demitasse.save({"w": tensor}, tmp_path / f"model{form}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:.*quantized tensor creation")
+@pytest.mark.parametrize("form", [".demi", ".safetensors"])
+def test_a_quantized_tensor_is_refused(tmp_path: Path, form: str) -> None:
+    tensor = torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.qint8)
+    with pytest.raises(UsageError, match=r"w (has type qint8|is no dense tensor with values but quantized)"):
+        demitasse.save({"w": tensor}, tmp_path / f"model{form}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_types_that_safetensors_has_not(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"w: \.safetensors files cannot hold complex128 of shape \(2,\)"):
+        demitasse.save({"w": torch.zeros(2, dtype=torch.complex128)}, tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+@each_form
+def test_bools_of_any_bytes_are_what_torch_shows(tmp_path: Path, form: str) -> None:
+    mask = torch.tensor([0, 1, 2, 128, 255, 254], dtype=torch.uint8).view(torch.bool)
+    demitasse.save({"mask": mask, "tied": mask}, tmp_path / f"model{form}")
+    found = demitasse.load(tmp_path / f"model{form}")
+    assert isinstance(found, dict)
+    for name in ("mask", "tied"):
+        assert found[name].view(torch.uint8).tolist() == [0, 1, 1, 1, 1, 1]
+
+
+def test_bools_of_numpy_are_what_numpy_shows() -> None:
+    mask = np.array([[0, 1, 2], [255, 0, 254]], np.uint8).view(bool)
+    (found,) = File(pack([of_array("mask", mask[:, ::2])])).tensors()
+    assert found.bits.tolist() == [0, 1, 1, 1]
+
+
+@each_form
+def test_conjugates_and_views_of_another_type(tmp_path: Path, form: str) -> None:
+    values = torch.tensor([1 + 2j, 3 - 4j])
+    state = {
+        "w": values,
+        "conjugate": values.conj(),
+        "negative": values.conj().imag,
+        "parts": torch.view_as_real(values),
+    }
+    demitasse.save(state, tmp_path / f"model{form}")
+    found = demitasse.load(tmp_path / f"model{form}")
+    assert isinstance(found, dict)
+    assert {name: tensor.tolist() for name, tensor in found.items()} == {
+        name: tensor.tolist() for name, tensor in state.items()
+    }
+
+
+@each_form
+def test_to_and_from_memory(tmp_path: Path, form: str) -> None:
+    model, memory = net(), io.BytesIO(b"before")
+    memory.seek(0, io.SEEK_END)
+    size = demitasse.save(model, memory, format=form)
+    assert size == len(memory.getvalue()) - 6
+    memory.seek(6)
+    assert same(model, demitasse.load(memory, into=net(1)))
+    assert same(model, demitasse.load(memory.getvalue()[6:], into=net(1)))
+    assert same(model, demitasse.load(memoryview(memory.getvalue())[6:], into=net(1), format=form[1:]))  # type: ignore[arg-type]
+    with (tmp_path / f"model{form}").open("wb") as file:  # whose name tells the form
+        demitasse.save(model, file)
+    with (tmp_path / f"model{form}").open("rb") as file:
+        assert same(model, demitasse.load(file, into=net(1)))
+
+
+def test_a_packed_file_opens_from_memory() -> None:
+    memory = io.BytesIO()
+    demitasse.save({"w": torch.arange(3)}, memory, format="demi")
+    for source in (memory.getvalue(), io.BytesIO(memory.getvalue())):
+        with demitasse.open(source) as file:
+            assert file["w"].tolist() == [0, 1, 2]
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    for call, message in (
+        (lambda: demitasse.save(net(), io.BytesIO()), "files ending in 'nothing' are not known; .* or the format"),
+        (lambda: demitasse.save(net(), io.BytesIO(), format="zip"), r"format 'zip' is not known; expected \.demi or"),
+        (lambda: demitasse.save(net(), io.StringIO(), format="pt"), "takes text; open it in binary mode"),
+        (lambda: demitasse.save(net(), 3), "found a int; expected a path, or a file"),  # type: ignore[arg-type]
+        (lambda: demitasse.load(io.StringIO("x")), "gives str; open it in binary mode"),  # type: ignore[arg-type]
+        (lambda: demitasse.load(3), "found a int; expected a path, bytes"),  # type: ignore[arg-type]
+        (lambda: demitasse.load(b"demi", key="a"), r"\.demi files have no key 'a'"),
     ):
         with pytest.raises(UsageError, match=message):
-            demitasse.save({"w": tensor}, tmp_path / "model.demi")
+            call()
+    with pytest.raises(FileFormatError, match="data: begins with b'neither'; expected the contents of"):
+        demitasse.load(b"neither")
+    with pytest.raises(WriteError, match=r"model\.pt: cannot be written: there is no folder"):
+        demitasse.save(net(), tmp_path / "missing/model.pt")
+
+
+@each_form
+def test_names_and_metadata_are_text(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"model{form}"
+    for state, message in (
+        ({0: torch.ones(1)}, "0 is not text; expected tensors by name"),
+        ({"\ud800": torch.ones(1)}, r"'\\ud800' is not text"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            demitasse.save(state, path)  # type: ignore[arg-type]
+    for metadata in ({"epoch": 3}, {3: "epoch"}, {"a": None}, {"a": "\ud800"}, "text"):
+        if form != ".pt":
+            with pytest.raises(UsageError, match=r"metadata .*; expected text by key"):
+                demitasse.save(net(), path, metadata=metadata)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_nests_its_state_dict(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, model = tmp_path / "checkpoint.pt", net()
+    state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save({"epoch": 3, "state_dict": state, "optimizer": {"state": {}, "lr": 0.1}}, path)
+    assert same(model, demitasse.load(path, into=net(1)))
+    assert caplog.messages == [
+        f"{path}: the state_dict is under the key 'state_dict'; left out: 'epoch', 'optimizer'",
+        f"{path}: names without the prefix 'module.'",
+    ]
+    assert same(model, demitasse.load(path, into=net(1), key="state_dict"))
+    with pytest.raises(UsageError, match="no state_dict under 'epoch'; found 'state_dict'"):
+        demitasse.load(path, key="epoch")
+
+
+def test_a_checkpoint_of_several_state_dicts(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"generator": net().state_dict(), "critic": net(1).state_dict()}, path)
+    with pytest.raises(UsageError, match=r"checkpoint\.pth: holds state_dicts under 'generator', 'critic'; choose one"):
+        demitasse.load(path)
+    assert same(net(1), demitasse.load(path, into=net(), key="critic"))
+
+
+def test_the_usual_checkpoint_of_resnet20(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = demitasse.load(shared / "models/resnet20_cifar10.th")
+    assert isinstance(found, dict)
+    assert found["conv1.weight"].shape == (16, 3, 3, 3)
+    assert len(caplog.messages) == 2
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_whole_pickled_module_gets_one_sentence(tmp_path: Path, new: bool) -> None:
+    torch.save(nn.Linear(2, 2), tmp_path / "model.pt", _use_new_zipfile_serialization=new)
+    message = (
+        r"^\S+model\.pt: cannot be read as \.pt: it holds a pickled torch\.nn\.modules\.linear\.Linear, "
+        r"which takes code to read: no such code runs here; save the state_dict\(\) of the module instead$"
+    )
+    with pytest.raises(FileFormatError, match=message):
+        demitasse.load(tmp_path / "model.pt")
 
 
 def test_a_packed_file_is_read_tensor_by_tensor(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from demitasse import __version__
 from demitasse.errors import UsageError
+from demitasse.files import write_text
 from demitasse.methods.method import Method
 from demitasse.report import plots, tables
 from demitasse.report.progress import TrainingBar
@@ -188,8 +189,8 @@ def write_report(recipe: Recipe, results: Sequence[Result], folder: Path, quick:
     """Writes table.txt, table.md, report.json, training.png and kept.png into a folder."""
     title = f"{recipe.title or recipe.name}, seed {recipe.seed}{', quick' if quick else ''}"
     stages = as_stages(results)
-    (folder / "table.txt").write_text(tables.text(stages, title), encoding="utf-8")
-    (folder / "table.md").write_text(tables.markdown(stages), encoding="utf-8")
+    write_text(folder / "table.txt", tables.text(stages, title))
+    write_text(folder / "table.md", tables.markdown(stages))
     report = {
         "title": title,
         "recipe": recipe.name,
@@ -206,7 +207,7 @@ def write_report(recipe: Recipe, results: Sequence[Result], folder: Path, quick:
             for stage, result in zip(recipe.stages, results, strict=True)
         ],
     }
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
     curves = [(result.name, result.history) for result in results if result.history]
     if curves:
         plots.epoch_curves(curves, folder / "training.png", metric_of(results[0]))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from demitasse.errors import DataError, FileFormatError
-from demitasse.files import atomic_write
+from demitasse.files import make_folder, write_bytes
 from demitasse.idx import read_idx
 
 Images = np.ndarray[Any, np.dtype[np.uint8]]
@@ -97,15 +97,14 @@ def download_mnist(folder: str | Path | None = None, mirrors: Sequence[str] = MI
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = Path(folder) if folder is not None else cache / "demitasse/mnist"
-    place.mkdir(parents=True, exist_ok=True)
+    make_folder(place)
     for name, checksum in CHECKSUMS.items():
         target = place / f"{name}.gz"
         if target.exists():
             continue
         content = _fetch(f"{name}.gz", mirrors)
         _verify(content, name, checksum)
-        with atomic_write(target) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(target, content)
     return place
 
 

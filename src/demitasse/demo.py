@@ -6,7 +6,6 @@ Every step is the function behind a command of the README, run on the prototxts 
 from __future__ import annotations
 
 import json
-import logging
 import platform
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
 from demitasse.examples import copy_example
+from demitasse.files import make_folder, write_text
 from demitasse.registry import Registry
 from demitasse.report import plots, tables
 from demitasse.report.log_parser import read_log
@@ -92,7 +92,7 @@ def run_demo(
     """
     choice = CHOICES[data]
     loaded = choice.load(mnist_folder)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     copy_example(choice.example, out)
     with chdir(out), threads(choice.threads):
         write_database(f"{choice.prefix}_train_lmdb", loaded.train_images, loaded.train_labels)
@@ -176,7 +176,7 @@ class Demo:
         record = path.with_name(solver.replace("solver.prototxt", "train.log"))
         self._logs.append((name, record))
         start = time.perf_counter()
-        handler = logging.FileHandler(record, mode="w", encoding="utf-8")
+        handler = log.LogFile(record, "w")
         with log.attached(handler), TrainingBar(param.max_iter) as bar:
             run = Solver(param, str(path))
             if weights:
@@ -207,8 +207,8 @@ class Demo:
         plots.training_curves([(name, read_log(path)) for name, path in self._logs], "training.png")
         plots.kept_by_layer(_kept(self.folder / "dns.caffemodel"), "kept.png")
         plots.exponent_histogram(_weights(self.folder / "decoded.caffemodel"), "exponents.png")
-        Path("table.md").write_text(tables.markdown(self.stages), encoding="utf-8")
-        Path("table.txt").write_text(tables.text(self.stages, title), encoding="utf-8")
+        write_text("table.md", tables.markdown(self.stages))
+        write_text("table.txt", tables.text(self.stages, title))
         report = {
             "title": title,
             "demitasse": __version__,
@@ -217,7 +217,7 @@ class Demo:
             "threads": torch.get_num_threads(),
             "stages": tables.as_plain(self.stages),
         }
-        Path("report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_text("report.json", json.dumps(report, indent=2) + "\n")
 
 
 def write_database(path: str, images: datasets.Images, labels: datasets.Labels) -> None:

@@ -46,6 +46,10 @@ class FileFormatError(DemitasseError):
     """A file that is cut short, corrupt or of another kind; the message says file and place."""
 
 
+class WriteError(DemitasseError, OSError):
+    """A file that cannot be written: the disk is full, the folder is missing; the message says what is safe."""
+
+
 class WeightsError(DemitasseError):
     """Weights that do not belong to the net; the message names the blob and both shapes."""
 
@@ -77,5 +81,6 @@ class DivergedError(DemitasseError):
 def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether an exception says that there is no memory left: Python's own, or torch's of a device."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in ("allocate memory", "out of memory"))
+        isinstance(error, RuntimeError)
+        and any(words in str(error) for words in ("allocate memory", "out of memory", "bad_alloc"))
     )

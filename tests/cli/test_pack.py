@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +34,11 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_net_message(message, "net.caffemodel")
     torch.save({"w": torch.ones(3)}, "net.pt")
     assert run("pack", "net.caffemodel", "net.demi") == 0
+
+
+def nested() -> None:
+    state = {"module.w": torch.ones(3)}
+    torch.save({"epoch": 3, "state_dict": state, "best": {"w": torch.zeros(3)}}, "nested.pt")
 
 
 def run(*arguments: str) -> int:
@@ -98,7 +107,7 @@ def test_through_a_compact_file_with_definition_and_metadata(capsys: pytest.Capt
         (("pack", "net.pt", "out.demi", "--definition", "--net", "net.caffemodel"), 2, "not a text file"),
         (("pack", "net.pt", "out.demi", "--metadata", "who"), 2, "--metadata 'who': expected key=value"),
         (("pack", "net.pt", "out.demi", "--metadata", "caffe=no"), 2, "metadata 'caffe': the key has a meaning"),
-        (("pack", "net.pt", "gone/out.demi"), 1, "No such file or directory"),
+        (("pack", "net.pt", "gone/out.demi"), 1, "gone/out.demi: cannot be written: there is no folder 'gone'"),
         (("unpack", "gone.demi", "out.pt"), 1, "gone.demi: there is no such file"),
         (("unpack", "net.pt", "out.pt"), 1, "not a .demi file"),
         (("unpack", "net.demi", "out.pd"), 2, "out.pd: no format has the ending '.pd'; did you mean '.pt'?"),
@@ -155,3 +164,58 @@ def test_hidden_units_are_reordered_and_dead_ones_left_out(capsys: pytest.Captur
         found[name] = net({"data": images})["last"]
     assert torch.allclose(found["small"], found["hidden"], atol=1e-12)
     assert [layer.blobs[0].shape for layer in read_model("small.caffemodel") if layer.blobs] == [(3, 4), (2, 3)]
+
+
+def test_a_checkpoint_of_several_state_dicts() -> None:
+    nested()
+    for arguments, sum_of_w in (((), 3), (("--key", "best"), 0)):
+        assert run("pack", "nested.pt", "nested.demi", *arguments) == 0
+        with File(Path("nested.demi")) as file:
+            assert file.names == ["w"]
+            assert file.tensor("w").array().sum() == sum_of_w
+
+
+def test_a_key_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    nested()
+    assert run("pack", "nested.pt", "nested.demi", "--key", "worst") == 2
+    assert "no state_dict under 'worst'; found 'state_dict', 'best'" in capsys.readouterr().err
+    assert run("pack", "net.caffemodel", "nested.demi", "--key", "best") == 2
+    assert "files of format caffemodel have no key 'best'" in capsys.readouterr().err
+
+
+def test_messages_stay_out_of_standard_output() -> None:
+    command = [sys.executable, "-m", "demitasse", "unpack", "net.demi", "/dev/stdout", "--format", "pt"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert torch.load(io.BytesIO(done.stdout))["last.1"].tolist() == [0, 0.5]
+    assert b"/dev/stdout: written" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
+def test_a_path_that_is_not_utf_8(capsys: pytest.CaptureFixture[str]) -> None:
+    name = os.fsdecode(b"n\xff.demi")
+    assert run("pack", "net.caffemodel", name) == 0
+    assert os.path.exists(b"n\xff.demi")
+    command = [sys.executable, "-m", "demitasse", "pack", "net.caffemodel", name]
+    done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    assert done.stdout.startswith(b"n\\udcff.demi: 2 tensors")
+    capsys.readouterr()
+    assert run("inspect", os.fsdecode(b"m\xff.demi")) == 1
+    assert "there is no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "error: out of memory\n"),
+        (RuntimeError("[x] DefaultCPUAllocator: can't allocate memory: 4 bytes"), "error: out of memory: [x] Default"),
+    ],
+)
+def test_out_of_memory_says_so(
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("demitasse.packing.pack", fail)
+    assert run("pack", "net.caffemodel", "x.demi") == 1
+    assert capsys.readouterr().err.startswith(message)

@@ -81,11 +81,12 @@ def test_every_type_and_shape() -> None:
     tensors, rng = [], np.random.default_rng(1)
     for kind in DTYPES:
         for shape in ((), (7,), (3, 4), (2, 2, 2, 2), (2, 0)):
-            size, most = int(np.prod(shape)), 2 if kind.name == "bool" else 256
+            stored = kind.stored(shape)
+            size, most = int(np.prod(stored)), 2 if kind.name == "bool" else 256
             bits = rng.integers(0, most, size * kind.size).astype(np.uint8).view(kind.bits)
             tensors += [
-                Tensor(f"any {kind.name} {shape}", kind, shape, bits),
-                Tensor(f"few {kind.name} {shape}", kind, shape, rng.integers(0, 2, size).astype(kind.bits)),
+                Tensor(f"any {kind.name} {shape}", kind, stored, bits),
+                Tensor(f"few {kind.name} {shape}", kind, stored, rng.integers(0, 2, size).astype(kind.bits)),
             ]
     assert decode(pack(tensors, signed_zeros=True)) == ({}, [*map(found, tensors)])
 
@@ -225,6 +226,8 @@ def zeros(name: str = "x", codec: int = 0, settings: bytes = b"", shape: tuple[i
         ([replace(zeros(), begins=False)], {}, "begin"),
         ([zeros(codec=3, settings=short(2)), replace(zeros("y"), begins=False)], {}, "begin"),
         ([zeros(shape=(1,) * 33)], {}, "dimensions"),
+        ([replace(zeros(), dtype=BY_NAME["complex64"])], {}, "both parts"),
+        ([replace(zeros(shape=()), dtype=BY_NAME["complex32"])], {}, "both parts"),
         ([zeros(shape=(1 << 40, 0, 1 << 9))], {}, "large|many"),
         ([zeros(codec=2, settings=b"\x86\x00")], {}, "shortest form"),
         ([zeros(codec=2, settings=short(32))], {}, "32|large"),

@@ -19,12 +19,19 @@ from demitasse.packing import pack, unpack
 each_form = pytest.mark.parametrize("form", [".safetensors", ".pt", ".pth"])
 
 
-def tensors() -> dict[str, Tensor]:
+def packable(dtype: str, form: str) -> bool:
+    """Returns whether PyTorch, and the form, have a type."""
+    return hasattr(torch, dtype) and (form != ".safetensors" or dtype not in ("complex128", "complex32"))
+
+
+def tensors(form: str) -> dict[str, Tensor]:
     """Returns tensors of every type with random bits, and a scalar, an empty one and one in another order."""
     rng, found = np.random.default_rng(0), {}
     for dtype in DTYPES:
         most = 2 if dtype.name == "bool" else 256
-        bits = torch.from_numpy(rng.integers(0, most, (5, 6, dtype.size)).astype(np.uint8))
+        if not packable(dtype.name, form):
+            continue
+        bits = torch.from_numpy(rng.integers(0, most, (5, 6, dtype.size << dtype.complex)).astype(np.uint8))
         found[f"layer.{dtype.name}"] = bits.view(getattr(torch, dtype.name)).reshape(5, 6)
     return found | {
         "steps": torch.tensor(123456789012),
@@ -49,8 +56,9 @@ def bits(tensor: Tensor) -> bytes:
 
 
 @each_form
+@pytest.mark.filterwarnings("ignore:ComplexHalf")
 def test_round_trip(form: str, tmp_path: Path) -> None:
-    state = tensors()
+    state = tensors(form)
     write(state, tmp_path / f"net{form}")
     pack(tmp_path / f"net{form}", tmp_path / "net.demi", signed_zeros=True)
     unpack(tmp_path / "net.demi", tmp_path / f"back{form}")
@@ -94,10 +102,13 @@ def test_the_sign_of_zeros(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"state_dict": {"w": torch.ones(2)}, "epoch": 3}, "'state_dict' is a dict; expected a state_dict"),
+        ({"state_dict": {"w": 2}, "epoch": 3}, "'state_dict' is a dict; expected a state_dict"),
+        ({0: torch.ones(2)}, "key 0 is a int; expected tensors by name"),
+        ({"\ud800": torch.ones(2)}, r"'\\ud800' holds half a character"),
         ([torch.ones(2)], "holds a list; expected tensors by name"),
         ({"w": torch.ones(2, 2).to_sparse()}, "w is no dense tensor"),
-        ({"w": torch.ones(2, dtype=torch.complex64)}, "w has type complex64; expected one of float32"),
+        ({"w": torch.ones(2, device="meta")}, "w is no dense tensor with values but meta"),
+        ({"w": torch.ones(1).expand(1 << 40)}, r"w of shape \(1099511627776,\) shows 4 bytes as 4,398,046,511,104"),
     ],
 )
 def test_what_is_no_state_dict(content: object, message: str, tmp_path: Path) -> None:

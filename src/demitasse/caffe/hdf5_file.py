@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from demitasse.errors import FileFormatError, WeightsError
-from demitasse.files import atomic_write
+from demitasse.files import write_bytes
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MOST_BLOBS = 1000  # of a layer
@@ -177,5 +177,4 @@ def write_hdf5(layers: Mapping[str, Mapping[int, Array]], path: str | Path) -> N
                     group.create_dataset(str(index), data=array)
             except (TypeError, ValueError) as error:  # 'a' with a blob 0, and a layer 'a/0'
                 raise WeightsError(f"layer {name!r} cannot have its name in HDF5 beside the others: {error}") from None
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    write_bytes(path, buffer.getbuffer())

@@ -8,12 +8,13 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demitasse.caffe.glog import SETTINGS
+from demitasse.files import make_folder, writing
 
 if TYPE_CHECKING:
     from demitasse.caffe.net import Net
@@ -50,6 +51,36 @@ class Stderr(logging.StreamHandler[Any]):
         super().emit(record)
 
 
+class LogFile(logging.FileHandler):
+    """Writes to a file; the first line that it cannot write ends the run.
+
+    Args:
+        path: of the file.
+        mode: ``x`` for a file that must not be there, ``w`` for one that may be.
+
+    Raises:
+        WriteError: the file cannot be opened or written.
+    """
+
+    def __init__(self, path: str | Path, mode: str = "x") -> None:
+        self._place, self._failed = path, False
+        with writing(path):
+            super().__init__(path, mode, encoding="utf-8", errors="backslashreplace")
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._failed:
+            self._failed = True
+            with writing(self._place, "earlier snapshots are whole"):
+                raise error
+
+    def close(self) -> None:
+        with suppress(OSError):  # what could not be written is not written now
+            super().close()
+
+
 @contextmanager
 def to_stderr(folder: str | Path | None = None) -> Iterator[None]:
     """Sends Caffe's log lines to stderr, and to a new file in ``folder`` or where glog's ``log_dir`` says."""
@@ -58,9 +89,8 @@ def to_stderr(folder: str | Path | None = None) -> Iterator[None]:
     handlers[0].setLevel(settings.stderr_level)
     folder = folder or settings.folder
     if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
         name = f"demitasse.INFO.{datetime.now():%Y%m%d-%H%M%S}.{os.getpid()}"
-        handlers.append(logging.FileHandler(Path(folder) / name, encoding="utf-8"))
+        handlers.append(LogFile(make_folder(folder) / name))
     with attached(*handlers):
         yield
 

@@ -17,7 +17,7 @@ from demitasse.caffe.schema import dialects
 from demitasse.caffe.sizes import MOST_AXES
 from demitasse.caffe.upgrade import upgrade_layers
 from demitasse.errors import FileFormatError
-from demitasse.files import atomic_write
+from demitasse.files import write_bytes
 
 if TYPE_CHECKING:
     from demitasse.caffe.net import Net
@@ -234,15 +234,14 @@ def blob_arrays(tensors: list[Any]) -> list[Array]:
 def write_net_message(message: Any, path: str | Path) -> None:
     """Writes a NetParameter with blobs as a binary caffemodel, in file field numbers."""
     data = dialects.to_file_numbers(message.SerializeToString())
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(data)
+    write_bytes(path, data)
 
 
 def save_weights(net: Net, path: str | Path, hdf5: bool = False) -> None:
     """Writes a net's blobs as a caffemodel, atomically.
 
     Raises:
-        OSError: the file cannot be written; an older one is as before.
+        WriteError: the file cannot be written; an older one is as before.
     """
     if not hdf5:
         write_net_message(net_message(net), path)
@@ -290,5 +289,4 @@ def write_mean(path: str | Path, mean: Array) -> None:
     channels, height, width = mean.shape
     blob = schema.BlobProto(num=1, channels=channels, height=height, width=width)
     blob.data = np.ascontiguousarray(mean, "<f4").tobytes()
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(blob.SerializeToString())
+    write_bytes(path, blob.SerializeToString())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import log, lr_policy, model_file, schema, solverstate
-from demitasse.errors import FileFormatError, SnapshotError
+from demitasse.errors import FileFormatError, SnapshotError, WriteError
 
 if TYPE_CHECKING:
     from demitasse.caffe.net import Net
@@ -45,9 +45,9 @@ def write(solver: Solver) -> Path:
         model_file.save_weights(solver.net, model, hdf5)
         log.info("sgd_solver.cpp:343", f"Snapshotting solver state to {kind} file {path}")
         solverstate.write(state, path, hdf5)
-    except OSError as error:
+    except WriteError as error:
         last = solver.last_snapshot or "none"
-        raise SnapshotError(f"{path}: cannot be written: {error}; the last good snapshot: {last}") from None
+        raise SnapshotError(f"{error}; the last good snapshot: {last}") from error
     return path
 
 

@@ -11,18 +11,17 @@ import numpy as np
 
 from demitasse.caffe import hdf5_file, model_file, schema
 from demitasse.errors import FileFormatError
-from demitasse.files import atomic_write
+from demitasse.files import write_bytes
 
 
 def write(state: Any, path: str | Path, hdf5: bool = False) -> None:
     """Writes a SolverState, atomically.
 
     Raises:
-        OSError: the file cannot be written; an older one is as before.
+        WriteError: the file cannot be written; an older one is as before.
     """
     data = _hdf5_bytes(state) if hdf5 else state.SerializeToString()
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(data)
+    write_bytes(path, data)
 
 
 def read(path: str | Path) -> Any:
@@ -42,8 +41,8 @@ def read(path: str | Path) -> Any:
 
 
 def _hdf5_bytes(state: Any) -> bytes:
-    """Lays the message out as Caffe does; built in memory, so that a full disk shows as a plain OSError."""
-    buffer = io.BytesIO()
+    """Lays the message out as Caffe does."""
+    buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
     with h5py.File(buffer, "w") as file:
         file["iter"] = np.array([state.iter], np.int32)
         file["learned_net"] = np.array(state.learned_net.encode() + b"\0", dtype=np.bytes_)

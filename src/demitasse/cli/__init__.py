@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import NoReturn
 
 import typer
@@ -12,6 +13,7 @@ from demitasse._version import __version__
 from demitasse.cli import streams
 from demitasse.cli.commands import Commands, WrongUse, print_help
 from demitasse.errors import DemitasseError, is_out_of_memory
+from demitasse.files import descriptor
 
 # in the order of the help
 _FAMILIES = (
@@ -57,7 +59,8 @@ def main(arguments: list[str] | None = None) -> None:
     if "_DEMITASSE_COMPLETE" in os.environ:
         build()(prog_name="demitasse")  # the shell asks what may come next
     try:
-        code = _run([argument for argument in given if argument != "--debug"], given)
+        with _messages_apart(given):
+            code = _run([argument for argument in given if argument != "--debug"], given)
     except DemitasseError as error:
         if debug:
             raise
@@ -93,6 +96,14 @@ def _run(arguments: list[str], given: list[str]) -> int:
     return 0
 
 
+def _messages_apart(arguments: list[str]) -> AbstractContextManager[object]:
+    """Sends messages to standard error where the output goes to standard output."""
+    places = [place for argument in arguments for place in (argument, argument.rpartition("=")[2])]
+    if any(descriptor(place) == 1 for place in places):
+        return redirect_stdout(sys.stderr)
+    return nullcontext()
+
+
 def _fail(message: str, code: int) -> NoReturn:
-    print(message.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+    print(message, file=sys.stderr)
     sys.exit(code)

@@ -92,7 +92,7 @@ def classify(
         predictions = classifier.predict(images, not center_only)
     if out.suffix != ".npy":
         out = out.with_name(f"{out.name}.npy")
-    with atomic_write(out) as temporary, temporary.open("wb") as file:
+    with atomic_write(out) as file:
         np.save(file, predictions)
     if labels:
         _print_best(names, predictions.reshape(len(names), -1), labels)

@@ -12,6 +12,7 @@ from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.cli.commands import FILES, Command
 from demitasse.cli.inputs import existing, prototxt
 from demitasse.errors import UsageError
+from demitasse.files import is_stream
 
 _WIDTH = 150
 
@@ -51,6 +52,7 @@ def pack(
     remove_dead_units: Annotated[
         bool, typer.Option("--remove-dead-units", help="Leave out hidden units that change nothing.")
     ] = False,
+    key: Annotated[str | None, typer.Option(help="Of the state_dict in a PyTorch checkpoint of several.")] = None,
 ) -> None:
     """Pack a net or a model into a .demi file."""
     from demitasse import packing
@@ -69,9 +71,10 @@ def pack(
             smallest=smallest,
             reorder=reorder,
             remove_dead_units=remove_dead_units,
+            key=key,
             progress=progress,
         )
-    before, after = header.nbytes, out.stat().st_size
+    before, after = header.nbytes, len(header.pack()) + sum(payload.length for payload in header.payloads)
     print(f"{out}: {len(header.entries)} tensors, {before:,} -> {after:,} bytes, {before / after:.1f}x")
 
 
@@ -94,7 +97,7 @@ def unpack(
         lost = packing.unpack(source, out, form, net=net, layers=layers, definition=definition, progress=progress)
     if lost:
         print(f"metadata that {out} has no place for: {', '.join(lost)}")
-    print(f"{out}: {out.stat().st_size:,} bytes")
+    print(f"{out}: {'written' if is_stream(out) else f'{out.stat().st_size:,} bytes'}")
 
 
 def inspect(

@@ -38,7 +38,7 @@ def sensitivity(
     ] = False,
 ) -> None:
     """Measure what each layer bears, by sparsity and by bits, and propose a target for each."""
-    from demitasse.files import atomic_write
+    from demitasse.files import make_folder, write_text
     from demitasse.methods.sensitivity import sensitivity as measure
     from demitasse.report.progress import count_bar
     from demitasse.report.sensitivity import sensitivity_curves
@@ -49,11 +49,10 @@ def sensitivity(
         found = measure(trained.model, lambda model: trained.metric(model, batches), progress=progress)
     targets = found.proposal(sparsity=sparsity) if sparsity is not None else found.proposal(tolerance)
     bits = found.proposal_bits(tolerance)
-    trained.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(trained.folder)
     plain = {"metric": trained.data.metric, **found.as_plain(), "sparsity": targets, "bits": bits}
     for name, text in (("sensitivity.json", json.dumps(plain, indent=2)), ("sensitivity.txt", str(found))):
-        with atomic_write(trained.folder / name) as path:
-            path.write_text(f"{text}\n", encoding="utf-8")
+        write_text(trained.folder / name, f"{text}\n")
     sensitivity_curves(found.as_plain(), trained.folder / "sensitivity.png", trained.data.metric)
     print(found)
     print("\nProposed, for a stage of a recipe:\n\n[stages.sparsity]")

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from demitasse.errors import UsageError
+from demitasse.files import make_folder, write_bytes
 
 _HERE = Path(__file__).parent
 _LOOPS = "pytorch"  # training loops for torchrun
@@ -25,26 +26,36 @@ def copy_example(name: str, folder: Path) -> None:
     known = [*names(), _LOOPS]
     if name not in known:
         raise UsageError(f"no example {name!r}; there are {', '.join(known)}")
-    leave = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(_HERE / name, folder / name, dirs_exist_ok=True, ignore=leave)
+    for source in sorted((_HERE / name).rglob("*")):
+        if source.is_file() and source.parent.name != "__pycache__":
+            target = folder / name / source.relative_to(_HERE / name)
+            make_folder(target.parent)
+            write_bytes(target, source.read_bytes())
 
 
 def copy_examples(folder: Path) -> list[Path]:
-    """Copies all examples and their README into a folder, which is made where it is missing.
+    """Copies all examples and their README into a folder, which is made where it is missing; all of them or nothing.
 
     Returns:
         What was written.
 
     Raises:
         UsageError: one of them is there already; nothing is overwritten.
+        WriteError: the disk is full, or the folder cannot be written.
     """
     examples = [*names(), _LOOPS]
     targets = [folder / name for name in (*examples, "README.md")]
     for target in targets:
         if target.exists():
             raise UsageError(f"{target} exists already; name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in examples:
-        copy_example(name, folder)
-    shutil.copy(_HERE / "README.md", folder)
+    new = [] if folder.exists() else [folder]
+    make_folder(folder)
+    try:
+        for name in examples:
+            copy_example(name, folder)
+        write_bytes(folder / "README.md", (_HERE / "README.md").read_bytes())
+    except BaseException:
+        for left in new or targets[:-1]:
+            shutil.rmtree(left, ignore_errors=True)
+        raise
     return targets

@@ -14,7 +14,7 @@ from demitasse.export import onnx, program, source
 from demitasse.export.check import Row, compare
 from demitasse.export.model import Model, of_files, of_net
 from demitasse.export.targets import TARGETS
-from demitasse.files import atomic_write
+from demitasse.files import write_bytes
 from demitasse.registry import suggest
 
 __all__ = ["TARGETS", "Model", "Report", "Row", "export", "of_files", "of_net"]
@@ -64,6 +64,5 @@ def export(model: Net | Model, path: str | Path, check: bool = True) -> Report:
     # what others need is there before the file that asks for it
     for suffix, content in reversed(made.files.items()):
         written.append(path.with_suffix(suffix))
-        with atomic_write(written[-1]) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(written[-1], content)
     return Report(written[::-1], made.about, rows)

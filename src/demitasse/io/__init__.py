@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from demitasse.errors import UsageError, WeightsError
 from demitasse.files import atomic_write
-from demitasse.io.forms import form_of
+from demitasse.io.forms import Form, form_named, form_of, form_within, name_of_form
 from demitasse.io.packed import PackedFile, to_packed, to_torch
+from demitasse.io.sources import content_of, is_text, name_of, place_of, put
+from demitasse.io.tensors import shown
 from demitasse.methods.records import record_of
 from demitasse.methods.selection import named_parameters, plain_name, unwrap
 from demitasse.registry import suggest
@@ -24,11 +29,12 @@ open = PackedFile
 
 def save(
     model: nn.Module | Mapping[str, Tensor],
-    path: str | Path,
+    path: str | Path | BinaryIO,
     *,
     metadata: Mapping[str, str] | None = None,
     signed_zeros: bool | None = None,
     smallest: bool | None = None,
+    format: str | None = None,
 ) -> int:
     """Writes a module's state, or any mapping of tensors, to ``.demi``, ``.safetensors`` or ``.pt``.
 
@@ -38,41 +44,61 @@ def save(
 
     Args:
         model: a module, wrapped or not, or its state_dict, or that of a method.
-        path: the file; its suffix tells the form.
+        path: the file, or one that is open for writing in binary mode, such as ``io.BytesIO()``.
         metadata: text by key, of ``.demi`` and ``.safetensors``.
         signed_zeros: of ``.demi``: whether -0.0 stays what it is; by default it becomes 0.0.
         smallest: of ``.demi``: True for the fewest bytes, False for speed; by default the fewest bytes up to 1.5
             million values.
+        format: ``demi``, ``safetensors`` or ``pt``; by default the suffix tells it.
 
     Returns:
         The size in bytes.
 
     Raises:
-        UsageError: the suffix is another one, the form does not know an option, or a value is no tensor.
+        UsageError: no format is given, or it does not know an option or cannot hold a tensor, or a value is no tensor.
         MethodError: an optimizer that a method does not know has stepped a compressed parameter.
+        WriteError: the file cannot be written; one that was there is untouched.
     """
-    target = Path(path)
-    form = form_of(target)
+    if not isinstance(path, (str, PathLike)) and not hasattr(path, "write"):
+        raise UsageError(f"found a {type(path).__name__}; expected a path, or a file that is open for writing")
+    name = str(path) if isinstance(path, (str, PathLike)) else name_of(path)
+    form = form_named(format) if format is not None else form_of(name)
     given = {"metadata": metadata, "signed_zeros": signed_zeros, "smallest": smallest}
-    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    options: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
     if unknown := options.keys() - form.options:
-        raise UsageError(f"{target}: {target.suffix} files have no {min(unknown)}; expected a .demi file")
+        raise UsageError(f"{name}: {name_of_form(form)} files have no {min(unknown)}; expected a .demi file")
+    _check_metadata(metadata)
     state = _state(model)
-    with atomic_write(target) as temporary:
-        form.write(state, temporary, **options)
-    return target.stat().st_size
+    if isinstance(path, (str, PathLike)):
+        with atomic_write(path) as file:
+            form.write(state, file, **options)
+            return file.tell()
+    content = BytesIO()
+    form.write(state, content, **options)
+    put(content.getbuffer(), path)
+    return content.tell()
 
 
 def load(
-    path: str | Path, into: nn.Module | None = None, device: str | torch.device = "cpu"
+    path: str | Path | bytes | BinaryIO,
+    into: nn.Module | None = None,
+    device: str | torch.device = "cpu",
+    *,
+    format: str | None = None,
+    key: str | None = None,
 ) -> dict[str, Tensor] | nn.Module:
-    """Reads what :func:`save` wrote.
+    """Reads what :func:`save` wrote, and checkpoints of ``torch.save``.
+
+    A state_dict that stands under a key of a checkpoint, or whose names all begin with the prefix ``module.`` of
+    DataParallel, is taken out of there, which a line of the log says.
 
     Args:
-        path: the file.
+        path: the file, its bytes, or one that is open for reading in binary mode.
         into: a module that takes the tensors; wrapped or not. Those on the meta device are replaced, others are
             filled where they are.
         device: where the tensors go, without a module.
+        format: ``demi``, ``safetensors`` or ``pt``; by default the suffix of the path, or the bytes, tell it.
+        key: of the state_dict in a checkpoint that has several.
 
     Returns:
         The module, or without one the tensors by name.
@@ -80,11 +106,23 @@ def load(
     Raises:
         FileFormatError: the file is missing, cut short, corrupt, of another form, or holds more than tensors.
         WeightsError: the tensors do not belong to the module; the message names the first one.
+        UsageError: the format is not known, or has no keys, or no state_dict is under the key.
     """
-    source = Path(path)
-    state = form_of(source).read(source, device)
+    source = content_of(path)
+    form = form_named(format) if format is not None else _form(source)
+    if key is not None and not form.nests:
+        raise UsageError(f"{place_of(source)}: {name_of_form(form)} files have no key {key!r}; expected a .pt file")
+    state = form.read(source, device, key)
     if into is None:
         return state
+    return _filled(into, state, place_of(source))
+
+
+def _form(source: Path | bytes) -> Form:
+    return form_within(source) if isinstance(source, bytes) else form_of(source)
+
+
+def _filled(into: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module:
     model = unwrap(into)
     given = model.state_dict(keep_vars=True)
     own = {plain_name(name): tensor for name, tensor in given.items()}
@@ -106,6 +144,15 @@ def load(
     return into
 
 
+def _check_metadata(metadata: Any) -> None:
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise UsageError(f"metadata is a {type(metadata).__name__}; expected text by key")
+    for key, value in (metadata or {}).items():
+        for text in (key, value):
+            if not is_text(text):
+                raise UsageError(f"metadata {key!r}: {text!r} is not text; expected text by key")
+
+
 def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     if isinstance(model, nn.Module):
         for parameter in named_parameters(model).values():
@@ -116,6 +163,10 @@ def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     else:
         given = model
     for name, value in given.items():
+        if not is_text(name):
+            raise UsageError(f"{name!r} is not text; expected tensors by name")
         if not isinstance(value, Tensor):
             raise UsageError(f"{name} is a {type(value).__name__}; expected tensors alone")
-    return {plain_name(name): value.detach() for name, value in given.items()}
+        if is_lazy(value):
+            raise UsageError(f"{name} has no shape and no values yet; run the module once before it is saved")
+    return {plain_name(name): shown(value.detach()) for name, value in given.items()}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import torch
 from torch import Tensor
 
 from demitasse.errors import FileFormatError, UsageError
+from demitasse.io.checkpoints import state_dict_of
 from demitasse.io.packed import PackedFile, to_packed
+from demitasse.io.sources import missing, place_of, unreadable
+from demitasse.io.tensors import check_sizes, dense
 from demitasse.packed.writer import pack
 
 State = dict[str, Tensor]
@@ -21,15 +26,26 @@ class Form(Protocol):
 
     Attributes:
         options: what :meth:`write` takes beside the tensors.
+        nests: whether :meth:`read` knows state_dicts that stand under a key.
     """
 
     options: frozenset[str]
+    nests: bool
 
-    def write(self, state: Mapping[str, Tensor], path: Path, **options: Any) -> None:
-        """Writes tensors."""
+    def write(self, state: Mapping[str, Tensor], file: BinaryIO, **options: Any) -> None:
+        """Writes tensors.
 
-    def read(self, path: Path, device: str | torch.device) -> State:
+        Raises:
+            UsageError: the form cannot hold a tensor; the message names it.
+        """
+
+    def read(self, source: Path | bytes, device: str | torch.device, key: str | None = None) -> State:
         """Reads what was written.
+
+        Args:
+            source: the path of the file, or its bytes.
+            device: where the tensors go.
+            key: of the state_dict in a form that nests.
 
         Raises:
             FileFormatError: the file is missing, cut short, of another form, or holds more than tensors.
@@ -43,16 +59,18 @@ class Demi:
     """``.demi``: what demitasse is for."""
 
     options: frozenset[str] = frozenset({"metadata", "signed_zeros", "smallest"})
+    nests = False
 
-    def write(self, state: Mapping[str, Tensor], path: Path, **options: Any) -> None:
+    def write(self, state: Mapping[str, Tensor], file: BinaryIO, **options: Any) -> None:
         """See :class:`Form`; the options are those of :func:`demitasse.packed.writer.pack`."""
+        check_sizes(state)
         aliases = ties(state)
         tensors = [to_packed(name, tensor) for name, tensor in state.items() if name not in aliases]
-        path.write_bytes(pack(tensors, aliases=aliases, **options))
+        file.write(pack(tensors, aliases=aliases, **options))
 
-    def read(self, path: Path, device: str | torch.device) -> State:
+    def read(self, source: Path | bytes, device: str | torch.device, key: str | None = None) -> State:
         """See :class:`Form`."""
-        with PackedFile(path, device) as file:
+        with PackedFile(source, device) as file:
             return dict(file.tensors())
 
     def metadata(self, path: Path) -> Mapping[str, str]:
@@ -72,32 +90,48 @@ def _memory(name: str, tensor: Tensor) -> tuple[Any, ...]:
     """Returns what only tensors that are tied have in common."""
     if not tensor.numel() or tensor.layout != torch.strided:
         return (name,)
-    return tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride()
+    flags = tensor.is_conj(), tensor.is_neg()
+    return tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride(), flags
 
 
 class Safetensors:
     """``.safetensors``."""
 
     options = frozenset({"metadata"})
+    nests = False
 
-    def write(self, state: Mapping[str, Tensor], path: Path, **options: Any) -> None:
+    def write(self, state: Mapping[str, Tensor], file: BinaryIO, **options: Any) -> None:
         """See :class:`Form`."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        # safetensors refuses tensors that share memory or lie in another order
-        plain = {name: tensor.contiguous().clone() for name, tensor in state.items()}
-        save_file(plain, path, **options)
+        check_sizes(state)
+        plain: State = {}
+        taken: set[int] = set()
+        for name, tensor in state.items():
+            values = dense(name, tensor)
+            # safetensors refuses tensors that share memory
+            plain[name] = values.clone() if values.untyped_storage().data_ptr() in taken else values
+            taken.add(values.untyped_storage().data_ptr())
+        try:
+            content = save(plain, **options)
+        except Exception as error:
+            raise _refused(plain) or error from None
+        file.write(content)
 
-    def read(self, path: Path, device: str | torch.device) -> State:
+    def read(self, source: Path | bytes, device: str | torch.device, key: str | None = None) -> State:
         """See :class:`Form`."""
-        from safetensors.torch import load_file
+        from safetensors.torch import load, load_file
 
         try:
-            return load_file(path, str(device))
+            if isinstance(source, bytes):
+                return {name: tensor.to(device) for name, tensor in load(source).items()}
+            return load_file(source, str(device))
+        except KeyError as error:
+            raise FileFormatError(f"{place_of(source)}: safetensors reads type {error} from a file alone") from None
         except FileNotFoundError:
-            raise missing(path) from None
+            raise missing(source) from None
         except Exception as error:
-            raise unreadable(path, error, ".safetensors") from None
+            raise unreadable(source, error, ".safetensors") from None
 
     def metadata(self, path: Path) -> Mapping[str, str]:
         """See :class:`Form`."""
@@ -107,32 +141,48 @@ class Safetensors:
             return dict(sorted((file.metadata() or {}).items()))  # they come in any order
 
 
+def _refused(state: State) -> UsageError | None:
+    """Returns the error for the first tensor that the version of safetensors that is installed cannot write."""
+    from safetensors.torch import save
+
+    for name, tensor in state.items():
+        try:
+            save({name: tensor})
+        except Exception:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            return UsageError(f"{name}: .safetensors files cannot hold {kind} of shape {tuple(tensor.shape)} here")
+    return None
+
+
 class Torch:
     """``.pt``, as ``torch.save`` writes it: a pickle, which is read as tensors alone."""
 
     options = frozenset[str]()
+    nests = True
 
-    def write(self, state: Mapping[str, Tensor], path: Path, **options: Any) -> None:
+    def write(self, state: Mapping[str, Tensor], file: BinaryIO, **options: Any) -> None:
         """See :class:`Form`."""
-        torch.save(dict(state), path)
+        # torch.save refuses one memory with several types
+        types: dict[int, torch.dtype] = {}
+        plain = {}
+        for name, tensor in state.items():
+            own = tensor.layout != torch.strided or tensor.is_meta
+            first = tensor.dtype if own else types.setdefault(tensor.untyped_storage().data_ptr(), tensor.dtype)
+            plain[name] = tensor if first == tensor.dtype else tensor.clone()
+        torch.save(plain, file)
 
-    def read(self, path: Path, device: str | torch.device) -> State:
+    def read(self, source: Path | bytes, device: str | torch.device, key: str | None = None) -> State:
         """See :class:`Form`."""
+        file: Any = BytesIO(source) if isinstance(source, bytes) else source
         try:
-            found = torch.load(path, map_location=device, weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of TorchScript, before the error
+                found = torch.load(file, map_location=device, weights_only=True)
         except FileNotFoundError:
-            raise missing(path) from None
+            raise missing(source) from None
         except Exception as error:
-            raise unreadable(path, error, ".pt") from None
-        if not isinstance(found, dict):
-            raise FileFormatError(f"{path}: holds a {type(found).__name__}; expected tensors by name")
-        for name, value in found.items():
-            if not isinstance(value, Tensor):
-                raise FileFormatError(
-                    f"{path}: holds more than tensors by name: {name!r} is a {type(value).__name__}; "
-                    "expected a state_dict"
-                )
-        return found
+            raise unreadable(source, error, ".pt") from None
+        return state_dict_of(found, place_of(source), key)
 
     def metadata(self, path: Path) -> Mapping[str, str]:
         """See :class:`Form`."""
@@ -140,28 +190,63 @@ class Torch:
 
 
 SAFETENSORS, TORCH = Safetensors(), Torch()
-FORMS: dict[str, Form] = {".demi": Demi(), ".safetensors": SAFETENSORS, ".pt": TORCH, ".pth": TORCH}
+FORMS: dict[str, Form] = {
+    ".demi": Demi(),
+    ".safetensors": SAFETENSORS,
+    ".pt": TORCH,
+    ".pth": TORCH,
+    ".pth.tar": TORCH,
+    ".th": TORCH,
+    ".ckpt": TORCH,
+}
+# how the contents begin: byte by place
+_BEGINS: dict[str, tuple[int, bytes]] = {".demi": (0, b"demi"), ".pt": (0, b"PK\3\4"), ".safetensors": (8, b"{")}
+_OLD_PICKLE = (0, b"\x80")
 
 
-def form_of(path: Path) -> Form:
+def form_of(name: str | Path) -> Form:
     """Returns the form that a suffix stands for.
 
     Raises:
         UsageError: it stands for none.
     """
-    if path.suffix not in FORMS:
-        raise UsageError(
-            f"{path}: files ending in {path.suffix or 'nothing'!r} are not known; expected {' or '.join(FORMS)}"
-        )
-    return FORMS[path.suffix]
+    path = Path(name)
+    for suffix in reversed(FORMS):
+        if path.name.endswith(suffix) and path.name != suffix:
+            return FORMS[suffix]
+    raise UsageError(
+        f"{path}: files ending in {path.suffix or 'nothing'!r} are not known; expected {_expected()}, or the format"
+    )
 
 
-def missing(path: Path) -> FileFormatError:
-    """Returns the error for a file that is not there."""
-    return FileFormatError(f"{path}: there is no such file")
+def form_named(name: str) -> Form:
+    """Returns the form of a name such as ``demi`` or ``.demi``.
+
+    Raises:
+        UsageError: there is none.
+    """
+    suffix = f".{name.removeprefix('.')}"
+    if suffix not in FORMS:
+        raise UsageError(f"format {name!r} is not known; expected {_expected()}")
+    return FORMS[suffix]
 
 
-def unreadable(path: Path, error: Exception, form: str) -> FileFormatError:
-    """Returns the error for what a reader of the form raised: they raise what they like at a broken file."""
-    first = (str(error) or type(error).__name__).splitlines()[0]
-    return FileFormatError(f"{path}: cannot be read as {form}: {first}")
+def name_of_form(form: Form) -> str:
+    """Returns the first suffix of a form."""
+    return next(suffix for suffix, each in FORMS.items() if each is form)
+
+
+def form_within(content: bytes) -> Form:
+    """Returns the form that bytes have.
+
+    Raises:
+        FileFormatError: they have none.
+    """
+    for suffix, (place, begin) in (*_BEGINS.items(), (".pt", _OLD_PICKLE)):
+        if content[place : place + len(begin)] == begin:
+            return FORMS[suffix]
+    raise FileFormatError(f"data: begins with {content[:9]!r}; expected the contents of {_expected()}")
+
+
+def _expected() -> str:
+    return " or ".join(FORMS)

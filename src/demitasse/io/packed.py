@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
 from demitasse.errors import UsageError
 from demitasse.files import Closing
+from demitasse.io.sources import content_of
+from demitasse.io.tensors import dense
 from demitasse.packed.file import LIMIT, File
 from demitasse.packed.tensor import BY_NAME
 from demitasse.packed.tensor import Tensor as Packed
@@ -22,20 +25,28 @@ def to_packed(name: str, tensor: Tensor) -> Packed:
     """Returns a tensor as the packed format knows it.
 
     Raises:
-        UsageError: the format has no such type.
+        UsageError: the format has no such type, or the tensor is not dense.
     """
     kind = str(tensor.dtype).removeprefix("torch.")
     if kind not in BY_NAME:
         raise UsageError(f"{name} has type {kind}; expected one of {', '.join(BY_NAME)}")
-    if tensor.layout != torch.strided or tensor.is_meta:
-        raise UsageError(f"{name} is no dense tensor with values; expected one")
-    flat = tensor.detach().cpu().contiguous().reshape(-1).view(_BITS[tensor.element_size()])
-    return Packed(name, BY_NAME[kind], tuple(tensor.shape), flat.numpy())
+    dtype = BY_NAME[kind]
+    flat = dense(name, tensor).reshape(-1).view(_BITS[dtype.size])
+    return Packed(name, dtype, dtype.stored(tuple(tensor.shape)), flat.numpy())
 
 
 def to_torch(tensor: Packed) -> Tensor:
-    """Returns a tensor of the packed format, on the CPU; it takes over the memory."""
-    return torch.from_numpy(tensor.bits).view(getattr(torch, tensor.dtype.name)).reshape(tensor.shape)
+    """Returns a tensor of the packed format, on the CPU; it takes over the memory.
+
+    Raises:
+        UsageError: this PyTorch has no such type.
+    """
+    kind = getattr(torch, tensor.dtype.name, None)
+    if kind is None:
+        raise UsageError(f"{tensor.name} has type {tensor.dtype.name}, which PyTorch {torch.__version__} does not know")
+    if not tensor.size:  # numpy's strides are none of torch's
+        return torch.empty(tensor.dtype.shown(tensor.shape), dtype=kind)
+    return torch.from_numpy(tensor.bits).view(kind).reshape(tensor.dtype.shown(tensor.shape))
 
 
 class PackedFile(Closing, Mapping[str, Tensor]):
@@ -49,7 +60,7 @@ class PackedFile(Closing, Mapping[str, Tensor]):
     Small tensors share a payload and are decoded together; the last payload is kept.
 
     Args:
-        path: of the file.
+        source: the path of the file, its bytes, or a file that is open for reading.
         device: where the tensors go.
         limit: most bytes of memory that all tensors together may take; a file that says it needs more is refused.
         threads: that decode; None for as many as there are cores.
@@ -60,12 +71,12 @@ class PackedFile(Closing, Mapping[str, Tensor]):
 
     def __init__(
         self,
-        path: str | Path,
+        source: str | Path | bytes | BinaryIO,
         device: str | torch.device = "cpu",
         limit: int = LIMIT,
         threads: int | None = None,
     ) -> None:
-        self._file = File(path, limit, threads)
+        self._file = File(content_of(source), limit, threads)
         self._device = device
 
     @property
@@ -76,7 +87,7 @@ class PackedFile(Closing, Mapping[str, Tensor]):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the tensors, which the header knows."""
-        return {entry.name: entry.shape for entry in self._file.header.entries}
+        return {entry.name: entry.dtype.shown(entry.shape) for entry in self._file.header.entries}
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yields all names and tensors in order; several threads decode.

@@ -33,10 +33,12 @@ class Settings(NamedTuple):
     Attributes:
         net: prototxt of the net, for names and shapes; None where there is none.
         layers: which layers compact files hold; see :class:`demitasse.caffe.tools.layer_rule.LayerRule`.
+        key: of the state_dict in a checkpoint of PyTorch; None for the one that there is.
     """
 
     net: Path | None = None
     layers: str = "type"
+    key: str | None = None
 
 
 class Format(Protocol):

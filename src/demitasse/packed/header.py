@@ -242,6 +242,8 @@ def _read(reader: Reader, limit: int) -> Header:
         start = reader.offset
         codec = _chosen(CODECS, flags >> 2, "codec", reader)
         entry = Entry(name, dtype, shape, flags >> 2, b"", bool(flags & 1), bool(flags & 2))
+        if dtype.complex and shape[-1:] != (2,):
+            raise FileFormatError(f"byte {start}: {name}: {dtype.name} of shape {shape}; expected 2 last: both parts")
         if entry.cut and not codec.alone:
             raise FileFormatError(f"byte {start}: {name} is cut into parts; its codec does not allow it")
         work = max(work, codec.memory(blank(entry)._replace(shape=next(entry.parts).shape), reader))

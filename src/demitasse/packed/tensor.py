@@ -20,15 +20,20 @@ Bits = np.ndarray[Any, np.dtype[Any]]
 class DType(NamedTuple):
     """A type of values.
 
+    A complex number is a row of two real ones, so that a tensor of them has one dimension more in the file.
+
     Attributes:
         name: as torch and safetensors say it.
-        size: in bytes.
-        mantissa: bits of it in a floating-point number; -1 for integers.
+        size: in bytes; of a complex type, that of the real or the imaginary part.
+        mantissa: bits of it in a floating-point number; -1 for integers, and for floating-point types of another
+            build: without a sign, or with one that makes another number of zero.
+        complex: whether it is complex.
     """
 
     name: str
     size: int
     mantissa: int = -1
+    complex: bool = False
 
     @property
     def floating(self) -> bool:
@@ -44,6 +49,14 @@ class DType(NamedTuple):
     def sign(self) -> Any:
         """The highest bit, as :attr:`bits`."""
         return self.bits.type(1 << (8 * self.size - 1))
+
+    def stored(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape that a tensor has in the file."""
+        return (*shape, 2) if self.complex else shape
+
+    def shown(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Undoes :meth:`stored`."""
+        return shape[:-1] if self.complex else shape
 
     @property
     def largest_exponent(self) -> int:
@@ -68,6 +81,13 @@ DTYPES = (
     DType("bool", 1),
     DType("float8_e4m3fn", 1, 3),
     DType("float8_e5m2", 1, 2),
+    DType("complex64", 4, 23, complex=True),
+    DType("complex128", 8, 52, complex=True),
+    DType("complex32", 2, 10, complex=True),
+    DType("float8_e4m3fnuz", 1),
+    DType("float8_e5m2fnuz", 1),
+    DType("float8_e8m0fnu", 1),
+    DType("float4_e2m1fn_x2", 1),
 )
 BY_NAME = {dtype.name: dtype for dtype in DTYPES}
 
@@ -78,7 +98,7 @@ class Tensor(NamedTuple):
     Attributes:
         name: any text without a zero character.
         dtype: of the values.
-        shape: may be empty: one value.
+        shape: may be empty: one value; of a complex type, with a last dimension of 2.
         bits: the bits of the values, flat, as :attr:`DType.bits`.
     """
 
@@ -94,8 +114,9 @@ class Tensor(NamedTuple):
 
     def array(self) -> Bits:
         """Returns the values with their shape; of a type that numpy has not, their bits."""
-        known = self.dtype.name if self.dtype.name in np.sctypeDict else self.dtype.bits
-        return self.bits.view(known).reshape(self.shape)
+        if self.dtype.name not in np.sctypeDict:
+            return self.bits.reshape(self.shape)
+        return self.bits.view(self.dtype.name).reshape(self.dtype.shown(self.shape))
 
 
 class Part(NamedTuple):
@@ -155,4 +176,7 @@ def of_array(name: str, array: Bits) -> Tensor:
     if array.dtype.name not in BY_NAME:
         raise UsageError(f"{name} has type {array.dtype.name}; expected one of {', '.join(BY_NAME)}")
     dtype, array = BY_NAME[array.dtype.name], array.astype(array.dtype.newbyteorder("="), copy=False)
-    return Tensor(name, dtype, array.shape, np.ascontiguousarray(array).reshape(-1).view(dtype.bits))
+    if dtype.name == "bool":
+        array = array.view(np.uint8) != 0  # whatever bytes there are, as numpy shows them
+    flat = np.ascontiguousarray(array).reshape(-1).view(dtype.bits)
+    return Tensor(name, dtype, dtype.stored(array.shape), flat)

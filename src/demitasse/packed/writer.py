@@ -47,10 +47,12 @@ def pack(
         progress: called with the number of values that are coded, and of all.
 
     Raises:
-        UsageError: two tensors have the same name, or a name or key holds a zero character.
+        UsageError: two tensors have the same name, a name or key holds a zero character, or something is no text.
     """
     texts, others = dict(metadata or {}), dict(aliases or {})
     names = [*(tensor.name for tensor in tensors), *others]
+    for text in (*names, *texts, *texts.values()):
+        _check_text(text)
     for name in (*names, *texts):
         if "\0" in name:
             raise UsageError(f"{name!r} holds a zero character")
@@ -66,6 +68,15 @@ def pack(
         progress(done, total)
     writer.end()
     return b"".join([Header(writer.entries, writer.payloads, texts, others).pack(), *writer.data])
+
+
+def _check_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise UsageError(f"{text!r} is a {type(text).__name__}; names and metadata are text")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!r} holds half a character, and is no text") from None
 
 
 def _positive_zeros(tensor: Tensor) -> Tensor:

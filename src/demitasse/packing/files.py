@@ -14,7 +14,7 @@ from demitasse.caffe.formats.compact import COMPACT
 from demitasse.caffe.prototxt import read_net, read_text
 from demitasse.caffe.tools.hidden_units import reorder_units
 from demitasse.errors import UsageError
-from demitasse.files import atomic_write
+from demitasse.files import is_stream, write_bytes, write_text
 from demitasse.packed.file import File
 from demitasse.packed.formats import FORMATS, PACKED, Contents, Settings, chosen
 from demitasse.packed.header import Header
@@ -22,6 +22,7 @@ from demitasse.packed.tensor import Tensor
 from demitasse.packed.writer import Progress, silent
 from demitasse.packed.writer import pack as packed_bytes
 from demitasse.packing import state_dicts
+from demitasse.packing.state_dicts import CHECKPOINT
 
 __all__ = ["pack", "unpack"]
 
@@ -41,6 +42,7 @@ def pack(
     smallest: bool | None = None,
     reorder: bool = False,
     remove_dead_units: bool = False,
+    key: str | None = None,
     progress: Progress = silent,
 ) -> Header:
     """Packs a net into a .demi file.
@@ -58,6 +60,7 @@ def pack(
         reorder: put the hidden units of ``net`` in an order that takes fewer bytes; the function stays, to rounding.
         remove_dead_units: leave out hidden units that change nothing: blobs become smaller, and the definition
             with them.
+        key: of the state_dict in a checkpoint of PyTorch that has several.
         progress: called with the number of values that are packed, and of all.
 
     Returns:
@@ -68,23 +71,25 @@ def pack(
         DemitasseError: the source cannot be read.
     """
     source, out = Path(source), Path(out)
-    if out.suffix != PACKED:
+    if out.suffix != PACKED and not is_stream(out):
         raise UsageError(f"{out}: expected a name that ends in {PACKED!r}")
     own = dict(metadata or {})
-    for key in own:
-        if _has_meaning(key):
-            raise UsageError(f"metadata {key!r}: the key has a meaning of its own; choose another")
+    for word in own:
+        if _has_meaning(word):
+            raise UsageError(f"metadata {word!r}: the key has a meaning of its own; choose another")
     if remove_dead_units and not definition:
         raise UsageError("without dead units the net has another definition; keep it in the file by --definition")
     text = _definition(net) if definition else ""
-    contents = FORMATS[chosen(source, form)].read(source, _settings(net, layers))
+    name = chosen(source, form)
+    if key is not None and name != CHECKPOINT:
+        raise UsageError(f"{source}: files of format {name} have no key {key!r}; expected one of format {CHECKPOINT}")
+    contents = FORMATS[name].read(source, _settings(net, layers, key))
     if reorder or remove_dead_units:
         contents, changed = _reordered(contents, net, reorder, remove_dead_units)
         text = changed if definition and remove_dead_units else text
     texts = {**contents.metadata, **own, **({DEFINITION: text} if definition else {})}
     data = packed_bytes(contents.tensors, texts, signed_zeros, smallest, contents.aliases, progress)
-    with atomic_write(out) as temporary:
-        temporary.write_bytes(data)
+    write_bytes(out, data)
     with File(data) as packed:
         return packed.header
 
@@ -128,13 +133,12 @@ def unpack(
     FORMATS[name].write(Contents(tensors, found), out, _settings(net, layers))
     if definition:
         beside = out.with_name(out.name.removesuffix(".h5")).with_suffix(".prototxt")
-        with atomic_write(beside) as temporary:
-            temporary.write_text(found[DEFINITION], encoding="utf-8")
+        write_text(beside, found[DEFINITION])
     return [] if FORMATS[name].keeps_metadata else [key for key in found if not _has_meaning(key)]
 
 
-def _settings(net: str | Path | None, layers: str) -> Settings:
-    return Settings(None if net is None else Path(net), layers)
+def _settings(net: str | Path | None, layers: str, key: str | None = None) -> Settings:
+    return Settings(None if net is None else Path(net), layers, key)
 
 
 def _has_meaning(key: str) -> bool:

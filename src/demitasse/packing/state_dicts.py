@@ -9,8 +9,12 @@ import torch
 
 from demitasse.files import atomic_write
 from demitasse.io import to_packed, to_torch
-from demitasse.io.forms import SAFETENSORS, TORCH, Form, ties
+from demitasse.io.forms import FORMS, SAFETENSORS, TORCH, Form, ties
+from demitasse.io.tensors import check_sizes
 from demitasse.packed.formats import FORMATS, Contents, Settings
+
+# the name of torch.save's format
+CHECKPOINT = "pt"
 
 
 class StateDict:
@@ -28,7 +32,8 @@ class StateDict:
 
     def read(self, path: Path, settings: Settings) -> Contents:
         """See :class:`demitasse.packed.formats.Format`."""
-        state = self._form.read(path, "cpu")
+        state = self._form.read(path, "cpu", settings.key)
+        check_sizes(state)
         aliases = ties(state)
         tensors = [to_packed(name, tensor) for name, tensor in state.items() if name not in aliases]
         return Contents(tensors, self._form.metadata(path), aliases)
@@ -39,9 +44,9 @@ class StateDict:
         first: dict[int, torch.Tensor] = {}
         state = {each.name: first.setdefault(id(each.bits), to_torch(each)) for each in contents.tensors}
         options: dict[str, Any] = {"metadata": contents.metadata} if self.keeps_metadata and contents.metadata else {}
-        with atomic_write(path) as temporary:
-            self._form.write(state, temporary, **options)
+        with atomic_write(path) as file:
+            self._form.write(state, file, **options)
 
 
 FORMATS.register("safetensors")(StateDict(SAFETENSORS, ".safetensors"))
-FORMATS.register("pt")(StateDict(TORCH, ".pt", ".pth"))
+FORMATS.register(CHECKPOINT)(StateDict(TORCH, *(suffix for suffix, form in FORMS.items() if form is TORCH)))

@@ -11,7 +11,7 @@ from demitasse.caffe.filter import filter_net, net_state
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import UsageError
-from demitasse.files import atomic_write
+from demitasse.files import write_bytes
 from demitasse.pycaffe.net_boxes import boxes
 from demitasse.pycaffe.proto import caffe_pb2
 from demitasse.pycaffe.spec_errors import MismatchError
@@ -56,8 +56,7 @@ def draw_net_to_file(
 ) -> None:
     """Writes the picture of a net to a file whose ending tells the format; see :func:`draw_net`."""
     picture = draw_net(caffe_net, rankdir, Path(filename).suffix.lstrip(".").lower(), phase, display_lrm)
-    with atomic_write(filename) as temporary:
-        temporary.write_bytes(picture)
+    write_bytes(filename, picture)
 
 
 def _layers(net: Message, phase: int | None) -> list[Message]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
+from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -60,8 +61,8 @@ def write_detections(path: str | Path, detections: Sequence[Detection]) -> None:
     if write is None:
         raise UsageError(f"{path}: detections are written as {', '.join(_WRITERS)}")
     predictions = np.array([np.ravel(each["prediction"]) for each in detections], np.float32)
-    with atomic_write(path) as temporary:
-        write(temporary, detections, predictions)
+    with atomic_write(path) as file:
+        write(file, detections, predictions)
 
 
 def check_ending(path: str | Path) -> None:
@@ -70,28 +71,30 @@ def check_ending(path: str | Path) -> None:
         raise UsageError(f"{path}: detections are written as {', '.join(_WRITERS)}")
 
 
-def _csv(path: Path, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
+def _csv(out: BinaryIO, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
     classes = predictions.shape[1] if len(predictions) else 0
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["filename", *COLUMNS, *(f"class{index}" for index in range(classes))])
-        for detection, prediction in zip(detections, predictions, strict=True):
-            writer.writerow([detection["filename"], *map(int, detection["window"]), *prediction.tolist()])
+    text = StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["filename", *COLUMNS, *(f"class{index}" for index in range(classes))])
+    for detection, prediction in zip(detections, predictions, strict=True):
+        writer.writerow([detection["filename"], *map(int, detection["window"]), *prediction.tolist()])
+    out.write(text.getvalue().encode(errors="surrogateescape"))
 
 
-def _h5(path: Path, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
-    with h5py.File(path, "w") as file:
+def _h5(out: BinaryIO, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
+    buffer = BytesIO()  # HDF5 itself crashes when the disk is full
+    with h5py.File(buffer, "w") as file:
         file["filename"] = np.array([each["filename"] for each in detections], h5py.string_dtype())
         file["window"] = np.array([each["window"] for each in detections], np.int64).reshape(-1, 4)
         file["prediction"] = predictions
+    out.write(buffer.getbuffer())
 
 
-def _npy(path: Path, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
-    with path.open("wb") as file:
-        np.save(file, predictions)
+def _npy(out: BinaryIO, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
+    np.save(out, predictions)
 
 
-_WRITERS: dict[str, Callable[[Path, Sequence[Detection], np.ndarray[Any, Any]], None]] = {
+_WRITERS: dict[str, Callable[[BinaryIO, Sequence[Detection], np.ndarray[Any, Any]], None]] = {
     ".csv": _csv,
     ".h5": _h5,
     ".npy": _npy,

@@ -125,7 +125,7 @@ def _row(entry: Entry, bits: Bits, positions: float, values: float) -> Row:
     return Row(
         entry.name,
         entry.dtype.name,
-        entry.shape,
+        entry.dtype.shown(entry.shape),
         codec,
         len(bits),
         len(present),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 
 from demitasse.errors import UsageError
-from demitasse.files import atomic_write
+from demitasse.files import make_folder, write_text
 from demitasse.report.log_parser import Log, Row, read_log
 
 Table = list[dict[str, float]]
@@ -59,15 +60,15 @@ def write_tables(path: str | Path, folder: str | Path, delimiter: str = ",") -> 
     written = []
     for kind, table in tables(read_log(path)).items():
         if table:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            written.append(Path(folder) / f"{Path(path).name}.{kind}")
+            written.append(make_folder(folder) / f"{Path(path).name}.{kind}")
             _write(written[-1], table, delimiter)
     return written
 
 
 def _write(path: Path, table: Table, delimiter: str) -> None:
     columns = list(dict.fromkeys(name for row in table for name in row))
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, delimiter=delimiter)
-        writer.writeheader()
-        writer.writerows(table)
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, columns, delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(table)
+    write_text(path, text.getvalue())

@@ -191,6 +191,7 @@ def _figure(path: str | Path, width: float, height: float) -> Iterator[Figure]:
 
     Raises:
         UsageError: pictures of this ending are not written.
+        WriteError: the file cannot be written.
     """
     form = Path(path).suffix.lstrip(".").lower()
     if form not in FigureCanvasAgg.get_supported_filetypes():
@@ -198,5 +199,5 @@ def _figure(path: str | Path, width: float, height: float) -> Iterator[Figure]:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     yield figure
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110, format=form)
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=110, format=form)

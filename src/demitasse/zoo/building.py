@@ -11,7 +11,8 @@ from typing import Any, get_type_hints
 import torch
 from torch import nn
 
-from demitasse.errors import DataError, DeviceError, UsageError, WeightsError
+from demitasse.errors import DeviceError, UsageError, WeightsError
+from demitasse.io.forms import TORCH
 from demitasse.zoo.tables import check_keys, convert
 
 
@@ -75,22 +76,15 @@ def choose_device(name: str, place: str) -> torch.device:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fills a model from a file of ``torch.save``: a state_dict, alone or under the key ``state_dict``.
+    """Fills a model from a file of ``torch.save``: a state_dict, alone or in a checkpoint.
 
-    The prefix ``module.`` of DataParallel is dropped; counters of batches may be missing.
+    Counters of batches may be missing.
 
     Raises:
-        DataError: the file cannot be read, or is no such file.
+        FileFormatError: the file cannot be read, or holds no state_dict.
         WeightsError: names or shapes are not those of the model.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise DataError(f"{path}: not a file of weights that is safe to load: {error}") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise DataError(f"{path}: holds no state_dict")
-    state = {name.removeprefix("module."): value for name, value in state.items()}
+    state = TORCH.read(path, "cpu")
     own = model.state_dict()
     counters = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")}
     state = {**counters, **state}

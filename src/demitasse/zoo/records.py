@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from demitasse.errors import FileFormatError, UsageError
-from demitasse.files import atomic_write
+from demitasse.files import write_text
 
 RECORD = "stage.json"
 
@@ -60,8 +60,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 def write_record(folder: Path, settings: Mapping[str, Any], result: Mapping[str, Any] | None) -> None:
     """Notes the settings of a stage, and its result where it is complete."""
-    with atomic_write(folder / RECORD) as temporary:
-        temporary.write_text(json.dumps({"settings": settings, "result": result}, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / RECORD, json.dumps({"settings": settings, "result": result}, indent=2) + "\n")
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], place: str) -> None:

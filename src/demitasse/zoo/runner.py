@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from demitasse.errors import DataError, UsageError
-from demitasse.files import atomic_write
+from demitasse.files import atomic_write, make_folder
 from demitasse.threads import threads
 from demitasse.zoo.building import check_settings, choose_device, import_factory, load_weights
 from demitasse.zoo.data import DATASETS, Data
@@ -164,14 +164,14 @@ class Runner:
         self.watch.stage(name, False)
         if not number:
             self._try()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_record(folder, self._settings(number), None)
         work = self._work(number)
         start = time.perf_counter()
         outcome = stage.run(work)
         seconds = sum(record["seconds"] for record in outcome.history) or time.perf_counter() - start
-        with atomic_write(folder / MODEL) as temporary:
-            torch.save(work.model.state_dict(), temporary)
+        with atomic_write(folder / MODEL) as file:
+            torch.save(work.model.state_dict(), file)
         result = self._measure(name, stage, work, outcome, seconds)
         write_record(folder, self._settings(number), asdict(result))
         (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -241,8 +241,8 @@ class Run:
             DivergedError: the loss is not a number any more.
         """
         _ = self.loss
-        with atomic_write(path) as temporary:
-            torch.save(self.state_dict(), temporary)
+        with atomic_write(path) as file:
+            torch.save(self.state_dict(), file)
 
     def resume(self, path: Path) -> bool:
         """Goes on from a checkpoint; returns whether there is one.

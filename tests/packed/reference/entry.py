@@ -12,7 +12,8 @@ TYPES = [
     ("float32", 4, 23), ("float16", 2, 10), ("bfloat16", 2, 7), ("float64", 8, 52),
     ("int8", 1, -1), ("uint8", 1, -1), ("int16", 2, -1), ("uint16", 2, -1), ("int32", 4, -1),
     ("uint32", 4, -1), ("int64", 8, -1), ("uint64", 8, -1), ("bool", 1, -1),
-    ("float8_e4m3fn", 1, 3), ("float8_e5m2", 1, 2),
+    ("float8_e4m3fn", 1, 3), ("float8_e5m2", 1, 2), ("complex64", 4, 23), ("complex128", 8, 52), ("complex32", 2, 10),
+    ("float8_e4m3fnuz", 1, -1), ("float8_e5m2fnuz", 1, -1), ("float8_e8m0fnu", 1, -1), ("float4_e2m1fn_x2", 1, -1),
 ]  # fmt: skip
 Type = tuple[str, int, int]
 

@@ -18,7 +18,7 @@ from demitasse.caffe.model_file import LayerBlobs, read_bytes
 from demitasse.caffe.tools.compact_file import WITH_FIRE, net_with_shapes, stored_shapes
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.errors import FileFormatError, WeightsError
-from demitasse.files import atomic_write
+from demitasse.files import write_bytes
 from demitasse.packed.compact import CODECS
 from demitasse.packed.compact.base import ROLES
 from demitasse.packed.formats import FORMATS, Contents, Settings
@@ -72,8 +72,7 @@ class Compact:
         for name, arrays in stored_layers(contents, settings, f"a compact file ({self._codec})", self._codec).items():
             text = kept.get(f"{COMPACT}.{name}")
             parts.append(CODECS[self._codec].encode(name, arrays) if text is None else self._kept(name, text, arrays))
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(b"".join(parts))
+        write_bytes(path, b"".join(parts))
 
     def _kept(self, name: str, text: str, arrays: list[Array]) -> bytes:
         """Returns the bytes that were kept of a layer, which must be those of its values."""

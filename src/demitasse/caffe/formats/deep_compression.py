@@ -10,7 +10,7 @@ from demitasse.caffe.model_file import LayerBlobs, read_bytes
 from demitasse.caffe.tools.compact_file import net_with_shapes, stored_shapes
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.errors import FileFormatError
-from demitasse.files import atomic_write
+from demitasse.files import write_bytes
 from demitasse.packed.compact import deep_compression
 from demitasse.packed.formats import FORMATS, Contents, Settings
 
@@ -38,8 +38,7 @@ class DeepCompression:
                 weight = layers[layer.name][0]
                 layers[layer.name][0] = weight.reshape(weight.shape[-2:])
         data = deep_compression.encode(layers)
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(data)
+        write_bytes(path, data)
 
 
 FORMATS.register("net")(DeepCompression())

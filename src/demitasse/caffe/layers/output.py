@@ -11,8 +11,8 @@ from torch import Tensor
 
 from demitasse.caffe import log
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
-from demitasse.errors import DataError, NetError
-from demitasse.files import atomic_write
+from demitasse.errors import NetError
+from demitasse.files import write_bytes
 
 
 def keep_from_writing(layers: Iterable[Layer], hint: str = "") -> None:
@@ -61,9 +61,5 @@ class HDF5Output(Layer):
             for name, bottom in zip(("data", "label"), bottoms, strict=True):
                 shape = (*bottom.shape, 1, 1, 1, 1)[:4]
                 file[name] = bottom.detach().cpu().float().reshape(shape).numpy()
-        try:
-            with atomic_write(self._path) as temporary:
-                temporary.write_bytes(buffer.getbuffer())
-        except OSError as error:
-            raise DataError(f"{self._path}: cannot be written: {error}") from None
+        write_bytes(self._path, buffer.getbuffer())
         return ()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from demitasse.caffe.sources.store import BACKENDS, Backend, Put, Reader, Record
-from demitasse.errors import DataError, UsageError
+from demitasse.errors import DataError, UsageError, WriteError
 from demitasse.files import new_folder
 
 _WRITE_BUFFER = 1 << 26
@@ -85,7 +85,7 @@ def create_leveldb(path: str | Path) -> Iterator[Put]:
 
     Raises:
         UsageError: there is something at the path already, or plyvel is not installed.
-        DataError: the disk is full.
+        WriteError: the disk is full.
     """
     plyvel = _plyvel()
     with new_folder(path) as temporary:
@@ -98,7 +98,7 @@ def create_leveldb(path: str | Path) -> Iterator[Put]:
             finally:
                 database.close()
         except plyvel.Error as error:
-            raise DataError(f"{path}: cannot be written: {error}") from None
+            raise WriteError(f"{path}: cannot be written: {error}; nothing is left behind") from None
 
 
 def _plyvel() -> Any:

@@ -10,7 +10,7 @@ import lmdb
 
 from demitasse.caffe.sources.lmdb_pages import Pages
 from demitasse.caffe.sources.store import BACKENDS, Backend, Put, Reader, Record, write_database
-from demitasse.errors import DataError
+from demitasse.errors import DataError, WriteError
 from demitasse.files import new_folder
 
 _TRANSACTION = 1000
@@ -52,7 +52,8 @@ def create_lmdb(path: str | Path) -> Iterator[Put]:
 
     Raises:
         UsageError: there is something at the path already.
-        DataError: the disk is full, or a key is longer than LMDB's 511 bytes.
+        WriteError: the disk is full.
+        DataError: a key is longer than LMDB's 511 bytes.
     """
     batch: list[Record] = []
     with new_folder(path) as temporary:
@@ -66,8 +67,10 @@ def create_lmdb(path: str | Path) -> Iterator[Put]:
 
                 yield put
                 _commit(environment, batch)
-        except lmdb.Error as error:
+        except lmdb.BadValsizeError as error:
             raise DataError(f"{path}: cannot be written: {error}") from None
+        except lmdb.Error as error:
+            raise WriteError(f"{path}: cannot be written: {error}; nothing is left behind") from None
 
 
 def write_lmdb(path: str | Path, records: Iterable[Record]) -> int:

@@ -66,7 +66,8 @@ def write_database(path: str | Path, records: Iterable[Record], backend: str) ->
 
     Raises:
         UsageError: there is something at the path already, or no such backend.
-        DataError: the disk is full, or a record is too long.
+        WriteError: the disk is full.
+        DataError: a record is too long.
     """
     count = 0
     with BACKENDS[backend].create(path) as put:

@@ -14,7 +14,7 @@ from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.tools.source_model import read_source
 from demitasse.caffe.tools.target import log_initial
 from demitasse.errors import DataError, FileFormatError
-from demitasse.files import atomic_write
+from demitasse.files import write_bytes
 from demitasse.packed.compact import CODECS, Shape, deep_compression
 from demitasse.packed.reader import Reader
 
@@ -59,8 +59,7 @@ def encode(
         for line in compact_lines.encoded(codec, each, arrays, time.perf_counter() - begin):
             say(line)
     data = b"".join(parts)
-    with atomic_write(out) as temporary:
-        temporary.write_bytes(data)
+    write_bytes(out, data)
     left_out = [each.name for each in layers if each.name not in stored]
     if left_out:
         warning("tools", f"layers that are not in the file: {', '.join(left_out)}")

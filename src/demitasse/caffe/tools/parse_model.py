@@ -8,7 +8,7 @@ from google.protobuf import text_format
 
 from demitasse.caffe.model_file import read_net_message
 from demitasse.caffe.tools.say import Say, silent
-from demitasse.files import atomic_write
+from demitasse.files import write_text
 
 
 def parse_model(model: str | Path, out: str | Path, say: Say = silent) -> None:
@@ -20,6 +20,5 @@ def parse_model(model: str | Path, out: str | Path, say: Say = silent) -> None:
     say("Parsing binary caffemodel ...")
     text = text_format.MessageToString(read_net_message(model, text=True))
     say(f"Saving file: {out} ...")
-    with atomic_write(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(out, text)
     say(f"Success: file saved as {out}")

@@ -9,7 +9,7 @@ from demitasse.caffe import prototxt
 from demitasse.caffe.model_file import read_net_message, write_net_message
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.upgrade import upgrade_net, upgrade_solver
-from demitasse.files import atomic_write
+from demitasse.files import write_text
 
 
 def upgrade_net_text(source: str | Path, out: str | Path, say: Say = silent) -> None:
@@ -51,8 +51,7 @@ def upgrade_solver_text(source: str | Path, out: str | Path, say: Say = silent) 
 
 
 def _write_text(message: Any, out: str | Path) -> None:
-    with atomic_write(out) as temporary:
-        temporary.write_text(str(message), encoding="utf-8")
+    write_text(out, str(message))
 
 
 def _report(say: Say, source: str | Path, out: str | Path, changed: bool) -> None:

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from demitasse.datasets import Dataset
 from demitasse.errors import DataError, FileFormatError
-from demitasse.files import atomic_write
+from demitasse.files import atomic_write, make_folder
 from demitasse.zoo.data.base import DATASETS, Array, cache_folder
 from demitasse.zoo.data.images import ImageData
 
@@ -55,10 +55,10 @@ def read_images(path: Path) -> Dataset:
     cached = cache_folder() / f"cifar10-{_key(path)}.npz"
     if not cached.exists():
         images = _decode(path)
-        cached.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(cached.parent)
         # another run may prepare the same images now: each writes a file of its own
         own = cached.with_suffix(f".{os.getpid()}.npz")
-        with atomic_write(own) as temporary, temporary.open("wb") as file:
+        with atomic_write(own) as file:
             np.savez(file, **images._asdict())
         own.replace(cached)
     try:

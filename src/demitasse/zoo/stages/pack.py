@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from demitasse.errors import UsageError, WeightsError
-from demitasse.files import atomic_write
+from demitasse.files import write_bytes
 from demitasse.io import load, save
 from demitasse.packed.compact import CODECS, decode, encode
 from demitasse.registry import suggest
@@ -54,8 +54,7 @@ class Pack(Stage):
         else:
             path = work.folder / f"model.{self.format.replace('/', '')}.bin"
             layers = {name: [_array(tensor) for tensor in tensors] for name, tensors in _layers(work.model).items()}
-            with atomic_write(path) as temporary:
-                temporary.write_bytes(encode(self.format, layers))
+            write_bytes(path, encode(self.format, layers))
         _empty(work.model)
         self._fill(work.model, path)
         return Outcome(file=path)

@@ -1,0 +1,19 @@
+"""Files that are never half written, and never left open."""
+
+from demitasse.files.atomic import atomic_write, write_bytes, write_text
+from demitasse.files.closing import Closing
+from demitasse.files.errors import writing
+from demitasse.files.folders import make_folder, new_folder
+from demitasse.files.streams import descriptor, is_stream
+
+__all__ = [
+    "Closing",
+    "atomic_write",
+    "descriptor",
+    "is_stream",
+    "make_folder",
+    "new_folder",
+    "write_bytes",
+    "write_text",
+    "writing",
+]
