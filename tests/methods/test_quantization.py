@@ -28,15 +28,34 @@ def quantize(model: nn.Module, optimizer: torch.optim.Optimizer, **settings: Any
 
 @pytest.mark.parametrize("portions", [(0.5, 1.0), (0.3, 0.31, 0.9)])
 def test_portions_and_grids_are_those_of_the_caffe_side(portions: tuple[float, ...]) -> None:
-    """The same rule stands once: freeze() of the Caffe layers, step by step on the same weights."""
+    """Only where zero ends differs: freeze() of the Caffe layers, step by step, on weights above that."""
     weight = torch.randn(40, 25, generator=torch.Generator().manual_seed(0))
+    weight = weight.sign() * weight.abs().clamp(min=0.4)
+    weight *= 1 + torch.arange(1000.0).reshape(40, 25) * 1e-5  # no ties, which the Caffe layers freeze together
     model, optimizer = linear(weight)
     values, free = weight.clone(), torch.ones_like(weight, dtype=torch.bool)
     before = 0.0
-    for portion in quantize(model, optimizer, exponents=7, portions=portions):
-        incremental.freeze(values, free, incremental.Portions(before, portion), 7)
+    for portion in quantize(model, optimizer, exponents=4, portions=portions):
+        incremental.freeze(values, free, incremental.Portions(before, portion), 4)
         before = portion
         assert torch.equal(model.weight.detach(), values)
+
+
+@pytest.mark.parametrize("per", ["tensor", "channel"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_zero_ends_at_half_of_the_least_power(per: str, dtype: torch.dtype) -> None:
+    model, optimizer = linear(torch.tensor([[1.0, 0.74, 0.75, 0.375, 0.374, 0.25, 0.249, -0.25, 0.0]]))
+    model.to(dtype)
+    list(quantize(model, optimizer, exponents=2, portions=(1.0,), per=per))
+    assert model.weight[0].tolist() == [1.0, 0.5, 1.0, 0.5, 0.5, 0.5, 0.0, -0.5, 0.0]
+
+
+@pytest.mark.parametrize(("bits", "zeros"), [(3, 0.79), (4, 0.25)])
+def test_zeros_of_normal_weights(bits: int, zeros: float) -> None:
+    weight = torch.randn(500, 1000, generator=torch.Generator().manual_seed(0)) * 0.1
+    model, optimizer = linear(weight)
+    list(quantize(model, optimizer, bits=bits, portions=(1.0,)))
+    assert (model.weight == 0).double().mean().item() == pytest.approx(zeros, abs=0.006)
 
 
 @pytest.mark.parametrize(("bits", "levels"), [(2, 1), (3, 2), (4, 4), (5, 8)])
@@ -141,6 +160,15 @@ def test_freezing_beyond_the_last_portion() -> None:
         ({"bits": 4, "exponents": 7}, "expected one of bits and exponents, found both"),
         ({"bits": 1}, "1 bits hold no sign"),
         ({"exponents": 0}, "exponents is 0; expected 1 or more"),
+        ({"bits": 11}, "weight: a grid of 512 powers of two is beyond float32, which has 277"),
+        ({"bits": 33}, "bits is 33, but float64 has no more than 2098 powers of two"),
+        ({"bits": 4.5}, "bits is 4.5; expected whole numbers"),
+        ({"exponents": 278}, "weight: a grid of 278 powers of two is beyond float32"),
+        ({"exponents": (200, 300)}, r"weight: powers of two from 2\^200 to 2\^300 are beyond float32"),
+        ({"exponents": (-150, 0)}, "are beyond float32, which has 2\\^-149 to 2\\^127"),
+        ({"exponents": (float("nan"), 1)}, r"exponents is \(nan, 1\); expected whole numbers"),
+        ({"exponents": (0.5, 1)}, r"exponents is \(0.5, 1\); expected whole numbers"),
+        ({"exponents": (1, 2, 3)}, r"exponents is \(1, 2, 3\); expected a pair"),
         ({"exponents": (1, 0)}, r"exponents is \(1, 0\); expected a pair \(least, largest\)"),
         ({"bits": 4, "portions": ()}, r"portions is \(\); expected increasing shares"),
         ({"bits": 4, "portions": (0.5, 0.5)}, "expected increasing shares, above 0 and at most 1"),
@@ -153,6 +181,61 @@ def test_settings_without_meaning(settings: dict[str, Any], message: str) -> Non
     model = net()
     with pytest.raises(MethodError, match=message):
         quantize(model, sgd(model), **settings)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "settings"),
+    [
+        (torch.float16, {"bits": 8}),
+        (torch.float16, {"exponents": (-25, 0)}),
+        (torch.float16, {"exponents": (0, 16)}),
+        (torch.bfloat16, {"bits": 11}),
+        (torch.bfloat16, {"exponents": (-134, -120)}),
+        (torch.float64, {"exponents": (0, 1024)}),
+    ],
+)
+def test_a_grid_beyond_the_type_attaches_nothing(dtype: torch.dtype, settings: dict[str, Any]) -> None:
+    model = net().to(dtype)
+    optimizer = sgd(model)
+    with pytest.raises(MethodError, match=r"conv\.weight: .* beyond"):
+        quantize(model, optimizer, **settings)
+    assert "step" not in vars(optimizer) or not hasattr(optimizer.step, "__wrapped__")
+    quantize(model, optimizer, bits=4)
+
+
+def test_a_module_that_was_moved_to_a_smaller_type_is_left_as_it_was() -> None:
+    model = net()
+    method = quantize(model, sgd(model), exponents=(-30, 0), portions=(1.0,))
+    model.half()
+    before = model.fc.weight.detach().clone()
+    with pytest.raises(MethodError, match=r"conv.weight: powers of two from 2\^-30 to 2\^0 are beyond float16"):
+        method.freeze()
+    assert torch.equal(before, model.fc.weight)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "message"),
+    [
+        (torch.float16, 6e4, "fc.weight: the largest weight is nearest to 2\\^16; float16 ends at 2\\^15"),
+        (torch.float32, 3.3e38, "fc.weight: the largest weight is nearest to 2\\^128; float32 ends at 2\\^127"),
+        (torch.float32, float("nan"), "the largest weight of fc.weight is nan"),
+        (torch.float32, float("-inf"), "the largest weight of fc.weight is inf"),
+    ],
+)
+@pytest.mark.parametrize("per", ["tensor", "channel"])
+def test_what_cannot_be_frozen_leaves_every_layer_as_it_was(
+    dtype: torch.dtype, value: float, message: str, per: str
+) -> None:
+    model = net().to(dtype)
+    with torch.no_grad():
+        model.fc.weight[3, 5] = value
+    before = model.conv.weight.detach().clone()
+    method = quantize(model, sgd(model), bits=4, per=per)
+    with pytest.raises(MethodError, match=message):
+        method.freeze()
+    assert torch.equal(before, model.conv.weight)
+    assert method.stage == 0
+    assert not any(record.count(FROZEN) for record in method.records.values())
 
 
 @pytest.mark.parametrize(

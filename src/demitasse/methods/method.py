@@ -54,6 +54,7 @@ class Method(ABC):
         self.optimizers = hooks.unwrapped(optimizer)
         found = selection.select(model, parameters, exclude)
         hooks.check_optimizers(self.optimizers, model, found.chosen)
+        self.check_chosen(found.chosen)
         self.seed, self.iteration = int(seed), 0
         self.dense = list(found.dense)
         self.is_finished = False
@@ -66,6 +67,10 @@ class Method(ABC):
         self.records = {item.name: self._record(item) for item in found.chosen}
         for one in self.optimizers:
             hooks.ride(one, self)
+
+    def check_chosen(self, chosen: Sequence[selection.Chosen]) -> None:
+        """Raises where a setting does not fit a chosen parameter; nothing is attached yet."""
+        return
 
     def _record(self, item: selection.Chosen) -> Record:
         record = record_for(item)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from demitasse.errors import MethodError
-from demitasse.methods import counts, exchange, schedule, selection, shards
-from demitasse.methods.exchange import CUT, Scales
+from demitasse.methods import exchange, ranking, schedule, selection
+from demitasse.methods.exchange import CUT, Boundary, Scales
 from demitasse.methods.method import Method
+from demitasse.methods.ranking import Ranked
 from demitasse.methods.records import Record
 from demitasse.methods.report import Row
 from demitasse.methods.schedule import Ramp
@@ -67,35 +68,20 @@ class Pruning(Method):
         share = self.ramp.share(self.iteration)
         live = [record for record in self.records.values() if record.is_live]
         for group in [live] if self._together and live else [[record] for record in live]:
-            total = sum(record.parameter.numel() for record in group)
-            target = math.floor(share * self.targets[group[0].name] * total + 0.5)
+            entries = [record.parameter.numel() for record in group]
+            target = math.floor(share * self.targets[group[0].name] * sum(entries) + 0.5)
             if target:
-                bound = self._bound(group, target, scales)
-                self.cut_up_to(group, scales, bound, state, skip)
+                parts = [Ranked(one.parameter, one.values, one.status, one.hold(), scales) for one in group]
+                for record, boundary in zip(group, ranking.smallest(parts, entries, target), strict=True):
+                    self.cut(record, scales, boundary, state, skip)
 
-    def _bound(self, group: Sequence[Record], target: int, scales: Scales) -> float:
-        """Returns the magnitude up to which there are ``target`` entries in a group, over all shards."""
-
-        def histogram(prefix: int, shift: int) -> Tensor:
-            found = [
-                shards.total(
-                    record.parameter,
-                    exchange.histogram(record.values, record.status, record.hold(), scales, prefix, shift),
-                )
-                for record in group
-            ]
-            return sum(part.to(found[0].device) for part in found[1:]) + found[0] if len(found) > 1 else found[0]
-
-        return counts.kth_smallest(histogram, target)
-
-    def cut_up_to(
-        self, group: Sequence[Record], scales: Scales, bound: float, state: int = CUT, skip: Tensor | None = None
+    def cut(
+        self, record: Record, scales: Scales, boundary: Boundary, state: int = CUT, skip: Tensor | None = None
     ) -> None:
-        """Cuts up to a bound and brings back what is above it; see :func:`demitasse.methods.exchange.cut_up_to`."""
-        for record in group:
-            self.thresholds[record.name] = bound
-            exchange.cut_up_to(record.values, record.status, record.hold(), scales, bound, state, skip)
-            record.seen()
+        """Cuts what is small and brings back what is not; see :func:`demitasse.methods.exchange.cut`."""
+        self.thresholds[record.name] = boundary.bound
+        exchange.cut(record.values, record.status, record.hold(), scales, boundary, state, skip)
+        record.seen()
 
     def rows(self) -> list[Row]:
         return [

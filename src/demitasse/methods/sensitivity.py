@@ -173,6 +173,9 @@ def sensitivity(
     if not (sparsities or bits):
         raise MethodError("neither sparsities nor bits are given; expected some to try")
     chosen = selection.select(model, parameters, exclude).chosen
+    for item in chosen:
+        for count in levels.values():
+            pow2.check_levels(count, None, item.parameter.dtype, item.name)
     total, done = 1 + len(chosen) * (len(sparsities) + len(bits)), 0
 
     def measured() -> float:
@@ -239,4 +242,8 @@ def _pruned(weight: Tensor, share: float) -> Tensor:
 
 def _quantized(weight: Tensor, levels: int) -> Tensor:
     largest = float(weight.abs().max())
-    return pow2.project(weight, pow2.grid(largest, levels)) if largest else weight
+    if not largest:
+        return weight
+    grid = pow2.grid(largest, levels)
+    pow2.check_largest(grid.largest, weight.dtype, "sensitivity")
+    return pow2.project(weight, grid)

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from demitasse.errors import MethodError
 from demitasse.methods import counts, selection, shards
-from demitasse.methods.exchange import Scales
+from demitasse.methods.exchange import Boundary, Scales
 from demitasse.methods.pruning import Numbers, Pruning, Scope, checked_targets
 from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record
 from demitasse.methods.schedule import Ramp, uniform
@@ -229,7 +229,7 @@ class Surgery(Pruning):
         for name, record in self.records.items():
             if record.is_live:
                 bound = threshold(self._statistics_of(record), self.c_rates[name])
-                self.cut_up_to([record], self._scales, bound, CUT, skip)
+                self.cut(record, self._scales, Boundary(bound), CUT, skip)
 
     def _statistics_of(self, record: Record) -> Statistics:
         """Returns the statistics of a parameter, taken at its first decision and never again."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from demitasse.errors import UsageError
-from demitasse.methods.incremental import CHOICES, IncrementalQuantization
+from demitasse.errors import MethodError, UsageError
+from demitasse.methods.incremental import CHOICES, IncrementalQuantization, levels_of
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, check_share
 
 
@@ -42,10 +42,12 @@ class Quantize(TrainingStage):
     def check(self, place: str, before: Sequence[Stage]) -> None:
         """See :class:`Stage`."""
         super().check(place, before)
-        if (self.bits is None) == (self.exponents is None):
-            raise UsageError(f"{place}: expected one of bits and exponents")
         if isinstance(self.exponents, tuple) and len(self.exponents) != 2:
             raise UsageError(f"{place}: exponents is {list(self.exponents)}; expected the smallest and the largest")
+        try:
+            levels_of(self.bits, self.exponents)
+        except MethodError as error:
+            raise UsageError(f"{place}: {error}") from error
         for value in self.portions:
             check_share(place, "portions", value)
         if not self.portions or sorted(set(self.portions)) != list(self.portions) or not self.portions[0]:
