@@ -13,8 +13,9 @@ from demitasse.errors import UsageError, WeightsError
 from demitasse.files import atomic_write
 from demitasse.io.forms import form_of
 from demitasse.io.packed import PackedFile, to_packed, to_torch
-from demitasse.methods.records import record_of
-from demitasse.methods.selection import named_parameters, plain_name, unwrap
+from demitasse.methods.homes import plain_name
+from demitasse.methods.method import check_methods
+from demitasse.methods.selection import unwrap
 from demitasse.registry import suggest
 
 __all__ = ["PackedFile", "load", "open", "save", "to_packed", "to_torch"]
@@ -108,14 +109,13 @@ def load(
 
 def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     if isinstance(model, nn.Module):
-        for parameter in named_parameters(model).values():
-            record = record_of(parameter)
-            for method in record.methods if record else ():
-                method.check()
+        check_methods(model)
         given: Mapping[str, Tensor] = unwrap(model).state_dict()
     else:
         given = model
     for name, value in given.items():
+        if not isinstance(name, str):
+            raise UsageError(f"{name!r} is a {type(name).__name__}; expected names of tensors")
         if not isinstance(value, Tensor):
             raise UsageError(f"{name} is a {type(value).__name__}; expected tensors alone")
     return {plain_name(name): value.detach() for name, value in given.items()}

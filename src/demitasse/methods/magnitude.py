@@ -48,7 +48,7 @@ class MagnitudePruning(Pruning):
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Sequence[Optimizer],
+        optimizer: Optimizer | Sequence[Optimizer] | None = None,
         *,
         sparsity: Numbers,
         parameters: Sequence[selection.Pattern] | None = None,

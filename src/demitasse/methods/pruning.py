@@ -34,7 +34,7 @@ class Pruning(Method):
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Sequence[Optimizer],
+        optimizer: Optimizer | Sequence[Optimizer] | None,
         values: Numbers,
         parameters: Sequence[selection.Pattern] | None,
         exclude: Sequence[selection.Pattern],

@@ -180,7 +180,7 @@ class Surgery(Pruning):
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Sequence[Optimizer],
+        optimizer: Optimizer | Sequence[Optimizer] | None = None,
         *,
         sparsity: Numbers | None = None,
         c_rate: Numbers | None = None,
@@ -197,16 +197,18 @@ class Surgery(Pruning):
         seed: int = 0,
     ) -> None:
         values = _one_of(sparsity, c_rate)
-        limit = math.inf if stop is None else stop
+        limit = math.inf if stop is None else settings.whole("stop", stop, kind="a number of steps, or None")
+        settings.whole("ramp", ramp, 0, "a number of steps")
         way = Ramp(begin, ramp if c_rate is None else 0)
-        for rate in c_rate.values() if isinstance(c_rate, Mapping) else [c_rate or 0.0]:
-            self.schedule = Schedule(rate, gamma, power, limit, alpha_low, alpha_high)
+        for name, value in (("gamma", gamma), ("power", power), ("alpha_low", alpha_low), ("alpha_high", alpha_high)):
+            settings.number(name, value, 0)
         if alpha_low == 0:
             raise MethodError("alpha_low is 0, so that nothing would be cut; expected a positive number")
-        if sparsity is not None:
-            checked_targets(sparsity)
-            if limit <= way.end:
-                raise MethodError(f"stop is {stop}, before the ramp ends at step {way.end}; the target was not reached")
+        self.schedule = Schedule(0.0, gamma, power, limit, alpha_low, alpha_high)
+        if c_rate is not None:
+            settings.each("c_rate", c_rate, settings.number)
+        elif limit <= way.end:
+            raise MethodError(f"stop is {stop}, before the ramp ends at step {way.end}; the target was not reached")
         self._scales = Scales(1 / alpha_low, 1 / alpha_high)
         self._statistics: dict[str, Statistics] = {}
         super().__init__(model, optimizer, values, parameters, exclude, scope, way, seed)

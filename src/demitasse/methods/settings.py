@@ -1,0 +1,145 @@
+"""Checks of settings: each names the setting, what was found and what was expected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from numbers import Integral, Real
+
+from torch import nn
+
+from demitasse.errors import MethodError
+
+_LONGEST = 60
+
+
+def number(name: str, value: object, least: float = -math.inf, below: float = math.inf) -> float:
+    """Returns a value that is a finite number.
+
+    Args:
+        name: of the setting.
+        value: what was given for it.
+        least: the number is not below it.
+        below: the number is below it.
+
+    Raises:
+        MethodError: it is no number, not finite, or out of the range; True is no number.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not (math.isfinite(value) and least <= value < below):
+        raise MethodError(f"{name} is {shown(value)}; expected {_range('a number', least, below)}")
+    return float(value)
+
+
+def whole(name: str, value: object, least: float = -math.inf, kind: str = "a whole number") -> int:
+    """Returns a value that is a whole number of 64 bits; a float such as 1e3 is one.
+
+    Args:
+        name: of the setting.
+        value: what was given for it.
+        least: the number is not below it.
+        kind: what it is, in words.
+
+    Raises:
+        MethodError: it is none, or below ``least``.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, Integral) or isinstance(value, bool) or not (least <= value and abs(int(value)) < 1 << 63):
+        raise MethodError(f"{name} is {shown(value)}; expected {_range(kind, least, math.inf)}")
+    return int(value)
+
+
+def share(name: str, value: object) -> float:
+    """Returns a value that is a share.
+
+    Raises:
+        MethodError: it is no number, or not between 0 and 1.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise MethodError(f"{name} is {shown(value)}; expected a share from 0 to 1")
+    return float(value)
+
+
+def each(name: str, value: object, check: Callable[[str, object], float]) -> None:
+    """Checks a number, or those of a mapping of patterns to numbers.
+
+    Raises:
+        MethodError: a number is refused, or the mapping is empty.
+    """
+    if not isinstance(value, Mapping):
+        check(name, value)
+        return
+    if not value:
+        raise MethodError(f"{name} is empty; expected a number, or a mapping of patterns to numbers")
+    for pattern, one in value.items():
+        try:
+            check(name, one)
+        except MethodError as error:
+            place = pattern.__name__ if isinstance(pattern, type) else repr(pattern)
+            raise MethodError(f"{error}, for {place}") from None
+
+
+def listed(name: str, value: object, expected: str) -> list[object]:
+    """Returns the items of a list.
+
+    Raises:
+        MethodError: it is no list, but a single value, a text or a mapping.
+    """
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise MethodError(f"{name} is {shown(value)}; expected a list of {expected}")
+    try:
+        return list(value)
+    except TypeError:  # a tensor or an array without axes
+        raise MethodError(f"{name} is {shown(value)}; expected a list of {expected}") from None
+
+
+def one_of(name: str, value: object, known: Collection[str]) -> None:
+    """Raises where a value is none of the known words.
+
+    Raises:
+        MethodError: names the known ones.
+    """
+    if not isinstance(value, str) or value not in known:
+        raise MethodError(f"{name} is {shown(value)}; expected {' or '.join(map(repr, known))}")
+
+
+def flag(name: str, value: object) -> None:
+    """Raises where a value is neither True nor False.
+
+    Raises:
+        MethodError: as said.
+    """
+    if not isinstance(value, bool):
+        raise MethodError(f"{name} is {shown(value)}; expected True or False")
+
+
+def module(name: str, value: object) -> None:
+    """Raises where a value is no module.
+
+    Raises:
+        MethodError: names its type.
+    """
+    if not isinstance(value, nn.Module):
+        raise MethodError(f"{name} is {shown(value)}; expected a torch.nn.Module")
+
+
+def function(name: str, value: object) -> None:
+    """Raises where a value cannot be called.
+
+    Raises:
+        MethodError: as said.
+    """
+    if not callable(value):
+        raise MethodError(f"{name} is {shown(value)}; expected a function")
+
+
+def shown(value: object) -> str:
+    """Returns a value as messages show it: plain ones as they are, others by their type."""
+    plain = isinstance(value, Real | str | bytes | tuple | list | dict) or value is None
+    text = repr(value) if plain else f"a {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _range(kind: str, least: float, below: float) -> str:
+    words = [kind] + ([f"{least:g} or more"] if least > -math.inf else []) + ([f"below {below:g}"] if below < math.inf else [])
+    return ", ".join(words)
