@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from demitasse.methods import compiled, exchange
-from demitasse.methods.exchange import CUT, FREE, FROZEN, PRUNED, Scales
+from demitasse.methods.exchange import CUT, FREE, FROZEN, PRUNED, Boundary, Scales
 
 SCALES = Scales(1 / 0.95, 1 / 1.05)
 each_shape = pytest.mark.parametrize("shape", [(), (0,), (1,), (1000,), (8, 6, 5, 5), (1 << 21,)], ids=str)
@@ -45,6 +45,10 @@ def both_ways(monkeypatch: pytest.MonkeyPatch, function: Any, tensors: tuple[Ten
         assert torch.equal(one, other)
 
 
+def counted(*arguments: Any) -> Tensor:
+    return exchange.count(*arguments)[0]
+
+
 @each_shape
 @each_layout
 def test_all_passes(shape: tuple[int, ...], channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,9 +56,9 @@ def test_all_passes(shape: tuple[int, ...], channels_last: bool, monkeypatch: py
     both_ways(monkeypatch, exchange.put_back, tensors, True)
     both_ways(monkeypatch, exchange.take_out, tensors)
     for state in (CUT, PRUNED):
-        both_ways(monkeypatch, exchange.cut_up_to, tensors, SCALES, 0.7, state)
-    for prefix, shift in ((0, 20), (1015, 9), (1015 << 11, 0)):
-        both_ways(monkeypatch, exchange.histogram, tensors, SCALES, prefix, shift)
+        both_ways(monkeypatch, exchange.cut, tensors, SCALES, Boundary(0.7), state)
+    for prefix, shift, width in ((0, 20, 11), (1015, 9, 11), (1015 << 11, 0, 9), (0, 15, 16)):
+        both_ways(monkeypatch, counted, tensors, SCALES, prefix, shift, width)
 
 
 def test_dense_values_come_and_go() -> None:
@@ -79,7 +83,7 @@ def test_frozen_values_off_the_grid_are_seen(dtype: torch.dtype) -> None:
 def test_what_is_cut_and_what_comes_back() -> None:
     values, reserve = torch.tensor([0.1, 1.0, 0.0, 0.0, 0.25]), torch.tensor([0.0, 0.0, 0.4, 2.0, 0.0])
     status = torch.tensor([FREE, FREE, CUT, CUT, FROZEN]).byte()
-    exchange.cut_up_to(values, status, reserve, Scales(), 0.5)
+    exchange.cut(values, status, reserve, Scales(), Boundary(0.5))
     assert values.tolist() == pytest.approx([0.0, 1.0, 0.0, 2.0, 0.25])
     assert status.tolist() == [CUT, FREE, CUT, FREE, FROZEN]
     assert reserve[0] == pytest.approx(0.1)
@@ -87,5 +91,5 @@ def test_what_is_cut_and_what_comes_back() -> None:
 
 def test_nan_is_kept() -> None:
     values, status = torch.tensor([np.nan, 0.1]), torch.zeros(2, dtype=torch.uint8)
-    exchange.cut_up_to(values, status, torch.zeros(2), Scales(), 1.0)
+    exchange.cut(values, status, torch.zeros(2), Scales(), Boundary(1.0))
     assert status.tolist() == [FREE, CUT]

@@ -28,15 +28,34 @@ def quantize(model: nn.Module, optimizer: torch.optim.Optimizer, **settings: Any
 
 @pytest.mark.parametrize("portions", [(0.5, 1.0), (0.3, 0.31, 0.9)])
 def test_portions_and_grids_are_those_of_the_caffe_side(portions: tuple[float, ...]) -> None:
-    """The same rule stands once: freeze() of the Caffe layers, step by step on the same weights."""
+    """Only where zero ends differs: freeze() of the Caffe layers, step by step, on weights above that."""
     weight = torch.randn(40, 25, generator=torch.Generator().manual_seed(0))
+    weight = weight.sign() * weight.abs().clamp(min=0.4)
+    weight *= 1 + torch.arange(1000.0).reshape(40, 25) * 1e-5  # no ties, which the Caffe layers freeze together
     model, optimizer = linear(weight)
     values, free = weight.clone(), torch.ones_like(weight, dtype=torch.bool)
     before = 0.0
-    for portion in quantize(model, optimizer, exponents=7, portions=portions):
-        incremental.freeze(values, free, incremental.Portions(before, portion), 7)
+    for portion in quantize(model, optimizer, exponents=4, portions=portions):
+        incremental.freeze(values, free, incremental.Portions(before, portion), 4)
         before = portion
         assert torch.equal(model.weight.detach(), values)
+
+
+@pytest.mark.parametrize("per", ["tensor", "channel"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_zero_ends_at_half_of_the_least_power(per: str, dtype: torch.dtype) -> None:
+    model, optimizer = linear(torch.tensor([[1.0, 0.74, 0.75, 0.375, 0.374, 0.25, 0.249, -0.25, 0.0]]))
+    model.to(dtype)
+    list(quantize(model, optimizer, exponents=2, portions=(1.0,), per=per))
+    assert model.weight[0].tolist() == [1.0, 0.5, 1.0, 0.5, 0.5, 0.5, 0.0, -0.5, 0.0]
+
+
+@pytest.mark.parametrize(("bits", "zeros"), [(3, 0.79), (4, 0.25)])
+def test_zeros_of_normal_weights(bits: int, zeros: float) -> None:
+    weight = torch.randn(500, 1000, generator=torch.Generator().manual_seed(0)) * 0.1
+    model, optimizer = linear(weight)
+    list(quantize(model, optimizer, bits=bits, portions=(1.0,)))
+    assert (model.weight == 0).double().mean().item() == pytest.approx(zeros, abs=0.006)
 
 
 @pytest.mark.parametrize(("bits", "levels"), [(2, 1), (3, 2), (4, 4), (5, 8)])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 # below, waking threads costs more than they save
-_PARALLEL_FROM = 1 << 20
+PARALLEL_FROM = 1 << 20
 _TYPES = (torch.float32, torch.bool, torch.uint8)
 
 
@@ -42,15 +42,19 @@ def _strides(tensor: Tensor) -> list[tuple[int, int]]:
     return [(size, stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size != 1]
 
 
-def run(name: str, arrays: Sequence[np.ndarray], *scalars: float) -> int | None:
-    """Runs a compiled loop of :mod:`demitasse.methods.kernels` on flat arrays and float32 numbers."""
+def parts(size: int) -> int:
+    """Returns in how many parts, one a thread, the loops work on an array of so many entries."""
+    return torch.get_num_threads() if size >= PARALLEL_FROM else 1
+
+
+def run(name: str, arrays: Sequence[np.ndarray], *scalars: float, whole: Sequence[int] = ()) -> int | None:
+    """Runs a compiled loop of :mod:`demitasse.methods.kernels` on flat arrays, float32 numbers and whole numbers."""
     with np.errstate(over="ignore"):  # infinite then, as float32 arithmetic has it
         numbers = [np.float32(value) for value in scalars]
-    threads = torch.get_num_threads()
-    parallel = arrays[0].size >= _PARALLEL_FROM and threads > 1
-    if parallel:
+    threads = parts(arrays[0].size)
+    if threads > 1:
         kernels().set_threads(threads)
-    found: int | None = getattr(kernels(), f"{name}_parallel" if parallel else name)(*arrays, *numbers)
+    found: int | None = getattr(kernels(), f"{name}_parallel" if threads > 1 else name)(*arrays, *numbers, *whole)
     return found
 
 

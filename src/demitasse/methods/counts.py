@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,52 +15,105 @@ from torch import Tensor
 
 from demitasse.methods import shards
 
-# (histogram of) the next BITS bits of all patterns that begin with a prefix: (prefix, shift) -> (2^BITS,) int64
-Histogram = Callable[[int, int], Tensor]
-BITS = 11
-# from the top of the 31 bits that a magnitude in float32 has
-_SHIFTS = (20, 9, 0)
-_WIDTHS = (11, 11, 9)
+# counts of the next ``width`` bits of all keys that begin with a prefix: (prefix, shift, width) -> (2^width,) int64
+Histogram = Callable[[int, int, int], Tensor]
+# bits of a magnitude in float32 that one pass counts: few where there are few magnitudes, many where a pass is dear
+_FEW, _MANY = (11, 11, 9), (16, 15)
+_MANY_FROM = 1 << 20
+_INDEX_BITS = 16
+# the pattern of infinity; those of NaN are larger
+_INFINITE = 0xFF << 23
 
 
-def kth_smallest(histogram: Histogram, k: int) -> float:
-    """Returns the k-th smallest (from 1) of magnitudes that are known by their histograms alone.
+class Limit(NamedTuple):
+    """Where the smallest entries of a parameter end.
 
-    Magnitudes in float32 are ordered as the integers of their bit patterns are; three histograms of up to 11 bits
-    find one among any number of them exactly.
+    Attributes:
+        bound: all magnitudes below it are among them.
+        chosen: how many of those equal to it are, the first in the order of their flat indices.
+        tied: how many are equal to it.
+        small: how many there are in all, those that are left out of the histogram among them.
+        endless: how many entries are infinite or NaN.
+    """
+
+    bound: float
+    chosen: int
+    tied: int
+    small: int = 0
+    endless: int = 0
+
+
+def smallest(
+    histograms: Sequence[Histogram], entries: Sequence[int], k: int, most: Sequence[int] | None = None
+) -> list[Limit]:
+    """Returns where the k smallest magnitudes of several parameters end: exactly k, ties broken by order.
+
+    Of equal magnitudes those of the first parameter count as smaller, and in a parameter those of the lower flat
+    index. Magnitudes are known by their histograms alone, summed over all processes, so the answer depends neither on
+    sharding nor on ranks. The bit patterns of magnitudes in float32 are ordered as the magnitudes are; histograms of
+    their digits find one among any number of them exactly.
 
     Args:
-        histogram: gives, for a prefix and a shift, the counts of the next bits: patterns whose bits from
-            ``shift + width`` up are the prefix, counted by the ``width`` bits above ``shift``; widths are 11, 11, 9.
-        k: from 1 to the number of magnitudes.
+        histograms: of each parameter, see :data:`Histogram`; keys have 31 bits.
+        entries: of each parameter. Entries that its histogram leaves out count as smaller than all others.
+        k: how many to choose in all.
+        most: how many may be chosen in each parameter at most; None for no such bound. Where the bounds allow fewer
+            than k, all that they allow.
     """
-    prefix = 0
-    for shift, width in zip(_SHIFTS, _WIDTHS, strict=True):
-        counts = histogram(prefix, shift).cumsum(0)
-        digit = int(torch.searchsorted(counts, torch.tensor(k, device=counts.device)))
-        k -= int(counts[digit - 1]) if digit else 0
+    most = list(entries) if most is None else most
+    caps = torch.tensor([min(pair) for pair in zip(entries, most, strict=True)])
+    k = min(k, int(caps.sum()))
+    prefix, shift, below, endless = 0, 31, torch.zeros_like(caps), torch.zeros_like(caps)
+    for width in _MANY if max(entries) >= _MANY_FROM else _FEW:
+        shift -= width
+        found = torch.stack([histogram(prefix, shift, width).cpu() for histogram in histograms])
+        if shift + width == 31:
+            below = torch.tensor(entries) - found.sum(1)
+            caps = torch.maximum(caps, below)  # what is left out stays out, whatever the bounds
+            endless = found[:, _INFINITE >> shift :].sum(1)
+        upto = below[:, None] + found.cumsum(1)
+        digit = int(torch.searchsorted(torch.minimum(upto, caps[:, None]).sum(0), k))
+        below, tied = upto[:, digit] - found[:, digit], found[:, digit]
         prefix = prefix << width | digit
-    return float(np.int32(prefix).view(np.float32))
+    left = k - int(torch.minimum(below, caps).sum())
+    limits = []
+    for histogram, number, cap, less, equal, bad in zip(
+        histograms, entries, caps.tolist(), below.tolist(), tied.tolist(), endless.tolist(), strict=True
+    ):
+        if less > cap:
+            # what the parameter has to keep reaches below the common bound
+            limits += smallest([histogram], [number], cap)
+            continue
+        chosen = max(min(equal, cap - less, left), 0)
+        left -= chosen
+        limits.append(Limit(float(np.int32(prefix).view(np.float32)), chosen, equal, less + chosen, bad))
+    return limits
 
 
-def histogram_of(magnitudes: Tensor, prefix: int, shift: int) -> Tensor:
-    """Returns the counts that :func:`kth_smallest` asks for.
+def kth_index(histogram: Histogram, k: int, size: int) -> int:
+    """Returns the k-th smallest (from 1) of whole numbers below ``size`` that are known by their histograms alone."""
+    digits = max(math.ceil((size - 1).bit_length() / _INDEX_BITS), 1)
+    prefix = 0
+    for shift in reversed(range(0, digits * _INDEX_BITS, _INDEX_BITS)):
+        upto = histogram(prefix, shift, _INDEX_BITS).cpu().cumsum(0)
+        digit = int(torch.searchsorted(upto, k))
+        k -= int(upto[digit - 1]) if digit else 0
+        prefix = prefix << _INDEX_BITS | digit
+    return prefix
+
+
+def histogram_of(keys: Tensor, prefix: int, shift: int, width: int) -> Tensor:
+    """Returns the counts that :data:`Histogram` asks for.
 
     Args:
-        magnitudes: float32, flat, none negative.
+        keys: int32 or int64, flat, none negative.
         prefix: the bits found so far.
-        shift: 20, 9 or 0.
+        shift: how many bits are below those that are counted.
+        width: how many are counted.
     """
-    width = width_at(shift)
-    bits = magnitudes.view(torch.int32)
-    if shift + width < 31:
-        bits = bits[bits >> (shift + width) == prefix]
-    return torch.bincount((bits >> shift) & ((1 << width) - 1), minlength=1 << width)
-
-
-def width_at(shift: int) -> int:
-    """Returns how many bits are counted at a shift."""
-    return _WIDTHS[_SHIFTS.index(shift)]
+    is_first = keys.dtype == torch.int32 and shift + width == 31
+    matching = keys if is_first else keys[keys >> (shift + width) == prefix]
+    return torch.bincount((matching >> shift) & ((1 << width) - 1), minlength=1 << width)
 
 
 def mean_and_deviation(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, float]:

@@ -19,6 +19,52 @@ from demitasse.methods import compiled, counts, pow2
 FREE, CUT, FROZEN, PRUNED = range(4)
 
 
+# more ties than there can be
+ALL = 1 << 62
+# the patterns that are counted one by one beside a digit: so many rows of 2^15
+ROWS, ROW_BITS = 16, 15
+
+
+class Boundary(NamedTuple):
+    """Where the entries that count as small end.
+
+    Attributes:
+        bound: those that score less are small.
+        ties: those that score exactly that are, where their flat index is below this.
+        index: the flat index of each local entry in the whole parameter; None where nothing is sharded.
+        small: how many entries of the whole parameter are small; -1 where they were not counted.
+        endless: how many were found to be infinite or NaN.
+    """
+
+    bound: float
+    ties: int = ALL
+    index: Tensor | None = None
+    small: int = -1
+    endless: int = 0
+
+    def low(self, scores: Tensor) -> Tensor:
+        """Returns which entries are small, as bool.
+
+        Args:
+            scores: float32, of the local shape.
+        """
+        if self.ties >= ALL or self.ties <= 0:
+            return scores <= self.bound if self.ties else scores < self.bound
+        index = self.index
+        if index is None:
+            index = torch.arange(scores.numel(), device=scores.device).reshape(scores.shape)
+        return (scores < self.bound) | ((scores == self.bound) & (index < self.ties))
+
+    def stretches(self, values: Tensor) -> list[tuple[slice, float]] | None:
+        """Returns (stretch of memory, the largest score that is small there); None where ties lie scattered."""
+        before = float(np.nextafter(np.float32(self.bound), np.float32(-np.inf)))
+        if self.ties >= ALL or self.ties <= 0:
+            return [(slice(None), self.bound if self.ties else before)]
+        if self.index is None and values.is_contiguous():
+            return [(slice(self.ties), self.bound), (slice(self.ties, None), before)]
+        return None
+
+
 class Scales(NamedTuple):
     """Factors of magnitudes before they are compared: 1 / alpha_low for free entries, 1 / alpha_high for cut ones."""
 
@@ -81,16 +127,16 @@ def _float32(value: float) -> float:
     return float(np.float32(value))
 
 
-def cut_up_to(
+def cut(
     values: Tensor,
     status: Tensor,
     reserve: Tensor,
     scales: Scales,
-    bound: float,
+    boundary: Boundary,
     state: int = CUT,
     skip: Tensor | None = None,
 ) -> None:
-    """Cuts what scores up to a bound and brings back cut entries above it; frozen and pruned ones stay.
+    """Cuts what is small and brings back cut entries that are not; frozen and pruned ones stay.
 
     A NaN is kept, so that a diverged run does not look healthy.
 
@@ -99,16 +145,18 @@ def cut_up_to(
         status: uint8, same shape; changed.
         reserve: like ``values``; changed.
         scales: see :func:`scores`.
-        bound: in units of scaled magnitudes.
+        boundary: in units of scaled magnitudes.
         state: what is cut becomes, CUT or PRUNED.
         skip: a tensor of one number on the device; nothing changes where it is not 0.
     """
-    arrays = compiled.flat(values, status, reserve) if skip is None else None
-    if arrays is not None:
-        compiled.run("cut_up_to", arrays, scales.free, scales.cut, bound, state)
+    stretches = boundary.stretches(values)
+    arrays = compiled.flat(values, status, reserve) if skip is None and stretches else None
+    if arrays is not None and stretches:
+        for part, bound in stretches:
+            compiled.run("cut_up_to", [array[part] for array in arrays], *scales, bound, state)
         increment_version((values, status, reserve))
         return
-    low = scores(values, status, reserve, scales) <= bound
+    low = boundary.low(scores(values, status, reserve, scales))
     if skip is not None:
         # where the step was skipped everything stays as it is
         low = torch.where(skip != 0, status == CUT, low)
@@ -118,18 +166,84 @@ def cut_up_to(
     status.masked_fill_(cut, state).masked_fill_(back, FREE)
 
 
-def histogram(values: Tensor, status: Tensor, reserve: Tensor, scales: Scales, prefix: int, shift: int) -> Tensor:
-    """Returns counts of scores as :func:`demitasse.methods.counts.kth_smallest` asks for them; frozen entries left out.
+def freeze(
+    values: Tensor, status: Tensor, order: Tensor, boundary: Boundary, tops: Tensor, axis: int, levels: int
+) -> int:
+    """Freezes the free entries that are not small at the nearest powers of two.
+
+    Args:
+        values: effective values, any shape; changed.
+        status: uint8, same shape; changed.
+        order: same shape; entries are compared by its magnitudes. It may be the values themselves.
+        boundary: in units of ``order``.
+        tops: (1,) or (channels,) int64, the largest exponents.
+        axis: of the channels.
+        levels: number of exponents.
 
     Returns:
-        int64 on the device of the values.
+        How many values were beyond the grid and clipped to it.
+    """
+    if not values.numel():
+        return 0
+    stretches = boundary.stretches(values)
+    arrays = compiled.flat(values, status, order) if stretches else None
+    if arrays is not None and stretches:
+        run = values.stride(axis) if tops.numel() > 1 else values.numel()
+        clipped = sum(
+            compiled.run(
+                "freeze",
+                [*(array[part] for array in arrays), tops.numpy()],
+                bound,
+                whole=(run, levels, part.start or 0),
+            )
+            or 0
+            for part, bound in stretches
+        )
+        increment_version((values, status))
+        return clipped
+    chosen = (status == FREE) & ~boundary.low(order.abs().float())
+    each = tops.reshape([-1 if number == axis else 1 for number in range(values.ndim)]) if tops.numel() > 1 else tops
+    beyond = chosen & (values != 0) & (pow2.exponent(values) > each)
+    values.copy_(torch.where(chosen, pow2.project_each(values, each - (levels - 1), each), values))
+    status.masked_fill_(chosen, FROZEN)
+    return int(torch.count_nonzero(beyond))
+
+
+def count(
+    values: Tensor,
+    status: Tensor,
+    reserve: Tensor,
+    scales: Scales,
+    prefix: int,
+    shift: int,
+    width: int,
+    first: int = -1,
+) -> tuple[Tensor, Tensor]:
+    """Counts free and cut entries by a digit of their scores; see :data:`demitasse.methods.counts.Histogram`.
+
+    Args:
+        values: effective values, any shape.
+        status: uint8, same shape.
+        reserve: like ``values``.
+        scales: see :func:`scores`.
+        prefix: the bits found so far.
+        shift: how many bits are below those that are counted.
+        width: how many are counted.
+        first: the first of some rows of 2^15 bit patterns that are counted one by one in the same pass; -1 for none.
+
+    Returns:
+        (2^width,) int64 on the device of the values; (rows, 2^15) where rows were asked for and the loop is compiled.
     """
     arrays = compiled.flat(values, status, reserve)
-    width = counts.width_at(shift)
     if arrays is None:
-        found = scores(values, status, reserve, scales)[status != FROZEN]
-        return counts.histogram_of(found, prefix, shift)
-    result = np.zeros(1 << width, np.int64)
-    numbers = np.float32(scales.free), np.float32(scales.cut)
-    compiled.kernels().count_scores(*arrays, *numbers, prefix, shift, width, result)
-    return torch.from_numpy(result)
+        found = scores(values, status, reserve, scales)[status < FROZEN]
+        return counts.histogram_of(found.view(torch.int32), prefix, shift, width), values.new_empty(0)
+    size = arrays[0].size
+    parts = compiled.parts(size)
+    shape = parts, (ROWS << ROW_BITS if first >= 0 else 0)
+    kind = np.uint32 if size < 1 << 32 else np.int64
+    tables = [np.zeros((parts, 1 << width), kind), np.zeros(shape, kind)]
+    given = tables if parts > 1 else [table[0] for table in tables]
+    compiled.run("count", [*arrays, *given], *scales, whole=(prefix, shift, width, first << ROW_BITS))
+    sums = [torch.from_numpy(table.sum(0, dtype=np.int64)) for table in tables]
+    return sums[0], sums[1].reshape(-1, 1 << ROW_BITS)

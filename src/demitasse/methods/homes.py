@@ -13,10 +13,10 @@ _WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module")
 _ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
-# hooks of torch.nn.utils, old style, and parametrizations: the parameter that has the directions, and its layer's name
-# for the product
-_SCALING_HOOKS = {"WeightNorm": "_v", "SpectralNorm": "_orig"}
-_SCALING = {"_WeightNorm": "original1", "_SpectralNorm": "original"}
+# classes of torch.nn.utils, its hooks and its parametrizations: their name, and that of the parameter which the layer
+# computes with a multiple of
+_SCALING_HOOKS = {"WeightNorm": ("weight_norm", "_v"), "SpectralNorm": ("spectral_norm", "_orig")}
+_SCALING = {"_WeightNorm": ("weight_norm", "original1"), "_SpectralNorm": ("spectral_norm", "original")}
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,8 @@ def _home(owner: nn.Module, leaf: str, path: str, within: tuple[nn.Module, ...])
 def _parametrized(owner: ParametrizationList, leaf: str) -> tuple[str, str]:
     kinds = [type(one).__name__ for one in owner]
     if len(kinds) == 1 and kinds[0] in _SCALING:
-        return ("weight_norm" if kinds[0] == "_WeightNorm" else "spectral_norm") if leaf == _SCALING[kinds[0]] else "", ""
+        name, of_direction = _SCALING[kinds[0]]
+        return name if leaf == of_direction else "", ""
     return "", (
         f"is computed by {' and '.join(kinds)} (torch.nn.utils.parametrize), which would not keep its zeros; "
         "remove_parametrizations first"
@@ -152,9 +153,10 @@ def _parametrized(owner: ParametrizationList, leaf: str) -> tuple[str, str]:
 def _hooked(owner: nn.Module, leaf: str) -> tuple[str, str, str]:
     """Returns role, scaling and hindrance under the hooks of torch.nn.utils of old."""
     for hook in owner._forward_pre_hooks.values():
-        suffix = _SCALING_HOOKS.get(type(hook).__name__)
-        if suffix and leaf == f"{hook.name}{suffix}":  # type: ignore[attr-defined]
-            return hook.name, "weight_norm" if suffix == "_v" else "spectral_norm", ""  # type: ignore[attr-defined]
-        if leaf == f"{getattr(hook, '_tensor_name', None)}_orig":
-            return hook._tensor_name, "", "is masked by torch.nn.utils.prune; prune.remove it first"  # type: ignore[attr-defined]
+        name, suffix = _SCALING_HOOKS.get(type(hook).__name__, ("", ""))
+        scaled, masked = getattr(hook, "name", None), getattr(hook, "_tensor_name", None)
+        if name and leaf == f"{scaled}{suffix}":
+            return str(scaled), name, ""
+        if masked and leaf == f"{masked}_orig":
+            return str(masked), "", "is masked by torch.nn.utils.prune; prune.remove it first"
     return leaf, "", ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from demitasse.errors import MethodError
-from demitasse.methods import counts, pow2, selection, settings, shards
+from demitasse.methods import exchange, pow2, ranking, selection, settings, shards
 from demitasse.methods.method import Method
+from demitasse.methods.ranking import Ranked
 from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record
 from demitasse.methods.report import Row
 
@@ -110,7 +111,7 @@ def exponents_of(weight: Tensor, free: Tensor, levels: int) -> pow2.Exponents | 
     """Returns the grid of a tensor: that of its frozen entries if any is not zero, else of its largest entry.
 
     Raises:
-        MethodError: a frozen entry is neither zero nor a power of two.
+        MethodError: a frozen entry is neither zero nor a power of two, or the largest has no power near it.
     """
     frozen = weight[~free]
     if not bool(pow2.on_grid(frozen).all()):
@@ -120,13 +121,18 @@ def exponents_of(weight: Tensor, free: Tensor, levels: int) -> pow2.Exponents | 
         if not math.isfinite(largest):
             raise MethodError(f"the largest weight is {largest}; expected a finite number")
         if largest:
-            return pow2.grid(largest, levels, fixed)
+            found = pow2.grid(largest, levels, fixed)
+            pow2.check_largest(found.largest, weight.dtype, "quantization")
+            return found
     return None
 
 
 @torch.no_grad()
 def freeze(weight: Tensor, free: Tensor, step: Portions, levels: int) -> Frozen:
-    """Freezes the largest free weights at powers of two, in place.
+    """Freezes the largest free weights at powers of two, in place, as the Caffe layers of the original fork do.
+
+    There 3/4 of the least power is the end of zero, not 1/2 as in the paper's equation (4), and entries as large as
+    the smallest frozen one are frozen too.
 
     Reference: Zhou 2017, algorithm 1, steps 3 and 4.
 
@@ -146,7 +152,7 @@ def freeze(weight: Tensor, free: Tensor, step: Portions, levels: int) -> Frozen:
     chosen = partition(weight, free, remaining(before, step))
     values = weight[chosen]
     clipped = int(torch.count_nonzero((values != 0) & (pow2.exponent(values) > exponents.largest)))
-    weight[chosen] = pow2.project(values, exponents)
+    weight[chosen] = pow2.project(values, exponents, "fork")
     free &= ~chosen
     return Frozen(exponents, before, int(torch.count_nonzero(free)), clipped)
 
@@ -209,7 +215,7 @@ class IncrementalQuantization(Method):
         exclude: Sequence[selection.Pattern] = (),
         seed: int = 0,
     ) -> None:
-        self.levels, top = _levels(bits, exponents)
+        self.levels, self._top = _levels(bits, exponents)
         self.portions = _increasing(portions)
         for name, value in (("partition", partition), ("per", per), ("fit", fit)):
             settings.one_of(name, value, CHOICES[name])
@@ -218,13 +224,17 @@ class IncrementalQuantization(Method):
         self.clipped: dict[str, int] = {}
         self._is_open = False
         super().__init__(model, optimizer, parameters, exclude, seed)
-        self._tops = {name: self._no_top(record, top) for name, record in self.records.items()}
+        self._tops = {name: self._no_top(record) for name, record in self.records.items()}
 
-    def _no_top(self, record: Record, top: int | None) -> Tensor:
+    def check_chosen(self, chosen: Sequence[selection.Chosen]) -> None:
+        for item in chosen:
+            pow2.check_levels(self.levels, self._top, item.parameter.dtype, item.name)
+
+    def _no_top(self, record: Record) -> Tensor:
         """Returns the largest exponents: (1,) or, by channel, (local channels,) int64; unknown until freezing."""
         axis = self._axis(record)
         size = 1 if axis is None else record.values.shape[axis]
-        return torch.full((size,), _UNKNOWN if top is None else top, device=record.values.device)
+        return torch.full((size,), _UNKNOWN if self._top is None else self._top, device=record.values.device)
 
     def _axis(self, record: Record) -> int | None:
         """Returns the axis along which there is a grid for each index; None where there is one for all."""
@@ -258,6 +268,9 @@ class IncrementalQuantization(Method):
                 other.check_freezing(record)
         self.agree()
         before = self.portions[self.stage - 1] if self.stage else 0.0
+        # what cannot be quantized is found before the first change
+        tops = {name: self._grown(record) for name, record in self.records.items()}
+        self._tops.update(tops)
         for number, record in enumerate(self.records.values()):
             self._freeze(record, Portions(before, self.portions[self.stage]), number)
         self.stage, self.step, self._is_open = self.stage + 1, 0, True
@@ -265,17 +278,16 @@ class IncrementalQuantization(Method):
     def _freeze(self, record: Record, portion: Portions, number: int) -> None:
         if not record.has_frozen:
             self._take_over(record)
-        values, free = record.values, record.status == FREE
-        self._find_tops(record, free)
-        count = int(shards.total(record.parameter, torch.count_nonzero(free)))
+        count = record.count(FREE)
         keep = remaining(count, portion)
         if keep < count:
             order = self._order(record, number)
-            bound = _kth(record, order[free], keep + 1)
-            chosen = free & (order >= bound)
-            self._count_clipped(record, chosen)
-            values.copy_(torch.where(chosen, self._projected(record, values), values))
-            record.status.masked_fill_(chosen, FROZEN)
+            ranked = Ranked(record.parameter, order, record.status, order)
+            (boundary,) = ranking.smallest([ranked], [count], keep)
+            tops, axis = self._tops[record.name], self._axis(record) or 0
+            clipped = exchange.freeze(record.values, record.status, order, boundary, tops, axis, self.levels)
+            clipped = int(shards.total(record.parameter, record.status.new_tensor(clipped, dtype=torch.int64)))
+            self.clipped[record.name] = self.clipped.get(record.name, 0) + clipped
         record.seen()
 
     def _take_over(self, record: Record) -> None:
@@ -284,30 +296,72 @@ class IncrementalQuantization(Method):
         record.set_status(torch.where(zero, PRUNED, FREE).to(torch.uint8))
         record.has_frozen = True
 
-    def _find_tops(self, record: Record, free: Tensor) -> None:
-        """Sets the grids that are not known yet by the magnitudes of what is free."""
-        tops, axis = self._tops[record.name], self._axis(record)
-        magnitude = torch.where(free, record.values.abs(), 0)
-        rows = magnitude if axis is None else magnitude.movedim(axis, 0)
-        rows = rows.reshape(tops.numel(), -1) if rows.numel() else rows.new_zeros(tops.numel(), 1)
-        is_spread = axis is None or not shards.shard_axis_is(record.parameter, axis)
-        found = rows.amax(1)
-        if is_spread:
-            found = shards.largest(record.parameter, found.float())
-        if bad := found[~torch.isfinite(found)].tolist():
-            raise MethodError(f"the largest weight of {record.name} is {bad[0]}; expected a finite number")
+    def _grown(self, record: Record) -> Tensor:
+        """Returns the grids, those that are not known yet by the magnitudes of what is free.
+
+        Raises:
+            MethodError: a weight is not finite, or beyond the powers that its type has.
+        """
+        tops, kind = self._tops[record.name], record.values.dtype
+        pow2.check_levels(self.levels, self._top, kind, record.name)
+        found = self._maxima(record)
+        bad = found[~torch.isfinite(found)]
+        # of all shards: what one process refuses no other may go on with
+        if int(shards.total(record.parameter, tops.new_tensor(len(bad)))):
+            shown = bad[0].item() if len(bad) else "not finite"
+            raise MethodError(f"the largest weight of {record.name} is {shown}; expected a finite number")
         best = pow2.exponent(found).to(tops)
-        if self.fit == "error":
-            errors = torch.stack([pow2.error(rows, best - lower, self.levels, best) for lower in range(_LOWER)])
-            if is_spread:
-                errors = shards.total(record.parameter, errors)
-            best = best - errors.argmin(0)
-        tops.copy_(torch.where((tops == _UNKNOWN) & (found > 0), best, tops))
+        if self.fit == "error" and bool((tops == _UNKNOWN).any()):
+            best = best - self._errors(record, best).argmin(0)
+        grown = torch.where((tops == _UNKNOWN) & (found > 0), best, tops)
+        top = shards.largest(record.parameter, grown.amax() if grown.numel() else tops.new_tensor(_UNKNOWN))
+        pow2.check_largest(int(top), kind, record.name)
+        return grown
+
+    def _maxima(self, record: Record) -> Tensor:
+        """Returns the largest free magnitude of each grid, float32 or float64."""
+        kind = torch.promote_types(record.values.dtype, torch.float32)
+        found = torch.zeros_like(self._tops[record.name], dtype=kind)
+        for rows, channels in self._rows(record):
+            found[channels] = torch.maximum(found[channels], rows.abs().amax(1).to(kind))
+        return self._over_shards(record, found, shards.largest)
+
+    def _errors(self, record: Record, best: Tensor) -> Tensor:
+        """Returns the squared errors of grids that end at ``best`` and below: (candidates, grids) int64."""
+        errors = best.new_zeros(_LOWER, len(best))
+        for rows, channels in self._rows(record):
+            top = best[channels]
+            for lower in range(_LOWER):
+                errors[lower, channels] += pow2.error(rows, top - lower, self.levels, top)
+        return self._over_shards(record, errors, shards.total)
+
+    def _over_shards(self, record: Record, found: Tensor, reduce: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        axis = self._axis(record)
+        is_here = axis is not None and shards.shard_axis_is(record.parameter, axis)
+        return found if is_here else reduce(record.parameter, found)
+
+    def _rows(self, record: Record) -> Iterator[tuple[Tensor, slice]]:
+        """Yields the free values piece by piece, 0 for others: (grids, entries), and which grids they belong to."""
+        axis = self._axis(record)
+        longest = max(range(record.values.ndim), key=lambda number: record.values.shape[number], default=0)
+        values, status = (t if t.ndim else t.reshape(1) for t in (record.values, record.status))
+        if not values.numel():
+            return
+        step = max(values.shape[longest] * _PIECE // values.numel(), 1)
+        for start in range(0, values.shape[longest], step):
+            part = values.narrow(longest, start, min(step, values.shape[longest] - start))
+            free = status.narrow(longest, start, part.shape[longest]) == FREE
+            found = torch.where(free, part, 0)
+            if axis is None:
+                yield found.reshape(1, -1), slice(None)
+            else:
+                own = slice(start, start + step) if axis == longest else slice(None)
+                yield found.movedim(axis, 0).flatten(1) if found.ndim > 1 else found[:, None], own
 
     def _order(self, record: Record, number: int) -> Tensor:
-        """Returns what decides who is frozen first, the largest; float32, of the local shape."""
+        """Returns numbers of the local shape; those of the largest magnitude are frozen first."""
         if self.partition == "magnitude":
-            return record.values.abs().float()
+            return record.values
         # a seed of its own kind: weights may well have been filled from a generator seeded with a small number
         generator = torch.Generator().manual_seed(random.Random(f"{self.seed}:{number}:{self.stage}").getrandbits(63))
         whole = torch.rand(record.parameter.shape, generator=generator)
@@ -325,11 +379,6 @@ class IncrementalQuantization(Method):
 
     def _projected(self, record: Record, values: Tensor) -> Tensor:
         return pow2.project_each(values, *self._grids(record))
-
-    def _count_clipped(self, record: Record, chosen: Tensor) -> None:
-        beyond = chosen & (record.values != 0) & (pow2.exponent(record.values) > self._grids(record)[1])
-        found = int(shards.total(record.parameter, torch.count_nonzero(beyond)))
-        self.clipped[record.name] = self.clipped.get(record.name, 0) + found
 
     def ground(self, record: Record) -> None:
         if record.name in self.records and record.reserve is not None:
@@ -401,37 +450,25 @@ class IncrementalQuantization(Method):
 _UNKNOWN = -(1 << 20)
 # so many grids are tried, each half as large as the one before
 _LOWER = 4
-
-
-def _kth(record: Record, order: Tensor, k: int) -> float:
-    """Returns the k-th smallest of non-negative float32 numbers over all shards of a parameter."""
-
-    def histogram(prefix: int, shift: int) -> Tensor:
-        return shards.total(record.parameter, counts.histogram_of(order, prefix, shift))
-
-    return counts.kth_smallest(histogram, k)
+# entries that are looked at together where a pass needs memory of its own
+_PIECE = 1 << 20
 
 
 def _levels(bits: int | None, exponents: int | tuple[int, int] | None) -> tuple[int, int | None]:
     """Returns the number of exponents, and the largest where it is given."""
-    if (bits is None) == (exponents is None):
-        raise MethodError("expected one of bits and exponents" + ("" if bits is None else ", found both"))
+    if bits is not None and exponents is not None:
+        raise MethodError("expected one of bits and exponents, found both")
     if bits is not None:
         return pow2.levels_of_bits(bits), None
-    if isinstance(exponents, int):
-        if exponents < 1:
-            raise MethodError(f"exponents is {exponents}; expected 1 or more, or a pair (least, largest)")
-        return exponents, None
-    assert exponents is not None
-    least, largest = exponents
-    if least > largest:
-        raise MethodError(f"exponents is {exponents}; expected a pair (least, largest)")
-    return largest - least + 1, largest
+    if exponents is None:
+        raise MethodError("expected one of bits and exponents")
+    return pow2.levels_of_exponents(exponents)
 
 
 def _increasing(values: Sequence[float]) -> tuple[float, ...]:
-    given = settings.listed("portions", values, "increasing shares, above 0 and at most 1")
-    found = tuple(settings.share("portions", value) for value in given)
-    if not found or not found[0] or sorted(set(found)) != list(found):
-        raise MethodError(f"portions is {found}; expected increasing shares, above 0 and at most 1")
+    expected = "increasing shares, above 0 and at most 1"
+    given = settings.listed("portions", values, expected)
+    found = tuple(settings.number("portions", value) for value in given)
+    if not found or not 0 < found[0] <= found[-1] <= 1 or sorted(set(found)) != list(found):
+        raise MethodError(f"portions is {found}; expected {expected}")
     return found

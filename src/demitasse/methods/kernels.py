@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numba import njit, prange
 
-CHUNK = 1 << 15
+CHUNK, BLOCK = 1 << 15, 512
 ZERO = np.float32(0)
 
 
@@ -77,41 +77,97 @@ def take_out(values, status, reserve):
         values[i] = reserve[i] if state == 2 else ZERO
 
 
+# The next three go block by block: what vector instructions can do first, into a buffer that stays in the cache.
+
+
 @njit(cache=True, nogil=True)
 def score(value, state, hidden, free_scale, cut_scale):
-    if state == 3:
-        return ZERO
-    if state == 1:
-        return abs(hidden if value == ZERO else value) * cut_scale
-    return abs(value) * free_scale
+    is_cut = state == 1
+    dense = hidden if is_cut and value == ZERO else value
+    return abs(dense) * (cut_scale if is_cut else free_scale)
+
+
+@njit(cache=True, nogil=True)
+def states_by(values, status, reserve, free_scale, cut_scale, bound, states):
+    changes = 0
+    for i in range(values.size):
+        state = status[i]
+        low = score(values[i], state, reserve[i], free_scale, cut_scale) <= bound
+        new = np.uint8(low) if state < 2 else state
+        states[i] = new
+        changes += new != state
+    return changes
 
 
 @njit(cache=True, nogil=True)
 def cut_up_to(values, status, reserve, free_scale, cut_scale, bound, state_of_cut):
-    for i in range(values.size):
-        state = status[i]
-        if state >= 2:
+    states = np.empty(BLOCK, np.uint8)
+    for start in range(0, values.size, BLOCK):
+        size = min(BLOCK, values.size - start)
+        part = slice(start, start + size)
+        if not states_by(values[part], status[part], reserve[part], free_scale, cut_scale, bound, states[:size]):
             continue
-        cut = score(values[i], state, reserve[i], free_scale, cut_scale) <= bound
-        if cut and state == 0:
-            status[i] = state_of_cut
-            reserve[i] = values[i]
-            values[i] = ZERO
-        elif state == 1 and not cut:
-            status[i] = 0
-            if values[i] == ZERO:
-                values[i] = reserve[i]
+        for j in range(size):
+            i = start + j
+            if states[j] == status[i]:
+                continue
+            if states[j] == 1:
+                status[i] = state_of_cut
+                reserve[i] = values[i]
+                values[i] = ZERO
+            else:
+                status[i] = 0
+                if values[i] == ZERO:
+                    values[i] = reserve[i]
 
 
 @njit(cache=True, nogil=True)
-def count_scores(values, status, reserve, free_scale, cut_scale, prefix, shift, width, counts):
-    mask = (1 << width) - 1
+def keys_of(values, status, reserve, free_scale, cut_scale, keys):
     for i in range(values.size):
-        if status[i] == 2:
-            continue
-        bits = np.float32(score(values[i], status[i], reserve[i], free_scale, cut_scale)).view(np.int32)
-        if bits >> (shift + width) == prefix:
-            counts[(bits >> shift) & mask] += 1
+        state = status[i]
+        bits = np.float32(score(values[i], state, reserve[i], free_scale, cut_scale)).view(np.int32)
+        keys[i] = bits if state < 2 else np.int32(-1)
+
+
+@njit(cache=True, nogil=True)
+def count(values, status, reserve, counts, window, free_scale, cut_scale, prefix, shift, width, first):
+    keys = np.empty(BLOCK, np.int32)
+    mask = (1 << width) - 1
+    for start in range(0, values.size, BLOCK):
+        size = min(BLOCK, values.size - start)
+        part = slice(start, start + size)
+        keys_of(values[part], status[part], reserve[part], free_scale, cut_scale, keys[:size])
+        for i in range(size):
+            key = keys[i]
+            if key >> (shift + width) == prefix:
+                counts[(key >> shift) & mask] += 1
+            if 0 <= key - first < window.size:
+                window[key - first] += 1
+
+
+@njit(cache=True, nogil=True)
+def freeze(values, status, order, tops, bound, run, levels, start):
+    """Of free entries those that rank above a bound; a grid for each ``run`` entries, and those again in turn."""
+    clipped = left = 0
+    top = tops[0]
+    for i in range(values.size):
+        if left == 0:
+            top = tops[(start + i) // run % tops.size]
+            left = run - (start + i) % run
+        left -= 1
+        if status[i] == 0 and abs(order[i]) > bound:
+            status[i] = 2
+            # in float64 no number of float32 is subnormal
+            bits = np.float64(abs(values[i])).view(np.int64)
+            power = (bits + (1 << 51) >> 52) - 1023
+            least = top - levels + 1
+            if bits == 0 or (bits >> 52) - 1022 < least:
+                values[i] = ZERO
+                continue
+            clipped += power > top
+            nearest = np.int64(max(min(power, top), least) + 1023 << 52).view(np.float64)
+            values[i] = np.float32(nearest if values[i] > ZERO else -nearest)
+    return clipped
 
 
 # The same in chunks on all threads.
@@ -171,6 +227,25 @@ def cut_up_to_parallel(values, status, reserve, free_scale, cut_scale, bound, st
     for chunk in prange(_chunks(values.size)):
         part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
         cut_up_to(values[part], status[part], reserve[part], free_scale, cut_scale, bound, state_of_cut)
+
+
+@njit(cache=True, parallel=True)
+def count_parallel(values, status, reserve, counts, window, free_scale, cut_scale, prefix, shift, width, first):
+    """With counts of its own for each part of the entries: (parts, bins)."""
+    size = (values.size + counts.shape[0] - 1) // counts.shape[0]
+    for number in prange(counts.shape[0]):
+        part = slice(number * size, (number + 1) * size)
+        mine = values[part], status[part], reserve[part], counts[number], window[number]
+        count(*mine, free_scale, cut_scale, prefix, shift, width, first)
+
+
+@njit(cache=True, parallel=True)
+def freeze_parallel(values, status, order, tops, bound, run, levels, start):
+    clipped = 0
+    for chunk in prange(_chunks(values.size)):
+        part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+        clipped += freeze(values[part], status[part], order[part], tops, bound, run, levels, start + chunk * CHUNK)
+    return clipped
 
 
 def set_threads(count: int) -> None:

@@ -46,6 +46,7 @@ class Method(ABC):
     """
 
     kind: ClassVar[str]  # methods of the same kind exclude one another on a parameter
+    optional: ClassVar[tuple[str, ...]] = ()  # parts of the state that it may lack
     is_exact: ClassVar[bool] = False  # layers must compute with the very values, not with a multiple of them
 
     def __init__(
@@ -59,6 +60,7 @@ class Method(ABC):
         found = selection.select(model, parameters, exclude, self.is_exact)
         self.optimizers = hooks.unwrapped(optimizer, type(self).__name__)
         hooks.check_optimizers(self.optimizers, model, found.chosen)
+        self.check_chosen(found.chosen)
         self.seed, self.iteration = settings.whole("seed", seed), 0
         self.model = selection.unwrap(model)
         self.dense = list(found.dense)
@@ -86,10 +88,22 @@ class Method(ABC):
             if other.kind == self.kind:
                 raise MethodError(f"{record.name} is under {type(other).__name__} already; finish that first")
 
+    def check_chosen(self, chosen: Sequence[selection.Chosen]) -> None:
+        """Raises where a setting does not fit a chosen parameter; nothing is attached yet."""
+        return
+
     def _record(self, item: selection.Chosen) -> Record:
         record = record_for(item)
         record.methods.append(self)
         return record
+
+    def check_freezing(self, record: Record) -> None:
+        """Raises where the method is not done with a parameter that is about to be frozen.
+
+        Raises:
+            MethodError: as said.
+        """
+        return
 
     @abstractmethod
     def decide(self, skip: Tensor | None) -> None:
@@ -176,18 +190,23 @@ class Method(ABC):
             MethodError: it is no mapping of names to tensors.
         """
         _check_tensors("state", state)
-        own = self.state_dict()
+        own = {key: tensor for key, tensor in self.state_dict().items() if not self._is_optional(key)}
         # all of it before the first change: a state that is refused leaves everything as it was
         if missing := sorted(own.keys() - state.keys()):
             raise WeightsError(f"{type(self).__name__}: the state has no {missing[0]!r} ({len(missing)} missing)")
-        if unknown := sorted(state.keys() - own.keys()):
+        if unknown := sorted(key for key in state.keys() - own.keys() if not self._is_optional(key)):
             raise WeightsError(f"{type(self).__name__}: the state has {unknown[0]!r}, which is not compressed here")
         for key, tensor in own.items():
             _same_shape(key, state[key], tensor)
         self.iteration, self.seed = int(state["iteration"]), int(state["seed"])
         for name, record in self.records.items():
             record.strangers.clear()  # what they have done is undone
-            self.take(record, {part: state[f"{part}.{name}"] for part in self.saved(record)})
+            parts = dict.fromkeys([*self.saved(record), *self.optional])
+            self.take(record, {part: state[f"{part}.{name}"] for part in parts if f"{part}.{name}" in state})
+
+    def _is_optional(self, key: str) -> bool:
+        part, _, name = key.partition(".")
+        return part in self.optional and name in self.records
 
     @abstractmethod
     def saved(self, record: Record) -> dict[str, Tensor]:
@@ -309,9 +328,7 @@ class Method(ABC):
             known = {home.name for home in record.chosen.homes}
             more = [key for key, one in present.items() if one is record.parameter and key not in known]
             if more:
-                raise MethodError(
-                    f"{record.name} is {more[0]} too by now; attach {name} after parameters are tied"
-                )
+                raise MethodError(f"{record.name} is {more[0]} too by now; attach {name} after parameters are tied")
 
     @cached_property
     def _places(self) -> set[tuple[int, str]]:

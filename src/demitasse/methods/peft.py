@@ -21,6 +21,7 @@ def adapters_alone(model: nn.Module, found: Selection) -> str:
     if not still:
         return ""
     return (
-        f"this is a PEFT model: its adapters alone are compressed ({len(found.chosen)} parameters); {len(still)} weights "
-        "of the base model take no gradient and stay dense; merge_and_unload() and train all of it to compress them"
+        f"this is a PEFT model: its adapters alone are compressed ({len(found.chosen)} parameters); {len(still)} "
+        "parameters of the base model take no gradient and stay dense; to compress them, merge_and_unload() the model "
+        "and train all of it"
     )

@@ -6,12 +6,16 @@ Reference: Zhou, Yao, Guo, Xu, Chen 2017, Incremental Network Quantization (arXi
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from numbers import Integral
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from demitasse.errors import MethodError
+
+# where zero ends: at 1/2 of the least power, its middle with zero, or at 3/4 of it, as in the original fork of Caffe
+Rule = Literal["paper", "fork"]
 
 # factors that best_factor tries, and exponents below that of the largest value that a grid may end at
 _STEPS, _LOWER = 64, 4
@@ -23,6 +27,11 @@ class Exponents(NamedTuple):
     least: int
     largest: int
 
+    @property
+    def levels(self) -> int:
+        """The number of exponents."""
+        return self.largest - self.least + 1
+
 
 def levels_of_bits(bits: int) -> int:
     """Returns the number of exponents that a width in bits allows: 2^(bits - 2).
@@ -30,16 +39,98 @@ def levels_of_bits(bits: int) -> int:
     Reference: Zhou 2017, section 2.1: one code is zero, 2^(bits - 1) are powers of two of either sign.
 
     Raises:
-        MethodError: fewer than 2 bits.
+        MethodError: it is no whole number, below 2, or allows more powers than the widest type has.
     """
+    bits = whole_number("bits", bits)
     if bits < 2:
         raise MethodError(f"{bits} bits hold no sign and power of two; expected 2 or more")
+    # tested before the shift, which a large number would make a very large one
+    known = exponents_of_type(torch.float64).levels
+    most = known.bit_length() + 1
+    if bits > most:
+        raise MethodError(
+            f"bits is {bits}, but float64 has no more than {known} powers of two; expected at most {most}"
+        )
     return 1 << (bits - 2)
 
 
 def bits_of_levels(levels: int) -> int:
     """Returns the bits of a code: zero, and ``levels`` powers of either sign (7 -> 4, 8 -> 5)."""
     return math.ceil(math.log2(2 * levels + 1))
+
+
+def levels_of_exponents(exponents: int | tuple[int, int]) -> tuple[int, int | None]:
+    """Returns the number of exponents, and the largest where a pair (least, largest) is given.
+
+    Raises:
+        MethodError: it is neither a whole number from 1 on nor a rising pair of them.
+    """
+    if isinstance(exponents, tuple | list) and len(exponents) == 2:
+        least, largest = (whole_number("exponents", value, exponents) for value in exponents)
+        if least > largest:
+            raise MethodError(f"exponents is {exponents}; expected a pair (least, largest)")
+        return largest - least + 1, largest
+    number = whole_number("exponents", exponents)
+    if number < 1:
+        raise MethodError(f"exponents is {number}; expected 1 or more, or a pair (least, largest)")
+    return number, None
+
+
+def whole_number(name: str, value: object, shown: object = None) -> int:
+    """Returns a value that is a whole number.
+
+    Args:
+        name: of the setting.
+        value: what was given for it.
+        shown: what the message shows instead of the value.
+
+    Raises:
+        MethodError: it is none; True and 4.0 are none either.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise MethodError(f"{name} is {value if shown is None else shown!r}; expected whole numbers")
+    return int(value)
+
+
+def exponents_of_type(dtype: torch.dtype) -> Exponents:
+    """Returns the powers of two that a type of floating-point numbers has, subnormal ones included."""
+    limits = torch.finfo(dtype)
+    ends = limits.smallest_normal * limits.eps, limits.max
+    return Exponents(*(math.frexp(value)[1] - 1 for value in ends))
+
+
+def check_levels(levels: int, largest: int | None, dtype: torch.dtype, place: str) -> None:
+    """Raises where a grid is beyond a type.
+
+    Args:
+        levels: number of exponents.
+        largest: the largest of them; None where the weights decide.
+        dtype: of the weights.
+        place: what the grid is for, as the message calls it.
+
+    Raises:
+        MethodError: the type has fewer powers of two, or not these.
+    """
+    known, kind = exponents_of_type(dtype), str(dtype).removeprefix("torch.")
+    if levels > known.levels:
+        raise MethodError(f"{place}: a grid of {levels} powers of two is beyond {kind}, which has {known.levels}")
+    if largest is not None and not known.least <= largest - levels + 1 <= largest <= known.largest:
+        raise MethodError(
+            f"{place}: powers of two from 2^{largest - levels + 1} to 2^{largest} are beyond {kind}, "
+            f"which has 2^{known.least} to 2^{known.largest}"
+        )
+
+
+def check_largest(exponent: int, dtype: torch.dtype, place: str) -> None:
+    """Raises where weights are so large that their nearest power of two is beyond their type.
+
+    Raises:
+        MethodError: as said.
+    """
+    most = exponents_of_type(dtype).largest
+    if exponent > most:
+        kind = str(dtype).removeprefix("torch.")
+        raise MethodError(f"{place}: the largest weight is nearest to 2^{exponent}; {kind} ends at 2^{most}")
 
 
 def exponent(values: Tensor) -> Tensor:
@@ -73,27 +164,33 @@ def grid(largest: float, levels: int, frozen: bool = False) -> Exponents:
     return Exponents(top - levels + 1, top)
 
 
-def project(values: Tensor, exponents: Exponents) -> Tensor:
-    """Returns the values on the grid: sign(w) * 2^e for w in [3/4 * 2^e, 3/2 * 2^e), 0 below the least.
+def project(values: Tensor, exponents: Exponents, rule: Rule = "paper") -> Tensor:
+    """Returns the nearest values on the grid: sign(w) * 2^e for |w| in [3/4 * 2^e, 3/2 * 2^e).
 
-    Values above the largest exponent are clipped to it.
+    Values above the largest exponent are clipped to it. The neighbour of the least, n2, is zero: values in
+    [1/2 * 2^n2, 3/4 * 2^n2) become 2^n2 as well, by the rule of the fork 0.
 
     Reference: Zhou 2017, equation (4).
     """
-    return project_each(values, *map(torch.tensor, exponents))
+    return project_each(values, *map(torch.tensor, exponents), rule)
 
 
-def project_each(values: Tensor, least: Tensor, largest: Tensor) -> Tensor:
+def project_each(values: Tensor, least: Tensor, largest: Tensor, rule: Rule = "paper") -> Tensor:
     """Returns the values on grids of their own; see :func:`project`.
 
     Args:
         values: any shape.
         least: int, broadcastable to the values: the least exponent of each.
         largest: int, likewise: the largest.
+        rule: where zero ends.
     """
-    powers = exponent(values)
-    rounded = torch.ldexp(torch.sign(values), torch.minimum(powers, largest.to(powers)))
-    return torch.where((values == 0) | (powers < least.to(powers)), 0.0, rounded).to(values.dtype)
+    mantissa, power = torch.frexp(values.abs())
+    powers = power - (mantissa < 0.75).to(torch.int32)
+    least = least.to(powers)
+    # |w| is at least 1/2 * 2^power
+    is_zero = (values == 0) | ((power if rule == "paper" else powers) < least)
+    nearest = torch.minimum(torch.maximum(powers, least), largest.to(powers))
+    return torch.where(is_zero, 0.0, torch.ldexp(torch.sign(values), nearest)).to(values.dtype)
 
 
 def error(values: Tensor, largest: Tensor, levels: int, unit: Tensor) -> Tensor:

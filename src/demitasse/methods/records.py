@@ -70,9 +70,7 @@ class Record:
     @property
     def is_stale(self) -> bool:
         """Whether a module that held the parameter holds another one by now."""
-        return any(
-            home.owner._parameters.get(home.leaf) is not self.chosen.parameter for home in self.chosen.homes
-        )
+        return any(home.owner._parameters.get(home.leaf) is not self.chosen.parameter for home in self.chosen.homes)
 
     def hold(self) -> Tensor:
         """Returns the reserve, made at its first use; without it the record costs a byte an entry."""

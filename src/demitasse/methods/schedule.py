@@ -46,4 +46,3 @@ class Ramp:
 def uniform(seed: int, step: int) -> float:
     """Returns a random number in 0..1 that depends on seed and step alone, so that a resume draws it again."""
     return random.Random(f"{seed}:{step}").random()
-

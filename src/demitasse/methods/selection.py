@@ -322,7 +322,7 @@ def _expected(candidates: Sequence[_Candidate], dense: Sequence[Dense]) -> str:
 
 
 def _check_memory(chosen: Sequence[Chosen], candidates: Sequence[_Candidate]) -> None:
-    """Raises where another parameter has the memory of a chosen one: what is cut in one would be trained in the other."""
+    """Raises where another parameter has the memory of a chosen one: what one cuts the other would train."""
     owners: dict[tuple[object, int], str] = {}
     for candidate in candidates:
         if nn.parameter.is_lazy(candidate.parameter) or candidate.parameter.is_meta:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from numbers import Integral, Real
+from typing import TypeVar
 
 from torch import nn
 
 from demitasse.errors import MethodError
 
+T = TypeVar("T")
 _LONGEST = 60
 
 
@@ -25,9 +27,10 @@ def number(name: str, value: object, least: float = -math.inf, below: float = ma
     Raises:
         MethodError: it is no number, not finite, or out of the range; True is no number.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not (math.isfinite(value) and least <= value < below):
+    found = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not (math.isfinite(found) and least <= found < below):
         raise MethodError(f"{name} is {shown(value)}; expected {_range('a number', least, below)}")
-    return float(value)
+    return found
 
 
 def whole(name: str, value: object, least: float = -math.inf, kind: str = "a whole number") -> int:
@@ -42,11 +45,11 @@ def whole(name: str, value: object, least: float = -math.inf, kind: str = "a who
     Raises:
         MethodError: it is none, or below ``least``.
     """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, Integral) or isinstance(value, bool) or not (least <= value and abs(int(value)) < 1 << 63):
+    is_whole = isinstance(value, Integral) or (isinstance(value, float) and value.is_integer())
+    found = int(value) if is_whole and not isinstance(value, bool) else None  # type: ignore[call-overload]
+    if found is None or not (least <= found and abs(found) < 1 << 63):
         raise MethodError(f"{name} is {shown(value)}; expected {_range(kind, least, math.inf)}")
-    return int(value)
+    return int(found)
 
 
 def share(name: str, value: object) -> float:
@@ -55,9 +58,10 @@ def share(name: str, value: object) -> float:
     Raises:
         MethodError: it is no number, or not between 0 and 1.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= 1:
+    found = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not 0 <= found <= 1:
         raise MethodError(f"{name} is {shown(value)}; expected a share from 0 to 1")
-    return float(value)
+    return found
 
 
 def each(name: str, value: object, check: Callable[[str, object], float]) -> None:
@@ -79,7 +83,7 @@ def each(name: str, value: object, check: Callable[[str, object], float]) -> Non
             raise MethodError(f"{error}, for {place}") from None
 
 
-def listed(name: str, value: object, expected: str) -> list[object]:
+def listed(name: str, value: Iterable[T], expected: str) -> list[T]:
     """Returns the items of a list.
 
     Raises:
@@ -141,5 +145,5 @@ def shown(value: object) -> str:
 
 
 def _range(kind: str, least: float, below: float) -> str:
-    words = [kind] + ([f"{least:g} or more"] if least > -math.inf else []) + ([f"below {below:g}"] if below < math.inf else [])
-    return ", ".join(words)
+    from_least = [f"{least:g} or more"] if least > -math.inf else []
+    return ", ".join([kind, *from_least, *([f"below {below:g}"] if below < math.inf else [])])

@@ -53,6 +53,17 @@ def part_of(parameter: Tensor, whole: Tensor) -> Tensor:
     ).to_local()
 
 
+def flat_index(parameter: Tensor) -> Tensor:
+    """Returns the flat index that each entry of the local part has in the whole parameter, int64."""
+    local_index = torch.zeros_like(local(parameter), dtype=torch.int64, memory_format=torch.contiguous_format)
+    step = 1
+    for axis in reversed(range(parameter.ndim)):
+        place = channels_part_of(parameter, torch.arange(parameter.shape[axis]), axis).to(local_index.device)
+        local_index += (step * place).reshape([-1 if number == axis else 1 for number in range(parameter.ndim)])
+        step *= parameter.shape[axis]
+    return local_index
+
+
 def channels_like(parameter: Tensor, part: Tensor, axis: int | None) -> Tensor:
     """Returns one number for each local index along an axis, sharded as that axis of the parameter is."""
     if axis is None or not shard_axis_is(parameter, axis):
