@@ -23,7 +23,7 @@ def checked(floor: object, targets: Iterable[float]) -> float:
     for target in targets:
         if found > max(FLOOR, 1 - target):
             raise MethodError(
-                f"floor is {found:g}, but sparsity {target:g} keeps less; expected at most {1 - target:g}"
+                f"floor is {found:g}; expected at most {1 - target:g}, the share that sparsity {target:g} keeps"
             )
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from demitasse.errors import MethodError
-from demitasse.methods import shards
+from demitasse.methods import settings, shards
 from demitasse.methods.homes import Home, homes, plain_name
 from demitasse.registry import suggest
 
@@ -116,11 +116,10 @@ def select(
         MethodError: what is given is no module or no pattern, a pattern matches nothing, nothing is chosen, or a
             parameter has no shape or no values yet, or shares its memory with another one.
     """
-    if not isinstance(model, nn.Module):
-        raise MethodError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+    settings.module("model", model)
     candidates = _candidates(model)
     wanted = None if parameters is None else _matching("parameters", parameters, candidates, _matched)
-    unwanted = _matching("exclude", exclude, candidates, _matched_by_any)
+    unwanted = _matching("exclude", exclude, candidates, _excluded)
     chosen, dense = [], []
     for candidate in candidates:
         reason = candidate.stays_dense(wanted, unwanted, exact)
@@ -162,7 +161,7 @@ def _listed(argument: str, patterns: Sequence[Pattern] | Pattern | None) -> list
     if isinstance(patterns, str | type):
         return [patterns]
     if isinstance(patterns, nn.Module) or not isinstance(patterns, Iterable):
-        raise MethodError(f"{argument} is {_shown(patterns)}; expected a list of names and types of modules")
+        raise MethodError(f"{argument} is {settings.shown(patterns)}; expected a list of names and types of modules")
     listed = list(patterns)
     for pattern in listed:
         if not isinstance(pattern, str) and not (isinstance(pattern, type) and issubclass(pattern, nn.Module)):
@@ -244,19 +243,28 @@ def _matching(
 
 def _matched(pattern: Pattern, candidates: Sequence[_Candidate]) -> set[int]:
     """Returns what the first rule finds that finds anything: plain weights before others."""
-    return next(filter(None, _by_rules(pattern, candidates)), set())
-
-
-def _matched_by_any(pattern: Pattern, candidates: Sequence[_Candidate]) -> set[int]:
-    """Returns what any rule finds: all that is in a module that is excluded."""
-    return set().union(*_by_rules(pattern, candidates))
-
-
-def _by_rules(pattern: Pattern, candidates: Sequence[_Candidate]) -> Iterator[set[int]]:
     rules: tuple[Callable[[Home, Any, _Candidate], bool], ...]
     rules = (_by_name, _any_weight, _matrix) if isinstance(pattern, str) else (_by_type, _inside_of_type)
-    for rule in rules:
-        yield {id(one.parameter) for one in candidates if any(rule(home, pattern, one) for home in one.homes)}
+    return next(filter(None, (_found(rule, pattern, candidates) for rule in rules)), set())
+
+
+def _excluded(pattern: Pattern, candidates: Sequence[_Candidate]) -> set[int]:
+    """Returns what a pattern names, and all that is inside of a module it names."""
+    return _found(_anything if isinstance(pattern, str) else _anything_of_type, pattern, candidates)
+
+
+def _found(
+    rule: Callable[[Home, Any, _Candidate], bool], pattern: Pattern, candidates: Sequence[_Candidate]
+) -> set[int]:
+    return {id(one.parameter) for one in candidates if any(rule(home, pattern, one) for home in one.homes)}
+
+
+def _anything(home: Home, pattern: str, candidate: _Candidate) -> bool:
+    return _names_module(home, pattern) or _by_name(home, pattern, candidate)
+
+
+def _anything_of_type(home: Home, kind: type[nn.Module], candidate: _Candidate) -> bool:
+    return any(isinstance(module, kind) for module in home.within)
 
 
 def _by_name(home: Home, pattern: str, candidate: _Candidate) -> bool:
@@ -300,9 +308,7 @@ def _inside_of_type(home: Home, kind: type[nn.Module], candidate: _Candidate) ->
 
 
 def _shown(pattern: object) -> str:
-    if isinstance(pattern, str | int | float):
-        return repr(pattern)
-    return f"type {pattern.__name__}" if isinstance(pattern, type) else f"a {type(pattern).__name__}"
+    return f"type {pattern.__name__}" if isinstance(pattern, type) else settings.shown(pattern)
 
 
 def _near(pattern: Pattern, candidates: Sequence[_Candidate]) -> str:
