@@ -65,7 +65,7 @@ class MagnitudePruning(Pruning):
         seed: int = 0,
     ) -> None:
         settings.each(self.by, sparsity, settings.share)
-        self.every = settings.whole("every", every, 1, "a number of steps")
+        self.every = settings.steps("every", every, 1)
         floor = floors.checked(floor, sparsity.values() if isinstance(sparsity, Mapping) else [sparsity])
         super().__init__(
             model, optimizer, sparsity, parameters, exclude, scope, Ramp(begin, ramp), floor, keep_zeros, seed

@@ -27,7 +27,7 @@ class Ramp:
 
     def __post_init__(self) -> None:
         for name, field, value in (("begin", "begin", self.begin), ("ramp", "steps", self.steps)):
-            object.__setattr__(self, field, settings.whole(name, value, 0, "a number of steps"))
+            object.__setattr__(self, field, settings.steps(name, value))
 
     def share(self, step: int) -> float:
         """Returns the share of the target, 0 to 1, at a step counted from 0."""

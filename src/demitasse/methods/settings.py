@@ -29,27 +29,43 @@ def number(name: str, value: object, least: float = -math.inf, below: float = ma
     """
     found = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     if not (math.isfinite(found) and least <= found < below):
-        raise MethodError(f"{name} is {shown(value)}; expected {_range('a number', least, below)}")
+        raise _refused(name, value, "" if math.isfinite(found) else "a number", least, below)
     return found
 
 
-def whole(name: str, value: object, least: float = -math.inf, kind: str = "a whole number") -> int:
-    """Returns a value that is a whole number of 64 bits; a float such as 1e3 is one.
+def whole(name: str, value: object, least: float = -math.inf) -> int:
+    """Returns a value that is a whole number of 64 bits.
 
     Args:
         name: of the setting.
         value: what was given for it.
         least: the number is not below it.
-        kind: what it is, in words.
 
     Raises:
-        MethodError: it is none, or below ``least``.
+        MethodError: it is none, or below ``least``; 1.0 and True are none.
     """
-    is_whole = isinstance(value, Integral) or (isinstance(value, float) and value.is_integer())
-    found = int(value) if is_whole and not isinstance(value, bool) else None  # type: ignore[call-overload]
-    if found is None or not (least <= found and abs(found) < 1 << 63):
-        raise MethodError(f"{name} is {shown(value)}; expected {_range(kind, least, math.inf)}")
-    return int(found)
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise _refused(name, value, "a whole number", least)
+    if not (least <= int(value) < 1 << 63 and int(value) >= -1 << 63):
+        raise _refused(name, value, "", least, 1 << 63)
+    return int(value)
+
+
+def steps(name: str, value: object, least: int = 0) -> int:
+    """Returns a number of steps; 1e3 is one, too.
+
+    Args:
+        name: of the setting.
+        value: what was given for it.
+        least: the number is not below it.
+
+    Raises:
+        MethodError: it is no whole number, or below ``least``.
+    """
+    try:
+        return whole(name, int(value) if isinstance(value, float) and value.is_integer() else value, least)
+    except MethodError:
+        raise _refused(name, value, "a number of steps", least) from None
 
 
 def share(name: str, value: object) -> float:
@@ -139,11 +155,16 @@ def function(name: str, value: object) -> None:
 
 def shown(value: object) -> str:
     """Returns a value as messages show it: plain ones as they are, others by their type."""
+    if isinstance(value, float):
+        return f"{value:g}"
     plain = isinstance(value, Real | str | bytes | tuple | list | dict) or value is None
     text = repr(value) if plain else f"a {type(value).__name__}"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def _range(kind: str, least: float, below: float) -> str:
-    from_least = [f"{least:g} or more"] if least > -math.inf else []
-    return ", ".join([kind, *from_least, *([f"below {below:g}"] if below < math.inf else [])])
+def _refused(name: str, value: object, kind: str, least: float = -math.inf, below: float = math.inf) -> MethodError:
+    """Returns the error that says what is expected: the kind, unless that is right, and the range."""
+    words = [kind] if kind else []
+    words += [f"{least:g} or more"] if least > -math.inf else []
+    words += [f"below {below:g}"] if below < math.inf else []
+    return MethodError(f"{name} is {shown(value)}; expected {', '.join(words)}")

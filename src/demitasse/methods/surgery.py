@@ -205,8 +205,8 @@ class Surgery(Pruning):
         values = _one_of(sparsity, c_rate)
         self.by = "sparsity" if c_rate is None else "c_rate"
         settings.each(self.by, values, settings.share if c_rate is None else settings.number)
-        limit = math.inf if stop is None else settings.whole("stop", stop, kind="a number of steps, or None")
-        settings.whole("ramp", ramp, 0, "a number of steps")
+        limit = math.inf if stop is None else settings.steps("stop", stop)
+        settings.steps("ramp", ramp)
         way = Ramp(begin, ramp if c_rate is None else 0)
         for name, value in (("gamma", gamma), ("power", power), ("alpha_low", alpha_low), ("alpha_high", alpha_high)):
             settings.number(name, value, 0)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from demitasse.errors import UsageError
+from demitasse.methods import pow2, settings
 from demitasse.methods.incremental import CHOICES, IncrementalQuantization
-from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, check_share
+from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, at
 
 
 @STAGES.register("quantize")
@@ -46,15 +47,19 @@ class Quantize(TrainingStage):
             raise UsageError(f"{place}: expected one of bits and exponents")
         if isinstance(self.exponents, tuple) and len(self.exponents) != 2:
             raise UsageError(f"{place}: exponents is {list(self.exponents)}; expected the smallest and the largest")
-        for value in self.portions:
-            check_share(place, "portions", value)
+        with at(place):
+            if self.bits is not None:
+                pow2.levels_of_bits(self.bits)
+            else:
+                pow2.levels_of_exponents(self.exponents)  # type: ignore[arg-type]
+            for value in settings.listed("portions", self.portions, "shares that rise"):
+                settings.share("portions", value)
+            for key, known in CHOICES.items():
+                settings.one_of(key, getattr(self, key), known)
         if not self.portions or sorted(set(self.portions)) != list(self.portions) or not self.portions[0]:
             raise UsageError(
                 f"{place}: portions is {list(self.portions)}; expected shares that rise, the first above 0"
             )
-        for key, known in CHOICES.items():
-            if getattr(self, key) not in known:
-                raise UsageError(f"{place}: {key} is {getattr(self, key)!r}; expected {' or '.join(map(repr, known))}")
 
     def run(self, work: Work) -> Outcome:
         """See :class:`Stage`."""
