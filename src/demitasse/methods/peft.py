@@ -22,6 +22,6 @@ def adapters_alone(model: nn.Module, found: Selection) -> str:
         return ""
     return (
         f"this is a PEFT model: its adapters alone are compressed ({len(found.chosen)} parameters); {len(still)} "
-        "parameters of the base model take no gradient and stay dense; to compress them, merge_and_unload() the model "
+        "weights of the base model take no gradient and stay dense; to compress them, merge_and_unload() the model "
         "and train all of it"
     )
