@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from torch import Tensor, distributed, nn
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import Shard
+from torch.nn.parallel import DistributedDataParallel
 
 import demitasse
 from demitasse.errors import MethodError
+from demitasse.methods import shards
 from demitasse.methods.method import Method
 from tests.distributed.processes import start
 
@@ -280,3 +284,54 @@ def masks_of_one_process(rank: int) -> None:
 
 def test_old_masks_load_into_a_sharded_run(tmp_path: Path) -> None:
     start(masks_of_one_process, tmp_path)
+
+
+def quantized_net() -> nn.Sequential:
+    """Every magnitude is one of few, so that all thresholds meet ties."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 7), nn.ReLU(), nn.Linear(7, 4))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape).sign() * torch.exp2(torch.randint(-3, 0, parameter.shape)))
+    return model
+
+
+def with_ties(kind: str, model: nn.Module) -> list[dict[str, Tensor]]:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    if kind.startswith("portions"):
+        partition: Any = kind.removeprefix("portions ")
+        quantize = demitasse.IncrementalQuantization(
+            model, optimizer, bits=4, portions=(0.3, 0.8, 1.0), partition=partition
+        )
+        return [
+            {name: whole(shards.like(one.parameter, one.status)).clone() for name, one in quantize.records.items()}
+            for _ in quantize
+        ]
+    kinds: dict[str, Callable[..., Method]] = {
+        "surgery": demitasse.Surgery,
+        "magnitude": demitasse.MagnitudePruning,
+        "layer": functools.partial(demitasse.Surgery, scope="layer"),
+    }
+    method = kinds[kind](model, optimizer, sparsity=0.7, ramp=8)
+    found = []
+    for _ in range(10):
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        found.append({name: whole(mask) for name, mask in method.masks().items()})
+    return found
+
+
+def ties(rank: int, kinds: list[str]) -> None:
+    for kind in kinds:
+        expected = with_ties(kind, quantized_net())
+        for axis in (0, 1):
+            model = quantized_net()
+            fully_shard(model[0], shard_placement_fn=lambda one, axis=axis: Shard(axis if one.ndim > 1 else 0))
+            compare(kind, with_ties(kind, fully_shard(model)), expected)
+        # the same parameters with a group of processes that holds them whole
+        compare(kind, with_ties(kind, DistributedDataParallel(quantized_net())), expected)
+
+
+def test_ties_are_broken_as_in_one_process(tmp_path: Path) -> None:
+    start(ties, tmp_path, ["surgery", "magnitude", "layer", "portions magnitude", "portions random"])

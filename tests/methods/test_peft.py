@@ -78,7 +78,5 @@ def test_peft_itself() -> None:
     model = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 8))
     model = peft.get_peft_model(model, peft.LoraConfig(target_modules=["0", "2"], r=4))
     with pytest.warns(UserWarning, match=SAID):
-        surgery = demitasse.Surgery(
-            model, torch.optim.Adam(model.parameters(), lr=1e-3), sparsity=0.5, ramp=5, gamma=0
-        )
+        surgery = demitasse.Surgery(model, torch.optim.Adam(model.parameters(), lr=1e-3), sparsity=0.5, ramp=5, gamma=0)
     assert len(surgery.records) == len(surgery.apart) + 2 == 4

@@ -99,7 +99,7 @@ def test_bits():
 
 @pytest.mark.parametrize("bits", [14, 33, 64, 10**9, 4.5, 4.0, "4", math.nan, True, None])
 def test_bits_without_meaning(bits: object) -> None:
-    with pytest.raises(MethodError, match="bits is .*; expected"):
+    with pytest.raises(MethodError, match="bits is "):
         pow2.levels_of_bits(bits)  # type: ignore[arg-type]
 
 

@@ -31,14 +31,14 @@ class Boundary(NamedTuple):
     Attributes:
         bound: those that score less are small.
         ties: those that score exactly that are, where their flat index is below this.
-        index: the flat index of each local entry in the whole parameter; None where nothing is sharded.
+        places: the flat index of each local entry in the whole parameter; None where nothing is sharded.
         small: how many entries of the whole parameter are small; -1 where they were not counted.
         endless: how many were found to be infinite or NaN.
     """
 
     bound: float
     ties: int = ALL
-    index: Tensor | None = None
+    places: Tensor | None = None
     small: int = -1
     endless: int = 0
 
@@ -50,17 +50,17 @@ class Boundary(NamedTuple):
         """
         if self.ties >= ALL or self.ties <= 0:
             return scores <= self.bound if self.ties else scores < self.bound
-        index = self.index
-        if index is None:
-            index = torch.arange(scores.numel(), device=scores.device).reshape(scores.shape)
-        return (scores < self.bound) | ((scores == self.bound) & (index < self.ties))
+        places = self.places
+        if places is None:
+            places = torch.arange(scores.numel(), device=scores.device).reshape(scores.shape)
+        return (scores < self.bound) | ((scores == self.bound) & (places < self.ties))
 
     def stretches(self, values: Tensor) -> list[tuple[slice, float]] | None:
         """Returns (stretch of memory, the largest score that is small there); None where ties lie scattered."""
         before = float(np.nextafter(np.float32(self.bound), np.float32(-np.inf)))
         if self.ties >= ALL or self.ties <= 0:
             return [(slice(None), self.bound if self.ties else before)]
-        if self.index is None and values.is_contiguous():
+        if self.places is None and values.is_contiguous():
             return [(slice(self.ties), self.bound), (slice(self.ties, None), before)]
         return None
 

@@ -172,7 +172,7 @@ def project(values: Tensor, exponents: Exponents, rule: Rule = "paper") -> Tenso
 
     Reference: Zhou 2017, equation (4).
     """
-    return project_each(values, *map(torch.tensor, exponents), rule)
+    return project_each(values, torch.tensor(exponents.least), torch.tensor(exponents.largest), rule)
 
 
 def project_each(values: Tensor, least: Tensor, largest: Tensor, rule: Rule = "paper") -> Tensor:

@@ -15,6 +15,7 @@ from demitasse.methods import compiled, counts, exchange, shards
 from demitasse.methods.exchange import ALL, FROZEN, ROW_BITS, ROWS, Boundary, Scales
 
 _SAMPLE, _PIECE = 1 << 16, 1 << 20
+_AS_THEY_ARE = Scales()
 
 
 class Ranked:
@@ -29,7 +30,7 @@ class Ranked:
     """
 
     def __init__(
-        self, parameter: Tensor, values: Tensor, status: Tensor, reserve: Tensor, scales: Scales = Scales()
+        self, parameter: Tensor, values: Tensor, status: Tensor, reserve: Tensor, scales: Scales = _AS_THEY_ARE
     ) -> None:
         self.parameter = parameter
         self._tensors = values, status, reserve
@@ -81,7 +82,7 @@ class Ranked:
     def _after_tie(self, limit: counts.Limit) -> int:
         """Returns where the ties that lie below the limit end, looking no further than to there."""
         start, left = 0, limit.chosen
-        for part in zip(*(tensor.reshape(-1).split(_PIECE) for tensor in self._tensors), strict=True):
+        for part in zip(*(torch.split(tensor.reshape(-1), _PIECE) for tensor in self._tensors), strict=True):
             places = self._tied(part, limit.bound).nonzero().flatten()
             if left <= len(places):
                 return start + int(places[left - 1]) + 1
