@@ -27,9 +27,11 @@ def number(name: str, value: object, least: float = -math.inf, below: float = ma
     Raises:
         MethodError: it is no number, not finite, or out of the range; True is no number.
     """
-    found = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    found = float(value) if is_number else math.nan  # type: ignore[arg-type]
     if not (math.isfinite(found) and least <= found < below):
-        raise _refused(name, value, "" if math.isfinite(found) else "a number", least, below)
+        is_kind_said = not is_number or (least, below) == (-math.inf, math.inf)
+        raise _refused(name, value, "a number" if is_kind_said else "", least, below)
     return found
 
 

@@ -96,7 +96,8 @@ class WarmUp(LRScheduler):
         """Goes on where the state was taken, and sets the rates.
 
         Raises:
-            MethodError: the state is not that of a WarmUp, is that of other groups, or was taken with a scheduler where there is none.
+            MethodError: the state is not that of a WarmUp, is that of other groups, or was taken with a scheduler where
+                there is none.
         """
         if not isinstance(state, dict) or not {"iteration", "rates", "scheduler"} <= state.keys():
             raise MethodError("the state is not that of a WarmUp; expected what its state_dict() gives")
