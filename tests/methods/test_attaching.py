@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -13,9 +15,10 @@ from tests.methods.playground import backward, batches, check, net, pruned, sgd,
 
 
 def test_tied_weights_are_counted_once() -> None:
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))
     model[1].weight = model[0].weight
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     surgery = pruned(model, optimizer, sparsity=0.5)
     for _ in range(8):
         optimizer.zero_grad()
@@ -23,6 +26,7 @@ def test_tied_weights_are_counted_once() -> None:
         optimizer.step()
     report = surgery.report()
     assert (report.total, report.kept, len(report.rows)) == (64, 32, 1)
+    assert "0.weight is also 1.weight" in str(report)
 
 
 def test_parameters_added_to_the_optimizer_later() -> None:
@@ -224,3 +228,169 @@ def test_a_scheduler_made_before_or_after_attaching_does_not_warn() -> None:
         surgery.finish()
         train(model, optimizer, 2, after=scheduler.step)
         assert (model.fc.weight != 0).all()
+
+
+def replaced(model: nn.Sequential) -> None:
+    model[2] = nn.Linear(8, 4)
+
+
+def assigned(model: nn.Sequential) -> None:
+    model[2].weight = nn.Parameter(torch.randn(4, 8))
+
+
+def deleted(model: nn.Sequential) -> None:
+    del model[2]
+
+
+def parametrized(model: nn.Sequential) -> None:
+    nn.utils.parametrizations.weight_norm(model[2])
+
+
+def tied_to_another(model: nn.Sequential) -> None:
+    model[2].weight = model[3].weight
+
+
+def given_to_another(model: nn.Sequential) -> None:
+    model[3].weight = model[2].weight
+
+
+def emptied(model: nn.Sequential) -> None:
+    model.to(device="meta")
+    model.to_empty(device="cpu")
+
+
+CHANGES = [replaced, assigned, deleted, parametrized, tied_to_another, given_to_another, emptied]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("kind", ["Surgery", "MagnitudePruning", "IncrementalQuantization"])
+def test_a_module_that_was_changed_is_noticed_everywhere(kind: str, change, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4), nn.Embedding(4, 8))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    settings = {"bits": 4} if kind == "IncrementalQuantization" else {"sparsity": 0.5, "ramp": 0}
+    method = getattr(demitasse, kind)(model, optimizer, **settings)
+
+    def step() -> None:
+        model[:2](torch.randn(2, 6)).sum().backward()
+        optimizer.step()
+
+    step()
+    change(model)
+    for action in (method.report, method.finish, lambda: demitasse.save(model, tmp_path / "model.demi"), step):
+        with pytest.raises(MethodError, match=rf"(the module holds|2\.weight is 3\.weight too).* attach {kind} after"):
+            action()
+    assert not list(tmp_path.iterdir())
+
+
+def test_saving_notices_that_the_only_compressed_layer_was_replaced(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    model = nn.Sequential(nn.ReLU(), nn.Linear(4, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    surgery = pruned(model, optimizer)
+    model[1] = nn.Linear(4, 4)
+    with pytest.raises(MethodError, match=r"another parameter as 1\.weight by now"):
+        demitasse.save(model, tmp_path / "model.demi")
+    assert surgery.iteration == 0
+
+
+def test_wrapping_a_layer_after_attaching_changes_nothing() -> None:
+    class Wrapper(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.inner(inputs)
+
+    model = net()
+    optimizer = sgd(model)
+    surgery = pruned(model, optimizer)
+    model.fc = Wrapper(model.fc)  # type: ignore[assignment]
+    train(model, optimizer, 8, after=lambda: check(model, surgery))
+    assert surgery.finish().sparsity == pytest.approx(0.8, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["Surgery", "MagnitudePruning"])
+def test_pruning_after_quantization_is_refused(kind: str) -> None:
+    model = net()
+    optimizer = sgd(model)
+    quantize = demitasse.IncrementalQuantization(model, optimizer, bits=4)
+    next(iter(quantize))
+    message = r"conv\.weight is being frozen by IncrementalQuantization, so that .* could cut nothing; prune first"
+    with pytest.raises(MethodError, match=message):
+        getattr(demitasse, kind)(model, optimizer, sparsity=0.9)
+    train(model, optimizer, 2, after=lambda: check(model, quantize))
+    quantize.finish()
+    assert not [parameter for parameter in model.parameters() if record_of(parameter)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [({"sparsity": 0.9, "ramp": 20}, 20), ({"sparsity": 0.9, "ramp": 0}, 1), ({"c_rate": 1.0, "begin": 5}, 6)],
+)
+def test_freezing_before_the_pruning_is_done_is_refused(settings: dict[str, Any], steps: int) -> None:
+    model = net()
+    optimizer = sgd(model)
+    surgery = demitasse.Surgery(model, optimizer, gamma=0, **settings)
+    quantize = demitasse.IncrementalQuantization(model, optimizer, bits=4)
+    train(model, optimizer, steps - 1)
+    with pytest.raises(MethodError, match=r"conv\.weight would be frozen before Surgery has cut .*; prune first"):
+        quantize.freeze()
+    assert not quantize.records["conv.weight"].has_frozen
+    train(model, optimizer, 1)
+    for _ in quantize:
+        train(model, optimizer, 2, after=lambda: check(model, surgery, quantize))
+    if "sparsity" in settings:
+        assert surgery.report().sparsity >= 0.9 - 1e-3
+
+
+def test_a_pruning_of_nothing_does_not_stand_in_the_way() -> None:
+    model = net()
+    optimizer = sgd(model)
+    demitasse.Surgery(model, optimizer, sparsity=0.0)
+    demitasse.IncrementalQuantization(model, optimizer, bits=4).freeze()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("kind", ["Surgery", "MagnitudePruning", "IncrementalQuantization"])
+def test_weights_that_are_not_finite_are_refused_by_name(kind: str, bad: float) -> None:
+    model = net()
+    with torch.no_grad():
+        model.fc.weight[3, 5] = bad
+    settings = {"bits": 4} if kind == "IncrementalQuantization" else {"sparsity": 0.5}
+    optimizer = sgd(model)
+    with pytest.raises(MethodError, match=rf"the largest weight of fc\.weight is {bad}; expected a finite number"):
+        getattr(demitasse, kind)(model, optimizer, **settings)
+    assert "step" not in optimizer.__dict__
+    getattr(demitasse, kind)(model, optimizer, exclude=["fc"], **settings).finish()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("settings", [{"sparsity": 0.5}, {"sparsity": 0.5, "scope": "layer"}, {"c_rate": 0.5}], ids=str)
+def test_a_run_that_diverges_is_noticed_at_the_decision_and_in_the_report(settings, bad: float) -> None:  # type: ignore[no-untyped-def]
+    model = net()
+    optimizer = sgd(model)
+    surgery = demitasse.Surgery(model, optimizer, **settings, begin=1, gamma=0)
+    train(model, optimizer, 1)
+    with torch.no_grad():
+        model.fc.weight[3, 5] = bad
+    with pytest.raises(MethodError, match=r"weights? of fc\.weight are not finite; the run diverged"):
+        optimizer.step()
+    for action in (surgery.report, surgery.finish):
+        with pytest.raises(MethodError, match=r"the largest weight of fc\.weight is (nan|inf)"):
+            action()
+
+
+def test_without_an_optimizer_the_message_says_what_to_do() -> None:
+    for method, settings in (
+        (demitasse.Surgery, {"sparsity": 0.8}),
+        (demitasse.MagnitudePruning, {"sparsity": 0.8}),
+        (demitasse.IncrementalQuantization, {"bits": 4}),
+    ):
+        name = method.__name__
+        with pytest.raises(
+            MethodError, match=rf"no optimizer is given; {name} decides .*: make .* attach {name}\(model"
+        ):
+            method(net(), **settings)  # type: ignore[operator]
+    with pytest.raises(MethodError, match=r"model is a SGD; expected a torch\.nn\.Module"):
+        demitasse.Surgery(sgd(net()), net(), sparsity=0.5)  # type: ignore[arg-type]

@@ -160,7 +160,7 @@ def test_parameters_of_other_types(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 10)).to(dtype)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    surgery = pruned(model, optimizer)
+    surgery = pruned(model, optimizer, floor=0.05)
     quantize = demitasse.IncrementalQuantization(model, optimizer, bits=5, portions=(0.5, 1.0))
 
     def steps() -> None:

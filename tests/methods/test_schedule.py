@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from demitasse.errors import MethodError
-from demitasse.methods.schedule import Ramp, share, uniform
+from demitasse.methods.schedule import Ramp, uniform
 
 
 def test_the_ramp_is_cubic_and_ends_at_its_target() -> None:
@@ -35,9 +33,3 @@ def test_draws_depend_on_seed_and_step_alone() -> None:
     assert draws.tolist() == [uniform(seed, step) for seed in range(3) for step in range(1000)]
     assert len(set(draws)) == 3000
     assert draws.mean() == pytest.approx(0.5, abs=0.02)
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "all"])
-def test_shares(value: Any) -> None:
-    with pytest.raises(MethodError, match="expected a share from 0 to 1"):
-        share("sparsity", value)

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from demitasse.errors import UsageError, WeightsError
-from demitasse.methods import shards
+from demitasse.errors import MethodError, UsageError, WeightsError
+from demitasse.methods import settings, shards
 from demitasse.methods.incremental import IncrementalQuantization
 from demitasse.methods.method import Method
 from demitasse.methods.report import Report
@@ -30,12 +30,13 @@ class Riding:
         reports: what the methods said at their end.
 
     Raises:
-        UsageError: ``portions_from`` is not a share.
+        MethodError: ``attach`` is no function, or ``portions_from`` no share.
     """
 
     def __init__(self, attach: Attach, portions_from: float = 0.0) -> None:
-        if not 0 <= portions_from < 1:
-            raise UsageError(f"portions_from is {portions_from:g}; expected a share of the training, 0 to below 1")
+        settings.function("attach", attach)
+        if settings.share("portions_from", portions_from) == 1:
+            raise MethodError("portions_from is 1; expected a share of the training, below 1")
         self.attach, self.portions_from = attach, portions_from
         self.methods: list[Method] = []
         self.reports: list[Report] = []
@@ -49,8 +50,11 @@ class Riding:
         """
         self.finish()  # of a training that broke off
         found = self.attach(model, optimizer)
-        self.methods = [found] if isinstance(found, Method) else list(found or ())
+        # one that quantizes can be iterated, too, which would freeze it
+        several = isinstance(found, Iterable) and not isinstance(found, Method)
+        self.methods = list(found) if several else [found]  # type: ignore[arg-type, list-item]
         if not self.methods or not all(isinstance(method, Method) for method in self.methods):
+            self.methods = []
             raise UsageError("attach returned no method; expected a Surgery, MagnitudePruning, ... or a list of them")
         self.reports = []
         if state is not None:

@@ -18,8 +18,9 @@ from demitasse.io.forms import Form, form_named, form_of, form_within, name_of_f
 from demitasse.io.packed import PackedFile, to_packed, to_torch
 from demitasse.io.sources import content_of, is_text, name_of, place_of, put
 from demitasse.io.tensors import shown
-from demitasse.methods.records import record_of
-from demitasse.methods.selection import named_parameters, plain_name, unwrap
+from demitasse.methods.homes import plain_name
+from demitasse.methods.method import check_methods
+from demitasse.methods.selection import unwrap
 from demitasse.registry import suggest
 
 __all__ = ["PackedFile", "load", "open", "save", "to_packed", "to_torch"]
@@ -155,14 +156,13 @@ def _check_metadata(metadata: Any) -> None:
 
 def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     if isinstance(model, nn.Module):
-        for parameter in named_parameters(model).values():
-            record = record_of(parameter)
-            for method in record.methods if record else ():
-                method.check()
+        check_methods(model)
         given: Mapping[str, Tensor] = unwrap(model).state_dict()
     else:
         given = model
     for name, value in given.items():
+        if not isinstance(name, str):
+            raise UsageError(f"{name!r} is a {type(name).__name__}; expected names of tensors")
         if not is_text(name):
             raise UsageError(f"{name!r} is not text; expected tensors by name")
         if not isinstance(value, Tensor):

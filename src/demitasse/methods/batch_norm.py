@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from demitasse.errors import DataError
+from demitasse.errors import DataError, MethodError
+from demitasse.methods import settings
 from demitasse.methods.selection import unwrap
 
 Forward = Callable[[nn.Module, Any], object]
@@ -33,9 +34,15 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any], forward: Fo
 
     Raises:
         DataError: there is no batch.
+        MethodError: an argument has no meaning.
 
     Reference: Ioffe and Szegedy 2015, Batch Normalization (arXiv 1502.03167), algorithm 2, steps 8 to 12.
     """
+    settings.module("model", model)
+    if forward is not None:
+        settings.function("forward", forward)
+    if not isinstance(batches, Iterable):
+        raise MethodError(f"batches is {settings.shown(batches)}; expected inputs one after the other")
     layers = [module for module in model.modules() if _has_statistics(module)]
     if not layers:
         return 0

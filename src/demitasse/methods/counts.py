@@ -22,6 +22,8 @@ _FEW, _MANY = (11, 11, 9), (16, 15)
 _MANY_FROM = 1 << 20
 _INDEX_BITS = 16
 _PART = 1 << 20
+# the pattern of infinity; those of NaN are larger
+_INFINITE = 0xFF << 23
 
 
 class Limit(NamedTuple):
@@ -31,11 +33,15 @@ class Limit(NamedTuple):
         bound: all magnitudes below it are among them.
         chosen: how many of those equal to it are, the first in the order of their flat indices.
         tied: how many are equal to it.
+        small: how many there are in all, those that are left out of the histogram among them.
+        endless: how many entries are infinite or NaN.
     """
 
     bound: float
     chosen: int
     tied: int
+    small: int = 0
+    endless: int = 0
 
 
 def smallest(
@@ -58,20 +64,22 @@ def smallest(
     most = list(entries) if most is None else most
     caps = torch.tensor([min(pair) for pair in zip(entries, most, strict=True)])
     k = min(k, int(caps.sum()))
-    prefix, shift, below = 0, 31, torch.zeros_like(caps)
+    prefix, shift, below, endless = 0, 31, torch.zeros_like(caps), torch.zeros_like(caps)
     for width in _MANY if max(entries) >= _MANY_FROM else _FEW:
         shift -= width
         found = torch.stack([histogram(prefix, shift, width).cpu() for histogram in histograms])
         if shift + width == 31:
             below = torch.tensor(entries) - found.sum(1)
+            caps = torch.maximum(caps, below)  # what is left out stays out, whatever the bounds
+            endless = found[:, _INFINITE >> shift :].sum(1)
         upto = below[:, None] + found.cumsum(1)
         digit = int(torch.searchsorted(torch.minimum(upto, caps[:, None]).sum(0), k))
         below, tied = upto[:, digit] - found[:, digit], found[:, digit]
         prefix = prefix << width | digit
     left = k - int(torch.minimum(below, caps).sum())
     limits = []
-    for histogram, number, cap, less, equal in zip(
-        histograms, entries, caps.tolist(), below.tolist(), tied.tolist(), strict=True
+    for histogram, number, cap, less, equal, bad in zip(
+        histograms, entries, caps.tolist(), below.tolist(), tied.tolist(), endless.tolist(), strict=True
     ):
         if less > cap:
             # what the parameter has to keep reaches below the common bound
@@ -79,7 +87,7 @@ def smallest(
             continue
         chosen = max(min(equal, cap - less, left), 0)
         left -= chosen
-        limits.append(Limit(float(np.int32(prefix).view(np.float32)), chosen, equal))
+        limits.append(Limit(float(np.int32(prefix).view(np.float32)), chosen, equal, less + chosen, bad))
     return limits
 
 

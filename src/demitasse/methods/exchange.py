@@ -32,11 +32,15 @@ class Boundary(NamedTuple):
         bound: those that score less are small.
         ties: those that score exactly that are, where their flat index is below this.
         places: the flat index of each local entry in the whole parameter; None where nothing is sharded.
+        small: how many entries of the whole parameter are small; -1 where they were not counted.
+        endless: how many were found to be infinite or NaN.
     """
 
     bound: float
     ties: int = ALL
     places: Tensor | None = None
+    small: int = -1
+    endless: int = 0
 
     def low(self, scores: Tensor) -> Tensor:
         """Returns which entries are small, as bool.

@@ -63,10 +63,9 @@ class StepHooks:
         if self._depth > 1:
             return None  # a step that calls its base class's step
         self._outer = _frame_of_step()
+        for method in self.riders:
+            method.check_module()
         records = _records_of(optimizer)
-        for record in records:
-            if record.is_stale:
-                raise MethodError(stale(record))
         if on_cuda(records) and torch.cuda.is_current_stream_capturing():
             raise MethodError("a step under a method cannot be captured as a CUDA graph: its decisions are the host's")
         self._records = records
@@ -259,16 +258,8 @@ def _see_sharded(optimizer: Optimizer) -> None:
         return
     given = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     for record in replaced:
-        if id(record.chosen.owner._parameters.get(record.chosen.leaf)) in given:
-            raise MethodError(stale(record))
-
-
-def stale(record: Record) -> str:
-    """Returns the message for a module that has got other parameters since."""
-    return (
-        f"the module holds another parameter as {record.name} by now; attach "
-        f"{record.methods[0].__class__.__name__} after fully_shard, and after loading with assign=True"
-    )
+        if any(id(home.owner._parameters.get(home.leaf)) in given for home in record.chosen.homes):
+            record.methods[0].check_module()
 
 
 def _records_of(optimizer: Optimizer) -> list[Record]:
@@ -276,22 +267,26 @@ def _records_of(optimizer: Optimizer) -> list[Record]:
     return [record for record in map(record_of, parameters) if record is not None]
 
 
-def unwrapped(optimizer: Optimizer | Sequence[Optimizer]) -> list[Optimizer]:
+def unwrapped(optimizer: Optimizer | Sequence[Optimizer] | None, method: str) -> list[Optimizer]:
     """Returns the optimizers, those that only wrap one (accelerate, Lightning) replaced by what they wrap.
 
     Raises:
-        MethodError: one is no optimizer.
+        MethodError: one is no optimizer, or none is given; says how the method is attached.
     """
-    given = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
-    if not given:
-        raise MethodError("no optimizer is given; expected the one that trains the model")
-    found = []
+    given: list[Any] = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
+    if given in ([], [None]):
+        raise MethodError(
+            f"no optimizer is given; {method} decides after its steps: make the one that trains the model, such as "
+            f"optimizer = torch.optim.SGD(model.parameters(), lr=0.01), and attach {method}(model, optimizer, ...)"
+        )
+    found: list[Optimizer] = []
     for one in given:
         while isinstance(inner := getattr(one, "optimizer", None), Optimizer):
             one = inner
         if not isinstance(one, Optimizer):
             raise MethodError(f"optimizer is a {type(one).__name__}; expected a torch.optim.Optimizer, or several")
-        found.append(one)
+        if one not in found:
+            found.append(one)
     return found
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from demitasse.errors import MethodError
-from demitasse.methods import exchange, pow2, ranking, selection, shards
+from demitasse.methods import exchange, pow2, ranking, selection, settings, shards
 from demitasse.methods.method import Method
 from demitasse.methods.ranking import Ranked
 from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record
@@ -198,11 +198,12 @@ class IncrementalQuantization(Method):
     """
 
     kind = "quantization"
+    is_exact = True
 
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Sequence[Optimizer],
+        optimizer: Optimizer | Sequence[Optimizer] | None = None,
         *,
         bits: int | None = None,
         exponents: int | tuple[int, int] | None = None,
@@ -217,8 +218,7 @@ class IncrementalQuantization(Method):
         self.levels, self._top = levels_of(bits, exponents)
         self.portions = _increasing(portions)
         for name, value in (("partition", partition), ("per", per), ("fit", fit)):
-            if value not in CHOICES[name]:
-                raise MethodError(f"{name} is {value!r}; expected {' or '.join(map(repr, CHOICES[name]))}")
+            settings.one_of(name, value, CHOICES[name])
         self.partition, self.per, self.fit = partition, per, fit
         self.stage = self.step = 0
         self.clipped: dict[str, int] = {}
@@ -263,6 +263,9 @@ class IncrementalQuantization(Method):
         if self.stage == len(self.portions):
             raise MethodError(f"all portions are frozen already, up to {self.portions[-1]:g}")
         self.check()
+        for record in self.records.values():
+            for other in record.methods:
+                other.check_freezing(record)
         self.agree()
         before = self.portions[self.stage - 1] if self.stage else 0.0
         # what cannot be quantized is found before the first change
@@ -408,7 +411,7 @@ class IncrementalQuantization(Method):
         low, high = shards.largest(record.parameter, torch.stack(extremes)).tolist()
         return None if high == _UNKNOWN else (1 - low - self.levels, high)
 
-    def notes(self) -> tuple[str, ...]:
+    def notes(self, rows: Sequence[Row]) -> tuple[str, ...]:
         done = self.portions[self.stage - 1] if self.stage else 0.0
         lines = [f"{done:.0%} of what is not pruned is frozen, portion {self.stage} of {len(self.portions)}"]
         if clipped := sum(self.clipped.values()):
@@ -467,7 +470,9 @@ def levels_of(bits: int | None, exponents: int | tuple[int, ...] | None) -> tupl
 
 
 def _increasing(values: Sequence[float]) -> tuple[float, ...]:
-    found = tuple(float(value) for value in values)
-    if not found or any(not 0 < value <= 1 for value in found) or sorted(set(found)) != list(found):
-        raise MethodError(f"portions is {found}; expected increasing shares, above 0 and at most 1")
+    expected = "increasing shares, above 0 and at most 1"
+    given = settings.listed("portions", values, expected)
+    found = tuple(settings.number("portions", value) for value in given)
+    if not found or not 0 < found[0] <= found[-1] <= 1 or sorted(set(found)) != list(found):
+        raise MethodError(f"portions is {found}; expected {expected}")
     return found

@@ -5,16 +5,16 @@ Reference: Zhu and Gupta 2017, To prune, or not to prune (arXiv 1710.01878).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from demitasse.errors import MethodError
-from demitasse.methods import selection, shards
+from demitasse.methods import floors, selection, settings, shards
 from demitasse.methods.exchange import Scales
-from demitasse.methods.pruning import Numbers, Pruning, Scope, checked_targets
+from demitasse.methods.floors import FLOOR
+from demitasse.methods.pruning import Numbers, Pruning, Scope
 from demitasse.methods.records import FREE, FROZEN, PRUNED, Record
 from demitasse.methods.schedule import Ramp
 
@@ -35,6 +35,9 @@ class MagnitudePruning(Pruning):
         begin: the step at which pruning begins.
         ramp: the number of steps that lead to the target.
         every: steps between two decisions; the last one of the ramp is always taken.
+        floor: the least share that is kept in any layer, as far as the sparsity of all allows.
+        keep_zeros: whether weights that are zero when the method is attached stay zero for good; None for that in
+            parameters with more than 10 % and less than 100 % zeros, which were pruned before. The report names them.
         seed: taken for the sake of a common interface; nothing here is random.
 
     Raises:
@@ -48,7 +51,7 @@ class MagnitudePruning(Pruning):
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Sequence[Optimizer],
+        optimizer: Optimizer | Sequence[Optimizer] | None = None,
         *,
         sparsity: Numbers,
         parameters: Sequence[selection.Pattern] | None = None,
@@ -57,14 +60,17 @@ class MagnitudePruning(Pruning):
         begin: int = 0,
         ramp: int = 1000,
         every: int = 1,
+        floor: float = FLOOR,
+        keep_zeros: bool | None = None,
         seed: int = 0,
     ) -> None:
-        checked_targets(sparsity)
-        if every < 1:
-            raise MethodError(f"every is {every}; expected a number of steps, 1 or more")
-        self.every = every
-        super().__init__(model, optimizer, sparsity, parameters, exclude, scope, Ramp(begin, ramp), seed)
-        self.targets = self.targets_from(sparsity)
+        settings.each(self.by, sparsity, settings.share)
+        self.every = settings.steps("every", every, 1)
+        floor = floors.checked(floor, sparsity.values() if isinstance(sparsity, Mapping) else [sparsity])
+        super().__init__(
+            model, optimizer, sparsity, parameters, exclude, scope, Ramp(begin, ramp), floor, keep_zeros, seed
+        )
+        self.targets = self._values
 
     def decide(self, skip: Tensor | None) -> None:
         since = self.iteration - self.ramp.begin
@@ -76,9 +82,11 @@ class MagnitudePruning(Pruning):
             self.cut_to_target(Scales(), PRUNED, skip)
 
     def saved(self, record: Record) -> dict[str, Tensor]:
-        return {"mask": shards.like(record.parameter, (record.status != PRUNED).contiguous())}
+        mask = shards.like(record.parameter, (record.status != PRUNED).contiguous())
+        return {"mask": mask, **self.saved_zeros(record)}
 
     def take(self, record: Record, saved: dict[str, Tensor]) -> None:
+        self.take_zeros(record, saved)
         kept = self._part(record, "mask", saved["mask"]).bool()
         state = torch.where(kept, FREE, PRUNED).to(torch.uint8)
         record.restore(torch.where(record.status == FROZEN, record.status, state))

@@ -5,8 +5,10 @@ A method attaches to (model, optimizer). The mathematics is in the subclasses.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -14,8 +16,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from demitasse.errors import MethodError, WeightsError
-from demitasse.methods import hooks, selection, shards
-from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record, forget, record_for, record_of
+from demitasse.methods import hooks, selection, settings, shards
+from demitasse.methods.homes import places
+from demitasse.methods.peft import adapters_alone
+from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record, forget, known_records, record_for, record_of
 from demitasse.methods.report import Report, Row
 from demitasse.registry import suggest
 
@@ -42,31 +46,47 @@ class Method(ABC):
     """
 
     kind: ClassVar[str]  # methods of the same kind exclude one another on a parameter
+    optional: ClassVar[tuple[str, ...]] = ()  # parts of the state that it may lack
+    is_exact: ClassVar[bool] = False  # layers must compute with the very values, not with a multiple of them
 
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Sequence[Optimizer],
+        optimizer: Optimizer | Sequence[Optimizer] | None,
         parameters: Sequence[selection.Pattern] | None,
         exclude: Sequence[selection.Pattern],
         seed: int,
     ) -> None:
-        self.optimizers = hooks.unwrapped(optimizer)
-        found = selection.select(model, parameters, exclude)
+        found = selection.select(model, parameters, exclude, self.is_exact)
+        self.optimizers = hooks.unwrapped(optimizer, type(self).__name__)
         hooks.check_optimizers(self.optimizers, model, found.chosen)
         self.check_chosen(found.chosen)
-        self.seed, self.iteration = int(seed), 0
+        self.seed, self.iteration = settings.whole("seed", seed), 0
+        self.model = selection.unwrap(model)
         self.dense = list(found.dense)
         self.is_finished = False
         self._seed_agreed = False
         for item in found.chosen:
+            _check_finite(item)
             known = record_of(item.parameter)
-            for other in known.methods if known else ():
-                if other.kind == self.kind:
-                    raise MethodError(f"{item.name} is under {type(other).__name__} already; finish that first")
+            if known is not None:
+                self.check_beside(known)
+        self._adapters = adapters_alone(self.model, found)
+        if self._adapters:
+            warnings.warn(self._adapters, stacklevel=3)
         self.records = {item.name: self._record(item) for item in found.chosen}
         for one in self.optimizers:
             hooks.ride(one, self)
+
+    def check_beside(self, record: Record) -> None:
+        """Raises where the method cannot be attached to a parameter beside those that it is under.
+
+        Raises:
+            MethodError: as said.
+        """
+        for other in record.methods:
+            if other.kind == self.kind:
+                raise MethodError(f"{record.name} is under {type(other).__name__} already; finish that first")
 
     def check_chosen(self, chosen: Sequence[selection.Chosen]) -> None:
         """Raises where a setting does not fit a chosen parameter; nothing is attached yet."""
@@ -76,6 +96,14 @@ class Method(ABC):
         record = record_for(item)
         record.methods.append(self)
         return record
+
+    def check_freezing(self, record: Record) -> None:
+        """Raises where the method is not done with a parameter that is about to be frozen.
+
+        Raises:
+            MethodError: as said.
+        """
+        return
 
     @abstractmethod
     def decide(self, skip: Tensor | None) -> None:
@@ -120,7 +148,9 @@ class Method(ABC):
 
         Raises:
             WeightsError: a name is not among the compressed parameters, or a shape differs.
+            MethodError: it is no mapping of names to tensors.
         """
+        _check_tensors("masks", masks)
         for name, mask in masks.items():
             record = self._named(name)
             kept = self._part(record, "mask", mask).bool()
@@ -157,19 +187,26 @@ class Method(ABC):
 
         Raises:
             WeightsError: the state is of other parameters or shapes, or of another method.
+            MethodError: it is no mapping of names to tensors.
         """
-        own = self.state_dict()
+        _check_tensors("state", state)
+        own = {key: tensor for key, tensor in self.state_dict().items() if not self._is_optional(key)}
         # all of it before the first change: a state that is refused leaves everything as it was
         if missing := sorted(own.keys() - state.keys()):
             raise WeightsError(f"{type(self).__name__}: the state has no {missing[0]!r} ({len(missing)} missing)")
-        if unknown := sorted(state.keys() - own.keys()):
+        if unknown := sorted(key for key in state.keys() - own.keys() if not self._is_optional(key)):
             raise WeightsError(f"{type(self).__name__}: the state has {unknown[0]!r}, which is not compressed here")
         for key, tensor in own.items():
             _same_shape(key, state[key], tensor)
         self.iteration, self.seed = int(state["iteration"]), int(state["seed"])
         for name, record in self.records.items():
             record.strangers.clear()  # what they have done is undone
-            self.take(record, {part: state[f"{part}.{name}"] for part in self.saved(record)})
+            parts = dict.fromkeys([*self.saved(record), *self.optional])
+            self.take(record, {part: state[f"{part}.{name}"] for part in parts if f"{part}.{name}" in state})
+
+    def _is_optional(self, key: str) -> bool:
+        part, _, name = key.partition(".")
+        return part in self.optional and name in self.records
 
     @abstractmethod
     def saved(self, record: Record) -> dict[str, Tensor]:
@@ -185,13 +222,20 @@ class Method(ABC):
         In a distributed run with sharded parameters every process must call it.
 
         Raises:
-            MethodError: an optimizer that the method does not know has stepped a compressed parameter.
+            MethodError: the method has lost the module, see :meth:`check`, or a weight is not finite.
         """
         self.check()
-        return Report(type(self).__name__, self.iteration, tuple(self.rows()), tuple(self.dense), self.notes())
+        for record in self.records.values():
+            _check_finite(record.chosen)
+        rows = tuple(self.rows())
+        tied = [f"{name} is also {', '.join(record.chosen.tied)}" for name, record in self.records.items()]
+        tied = [line for line, record in zip(tied, self.records.values(), strict=True) if record.chosen.tied]
+        said = [self._adapters] if self._adapters else []
+        notes = (*said, *tied, *self.notes(rows))
+        return Report(type(self).__name__, self.iteration, rows, tuple(self.dense), notes)
 
-    def notes(self) -> tuple[str, ...]:
-        """Returns what is to be said below the table."""
+    def notes(self, rows: Sequence[Row]) -> tuple[str, ...]:
+        """Returns what is to be said below the table of these rows."""
         return ()
 
     def finish(self, averaged_model: nn.Module | None = None) -> Report:
@@ -205,8 +249,10 @@ class Method(ABC):
             The last report.
 
         Raises:
-            MethodError: an optimizer that the method does not know has stepped a compressed parameter.
+            MethodError: the method has lost the module, see :meth:`check`, or a weight is not finite.
         """
+        if averaged_model is not None:
+            settings.module("averaged_model", averaged_model)
         report = self.report()
         if averaged_model is not None:
             self.project(averaged_model)
@@ -249,9 +295,8 @@ class Method(ABC):
         Raises:
             MethodError: as said.
         """
+        self.check_module()
         for record in self.records.values():
-            if record.is_stale:
-                raise MethodError(hooks.stale(record))
             if record.strangers:
                 names = " and ".join(sorted(record.strangers))
                 raise MethodError(
@@ -260,8 +305,71 @@ class Method(ABC):
                 )
             record.leave()
 
+    def check_module(self) -> None:
+        """Raises where the module holds a compressed parameter no more, or at another place too.
+
+        Raises:
+            MethodError: as said.
+        """
+        found = places(self.model, {id(record.parameter) for record in self.records.values()})
+        if found == self._places:
+            return
+        present = selection.named_parameters(self.model)
+        name = type(self).__name__
+        for record in self.records.values():
+            for home in record.chosen.homes:
+                if (id(home.owner), home.leaf) not in found:
+                    what = "another parameter as" if home.name in present else "no longer"
+                    raise MethodError(
+                        f"the module holds {what} {home.name} by now; attach {name} after fully_shard, after loading "
+                        "with assign=True, and after layers are replaced"
+                    )
+        for record in self.records.values():
+            known = {home.name for home in record.chosen.homes}
+            more = [key for key, one in present.items() if one is record.parameter and key not in known]
+            if more:
+                raise MethodError(f"{record.name} is {more[0]} too by now; attach {name} after parameters are tied")
+
+    @cached_property
+    def _places(self) -> set[tuple[int, str]]:
+        homes = (home for record in self.records.values() for home in record.chosen.homes)
+        return {(id(home.owner), home.leaf) for home in homes}
+
     def __getstate__(self) -> Any:
         raise MethodError(f"{type(self).__name__} rides on its optimizer and is not copied; save its state_dict()")
+
+
+def check_methods(model: nn.Module) -> None:
+    """Raises where a method that is attached to a module, or to a part of it, has lost it; see :meth:`Method.check`.
+
+    Raises:
+        MethodError: as said.
+    """
+    held = {id(parameter) for parameter in selection.named_parameters(model).values()}
+    bare = selection.unwrap(model)
+    pairs = [(record, method) for record in known_records() for method in record.methods]
+    for method in {m: None for record, m in pairs if m.model is bare or id(record.parameter) in held}:
+        method.check()
+
+
+def _check_finite(item: selection.Chosen) -> None:
+    """Raises where a weight is not finite, in every process that holds a part of the parameter."""
+    values = shards.local(item.parameter)
+    extremes = torch.stack(values.aminmax()) if values.numel() else values.new_zeros(2)
+    bad = ~torch.isfinite(extremes)
+    if bool(shards.largest(item.parameter, bad.any().int())):
+        shown = extremes[bad][0].item() if bool(bad.any()) else "not finite"
+        raise MethodError(f"the largest weight of {item.name} is {shown}; expected a finite number")
+
+
+def _check_tensors(argument: str, given: object) -> None:
+    if not isinstance(given, Mapping):
+        raise MethodError(f"{argument} is {settings.shown(given)}; expected a mapping of names to tensors")
+    for name, value in given.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise MethodError(
+                f"{argument} has {settings.shown(value)} as {name!r}; expected names, and tensors under them"
+            )
 
 
 def _same_shape(key: str, given: Tensor, expected: Tensor) -> None:

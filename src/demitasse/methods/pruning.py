@@ -1,4 +1,4 @@
-"""What surgery and magnitude pruning share: targets, and the thresholds that reach them."""
+"""What surgery and magnitude pruning share: targets, the thresholds that reach them, and what is never cut."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from demitasse.errors import MethodError
-from demitasse.methods import exchange, ranking, schedule, selection
+from demitasse.methods import exchange, floors, ranking, selection, settings, shards
 from demitasse.methods.exchange import CUT, Boundary, Scales
 from demitasse.methods.method import Method
 from demitasse.methods.ranking import Ranked
-from demitasse.methods.records import Record
+from demitasse.methods.records import FREE, PRUNED, Record
 from demitasse.methods.report import Row
 from demitasse.methods.schedule import Ramp
 
 Scope = Literal["global", "layer"]
 Numbers = float | Mapping[selection.Pattern, float]
+# a layer with a larger share of zeros was pruned before
+_SPARSE = 0.1
 
 
 class Pruning(Method):
@@ -28,52 +31,135 @@ class Pruning(Method):
     Attributes:
         targets: name -> share of zeros in the end; empty where thresholds are given otherwise.
         thresholds: name -> the last threshold, in units of the weights.
+        floor: the least share that is kept in any layer.
+        zeros: name -> zeros that the parameter had when the method was attached, and keeps.
+        apart: names of parameters that were nothing but zeros then, such as LoRA's B. Their magnitudes say nothing
+            beside those of others, so each gets the sparsity for itself.
     """
 
     kind = "pruning"
+    optional = ("pruned", "apart")
+    by = "sparsity"  # the setting that says how much is cut
 
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Sequence[Optimizer],
+        optimizer: Optimizer | Sequence[Optimizer] | None,
         values: Numbers,
         parameters: Sequence[selection.Pattern] | None,
         exclude: Sequence[selection.Pattern],
         scope: Scope,
         ramp: Ramp,
+        floor: float,
+        keep_zeros: bool | None,
         seed: int,
     ) -> None:
-        if scope not in ("global", "layer"):
-            raise MethodError(f"scope is {scope!r}; expected 'global' or 'layer'")
-        if parameters is None and isinstance(values, Mapping):
-            parameters = list(values)
-        self.ramp = ramp
+        settings.one_of("scope", scope, ("global", "layer"))
+        if keep_zeros is not None:
+            settings.flag("keep_zeros", keep_zeros)
+        if isinstance(values, Mapping):
+            settings.module("model", model)
+            selection.check_patterns(model, self.by, values)
+            parameters = list(values) if parameters is None else parameters
+        self.ramp, self.floor = ramp, floor
         self.thresholds: dict[str, float] = {}
         self.targets: dict[str, float] = {}
+        self._given = values
+        self.zeros: dict[str, int] = {}
+        self.apart: set[str] = set()
+        self._warned: set[str] = set()  # layers that were warned of
         # one threshold for all only where they have one target, too
         self._together = scope == "global" and not isinstance(values, Mapping)
         super().__init__(model, optimizer, parameters, exclude, seed)
+        self._values = self._values_by_name()
+        for record in self.records.values():
+            self._look_at_zeros(record, keep_zeros)
 
-    def targets_from(self, values: Numbers) -> dict[str, float]:
+    def check_chosen(self, chosen: Sequence[selection.Chosen]) -> None:
+        if not selection.assign(chosen, self._given):
+            raise MethodError(f"{self.by} has a value for none of the chosen parameters ({chosen[0].name} and so on)")
+
+    def check_beside(self, record: Record) -> None:
+        super().check_beside(record)
+        if record.has_frozen:
+            names = " and ".join(type(method).__name__ for method in record.methods)
+            raise MethodError(
+                f"{record.name} is being frozen by {names}, so that {type(self).__name__} could cut nothing; prune "
+                "first, to the end of the ramp, and then quantize"
+            )
+
+    def check_freezing(self, record: Record) -> None:
+        if self.iteration <= self.ramp.end and self.targets.get(record.name) != 0:
+            raise MethodError(
+                f"{record.name} would be frozen before {type(self).__name__} has cut what it was to cut: step "
+                f"{self.iteration:,}, and it is done after step {self.ramp.end + 1:,}; prune first, to the end of the "
+                "ramp, and then quantize"
+            )
+
+    def _values_by_name(self) -> dict[str, float]:
         """Returns name -> value of the chosen parameters; those that no pattern matches are let go."""
-        found = selection.assign([record.chosen for record in self.records.values()], values)
+        found = selection.assign([record.chosen for record in self.records.values()], self._given)
         for name in [name for name in self.records if name not in found]:
             record = self.records.pop(name)
             self._release(record)
             self.dense.append(selection.Dense(name, record.parameter.numel(), "no value is given for it"))
         return found
 
+    def _look_at_zeros(self, record: Record, keep: bool | None) -> None:
+        """Keeps the zeros of a layer that was pruned before; sees which have nothing else."""
+        total = record.parameter.numel()
+        zeros = total - record.nonzero()
+        if zeros == total and total and not keep:
+            self.apart.add(record.name)
+        elif zeros and (keep or (keep is None and zeros > _SPARSE * total)):
+            self.zeros[record.name] = zeros
+            record.set_status(torch.where((record.values == 0) & (record.status == FREE), PRUNED, record.status).byte())
+
     def cut_to_target(self, scales: Scales, state: int = CUT, skip: Tensor | None = None) -> None:
         """Cuts so much of every group of parameters that it has the share of zeros that is due at this step."""
         share = self.ramp.share(self.iteration)
         live = [record for record in self.records.values() if record.is_live]
-        for group in [live] if self._together and live else [[record] for record in live]:
+        together = [record for record in live if self._together and record.name not in self.apart]
+        single = [[record] for record in live if record not in together]
+        left: dict[str, int] = {}
+        for group in [together, *single] if together else single:
             entries = [record.parameter.numel() for record in group]
             target = math.floor(share * self.targets[group[0].name] * sum(entries) + 0.5)
             if target:
-                parts = [Ranked(one.parameter, one.values, one.status, one.hold(), scales) for one in group]
-                for record, boundary in zip(group, ranking.smallest(parts, entries, target), strict=True):
-                    self.cut(record, scales, boundary, state, skip)
+                left |= self.cut_smallest(group, target, scales, state, skip)
+        self._warn(left)
+
+    def cut_smallest(
+        self, group: Sequence[Record], target: int, scales: Scales, state: int = CUT, skip: Tensor | None = None
+    ) -> dict[str, int]:
+        """Cuts the smallest entries of a group of parameters, and returns how many are left in each.
+
+        Raises:
+            MethodError: a weight is not finite.
+        """
+        entries = [record.parameter.numel() for record in group]
+        parts = [Ranked(one.parameter, one.values, one.status, one.hold(), scales) for one in group]
+        found = ranking.smallest(parts, entries, target, floors.most(entries, target, self.floor))
+        for record, boundary in zip(group, found, strict=True):
+            if boundary.endless:
+                raise MethodError(f"{boundary.endless:,} weights of {record.name} are not finite; the run diverged")
+        for record, boundary in zip(group, found, strict=True):
+            self.cut(record, scales, boundary, state, skip)
+        return {
+            record.name: number - boundary.small for record, number, boundary in zip(group, entries, found, strict=True)
+        }
+
+    def cut_up_to(self, bounds: Mapping[str, float], scales: Scales, skip: Tensor | None = None) -> None:
+        """Cuts every parameter up to a bound of its own, but not below the floor."""
+        left: dict[str, int] = {}
+        for name, bound in bounds.items():
+            record = self.records[name]
+            self.cut(record, scales, Boundary(bound), CUT, skip)
+            number = record.parameter.numel()
+            left[name], least = record.count(FREE), math.ceil(self.floor * number)
+            if left[name] < least:
+                left |= self.cut_smallest([record], number - least, scales, CUT, skip)
+        self._warn(left)
 
     def cut(
         self, record: Record, scales: Scales, boundary: Boundary, state: int = CUT, skip: Tensor | None = None
@@ -82,6 +168,35 @@ class Pruning(Method):
         self.thresholds[record.name] = boundary.bound
         exchange.cut(record.values, record.status, record.hold(), scales, boundary, state, skip)
         record.seen()
+
+    def _warn(self, left: Mapping[str, int]) -> None:
+        """Warns once of every layer that has hardly anything left."""
+        dying = {}
+        for name, kept in left.items():
+            total = self.records[name].parameter.numel()
+            if floors.is_dying(total, kept, self.targets.get(name)) and name not in self._warned:
+                dying[name] = kept, total
+        self._warned |= dying.keys()
+        floors.warn(dying, type(self).__name__)
+
+    def saved_zeros(self, record: Record) -> dict[str, Tensor]:
+        """Returns what a state says of zeros from before: which entries are pruned for good, and what is apart."""
+        found: dict[str, Tensor] = {}
+        if record.name in self.zeros:
+            found["pruned"] = shards.like(record.parameter, (record.status == PRUNED).contiguous())
+        if record.name in self.apart:
+            found["apart"] = torch.tensor(True)
+        return found
+
+    def take_zeros(self, record: Record, saved: Mapping[str, Tensor]) -> None:
+        """Takes back what :meth:`saved_zeros` gave; a state without it has neither."""
+        self.zeros.pop(record.name, None)
+        self.apart.discard(record.name)
+        if "pruned" in saved:
+            pruned = self._part(record, "pruned", saved["pruned"])
+            self.zeros[record.name] = int(shards.total(record.parameter, torch.count_nonzero(pruned)))
+        if "apart" in saved:
+            self.apart.add(record.name)
 
     def rows(self) -> list[Row]:
         return [
@@ -96,18 +211,17 @@ class Pruning(Method):
             for name, record in self.records.items()
         ]
 
-    def notes(self) -> tuple[str, ...]:
+    def notes(self, rows: Sequence[Row]) -> tuple[str, ...]:
+        found = []
         done = self.iteration - self.ramp.begin
         if self.targets and done < self.ramp.steps:
-            return (f"the targets are not reached yet: step {max(done, 0):,} of a ramp of {self.ramp.steps:,}",)
-        return ()
-
-
-def checked_targets(values: Numbers) -> None:
-    """Raises where a target has no meaning.
-
-    Raises:
-        MethodError: it is not a share from 0 to 1.
-    """
-    for value in values.values() if isinstance(values, Mapping) else [values]:
-        schedule.share("sparsity", value)
+            found.append(f"the targets are not reached yet: step {max(done, 0):,} of a ramp of {self.ramp.steps:,}")
+        if self.zeros:
+            shares = [
+                f"{name} ({zeros / self.records[name].parameter.numel():.0%})" for name, zeros in self.zeros.items()
+            ]
+            found.append(f"zeros from before are kept (keep_zeros): {', '.join(shares)}")
+        dying = {row.name: (row.kept, row.total) for row in rows if floors.is_dying(row.total, row.kept, row.target)}
+        if dying:
+            found.append(f"hardly anything is left: {floors.said(dying)}")
+        return tuple(found)

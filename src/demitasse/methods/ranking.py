@@ -67,9 +67,9 @@ class Ranked:
     def boundary(self, limit: counts.Limit) -> Boundary:
         """Returns the boundary of a limit, which says how many of the ties lie below it."""
         if limit.chosen in (0, limit.tied):
-            return Boundary(limit.bound, ALL if limit.chosen else 0)
+            return Boundary(limit.bound, ALL if limit.chosen else 0, None, *limit[3:])
         if not shards.is_sharded(self.parameter) and self._tensors[0].is_contiguous():
-            return Boundary(limit.bound, self._after_tie(limit))
+            return Boundary(limit.bound, self._after_tie(limit), None, *limit[3:])
         index = shards.flat_index(self.parameter)
         places = index[self._tied(self._tensors, limit.bound)]
 
@@ -77,7 +77,7 @@ class Ranked:
             return shards.total(self.parameter, counts.histogram_of(places, prefix, shift, width))
 
         last = counts.kth_index(histogram, limit.chosen, self.parameter.numel())
-        return Boundary(limit.bound, last + 1, index)
+        return Boundary(limit.bound, last + 1, index, *limit[3:])
 
     def _after_tie(self, limit: counts.Limit) -> int:
         """Returns where the ties that lie below the limit end, looking no further than to there."""

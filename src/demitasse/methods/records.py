@@ -69,8 +69,8 @@ class Record:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the module holds another parameter by now."""
-        return self.chosen.owner._parameters.get(self.chosen.leaf) is not self.chosen.parameter
+        """Whether a module that held the parameter holds another one by now."""
+        return any(home.owner._parameters.get(home.leaf) is not self.chosen.parameter for home in self.chosen.homes)
 
     def hold(self) -> Tensor:
         """Returns the reserve, made at its first use; without it the record costs a byte an entry."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from demitasse.errors import MethodError
+from demitasse.methods import settings
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,15 @@ class Ramp:
         steps: so many later the target is reached; 0 asks for it at once.
 
     Raises:
-        MethodError: a value is negative.
+        MethodError: a value is no whole number, or negative.
     """
 
     begin: int = 0
     steps: int = 1000
 
     def __post_init__(self) -> None:
-        for name, value in (("begin", self.begin), ("ramp", self.steps)):
-            if value < 0:
-                raise MethodError(f"{name} is {value}; expected a number of steps, 0 or more")
+        for name, field, value in (("begin", "begin", self.begin), ("ramp", "steps", self.steps)):
+            object.__setattr__(self, field, settings.steps(name, value))
 
     def share(self, step: int) -> float:
         """Returns the share of the target, 0 to 1, at a step counted from 0."""
@@ -47,14 +46,3 @@ class Ramp:
 def uniform(seed: int, step: int) -> float:
     """Returns a random number in 0..1 that depends on seed and step alone, so that a resume draws it again."""
     return random.Random(f"{seed}:{step}").random()
-
-
-def share(name: str, value: float) -> float:
-    """Returns a value that is a share.
-
-    Raises:
-        MethodError: it is no number, or not between 0 and 1.
-    """
-    if not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise MethodError(f"{name} is {value!r}; expected a share from 0 to 1")
-    return value

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
+import torch
 from torch import nn
 
 from demitasse.errors import MethodError
+from demitasse.methods import settings, shards
+from demitasse.methods.homes import Home, homes, plain_name
 from demitasse.registry import suggest
 
 Pattern = str | type[nn.Module]
 Number = int | float
-
-# segments that wrappers put into names: DDP and averaged models, torch.compile, activation checkpointing
-_WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module")
-_ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,19 @@ class Chosen:
     Attributes:
         name: as in the state_dict of the bare module, without the prefixes of wrappers; of a tied parameter the first.
         parameter: itself.
-        owner: the module that holds it.
-        leaf: its name there.
+        homes: where the module holds it, more than one where it is tied.
         channel_axis: the axis of the output channels.
     """
 
     name: str
     parameter: nn.Parameter
-    owner: nn.Module
-    leaf: str
+    homes: tuple[Home, ...]
     channel_axis: int
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """The other names of a tied parameter."""
+        return tuple(home.name for home in self.homes[1:])
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,13 @@ class Dense:
         name: as in the state_dict of the bare module.
         entries: how many numbers it holds.
         reason: in words.
+        tied: its other names, where it is tied.
     """
 
     name: str
     entries: int
     reason: str
+    tied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,172 +82,263 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model
 
 
-def plain_name(name: str) -> str:
-    """Returns a parameter's name without the segments that wrappers put in."""
-    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
-
-
 def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Returns plain name -> parameter, every name of a tied parameter."""
     found = unwrap(model).named_parameters(remove_duplicate=False)
     return {plain_name(name): parameter for name, parameter in found}
 
 
-def select(model: nn.Module, parameters: Sequence[Pattern] | None = None, exclude: Sequence[Pattern] = ()) -> Selection:
+def select(
+    model: nn.Module,
+    parameters: Sequence[Pattern] | None = None,
+    exclude: Sequence[Pattern] = (),
+    exact: bool = False,
+) -> Selection:
     """Chooses the parameters to compress.
 
-    A pattern is a glob or a type of module. A glob stands for weights of linear and convolution layers by the name
-    of the parameter or of its module: ``fc1``, ``conv*``, ``*.attention.*``. Other parameters are chosen only where
-    the pattern names the parameter itself behind a dot: ``fc1.bias``, ``*.bias``, ``bn1.*``. A type stands for the
-    ``weight`` of its modules. Parameters that take no gradient always stay dense.
+    A pattern is a glob or a type of module. A glob that matches the name of a module, or of a module around it,
+    stands for the weights of linear and convolution layers there: ``fc1``, ``conv*``, ``encoder``,
+    ``*.attention.*``. Where there are none, it stands for the other weights of the modules it matches, such as
+    ``rnn``. Other parameters are chosen where the pattern names the parameter itself: ``fc1.bias``, ``*.bias``,
+    ``*weight*``, ``bn1.*``. A type stands for the weights of its modules, and for those of linear and convolution
+    layers inside of them. Any name and the type of any owner stand for a tied parameter. Parameters that take no
+    gradient always stay dense.
 
     Args:
         model: any module, wrapped or not.
         parameters: patterns of what to compress; None for the weights of all linear and convolution layers (also
-            Hugging Face's ``Conv1D``, and the projections of ``MultiheadAttention``).
+            Hugging Face's ``Conv1D``, and the projections of ``MultiheadAttention``) that are not tied to an embedding.
         exclude: patterns of what stays dense all the same.
+        exact: whether a layer must compute with the very values of the parameter, and not with a multiple of them, as
+            under weight_norm.
 
     Raises:
-        MethodError: a pattern matches nothing, nothing is chosen, or a parameter has no shape yet.
+        MethodError: what is given is no module or no pattern, a pattern matches nothing, nothing is chosen, or a
+            parameter has no shape or no values yet, or shares its memory with another one.
     """
-    candidates = list(_candidates(model))
-    wanted = None if parameters is None else _matching("parameters", _listed(parameters), candidates)
-    unwanted = _matching("exclude", _listed(exclude), candidates)
+    settings.module("model", model)
+    candidates = _candidates(model)
+    wanted = None if parameters is None else _matching("parameters", parameters, candidates, _matched)
+    unwanted = _matching("exclude", exclude, candidates, _excluded)
     chosen, dense = [], []
     for candidate in candidates:
-        reason = candidate.stays_dense(wanted, unwanted)
+        reason = candidate.stays_dense(wanted, unwanted, exact)
         if reason:
-            dense.append(Dense(candidate.name, candidate.parameter.numel(), reason))
+            dense.append(Dense(candidate.name, candidate.entries, reason, candidate.tied))
         else:
             chosen.append(candidate.chosen())
     if not chosen:
-        raise MethodError("no parameter is chosen; expected linear or convolution layers that take gradients")
+        raise MethodError(f"no parameter is chosen; expected {_expected(candidates, dense)}")
+    _check_memory(chosen, candidates)
     return Selection(tuple(chosen), tuple(dense))
+
+
+def check_patterns(model: nn.Module, argument: str, patterns: Collection[Pattern]) -> None:
+    """Raises where a pattern matches no parameter of a module, chosen or not.
+
+    Raises:
+        MethodError: names the argument and the pattern.
+    """
+    _matching(argument, tuple(patterns), _candidates(model), _matched)
 
 
 def assign(chosen: Sequence[Chosen], values: Number | Mapping[Pattern, Number]) -> dict[str, float]:
     """Returns name -> value; of the patterns of a mapping the first that matches a parameter counts."""
-    if isinstance(values, Mapping):
-        found = {}
-        for item in chosen:
-            names = [item.name]
-            for pattern, value in values.items():
-                if _Candidate(names, item.parameter, item.owner, item.leaf).matches(pattern):
-                    found[item.name] = float(value)
-                    break
-        return found
-    return {item.name: float(values) for item in chosen}
+    if not isinstance(values, Mapping):
+        return {item.name: float(values) for item in chosen}
+    candidates = [_Candidate(item.parameter, list(item.homes)) for item in chosen]
+    found: dict[int, float] = {}
+    for pattern, value in values.items():
+        for key in _matched(pattern, candidates):
+            found.setdefault(key, float(value))
+    return {item.name: found[id(item.parameter)] for item in chosen if id(item.parameter) in found}
 
 
-def _listed(patterns: Sequence[Pattern] | Pattern) -> list[Pattern]:
+def _listed(argument: str, patterns: Sequence[Pattern] | Pattern | None) -> list[Pattern]:
     """A single pattern is a list of one: a string must not be read letter by letter."""
-    return [patterns] if isinstance(patterns, str | type) else list(patterns)
+    if patterns is None:
+        return []
+    if isinstance(patterns, str | type):
+        return [patterns]
+    if isinstance(patterns, nn.Module) or not isinstance(patterns, Iterable):
+        raise MethodError(f"{argument} is {settings.shown(patterns)}; expected a list of names and types of modules")
+    listed = list(patterns)
+    for pattern in listed:
+        if not isinstance(pattern, str) and not (isinstance(pattern, type) and issubclass(pattern, nn.Module)):
+            raise MethodError(f"{argument}: {_shown(pattern)} is no pattern; expected a name or a type of module")
+    if argument == "parameters" and not listed:
+        raise MethodError("parameters is empty; expected names or types of modules, or None for all weights")
+    return listed
 
 
-@dataclass
 class _Candidate:
-    """A parameter with all its names."""
+    """A parameter with all its homes."""
 
-    names: list[str]
-    parameter: nn.Parameter
-    owner: nn.Module
-    leaf: str
+    def __init__(self, parameter: nn.Parameter, found: list[Home]) -> None:
+        self.parameter, self.homes = parameter, found
 
     @property
     def name(self) -> str:
-        return self.names[0]
+        return self.homes[0].name
 
     @property
-    def is_weight(self) -> bool:
-        """Whether it is the weight of a linear or convolution layer."""
-        if isinstance(self.owner, nn.MultiheadAttention):
-            return self.leaf in _ATTENTION
-        return self.leaf == "weight" and (
-            isinstance(self.owner, nn.Linear | nn.modules.conv._ConvNd) or _is_conv1d(self.owner)
-        )
+    def tied(self) -> tuple[str, ...]:
+        return tuple(home.name for home in self.homes[1:])
 
-    def matches(self, pattern: Pattern) -> bool:
-        if not isinstance(pattern, str):
-            return isinstance(self.owner, pattern) and (self.is_weight or self.leaf == "weight")
-        return any(self._name_matches(name, pattern) for name in self.names)
+    @property
+    def entries(self) -> int:
+        return 0 if nn.parameter.is_lazy(self.parameter) else self.parameter.numel()
 
-    def _name_matches(self, name: str, pattern: str) -> bool:
-        module, _, leaf = name.rpartition(".")
-        if self.is_weight:
-            return fnmatchcase(name, pattern) or (module != "" and fnmatchcase(module, pattern))
-        upper, dot, last = pattern.rpartition(".")
-        if not dot:
-            return module == "" and name == pattern
-        return module != "" and fnmatchcase(module, upper) and fnmatchcase(leaf, last)
-
-    def stays_dense(self, wanted: set[int] | None, unwanted: set[int]) -> str:
+    def stays_dense(self, wanted: set[int] | None, unwanted: set[int], exact: bool) -> str:
         """Returns why it stays dense; empty where it is to be compressed."""
-        key = id(self.parameter)
-        if key in unwanted:
+        if id(self.parameter) in unwanted:
             return "excluded"
-        if wanted is None and not self.is_weight:
-            return "no weight of a linear or convolution layer"
-        if wanted is not None and key not in wanted:
+        if wanted is not None and id(self.parameter) not in wanted:
             return "not chosen"
+        if wanted is None and not any(home.is_weight for home in self.homes):
+            return "no weight of a linear or convolution layer"
+        if wanted is None and any(home.is_embedding for home in self.homes):
+            return "tied to an embedding"
+        if hindrance := next((home.hindrance for home in self.homes if home.hindrance), ""):
+            return hindrance
+        if exact and (scaling := next((home.scaling for home in self.homes if home.scaling), "")):
+            return f"is scaled by {scaling}, which would spoil its powers of two; remove that first"
         if not self.parameter.requires_grad:
             return "takes no gradient"
-        if not self.parameter.is_floating_point():
-            return f"holds {self.parameter.dtype}"
-        return ""
+        return "" if self.parameter.is_floating_point() else f"holds {self.parameter.dtype}"
 
     def chosen(self) -> Chosen:
         if nn.parameter.is_lazy(self.parameter):
             raise MethodError(f"{self.name} has no shape yet; run a batch through the model first")
-        transposed = isinstance(self.owner, nn.modules.conv._ConvTransposeNd) or _is_conv1d(self.owner)
-        axis = 1 if transposed and self.parameter.ndim > 1 and self.leaf == "weight" else 0
-        return Chosen(self.name, self.parameter, self.owner, self.leaf, axis)
+        if self.parameter.is_meta:
+            raise MethodError(f"{self.name} has no values yet (device meta); attach after the weights are loaded")
+        axes = [home.channel_axis for home in self.homes if home.is_weight]
+        axis = min([*(axes or [0]), max(self.parameter.ndim - 1, 0)])
+        return Chosen(self.name, self.parameter, tuple(self.homes), axis)
 
 
-def _is_conv1d(module: nn.Module) -> bool:
-    """Whether it is Hugging Face's linear layer with a transposed weight (in, out); their package is not imported."""
-    return any(
-        base.__name__ == "Conv1D" and base.__module__.startswith("transformers") for base in type(module).__mro__
-    )
+Rule = Callable[[Pattern, Sequence[_Candidate]], set[int]]
 
 
-def _candidates(model: nn.Module) -> Iterator[_Candidate]:
-    """Yields every parameter once, with all its names."""
+def _candidates(model: nn.Module) -> list[_Candidate]:
+    """Returns every parameter once, with all its homes."""
     found: dict[int, _Candidate] = {}
-    for path, module in unwrap(model).named_modules(remove_duplicate=False):
-        for leaf, parameter in module._parameters.items():
-            if parameter is None:
-                continue
-            name = plain_name(f"{path}.{leaf}" if path else leaf)
-            known = found.get(id(parameter))
-            if known is None:
-                found[id(parameter)] = _Candidate([name], parameter, module, leaf)
-                continue
-            known.names.append(name)
-            tied = _Candidate(known.names, parameter, module, leaf)
-            if tied.is_weight and not known.is_weight:
-                # the weight of an embedding tied to that of a linear layer is both
-                found[id(parameter)] = tied
-    yield from found.values()
+    for parameter, home in homes(unwrap(model)):
+        found.setdefault(id(parameter), _Candidate(parameter, [])).homes.append(home)
+    return list(found.values())
 
 
-def _matching(argument: str, patterns: Sequence[Pattern], candidates: Sequence[_Candidate]) -> set[int]:
-    """Returns the ids of the parameters that the patterns match."""
+def _matching(
+    argument: str, patterns: Sequence[Pattern] | None, candidates: Sequence[_Candidate], rule: Rule
+) -> set[int]:
+    """Returns the ids of the parameters that the patterns match; raises where one matches none."""
     matched: set[int] = set()
-    for pattern in patterns:
-        found = {id(candidate.parameter) for candidate in candidates if candidate.matches(pattern)}
+    for pattern in _listed(argument, patterns):
+        found = rule(pattern, candidates)
         if not found:
             raise MethodError(f"{argument}: {_shown(pattern)} matches no parameter; {_near(pattern, candidates)}")
         matched |= found
     return matched
 
 
-def _shown(pattern: Pattern) -> str:
-    return repr(pattern) if isinstance(pattern, str) else f"type {pattern.__name__}"
+def _matched(pattern: Pattern, candidates: Sequence[_Candidate]) -> set[int]:
+    """Returns what the first rule finds that finds anything: plain weights before others."""
+    rules: tuple[Callable[[Home, Any, _Candidate], bool], ...]
+    rules = (_by_name, _any_weight, _matrix) if isinstance(pattern, str) else (_by_type, _inside_of_type)
+    return next(filter(None, (_found(rule, pattern, candidates) for rule in rules)), set())
+
+
+def _excluded(pattern: Pattern, candidates: Sequence[_Candidate]) -> set[int]:
+    """Returns what a pattern names, and all that is inside of a module it names."""
+    return _found(_anything if isinstance(pattern, str) else _anything_of_type, pattern, candidates)
+
+
+def _found(
+    rule: Callable[[Home, Any, _Candidate], bool], pattern: Pattern, candidates: Sequence[_Candidate]
+) -> set[int]:
+    return {id(one.parameter) for one in candidates if any(rule(home, pattern, one) for home in one.homes)}
+
+
+def _anything(home: Home, pattern: str, candidate: _Candidate) -> bool:
+    return _names_module(home, pattern) or _by_name(home, pattern, candidate)
+
+
+def _anything_of_type(home: Home, kind: type[nn.Module], candidate: _Candidate) -> bool:
+    return any(isinstance(module, kind) for module in home.within)
+
+
+def _by_name(home: Home, pattern: str, candidate: _Candidate) -> bool:
+    """Names the parameter itself, or a module that has or holds the weight of a linear or convolution layer."""
+    if home.is_weight and _names_module(home, pattern):
+        return True
+    return any(_names_parameter(name, pattern, home.is_weight) for name in home.names)
+
+
+def _names_module(home: Home, pattern: str) -> bool:
+    parts = home.path.split(".") if home.path else []
+    return any(fnmatchcase(".".join(parts[:count]), pattern) for count in range(1, len(parts) + 1))
+
+
+def _names_parameter(name: str, pattern: str, is_weight: bool) -> bool:
+    """Whether the pattern needs the parameter's own name to match: ``*`` and ``conv*`` match their modules anyway."""
+    module, _, leaf = name.rpartition(".")
+    if is_weight:
+        return fnmatchcase(name, pattern)
+    upper, dot, last = pattern.rpartition(".")
+    if dot:
+        return module != "" and fnmatchcase(module, upper) and fnmatchcase(leaf, last)
+    return fnmatchcase(name, pattern) and not fnmatchcase(module, pattern)
+
+
+def _any_weight(home: Home, pattern: str, candidate: _Candidate) -> bool:
+    return home.is_any_weight and fnmatchcase(home.path, pattern)
+
+
+def _matrix(home: Home, pattern: str, candidate: _Candidate) -> bool:
+    return _names_module(home, pattern) and candidate.parameter.ndim > 1
+
+
+def _by_type(home: Home, kind: type[nn.Module], candidate: _Candidate) -> bool:
+    inside = home.is_weight and any(isinstance(module, kind) for module in home.within)
+    return inside or (home.is_any_weight and isinstance(home.module, kind))
+
+
+def _inside_of_type(home: Home, kind: type[nn.Module], candidate: _Candidate) -> bool:
+    return candidate.parameter.ndim > 1 and any(isinstance(module, kind) for module in home.within)
+
+
+def _shown(pattern: object) -> str:
+    return f"type {pattern.__name__}" if isinstance(pattern, type) else settings.shown(pattern)
 
 
 def _near(pattern: Pattern, candidates: Sequence[_Candidate]) -> str:
-    weights = [candidate for candidate in candidates if candidate.is_weight]
+    every = [home for candidate in candidates for home in candidate.homes]
     if isinstance(pattern, str):
-        names = [c.name for c in candidates] + [c.name.rpartition(".")[0] for c in weights]
-        return suggest(pattern, [name for name in names if name])
-    return f"known: {', '.join(sorted({type(c.owner).__name__ for c in candidates}))}"
+        names = [home.name for home in every] + [home.path for home in every if home.is_weight]
+        return suggest(pattern, [name for name in dict.fromkeys(names) if name])
+    return f"known: {', '.join(sorted({type(home.module).__name__ for home in every}))}"
+
+
+def _expected(candidates: Sequence[_Candidate], dense: Sequence[Dense]) -> str:
+    """Returns what is expected, and what hinders the first weights that there are."""
+    weights = {one.name for one in candidates if any(home.is_weight or home.hindrance for home in one.homes)}
+    reasons = [f"{item.name}: {item.reason}" for item in dense if item.name in weights]
+    shown = "; ".join(reasons[:_REASONS]) + (f"; and {len(reasons) - _REASONS} more" if reasons[_REASONS:] else "")
+    return "linear or convolution layers that take gradients" + (f" ({shown})" if reasons else "")
+
+
+def _check_memory(chosen: Sequence[Chosen], candidates: Sequence[_Candidate]) -> None:
+    """Raises where another parameter has the memory of a chosen one: what one cuts the other would train."""
+    owners: dict[tuple[object, int], str] = {}
+    for candidate in candidates:
+        if nn.parameter.is_lazy(candidate.parameter) or candidate.parameter.is_meta:
+            continue
+        values = shards.local(candidate.parameter)
+        if values.numel() and values.layout is torch.strided:
+            key = values.device, values.data_ptr()
+            if key in owners and {owners[key], candidate.name} & {item.name for item in chosen}:
+                raise MethodError(
+                    f"{candidate.name} and {owners[key]} are two parameters of the same memory; expected one parameter "
+                    "with two names, tied by assignment"
+                )
+            owners[key] = candidate.name

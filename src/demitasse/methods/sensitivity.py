@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import StringIO
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from demitasse.errors import MethodError
-from demitasse.methods import pow2, schedule, selection
+from demitasse.methods import pow2, selection, settings
 from demitasse.methods.selection import Chosen
 
 Evaluate = Callable[[nn.Module], float]
@@ -63,20 +64,23 @@ class Sensitivity:
             sparsity: of all layers together, instead.
 
         Raises:
-            MethodError: neither or both are given, or the sparsity cannot be had within what was measured.
+            MethodError: neither or both are given, one has no meaning, or the sparsity cannot be had within what was
+                measured.
         """
         if (tolerance is None) == (sparsity is None):
             raise MethodError("expected one of tolerance and sparsity")
         if tolerance is not None:
+            settings.number("tolerance", tolerance, 0)
             return {layer.name: self._bearable(layer, tolerance) for layer in self.layers}
         assert sparsity is not None
-        return self._solve(schedule.share("sparsity", sparsity))
+        return self._solve(settings.share("sparsity", sparsity))
 
     def proposal_bits(self, tolerance: float) -> dict[str, int]:
         """Returns the least bits by layer at which it alone raises the metric by no more than the tolerance.
 
         A layer that bears none of the widths gets the largest.
         """
+        settings.number("tolerance", tolerance, 0)
         found = {}
         for layer in self.layers:
             if not layer.by_bits:
@@ -167,21 +171,25 @@ def sensitivity(
 
     Reference: Han, Pool, Tran, Dally 2015, Learning both Weights and Connections (arXiv 1506.02626), section 5.
     """
-    for value in sparsities:
-        schedule.share("sparsity", value)
-    levels = {width: pow2.levels_of_bits(width) for width in bits}
-    if not (sparsities or bits):
+    settings.module("model", model)
+    settings.function("evaluate", evaluate)
+    if progress is not None:
+        settings.function("progress", progress)
+    shares = [settings.share("sparsities", value) for value in settings.listed("sparsities", sparsities, "shares")]
+    widths = settings.listed("bits", bits, "whole numbers")
+    levels = {width: pow2.levels_of_bits(width) for width in widths}
+    if not (shares or levels):
         raise MethodError("neither sparsities nor bits are given; expected some to try")
     chosen = selection.select(model, parameters, exclude).chosen
     for item in chosen:
         for count in levels.values():
             pow2.check_levels(count, None, item.parameter.dtype, item.name)
-    total, done = 1 + len(chosen) * (len(sparsities) + len(bits)), 0
+    total, done = 1 + len(chosen) * (len(shares) + len(levels)), 0
 
     def measured() -> float:
         nonlocal done
         with _as_it_was(model):
-            found = float(evaluate(model))
+            found = _metric(evaluate(model))
         done += 1
         if progress:
             progress(done, total)
@@ -192,7 +200,7 @@ def sensitivity(
     for item in chosen:
         with _restored(item) as (values, before):
             by_sparsity, by_bits = {}, {}
-            for share in sparsities:
+            for share in shares:
                 _write(values, _pruned(before, share))
                 by_sparsity[share] = measured()
             for width, count in levels.items():
@@ -200,6 +208,14 @@ def sensitivity(
                 by_bits[width] = measured()
         layers.append(LayerSensitivity(item.name, item.parameter.numel(), by_sparsity, by_bits))
     return Sensitivity(dense, tuple(layers))
+
+
+def _metric(value: object) -> float:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if not isinstance(value, Real):
+        raise MethodError(f"evaluate returned {settings.shown(value)}; expected a number, of which less is better")
+    return float(value)
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from demitasse.errors import MethodError
-from demitasse.methods import counts, selection, shards
-from demitasse.methods.exchange import Boundary, Scales
-from demitasse.methods.pruning import Numbers, Pruning, Scope, checked_targets
+from demitasse.methods import counts, floors, selection, settings, shards
+from demitasse.methods.exchange import Scales
+from demitasse.methods.floors import FLOOR
+from demitasse.methods.pruning import Numbers, Pruning, Scope
 from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record
 from demitasse.methods.schedule import Ramp, uniform
 
@@ -168,6 +169,9 @@ class Surgery(Pruning):
         stop: no surgery from this step on; what is cut then stays cut. None for no end.
         alpha_low: kept weights up to this multiple of the threshold are cut.
         alpha_high: cut weights above this multiple come back.
+        floor: the least share that is kept in any layer, as far as the sparsity of all allows.
+        keep_zeros: whether weights that are zero when the method is attached stay zero for good; None for that in
+            parameters with more than 10 % and less than 100 % zeros, which were pruned before. The report names them.
         seed: of the draws; in a distributed run that of rank 0.
 
     Raises:
@@ -180,7 +184,7 @@ class Surgery(Pruning):
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Sequence[Optimizer],
+        optimizer: Optimizer | Sequence[Optimizer] | None = None,
         *,
         sparsity: Numbers | None = None,
         c_rate: Numbers | None = None,
@@ -194,24 +198,29 @@ class Surgery(Pruning):
         stop: int | None = None,
         alpha_low: float = 0.95,
         alpha_high: float = 1.05,
+        floor: float = FLOOR,
+        keep_zeros: bool | None = None,
         seed: int = 0,
     ) -> None:
         values = _one_of(sparsity, c_rate)
-        limit = math.inf if stop is None else stop
+        self.by = "sparsity" if c_rate is None else "c_rate"
+        settings.each(self.by, values, settings.share if c_rate is None else settings.number)
+        limit = math.inf if stop is None else settings.steps("stop", stop)
+        settings.steps("ramp", ramp)
         way = Ramp(begin, ramp if c_rate is None else 0)
-        for rate in c_rate.values() if isinstance(c_rate, Mapping) else [c_rate or 0.0]:
-            self.schedule = Schedule(rate, gamma, power, limit, alpha_low, alpha_high)
+        for name, value in (("gamma", gamma), ("power", power), ("alpha_low", alpha_low), ("alpha_high", alpha_high)):
+            settings.number(name, value, 0)
         if alpha_low == 0:
             raise MethodError("alpha_low is 0, so that nothing would be cut; expected a positive number")
-        if sparsity is not None:
-            checked_targets(sparsity)
-            if limit <= way.end:
-                raise MethodError(f"stop is {stop}, before the ramp ends at step {way.end}; the target was not reached")
+        self.schedule = Schedule(0.0, gamma, power, limit, alpha_low, alpha_high)
+        if c_rate is None and limit <= way.end:
+            raise MethodError(f"stop is {stop}, before the ramp ends at step {way.end}; the target was not reached")
         self._scales = Scales(1 / alpha_low, 1 / alpha_high)
         self._statistics: dict[str, Statistics] = {}
-        super().__init__(model, optimizer, values, parameters, exclude, scope, way, seed)
-        found = self.targets_from(values)
-        self.targets, self.c_rates = (found, {}) if c_rate is None else ({}, found)
+        targets = [] if c_rate is not None else list(values.values()) if isinstance(values, Mapping) else [values]
+        floor = floors.checked(floor, targets)
+        super().__init__(model, optimizer, values, parameters, exclude, scope, way, floor, keep_zeros, seed)
+        self.targets, self.c_rates = (self._values, {}) if c_rate is None else ({}, self._values)
 
     def decide(self, skip: Tensor | None) -> None:
         since = self.iteration - self.ramp.begin
@@ -226,15 +235,17 @@ class Surgery(Pruning):
         if self.targets:
             self.cut_to_target(self._scales, CUT, skip)
             return
-        for name, record in self.records.items():
-            if record.is_live:
-                bound = threshold(self._statistics_of(record), self.c_rates[name])
-                self.cut(record, self._scales, Boundary(bound), CUT, skip)
+        live = {name: record for name, record in self.records.items() if record.is_live}
+        bounds = {name: threshold(self._statistics_of(record), self.c_rates[name]) for name, record in live.items()}
+        self.cut_up_to(bounds, self._scales, skip)
 
     def _statistics_of(self, record: Record) -> Statistics:
         """Returns the statistics of a parameter, taken at its first decision and never again."""
         if record.name not in self._statistics:
-            self._statistics[record.name] = Statistics(*counts.mean_and_deviation([(record.parameter, record.values)]))
+            found = Statistics(*counts.mean_and_deviation([(record.parameter, record.values)]))
+            if math.isnan(found.mean):
+                raise MethodError(f"weights of {record.name} are not finite; the run diverged")
+            self._statistics[record.name] = found
         return self._statistics[record.name]
 
     def saved(self, record: Record) -> dict[str, Tensor]:
@@ -244,6 +255,7 @@ class Surgery(Pruning):
             "mask": shards.like(record.parameter, kept.contiguous()),
             "reserve": shards.like(record.parameter, record.hold().contiguous().clone()),
             "statistics": torch.tensor([known.mean, known.deviation], dtype=torch.float64),
+            **self.saved_zeros(record),
         }
 
     def take(self, record: Record, saved: dict[str, Tensor]) -> None:
@@ -252,9 +264,14 @@ class Surgery(Pruning):
         if statistics != _NOT_TAKEN:
             self._statistics[record.name] = statistics
         kept = self._part(record, "mask", saved["mask"]).bool()
-        # what is frozen or pruned is another method's to say, but not against the mask: this may be a roll-back
-        fixed = torch.where(kept, record.status == FROZEN, record.status == PRUNED)
+        self.take_zeros(record, saved)
+        # what is frozen, or pruned as freezing began, is another method's to say, but not against the mask: this may
+        # be a roll-back
+        frozen = torch.tensor(record.has_frozen, device=kept.device)
+        fixed = torch.where(kept, record.status == FROZEN, (record.status == PRUNED) & frozen)
         state = torch.where(kept, FREE, CUT).to(torch.uint8)
+        if "pruned" in saved:
+            state.masked_fill_(self._part(record, "pruned", saved["pruned"]).bool() & ~kept, PRUNED)
         record.restore(torch.where(fixed, record.status, state), self._part(record, "reserve", saved["reserve"]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from demitasse.errors import MethodError
-from demitasse.methods import lars, shards
+from demitasse.methods import lars, settings, shards
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -60,33 +59,28 @@ class LARS(Optimizer):
         caffe: bool = False,
         foreach: bool | None = None,
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "weight_decay": weight_decay,
-                "trust": trust,
-                "nesterov": nesterov,
-                "maximize": maximize,
-                "exclude_1d": exclude_1d and not caffe,
-                "caffe": caffe,
-                "foreach": foreach,
-            },
-        )
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust": trust,
+            "nesterov": nesterov,
+            "maximize": maximize,
+            "exclude_1d": exclude_1d and not caffe,
+            "caffe": caffe,
+            "foreach": foreach,
+        }
+        _check({**defaults, "exclude_1d": exclude_1d})
+        try:
+            super().__init__(params, defaults)
+        except (TypeError, ValueError) as error:
+            raise MethodError(f"params: {error}") from None
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds a group; its settings are checked as those of the constructor."""
-        settings = {**self.defaults, **param_group}
-        if isinstance(settings["lr"], Tensor) and settings["lr"].numel() != 1:
-            raise MethodError(f"lr is a tensor of {settings['lr'].numel()} numbers; expected one")
-        for name in ("lr", "weight_decay", "trust"):
-            if not 0 <= settings[name] < math.inf:
-                raise MethodError(f"{name} is {float(settings[name]):g}; expected 0 or more")
-        if not 0 <= settings["momentum"] < 1:
-            raise MethodError(f"momentum is {settings['momentum']:g}; expected 0 or more, below 1")
-        if settings["nesterov"] and not settings["momentum"]:
-            raise MethodError("nesterov is set and momentum is 0; expected a positive momentum")
+        if not isinstance(param_group, dict):
+            raise MethodError(f"param_group is {settings.shown(param_group)}; expected a dict")
+        _check({**self.defaults, **param_group})
         if param_group.get("caffe"):
             param_group.setdefault("exclude_1d", False)
         super().add_param_group(param_group)
@@ -133,6 +127,22 @@ class LARS(Optimizer):
         if "velocity" not in state:
             state["velocity"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
         return cast(Tensor, state["velocity"])
+
+
+def _check(group: dict[str, Any]) -> None:
+    rate = group["lr"]
+    if isinstance(rate, Tensor) and rate.numel() != 1:
+        raise MethodError(f"lr is a tensor of {rate.numel()} numbers; expected one")
+    settings.number("lr", rate.item() if isinstance(rate, Tensor) else rate, 0)
+    for name in ("weight_decay", "trust"):
+        settings.number(name, group[name], 0)
+    settings.number("momentum", group["momentum"], 0, 1)
+    for name in ("nesterov", "maximize", "exclude_1d", "caffe"):
+        settings.flag(name, group[name])
+    if group["foreach"] is not None:
+        settings.flag("foreach", group["foreach"])
+    if group["nesterov"] and not group["momentum"]:
+        raise MethodError("nesterov is set and momentum is 0; expected a positive momentum")
 
 
 def _checked(gradient: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from torch import Tensor
@@ -10,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from demitasse.errors import MethodError
+from demitasse.methods import settings
 
 
 class WarmUp(LRScheduler):
@@ -47,11 +47,13 @@ class WarmUp(LRScheduler):
         start: float = 0.0,
         min_lr: float = 0.0,
     ) -> None:
-        if not isinstance(steps, int) or steps < 0:
-            raise MethodError(f"steps is {steps}; expected a whole number, 0 or more")
+        if not isinstance(optimizer, Optimizer):
+            raise MethodError(f"optimizer is {settings.shown(optimizer)}; expected a torch.optim.Optimizer")
+        steps = settings.whole("steps", steps, 0)
         for name, value in (("start", start), ("min_lr", min_lr)):
-            if not 0 <= value < math.inf:
-                raise MethodError(f"{name} is {value:g}; expected 0 or more")
+            settings.number(name, value, 0)
+        if scheduler is not None and not isinstance(scheduler, LRScheduler):
+            raise MethodError(f"scheduler is {settings.shown(scheduler)}; expected a learning-rate scheduler of torch")
         if scheduler is not None and scheduler.optimizer is not optimizer:
             raise MethodError("the scheduler is another optimizer's; expected one of the same")
         # not LRScheduler's own constructor, which would set rates and patch the optimizer's step
@@ -94,8 +96,11 @@ class WarmUp(LRScheduler):
         """Goes on where the state was taken, and sets the rates.
 
         Raises:
-            MethodError: the state is that of other groups, or was taken with a scheduler where there is none.
+            MethodError: the state is not that of a WarmUp, is that of other groups, or was taken with a scheduler where
+                there is none.
         """
+        if not isinstance(state, dict) or not {"iteration", "rates", "scheduler"} <= state.keys():
+            raise MethodError("the state is not that of a WarmUp; expected what its state_dict() gives")
         if len(state["rates"]) != len(self.rates) or (state["scheduler"] is None) != (self.scheduler is None):
             raise MethodError(
                 f"the state is of {len(state['rates'])} groups, {_with(state['scheduler'])} scheduler; "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +13,8 @@ from typing import Any, ClassVar
 from torch import nn
 from torch.optim import Optimizer
 
-from demitasse.errors import UsageError
+from demitasse.errors import MethodError, UsageError
+from demitasse.methods import settings
 from demitasse.registry import Registry, suggest
 from demitasse.zoo.data.base import Data
 from demitasse.zoo.optimizers import OPTIMIZERS, make_optimizer
@@ -130,15 +132,19 @@ class TrainingStage(Stage):
             value: str = getattr(self, key)
             if value not in known:
                 raise UsageError(f"{place}: {key} is {value!r}; {suggest(value, list(known))}")
-        for key, least in (("epochs", 1), ("accumulate", 1), ("lr", 0), ("weight_decay", 0), ("clip", 0)):
-            if getattr(self, key) < least:
-                raise UsageError(f"{place}: {key} is {getattr(self, key):g}; expected {least} or more")
-        check_share(place, "warmup", self.warmup)
+        with at(place):
+            for key in ("epochs", "accumulate"):
+                settings.whole(key, getattr(self, key), 1)
+            for key in ("lr", "weight_decay", "clip"):
+                settings.number(key, getattr(self, key), 0)
+            settings.share("warmup", self.warmup)
+            settings.share("momentum", self.momentum or 0.0)
+            for beta in self.betas:
+                settings.number("betas", beta)
         known_keys = inspect.signature(OPTIMIZERS[self.optimizer]).parameters
         for key in self._optimizer_settings():
             if key not in known_keys:
                 raise UsageError(f"{place}: {self.optimizer} has no {key}")
-        check_share(place, "momentum", self.momentum or 0.0)
         if self.nesterov and not self.momentum:
             raise UsageError(f"{place}: nesterov is set without momentum")
         if self.betas and (len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas)):
@@ -194,7 +200,14 @@ class TrainingStage(Stage):
         run.train(epochs, work.folder / CHECKPOINT, work.every)
 
 
-def check_share(place: str, key: str, value: float) -> None:
-    """Raises UsageError where a value is no share."""
-    if not 0 <= value <= 1:
-        raise UsageError(f"{place}: {key} is {value:g}; expected a share from 0 to 1")
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Says where the settings stand that are refused inside.
+
+    Raises:
+        MethodError: what was refused, with the place before it.
+    """
+    try:
+        yield
+    except MethodError as error:
+        raise error.within(place) from None

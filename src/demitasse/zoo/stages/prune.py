@@ -11,9 +11,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from demitasse.errors import UsageError
+from demitasse.methods import floors, settings
 from demitasse.methods.magnitude import MagnitudePruning
-from demitasse.methods.surgery import Surgery
-from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, check_share
+from demitasse.methods.surgery import Schedule, Surgery
+from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, at
 
 Targets = float | dict[str, float] | None
 
@@ -29,6 +30,7 @@ class PruningStage(TrainingStage):
         scope: ``global``, one threshold for all, or ``layer``.
         begin: share of the stage before the first cut.
         ramp: share of the stage in which the sparsity rises to its target.
+        floor: the least share of its weights that any layer keeps.
     """
 
     compresses = True
@@ -39,17 +41,19 @@ class PruningStage(TrainingStage):
     scope: str = "global"
     begin: float = 0.0
     ramp: float = 0.5
+    floor: float = floors.FLOOR
 
     def check(self, place: str, before: Sequence[Stage]) -> None:
         """See :class:`Stage`."""
         super().check(place, before)
-        values = self.sparsity.values() if isinstance(self.sparsity, dict) else [self.sparsity or 0.0]
-        for value in values:
-            check_share(place, "sparsity", value)
-        for key in ("begin", "ramp"):
-            check_share(place, key, getattr(self, key))
-        if self.scope not in ("global", "layer"):
-            raise UsageError(f"{place}: scope is {self.scope!r}; expected 'global' or 'layer'")
+        with at(place):
+            if self.sparsity is not None:
+                settings.each("sparsity", self.sparsity, settings.share)
+            for key in ("begin", "ramp"):
+                settings.share(key, getattr(self, key))
+            settings.one_of("scope", self.scope, ("global", "layer"))
+            targets = self.sparsity.values() if isinstance(self.sparsity, dict) else [self.sparsity or 0.0]
+            floors.checked(self.floor, targets)
         if any(stage.kind == "quantize" for stage in before):
             raise UsageError(f"{place}: comes behind quantize, whose weights are frozen; expected it before")
 
@@ -80,6 +84,7 @@ class PruningStage(TrainingStage):
             "scope": self.scope,
             "begin": round(self.begin * updates),
             "ramp": round(self.ramp * updates),
+            "floor": self.floor,
         }
 
 
@@ -106,7 +111,13 @@ class SurgeryStage(PruningStage):
     def check(self, place: str, before: Sequence[Stage]) -> None:
         """See :class:`Stage`."""
         super().check(place, before)
-        check_share(place, "stop", self.stop)
+        with at(place):
+            settings.share("stop", self.stop)
+            for key in ("gamma", "power", "alpha_low", "alpha_high"):
+                settings.number(key, getattr(self, key), 0)
+            if self.c_rate is not None:
+                settings.each("c_rate", self.c_rate, settings.number)
+            Schedule(0.0, self.gamma, self.power, self.stop, self.alpha_low, self.alpha_high)
         if self.sparsity is not None and self.begin + self.ramp >= self.stop:
             raise UsageError(
                 f"{place}: stop is {self.stop:g}; expected more than begin + ramp, which lead to the target"
@@ -148,8 +159,8 @@ class MagnitudeStage(PruningStage):
         super().check(place, before)
         if self.sparsity is None:
             raise UsageError(f"{place}: sparsity is missing")
-        if self.every < 1:
-            raise UsageError(f"{place}: every is {self.every}; expected 1 or more")
+        with at(place):
+            settings.whole("every", self.every, 1)
 
     def attach(self, model: nn.Module, optimizer: Optimizer, updates: int, seed: int) -> MagnitudePruning:
         """See :class:`PruningStage`."""

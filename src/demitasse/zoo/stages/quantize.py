@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from demitasse.errors import MethodError, UsageError
+from demitasse.errors import UsageError
+from demitasse.methods import settings
 from demitasse.methods.incremental import CHOICES, IncrementalQuantization, levels_of
-from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, check_share
+from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, at
 
 
 @STAGES.register("quantize")
@@ -44,19 +45,16 @@ class Quantize(TrainingStage):
         super().check(place, before)
         if isinstance(self.exponents, tuple) and len(self.exponents) != 2:
             raise UsageError(f"{place}: exponents is {list(self.exponents)}; expected the smallest and the largest")
-        try:
+        with at(place):
             levels_of(self.bits, self.exponents)
-        except MethodError as error:
-            raise UsageError(f"{place}: {error}") from error
-        for value in self.portions:
-            check_share(place, "portions", value)
+            for value in settings.listed("portions", self.portions, "shares that rise"):
+                settings.share("portions", value)
+            for key, known in CHOICES.items():
+                settings.one_of(key, getattr(self, key), known)
         if not self.portions or sorted(set(self.portions)) != list(self.portions) or not self.portions[0]:
             raise UsageError(
                 f"{place}: portions is {list(self.portions)}; expected shares that rise, the first above 0"
             )
-        for key, known in CHOICES.items():
-            if getattr(self, key) not in known:
-                raise UsageError(f"{place}: {key} is {getattr(self, key)!r}; expected {' or '.join(map(repr, known))}")
 
     def run(self, work: Work) -> Outcome:
         """See :class:`Stage`."""

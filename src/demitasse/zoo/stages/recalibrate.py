@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from demitasse.errors import UsageError
+from demitasse.methods import settings
 from demitasse.methods.batch_norm import recalibrate_batch_norm
-from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work
+from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work, at
 
 
 @STAGES.register("recalibrate")
@@ -27,8 +27,8 @@ class Recalibrate(Stage):
     def check(self, place: str, before: Sequence[Stage]) -> None:
         """See :class:`Stage`."""
         super().check(place, before)
-        if self.batches < 1:
-            raise UsageError(f"{place}: batches is {self.batches}; expected 1 or more")
+        with at(place):
+            settings.whole("batches", self.batches, 1)
 
     def run(self, work: Work) -> Outcome:
         """See :class:`Stage`."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from demitasse.errors import UsageError, WeightsError
+from demitasse.methods import settings
 from demitasse.methods.pow2 import best_factor
-from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work
+from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work, at
 
 
 @STAGES.register("rescale")
@@ -35,8 +36,8 @@ class Rescale(Stage):
     def check(self, place: str, before: Sequence[Stage]) -> None:
         """See :class:`Stage`."""
         super().check(place, before)
-        if self.exponents < 1:
-            raise UsageError(f"{place}: exponents is {self.exponents}; expected 1 or more")
+        with at(place):
+            settings.whole("exponents", self.exponents, 1)
         if any(stage.kind == "quantize" for stage in before):
             raise UsageError(f"{place}: comes behind quantize, whose powers of two it would spoil; expected it before")
 
