@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numba
 from numba import config
@@ -22,9 +23,6 @@ from numba.core.compiler import CompileResult
 from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
-
-from demitasse.errors import DemitasseError
-from demitasse.files import atomic_write
 
 # what a file of another version, cut short or not one of ours, gives when it is read
 _BROKEN = (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError, LookupError, pickle.UnpicklingError)
@@ -86,10 +84,8 @@ class _Cache(NullCache):
     def save_overload(self, signature: Any, result: Any) -> None:
         data = dumps(result._reduce())
         for path in self._paths(signature, result.library.codegen):
-            with suppress(OSError, DemitasseError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_write(path) as temporary:
-                    temporary.write_bytes(data)
+            with suppress(OSError):
+                _write(path, data)
                 return
 
     def _paths(self, signature: Any, codegen: Any) -> Iterator[Path]:
@@ -109,6 +105,17 @@ def folders(package: Path) -> Iterator[Path]:
     # without HOME it starts with a ~ that means nothing
     if own.is_absolute():
         yield own / name
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Writes a file at once: another process may read it, or write the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = path.with_suffix(f".{uuid4().hex}.tmp")
+    try:
+        own.write_bytes(data)
+        own.replace(path)
+    finally:
+        own.unlink(missing_ok=True)
 
 
 @cache

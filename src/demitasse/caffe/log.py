@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demitasse.errors import shortened
+
 if TYPE_CHECKING:
     from demitasse.caffe.net import Net
 
@@ -74,12 +76,12 @@ def attached(*handlers: logging.Handler) -> Iterator[None]:
 
 def info(place: str, message: str) -> None:
     """Logs a line of Caffe's; ``place`` is where Caffe has it, such as ``solver.cpp:222``."""
-    LOGGER.info(message, extra={"caffe": place})
+    LOGGER.info(shortened(message, len(message)), extra={"caffe": place})
 
 
 def warning(place: str, message: str) -> None:
     """Logs a warning; see :func:`info`."""
-    LOGGER.warning(message, extra={"caffe": place})
+    LOGGER.warning(shortened(message), extra={"caffe": place})
 
 
 def number(value: float) -> str:

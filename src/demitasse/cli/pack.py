@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from demitasse.caffe.tools.layer_rule import LayerRule
-from demitasse.errors import UsageError
+from demitasse.errors import UsageError, shortened
 
 _WIDTH = 150
 
@@ -83,7 +83,7 @@ def unpack(
     with count_bar() as progress:
         lost = packing.unpack(source, out, form, net=net, layers=layers, definition=definition, progress=progress)
     if lost:
-        print(f"metadata that {out} has no place for: {', '.join(lost)}")
+        print(f"metadata that {out} has no place for: {shortened(', '.join(lost))}")
     print(f"{out}: {out.stat().st_size:,} bytes")
 
 

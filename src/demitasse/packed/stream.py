@@ -55,15 +55,19 @@ class Stream:
         return self._bytes
 
     def text(self, values: Array, begin: int, width: int, bits: int) -> None:
-        """Codes bytes; see :func:`demitasse.packed.kernels.text.text`."""
+        """Codes bytes; see :func:`demitasse.packed.kernels.text.text`.
+
+        Raises:
+            FileFormatError: the stream ends before the bytes do.
+        """
         state = self._begin(8 * len(values))
         before = state[arithmetic.COST]
-        memory = text.fresh(bits)
-        for first, last in self.pieces(len(values), _BYTES):
+        memory = text.primed(values[:begin].tobytes(), width, bits) if begin else text.fresh(bits)
+        for first, last in self.pieces(len(values) - begin, _BYTES):
             if self._all_ones():
-                values[first:] = 255
+                values[begin + first :] = 255
                 break
-            text.text(values, first, last, begin, width, bits, *memory, state, self._data)
+            text.text(values, begin + first, begin + last, begin, width, bits, *memory, state, self._data)
         self.spent[1] += (state[arithmetic.COST] - before) / _COST_OF_BYTE
 
     def weights(self, symbols: Array, layout: Layout, before: Array) -> None:

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from demitasse.packed.kernels.arithmetic import code
+from demitasse.packed.kernels.arithmetic import STATE, code
 from demitasse.loops import njit
 from demitasse.packed.kernels.mixing import SEEN, learn, mix
 
@@ -17,6 +18,8 @@ _WEIGHTS = np.array([[13107, 16384, 19661, 19661, 19661, 6554, 13107]] * 5)
 _SLOTS = 7
 _ORDERS = 5
 _HASH = 0x9E3779B1
+# memories of up to 7 * 4 * 2^16 bytes are kept
+_SMALL = 16
 # plain integers would be compiled in, one loop for each set of them
 _BASE, _PACE, _EASE, _LIMIT = map(np.int64, (0, 4_194, 0, 250))
 
@@ -43,6 +46,20 @@ def fresh(bits: int) -> Memory:
     """Returns the memory of a model that has seen nothing, with 2^bits slots for every context."""
     slots, inputs = np.zeros(_SLOTS, np.int64), np.zeros(_SLOTS, np.int64)
     return Memory(np.zeros(_SLOTS << bits, np.uint32), slots, inputs, _WEIGHTS.copy())
+
+
+def primed(prefix: bytes, width: int, bits: int) -> Memory:
+    """Returns the memory of a model that has learnt from bytes which both sides know."""
+    learnt = _learnt if bits <= _SMALL else _learnt.__wrapped__
+    return Memory(*(array.copy() for array in learnt(prefix, width, bits)))
+
+
+@lru_cache(4)
+def _learnt(prefix: bytes, width: int, bits: int) -> Memory:
+    memory, count, nothing = fresh(bits), len(prefix), np.zeros(0, np.uint8)
+    values = np.frombuffer(prefix, np.uint8).copy()
+    text(values, 0, count, count, width, bits, *memory, np.zeros(STATE, np.int64), nothing)
+    return memory
 
 
 @njit()
