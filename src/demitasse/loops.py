@@ -89,7 +89,15 @@ class _Cache(NullCache):
                 return
 
     def _paths(self, signature: Any, codegen: Any) -> Iterator[Path]:
-        facts = self._file.name, self._name, signature, self._flags, codegen.magic_tuple(), numba.__version__, sys.version_info[:2]
+        facts = (
+            self._file.name,
+            self._name,
+            signature,
+            self._flags,
+            codegen.magic_tuple(),
+            numba.__version__,
+            sys.version_info[:2],
+        )
         key = hashlib.sha256(f"{facts} {_sources(self._file.parent)}".encode()).hexdigest()[:24]
         for folder in folders(self._file.parent):
             yield folder / f"{self._file.stem}-{key}.loop"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import MutableSequence
+from collections.abc import Callable, MutableSequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from demitasse.caffe import schema
+from demitasse.caffe import masks, schema
 from demitasse.caffe.hdf5_file import HDF5_MAGIC, read_hdf5, write_hdf5
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.sizes import MOST_AXES
@@ -166,8 +166,14 @@ def array_blob(array: Array) -> Any:
     return blob
 
 
-def load_weights(net: Net, path: str | Path) -> list[str]:
+def load_weights(net: Net, path: str | Path, unmask: Callable[[str], None] | None = None) -> list[str]:
     """Copies the blobs of a caffemodel into the layers of the same names; other layers stay as they are.
+
+    Args:
+        net: takes the blobs.
+        path: of the caffemodel.
+        unmask: applies the masks of compressing layers that are plain ones in the net, and is told so in a line; None
+            refuses them.
 
     Returns:
         The names of the layers that were loaded.
@@ -179,14 +185,21 @@ def load_weights(net: Net, path: str | Path) -> list[str]:
     known = net.named_layers()
     owners = {blob.layer for blob in net.learnable}
     model = read_model(path)
-    loaded = []
-    for name, _, blobs in model:
+    loaded: list[str] = []
+    unmasked: list[str] = []
+    for name, kind, blobs in model:
         if name not in known or not known[name].blob_names:
             continue
         if not blobs and name not in owners:  # shared blobs stand under their owner in HDF5
             continue
+        try:
+            blobs = masks.fitting(name, kind, blobs, known[name], unmasked if unmask else None)
+        except WeightsError as error:
+            raise error.within(str(path)) from None
         net.load_blobs(name, blobs, str(path))
         loaded.append(name)
+    if unmask and unmasked:
+        unmask(masks.report(unmasked, path))
     if not loaded and owners:
         raise WeightsError(
             f"{path}: no layer of this file is in the net; the file has "

@@ -63,6 +63,7 @@ def pack(
             reorder=reorder,
             remove_dead_units=remove_dead_units,
             progress=progress,
+            say=print,
         )
     before, after = header.nbytes, out.stat().st_size
     print(f"{out}: {len(header.entries)} tensors, {before:,} -> {after:,} bytes, {before / after:.1f}x")

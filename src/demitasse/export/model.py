@@ -9,10 +9,12 @@ from pathlib import Path
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.filter import filter_net
 from demitasse.caffe.formats.blobs import DEFINITION, to_layers
+from demitasse.caffe.masks import fitting, report
 from demitasse.caffe.model_file import load_weights
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.split import without_splits
+from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import UsageError, WeightsError
 from demitasse.export.deploy import Shape, batch_axes, deploy, ends
@@ -90,6 +92,7 @@ def of_files(
     stages: Collection[str] = (),
     shapes: Mapping[str, Shape] | None = None,
     outputs: Collection[str] = (),
+    say: Say = silent,
 ) -> Model:
     """Reads the model of a prototxt and its weights; layers compute as in phase TEST.
 
@@ -101,6 +104,7 @@ def of_files(
         stages: see ``phase``.
         shapes: of inputs, by name, instead of the net's; for an only input the name may be empty.
         outputs: see :func:`of_net`.
+        say: is told where masks of compressing layers were applied, as ``dns_to_normal`` does.
 
     Raises:
         PrototxtError, NetError: the net cannot be read or built.
@@ -114,7 +118,7 @@ def of_files(
     definition = deploy(layers, phase, _named(shapes or {}, layers), outputs)
     definition.name = spec.name
     built = Net(definition, origin=origin)
-    _load(built, weights)
+    _load(built, weights, say)
     return _model(definition, built, outputs)
 
 
@@ -140,7 +144,7 @@ def _named(shapes: Mapping[str, Shape], layers: list[schema.Message]) -> dict[st
     return {tops[0]: shapes[""]}
 
 
-def _load(net: Net, weights: str | Path) -> None:
+def _load(net: Net, weights: str | Path, say: Say) -> None:
     """Loads all layers.
 
     Raises:
@@ -149,12 +153,16 @@ def _load(net: Net, weights: str | Path) -> None:
     if Path(weights).suffix == PACKED:
         with File(weights) as packed:
             contents = Contents(list(packed.tensors()), packed.header.metadata)
-        layers = [layer for layer in to_layers(contents) if layer.name in net.named_layers()]
+        known, unmasked = net.named_layers(), list[str]()
+        layers = [layer for layer in to_layers(contents) if layer.name in known]
         for layer in layers:
-            net.load_blobs(layer.name, layer.arrays("a net"), str(weights))
+            blobs = fitting(layer.name, layer.kind, layer.arrays("a net"), known[layer.name], unmasked)
+            net.load_blobs(layer.name, blobs, str(weights))
         loaded = [layer.name for layer in layers]
+        if unmasked:
+            say(report(unmasked, weights))
     else:
-        loaded = load_weights(net, weights)
+        loaded = load_weights(net, weights, say)
     for blob in net.learnable:
         if blob.layer not in loaded:
             raise WeightsError(f"{weights}: has no weights for layer {blob.layer!r} of the net")

@@ -181,7 +181,9 @@ def length_of(data: bytes, limit: int) -> int:
 def _front(reader: Reader, limit: int) -> tuple[int, int, bytes, int]:
     """Returns the size of the header, that of what it is coded in, the bytes so far, and the checksum."""
     if (magic := reader.raw(len(MAGIC), "magic")) != MAGIC:
-        raise FileFormatError(f"byte 0: found {magic!r}, expected {MAGIC!r}: not a .demi file")
+        raise FileFormatError(
+            f"byte 0: found {magic!r}, expected {MAGIC!r}: not a .demi file; 'demitasse pack' makes one"
+        )
     version = reader.number(1 << 32, "version")
     if version != VERSION:
         raise FileFormatError(f"version {version}; this program reads version {VERSION}")

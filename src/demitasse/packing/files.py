@@ -13,6 +13,8 @@ from demitasse.caffe.formats.blobs import DEFINITION, TYPES
 from demitasse.caffe.formats.compact import COMPACT
 from demitasse.caffe.prototxt import read_net, read_text
 from demitasse.caffe.tools.hidden_units import reorder_units
+from demitasse.caffe.tools.say import Say
+from demitasse.caffe.tools.say import silent as say_nothing
 from demitasse.errors import UsageError
 from demitasse.files import atomic_write
 from demitasse.packed.file import File
@@ -42,6 +44,7 @@ def pack(
     reorder: bool = False,
     remove_dead_units: bool = False,
     progress: Progress = silent,
+    say: Say = say_nothing,
 ) -> Header:
     """Packs a net into a .demi file.
 
@@ -59,6 +62,7 @@ def pack(
         remove_dead_units: leave out hidden units that change nothing: blobs become smaller, and the definition
             with them.
         progress: called with the number of values that are packed, and of all.
+        say: is told where masks of compressing layers were applied, as ``dns_to_normal`` does.
 
     Returns:
         The header of the file.
@@ -77,7 +81,7 @@ def pack(
     if remove_dead_units and not definition:
         raise UsageError("without dead units the net has another definition; keep it in the file by --definition")
     text = _definition(net) if definition else ""
-    contents = FORMATS[chosen(source, form)].read(source, _settings(net, layers))
+    contents = FORMATS[chosen(source, form)].read(source, _settings(net, layers)._replace(say=say))
     if reorder or remove_dead_units:
         contents, changed = _reordered(contents, net, reorder, remove_dead_units)
         text = changed if definition and remove_dead_units else text

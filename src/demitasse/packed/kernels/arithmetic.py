@@ -57,7 +57,8 @@ def start(state: Array, data: Array, encode: bool) -> None:
     state[HELD] = -1
     state[PENDING] = 1
     state[ENCODE] = encode
-    state[END] = len(data)
+    # zeros at the end are as good as nothing
+    state[END] = len(data) if encode else len(data.tobytes().rstrip(b"\0"))
     if not encode:
         state[CODE] = int.from_bytes(data[:4].tobytes().ljust(4, b"\0"), "big")
         state[POSITION] = 4

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from demitasse.packed.kernels.arithmetic import STATE, code
 from demitasse.loops import njit
+from demitasse.packed.kernels.arithmetic import STATE, code
 from demitasse.packed.kernels.mixing import SEEN, learn, mix
 
 # first weights of the mixer, for orders 0 to 4, the same byte of the number before, and that with the byte before

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from demitasse.packed.kernels.arithmetic import COST, code
 from demitasse.loops import inner, njit
+from demitasse.packed.kernels.arithmetic import COST, code
 from demitasse.packed.kernels.mixing import learn, level, log, logit, logs, mix, squash, step
 
 # Where the model starts: found by random search on nets of this project and the published LeNet-5. First weights of
@@ -165,7 +165,9 @@ def _presence(
         inputs[_PRESENCE_SLOTS + j] = more[j]
     p = mix(slots, memory, inputs, weights, base)
     bit = code(state, data, p, 1 if symbols[i] else 0)
-    learn(slots, memory, inputs, weights, p, bit, 734 + 7_025 * 127 // (127 + run[FOUND]), _PRESENCE_EASE, _PRESENCE_LIMIT)
+    learn(
+        slots, memory, inputs, weights, p, bit, 734 + 7_025 * 127 // (127 + run[FOUND]), _PRESENCE_EASE, _PRESENCE_LIMIT
+    )
     expected = squash(base + row_excess + channel_excess)
     run[FOR_ROW] += squash(base + column_excess + channel_excess)
     of_column[FOR, at.c] += expected
