@@ -5,11 +5,37 @@ Exit code 2 means wrong use (a flag, a prototxt, a name), 1 means failure (a bro
 
 from __future__ import annotations
 
+import re
+
+# characters of a word, and of a message: names in a stranger's file may have millions
+_WORD, _MESSAGE = 400, 20_000
+_LONG_WORD = re.compile(rf"\S{{{_WORD + 1},}}")
+
+
+def shortened(text: str, most: int = _MESSAGE) -> str:
+    """Returns a text from a file as people can read it: what is in the middle of a long word, or of all, is left out.
+
+    Args:
+        text: a name, or a message with names in it.
+        most: characters of the whole.
+    """
+    text = _LONG_WORD.sub(lambda found: _cut(found.group(), _WORD), text) if len(text) > _WORD else text
+    return _cut(text, most)
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} ... {text[-most // 4 :]} ({len(text):,} characters)"
+
 
 class DemitasseError(Exception):
     """Base of all errors that are the input's fault, not the program's."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
     def within(self, place: str) -> DemitasseError:
         """Returns the same error with the place where it happened put in front of its message."""

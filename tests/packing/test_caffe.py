@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from demitasse.caffe import formats
 from demitasse.caffe.formats import blobs
 from demitasse.caffe.formats.compact import Compact
 from demitasse.caffe.hdf5_file import write_hdf5
-from demitasse.caffe.model_file import LayerBlobs, array_blob, read_model, write_net_message
+from demitasse.caffe.model_file import LayerBlobs, array_blob, load_weights, read_model, write_net_message
 from demitasse.caffe.net import Net
 from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
@@ -73,8 +74,18 @@ def header(source: Path | bytes) -> Header:
         return file.header
 
 
+def plain(layer: LayerBlobs) -> LayerBlobs:
+    """Returns what a layer computes with: masks of surgery cut, those of quantization do nothing."""
+    if not layer.type.startswith(("DNS", "INQ", "C")) or layer.type == "Convolution" or len(layer.blobs) < 3:
+        return layer
+    values, masks = layer.blobs[: len(layer.blobs) // 2], layer.blobs[len(layer.blobs) // 2 :]
+    if not layer.type.startswith("INQ"):
+        values = [np.where(mask == 1, value, np.float32(0)) for value, mask in zip(values, masks, strict=True)]
+    return LayerBlobs(layer.name, re.sub("^(DNS|INQ|C)(?=[CI])", "", layer.type), values)
+
+
 def same(one: Path, other: Path) -> bool:
-    ours, theirs = with_blobs(one), with_blobs(other)
+    ours, theirs = with_blobs(one), [plain(layer) for layer in with_blobs(other)]
     assert [layer[:2] for layer in ours] == [layer[:2] for layer in theirs]
     pairs = [pair for our, their in zip(ours, theirs, strict=True) for pair in zip(our.blobs, their.blobs, strict=True)]
     return all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
@@ -92,9 +103,86 @@ def models() -> list[object]:
 @pytest.mark.parametrize("path", models())
 def test_every_caffemodel_comes_back(path: Path, tmp_path: Path) -> None:
     packed, back = tmp_path / "net.demi", tmp_path / ("back.caffemodel" + (".h5" if path.suffix == ".h5" else ""))
+    if path.suffix == ".h5" and any(len(layer.blobs) == 4 for layer in read_model(path)):
+        with pytest.raises(WeightsError, match="HDF5 does not tell whether they cut or freeze them"):
+            pack(path, packed)
+        return
     pack(path, packed, signed_zeros=True)
     unpack(packed, back)
     assert same(back, path)
+
+
+def compressed(kind: str, folder: Path, hdf5: bool = False) -> tuple[Path, Path]:
+    """Writes a net of a compressing layer and its model: values 1 to 6, the masks 1 0 1 0 1 0."""
+    values = np.arange(1, 7, dtype=np.float32)
+    arrays = [values.reshape(2, 3), values[:2], values.reshape(2, 3) % 2, values[:2] % 2]
+    data = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 } } }'
+    text = (
+        f'{data} layer {{ name: "ip" type: "{kind}" bottom: "data" top: "ip" inner_product_param {{ num_output: 2 }} }}'
+    )
+    net, path = folder / "net.prototxt", folder / f"raw.caffemodel{'.h5' if hdf5 else ''}"
+    net.write_text(text)
+    if hdf5:
+        write_hdf5({"ip": dict(enumerate(arrays))}, path)
+    else:
+        message = parse(text, NetParameter(), "net")
+        message.layer[1].blobs.extend(map(array_blob, arrays))
+        write_net_message(message, path)
+    (folder / "plain.prototxt").write_text(text.replace(kind, "InnerProduct"))
+    return net, path
+
+
+CUT, WHOLE = ([[1, 0, 3], [0, 5, 0]], [1, 0]), ([[1, 2, 3], [4, 5, 6]], [1, 2])
+KINDS = [("DNSInnerProduct", CUT), ("CInnerProduct", CUT), ("INQInnerProduct", WHOLE)]
+
+
+@pytest.mark.parametrize("hdf5", [False, True])
+@pytest.mark.parametrize(("kind", "expected"), KINDS)
+def test_masks_are_applied_and_a_line_says_so(
+    kind: str, expected: tuple[list[list[int]], list[int]], hdf5: bool, tmp_path: Path
+) -> None:
+    net, path = compressed(kind, tmp_path, hdf5)
+    said: list[str] = []
+    pack(path, tmp_path / "net.demi", net=net, say=said.append)
+    with File(tmp_path / "net.demi") as file:
+        found = {tensor.name: tensor.array().tolist() for tensor in file.tensors()}
+        assert file.header.metadata == ({} if hdf5 else {"caffe": "InnerProduct"})
+    assert found == {"ip.0": expected[0], "ip.1": expected[1]}
+    assert len(said) == 1
+    assert f"{path}: the masks of ip are applied" in said[0]
+
+
+@pytest.mark.parametrize(("kind", "expected"), KINDS)
+def test_export_applies_masks_to_a_plain_net(
+    kind: str, expected: tuple[list[list[int]], list[int]], tmp_path: Path
+) -> None:
+    from demitasse.export import of_files
+
+    _, path = compressed(kind, tmp_path)
+    said: list[str] = []
+    model = of_files(tmp_path / "plain.prototxt", path, say=said.append)
+    weight, bias = model.net.layer("ip").blobs()
+    assert (weight.tolist(), bias.tolist()) == expected
+    assert "the masks of ip are applied" in said[0]
+
+
+@pytest.mark.parametrize("hdf5", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [("DNSInnerProduct", "dns_to_normal"), ("CInnerProduct", "dns_to_normal"), ("INQInnerProduct", "inq_to_normal")],
+)
+def test_a_plain_net_refuses_masks_and_names_the_command(kind: str, command: str, hdf5: bool, tmp_path: Path) -> None:
+    _, path = compressed(kind, tmp_path, hdf5)
+    what = "has masks" if hdf5 else f"is of type {kind} and has masks"
+    with pytest.raises(WeightsError, match=f"layer 'ip' {what} .* plain InnerProduct: make .*'{command}'"):
+        load_weights(Net.from_file(tmp_path / "plain.prototxt"), path)
+
+
+def test_layers_without_a_mask_are_as_they_were(tmp_path: Path) -> None:
+    """A Scale whose biases are 0 has two blobs of one shape, and the second one is of zeros."""
+    write_hdf5({"scale": {0: np.ones(3, np.float32), 1: np.zeros(3, np.float32)}}, tmp_path / "a.caffemodel.h5")
+    pack(tmp_path / "a.caffemodel.h5", tmp_path / "a.demi")
+    assert [entry.name for entry in header(tmp_path / "a.demi").entries] == ["scale.0", "scale.1"]
 
 
 def test_lenet5_is_small_with_names_shapes_and_types(shared: Path, tmp_path: Path) -> None:

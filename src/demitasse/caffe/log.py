@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demitasse.caffe.glog import SETTINGS
+from demitasse.errors import shortened
 from demitasse.files import make_folder, writing
 
 if TYPE_CHECKING:
@@ -121,12 +122,12 @@ def attached(*handlers: logging.Handler) -> Iterator[None]:
 
 def info(place: str, message: str) -> None:
     """Logs a line of Caffe's; ``place`` is where Caffe has it, such as ``solver.cpp:222``."""
-    LOGGER.info(message, extra={"caffe": place})
+    LOGGER.info(shortened(message, len(message)), extra={"caffe": place})
 
 
 def warning(place: str, message: str) -> None:
     """Logs a warning; see :func:`info`."""
-    LOGGER.warning(message, extra={"caffe": place})
+    LOGGER.warning(shortened(message), extra={"caffe": place})
 
 
 def shown(top: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from demitasse.caffe import labels, log, schema
+from demitasse.caffe import labels, log, masks, schema
 from demitasse.caffe.hdf5_file import HDF5_MAGIC, read_hdf5, write_hdf5
 from demitasse.caffe.list_file import require_regular
 from demitasse.caffe.schema import dialects
@@ -197,12 +197,16 @@ def load_weights(net: Net, path: str | Path) -> list[str]:
     known = net.named_layers()
     owners = {blob.layer for blob in net.learnable}
     model = read_model(path)
-    loaded = []
-    for name, _, blobs in model:
+    loaded: list[str] = []
+    for name, kind, blobs in model:
         if name not in known or not known[name].blob_names:
             continue
         if not blobs and name not in owners:  # shared blobs stand under their owner in HDF5
             continue
+        try:
+            blobs = masks.fitting(name, kind, blobs, known[name], None)
+        except WeightsError as error:
+            raise error.within(str(path)) from None
         net.load_blobs(name, blobs, str(path))
         loaded.append(name)
     if not loaded and owners:

@@ -7,7 +7,9 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import config, njit, types
+from numba import config, types
+
+from demitasse.loops import njit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Indices = np.ndarray[Any, np.dtype[np.uintp]]

@@ -62,6 +62,7 @@ def export(
         [name for name in stage.split(",") if name],
         dict(map(_shape, input_shape or [])),
         output or (),
+        print,
     )
     report = exports.export(_sized(model, batch), out, check)
     _print(report)

@@ -11,7 +11,7 @@ import typer
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.cli.commands import FILES, Command
 from demitasse.cli.inputs import existing, prototxt
-from demitasse.errors import UsageError
+from demitasse.errors import UsageError, shortened
 from demitasse.files import is_stream
 
 _WIDTH = 150
@@ -73,6 +73,7 @@ def pack(
             remove_dead_units=remove_dead_units,
             key=key,
             progress=progress,
+            say=print,
         )
     before, after = header.nbytes, len(header.pack()) + sum(payload.length for payload in header.payloads)
     print(f"{out}: {len(header.entries)} tensors, {before:,} -> {after:,} bytes, {before / after:.1f}x")
@@ -96,7 +97,7 @@ def unpack(
     with count_bar() as progress:
         lost = packing.unpack(source, out, form, net=net, layers=layers, definition=definition, progress=progress)
     if lost:
-        print(f"metadata that {out} has no place for: {', '.join(lost)}")
+        print(f"metadata that {out} has no place for: {shortened(', '.join(lost))}")
     print(f"{out}: {'written' if is_stream(out) else f'{out.stat().st_size:,} bytes'}")
 
 

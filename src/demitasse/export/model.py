@@ -9,10 +9,12 @@ from pathlib import Path
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.definition import labelled
 from demitasse.caffe.formats.blobs import DEFINITION, to_layers
-from demitasse.caffe.model_file import Array, read_model
+from demitasse.caffe.masks import fitting, report
+from demitasse.caffe.model_file import LayerBlobs, read_model
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.split import without_splits
+from demitasse.caffe.tools.say import Say, silent
 from demitasse.errors import UsageError, WeightsError
 from demitasse.export.deploy import Shape, batch_axes, deploy, ends
 from demitasse.export.image_shapes import image_shapes
@@ -91,6 +93,7 @@ def of_files(
     stages: Collection[str] = (),
     shapes: Mapping[str, Shape] | None = None,
     outputs: Collection[str] = (),
+    say: Say = silent,
 ) -> Model:
     """Reads the model of a prototxt and its weights; layers compute as in phase TEST.
 
@@ -103,6 +106,7 @@ def of_files(
         stages: see ``phase``.
         shapes: of inputs, by name, instead of the net's; for an only input the name may be empty.
         outputs: see :func:`of_net`.
+        say: is told where masks of compressing layers were applied, as ``dns_to_normal`` does.
 
     Raises:
         PrototxtError, NetError: the net cannot be read or built.
@@ -111,12 +115,15 @@ def of_files(
     """
     spec, origin = _definition(net, weights)
     layers = _renamed(labelled(spec, origin, phase, level, stages).items())
-    blobs = _blobs(weights)
-    told = {**image_shapes(layers, blobs), **_named(shapes or {}, layers)}
+    stored = _stored(weights)
+    told = {
+        **image_shapes(layers, {name: found.blobs for name, found in stored.items()}),
+        **_named(shapes or {}, layers),
+    }
     definition = deploy(layers, phase, told, outputs)
     definition.name = spec.name
     built = Net(definition, origin=origin)
-    _load(built, blobs, weights)
+    _load(built, stored, weights, say)
     return _model(definition, built, outputs)
 
 
@@ -152,27 +159,35 @@ def _named(shapes: Mapping[str, Shape], layers: list[schema.Message]) -> dict[st
     return {tops[0]: shapes[""]}
 
 
-def _blobs(weights: str | Path) -> dict[str, list[Array]]:
-    """Returns label -> blobs of the layers of a file."""
+def _stored(weights: str | Path) -> dict[str, LayerBlobs]:
+    """Returns label -> layer of a file."""
     if Path(weights).suffix != PACKED:
-        return {layer.name: layer.blobs for layer in read_model(weights)}
+        return {layer.name: layer for layer in read_model(weights)}
     with File(weights) as packed:
         contents = Contents(list(packed.tensors()), packed.header.metadata)
-    return {layer.name: layer.arrays("a net") for layer in to_layers(contents)}
+    return {layer.name: LayerBlobs(layer.name, layer.kind, layer.arrays("a net")) for layer in to_layers(contents)}
 
 
-def _load(net: Net, blobs: Mapping[str, list[Array]], weights: str | Path) -> None:
+def _load(net: Net, stored: Mapping[str, LayerBlobs], weights: str | Path, say: Say) -> None:
     """Loads all layers.
 
     Raises:
         WeightsError: one that has blobs of its own is not in the file.
     """
+    known = {label: layer for label, layer in stored.items() if layer.blobs}
     for blob in net.learnable:
-        if not blobs.get(blob.layer):
+        if blob.layer not in known:
             raise WeightsError(f"{weights}: has no weights for layer {blob.layer!r} of the net")
-    for label, layer in net.named_layers().items():
-        if layer.blob_names and blobs.get(label):
-            net.load_blobs(label, blobs[label], str(weights))
+    unmasked: list[str] = []
+    for label, target in net.named_layers().items():
+        if target.blob_names and label in known:
+            try:
+                blobs = fitting(*known[label], target, unmasked)
+            except WeightsError as error:
+                raise error.within(str(weights)) from None
+            net.load_blobs(label, blobs, str(weights))
+    if unmasked:
+        say(report(unmasked, weights))
 
 
 def _model(definition: schema.Message, source: Net, outputs: Collection[str]) -> Model:

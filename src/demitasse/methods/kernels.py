@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from demitasse.loops import njit
 
 CHUNK, BLOCK = 1 << 15, 1 << 10
 ZERO = np.float32(0)

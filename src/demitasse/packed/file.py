@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from threading import Event
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,6 +60,7 @@ class File(Closing):
     """
 
     def __init__(self, source: str | Path | bytes, limit: int = LIMIT, threads: int | None = None) -> None:
+        self._given = source, limit, threads
         self._source = Source(source)
         self.name = self._source.name
         try:
@@ -69,6 +71,10 @@ class File(Closing):
         free = (limit - self.header.nbytes) // max(self.header.work, 1)
         self._kept: tuple[int, list[Decoded]] | None = None
         self._threads = max(1, min(threads or _cores(), free))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Lets another process open the file for itself."""
+        return type(self), self._given
 
     def _open(self, limit: int) -> Header:
         length = length_of(self._source.read(0, FRONT), limit)
@@ -115,9 +121,10 @@ class File(Closing):
         if len(entries) == 1:
             last = number + sum(1 for _ in entries[0].parts)
             return next(self._measured(self._places[number:last])).tensor._replace(name=name)
-        if self._kept is None or self._kept[0] != number:
-            self._kept = number, self._decode(self._places[number])
-        tensor = self._kept[1][place].tensor
+        kept = self._kept  # other threads may put another payload there
+        if kept is None or kept[0] != number:
+            self._kept = kept = number, self._decode(self._places[number])
+        tensor = kept[1][place].tensor
         return tensor._replace(name=name, bits=tensor.bits.copy())
 
     def tensors(self) -> Iterator[Tensor]:
@@ -166,21 +173,23 @@ class File(Closing):
             yield from map(self._decode, places)
             return
         ahead: deque[Future[list[Decoded]]] = deque()
+        stop = Event()
         with ThreadPoolExecutor(threads) as pool:
             try:
                 for place in places:
-                    ahead.append(pool.submit(self._decode, place))
+                    ahead.append(pool.submit(self._decode, place, stop))
                     if len(ahead) > threads:
                         yield ahead.popleft().result()
                 while ahead:
                     yield ahead.popleft().result()
             finally:
+                stop.set()
                 for waiting in ahead:
                     waiting.cancel()
 
-    def _decode(self, place: _Place) -> list[Decoded]:
+    def _decode(self, place: _Place, stop: Event | None = None) -> list[Decoded]:
         data = self._source.read(place.start, place.payload.length)
-        stream, context = Stream(data), Context()
+        stream, context = Stream(data, stop), Context()
         found: list[Decoded] = []
         for entry in place.entries:
             before = stream.spent.copy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -34,11 +34,13 @@ class Settings(NamedTuple):
         net: prototxt of the net, for names and shapes; None where there is none.
         layers: which layers compact files hold; see :class:`demitasse.caffe.tools.layer_rule.LayerRule`.
         key: of the state_dict in a checkpoint of PyTorch; None for the one that there is.
+        say: is told what a reader has changed.
     """
 
     net: Path | None = None
     layers: str = "type"
     key: str | None = None
+    say: Callable[[str], None] = lambda line: None
 
 
 class Format(Protocol):

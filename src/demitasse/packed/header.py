@@ -61,6 +61,8 @@ PRIMER = (
 # no header has more bytes before its coded part
 FRONT = 32
 _MOST_BYTES = 1 << 28
+# bytes of a header that one byte of the coded one may stand for, and bytes that any may: names of nets come to 20
+_RATIO, _FREE = 64, 1 << 16
 _MOST_TENSORS = 1 << 20
 _MOST_DIMENSIONS = 32
 _LARGEST = 1 << 48
@@ -142,7 +144,8 @@ class Header:
         values = np.frombuffer(PRIMER + plain, np.uint8).copy()
         stream = Stream()
         code_bytes(stream, values, len(PRIMER))
-        coded = stream.close()
+        # zeros behind the end say nothing; they let a reader know beforehand how much may come of it
+        coded = stream.close().ljust(-(-(len(plain) - _FREE) // _RATIO), b"\0")
         front = MAGIC + short(VERSION, len(plain), len(coded))
         return front + checksum_of(front + coded + plain).to_bytes(4, "little") + coded
 
@@ -178,12 +181,16 @@ def length_of(data: bytes, limit: int) -> int:
 def _front(reader: Reader, limit: int) -> tuple[int, int, bytes, int]:
     """Returns the size of the header, that of what it is coded in, the bytes so far, and the checksum."""
     if (magic := reader.raw(len(MAGIC), "magic")) != MAGIC:
-        raise FileFormatError(f"byte 0: found {magic!r}, expected {MAGIC!r}: not a .demi file")
+        raise FileFormatError(
+            f"byte 0: found {magic!r}, expected {MAGIC!r}: not a .demi file; 'demitasse pack' makes one"
+        )
     version = reader.number(1 << 32, "version")
     if version != VERSION:
         raise FileFormatError(f"version {version}; this program reads version {VERSION}")
     size = reader.number(min(_MOST_BYTES, limit), "size of the header")
     length = reader.number(_MOST_BYTES, "size of the coded header")
+    if size > _FREE + _RATIO * length:
+        raise FileFormatError(f"a header of {size:,} bytes in {length:,}; expected at most {_FREE + _RATIO * length:,}")
     return size, length, reader.since(0), reader.checksum("the header")
 
 
@@ -203,11 +210,11 @@ def parse(data: bytes, limit: int) -> tuple[Header, int]:
     reader = Reader(data)
     size, length, front, checksum = _front(reader, limit)
     coded = reader.raw(length, "header")
-    # a decision costs at least log2(1 / (1 - 2^-16)) bits, and a byte is 8 of them
-    if size > (length + 4) << 16:
-        raise FileFormatError(f"a header of {size} bytes cannot come of {length}")
     values = np.frombuffer(PRIMER + bytes(size), np.uint8).copy()
-    code_bytes(Stream(coded), values, len(PRIMER))
+    try:
+        code_bytes(Stream(coded), values, len(PRIMER))
+    except FileFormatError as error:
+        raise error.within("header") from None
     plain = values[len(PRIMER) :].tobytes()
     if checksum_of(front + coded + plain) != checksum:
         raise FileFormatError("the checksum of the header is wrong: the file is corrupt")

@@ -81,7 +81,10 @@ class Reader:
         """
         at, found = self.offset, 0
         for index in range(_MOST_BYTES):
-            byte = self.raw(1, what)[0]
+            if self.offset >= len(self._data):
+                self.raw(1, what)
+            byte = self._data[self.offset]
+            self.offset += 1
             found |= (byte & 127) << 7 * index
             if byte < 128:
                 if found > most:

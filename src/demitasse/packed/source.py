@@ -12,7 +12,10 @@ from demitasse.errors import FileFormatError
 
 
 class Source:
-    """Bytes by place; several threads may read.
+    """Bytes by place; threads and forked processes may read at the same time.
+
+    Processes that were forked share the offset of an open file, so that seeking in one moves the others. Reads name
+    their place instead, where the system has such reads; where it has not, it has no fork either.
 
     Args:
         source: a path, or the bytes themselves.
@@ -33,13 +36,23 @@ class Source:
             self._file: BinaryIO = BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115
         except FileNotFoundError:
             raise FileFormatError(f"{source!s}: there is no such file") from None
+        self._positional = hasattr(os, "pread") and not isinstance(source, bytes)
         self.size = self._file.seek(0, os.SEEK_END)
 
     def read(self, start: int, length: int) -> bytes:
         """Returns so many bytes, or fewer at the end."""
-        with self._lock:
-            self._file.seek(start)
-            return self._file.read(length)
+        length = max(0, min(length, self.size - start))
+        if not self._positional:
+            with self._lock:
+                self._file.seek(start)
+                return self._file.read(length)
+        found = bytearray()
+        # one read gives 2 GiB at most
+        while piece := os.pread(self._file.fileno(), length - len(found), start + len(found)):
+            if len(piece) == length:
+                return piece
+            found += piece
+        return bytes(found)
 
     def close(self) -> None:
         """Lets go of the file."""

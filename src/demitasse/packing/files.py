@@ -13,6 +13,8 @@ from demitasse.caffe.formats.blobs import DEFINITION, TYPES
 from demitasse.caffe.formats.compact import COMPACT
 from demitasse.caffe.prototxt import read_net, read_text
 from demitasse.caffe.tools.hidden_units import reorder_units
+from demitasse.caffe.tools.say import Say
+from demitasse.caffe.tools.say import silent as say_nothing
 from demitasse.errors import UsageError
 from demitasse.files import is_stream, write_bytes, write_text
 from demitasse.packed.file import File
@@ -44,6 +46,7 @@ def pack(
     remove_dead_units: bool = False,
     key: str | None = None,
     progress: Progress = silent,
+    say: Say = say_nothing,
 ) -> Header:
     """Packs a net into a .demi file.
 
@@ -62,6 +65,7 @@ def pack(
             with them.
         key: of the state_dict in a checkpoint of PyTorch that has several.
         progress: called with the number of values that are packed, and of all.
+        say: is told where masks of compressing layers were applied, as ``dns_to_normal`` does.
 
     Returns:
         The header of the file.
@@ -83,7 +87,7 @@ def pack(
     name = chosen(source, form)
     if key is not None and name != CHECKPOINT:
         raise UsageError(f"{source}: files of format {name} have no key {key!r}; expected one of format {CHECKPOINT}")
-    contents = FORMATS[name].read(source, _settings(net, layers, key))
+    contents = FORMATS[name].read(source, _settings(net, layers, key)._replace(say=say))
     if reorder or remove_dead_units:
         contents, changed = _reordered(contents, net, reorder, remove_dead_units)
         text = changed if definition and remove_dead_units else text

@@ -6,9 +6,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from demitasse.errors import shortened
 from demitasse.report.inspection import Inspection, Row
 
 _LONGEST_TEXT = 60
+_LONGEST_NAME = 200
 
 
 def table(found: Inspection) -> RenderableType:
@@ -29,7 +31,7 @@ def table(found: Inspection) -> RenderableType:
 
 def _cells(row: Row) -> list[str]:
     return [
-        row.name,
+        _name(row.name),
         row.dtype,
         " x ".join(map(str, row.shape)) or "scalar",
         row.codec,
@@ -63,8 +65,12 @@ def _totals(found: Inspection) -> list[str]:
 
 def _notes(found: Inspection) -> list[str]:
     lines = [f"{found.ratio:.1f}x smaller than float32"]
-    lines += [f"{alias} is another name of {name}" for alias, name in found.aliases.items()]
-    return lines + [f"{key}: {_short(value)}" for key, value in found.metadata.items()]
+    lines += [f"{_name(alias)} is another name of {_name(name)}" for alias, name in found.aliases.items()]
+    return lines + [f"{_name(key)}: {_short(value)}" for key, value in found.metadata.items()]
+
+
+def _name(text: str) -> str:
+    return shortened(text, _LONGEST_NAME)
 
 
 def _short(text: str) -> str:

@@ -8,7 +8,9 @@ from demitasse.caffe import prototxt, schema
 from demitasse.caffe.definition import labelled
 from demitasse.caffe.formats.blobs import DEFINITION, Layer, of_layers, to_layers
 from demitasse.caffe.hdf5_file import write_hdf5
-from demitasse.caffe.model_file import array_blob, read_model, write_net_message
+from demitasse.caffe.masks import Array, has_masks, plain_type, report, without_masks
+from demitasse.caffe.model_file import LayerBlobs, array_blob, read_model, write_net_message
+from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.packed.formats import FORMATS, Contents, Settings
 from demitasse.registry import suggest
@@ -30,10 +32,18 @@ class CaffeModel:
 
     def read(self, path: Path, settings: Settings) -> Contents:
         """See :class:`demitasse.packed.formats.Format`."""
-        layers = read_model(path)
-        for layer in layers:
+        kinds = _kinds(settings.net) if settings.net is not None else {}
+        layers, unmasked = [], []
+        for layer in read_model(path):
             if " " in layer.type:
                 raise FileFormatError(f"{path}: layer {layer.name!r}: {layer.type!r} is no type of a layer")
+            kind = layer.type or kinds.get(layer.name, "")
+            if has_masks(kind, layer.blobs):
+                layer = layer._replace(blobs=_unmasked(layer, kind, path), type=plain_type(layer.type))
+                unmasked.append(layer.name)
+            layers.append(layer)
+        if unmasked:
+            settings.say(report(unmasked, path))
         return of_layers(layers)
 
     def write(self, contents: Contents, path: Path, settings: Settings) -> None:
@@ -48,6 +58,18 @@ class CaffeModel:
 
 
 FORMATS.register("caffemodel")(CaffeModel())
+
+
+def _kinds(net: Path) -> dict[str, str]:
+    """Returns the types of a net's layers: HDF5 does not tell them."""
+    return {layer.name: layer.type for layer in upgrade_net(prototxt.read_net(net)).layer}
+
+
+def _unmasked(layer: LayerBlobs, kind: str, path: Path) -> list[Array]:
+    try:
+        return without_masks(layer.name, kind, layer.blobs)
+    except WeightsError as error:
+        raise error.within(str(path)) from None
 
 
 def _write_hdf5(layers: list[Layer], path: Path) -> None:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.errors import FileFormatError
-from demitasse.packed.kernels.rans import STATES, SYMBOLS, decode, encode
+from demitasse.packed.kernels.rans import LEAST, STATES, SYMBOLS, decode, encode, spread
 from demitasse.packed.reader import Reader, short
-from demitasse.packed.stream import Array
+from demitasse.packed.stream import Array, Stream
 from demitasse.packed.tensor import Bits, matrix
 
 # of a frequency: more bits for what is rare, fewer for a table that stays in the cache
@@ -70,7 +70,7 @@ def pack_plane(plane: Plane) -> bytes:
     return min(raw, coded, key=len)
 
 
-def unpack_plane(data: Reader, rows: int, columns: int, values: Bits, out: Bits) -> None:
+def unpack_plane(data: Reader, rows: int, columns: int, values: Bits, out: Bits, stream: Stream) -> None:
     """Reads what :func:`pack_plane` wrote.
 
     Args:
@@ -79,6 +79,7 @@ def unpack_plane(data: Reader, rows: int, columns: int, values: Bits, out: Bits)
         columns: of the matrix.
         values: what each byte stands for.
         out: filled with values, row by row.
+        stream: that the data comes from; it says what is done at once.
 
     Raises:
         FileFormatError: it is no plane, or one of another size.
@@ -90,9 +91,11 @@ def unpack_plane(data: Reader, rows: int, columns: int, values: Bits, out: Bits)
     states = data.take("<u4", STATES, "states").astype(np.int64)
     start = data.offset
     words = data.take("<u2", data.number(len(out), "words"), "words").astype(np.uint16, copy=False)
-    if not decode(
-        words, model.frequencies, model.bits, model.of_row, model.of_column, model.kinds[1], states, values, out
-    ):
+    model_of = model.frequencies, spread(model.frequencies, model.bits), model.bits, model.of_row, model.of_column
+    place = np.zeros(1, np.int64)
+    for begin, end in stream.pieces(len(out)):
+        decode(words, *model_of, model.kinds[1], states, place, values, begin, end, out)
+    if place[0] != len(words) or (states != LEAST).any():
         raise FileFormatError(f"byte {start}: the plane does not end where its words do")
 
 

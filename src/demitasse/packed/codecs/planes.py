@@ -100,16 +100,16 @@ class Planes:
         apart = 0
         bits = np.zeros(tensor.size, tensor.dtype.bits)
         if plan.palette:
-            unpack_plane(data, rows, columns, palette.table(plan.palette, tensor.dtype, SYMBOLS), bits)
+            unpack_plane(data, rows, columns, palette.table(plan.palette, tensor.dtype, SYMBOLS), bits, stream)
         elif plan.zeros:
             shown = np.zeros(tensor.size, np.uint8)
-            unpack_plane(data, rows, columns, _BYTES, shown)
+            unpack_plane(data, rows, columns, _BYTES, shown, stream)
             apart = data.offset
             if shown.max(initial=0) > 1:
                 raise FileFormatError(f"byte {data.offset}: a plane of zeros and ones holds {shown.max()}")
-            bits[shown != 0] = _join(data, int(shown.sum(dtype=np.int64)), 1, tensor.dtype)
+            bits[shown != 0] = _join(data, int(shown.sum(dtype=np.int64)), 1, tensor.dtype, stream)
         else:
-            bits = _join(data, rows, columns, tensor.dtype)
+            bits = _join(data, rows, columns, tensor.dtype, stream)
         data.finish()
         # symbols tell both at once
         stream.spent += apart, data.offset - apart
@@ -131,11 +131,11 @@ def _split(bits: Bits, dtype: DType) -> Iterator[Bits]:
         yield np.ascontiguousarray(planes[:, place])
 
 
-def _join(data: Reader, rows: int, columns: int, dtype: DType) -> Bits:
+def _join(data: Reader, rows: int, columns: int, dtype: DType, stream: Stream) -> Bits:
     """Reads what :func:`_split` split."""
     planes = np.zeros((rows * columns, dtype.size), np.uint8)
     for place in reversed(range(dtype.size)):
-        unpack_plane(data, rows, columns, _BYTES, planes[:, place])
+        unpack_plane(data, rows, columns, _BYTES, planes[:, place], stream)
     bits: Bits = planes.reshape(-1).view(dtype.bits.newbyteorder("<")).astype(dtype.bits, copy=False)
     if dtype.floating:
         turn(bits, 8 * dtype.size - 1)

@@ -102,11 +102,10 @@ def _is_square(number: int) -> bool:
 def _code(symbols: Array, plan: Plan, tensor: Tensor, stream: Stream, context: Context) -> Context:
     """Codes symbols; returns what the next tensor may know."""
     rows, columns = matrix(tensor.shape)
-    counts = np.zeros(rows, np.int64)
     depth, signed = (plan.palette.depth, plan.palette.signed) if plan.palette else (0, False)
     layout = Layout(rows, columns, plan.group, plan.side, depth, int(signed), plan.zeros)
-    stream.weights(symbols, layout, context.counts if plan.linked else NOTHING, counts)
-    return Context(counts) if columns > 1 else context
+    stream.weights(symbols, layout, context.counts if plan.linked else NOTHING)
+    return Context(np.count_nonzero(symbols.reshape(rows, columns), axis=1)) if columns > 1 else context
 
 
 class Weights:

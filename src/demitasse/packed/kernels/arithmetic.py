@@ -7,9 +7,13 @@ Reference: Martin 1979, Range encoding: an algorithm for removing redundancy fro
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from demitasse.packed.kernels.compiled import compiled
+from demitasse.loops import inner, njit
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 LOW, RANGE, CODE, HELD, PENDING, POSITION, ENCODE, END, COST = range(9)
 STATE = 9
@@ -18,7 +22,7 @@ UNIT = 4096
 _COST = np.round(-UNIT * np.log2(np.maximum(np.arange(UNIT + 1), 0.5) / UNIT)).astype(np.int64)
 
 
-@compiled
+@inner
 def _shift(state, data):
     """Moves one byte out of low; a byte that a carry may still reach is held back, with the 255s behind it."""
     low = state[LOW]
@@ -38,7 +42,7 @@ def _shift(state, data):
     state[LOW] = (low & 0x00FFFFFF) << 8
 
 
-@compiled
+@inner
 def _next(state, data):
     """Returns the next byte; zeros follow the end."""
     position = state[POSITION]
@@ -46,21 +50,21 @@ def _next(state, data):
     return int(data[position]) if position < state[END] else 0
 
 
-@compiled
-def start(state, data, encode):
+def start(state: Array, data: Array, encode: bool) -> None:
     """Begins a stream: to be filled, or to be read."""
     state[:] = 0
     state[RANGE] = 0xFFFFFFFF
     state[HELD] = -1
     state[PENDING] = 1
     state[ENCODE] = encode
-    state[END] = len(data)
+    # zeros at the end are as good as nothing
+    state[END] = len(data) if encode else len(data.tobytes().rstrip(b"\0"))
     if not encode:
-        for _ in range(4):
-            state[CODE] = state[CODE] << 8 | _next(state, data)
+        state[CODE] = int.from_bytes(data[:4].tobytes().ljust(4, b"\0"), "big")
+        state[POSITION] = 4
 
 
-@compiled
+@njit()
 def finish(state, data):
     """Ends an encoded stream with as few bytes as tell it from others; returns its length."""
     low, last = state[LOW], state[LOW] + state[RANGE] - 1
@@ -78,7 +82,7 @@ def finish(state, data):
     return int(end)
 
 
-@compiled
+@inner
 def code(state, data, probability, bit):
     """Codes one bit; ``probability`` of a 1 in 1/65536."""
     bound = (state[RANGE] >> 16) * probability

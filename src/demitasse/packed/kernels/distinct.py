@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.packed.kernels.compiled import compiled
+from demitasse.loops import inner, njit
 
 _BITS = 14
 _SIZE = 1 << _BITS
@@ -14,7 +14,7 @@ _HASH = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(64 - _BITS)
 
 
-@compiled
+@inner
 def _slot(keys, numbers, value):
     """Returns the slot of a value in a table of values and their numbers: its own, or an empty one (-1)."""
     slot = np.int64((np.uint64(value) * _HASH) >> _SHIFT)
@@ -23,7 +23,7 @@ def _slot(keys, numbers, value):
     return slot
 
 
-@compiled
+@njit()
 def distinct(values, most):
     """Returns the different values in the order in which they occur; of more than ``most``, the first ones.
 
@@ -44,7 +44,7 @@ def distinct(values, most):
     return found[:count]
 
 
-@compiled
+@njit()
 def places(values, known):
     """Returns the place of each value among the known ones, which are all different; 0 if it is none of them."""
     keys, numbers = np.zeros(_SIZE, known.dtype), np.full(_SIZE, -1, np.int64)

@@ -10,30 +10,34 @@ Reference: Mahoney 2005, Adaptive weighing of context models for lossless data c
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from demitasse.packed.kernels.compiled import compiled
+from demitasse.loops import inner
 from demitasse.packed.kernels.tables import LARGEST, UNIT, tables
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 SQUASH, STRETCH, LOG, RATE = tables()
 # the bits of a slot that count
 SEEN = 1023
 
 
-@compiled
+@inner
 def squash(x):
     """Returns the probability of a logit."""
-    return np.int64(SQUASH[0 if x < -LARGEST else 2 * LARGEST if x > LARGEST else x + LARGEST])
+    return int(SQUASH[0 if x < -LARGEST else 2 * LARGEST if x > LARGEST else x + LARGEST])
 
 
-@compiled
+@inner
 def logit(slot):
     """Returns the logit of a slot's probability."""
-    probability = np.int64(slot) >> 16
-    return np.int64(STRETCH[probability if probability else 1])
+    probability = (slot & 0xFFFFFFFF) >> 16
+    return int(STRETCH[probability if probability else 1])
 
 
-@compiled
+@inner
 def mix(slots, memory, inputs, weights, base):
     """Returns the probability of a 1: slots are read relative to the logit ``base``, then all inputs are weighed.
 
@@ -46,7 +50,7 @@ def mix(slots, memory, inputs, weights, base):
         weights: of the inputs.
         base: of all probabilities.
     """
-    fresh = np.uint32(squash(base) << 16)
+    fresh = squash(base) << 16
     for j in range(len(slots)):
         slot = slots[j]
         if not memory[slot] & SEEN:
@@ -58,7 +62,7 @@ def mix(slots, memory, inputs, weights, base):
     return squash(base + (total >> 16))
 
 
-@compiled
+@inner
 def learn(slots, memory, inputs, weights, probability, bit, pace, ease, limit):
     """Moves the weights down the gradient of the code length, and the slots towards the bit.
 
@@ -74,13 +78,13 @@ def learn(slots, memory, inputs, weights, probability, bit, pace, ease, limit):
     for j in range(len(inputs)):
         weights[j] += (error * inputs[j] + (1 << 29)) >> 30
     for j in range(len(slots)):
-        slot = np.int64(memory[slots[j]])
+        slot = memory[slots[j]] & 0xFFFFFFFF
         n, estimate = slot & SEEN, slot >> 10
         estimate += (((bit << 22) - estimate) * RATE[n + ease]) >> 16
-        memory[slots[j]] = np.uint32(estimate << 10 | (n + 1 if n < limit else n))
+        memory[slots[j]] = estimate << 10 | (n + 1 if n < limit else n)
 
 
-@compiled
+@inner
 def log(x):
     """Returns the natural logarithm of a positive integer in 1 / UNIT."""
     bits = 0
@@ -102,13 +106,20 @@ def log(x):
     return int(LOG[fraction - UNIT]) + ((bits * 726817) >> 10)
 
 
-@compiled
+def logs(numbers: Array) -> Array:
+    """Returns :func:`log` of positive integers below 2^53."""
+    bits = np.frexp(numbers)[1].astype(np.int64) - 1
+    found: Array = LOG[(numbers << np.maximum(10 - bits, 0) >> np.maximum(bits - 10, 0)) - UNIT]
+    return found + ((bits * 726817) >> 10)
+
+
+@inner
 def level(x):
     """Returns a logarithm in half powers of two, 0 .. 15, 8 for equal."""
     return min(15, max(0, 8 + ((x * 2954 + (1 << 19)) >> 20)))
 
 
-@compiled
+@inner
 def step(count):
     """Returns a count on a scale that grows ever wider, 0 .. 15."""
     if count < 4:

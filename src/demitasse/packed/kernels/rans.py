@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.packed.kernels.compiled import compiled
+from demitasse.loops import njit
 
 # a state is at least so much, and less than 65536 times as much: one word of 16 bits fills it up
 LEAST = 1 << 16
@@ -18,7 +18,7 @@ STATES = 4
 SYMBOLS = 256
 
 
-@compiled
+@njit()
 def encode(symbols, frequencies, bits, of_row, of_column, kinds, words, states):
     """Writes symbols, the last one first, and fills ``words`` from its end.
 
@@ -57,8 +57,8 @@ def encode(symbols, frequencies, bits, of_row, of_column, kinds, words, states):
     return position
 
 
-@compiled
-def _spread(frequencies, bits):
+@njit()
+def spread(frequencies, bits):
     """Returns what every number below 2^bits stands for, by context: frequency, place among the symbol's, symbol."""
     table = np.zeros(len(frequencies) << bits, np.int64)
     at = 0
@@ -71,33 +71,35 @@ def _spread(frequencies, bits):
     return table
 
 
-@compiled
-def decode(words, frequencies, bits, of_row, of_column, kinds, states, values, out):
-    """Reads what :func:`encode` wrote.
+@njit()
+def decode(words, frequencies, table, bits, of_row, of_column, kinds, states, place, values, begin, end, out):
+    """Reads the symbols ``begin:end`` of what :func:`encode` wrote.
 
     Args:
         words: of 16 bits.
         frequencies: as they were written.
+        table: what :func:`spread` makes of them.
         bits: of a frequency.
         of_row: kind of each row.
         of_column: kind of each column.
         kinds: of columns.
-        states: to start from.
+        states: to start from; filled with those where it ends. After the last symbol they are LEAST, all of them.
+        place: one number, the words taken so far. After the last symbol these are all.
         values: of the SYMBOLS.
+        begin: of the symbols; a multiple of STATES.
+        end: of the symbols; so is this, unless it is that of all.
         out: filled with values.
-
-    Returns:
-        Whether the words were just enough and the states are what encoding starts from.
     """
-    table = _spread(frequencies, bits)
     # most weights of a pruned net are zero: they do without the table
     zeros, zero = frequencies[:, 0].copy(), values[0]
     mask = (1 << bits) - 1
     a, b, c, d = states[0], states[1], states[2], states[3]
     columns, left = len(of_column), len(words)
-    position = row = column = 0
-    first = of_row[0] * kinds if len(out) else 0
-    for i in range(len(out)):
+    position = place[0]
+    row = begin // columns
+    column = begin - row * columns
+    first = of_row[min(row, len(of_row) - 1)] * kinds
+    for i in range(begin, end):
         context = first + of_column[column]
         slot = a & mask
         if slot < zeros[context]:
@@ -116,10 +118,11 @@ def decode(words, frequencies, bits, of_row, of_column, kinds, states, values, o
             row, column = row + 1, 0
             if row < len(of_row):
                 first = of_row[row] * kinds
-    return position == left and a == b == c == d == LEAST
+    states[0], states[1], states[2], states[3] = a, b, c, d
+    place[0] = position
 
 
-@compiled
+@njit()
 def turn(values, by):
     """Turns the bits of unsigned integers left by so many, in place."""
     left = values.dtype.type(by)

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from demitasse.packed.kernels.arithmetic import code
-from demitasse.packed.kernels.compiled import compiled
+from demitasse.loops import njit
+from demitasse.packed.kernels.arithmetic import STATE, code
 from demitasse.packed.kernels.mixing import SEEN, learn, mix
 
 # first weights of the mixer, for orders 0 to 4, the same byte of the number before, and that with the byte before
@@ -15,28 +18,71 @@ _WEIGHTS = np.array([[13107, 16384, 19661, 19661, 19661, 6554, 13107]] * 5)
 _SLOTS = 7
 _ORDERS = 5
 _HASH = 0x9E3779B1
+# memories of up to 7 * 4 * 2^16 bytes are kept
+_SMALL = 16
+# plain integers would be compiled in, one loop for each set of them
+_BASE, _PACE, _EASE, _LIMIT = map(np.int64, (0, 4_194, 0, 250))
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
-@compiled
-def text(values, begin, width, bits, state, data):
-    """Codes bytes, from ``begin`` on; those before are known to both sides and only prime the model.
+class Memory(NamedTuple):
+    """What the model has learnt.
+
+    Attributes:
+        memory: of all slots.
+        slots: room for the places in it of a decision.
+        inputs: room for the logits of a decision.
+        weights: of the mixer.
+    """
+
+    memory: Array
+    slots: Array
+    inputs: Array
+    weights: Array
+
+
+def fresh(bits: int) -> Memory:
+    """Returns the memory of a model that has seen nothing, with 2^bits slots for every context."""
+    slots, inputs = np.zeros(_SLOTS, np.int64), np.zeros(_SLOTS, np.int64)
+    return Memory(np.zeros(_SLOTS << bits, np.uint32), slots, inputs, _WEIGHTS.copy())
+
+
+def primed(prefix: bytes, width: int, bits: int) -> Memory:
+    """Returns the memory of a model that has learnt from bytes which both sides know."""
+    learnt = _learnt if bits <= _SMALL else _learnt.__wrapped__
+    return Memory(*(array.copy() for array in learnt(prefix, width, bits)))
+
+
+@lru_cache(4)
+def _learnt(prefix: bytes, width: int, bits: int) -> Memory:
+    memory, count, nothing = fresh(bits), len(prefix), np.zeros(0, np.uint8)
+    values = np.frombuffer(prefix, np.uint8).copy()
+    text(values, 0, count, count, width, bits, *memory, np.zeros(STATE, np.int64), nothing)
+    return memory
+
+
+@njit()
+def text(values, first, last, begin, width, bits, memory, slots, inputs, weights, state, data):
+    """Codes bytes ``first:last``; what is before ``begin`` is known to both sides and only primes the model.
 
     Args:
         values: all bytes; filled when decoding.
-        begin: of those that are coded.
+        first: of those to be coded now.
+        last: behind them.
+        begin: of those that are coded at all.
         width: bytes of a number; 1 for text.
         bits: 2^bits slots for every context.
+        memory: see :class:`Memory`, as are the next three.
         state: of the arithmetic coder, with its data.
     """
-    memory = np.zeros(_SLOTS << bits, np.uint32)
-    slots, inputs, weights = np.zeros(_SLOTS, np.int64), np.zeros(_SLOTS, np.int64), _WEIGHTS.copy()
-    for i in range(len(values)):
+    for i in range(first, last):
         place = i % width
-        one = np.int64(values[i - 1]) if i else 0
-        two = np.int64(values[i - 2]) if i > 1 else 0
-        three = np.int64(values[i - 3]) if i > 2 else 0
-        four = np.int64(values[i - 4]) if i > 3 else 0
-        same = np.int64(values[i - width]) if i >= width else 0
+        one = values[i - 1] & 255 if i else 0
+        two = values[i - 2] & 255 if i > 1 else 0
+        three = values[i - 3] & 255 if i > 2 else 0
+        four = values[i - 4] & 255 if i > 3 else 0
+        same = values[i - width] & 255 if i >= width else 0
         context = (
             place,
             place + 8 * (one + 1),
@@ -46,7 +92,7 @@ def text(values, begin, width, bits, state, data):
             place + 8 * (same + 1),
             place + 8 * (same + 256 * one + 1),
         )
-        node = np.int64(1)
+        byte, node = values[i] & 255, 1
         for level in range(8):
             # the longest order that was seen before chooses the weights
             longest = 0
@@ -56,10 +102,10 @@ def text(values, begin, width, bits, state, data):
                 slots[j] = slot
                 if j < _ORDERS and memory[slot] & SEEN:
                     longest = j
-            p = mix(slots, memory, inputs, weights[longest], 0)
-            bit = np.int64(values[i]) >> (7 - level) & 1
+            p = mix(slots, memory, inputs, weights[longest], _BASE)
+            bit = byte >> (7 - level) & 1
             if i >= begin:
                 bit = code(state, data, p, bit)
-            learn(slots, memory, inputs, weights[longest], p, bit, 4_194, 0, 250)
+            learn(slots, memory, inputs, weights[longest], p, bit, _PACE, _EASE, _LIMIT)
             node = 2 * node + bit
         values[i] = node & 255

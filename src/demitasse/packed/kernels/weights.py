@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from demitasse.loops import inner, njit
 from demitasse.packed.kernels.arithmetic import COST, code
-from demitasse.packed.kernels.compiled import compiled
-from demitasse.packed.kernels.mixing import learn, level, log, logit, mix, squash, step
+from demitasse.packed.kernels.mixing import learn, level, log, logit, logs, mix, squash, step
 
 # Where the model starts: found by random search on nets of this project and the published LeNet-5. First weights of
 # the mixers in 1/65536, in the order of slots and inputs below; the same for every set of presence, and for values
@@ -28,7 +29,9 @@ _VALUES = np.array([
 _PRESENCE_SLOTS, _VALUE_SLOTS = 14, 10
 # in 1/65536, added to the numbers of weights found and expected: the fewer there are, the less they say
 _ZEROS_AHEAD = 648_806
-_ROW, _COLUMN, _CHANNEL, _PLACE, _AROUND = 37_683, 445_000, 131_500, 826_800, 3_000
+# numbers of numpy: plain ones would be compiled in, one loop for each
+_ROW, _COLUMN, _CHANNEL, _PLACE, _AROUND = map(np.int64, (37_683, 445_000, 131_500, 826_800, 3_000))
+_PRESENCE_EASE, _PRESENCE_LIMIT, _VALUE_EASE, _VALUE_LIMIT = map(np.int64, (5, 1_000, 0, 116))
 _BIAS = 307
 # nodes of the tree of magnitudes that rows and columns have slots of their own for
 _NODES = 16
@@ -42,6 +45,9 @@ _RUN = 5
 FOUND, IN_ROW, FOR_ROW, NEAR, LAST = range(_RUN)
 _KEPT = 4
 IN, FOR, SYMBOL, HISTORY = range(_KEPT)
+
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Layout(NamedTuple):
@@ -65,6 +71,16 @@ class Layout(NamedTuple):
     signed: int
     zeros: bool
 
+    @property
+    def last(self) -> int:
+        """The symbol that nothing but ones stand for."""
+        return 1 + ((1 << self.depth) - 1 << self.signed | self.signed)
+
+    @property
+    def constant(self) -> bool:
+        """Whether all weights are alike: there is nothing to decide."""
+        return self.last == 1 and not self.zeros
+
 
 class Place(NamedTuple):
     """Where a weight stands: row, column, index; channel, place in its kernel, and the column of that."""
@@ -77,13 +93,13 @@ class Place(NamedTuple):
     x: int
 
 
-@compiled
+@inner
 def _excess(found, expected, ahead):
     """Returns how much more was found than expected, as a logarithm."""
     return log((found << 16) + ahead) - log(expected + ahead)
 
 
-@compiled
+@inner
 def _excess_around(of_column, layout, at):
     """Returns the excess of the columns beside, above and below, in the same channel."""
     c, side, found, expected = at.c, layout.side, 0, 0
@@ -102,7 +118,7 @@ def _excess_around(of_column, layout, at):
     return _excess(found, expected, _AROUND)
 
 
-@compiled
+@inner
 def _presence(
     symbols, layout, at, unit, run, of_column, of_channel, of_place, slots, memory, inputs, weights, first, state, data
 ):
@@ -149,7 +165,9 @@ def _presence(
         inputs[_PRESENCE_SLOTS + j] = more[j]
     p = mix(slots, memory, inputs, weights, base)
     bit = code(state, data, p, 1 if symbols[i] else 0)
-    learn(slots, memory, inputs, weights, p, bit, 734 + 7_025 * 127 // (127 + run[FOUND]), 5, 1_000)
+    learn(
+        slots, memory, inputs, weights, p, bit, 734 + 7_025 * 127 // (127 + run[FOUND]), _PRESENCE_EASE, _PRESENCE_LIMIT
+    )
     expected = squash(base + row_excess + channel_excess)
     run[FOR_ROW] += squash(base + column_excess + channel_excess)
     of_column[FOR, at.c] += expected
@@ -159,23 +177,23 @@ def _presence(
     return bit
 
 
-@compiled
+@inner
 def _told(symbol, layout, depth):
     """Returns what a symbol tells of another's sign (depth 0) or magnitude: 0 if it is none, else 1 .. 8."""
     if not symbol:
         return 0
-    number = np.int64(symbol) - 1
+    number = symbol - 1
     if not depth:
         return 1 + (number & 1)
     return 1 + ((number >> layout.signed) >> max(0, layout.depth - 3))
 
 
-@compiled
+@inner
 def _value(symbols, layout, at, run, of_column, of_channel, slots, memory, inputs, weights, first, kinds, state, data):
     """Codes a weight that is not zero: the sign, then the magnitude from its highest bit down; returns its symbol."""
-    left = symbols[at.i - 1] if at.x else 0
-    up = symbols[at.i - layout.side] if at.place >= layout.side else 0
-    number, node, sign = np.int64(symbols[at.i]) - 1, 1 - layout.signed, 0
+    left = symbols[at.i - 1] & 0xFFFF if at.x else 0
+    up = symbols[at.i - layout.side] & 0xFFFF if at.place >= layout.side else 0
+    number, node, sign = (symbols[at.i] & 0xFFFF) - 1, 1 - layout.signed, 0
     for depth in range(1 - layout.signed, layout.depth + 1):
         beside, above = _told(left, layout, depth), _told(up, layout, depth)
         kind = (
@@ -196,7 +214,7 @@ def _value(symbols, layout, at, run, of_column, of_channel, slots, memory, input
         chosen = weights[min(depth, 1)]
         p = mix(slots, memory, inputs, chosen, base)
         bit = code(state, data, p, number >> (layout.depth - depth + layout.signed if depth else 0) & 1)
-        learn(slots, memory, inputs, chosen, p, bit, 2_831 * 1_250 // (1_250 + run[FOUND]), 0, 116)
+        learn(slots, memory, inputs, chosen, p, bit, 2_831 * 1_250 // (1_250 + run[FOUND]), _VALUE_EASE, _VALUE_LIMIT)
         if depth:
             node = 2 * node + bit
         else:
@@ -205,72 +223,136 @@ def _value(symbols, layout, at, run, of_column, of_channel, slots, memory, input
     return 1 + (magnitude << layout.signed | sign)
 
 
-@compiled
-def weights(symbols, layout, before, in_rows, costs, state, data):
-    """Codes a matrix.
+class Memory(NamedTuple):
+    """What the model has learnt of a matrix; of presence (slots, memory, ...) and of values each on its own.
+
+    Attributes:
+        before: the excess of each unit that the columns come from, as a logarithm; empty if not known.
+        run: see above, as are the next three.
+        of_column: (_KEPT, columns).
+        of_channel: (_KEPT, channels).
+        of_place: (_KEPT, group).
+        slots: room for the places in memory of a decision.
+        memory: of all slots.
+        inputs: room for the logits of a decision.
+        mixed: weights of the mixer.
+        first: where in memory each context begins.
+        value_slots: as of presence, and so on.
+        kinds: how many different contexts there are for each slot of a value.
+    """
+
+    before: Array
+    run: Array
+    of_column: Array
+    of_channel: Array
+    of_place: Array
+    slots: Array
+    memory: Array
+    inputs: Array
+    mixed: Array
+    first: Array
+    value_slots: Array
+    value_memory: Array
+    value_inputs: Array
+    value_mixed: Array
+    value_first: Array
+    kinds: Array
+
+
+def fresh(layout: Layout, before: Array) -> Memory:
+    """Returns the memory of a model that has seen nothing.
 
     Args:
-        symbols: rows * columns of them, row by row: 0 for zero, else 1 + code; filled when decoding.
         layout: see :class:`Layout`.
         before: weights that are not zero of each unit that the columns come from; empty if not known.
-        in_rows: filled with the number of weights that are not zero, by row.
-        costs: filled with what positions and values cost, as the arithmetic decoder counts.
-        state: of the arithmetic coder, with its data.
     """
     rows, columns, group = layout.rows, layout.columns, layout.group
     channels = columns // group
-    # how many slots each context has, and where they begin
+    # how many slots each context has
     sizes = (1, rows, columns, 256, 256, 512, 256, 256, 256, 256, 4 * group, channels, 1024, 8 * rows)
-    first = np.zeros(_PRESENCE_SLOTS + 1, np.int64)
-    for j in range(_PRESENCE_SLOTS):
-        first[j + 1] = first[j] + sizes[j]
-    kinds = (1, rows, columns, channels, group, _LAST, _LAST, _LEFT_AND_UP, _LAST_AND_SIGN, _SUM_AND_SIGN)
-    first_value = np.zeros(_VALUE_SLOTS + 1, np.int64)
-    for j in range(_VALUE_SLOTS):
-        first_value[j + 1] = first_value[j] + kinds[j] * _NODES + (1 << layout.depth)
-    slots, value_slots = np.zeros(_PRESENCE_SLOTS, np.int64), np.zeros(_VALUE_SLOTS, np.int64)
-    memory, value_memory = np.zeros(first[-1], np.uint32), np.zeros(first_value[-1], np.uint32)
-    mixed, value_mixed = _PRESENCE.copy(), _VALUES.copy()
-    inputs, value_inputs = np.zeros(mixed.shape[1], np.int64), np.zeros(value_mixed.shape[1], np.int64)
-    run = np.zeros(_RUN, np.int64)
-    of_column, of_channel = np.zeros((_KEPT, columns), np.int64), np.zeros((_KEPT, channels), np.int64)
-    of_place = np.zeros((_KEPT, group), np.int64)
+    first = np.cumsum((0, *sizes))
+    kinds = np.array((1, rows, columns, channels, group, _LAST, _LAST, _LEFT_AND_UP, _LAST_AND_SIGN, _SUM_AND_SIGN))
+    value_first = np.cumsum((0, *(kinds * _NODES + (1 << layout.depth)).tolist()))
+    return Memory(
+        _excess_of_units(before),
+        np.zeros(_RUN, np.int64),
+        *(np.zeros((_KEPT, size), np.int64) for size in (columns, channels, group)),
+        *_mixer(first, _PRESENCE),
+        *_mixer(value_first, _VALUES),
+        kinds,
+    )
+
+
+def _excess_of_units(counts: Array) -> Array:
+    if not len(counts):
+        return counts
+    total, number = logs(np.array([2 * counts.sum() + len(counts), len(counts)]))
+    return logs(2 * counts + 1) - (total - number)
+
+
+def _mixer(first: Array, weights: Array) -> Iterator[Array]:
+    yield np.zeros(len(first) - 1, np.int64)
+    yield np.zeros(first[-1], np.uint32)
+    yield np.zeros(weights.shape[1], np.int64)
+    yield weights.copy()
+    yield first
+
+
+@njit()
+def weights(
+    symbols, begin, end, layout, before, run, of_column, of_channel, of_place,
+    slots, memory, inputs, mixed, first,
+    value_slots, value_memory, value_inputs, value_mixed, value_first, kinds,
+    costs, state, data,
+):  # fmt: skip
+    """Codes the weights ``begin:end`` of a matrix.
+
+    Args:
+        symbols: rows * columns of them, row by row: 0 for zero, else 1 + code; filled when decoding.
+        begin: the first of them now.
+        end: behind the last.
+        layout: see :class:`Layout`.
+        before: see :class:`Memory`, as is all up to ``kinds``.
+        costs: added to: what positions and values cost, as the arithmetic decoder counts.
+        state: of the arithmetic coder, with its data.
+    """
+    columns, group = layout.columns, layout.group
     span = columns // len(before) if len(before) else 1
-    present_before = 0
-    for count in before:
-        present_before += count
-    mean = log(2 * present_before + len(before)) - log(len(before)) if len(before) else 0
-    for r in range(rows):
-        run[IN_ROW] = run[FOR_ROW] = 0
-        for c in range(columns):
-            channel = c // group
-            place = c - channel * group
-            at = Place(r, c, r * columns + c, channel, place, place % layout.side)
-            if place == 0:
-                run[NEAR] = 0
-            if layout.zeros:
-                unit = log(2 * before[c // span] + 1) - mean if len(before) else 0
-                spent = state[COST]
-                chosen = mixed[min(run[NEAR], 2) if group > 1 else 0]
-                present = _presence(
-                    symbols, layout, at, unit, run, of_column, of_channel, of_place,
-                    slots, memory, inputs, chosen, first, state, data,
-                )  # fmt: skip
-                costs[0] += state[COST] - spent
-                if not present:
-                    symbols[at.i] = 0
-                    continue
+    r = begin // columns
+    c = begin - r * columns
+    for i in range(begin, end):
+        if c == 0:
+            run[IN_ROW] = run[FOR_ROW] = 0
+        channel = c // group
+        place = c - channel * group
+        at = Place(r, c, i, channel, place, place % layout.side)
+        if place == 0:
+            run[NEAR] = 0
+        present = 1
+        if layout.zeros:
+            unit = before[c // span] if len(before) else 0
+            spent = state[COST]
+            present = _presence(
+                symbols, layout, at, unit, run, of_column, of_channel, of_place,
+                slots, memory, inputs, mixed[min(run[NEAR], 2) if group > 1 else 0], first, state, data,
+            )  # fmt: skip
+            costs[0] += state[COST] - spent
+        if present:
             spent = state[COST]
             symbol = _value(
                 symbols, layout, at, run, of_column, of_channel,
-                value_slots, value_memory, value_inputs, value_mixed, first_value, kinds, state, data,
+                value_slots, value_memory, value_inputs, value_mixed, value_first, kinds, state, data,
             )  # fmt: skip
             costs[1] += state[COST] - spent
-            symbols[at.i] = run[LAST] = of_column[SYMBOL, c] = of_channel[SYMBOL, channel] = symbol
+            symbols[i] = run[LAST] = of_column[SYMBOL, c] = of_channel[SYMBOL, channel] = symbol
             run[FOUND] += 1
             run[IN_ROW] += 1
             run[NEAR] += 1
             of_column[IN, c] += 1
             of_channel[IN, channel] += 1
             of_place[IN, place] += 1
-        in_rows[r] = run[IN_ROW]
+        else:
+            symbols[i] = 0
+        c += 1
+        if c == columns:
+            r, c = r + 1, 0
