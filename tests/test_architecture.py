@@ -15,7 +15,7 @@ import demitasse
 ROOT = Path(demitasse.__file__).parent
 
 # every room may use these, and itself
-COMMON = {"", "errors", "registry", "files", "_version", "datasets", "idx", "threads"}
+COMMON = {"", "errors", "registry", "files", "_version", "datasets", "idx", "threads", "text_table", "progress"}
 
 # room (a folder or file under demitasse/) -> the other rooms it may use; None is all
 ALLOWED: dict[str, set[str] | None] = {

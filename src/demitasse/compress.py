@@ -52,7 +52,7 @@ def compress(
         seed: instead of the recipe's.
         data: file or folder of the data, instead of the recipe's.
         restart_all: does all stages of the recipe anew, though not those of the one that it starts from.
-        quick: a tenth of the epochs, to see that everything works.
+        quick: a tenth of the epochs, with pruning that so few can mend; see :meth:`Recipe.quick`.
         allow_imports: whether the recipe may import its model, which runs code of that module.
         say: takes a line at the end of each stage.
 
@@ -120,8 +120,9 @@ def _adapted(recipe: Recipe, seed: int | None, data: str | Path | None, quick: b
 
 @contextmanager
 def _watching(say: Callable[[str], None]) -> Iterator[Watch]:
-    """Gives a watch that shows a bar while a stage trains, on a terminal, and says a line when it is complete."""
+    """Gives a watch that shows how far a stage is while it trains, and says a line when it is complete."""
     bars: list[TrainingBar] = []
+    current = ""
 
     def close() -> None:
         while bars:
@@ -129,16 +130,19 @@ def _watching(say: Callable[[str], None]) -> Iterator[Watch]:
 
     def step(run: Run, total: int) -> None:
         if not bars:
-            bars.append(TrainingBar(total).__enter__())
+            bars.append(TrainingBar(current, total).__enter__())
         if bars[0].is_due():
             done = run.epoch * run.data.steps + run.step
-            bars[0].update(done, run.loss, run.rate, *_shares(run))
+            what = f"{current}, epoch {min(run.epoch + 1, total // run.data.steps)} of {total // run.data.steps}"
+            bars[0].show(done, run.loss, run.rate, *_shares(run), what=what)
 
     def result(found: Result) -> None:
         close()
         say(line(found))
 
     def stage(name: str, done: bool) -> None:
+        nonlocal current
+        current = name
         close()
         if done:
             say(f"{name}: done before")
