@@ -71,7 +71,7 @@ def compress(
         found = find_recipe(recipe)
         beside = Path(recipe).parent if Path(recipe).suffix == ".toml" else None
     chain = [_adapted(one, seed, data, quick) for one in _chain(found, beside)]
-    start = found.weights
+    start, dense = found.weights, None
     for one in chain:
         folder = Path(out) / one.name
         if restart_all and one is chain[-1]:
@@ -81,7 +81,8 @@ def compress(
         with _watching(say) as watch:
             runner = Runner(one, folder, start, allow_imports, watch)
             results = runner.run()
-        write_report(one, results, folder, quick)
+        dense = _dense(one, results) or dense
+        write_report(one, results, folder, quick, dense)
         start = runner.outcome
     return results
 
@@ -188,8 +189,28 @@ def as_stages(results: Sequence[Result]) -> list[tables.Stage]:
     ]
 
 
-def write_report(recipe: Recipe, results: Sequence[Result], folder: Path, quick: bool = False) -> None:
-    """Writes table.txt, table.md, report.json, training.png and kept.png into a folder."""
+def _dense(recipe: Recipe, results: Sequence[Result]) -> Result | None:
+    """Returns the last result before anything is compressed."""
+    last = None
+    for stage, result in zip(recipe.stages, results, strict=True):
+        if stage.compresses:
+            break
+        last = result
+    return last
+
+
+def write_report(
+    recipe: Recipe, results: Sequence[Result], folder: Path, quick: bool = False, dense: Result | None = None
+) -> None:
+    """Writes table.txt, table.md, report.json, training.png and kept.png into a folder.
+
+    Args:
+        recipe: what was done.
+        results: of its stages.
+        folder: that exists.
+        quick: whether it was a quick run.
+        dense: the result before anything was compressed; a line in the picture.
+    """
     title = f"{recipe.title or recipe.name}, seed {recipe.seed}{', quick' if quick else ''}"
     stages = as_stages(results)
     (folder / "table.txt").write_text(tables.text(stages, title), encoding="utf-8")
@@ -213,7 +234,9 @@ def write_report(recipe: Recipe, results: Sequence[Result], folder: Path, quick:
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     curves = [(result.name, result.history) for result in results if result.history]
     if curves:
-        plots.epoch_curves(curves, folder / "training.png", metric_of(results[0]))
+        kind = metric_of(results[0])
+        level = dense.tests[kind] if dense else None
+        plots.epoch_curves(curves, folder / "training.png", kind, title, level)
     plots.kept_by_layer(_bars(results[-1].kept), folder / "kept.png")
 
 

@@ -208,7 +208,9 @@ class Demo:
 
     def write_report(self, title: str) -> None:
         """Writes the table as text, Markdown and JSON, and the pictures."""
-        plots.training_curves([(name, read_log(path)) for name, path in self._logs], "training.png")
+        plots.training_curves(
+            [(name, read_log(path)) for name, path in self._logs], "training.png", title="Training, stage after stage"
+        )
         plots.kept_by_layer(_kept(self.folder / "dns.caffemodel"), "kept.png")
         plots.exponent_histogram(_weights(self.folder / "decoded.caffemodel"), "exponents.png")
         Path("table.md").write_text(tables.markdown(self.stages))
