@@ -134,8 +134,7 @@ def test_the_accuracy_of_logs_can_be_read(tmp_path: Path, figures: list[Figure])
     assert_all_texts_are_whole(figure)
 
 
-@pytest.mark.parametrize("count", [1, 4, 100])
-@pytest.mark.parametrize("name", ["conv{}", LONG])
+@pytest.mark.parametrize(("count", "name"), [(1, "conv{}"), (4, "conv{}"), (4, LONG), (100, LONG)])
 def test_kept_has_whole_labels_and_no_lines_through_them(
     count: int, name: str, tmp_path: Path, figures: list[Figure]
 ) -> None:

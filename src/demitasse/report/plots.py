@@ -106,7 +106,9 @@ def _stage_curves(
         for axes in (upper, lower):
             plain_axes(axes)
         names = [name for name, _, _ in stages]
-        figure.legend(loc="outside lower left", ncols=columns_of(names, 9), frameon=False, markerscale=3)
+        legend = figure.legend(loc="outside lower left", ncols=columns_of(names, 9), frameon=False, markerscale=3)
+        for line in legend.get_lines():
+            line.set_linewidth(2.5)
 
 
 def epoch_lines(
