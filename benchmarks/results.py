@@ -74,9 +74,20 @@ def draw(family: str, reports: Reports, folder: Path) -> None:
     for name in sorted((name for name in reports if name.startswith(family)), key=lambda name: (len(name), name)):
         history = [epoch for stage in reports[name][0]["stages"] for epoch in stage["history"]]
         if history and name != family:
-            curves.append((name.removeprefix(family).strip("_"), history))
+            curves.append((short(title(name), title(family)), history))
     if curves:
-        plots.epoch_lines(curves, folder / f"results_{family}.png", metric(reports[family][0])[0])
+        kind, dense = metric(reports[family][0])
+        plots.epoch_lines(curves, folder / f"results_{family}.png", kind, f"{title(family)}, seed 1", dense)
+
+
+def title(name: str) -> str:
+    """Returns what a recipe is called, in words."""
+    return find_recipe(name).title or name
+
+
+def short(title: str, family: str) -> str:
+    """Returns a title without that of its family."""
+    return title.removeprefix(family).lstrip(", ")
 
 
 def main() -> None:

@@ -15,7 +15,19 @@ import demitasse
 ROOT = Path(demitasse.__file__).parent
 
 # every room may use these, and itself
-COMMON = {"", "errors", "registry", "files", "_version", "datasets", "idx", "threads", "loops"}
+COMMON = {
+    "",
+    "errors",
+    "registry",
+    "files",
+    "_version",
+    "datasets",
+    "idx",
+    "threads",
+    "loops",
+    "text_table",
+    "progress",
+}
 
 # room (a folder or file under demitasse/) -> the other rooms it may use; None is all
 ALLOWED: dict[str, set[str] | None] = {

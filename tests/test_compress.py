@@ -98,6 +98,14 @@ stages = [{ kind = "train", epochs = 2, lr = 0.01, optimizer = "adamw" }, { kind
     assert "test loss (nats)" in table
 
 
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4, 5))])
+def test_quick_runs_end_within_three_points_of_the_dense_net(seed: int, tmp_path: Path) -> None:
+    dense, *_, packed = compress("digits_lenet", tmp_path, quick=True, seed=seed, say=lambda line: None)
+    assert dense.name == "train"
+    assert packed.tests["error"] <= dense.tests["error"] + 0.03 < 0.12
+    assert sum(kept for kept, _ in packed.kept.values()) == pytest.approx(43_108, rel=0.01)
+
+
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as stop:
         main(["compress", *arguments])

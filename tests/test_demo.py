@@ -1,4 +1,4 @@
-"""The demo, with a tenth of its iterations: all files are there, and they belong together."""
+"""The demo, with a tenth of its iterations: all files are there, they belong together, and the net still works."""
 
 from __future__ import annotations
 
@@ -50,6 +50,15 @@ def test_stages_and_their_numbers(folder: Path) -> None:
     assert smaller["bytes"] == (folder / "digits/model.demi").stat().st_size < packed["bytes"] / 2
     for same in ("error", "kept"):
         assert smaller[same] == packed[same] == stages["INQ 100 %"][same]
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4, 5))])
+def test_quick_runs_end_within_three_points_of_the_dense_net(seed: int, folder: Path, tmp_path: Path) -> None:
+    if seed == 1:
+        errors = [stage["error"] for stage in json.loads((folder / "report.json").read_text())["stages"]]
+    else:
+        errors = [stage.error for stage in demo.run_demo(out=tmp_path, quick=True, seed=seed, say=lambda line: None)]
+    assert all(error <= errors[0] + 0.03 < 0.12 for error in errors)
 
 
 def test_what_is_unpacked_is_what_was_quantized(folder: Path) -> None:

@@ -53,7 +53,7 @@ def compress(
         seed: instead of the recipe's.
         data: file or folder of the data, instead of the recipe's.
         restart_all: does all stages of the recipe anew, though not those of the one that it starts from.
-        quick: a tenth of the epochs, to see that everything works.
+        quick: a tenth of the epochs, with pruning that so few can mend; see :meth:`Recipe.quick`.
         allow_imports: whether the recipe may import its model, which runs code of that module.
         say: takes a line at the end of each stage.
 
@@ -72,7 +72,7 @@ def compress(
         found = find_recipe(recipe)
         beside = Path(recipe).parent if Path(recipe).suffix == ".toml" else None
     chain = [_adapted(one, seed, data, quick) for one in _chain(found, beside)]
-    start = found.weights
+    start, dense = found.weights, None
     for one in chain:
         folder = Path(out) / one.name
         if restart_all and one is chain[-1]:
@@ -82,7 +82,8 @@ def compress(
         with _watching(say) as watch:
             runner = Runner(one, folder, start, allow_imports, watch)
             results = runner.run()
-        write_report(one, results, folder, quick)
+        dense = _dense(one, results) or dense
+        write_report(one, results, folder, quick, dense)
         start = runner.outcome
     return results
 
@@ -121,8 +122,9 @@ def _adapted(recipe: Recipe, seed: int | None, data: str | Path | None, quick: b
 
 @contextmanager
 def _watching(say: Callable[[str], None]) -> Iterator[Watch]:
-    """Gives a watch that shows a bar while a stage trains, on a terminal, and says a line when it is complete."""
+    """Gives a watch that shows how far a stage is while it trains, and says a line when it is complete."""
     bars: list[TrainingBar] = []
+    current = ""
 
     def close() -> None:
         while bars:
@@ -130,16 +132,19 @@ def _watching(say: Callable[[str], None]) -> Iterator[Watch]:
 
     def step(run: Run, total: int) -> None:
         if not bars:
-            bars.append(TrainingBar(total).__enter__())
+            bars.append(TrainingBar(current, total).__enter__())
         if bars[0].is_due():
             done = run.epoch * run.data.steps + run.step
-            bars[0].update(done, run.loss, run.rate, *_shares(run))
+            what = f"{current}, epoch {min(run.epoch + 1, total // run.data.steps)} of {total // run.data.steps}"
+            bars[0].show(done, run.loss, run.rate, *_shares(run), what=what)
 
     def result(found: Result) -> None:
         close()
         say(line(found))
 
     def stage(name: str, done: bool) -> None:
+        nonlocal current
+        current = name
         close()
         if done:
             say(f"{name}: done before")
@@ -185,8 +190,28 @@ def as_stages(results: Sequence[Result]) -> list[tables.Stage]:
     ]
 
 
-def write_report(recipe: Recipe, results: Sequence[Result], folder: Path, quick: bool = False) -> None:
-    """Writes table.txt, table.md, report.json, training.png and kept.png into a folder."""
+def _dense(recipe: Recipe, results: Sequence[Result]) -> Result | None:
+    """Returns the last result before anything is compressed."""
+    last = None
+    for stage, result in zip(recipe.stages, results, strict=True):
+        if stage.compresses:
+            break
+        last = result
+    return last
+
+
+def write_report(
+    recipe: Recipe, results: Sequence[Result], folder: Path, quick: bool = False, dense: Result | None = None
+) -> None:
+    """Writes table.txt, table.md, report.json, training.png and kept.png into a folder.
+
+    Args:
+        recipe: what was done.
+        results: of its stages.
+        folder: that exists.
+        quick: whether it was a quick run.
+        dense: the result before anything was compressed; a line in the picture.
+    """
     title = f"{recipe.title or recipe.name}, seed {recipe.seed}{', quick' if quick else ''}"
     stages = as_stages(results)
     write_text(folder / "table.txt", tables.text(stages, title))
@@ -210,7 +235,9 @@ def write_report(recipe: Recipe, results: Sequence[Result], folder: Path, quick:
     write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
     curves = [(result.name, result.history) for result in results if result.history]
     if curves:
-        plots.epoch_curves(curves, folder / "training.png", metric_of(results[0]))
+        kind = metric_of(results[0])
+        level = dense.tests[kind] if dense else None
+        plots.epoch_curves(curves, folder / "training.png", kind, title, level)
     plots.kept_by_layer(_bars(results[-1].kept), folder / "kept.png")
 
 

@@ -91,7 +91,7 @@ def test_progress(tmp_path: Path) -> None:
     write(tmp_path / "net.demi")
     seen: list[tuple[int, int]] = []
     inspect(tmp_path / "net.demi", lambda done, total: seen.append((done, total)))
-    assert seen == [(60_000, 60_207), (60_200, 60_207), (60_207, 60_207), (60_207, 60_207)]
+    assert seen == [(0, 60_207), (60_000, 60_207), (60_200, 60_207), (60_207, 60_207), (60_207, 60_207)]
 
 
 def test_picture(tmp_path: Path) -> None:

@@ -40,6 +40,19 @@ def test_quick_takes_a_tenth_of_the_epochs() -> None:
     assert [getattr(stage, "epochs", None) for stage in recipe.stages] == [4, 4, 1, None]
 
 
+def test_quick_asks_for_what_so_few_epochs_can_reach() -> None:
+    """The share that is kept becomes its square root, and thresholds are lower."""
+    targets = 'sparsity = { "fc1" = 0.99, "fc*" = 0.96 }'
+    surgery = parse(SMALL.replace("sparsity = 0.9", targets), "r", "r.toml").quick().stages[1]
+    assert isinstance(surgery, SurgeryStage)
+    assert surgery.sparsity == pytest.approx({"fc1": 0.9, "fc*": 0.8})
+    assert surgery.c_rate is None
+    surgery = parse(SMALL.replace("sparsity = 0.9", "c_rate = 2.0"), "r", "r.toml").quick().stages[1]
+    assert isinstance(surgery, SurgeryStage)
+    assert surgery.sparsity is None
+    assert surgery.c_rate == pytest.approx(1.2)
+
+
 def test_sparsity_by_name() -> None:
     text = SMALL.replace("sparsity = 0.9", 'sparsity = { "fc1" = 0.95, "fc*" = 0.5 }')
     surgery = parse(text, "r", "r.toml").stages[1]

@@ -16,7 +16,7 @@ from demitasse.caffe.list_file import require_regular
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.sizes import MOST_AXES
 from demitasse.caffe.upgrade import upgrade_layers
-from demitasse.errors import FileFormatError
+from demitasse.errors import FileFormatError, WeightsError
 from demitasse.files import write_bytes
 
 if TYPE_CHECKING:

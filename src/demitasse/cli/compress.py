@@ -22,23 +22,21 @@ def compress(
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.", min=0)] = None,
     data: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the recipe's path.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Do all stages of the recipe anew.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the epochs, only to see it work.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A first look: a tenth of the epochs, milder pruning.")
+    ] = False,
     allow_imports: Annotated[
         bool, typer.Option("--allow-imports", help="Let the recipe import its model, which runs that module's code.")
     ] = False,
 ) -> None:
     """Train, prune, quantize and pack a PyTorch model as a recipe says; stopped, it goes on where it was."""
-    from rich.console import Console
-
     from demitasse.compress import as_stages, compress
     from demitasse.report.tables import stage_table
+    from demitasse.text_table import show
 
     results = compress(recipe, out, seed=seed, data=data, restart_all=restart, quick=quick, allow_imports=allow_imports)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 110
-    console.print()
-    console.print(stage_table(as_stages(results), Path(recipe).stem))
+    print()
+    show(stage_table(as_stages(results), Path(recipe).stem))
     print(f"Tables, pictures and weights are in {out / Path(recipe).stem}/")
 
 

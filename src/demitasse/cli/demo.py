@@ -21,20 +21,18 @@ def demo(
     mnist_folder: Annotated[Path | None, typer.Option(help="MNIST's files; else they are downloaded.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for all that is written.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Of the first weights and of surgery.", min=0)] = 1,
-    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the iterations, only to see it work.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A first look: a tenth of the iterations, milder pruning.")
+    ] = False,
 ) -> None:
     """Train, prune, quantize, pack, unpack and test a net, and show what came of it."""
-    from rich.console import Console
-
     from demitasse.demo import run_demo
     from demitasse.report.tables import stage_table
+    from demitasse.text_table import show
 
     stages = run_demo(data, out, seed, quick, mnist_folder)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 110
-    console.print()
-    console.print(stage_table(stages, f"{data}, seed {seed}{', quick' if quick else ''}"))
+    print()
+    show(stage_table(stages, f"{data}, seed {seed}{', quick' if quick else ''}"))
     first, last = stages[0], stages[-1]
     print(
         f"{first.total / last.kept:.0f}x fewer parameters, a file {first.bytes / last.bytes:.0f}x smaller, "

@@ -14,8 +14,6 @@ from demitasse.cli.inputs import existing, prototxt
 from demitasse.errors import UsageError, shortened
 from demitasse.files import is_stream
 
-_WIDTH = 150
-
 Format = Annotated[str | None, typer.Option("--format", help="Of the other file, where its ending does not tell.")]
 Layers = Annotated[
     LayerRule,
@@ -58,7 +56,7 @@ def pack(
     from demitasse import packing
     from demitasse.report.progress import count_bar
 
-    with count_bar() as progress:
+    with count_bar(f"Packing {source.name}") as progress:
         header = packing.pack(
             source,
             out,
@@ -94,7 +92,7 @@ def unpack(
     from demitasse import packing
     from demitasse.report.progress import count_bar
 
-    with count_bar() as progress:
+    with count_bar(f"Unpacking {source.name}") as progress:
         lost = packing.unpack(source, out, form, net=net, layers=layers, definition=definition, progress=progress)
     if lost:
         print(f"metadata that {out} has no place for: {shortened(', '.join(lost))}")
@@ -107,21 +105,18 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
 ) -> None:
     """Show what is in a .demi file, and where its bytes go."""
-    from rich.console import Console
-
     from demitasse.report import inspection, inspection_picture, inspection_table
     from demitasse.report.progress import count_bar
+    from demitasse.text_table import show
 
-    with count_bar() as progress:
+    with count_bar(f"Reading {path.name}") as progress:
         found = inspection.inspect(path, progress)
     if picture:
         inspection_picture.picture(found, picture)
     if as_json:
         print(json.dumps(found.as_plain(), indent=2))
         return
-    # what is no terminal has no width of its own
-    width = None if Console().is_terminal else _WIDTH
-    Console(width=width).print(inspection_table.table(found))
+    show(inspection_table.table(found))
 
 
 def _pair(text: str) -> tuple[str, str]:

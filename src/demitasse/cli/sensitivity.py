@@ -45,13 +45,13 @@ def sensitivity(
     from demitasse.zoo.trained import load_trained
 
     trained = load_trained(recipe, out, weights, data, allow_imports)
-    with count_bar() as progress:
+    with count_bar("Measuring") as progress:
         found = measure(trained.model, lambda model: trained.metric(model, batches), progress=progress)
     targets = found.proposal(sparsity=sparsity) if sparsity is not None else found.proposal(tolerance)
     bits = found.proposal_bits(tolerance)
     make_folder(trained.folder)
     plain = {"metric": trained.data.metric, **found.as_plain(), "sparsity": targets, "bits": bits}
-    for name, text in (("sensitivity.json", json.dumps(plain, indent=2)), ("sensitivity.txt", str(found))):
+    for name, text in (("sensitivity.json", json.dumps(plain, indent=2)), ("sensitivity.txt", found.table().text())):
         write_text(trained.folder / name, f"{text}\n")
     sensitivity_curves(found.as_plain(), trained.folder / "sensitivity.png", trained.data.metric)
     print(found)

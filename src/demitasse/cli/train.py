@@ -261,11 +261,12 @@ def _net(model: str, phase: int, level: int | None, stage: str, device: torch.de
 def _progress_bar(solver: Solver) -> Iterator[None]:
     from demitasse.report.progress import TrainingBar
 
-    with TrainingBar(solver.param.max_iter) as bar:
+    # the log itself has the lines
+    with TrainingBar(solver.net.spec.name or "Training", solver.param.max_iter, lines=False) as bar:
 
         def show(solver: Solver) -> None:
             if bar.is_due():
-                bar.update(solver.iter, solver.loss, solver.rate, *_shares(solver.net))
+                bar.show(solver.iter, solver.loss, solver.rate, *_shares(solver.net))
 
         solver.callbacks.append(show)
         yield

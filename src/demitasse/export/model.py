@@ -116,10 +116,8 @@ def of_files(
     spec, origin = _definition(net, weights)
     layers = _renamed(labelled(spec, origin, phase, level, stages).items())
     stored = _stored(weights)
-    told = {
-        **image_shapes(layers, {name: found.blobs for name, found in stored.items()}),
-        **_named(shapes or {}, layers),
-    }
+    blobs = {name: found.blobs for name, found in stored.items()}
+    told = {**image_shapes(layers, blobs), **_named(shapes or {}, layers)}
     definition = deploy(layers, phase, told, outputs)
     definition.name = spec.name
     built = Net(definition, origin=origin)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from io import StringIO
 from typing import Any
 
+from demitasse.methods.name_patterns import collapse
 from demitasse.methods.selection import Dense
-
-_WIDTH = 110
+from demitasse.text_table import Column, TextTable, printable
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """All parameters under a method; ``str()`` gives a table.
+    """All parameters under a method; ``str()`` gives a table that fits the terminal, a notebook shows it as HTML.
 
     Attributes:
         method: its name.
@@ -90,23 +89,27 @@ class Report:
         return {**head, "rows": rows, "dense": dense, "notes": list(self.notes)}
 
     def __str__(self) -> str:
-        from rich.console import Console
-        from rich.table import Table
+        return printable(self.table())
 
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def table(self) -> TextTable:
+        """Returns the table, for any width."""
         frozen = any(row.frozen is not None for row in self.rows)
-        table = Table(title=f"{self.method} after {self.iteration:,} steps", title_justify="left", title_style="bold")
-        for header in ("parameter", "shape", "kept", "of", "sparsity", *(("frozen", "powers") if frozen else ())):
-            table.add_column(header, justify="left" if header == "parameter" else "right", no_wrap=True)
-        for row in self.rows:
-            table.add_row(row.name, "x".join(map(str, row.shape)), *_cells(row, frozen))
-        if len(self.rows) > 1:
-            table.add_section()
-            whole = Row("", (), self.total, self.kept, frozen=sum(row.frozen or 0 for row in self.rows))
-            table.add_row("together", "", *_cells(whole, frozen))
-        console = Console(file=StringIO(), width=_WIDTH)
-        with console.capture() as capture:
-            console.print(table)
-        return "\n".join([capture.get().rstrip(), *self.notes, *self._dense_lines()])
+        columns = [
+            Column("parameter"),
+            Column("shape", 3),
+            Column("kept"),
+            Column("of", 4),
+            Column("sparsity"),
+        ]
+        columns += [Column("frozen", 1), Column("powers", 2)] if frozen else []
+        rows = [[row.name, "x".join(map(str, row.shape)), *_cells(row, frozen)] for row in self.rows]
+        whole = Row("", (), self.total, self.kept, frozen=sum(row.frozen or 0 for row in self.rows))
+        totals = [["together", "", *_cells(whole, frozen)]] if len(rows) > 1 else []
+        title = f"{self.method} after {self.iteration:,} steps"
+        return TextTable(title, columns, rows, totals, notes=[*self.notes, *self._dense_lines()])
 
     def _dense_lines(self) -> list[str]:
         """Returns a line a reason."""
@@ -116,7 +119,7 @@ class Report:
         lines = []
         for reason, items in reasons.items():
             entries = sum(item.entries for item in items)
-            lines.append(f"dense ({reason}): {', '.join(item.name for item in items)} ({entries:,} entries)")
+            lines.append(f"dense ({reason}): {', '.join(collapse([one.name for one in items]))}; {entries:,} entries")
         return lines
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from io import StringIO
 from numbers import Real
 from typing import Any
 
@@ -16,11 +15,11 @@ from torch import Tensor, nn
 from demitasse.errors import MethodError
 from demitasse.methods import pow2, selection, settings
 from demitasse.methods.selection import Chosen
+from demitasse.text_table import Column, TextTable, printable
 
 Evaluate = Callable[[nn.Module], float]
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 BITS = (5, 4, 3, 2)
-_WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class LayerSensitivity:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What :func:`sensitivity` measured; ``str()`` gives a table.
+    """What :func:`sensitivity` measured; ``str()`` gives a table that fits the terminal, a notebook shows it as HTML.
 
     Attributes:
         dense: the metric of the whole net, nothing done.
@@ -124,23 +123,22 @@ class Sensitivity:
         return {"dense": self.dense, "layers": [asdict(layer) for layer in self.layers]}
 
     def __str__(self) -> str:
-        from rich.console import Console
-        from rich.table import Table
+        return printable(self.table())
 
-        table = Table(title=f"Each layer alone; untouched: {self.dense:.4g}", title_justify="left", title_style="bold")
-        table.add_column("parameter", no_wrap=True)
-        table.add_column("entries", justify="right", no_wrap=True)
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def table(self) -> TextTable:
+        """Returns the table, for any width."""
         first = self.layers[0]
-        for header in [f"{s:.0%}" for s in first.by_sparsity] + [f"{b} bits" for b in first.by_bits]:
-            table.add_column(header.replace("%", " %"), justify="right", no_wrap=True, min_width=7)
+        headers = [f"{s:.3g} %" for s in (100 * share for share in first.by_sparsity)]
+        headers += [f"{bits} bits" for bits in first.by_bits]
+        columns = [Column("parameter"), Column("entries", 1), *map(Column, headers)]
+        rows = []
         for layer in self.layers:
             numbers = [*layer.by_sparsity.values(), *layer.by_bits.values()]
-            table.add_row(layer.name, f"{layer.entries:,}", *(f"{number:.4g}" for number in numbers))
-        # as wide as it needs to be: a table that is cut off says nothing
-        console = Console(file=StringIO(), width=_WIDTH + 10 * len(table.columns))
-        with console.capture() as capture:
-            console.print(table)
-        return capture.get().rstrip()
+            rows.append([layer.name, f"{layer.entries:,}", *(f"{number:.4g}" for number in numbers)])
+        return TextTable(f"Each layer alone; untouched: {self.dense:.4g}", columns, rows)
 
 
 def sensitivity(

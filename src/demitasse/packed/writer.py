@@ -62,6 +62,7 @@ def pack(
     if smallest is None:
         smallest = total <= SMALL
     writer = _Writer(smallest)
+    progress(done, total)
     for tensor in tensors:
         writer.add(tensor if signed_zeros else _positive_zeros(tensor))
         done += tensor.size

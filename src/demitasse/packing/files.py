@@ -168,6 +168,7 @@ def _definition(net: str | Path | None) -> str:
 
 def _decoded(packed: File, progress: Progress) -> Iterator[Tensor]:
     total, done = sum(math.prod(entry.shape) for entry in packed.header.entries), 0
+    progress(done, total)
     for tensor in packed.tensors():
         done += tensor.size
         progress(done, total)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from demitasse.report.canvas import COLOURS
 from demitasse.report.net_picture import Box, Section
-from demitasse.report.plots import COLOURS
 
 Message = Any
 _CROSS = " \N{MULTIPLICATION SIGN} "

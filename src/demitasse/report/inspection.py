@@ -109,6 +109,7 @@ def inspect(path: str | Path, progress: Callable[[int, int], None] = lambda done
     with File(path) as file:
         header = file.header
         total, rows = sum(math.prod(entry.shape) for entry in header.entries), []
+        progress(0, total)
         for entry, (tensor, positions, values) in zip(header.entries, file.measured(), strict=True):
             rows.append(_row(entry, tensor.bits, positions, values))
             progress(sum(row.count for row in rows), total)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from demitasse.report.canvas import COLOURS, INK, Axes, figure_at, plain_axes, room_for, title_of
 from demitasse.report.inspection import Inspection, Row
-from demitasse.report.plots import COLOURS, FAINT, INK, _figure, _plain
 
 _MOST_BARS = 30
 _POSITIONS, _VALUES, _HEADER = COLOURS[0], COLOURS[1], COLOURS[2]
@@ -33,37 +33,39 @@ def picture(found: Inspection, path: str | Path) -> None:
     bars = _bars(found.rows)
     labels = [bar.label for bar in bars] + ["header"]
     places = range(len(bars))
-    with _figure(path, 9, 1.5 + 0.3 * len(labels)) as figure:
+    with figure_at(path, 9 + room_for(labels), 1.6 + 0.3 * len(labels)) as figure:
+        title_of(figure, f"{Path(found.name).name}: {found.size:,} bytes, {found.ratio:,.1f}x smaller than float32")
         axes = figure.subplots()
-        axes.barh(places, [bar.positions for bar in bars], color=_POSITIONS, height=0.7, label="positions")
         lefts = [bar.positions for bar in bars]
+        axes.barh(places, lefts, color=_POSITIONS, height=0.7, label="positions")
         axes.barh(places, [bar.values for bar in bars], left=lefts, color=_VALUES, height=0.7, label="values")
         axes.barh([len(bars)], [found.header], color=_HEADER, height=0.7, label="header")
-        known = [(place, bar.entropy) for place, bar in zip(places, bars, strict=True) if bar.entropy is not None]
-        if known:
-            axes.plot(
-                [entropy for _, entropy in known],
-                [place for place, _ in known],
-                "|",
-                color=INK,
-                markersize=13,
-                markeredgewidth=1.6,
-                label="entropy, if values were independent",
-            )
-        longest = max([bar.positions + bar.values for bar in bars] + [entropy for _, entropy in known] + [found.header])
-        for place, bar in zip(places, bars, strict=True):
-            end = max(bar.positions + bar.values, bar.entropy or 0)
-            axes.text(end + 0.012 * longest, place, _text(bar), va="center", fontsize=8.5, color=INK)
-        axes.text(found.header + 0.012 * longest, len(bars), f"{found.header:,}", va="center", fontsize=8.5, color=INK)
-        title = f"{Path(found.name).name}: {found.size:,} bytes, {found.ratio:,.1f}x smaller than float32"
-        axes.set_title(title, loc="left", weight="bold", color=INK)
+        _draw_entropies(axes, bars)
+        ends = [max(bar.positions + bar.values, bar.entropy or 0) for bar in bars] + [found.header]
+        for place, (end, text) in enumerate(zip(ends, [*map(_text, bars), f"{found.header:,}"], strict=True)):
+            # outside the axes where the bars are long; the layout leaves room for it
+            offset: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+            axes.annotate(text, (end, place), fontsize=8.5, color=INK, annotation_clip=False, **offset)
         axes.set_yticks(range(len(labels)), labels)
-        axes.set(xlabel="bytes", xlim=(0, 1.28 * longest), ylim=(len(labels) - 0.4, -0.6))
+        axes.set(xlabel="bytes", xlim=(0, max(*ends, 1)), ylim=(len(labels) - 0.4, -0.6))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.tick_params(axis="y", length=0)
         figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=9)
-        _plain(axes, grid="x")
-        axes.spines["left"].set_color(FAINT)
+        # each bar has its number, so there are no lines that would cross it
+        plain_axes(axes, grid=None)
+
+
+def _draw_entropies(axes: Axes, bars: Sequence[Bar]) -> None:
+    """Draws a mark at each entropy, joined to the bar where that ends before it."""
+    known = [(place, bar.entropy) for place, bar in enumerate(bars) if bar.entropy]
+    for place, entropy in known:
+        end = bars[place].positions + bars[place].values
+        axes.plot([min(end, entropy), entropy], [place, place], color=INK, linewidth=0.8)
+    if known:
+        places, entropies = zip(*known, strict=True)
+        axes.plot(entropies, places, "|", color="white", markersize=14, markeredgewidth=4, clip_on=False)
+        label = "entropy, if values were independent"
+        axes.plot(entropies, places, "|", color=INK, markersize=13, markeredgewidth=1.6, label=label, clip_on=False)
 
 
 def _text(bar: Bar) -> str:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from demitasse.errors import shortened
 from demitasse.report.inspection import Inspection, Row
+from demitasse.text_table import Column, TextTable
 
 _LONGEST_TEXT = 60
 _LONGEST_NAME = 200
+_COLUMNS = (
+    Column("tensor"),
+    Column("type", 5, left=True),
+    Column("shape", 3, left=True),
+    Column("codec", 6, left=True),
+    Column("not zero", 1),
+    Column("distinct", 8),
+    Column("positions", 4),
+    Column("values", 4),
+    Column("bytes"),
+    Column("bits each", 2),
+    Column("of entropy", 7),
+)
 
 
-def table(found: Inspection) -> RenderableType:
+def table(found: Inspection) -> TextTable:
     """Returns the table, with totals and metadata."""
-    cells = Table(title=found.name, title_style="bold", title_justify="left")
-    cells.add_column("tensor", overflow="fold")
-    for header in ("type", "shape", "codec"):
-        cells.add_column(header, no_wrap=True)
-    for header in ("not zero", "distinct", "positions", "values", "bytes", "bits each", "of entropy"):
-        cells.add_column(header, justify="right", no_wrap=True)
-    for row in found.rows:
-        cells.add_row(*_cells(row))
-    cells.add_section()
-    cells.add_row("header", *[""] * 7, f"{found.header:,}")
-    cells.add_row(*_totals(found), style="bold green")
-    return Group(cells, Text("\n".join(_notes(found))))
+    header = ["header", *[""] * 7, f"{found.header:,}", "", ""]
+    rows = [_cells(row) for row in found.rows]
+    return TextTable(found.name, _COLUMNS, rows, [header, _totals(found)], result=True, notes=_notes(found))
 
 
 def _cells(row: Row) -> list[str]:

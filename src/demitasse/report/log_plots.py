@@ -14,10 +14,20 @@ from matplotlib.ticker import EngFormatter
 
 from demitasse.errors import UsageError
 from demitasse.registry import suggest
+from demitasse.report.canvas import (
+    COLOURS,
+    INK,
+    MARKS,
+    Axes,
+    columns_of,
+    figure_at,
+    log_axis,
+    plain_axes,
+    title_of,
+    useful_limits,
+)
 from demitasse.report.log_parser import Log, Series
-from demitasse.report.plots import COLOURS, INK, _figure, _plain
 
-Axes = Any
 Run = tuple[str, Log]
 
 AXES = ("iterations", "seconds")
@@ -59,18 +69,22 @@ def plot_logs(
         raise UsageError(f"no log has {missing!r}; {suggest(missing, known)}")
     panels = list(show) or _usual(known)
     heights = [1 if name == _RATE and len(panels) > 1 else 2 for name in panels]
-    with _figure(path, 9, 1.1 + 1.5 * sum(heights)) as figure:
+    with figure_at(path, 9, 1.4 + 1.5 * sum(heights)) as figure:
+        title_of(figure, "Training")
         column = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axes, name in zip(column, panels, strict=True):
             _panel(axes, name, runs, x)
             if log_scale and name in (_LOSS, _TRAIN_LOSS, _TEST_LOSS):
-                axes.set_yscale("log")
-            _plain(axes)
+                log_axis(axes)
+            plain_axes(axes)
         column[-1].set_xlabel("iteration" if x == "iterations" else "seconds since the start")
         column[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
-        handles = [Line2D([], [], color=colour, linewidth=2.5) for _, colour in zip(runs, cycle(COLOURS))]
-        columns = min(len(runs), max(1, 100 // (6 + max(len(name) for name, _ in runs))))
-        figure.legend(handles, [name for name, _ in runs], loc="outside upper left", ncols=columns, frameon=False)
+        names = [name for name, _ in runs]
+        handles = [
+            Line2D([], [], color=colour, linewidth=2.5, marker=mark)
+            for _, colour, mark in zip(runs, cycle(COLOURS), cycle(MARKS))
+        ]
+        figure.legend(handles, names, loc="outside lower left", ncols=columns_of(names, 9), frameon=False)
 
 
 def _known(runs: Sequence[Run]) -> list[str]:
@@ -103,13 +117,17 @@ def _curves(log: Log, name: str) -> list[_Curve]:
 
 def _panel(axes: Axes, name: str, runs: Sequence[Run], x: str) -> None:
     kinds = set()
-    for (run, log), colour in zip(runs, cycle(COLOURS)):
+    values = [value for _, log in runs for curve in _curves(log, name) for value in curve.series.values]
+    for (run, log), colour, mark in zip(runs, cycle(COLOURS), cycle(MARKS)):
         for curve in _curves(log, name):
             kinds.add(curve.tested)
             places = curve.series.iterations if x == "iterations" else curve.series.seconds
             if any(map(math.isnan, places)) or len(places) != len(curve.series.values):
                 raise UsageError(f"{run}: the lines have no dates, so there are no seconds to draw over")
-            _line(axes, places, curve, colour, steps=name == _RATE)
+            _line(axes, places, curve, (colour, mark), steps=name == _RATE)
+    if name not in (_LOSS, _TRAIN_LOSS, _TEST_LOSS, _RATE):
+        # the test of a net that has learned nothing yet would flatten all that follows
+        axes.set_ylim(*useful_limits(values))
     label = {_RATE: "learning rate", _TRAIN_LOSS: "training loss", _TEST_LOSS: "test loss", _LOSS: "loss"}
     axes.set_ylabel(label.get(name, f"test {name}"), color=INK)
     if len(kinds) == 2:
@@ -120,12 +138,13 @@ def _panel(axes: Axes, name: str, runs: Sequence[Run], x: str) -> None:
         axes.legend(styles, ["training", "test"], frameon=False, loc="upper right", ncols=2, fontsize=8.5)
 
 
-def _line(axes: Axes, places: Sequence[float], curve: _Curve, colour: str, steps: bool) -> None:
+def _line(axes: Axes, places: Sequence[float], curve: _Curve, look: tuple[str, str], steps: bool) -> None:
+    colour, mark = look
     values = np.asarray(curve.series.values)
     if steps:
         axes.step(places, values, where="post", color=colour, linewidth=1.4)
     elif curve.tested:
-        axes.plot(places, values, "o-", color=colour, linewidth=0.9, markersize=3.5, alpha=0.95)
+        axes.plot(places, values, marker=mark, color=colour, linewidth=0.9, markersize=3.5, alpha=0.95)
     elif len(values) < _MANY:
         axes.plot(places, values, color=colour, linewidth=1.2)
     else:

@@ -19,9 +19,9 @@ from matplotlib.path import Path as Curve
 from matplotlib.textpath import TextPath
 
 from demitasse.errors import UsageError
+from demitasse.report.canvas import INK
 from demitasse.report.layered import Layout, Point, Size, layout
 from demitasse.report.layered_places import Node
-from demitasse.report.plots import INK
 
 FORMATS = ("pdf", "png", "svg")
 # how a point (across, along) of the layout, counted from its middle, lies on the page

@@ -2,55 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from demitasse.errors import UsageError
-from demitasse.files import atomic_write
+from demitasse.report.canvas import (
+    COLOURS,
+    FAINT,
+    INK,
+    MARKS,
+    columns_of,
+    figure_at,
+    log_axis,
+    plain_axes,
+    reference_line,
+    room_for,
+    title_of,
+    useful_limits,
+)
 from demitasse.report.log_parser import Log, Series
 
-COLOURS = ("#5b3a29", "#c8843c", "#2a7f8e", "#8fae5d", "#b5485d", "#6c6ea0", "#d9b44a", "#4a4a4a")
-INK, FAINT = "#2e2a27", "#d8d2cb"
-Axes = Any
+_MOST_LAYERS = len(COLOURS)  # in a picture that tells them by colour
+_MANY_BARS = 20
+Stage = tuple[str, Series, Series]
 
 
-def training_curves(runs: Sequence[tuple[str, Log]], path: str | Path, accuracy: str = "accuracy") -> None:
+def training_curves(
+    runs: Sequence[tuple[str, Log]], path: str | Path, accuracy: str = "accuracy", title: str = "Training"
+) -> None:
     """Draws loss and test error of successive runs, one behind the other.
 
     Args:
         runs: name and log of each.
         path: the picture to write; its suffix tells the format.
         accuracy: the test output that holds the share classified rightly.
+        title: of the picture.
     """
-    errors = [_error(log.tests.get(accuracy, Series())) for _, log in runs]
-    start = 0
-    with _figure(path, 9, 5.6) as figure:
-        upper, lower = figure.subplots(2, 1, sharex=True)
-        for (name, log), error, colour in zip(runs, errors, cycle(COLOURS)):
-            upper.plot(*_shifted(log.loss, start), color=colour, linewidth=1.2, label=name)
-            lower.plot(*_shifted(error, start), ".-", color=colour, linewidth=1.2)
-            start += max([1, *log.loss.iterations, *error.iterations])
-            for axes in (upper, lower):
-                axes.axvline(start, color=FAINT, linewidth=1, zorder=0)
-        upper.set(yscale="log", ylabel="training loss", xlim=(0, start))
-        # the first test of an untrained net is near chance and would flatten all that follows
-        ceiling = np.quantile([value for error in errors for value in error.values] or [100], 0.95)
-        lower.set(ylabel="test error (%)", xlabel="iteration, stage after stage", ylim=(0, 1.15 * ceiling))
-        figure.legend(loc="outside upper left", ncols=len(runs), frameon=False)
-        for axes in (upper, lower):
-            _plain(axes)
+    stages = [(name, log.loss, _error(log.tests.get(accuracy, Series()))) for name, log in runs]
+    first = stages[0][2].values if len(stages) > 1 else []
+    dense = (f"{stages[0][0]}: {first[-1]:.3g} %", first[-1]) if first else None
+    _stage_curves(stages, path, title, ("training loss", "test error (%)", "iteration"), dense)
 
 
 def epoch_curves(
-    stages: Sequence[tuple[str, Sequence[Mapping[str, float]]]], path: str | Path, metric: str = "error"
+    stages: Sequence[tuple[str, Sequence[Mapping[str, float]]]],
+    path: str | Path,
+    metric: str = "error",
+    title: str = "Training",
+    dense: float | None = None,
 ) -> None:
     """Draws training loss and test result of successive stages, epoch by epoch, one stage behind the other.
 
@@ -58,32 +61,62 @@ def epoch_curves(
         stages: name and epochs of each; an epoch has ``loss`` in nats and ``test_<metric>``.
         path: the picture to write; its suffix tells the format.
         metric: ``error``, a share that is drawn in percent, or ``loss`` in nats.
+        title: of the picture.
+        dense: the result of the net before it was compressed, as in the epochs; a line.
     """
-    scale, label = (100, "test error (%)") if metric == "error" else (1, "test loss (nats)")
-    start = 0
-    tested: list[float] = []
-    with _figure(path, 9, 5.6) as figure:
+    scale, label = _scale(metric)
+    series = []
+    for name, epochs in stages:
+        numbers = list(range(1, len(epochs) + 1))
+        results = [scale * epoch[f"test_{metric}"] for epoch in epochs]
+        series.append((name, Series(numbers, [epoch["loss"] for epoch in epochs]), Series(numbers, results)))
+    line = None if dense is None else (f"dense net: {scale * dense:.3g}{' %' if scale > 1 else ''}", scale * dense)
+    _stage_curves(series, path, title, ("training loss (nats)", label, "epoch"), line)
+
+
+def _stage_curves(
+    stages: Sequence[Stage],
+    path: str | Path,
+    title: str,
+    labels: tuple[str, str, str],
+    dense: tuple[str, float] | None,
+) -> None:
+    """Draws two panels, with labels of loss, result and steps, and a line that the results are seen against."""
+    loss, result, unit = labels
+    with figure_at(path, 9, 6) as figure:
+        title_of(figure, title)
         upper, lower = figure.subplots(2, 1, sharex=True)
-        for (name, epochs), colour in zip(stages, cycle(COLOURS)):
-            loss = Series(list(range(1, len(epochs) + 1)), [epoch["loss"] for epoch in epochs])
-            result = Series(loss.iterations, [scale * epoch[f"test_{metric}"] for epoch in epochs])
-            upper.plot(*_shifted(loss, start), ".-", color=colour, linewidth=1.2, label=name)
-            lower.plot(*_shifted(result, start), ".-", color=colour, linewidth=1.2)
-            start += len(epochs)
-            tested += result.values
+        start = 0
+        for (name, losses, results), colour in zip(stages, cycle(COLOURS)):
+            # a stage of one step is a dot alone
+            upper.plot(*_shifted(losses, start), ".-", color=colour, linewidth=1.2, markersize=3, label=name)
+            lower.plot(*_shifted(results, start), ".-", color=colour, linewidth=1.2, markersize=7)
+            start += max([1, *losses.iterations, *results.iterations])
             for axes in (upper, lower):
-                axes.axvline(start + 0.5, color=FAINT, linewidth=1, zorder=0)
-        upper.set(yscale="log", ylabel="training loss (nats)", xlim=(0.5, start + 0.5))
-        # the first epochs of a fresh net would flatten all that follows
-        low, high = (0.0 if metric == "error" else 0.97 * min(tested)), np.quantile(tested, 0.9)
-        lower.set(ylabel=label, xlabel="epoch, stage after stage", ylim=(low, high + 0.15 * (high - low) + 1e-3))
-        figure.legend(loc="outside upper left", ncols=len(stages), frameon=False)
+                axes.axvline(start, color=FAINT, linewidth=1, zorder=0)
+        values = [*(value for _, _, results in stages for value in results.values), *([dense[1]] if dense else [])]
+        upper.set(ylabel=loss, xlim=(-0.02 * start, 1.02 * start))
+        lower.set(ylabel=result, xlabel=f"{unit}, stage after stage")
+        # the first test of an untrained net is near chance and would flatten all that follows
+        lower.set_ylim(*useful_limits(values, floor=0.0 if "%" in result else None))
+        lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if dense:
+            reference_line(lower, dense[1], dense[0])
+        log_axis(upper)
         for axes in (upper, lower):
-            _plain(axes)
+            plain_axes(axes)
+        names = [name for name, _, _ in stages]
+        legend = figure.legend(loc="outside lower left", ncols=columns_of(names, 9), frameon=False, markerscale=3)
+        for line in legend.get_lines():
+            line.set_linewidth(2.5)
 
 
 def epoch_lines(
-    runs: Sequence[tuple[str, Sequence[Mapping[str, float]]]], path: str | Path, metric: str = "error"
+    runs: Sequence[tuple[str, Sequence[Mapping[str, float]]]],
+    path: str | Path,
+    metric: str = "error",
+    title: str = "Test results over the epochs",
+    dense: float | None = None,
 ) -> None:
     """Draws the test results of several runs over their epochs, in one picture.
 
@@ -91,20 +124,30 @@ def epoch_lines(
         runs: name and epochs of each; an epoch has ``test_<metric>``.
         path: the picture to write; its suffix tells the format.
         metric: ``error``, a share that is drawn in percent, or ``loss`` in nats.
+        title: of the picture.
+        dense: the result of the net that all of them started from, in units of the axis; a line.
     """
-    scale, label = (100, "test error (%)") if metric == "error" else (1, "test loss (nats)")
-    tested = [scale * epoch[f"test_{metric}"] for _, epochs in runs for epoch in epochs]
-    with _figure(path, 9, 4.4) as figure:
+    scale, label = _scale(metric)
+    values = [[scale * epoch[f"test_{metric}"] for epoch in epochs] for _, epochs in runs]
+    with figure_at(path, 9, 5) as figure:
+        title_of(figure, title)
         axes = figure.subplots()
-        for (name, epochs), colour in zip(runs, cycle(COLOURS)):
-            values = [scale * epoch[f"test_{metric}"] for epoch in epochs]
-            axes.plot(range(1, len(values) + 1), values, ".-", color=colour, linewidth=1.2, label=name)
+        for number, ((name, _), own, colour) in enumerate(zip(runs, values, cycle(COLOURS))):
+            mark = MARKS[number % len(MARKS)]
+            axes.plot(range(1, len(own) + 1), own, color=colour, marker=mark, markersize=4, linewidth=1.2, label=name)
         # a few bad epochs would flatten all that matters
-        low, high = min(tested), np.quantile(tested, 0.9)
+        every = [value for own in values for value in own]
+        axes.set(ylabel=label, xlabel="epoch", ylim=useful_limits([*every, *([] if dense is None else [dense])]))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(ylabel=label, xlabel="epoch", ylim=(0.97 * low, high + 0.15 * (high - low) + 1e-3))
-        figure.legend(loc="outside upper left", ncols=4, frameon=False)
-        _plain(axes)
+        if dense is not None:
+            reference_line(axes, dense, f"dense net: {dense:.4g}")
+        plain_axes(axes)
+        names = [name for name, _ in runs]
+        figure.legend(loc="outside lower left", ncols=columns_of(names, 9), frameon=False)
+
+
+def _scale(metric: str) -> tuple[float, str]:
+    return (100, "test error (%)") if metric == "error" else (1, "test loss (nats)")
 
 
 def _shifted(series: Series, start: int) -> tuple[list[int], list[float]]:
@@ -126,19 +169,23 @@ def kept_by_layer(kept: Mapping[str, tuple[int, int]], path: str | Path) -> None
     bars = {**kept, "whole net": total}
     shares = [100 * some / every for some, every in bars.values()]
     colours = [COLOURS[1]] * len(kept) + [COLOURS[0]]
-    with _figure(path, 8, 1.1 + 0.42 * len(bars)) as figure:
+    height = 0.42 if len(bars) <= _MANY_BARS else 0.26
+    with figure_at(path, 8 + room_for(bars), 1.2 + height * len(bars)) as figure:
+        title_of(figure, "Parameters kept")
         axes = figure.subplots()
-        drawn = axes.barh(list(bars), shares, color=colours, height=0.66)
+        places = range(len(bars))
+        drawn = axes.barh(places, shares, color=colours, height=0.66)
         labels = [
-            f" {share:.2f} %  ({some:,} of {every:,})"
+            f"{share:.2f} %  ({some:,} of {every:,})"
             for share, (some, every) in zip(shares, bars.values(), strict=True)
         ]
-        axes.bar_label(drawn, labels, color=INK, fontsize=9)
-        axes.set_title("Parameters kept", loc="left", weight="bold")
-        axes.set(xlabel="share of the layer (%)", xlim=(0, 1.45 * max(*shares, 1)))
-        axes.invert_yaxis()
+        # they stand outside the axes where the bars are long; the layout leaves room for them
+        axes.bar_label(drawn, labels, color=INK, fontsize=9, padding=4)
+        axes.set_yticks(places, list(bars))
+        axes.set(xlabel="share of the layer (%)", xlim=(0, max(*shares, 1)), ylim=(len(bars) - 0.5, -0.5))
         axes.tick_params(axis="y", length=0)
-        _plain(axes, grid="x")
+        # each bar has its number, so there are no lines that would cross it
+        plain_axes(axes, grid=None)
 
 
 def exponent_histogram(weights: Mapping[str, np.ndarray[Any, Any]], path: str | Path) -> None:
@@ -148,56 +195,49 @@ def exponent_histogram(weights: Mapping[str, np.ndarray[Any, Any]], path: str | 
         weights: layer -> its parameters, any shape, each zero or a power of two.
         path: the picture to write.
     """
-    counts = {name: _count(values) for name, values in weights.items()}
+    counts = _grouped({name: _count(values) for name, values in weights.items()})
     exponents = sorted({exponent for signs in counts.values() for found in signs for exponent in found})
-    with _figure(path, 8, 4.4) as figure:
+    with figure_at(path, 8 + room_for(counts), 4.6) as figure:
+        title_of(figure, "Weights by power of two")
         axes = figure.subplots()
         heights = np.zeros((2, len(exponents)))
         for (name, signs), colour in zip(counts.items(), cycle(COLOURS)):
             for row, found in enumerate(signs):
                 values = [(-1) ** row * found.get(exponent, 0) for exponent in exponents]
                 label = None if row else name
-                axes.bar(exponents, values, 0.72, heights[row], color=colour, label=label)
+                # white edges part the colours for those who see them alike
+                axes.bar(exponents, values, 0.72, heights[row], color=colour, edgecolor="white", lw=0.5, label=label)
                 heights[row] += values
         axes.axhline(0, color=INK, linewidth=1)
         axes.set_xticks(exponents, [f"$2^{{{exponent}}}$" for exponent in exponents])
-        axes.set_title("Weights by power of two", loc="left", weight="bold")
-        axes.set(xlabel="size of the weight", ylabel="negative          positive")
+        axes.set(xlabel="size of the weight", ylabel="weights: negative below, positive above")
         axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):,.0f}")
-        axes.legend(frameon=False)
-        _plain(axes)
+        plain_axes(axes)
+        figure.legend(loc="outside right upper", frameon=False)
 
 
-def _count(values: np.ndarray[Any, Any]) -> tuple[dict[int, int], dict[int, int]]:
+Signs = tuple[dict[int, int], dict[int, int]]
+
+
+def _grouped(counts: Mapping[str, Signs]) -> dict[str, Signs]:
+    """Returns the counts of the layers with the most weights, and those of all others together."""
+    if len(counts) <= _MOST_LAYERS:
+        return dict(counts)
+    by_size = sorted(counts, key=lambda name: -sum(sum(found.values()) for found in counts[name]))
+    large = set(by_size[: _MOST_LAYERS - 1])
+    others: Signs = ({}, {})
+    for name in by_size[_MOST_LAYERS - 1 :]:
+        for sums, found in zip(others, counts[name], strict=True):
+            for exponent, count in found.items():
+                sums[exponent] = sums.get(exponent, 0) + count
+    shown = {name: signs for name, signs in counts.items() if name in large}
+    return {**shown, f"{len(counts) - len(large)} others": others}
+
+
+def _count(values: np.ndarray[Any, Any]) -> Signs:
     """Counts the exponents of the positive and of the negative values."""
     found = []
     for part in (values[values > 0], -values[values < 0]):
         exponents, counts = np.unique(np.rint(np.log2(part)).astype(int), return_counts=True)
         found.append(dict(zip(exponents.tolist(), counts.tolist(), strict=True)))
     return found[0], found[1]
-
-
-def _plain(axes: Axes, grid: str = "y") -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.grid(axis=grid, color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK)
-
-
-@contextmanager
-def _figure(path: str | Path, width: float, height: float) -> Iterator[Figure]:
-    """Gives a figure of so many inches and writes it, whole or not at all; no global state, no display.
-
-    Raises:
-        UsageError: pictures of this ending are not written.
-        WriteError: the file cannot be written.
-    """
-    form = Path(path).suffix.lstrip(".").lower()
-    if form not in FigureCanvasAgg.get_supported_filetypes():
-        raise UsageError(f"{path}: a picture ends in .png, .svg or .pdf")
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    yield figure
-    with atomic_write(path) as file:
-        figure.savefig(file, dpi=110, format=form)

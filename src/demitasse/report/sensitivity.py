@@ -7,9 +7,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from demitasse.report.plots import COLOURS, INK, _figure, _plain
-
-_MARKS = "osD^vPX"
+from demitasse.report.canvas import COLOURS, MARKS, columns_of, figure_at, plain_axes, reference_line, title_of
 
 
 def sensitivity_curves(measured: Mapping[str, Any], path: str | Path, metric: str = "error") -> None:
@@ -26,21 +24,22 @@ def sensitivity_curves(measured: Mapping[str, Any], path: str | Path, metric: st
         for key, label in (("by_sparsity", "share of zeros (%)"), ("by_bits", "bits"))
         if any(layer[key] for layer in measured["layers"])
     ]
-    rows = -(-len(measured["layers"]) // 5)
-    with _figure(path, 5.2 * len(kinds), 3.6 + 0.22 * rows) as figure:
+    width = 5.2 * max(len(kinds), 1)
+    columns = columns_of([layer["name"] for layer in measured["layers"]], width)
+    with figure_at(path, width, 3.9 + 0.2 * -(-len(measured["layers"]) // columns)) as figure:
+        title_of(figure, "One layer at a time, without training")
         panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
         for axes, (key, label) in zip(panels, kinds, strict=True):
             _draw(axes, measured["layers"], key, factor)
-            axes.axhline(factor * measured["dense"], color=INK, linewidth=1, linestyle=":")
+            reference_line(axes, factor * measured["dense"], f"untouched: {factor * measured['dense']:.3g}")
             axes.set(xlabel=label)
             if key == "by_bits":
                 axes.invert_xaxis()
                 axes.set_xticks(sorted({int(bits) for layer in measured["layers"] for bits in layer[key]}))
-            _plain(axes)
+            plain_axes(axes)
         panels[0].set(ylabel=unit)
-        panels[0].set_title("One layer at a time, without training", loc="left", weight="bold")
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower left", ncols=5, frameon=False, fontsize=8)
+        figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=8)
 
 
 def _draw(axes: Any, layers: Sequence[Mapping[str, Any]], key: str, factor: float) -> None:
@@ -50,7 +49,7 @@ def _draw(axes: Any, layers: Sequence[Mapping[str, Any]], key: str, factor: floa
             [scale * float(value) for value in layer[key]],
             [factor * value for value in layer[key].values()],
             color=colour,
-            marker=_MARKS[number // len(COLOURS) % len(_MARKS)],
+            marker=MARKS[(number + number // len(COLOURS)) % len(MARKS)],
             markersize=3.5,
             linewidth=1.2,
             label=layer["name"],

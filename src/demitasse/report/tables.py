@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from io import StringIO
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from demitasse.text_table import Column, TextTable
 
 HEADERS = ("stage", "test error", "parameters kept", "bytes", "ratio", "seconds")
 # what a test measured -> its header, and a value of it as text
@@ -16,7 +14,6 @@ METRICS: dict[str, tuple[str, Callable[[float], str]]] = {
     "error": ("test error", lambda value: f"{value:.2%}".replace("%", " %")),
     "loss": ("test loss (nats)", lambda value: f"{value:.4f}"),
 }
-_WIDTH = 110
 
 
 @dataclass(frozen=True)
@@ -62,23 +59,16 @@ def rows(stages: Sequence[Stage]) -> list[tuple[str, ...]]:
     ]
 
 
-def stage_table(stages: Sequence[Stage], title: str) -> Table:
+def stage_table(stages: Sequence[Stage], title: str) -> TextTable:
     """Returns the table for a terminal; the last stage, the result, stands out."""
-    table = Table(title=title, title_style="bold", title_justify="left")
-    for header in headers(stages):
-        table.add_column(header, justify="left" if header == "stage" else "right", no_wrap=True)
-    cells = rows(stages)
-    for row in cells:
-        table.add_row(*row, style="bold green" if row is cells[-1] else "")
-    return table
+    ranks = (0, 0, 2, 1, 0, 3)
+    columns = [Column(header, rank) for header, rank in zip(headers(stages), ranks, strict=True)]
+    return TextTable(title, columns, rows(stages), result=True)
 
 
 def text(stages: Sequence[Stage], title: str) -> str:
     """Returns the table as plain text."""
-    console = Console(file=StringIO(), width=_WIDTH)
-    with console.capture() as capture:
-        console.print(stage_table(stages, title))
-    return capture.get()
+    return f"{stage_table(stages, title).text()}\n"
 
 
 def markdown(stages: Sequence[Stage]) -> str:

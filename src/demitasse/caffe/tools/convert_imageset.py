@@ -15,8 +15,8 @@ from demitasse.caffe.images import Array, decode, encode, resize
 from demitasse.caffe.list_file import read_regular, shown
 from demitasse.caffe.log import info, warning
 from demitasse.caffe.sources.store import Record, write_database
-from demitasse.caffe.tools.progress import progress
 from demitasse.errors import DataError, UsageError
+from demitasse.progress import tracked
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def convert_imageset(
 
 def _records(root: str, entries: list[Entry], options: ImageOptions) -> Iterator[Record]:
     first: tuple[int, ...] = ()
-    for index, entry in enumerate(progress(entries, "Converting")):
+    for index, entry in enumerate(tracked(entries, "Converting")):
         path = root + entry.name
         try:
             content = read_regular(path)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from demitasse.caffe import schema
 from demitasse.caffe.sources.store import Record, write_database
-from demitasse.caffe.tools.progress import progress
 from demitasse.errors import FileFormatError
 from demitasse.idx import Array, read_idx
+from demitasse.progress import tracked
 
 
 def convert_mnist_data(images: str | Path, labels: str | Path, database: str | Path, backend: str = "lmdb") -> int:
@@ -36,7 +36,7 @@ def convert_mnist_data(images: str | Path, labels: str | Path, database: str | P
 
 
 def _records(images: Array, labels: Array) -> Iterator[Record]:
-    for index in progress(range(len(images)), "Converting"):
+    for index in tracked(range(len(images)), "Converting"):
         image = images[index]
         datum = schema.Datum(
             channels=1,

@@ -14,8 +14,8 @@ from demitasse.caffe.layers.output import keep_from_writing
 from demitasse.caffe.net import Net
 from demitasse.caffe.solver import read
 from demitasse.caffe.sources.store import BACKENDS
-from demitasse.caffe.tools.progress import progress
 from demitasse.errors import UnknownNameError, UsageError
+from demitasse.progress import tracked
 from demitasse.registry import suggest
 
 
@@ -60,7 +60,7 @@ def extract_features(
     count = 0
     with ExitStack() as stack:
         puts = [stack.enter_context(BACKENDS[backend].create(path)) for path in databases]
-        for _ in progress(range(batches), "Extracting"):
+        for _ in tracked(range(batches), "Extracting"):
             with torch.no_grad():
                 found = net(read(net, device), keep=blobs)
             for put, blob in zip(puts, blobs, strict=True):

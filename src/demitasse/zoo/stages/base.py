@@ -6,9 +6,9 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import nn
 from torch.optim import Optimizer
@@ -22,6 +22,7 @@ from demitasse.zoo.schedules import SCHEDULES, scheduler
 from demitasse.zoo.training import Precision, Run, Stateful
 
 CHECKPOINT = "checkpoint.pt"
+QUICK = 10  # divides the epochs of a quick run
 
 
 @dataclass
@@ -85,6 +86,10 @@ class Stage(ABC):
         """
         if "/" in self.name or "#" in self.name:
             raise UsageError(f"{place}: name is {self.name!r}; expected a name without '/' and '#'")
+
+    def quick(self) -> Self:
+        """Returns the settings for a first look: a tenth of the epochs, and targets that so few epochs can reach."""
+        return self
 
     @abstractmethod
     def run(self, work: Work) -> Outcome:
@@ -153,6 +158,10 @@ class TrainingStage(Stage):
     def _optimizer_settings(self) -> dict[str, Any]:
         settings = {"momentum": self.momentum, "nesterov": self.nesterov or None, "betas": self.betas or None}
         return {key: value for key, value in settings.items() if value is not None}
+
+    def quick(self) -> Self:
+        """See :class:`Stage`."""
+        return replace(self, epochs=max(self.epochs // QUICK, 1))
 
     @property
     def precision(self) -> Precision:
