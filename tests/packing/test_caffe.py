@@ -19,7 +19,7 @@ from demitasse.caffe.net import Net
 from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
 from demitasse.caffe.tools import compact_file
-from demitasse.errors import FileFormatError, UsageError, WeightsError
+from demitasse.errors import FileFormatError, WeightsError
 from demitasse.methods import pow2
 from demitasse.packed.compact import deep_compression, encode
 from demitasse.packed.file import File
@@ -406,10 +406,10 @@ def test_a_slash_is_not_for_hdf5(tmp_path: Path) -> None:
         formats.caffemodel.CaffeModel().write(given, tmp_path / "x.caffemodel.h5", Settings())
 
 
-def test_layers_of_the_same_name_collide(tmp_path: Path) -> None:
+def test_layers_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
     message = NetParameter()
     for _ in range(2):
         message.layer.add(name="ip", type="InnerProduct").blobs.append(array_blob(ONE))
     write_net_message(message, tmp_path / "net.caffemodel")
-    with pytest.raises(UsageError, match=r"two tensors are called 'ip\.0'"):
-        pack(tmp_path / "net.caffemodel", tmp_path / "net.demi")
+    pack(tmp_path / "net.caffemodel", tmp_path / "net.demi")
+    assert [entry.name for entry in header(tmp_path / "net.demi").entries] == ["ip.0", "ip#2.0"]
