@@ -18,9 +18,8 @@ DETECTIONS = [
 
 def test_reading(tmp_path: Path) -> None:
     path = tmp_path / "windows.csv"
-    path.write_text(
-        "\ufefffilename, xmin, ymin, xmax, ymax\nb.png,1,2,3,4\na.png,5,6,7,8\nb.png,9.0,10,11,12\n", encoding="utf-8"
-    )
+    rows = "\ufefffilename, xmin, ymin, xmax, ymax\nb.png,1,2,3,4\na.png,5,6,7,8\nb.png,9.0,10,11,12\n"
+    path.write_text(rows, encoding="utf-8")
     assert windows.read_windows(path) == [("b.png", [[2, 1, 4, 3], [10, 9, 12, 11]]), ("a.png", [[6, 5, 8, 7]])]
 
 
