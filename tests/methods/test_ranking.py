@@ -81,7 +81,7 @@ def test_of_equal_magnitudes_the_first_are_cut(channels_last: bool) -> None:
     model = filled(net(), "equal")
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    surgery = demitasse.Surgery(model, optimizer, sparsity=0.3, ramp=0)
+    surgery = demitasse.Surgery(model, optimizer, sparsity=0.3, ramp=0, floor=0.0)
     still_step(model, optimizer)
     kept = surgery.masks()
     assert not kept["conv.weight"].any()
