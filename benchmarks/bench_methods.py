@@ -1,20 +1,33 @@
 """What does a method cost a training loop, beside the bare loop and beside torch.ao.pruning?
 
     .venv/bin/python benchmarks/bench_methods.py [--model resnet20] [--batch 128] [--rounds 9] [--device cuda]
+    .venv/bin/python benchmarks/bench_methods.py --size [134] [--rounds 5] [--beside OTHER/src]
 
 All sides train the same model on the same data in memory; a round is one step of every side, in turn, so that a noisy
 machine hits all alike. The table shows medians, the median of the ratios to the bare step of the same round, and the
 memory that the method holds, in copies of the compressed parameters. Surgery decides after every step (gamma 0), the
 dearest case, and once rarely, as late in a run.
+
+``--size`` measures what grows with the weights, on two linear layers of so many million together: the portions of a
+quantization, a decision of surgery, and the file. Every row is a process of its own; peak memory is that of the
+process above what it had before the layers were made, in copies of the weights, which count as one of them.
+``--beside`` measures an older checkout by the same script, in turn with this one.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -114,6 +127,102 @@ SIDES: dict[str, Callable[[nn.Module, torch.optim.Optimizer], object]] = {
 }
 
 
+def width_of(millions: int) -> int:
+    """Returns inputs and outputs of each of the two layers."""
+    return 1024 * max(round((millions * 1e6 / 2) ** 0.5 / 1024), 1)
+
+
+def large(millions: int) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Returns two layers without bias, and an optimizer at rate 0, so that nothing but the method moves weights."""
+    width = width_of(millions)
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False))
+    return model, torch.optim.SGD(model.parameters(), lr=0.0)
+
+
+def two_portions(millions: int, rounds: int) -> list[float]:
+    model, optimizer = large(millions)
+    times = []
+    method = demitasse.IncrementalQuantization(model, optimizer, bits=4, portions=(0.5, 1.0))
+    for _ in range(2):
+        start = time.perf_counter()
+        method.freeze()
+        times.append(time.perf_counter() - start)
+    return [sum(times)]
+
+
+def decisions(millions: int, rounds: int) -> list[float]:
+    model, optimizer = large(millions)
+    surgery = demitasse.Surgery(model, optimizer, sparsity=0.9, ramp=2 * rounds, gamma=0)
+    times = []
+    with torch.no_grad():
+        for _ in range(2 * rounds):
+            start = time.perf_counter()
+            surgery.after_step(None)
+            times.append(time.perf_counter() - start)
+    return times
+
+
+def saving(millions: int, rounds: int) -> list[float]:
+    model, _ = large(millions)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        demitasse.save(model, Path(folder) / "model.demi")
+        return [time.perf_counter() - start]
+
+
+TASKS: dict[str, Callable[[int, int], list[float]]] = {
+    "IncrementalQuantization, two portions": two_portions,
+    "Surgery, a decision": decisions,
+    "save, dense": saving,
+}
+
+
+def run_task(name: str, arguments: argparse.Namespace) -> None:
+    """Runs one task in this process and prints its result as JSON."""
+    TASKS[name](2, 1)  # compiles the loops
+    before = _memory()
+    times = TASKS[name](arguments.size, arguments.rounds)
+    weights = 2 * width_of(arguments.size) ** 2
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(json.dumps({"times": times, "weights": weights, "copies": (peak - before) / weights / 4}))
+
+
+def _memory() -> int:
+    """Returns the bytes that this process holds now; on Linux alone, elsewhere its peak so far."""
+    status = Path("/proc/self/statm")
+    if status.exists():
+        return int(status.read_text().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def measure_size(arguments: argparse.Namespace) -> None:
+    """Prints the table of ``--size``."""
+    here = str(Path(demitasse.__file__).parents[1])
+    sides = {"here": here} | ({"beside": arguments.beside} if arguments.beside else {})
+    table = Table(title=f"{arguments.size} million weights in two layers, {arguments.threads} threads")
+    for column in ("task", "side", "s", "ns a weight", "peak, copies of the weights"):
+        table.add_column(column, justify="left" if column in ("task", "side") else "right")
+    for name in TASKS:
+        results: dict[str, list[dict[str, list[float]]]] = {side: [] for side in sides}
+        for _ in range(arguments.repeat):
+            for side, source in sides.items():
+                results[side].append(_in_process(name, source, arguments))
+        for side, found in results.items():
+            seconds = statistics.median(value for one in found for value in one["times"])
+            copies = statistics.median(one["copies"] for one in found)
+            table.add_row(name, side, f"{seconds:.2f}", f"{seconds / found[0]['weights'] * 1e9:.1f}", f"{copies:.2f}")
+    Console().print(table)
+
+
+def _in_process(name: str, source: str, arguments: argparse.Namespace) -> dict[str, list[float]]:
+    settings = (("--size", arguments.size), ("--rounds", arguments.rounds), ("--threads", arguments.threads))
+    command = [sys.executable, __file__, "--task", name, *(str(word) for pair in settings for word in pair)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, stdout=subprocess.PIPE, check=True)
+    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--model", choices=sorted(SHAPES), default="resnet20")
@@ -123,10 +232,19 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--size", type=int, nargs="?", const=134, help="millions of weights: what grows with them")
+    parser.add_argument("--beside", help="with --size: the src folder of an older checkout")
+    parser.add_argument("--repeat", type=int, default=3, help="with --size: processes a row")
+    parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    measure(arguments)
+    if arguments.task:
+        run_task(arguments.task, arguments)
+    elif arguments.size:
+        measure_size(arguments)
+    else:
+        measure(arguments)
 
 
 def measure(arguments: argparse.Namespace) -> None:

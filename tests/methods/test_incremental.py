@@ -114,3 +114,14 @@ def test_frozen_share():
     weight, free = torch.tensor([0.5, 0.0, 0.3, 0.2]), torch.tensor([False, False, True, True])
     assert incremental.frozen_share(weight, free) == pytest.approx(1 / 3)
     assert incremental.frozen_share(torch.zeros(2), torch.zeros(2, dtype=torch.bool)) == 1
+
+
+def test_freeze_refuses_a_power_beyond_the_type():
+    with pytest.raises(MethodError, match=r"nearest to 2\^128; float32 ends at 2\^127"):
+        incremental.freeze(torch.tensor([3.3e38, 0.1]), torch.ones(2, dtype=torch.bool), Portions(0, 1), 7)
+
+
+def test_freeze_ends_zero_where_the_fork_does():
+    weight = torch.tensor([1.0, 0.37, 0.38])
+    incremental.freeze(weight, torch.ones(3, dtype=torch.bool), Portions(0, 1), 2)
+    assert weight.tolist() == [1.0, 0.0, 0.5]

@@ -160,6 +160,15 @@ def test_freezing_beyond_the_last_portion() -> None:
         ({"bits": 4, "exponents": 7}, "expected one of bits and exponents, found both"),
         ({"bits": 1}, "1 bits hold no sign"),
         ({"exponents": 0}, "exponents is 0; expected 1 or more"),
+        ({"bits": 11}, "weight: a grid of 512 powers of two is beyond float32, which has 277"),
+        ({"bits": 33}, "bits is 33, but float64 has no more than 2098 powers of two"),
+        ({"bits": 4.5}, "bits is 4.5; expected whole numbers"),
+        ({"exponents": 278}, "weight: a grid of 278 powers of two is beyond float32"),
+        ({"exponents": (200, 300)}, r"weight: powers of two from 2\^200 to 2\^300 are beyond float32"),
+        ({"exponents": (-150, 0)}, "are beyond float32, which has 2\\^-149 to 2\\^127"),
+        ({"exponents": (float("nan"), 1)}, r"exponents is \(nan, 1\); expected whole numbers"),
+        ({"exponents": (0.5, 1)}, r"exponents is \(0.5, 1\); expected whole numbers"),
+        ({"exponents": (1, 2, 3)}, r"exponents is \(1, 2, 3\); expected a pair"),
         ({"exponents": (1, 0)}, r"exponents is \(1, 0\); expected a pair \(least, largest\)"),
         ({"bits": 4, "portions": ()}, r"portions is \(\); expected increasing shares"),
         ({"bits": 4, "portions": (0.5, 0.5)}, "expected increasing shares, above 0 and at most 1"),
@@ -172,6 +181,61 @@ def test_settings_without_meaning(settings: dict[str, Any], message: str) -> Non
     model = net()
     with pytest.raises(MethodError, match=message):
         quantize(model, sgd(model), **settings)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "settings"),
+    [
+        (torch.float16, {"bits": 8}),
+        (torch.float16, {"exponents": (-25, 0)}),
+        (torch.float16, {"exponents": (0, 16)}),
+        (torch.bfloat16, {"bits": 11}),
+        (torch.bfloat16, {"exponents": (-134, -120)}),
+        (torch.float64, {"exponents": (0, 1024)}),
+    ],
+)
+def test_a_grid_beyond_the_type_attaches_nothing(dtype: torch.dtype, settings: dict[str, Any]) -> None:
+    model = net().to(dtype)
+    optimizer = sgd(model)
+    with pytest.raises(MethodError, match=r"conv\.weight: .* beyond"):
+        quantize(model, optimizer, **settings)
+    assert "step" not in vars(optimizer) or not hasattr(optimizer.step, "__wrapped__")
+    quantize(model, optimizer, bits=4)
+
+
+def test_a_module_that_was_moved_to_a_smaller_type_is_left_as_it_was() -> None:
+    model = net()
+    method = quantize(model, sgd(model), exponents=(-30, 0), portions=(1.0,))
+    model.half()
+    before = model.fc.weight.detach().clone()
+    with pytest.raises(MethodError, match=r"conv.weight: powers of two from 2\^-30 to 2\^0 are beyond float16"):
+        method.freeze()
+    assert torch.equal(before, model.fc.weight)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "message"),
+    [
+        (torch.float16, 6e4, "fc.weight: the largest weight is nearest to 2\\^16; float16 ends at 2\\^15"),
+        (torch.float32, 3.3e38, "fc.weight: the largest weight is nearest to 2\\^128; float32 ends at 2\\^127"),
+        (torch.float32, float("nan"), "the largest weight of fc.weight is nan"),
+        (torch.float32, float("-inf"), "the largest weight of fc.weight is inf"),
+    ],
+)
+@pytest.mark.parametrize("per", ["tensor", "channel"])
+def test_what_cannot_be_frozen_leaves_every_layer_as_it_was(
+    dtype: torch.dtype, value: float, message: str, per: str
+) -> None:
+    model = net().to(dtype)
+    with torch.no_grad():
+        model.fc.weight[3, 5] = value
+    before = model.conv.weight.detach().clone()
+    method = quantize(model, sgd(model), bits=4, per=per)
+    with pytest.raises(MethodError, match=message):
+        method.freeze()
+    assert torch.equal(before, model.conv.weight)
+    assert method.stage == 0
+    assert not any(record.count(FROZEN) for record in method.records.values())
 
 
 @pytest.mark.parametrize(

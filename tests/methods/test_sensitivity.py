@@ -149,3 +149,18 @@ def test_what_cannot_be() -> None:
     ):
         with pytest.raises(MethodError, match=message):
             demitasse.sensitivity(net(), energy, **settings)  # type: ignore[arg-type]
+
+
+def test_bits_beyond_the_type_of_a_layer() -> None:
+    model = nn.Linear(4, 3).half()
+    with pytest.raises(MethodError, match="weight: a grid of 64 powers of two is beyond float16, which has 40"):
+        demitasse.sensitivity(model, lambda _: 0.0, bits=(8,))
+
+
+def test_zero_ends_at_half_of_the_least_power() -> None:
+    model = nn.Linear(4, 1)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([1.0, 0.6, 0.3, 0.2]))
+    seen: list[list[float]] = []
+    demitasse.sensitivity(model, lambda m: float(seen.append(m.weight[0].tolist()) or 0.0), sparsities=(), bits=(3,))
+    assert seen[1] == [1.0, 0.5, 0.5, 0.0]

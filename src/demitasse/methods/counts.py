@@ -6,7 +6,7 @@ Sums of floats depend on their order, and so on how a tensor is split over proce
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ Histogram = Callable[[int, int, int], Tensor]
 _FEW, _MANY = (11, 11, 9), (16, 15)
 _MANY_FROM = 1 << 20
 _INDEX_BITS = 16
+_PART = 1 << 20
 # the pattern of infinity; those of NaN are larger
 _INFINITE = 0xFF << 23
 
@@ -137,11 +138,27 @@ def mean_and_deviation(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, f
 
 
 def _peak(values: Tensor) -> Tensor:
-    return values.abs().amax().double() if values.numel() else values.new_zeros((), dtype=torch.float64)
+    # of parts, so that a large tensor needs little memory besides its own
+    peaks = [part.abs().amax().double() for part in _parts(values)]
+    return torch.stack(peaks).amax() if peaks else values.new_zeros((), dtype=torch.float64)
 
 
 def _sums(values: Tensor, scale: float, unit: float) -> Tensor:
     """Returns count, sum and sum of squares of the non-zero magnitudes, the sums in units of scale / unit."""
-    magnitude = values.double().abs() / scale
-    sums = [(power * unit).round().long().sum() for power in (magnitude, magnitude.square())]
-    return torch.stack([torch.count_nonzero(magnitude), *sums])
+    sums = torch.zeros(3, dtype=torch.int64, device=values.device)
+    for part in _parts(values):
+        magnitude = part.double().abs() / scale
+        rounded = [(power * unit).round().long().sum() for power in (magnitude, magnitude.square())]
+        sums += torch.stack([torch.count_nonzero(magnitude), *rounded])
+    return sums
+
+
+def _parts(values: Tensor) -> Iterator[Tensor]:
+    """Yields all entries, in any order, a million or so at a time."""
+    if values.numel() <= _PART:
+        yield from [values] if values.numel() else []
+        return
+    axis = max(range(values.ndim), key=lambda number: values.shape[number])
+    middle = values.shape[axis] // 2
+    for start, size in ((0, middle), (middle, values.shape[axis] - middle)):
+        yield from _parts(values.narrow(axis, start, size))

@@ -22,7 +22,7 @@ FREE, CUT, FROZEN, PRUNED = range(4)
 # more ties than there can be
 ALL = 1 << 62
 # the patterns that are counted one by one beside a digit: so many rows of 2^15
-ROWS, ROW_BITS = 16, 15
+ROWS, ROW_BITS = 8, 15
 
 
 class Boundary(NamedTuple):

@@ -215,7 +215,7 @@ class IncrementalQuantization(Method):
         exclude: Sequence[selection.Pattern] = (),
         seed: int = 0,
     ) -> None:
-        self.levels, self._top = _levels(bits, exponents)
+        self.levels, self._top = levels_of(bits, exponents)
         self.portions = _increasing(portions)
         for name, value in (("partition", partition), ("per", per), ("fit", fit)):
             settings.one_of(name, value, CHOICES[name])
@@ -454,8 +454,12 @@ _LOWER = 4
 _PIECE = 1 << 20
 
 
-def _levels(bits: int | None, exponents: int | tuple[int, int] | None) -> tuple[int, int | None]:
-    """Returns the number of exponents, and the largest where it is given."""
+def levels_of(bits: int | None, exponents: int | tuple[int, ...] | None) -> tuple[int, int | None]:
+    """Returns the number of exponents, and the largest where it is given.
+
+    Raises:
+        MethodError: not one of the two is given, or it has no meaning.
+    """
     if bits is not None and exponents is not None:
         raise MethodError("expected one of bits and exponents, found both")
     if bits is not None:

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numba import njit, prange
 
-CHUNK, BLOCK = 1 << 15, 512
+CHUNK, BLOCK = 1 << 15, 1 << 10
 ZERO = np.float32(0)
 
 
@@ -132,17 +132,19 @@ def keys_of(values, status, reserve, free_scale, cut_scale, keys):
 @njit(cache=True, nogil=True)
 def count(values, status, reserve, counts, window, free_scale, cut_scale, prefix, shift, width, first):
     keys = np.empty(BLOCK, np.int32)
-    mask = (1 << width) - 1
+    base = prefix << width
     for start in range(0, values.size, BLOCK):
         size = min(BLOCK, values.size - start)
         part = slice(start, start + size)
         keys_of(values[part], status[part], reserve[part], free_scale, cut_scale, keys[:size])
         for i in range(size):
             key = keys[i]
-            if key >> (shift + width) == prefix:
-                counts[(key >> shift) & mask] += 1
-            if 0 <= key - first < window.size:
-                window[key - first] += 1
+            digit = (key >> shift) - base
+            if 0 <= digit < counts.size:
+                counts[digit] += 1
+            near = key - first
+            if 0 <= near < window.size:
+                window[near] += 1
 
 
 @njit(cache=True, nogil=True)

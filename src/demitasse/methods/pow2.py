@@ -59,14 +59,15 @@ def bits_of_levels(levels: int) -> int:
     return math.ceil(math.log2(2 * levels + 1))
 
 
-def levels_of_exponents(exponents: int | tuple[int, int]) -> tuple[int, int | None]:
+def levels_of_exponents(exponents: int | tuple[int, ...]) -> tuple[int, int | None]:
     """Returns the number of exponents, and the largest where a pair (least, largest) is given.
 
     Raises:
         MethodError: it is neither a whole number from 1 on nor a rising pair of them.
     """
-    if isinstance(exponents, tuple | list) and len(exponents) == 2:
-        least, largest = (whole_number("exponents", value, exponents) for value in exponents)
+    if isinstance(exponents, tuple | list):
+        pair = [whole_number("exponents", value, exponents) for value in exponents]
+        least, largest = pair if len(pair) == 2 else (1, 0)
         if least > largest:
             raise MethodError(f"exponents is {exponents}; expected a pair (least, largest)")
         return largest - least + 1, largest

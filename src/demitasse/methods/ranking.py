@@ -112,10 +112,11 @@ def smallest(
 
 def _look_where_it_will_be(parts: Sequence[Ranked], entries: int, k: int) -> None:
     sample = torch.cat([part.sample() for part in parts])
-    scores = sample[sample >= 0].sort().values
+    scores = sample[sample >= 0]
     if not len(scores):
         return
     ranked = sum(part.parameter.numel() for part in parts) * len(scores) / len(sample)
     place = round((k - max(entries - ranked, 0)) / ranked * len(scores))
+    score = float(scores.kthvalue(min(max(place, 1), len(scores))).values)
     for part in parts:
-        part.look_near(float(scores[min(max(place, 0), len(scores) - 1)]))
+        part.look_near(score)

@@ -181,6 +181,9 @@ def sensitivity(
     if not (shares or levels):
         raise MethodError("neither sparsities nor bits are given; expected some to try")
     chosen = selection.select(model, parameters, exclude).chosen
+    for item in chosen:
+        for count in levels.values():
+            pow2.check_levels(count, None, item.parameter.dtype, item.name)
     total, done = 1 + len(chosen) * (len(shares) + len(levels)), 0
 
     def measured() -> float:
@@ -255,4 +258,8 @@ def _pruned(weight: Tensor, share: float) -> Tensor:
 
 def _quantized(weight: Tensor, levels: int) -> Tensor:
     largest = float(weight.abs().max())
-    return pow2.project(weight, pow2.grid(largest, levels)) if largest else weight
+    if not largest:
+        return weight
+    grid = pow2.grid(largest, levels)
+    pow2.check_largest(grid.largest, weight.dtype, "sensitivity")
+    return pow2.project(weight, grid)

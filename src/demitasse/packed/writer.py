@@ -71,7 +71,10 @@ def pack(
 def _positive_zeros(tensor: Tensor) -> Tensor:
     if not tensor.dtype.floating:
         return tensor
-    return tensor._replace(bits=np.where(tensor.bits == tensor.dtype.sign, 0, tensor.bits).astype(tensor.dtype.bits))
+    negative = tensor.bits == tensor.dtype.sign
+    if not negative.any():
+        return tensor  # a copy of a large tensor is dear
+    return tensor._replace(bits=np.where(negative, tensor.dtype.bits.type(0), tensor.bits))
 
 
 class _Writer:

@@ -150,3 +150,9 @@ def test_log_lines(caplog):
         "portions: 0% -> 50% (total: 0% -> 50%)",
         "to_update/not_tobe_quantized/not_yet_quantized: 24/24/48",
     ]
+
+
+@pytest.mark.parametrize("levels", [278, 2**32 - 1])
+def test_more_powers_than_float32_has_are_refused(levels):
+    with pytest.raises(MethodError, match=f"num_quantum_values: a grid of {levels} powers of two is beyond float32"):
+        inq(levels=levels)

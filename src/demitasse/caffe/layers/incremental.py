@@ -11,7 +11,7 @@ from demitasse.caffe.layers.base import LAYERS, Shape
 from demitasse.caffe.layers.convolution import Convolution
 from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.layers.masked import Count, Masked
-from demitasse.methods import incremental
+from demitasse.methods import incremental, pow2
 
 
 class Incremental(Masked):
@@ -32,6 +32,7 @@ class Incremental(Masked):
         super().setup(*shapes)
         self.step = incremental.portions(self.compression_settings.portion)
         self.levels = self.compression_settings.num_quantum_values
+        pow2.check_levels(self.levels, None, self.weight.dtype, "num_quantum_values")
 
     def effective(self) -> tuple[Tensor, Tensor | None]:
         """Returns weight and bias, after freezing the step's share where that is still to be done."""

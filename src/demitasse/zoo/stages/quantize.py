@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from demitasse.errors import UsageError
-from demitasse.methods import pow2, settings
-from demitasse.methods.incremental import CHOICES, IncrementalQuantization
+from demitasse.methods import settings
+from demitasse.methods.incremental import CHOICES, IncrementalQuantization, levels_of
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, at
 
 
@@ -43,15 +43,10 @@ class Quantize(TrainingStage):
     def check(self, place: str, before: Sequence[Stage]) -> None:
         """See :class:`Stage`."""
         super().check(place, before)
-        if (self.bits is None) == (self.exponents is None):
-            raise UsageError(f"{place}: expected one of bits and exponents")
         if isinstance(self.exponents, tuple) and len(self.exponents) != 2:
             raise UsageError(f"{place}: exponents is {list(self.exponents)}; expected the smallest and the largest")
         with at(place):
-            if self.bits is not None:
-                pow2.levels_of_bits(self.bits)
-            else:
-                pow2.levels_of_exponents(self.exponents)  # type: ignore[arg-type]
+            levels_of(self.bits, self.exponents)  # type: ignore[arg-type]
             for value in settings.listed("portions", self.portions, "shares that rise"):
                 settings.share("portions", value)
             for key, known in CHOICES.items():
