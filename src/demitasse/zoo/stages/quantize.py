@@ -46,7 +46,7 @@ class Quantize(TrainingStage):
         if isinstance(self.exponents, tuple) and len(self.exponents) != 2:
             raise UsageError(f"{place}: exponents is {list(self.exponents)}; expected the smallest and the largest")
         with at(place):
-            levels_of(self.bits, self.exponents)  # type: ignore[arg-type]
+            levels_of(self.bits, self.exponents)
             for value in settings.listed("portions", self.portions, "shares that rise"):
                 settings.share("portions", value)
             for key, known in CHOICES.items():
