@@ -75,13 +75,14 @@ def test_a_ramp_over_equal_magnitudes_is_exact_at_every_step(method: str) -> Non
     assert found == expected
 
 
+@pytest.mark.filterwarnings("ignore:Surgery leaves 0 of 36 weights")
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_of_equal_magnitudes_the_first_are_cut(channels_last: bool) -> None:
     """By parameter, then by flat index: all of conv.weight (36), then 407 of fc.weight (1,440)."""
     model = filled(net(), "equal")
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    surgery = demitasse.Surgery(model, optimizer, sparsity=0.3, ramp=0)
+    surgery = demitasse.Surgery(model, optimizer, sparsity=0.3, ramp=0, floor=0.0)
     still_step(model, optimizer)
     kept = surgery.masks()
     assert not kept["conv.weight"].any()
@@ -111,6 +112,7 @@ def test_portions_are_exact_with_ties(kind: str, settings: dict[str, Any]) -> No
         assert frozen == pytest.approx([portion * number for number in live], abs=1)
 
 
+@pytest.mark.filterwarnings("ignore:Surgery leaves 0 of 36 weights")
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_of_equal_magnitudes_the_last_are_frozen_first(channels_last: bool) -> None:
     model = filled(nn.Conv2d(2, 4, 3), "equal")

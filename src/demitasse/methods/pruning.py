@@ -74,6 +74,8 @@ class Pruning(Method):
         self._values = self._values_by_name()
         for record in self.records.values():
             self._look_at_zeros(record, keep_zeros)
+        if len(self.apart) == len(self.records):
+            self.apart.clear()  # there are no others
 
     def check_chosen(self, chosen: Sequence[selection.Chosen]) -> None:
         if not selection.assign(chosen, self._given):
