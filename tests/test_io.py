@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -372,3 +373,20 @@ def test_a_packed_file_that_asks_for_too_much(tmp_path: Path) -> None:
     demitasse.save({"w": torch.zeros(1000, 1000)}, tmp_path / "zeros.demi")
     with pytest.raises(FileFormatError, match=r"zeros\.demi: header: tensors take 4,000,000 bytes .* limit is 1,000"):
         demitasse.open(tmp_path / "zeros.demi", limit=1_000)
+
+
+def test_a_safetensors_file_that_is_replaced_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library opens a file twice: header and values must not be of two files."""
+    path, load_file = tmp_path / "model.safetensors", safetensors.torch.load_file
+    demitasse.save({"w": torch.zeros(3)}, path)
+
+    def replaced(*arguments: object) -> dict[str, torch.Tensor]:
+        found = load_file(*arguments)
+        monkeypatch.setattr(safetensors.torch, "load_file", load_file)
+        demitasse.save({"w": torch.ones(4)}, path)
+        return found
+
+    monkeypatch.setattr(safetensors.torch, "load_file", replaced)
+    found = demitasse.load(path)
+    assert isinstance(found, dict)
+    assert found["w"].tolist() == [1] * 4

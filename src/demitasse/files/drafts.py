@@ -64,8 +64,8 @@ def _claim(target: str, make: Callable[[str], int]) -> tuple[str, int]:
             descriptor = make(name)
         except FileExistsError:
             continue
-        _lock(descriptor)
-        # before it was locked, another writer may have removed it
+        # another writer that sweeps may have it at this moment: then it is gone when the lock is ours
+        _lock(descriptor, wait=True)
         if os.path.lexists(name):
             return name, descriptor
         os.close(descriptor)
@@ -98,14 +98,14 @@ def _remove_abandoned(name: str) -> None:
             os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, wait: bool = False) -> bool:
     """Locks a file or folder; returns whether it is locked now, and by nobody else."""
     if sys.platform == "win32":
         return False
     import fcntl
 
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:  # somebody else has it, or the file system knows no locks
         return False
     return True

@@ -14,7 +14,7 @@ from torch import Tensor
 from demitasse.errors import FileFormatError, UsageError
 from demitasse.io.checkpoints import state_dict_of
 from demitasse.io.packed import PackedFile, to_packed
-from demitasse.io.sources import missing, place_of, unreadable
+from demitasse.io.sources import missing, place_of, undisturbed, unreadable
 from demitasse.io.tensors import check_sizes, dense
 from demitasse.packed.writer import pack
 
@@ -125,7 +125,8 @@ class Safetensors:
         try:
             if isinstance(source, bytes):
                 return {name: tensor.to(device) for name, tensor in load(source).items()}
-            return load_file(source, str(device))
+            # safetensors opens a file twice, for its header and for its values
+            return undisturbed(source, lambda: load_file(source, str(device)))
         except KeyError as error:
             raise FileFormatError(f"{place_of(source)}: safetensors reads type {error} from a file alone") from None
         except FileNotFoundError:

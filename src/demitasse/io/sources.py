@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from demitasse.errors import FileFormatError, UsageError
 from demitasse.files import writing
 
+T = TypeVar("T")
 Source = str | Path | bytes | BinaryIO
 # how PyTorch names what it does not load without running code
 _PICKLED = re.compile(r"Unsupported (?:global|class|operand)[^A-Za-z]*(?:GLOBAL )?([\w.]+)")
@@ -63,6 +65,25 @@ def is_text(value: object) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def undisturbed(path: Path, read: Callable[[], T]) -> T:
+    """Returns what is read of a file while no other file took its place: else it is read again."""
+    while True:
+        before = _identity(path)
+        try:
+            found = read()
+        except Exception:
+            if _identity(path) == before:
+                raise
+            continue
+        if _identity(path) == before:
+            return found
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def place_of(source: Path | bytes) -> str:
