@@ -181,7 +181,7 @@ def test_a_plain_header_is_bounded_by_the_coded_one(fill: bytes, length: int) ->
         assert time.process_time() - start < SECONDS
 
 
-@pytest.mark.parametrize("size", [1 << 16, 1 << 20, 1 << 22])
+@pytest.mark.parametrize("size", [1 << 16, 1 << 19])
 def test_text_that_hardly_takes_bytes_comes_back(size: int) -> None:
     """The writer keeps to the bound that readers hold it to."""
     data = pack([], {"text": "a" * size})
@@ -194,7 +194,7 @@ def test_long_names_are_shortened_where_they_are_shown() -> None:
 
     name = "x" * (1 << 20)
     assert len(_name(name)) < 400
-    assert "(1,048,576 characters)" in shortened(f"error: {name}: wrong")
+    assert shortened(f"error: {name} is wrong").endswith("x (1,048,576 characters) is wrong")
     assert len(str(FileFormatError(f"{name}: {name}"))) < 2_000
     assert len(str(FileFormatError(f"{'a b ' * (1 << 20)}").within(name))) < 21_000
     assert str(FileFormatError("a file of usual names")) == "a file of usual names"
