@@ -76,9 +76,14 @@ QUANTIZATION = {
 }
 
 
+def labelled(name: str, value: object) -> str:
+    """Returns the name of a case, the same in every process."""
+    return f"{name}={value!r}".split(" at 0x")[0][:40]
+
+
 def cases(table: dict[str, tuple[Any, ...]]) -> list[Any]:
     return [
-        pytest.param(name, value, id=f"{name}={value!r}"[:40]) for name, values in table.items() for value in values
+        pytest.param(name, value, id=labelled(name, value)) for name, values in table.items() for value in values
     ]
 
 
@@ -270,7 +275,7 @@ OF_STAGES: dict[str, tuple[dict[str, Any], dict[str, tuple[Any, ...]]]] = {
 @pytest.mark.parametrize(
     ("kind", "name", "value"),
     [
-        pytest.param(kind, name, value, id=f"{kind} {name}={value!r}"[:40])
+        pytest.param(kind, name, value, id=labelled(f"{kind} {name}", value))
         for kind, (_, table) in OF_STAGES.items()
         for name, values in table.items()
         for value in values

@@ -6,13 +6,13 @@ Reference: Zhou, Yao, Guo, Xu, Chen 2017, Incremental Network Quantization (arXi
 from __future__ import annotations
 
 import math
-from numbers import Integral
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from demitasse.errors import MethodError
+from demitasse.methods import settings
 
 # where zero ends: at 1/2 of the least power, its middle with zero, or at 3/4 of it, as in the original fork of Caffe
 Rule = Literal["paper", "fork"]
@@ -41,7 +41,7 @@ def levels_of_bits(bits: int) -> int:
     Raises:
         MethodError: it is no whole number, below 2, or allows more powers than the widest type has.
     """
-    bits = whole_number("bits", bits)
+    bits = settings.whole("bits", bits)
     if bits < 2:
         raise MethodError(f"{bits} bits hold no sign and power of two; expected 2 or more")
     # tested before the shift, which a large number would make a very large one
@@ -66,31 +66,15 @@ def levels_of_exponents(exponents: int | tuple[int, ...]) -> tuple[int, int | No
         MethodError: it is neither a whole number from 1 on nor a rising pair of them.
     """
     if isinstance(exponents, tuple | list):
-        pair = [whole_number("exponents", value, exponents) for value in exponents]
+        pair = [settings.whole("each of exponents", value) for value in exponents]
         least, largest = pair if len(pair) == 2 else (1, 0)
         if least > largest:
             raise MethodError(f"exponents is {exponents}; expected a pair (least, largest)")
         return largest - least + 1, largest
-    number = whole_number("exponents", exponents)
+    number = settings.whole("exponents", exponents)
     if number < 1:
         raise MethodError(f"exponents is {number}; expected 1 or more, or a pair (least, largest)")
     return number, None
-
-
-def whole_number(name: str, value: object, shown: object = None) -> int:
-    """Returns a value that is a whole number.
-
-    Args:
-        name: of the setting.
-        value: what was given for it.
-        shown: what the message shows instead of the value.
-
-    Raises:
-        MethodError: it is none; True and 4.0 are none either.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise MethodError(f"{name} is {value if shown is None else shown!r}; expected whole numbers")
-    return int(value)
 
 
 def exponents_of_type(dtype: torch.dtype) -> Exponents:
