@@ -219,7 +219,7 @@ def test_a_module_that_was_moved_to_a_smaller_type_is_left_as_it_was() -> None:
         (torch.float16, 6e4, "fc.weight: the largest weight is nearest to 2\\^16; float16 ends at 2\\^15"),
         (torch.float32, 3.3e38, "fc.weight: the largest weight is nearest to 2\\^128; float32 ends at 2\\^127"),
         (torch.float32, float("nan"), "the largest weight of fc.weight is nan"),
-        (torch.float32, float("-inf"), "the largest weight of fc.weight is -inf"),
+        (torch.float32, float("-inf"), "the largest weight of fc.weight is inf"),
     ],
 )
 @pytest.mark.parametrize("per", ["tensor", "channel"])
