@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 SHARED = Path(os.environ.get("DEMITASSE_SHARED", Path(__file__).parents[1] / "../shared")).resolve()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips the tests whose device or package is not here."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA device")
+    if item.get_closest_marker("leveldb") and find_spec("plyvel") is None:
+        pytest.skip("plyvel is not installed")
 
 
 @pytest.fixture

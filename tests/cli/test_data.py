@@ -55,6 +55,7 @@ def test_convert_imageset(tmp_path: Path) -> None:
     assert (datum.channels, datum.height, datum.width, datum.label) == (1, 2, 3, 6)
 
 
+@pytest.mark.leveldb
 @pytest.mark.parametrize("command", ["convert_mnist_data", "convert_imageset"])
 def test_leveldb(command: str, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encode(np.zeros((1, 2, 2), np.uint8), "png"))

@@ -7,6 +7,7 @@ import json
 import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -30,6 +31,15 @@ WITHIN = {"lmdb_jpg_var": 2, "lmdb_force_gray": 1, "imagedata_resize_gray": 1}
 CASES = sorted(folder.name for folder in (SHARED / "golden/layers").glob("data_*"))
 
 
+def backend(name: str) -> str:
+    return "leveldb" if "leveldb" in name else "lmdb"
+
+
+def case_of(name: str, *before: str) -> Any:
+    """Returns the case, marked where it needs LevelDB."""
+    return pytest.param(*before, name, marks=pytest.mark.leveldb if backend(name) == "leveldb" else ())
+
+
 def test_there_are_cases_of_every_source(shared: Path) -> None:
     types = {prototxt.read_net(shared / f"golden/layers/{case}/net.prototxt").layer[0].type for case in CASES}
     assert types == set(SOURCES) - {"Input", "WindowData"}
@@ -38,7 +48,7 @@ def test_there_are_cases_of_every_source(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*map(case_of, CASES)])
 def test_batches_are_those_of_caffe(case: str, workers: int, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     levels = WITHIN.get(case.removeprefix("data_"), 0)
     monkeypatch.chdir(shared / "golden/layers" / case)
@@ -77,10 +87,6 @@ def test_the_file_of_an_output_layer_is_that_of_caffe(
             np.testing.assert_array_equal(ours[name], expected[name])
 
 
-def backend(name: str) -> str:
-    return "leveldb" if "leveldb" in name else "lmdb"
-
-
 def records(path: Path, kind: str = "lmdb") -> dict[str, bytes]:
     with BACKENDS[kind].open(str(path)) as reader:
         return {key.decode(): value for key, value in reader.records()}
@@ -105,7 +111,7 @@ def test_every_case_of_the_data_is_known(shared: Path) -> None:
     assert set(DATABASES) == tools
 
 
-@pytest.mark.parametrize("name", DATABASES)
+@pytest.mark.parametrize("name", [*map(case_of, DATABASES)])
 def test_databases_of_caffe_are_read(name: str, shared: Path) -> None:
     folder = shared / "golden/data"
     found = records(folder / name, backend(name))
@@ -121,7 +127,7 @@ def test_databases_of_caffe_are_read(name: str, shared: Path) -> None:
         np.testing.assert_allclose(image, expected[f"image/{index}"], rtol=0, atol=2 if jpeg else 0)
 
 
-@pytest.mark.parametrize(("mean", "name"), [(mean, name) for mean, names in MEANS.items() for name in names])
+@pytest.mark.parametrize(("mean", "name"), [case_of(name, mean) for mean, names in MEANS.items() for name in names])
 def test_means_are_those_of_caffe(mean: str, name: str, shared: Path, tmp_path: Path) -> None:
     folder = shared / "golden/data"
     found, count = compute_image_mean(str(folder / name), backend(name))
@@ -161,7 +167,7 @@ def test_the_layout_of_hdf5_is_that_of_caffe(shared: Path) -> None:
                 assert isinstance(file[key], h5py.Group) if what is None else list(file[key].shape) == what[0]
 
 
-@pytest.mark.parametrize("kind", ["lmdb", "leveldb"])
+@pytest.mark.parametrize("kind", [*map(case_of, ["lmdb", "leveldb"])])
 def test_features_are_those_of_caffe(kind: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights, net, blob, _, batches, _ = INDEX["features_lmdb"]["args"]
     data = (shared / "golden/data").resolve()
@@ -192,7 +198,7 @@ IMAGE_SETS = {
 SAME_BYTES = {"lmdb_color", "lmdb_png", "lmdb_encoded_auto", "leveldb_color", "leveldb_png"}
 
 
-@pytest.mark.parametrize("case", IMAGE_SETS)
+@pytest.mark.parametrize("case", [*map(case_of, IMAGE_SETS)])
 def test_convert_imageset_writes_the_records_of_caffe(case: str, shared: Path, tmp_path: Path) -> None:
     data = shared / "golden/data"
     names, options = IMAGE_SETS[case]
@@ -214,7 +220,7 @@ def assert_close(ours: bytes, theirs: bytes, levels: int) -> None:
     assert mine == other
 
 
-@pytest.mark.parametrize("name", ["mnist_lmdb", "mnist_leveldb", "mnist_leveldb_table"])
+@pytest.mark.parametrize("name", [*map(case_of, ["mnist_lmdb", "mnist_leveldb", "mnist_leveldb_table"])])
 def test_convert_mnist_data_writes_the_records_of_caffe(name: str, shared: Path, tmp_path: Path) -> None:
     mnist = shared / "data/mnist"
     for part, header in (("images-idx3", 16), ("labels-idx1", 8)):

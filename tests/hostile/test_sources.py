@@ -11,7 +11,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import plyvel
 import pytest
 from PIL import Image
 
@@ -124,7 +123,7 @@ def source(kind: type, message: str, **fields: Any) -> Any:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("times", TIMES)
-@pytest.mark.parametrize("backend", ["lmdb", "leveldb"])
+@pytest.mark.parametrize("backend", ["lmdb", pytest.param("leveldb", marks=pytest.mark.leveldb)])
 def test_records(backend: str, times: int, tmp_path: Path) -> None:
     rng = random.Random(times)
     whole, count = datums(), RECORDS * times // 2
@@ -200,11 +199,14 @@ def log_alone(path: Path) -> None:
 
 
 def tables(path: Path) -> None:
+    import plyvel
+
     log_alone(path)
     with plyvel.DB(str(path)) as database:
         database.compact_range()
 
 
+@pytest.mark.leveldb
 @pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize("make", [log_alone, tables])
 def test_leveldb_files(make: Callable[[Path], None], times: int, tmp_path: Path) -> None:

@@ -240,6 +240,7 @@ def test_a_crop_that_does_not_fit_is_named(database: Path) -> None:
         source(database, "batch_size: 3 backend: LMDB", "crop_size: 5")
 
 
+@pytest.mark.leveldb
 def test_leveldb_is_the_backend_where_none_is_named(database: Path) -> None:
     with pytest.raises(DataError, match="db: not a LevelDB: there is no file CURRENT in it"):
         source(database, "batch_size: 3")

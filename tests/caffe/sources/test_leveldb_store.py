@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import plyvel
 import pytest
 
 from demitasse.caffe.sources.leveldb_store import LevelDbReader
 from demitasse.caffe.sources.store import Record, write_database
 from demitasse.errors import DataError, UsageError
+
+pytestmark = pytest.mark.leveldb
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,8 @@ def test_what_is_written_is_read_in_the_order_of_the_keys(tmp_path: Path) -> Non
 def test_reading_changes_nothing_even_where_nothing_can_be_written(
     compact: bool, tmp_path: Path, temporary: Path
 ) -> None:
+    import plyvel
+
     database = tmp_path / "db"
     write_database(database, some(300), "leveldb")
     if compact:
