@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "": {"methods", "packed", "io", "reorder"},
     "cli": None,
     "__main__": {"cli"},
+    "warm": {"caffe", "methods", "packed"},
     "demo": {"caffe", "methods", "packed", "packing", "report", "examples"},
     "compress": {"zoo", "methods", "packed", "report", "optim", "io"},
     "methods": set(),

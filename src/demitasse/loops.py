@@ -28,6 +28,9 @@ from numba.misc.appdirs import AppDirs
 _BROKEN = (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError, LookupError, pickle.UnpicklingError)
 
 
+_KEPT: set[Path] = set()
+
+
 def njit(signatures: Sequence[Any] = (), *, cache: bool = True, **flags: Any) -> Callable[..., Any]:
     """Returns a decorator: numba's ``njit``, with a cache that may be missing.
 
@@ -79,13 +82,14 @@ class _Cache(NullCache):
         else:
             # all that a loop needs which runs on one thread; the rest takes half a second
             rtsys.initialize(context)
-        return CompileResult._rebuild(context, *pickle.loads(data))
+        return CompileResult._rebuild(context, *pickle.loads(data))  # type: ignore[no-untyped-call]
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        data = dumps(result._reduce())
+        data: bytes = dumps(result._reduce())  # type: ignore[no-untyped-call]
         for path in self._paths(signature, result.library.codegen):
             with suppress(OSError):
                 _write(path, data)
+                _KEPT.add(path.parent)
                 return
 
     def _paths(self, signature: Any, codegen: Any) -> Iterator[Path]:
@@ -101,6 +105,11 @@ class _Cache(NullCache):
         key = hashlib.sha256(f"{facts} {_sources(self._file.parent)}".encode()).hexdigest()[:24]
         for folder in folders(self._file.parent):
             yield folder / f"{self._file.stem}-{key}.loop"
+
+
+def kept() -> list[Path]:
+    """Returns the folders that loops were written to, by this process."""
+    return sorted(_KEPT)
 
 
 def folders(package: Path) -> Iterator[Path]:

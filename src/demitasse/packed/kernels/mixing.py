@@ -109,8 +109,9 @@ def log(x):
 def logs(numbers: Array) -> Array:
     """Returns :func:`log` of positive integers below 2^53."""
     bits = np.frexp(numbers)[1].astype(np.int64) - 1
-    found: Array = LOG[(numbers << np.maximum(10 - bits, 0) >> np.maximum(bits - 10, 0)) - UNIT]
-    return found + ((bits * 726817) >> 10)
+    fractions = (numbers << np.maximum(10 - bits, 0) >> np.maximum(bits - 10, 0)) - UNIT
+    found: Array = LOG[fractions] + ((bits * 726817) >> 10)
+    return found
 
 
 @inner

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -276,7 +275,9 @@ def fresh(layout: Layout, before: Array) -> Memory:
     return Memory(
         _excess_of_units(before),
         np.zeros(_RUN, np.int64),
-        *(np.zeros((_KEPT, size), np.int64) for size in (columns, channels, group)),
+        np.zeros((_KEPT, columns), np.int64),
+        np.zeros((_KEPT, channels), np.int64),
+        np.zeros((_KEPT, group), np.int64),
         *_mixer(first, _PRESENCE),
         *_mixer(value_first, _VALUES),
         kinds,
@@ -287,15 +288,13 @@ def _excess_of_units(counts: Array) -> Array:
     if not len(counts):
         return counts
     total, number = logs(np.array([2 * counts.sum() + len(counts), len(counts)]))
-    return logs(2 * counts + 1) - (total - number)
+    found: Array = logs(2 * counts + 1) - (total - number)
+    return found
 
 
-def _mixer(first: Array, weights: Array) -> Iterator[Array]:
-    yield np.zeros(len(first) - 1, np.int64)
-    yield np.zeros(first[-1], np.uint32)
-    yield np.zeros(weights.shape[1], np.int64)
-    yield weights.copy()
-    yield first
+def _mixer(first: Array, weights: Array) -> tuple[Array, Array, Array, Array, Array]:
+    slots, inputs = np.zeros(len(first) - 1, np.int64), np.zeros(weights.shape[1], np.int64)
+    return slots, np.zeros(first[-1], np.uint32), inputs, weights.copy(), first
 
 
 @njit()

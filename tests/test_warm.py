@@ -1,0 +1,35 @@
+"""All loops compiled ahead: what comes afterwards finds them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+USE = """
+import torch, demitasse
+model = torch.nn.Linear(8, 8)
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+surgery = demitasse.Surgery(model, optimizer, sparsity=0.5)
+model(torch.ones(1, 8)).sum().backward()
+optimizer.step()
+surgery.finish()
+demitasse.save(model, "model.demi")
+demitasse.load("model.demi")
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_compiled_after_warming(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def run(*arguments: str) -> set[Path]:
+        subprocess.run([sys.executable, *arguments], env=environment, cwd=tmp_path, check=True, capture_output=True)
+        return set(tmp_path.rglob("*.loop"))
+
+    warmed = run("-m", "demitasse.warm")
+    assert len(warmed) > 20
+    assert run("-c", USE) == warmed
