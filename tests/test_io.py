@@ -220,3 +220,9 @@ def test_a_packed_file_that_asks_for_too_much(tmp_path: Path) -> None:
     demitasse.save({"w": torch.zeros(1000, 1000)}, tmp_path / "zeros.demi")
     with pytest.raises(FileFormatError, match=r"zeros\.demi: header: tensors take 4,000,000 bytes .* limit is 1,000"):
         demitasse.open(tmp_path / "zeros.demi", limit=1_000)
+
+
+def test_names_that_are_no_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="0 is of type int; expected names of tensors"):
+        demitasse.save({0: torch.ones(2)}, tmp_path / "model.demi")  # type: ignore[dict-item]
+    assert not list(tmp_path.iterdir())

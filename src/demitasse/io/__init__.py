@@ -115,7 +115,7 @@ def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
         given = model
     for name, value in given.items():
         if not isinstance(name, str):
-            raise UsageError(f"{name!r} is a {type(name).__name__}; expected names of tensors")
+            raise UsageError(f"{name!r} is of type {type(name).__name__}; expected names of tensors")
         if not isinstance(value, Tensor):
             raise UsageError(f"{name} is a {type(value).__name__}; expected tensors alone")
     return {plain_name(name): value.detach() for name, value in given.items()}
