@@ -390,3 +390,9 @@ def test_a_safetensors_file_that_is_replaced_while_it_is_read(tmp_path: Path, mo
     found = demitasse.load(path)
     assert isinstance(found, dict)
     assert found["w"].tolist() == [1] * 4
+
+
+def test_names_that_are_no_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="0 is of type int; expected names of tensors"):
+        demitasse.save({0: torch.ones(2)}, tmp_path / "model.demi")  # type: ignore[dict-item]
+    assert not list(tmp_path.iterdir())

@@ -82,9 +82,7 @@ def labelled(name: str, value: object) -> str:
 
 
 def cases(table: dict[str, tuple[Any, ...]]) -> list[Any]:
-    return [
-        pytest.param(name, value, id=labelled(name, value)) for name, values in table.items() for value in values
-    ]
+    return [pytest.param(name, value, id=labelled(name, value)) for name, values in table.items() for value in values]
 
 
 def refused(make: Callable[..., object], name: str, value: object, **others: object) -> None:

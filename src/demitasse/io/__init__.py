@@ -162,7 +162,7 @@ def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
         given = model
     for name, value in given.items():
         if not isinstance(name, str):
-            raise UsageError(f"{name!r} is a {type(name).__name__}; expected names of tensors")
+            raise UsageError(f"{name!r} is of type {type(name).__name__}; expected names of tensors")
         if not is_text(name):
             raise UsageError(f"{name!r} is not text; expected tensors by name")
         if not isinstance(value, Tensor):
