@@ -75,7 +75,7 @@ def _quantize(side: int) -> None:
     _train(model, optimizer, IncrementalQuantization(model, optimizer, bits=4))
 
 
-def _train(model: nn.Module, optimizer: torch.optim.Optimizer, method: Surgery | IncrementalQuantization) -> None:
+def _train(model: nn.Linear, optimizer: torch.optim.Optimizer, method: Surgery | IncrementalQuantization) -> None:
     for _ in range(2):
         model(torch.ones(1, model.in_features)).sum().backward()
         optimizer.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,16 @@ def test_forked_workers_read_one_open_file(packed: Path) -> None:
         for worker in workers:
             worker.join()
     assert found == [COUNT * ROUNDS] * 4
+
+
+@FORK
+def test_reading_moves_nothing_that_forked_processes_share(packed: Path) -> None:
+    source = Source(packed)
+    descriptor = source._file.fileno()
+    os.lseek(descriptor, 7, os.SEEK_SET)
+    assert source.read(100, 50) == packed.read_bytes()[100:150]
+    assert os.lseek(descriptor, 0, os.SEEK_CUR) == 7
+    source.close()
 
 
 def test_threads_read_tensors_that_share_payloads(monkeypatch: pytest.MonkeyPatch) -> None:
