@@ -158,3 +158,15 @@ def test_python_layers_of_strangers_do_not_run(files: list[str], capsys: pytest.
     assert run("classify", "photos/0.png", "found.npy", *files) == 1
     assert "--allow-python-layers" in capsys.readouterr().err
     assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("command", ["classify", "detect"])
+def test_a_strangers_net_writes_no_file_of_its_own(files: list[str], command: str) -> None:
+    with Path("net.prototxt").open("a", encoding="utf-8") as model:
+        model.write('layer { name: "out" type: "HDF5Output" bottom: "data" bottom: "data" ')
+        model.write('hdf5_output_param { file_name: "stray" } }')
+    Path("windows.csv").write_text("filename,xmin,ymin,xmax,ymax\nphotos/0.png,0,0,8,8\n", encoding="utf-8")
+    source = {"classify": ["photos/0.png"], "detect": ["windows.csv", "--context_pad=0"]}[command]
+    assert run(command, *source, "found.npy", *files) == 0
+    assert Path("found.npy").is_file()
+    assert not Path("stray").exists()
