@@ -112,7 +112,11 @@ def test_layers_by_name_leave_others_out() -> None:
         (("encode_compact", "net.prototxt", "gone", "out"), 1, "gone: cannot be read: No such file"),
         (("encode_compact", "gone", "net.caffemodel", "out"), 2, "gone: cannot be read: No such file"),
         (("encode_compact", "net.prototxt", "net.prototxt", "out"), 1, "net.prototxt: "),
-        (("encode_compact", "net.prototxt", "net.caffemodel", "gone/out"), 1, "No such file or directory"),
+        (
+            ("encode_compact", "net.prototxt", "net.caffemodel", "gone/out"),
+            1,
+            "gone/out: cannot be written: there is no folder 'gone'",
+        ),
         (("decode_compact", "net.prototxt", "net.caffemodel", "out"), 1, "net.caffemodel: byte 0: layer 'last'"),
         (("dns_to_normal", "net.prototxt", "dns.caffemodel", "net.prototxt", "out"), 1, "expected 2 blobs"),
         (("encode_compact", "net.prototxt", "net.caffemodel", "out", "--layers", "all"), 2, "'all' is not one of"),

@@ -206,7 +206,7 @@ def test_a_path_that_is_not_utf_8(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (MemoryError(), "error: out of memory\n"),
+        (MemoryError(), "error: out of memory: this needs more than the machine has\n"),
         (RuntimeError("[x] DefaultCPUAllocator: can't allocate memory: 4 bytes"), "error: out of memory: [x] Default"),
     ],
 )

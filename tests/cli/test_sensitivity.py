@@ -26,7 +26,7 @@ epochs = 1
 [[stages]]
 kind = "surgery"
 epochs = 1
-sparsity = 0.9
+sparsity = 0.8
 """
 
 

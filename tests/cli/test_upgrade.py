@@ -79,7 +79,11 @@ def test_solver() -> None:
         (("upgrade_net_proto_text", "old.caffemodel", "out"), 2, "old.caffemodel"),
         (("upgrade_solver_proto_text", "both.prototxt", "out"), 2, "type 'Adam' and the older solver_type (Adam)"),
         (("upgrade_solver_proto_text", "old.prototxt", "out"), 2, "old.prototxt:1: SolverParameter has no field"),
-        (("upgrade_net_proto_text", "old.prototxt", "gone/out"), 1, "No such file or directory"),
+        (
+            ("upgrade_net_proto_text", "old.prototxt", "gone/out"),
+            1,
+            "gone/out: cannot be written: there is no folder 'gone'",
+        ),
         (("upgrade_net_proto_text", "old.prototxt"), 2, "Missing argument"),
     ],
 )

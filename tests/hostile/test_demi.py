@@ -160,7 +160,7 @@ def tensors(draw: st.DrawFn) -> list[Tensor]:
     found = []
     for number in range(draw(st.integers(0, 4))):
         kind = draw(st.sampled_from(DTYPES))
-        shape = tuple(draw(st.lists(st.integers(0, 7), max_size=4)))
+        shape = tuple(draw(st.lists(st.integers(0, 7), max_size=4))) + ((2,) if kind.complex else ())
         size = int(np.prod(shape))
         values = st.integers(0, 1 if kind.name == "bool" else 2 ** (8 * kind.size) - 1)
         chosen = draw(st.lists(values, min_size=1, max_size=5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,13 @@ def data() -> DataLoader[Any]:
     return DataLoader(TensorDataset(images, labels), batch_size=16)
 
 
-def both(model: nn.Module, optimizer: Any) -> list[Method]:
-    surgery = demitasse.Surgery(model, optimizer, sparsity=0.8, ramp=8, gamma=0.1)
+def both(model: nn.Module, optimizer: Any, ramp: int = 8) -> list[Method]:
+    surgery = demitasse.Surgery(model, optimizer, sparsity=0.8, ramp=ramp, gamma=0.1)
     return [surgery, demitasse.IncrementalQuantization(model, optimizer, bits=4)]
+
+
+# for trainings whose first portion is frozen before step 8
+soon = partial(both, ramp=4)
 
 
 def trainer(folder: Path, epochs: int, attach: Any = both, **settings: Any) -> Any:
@@ -108,7 +113,7 @@ def test_resume_is_the_unbroken_run(tmp_path: Path, start: int) -> None:
 
 def test_gradient_accumulation(tmp_path: Path) -> None:
     model = module()
-    trainer(tmp_path, 6, accumulate_grad_batches=2).fit(model, data())
+    trainer(tmp_path, 6, soon, accumulate_grad_batches=2).fit(model, data())
     assert callbacks[-1].riding.reports[0].iteration == 12
 
 
@@ -126,7 +131,7 @@ def test_a_checkpoint_of_the_end_lets_a_longer_training_go_on(tmp_path: Path) ->
 
 def test_the_same_trainer_goes_on(tmp_path: Path) -> None:
     model = module()
-    one = trainer(tmp_path, 2)
+    one = trainer(tmp_path, 2, soon)
     one.fit(model, data())
     one.fit_loop.max_epochs = 3
     one.fit(model, data())
@@ -143,7 +148,7 @@ def test_a_checkpoint_without_our_state(tmp_path: Path) -> None:
 
 def test_a_training_that_broke_off_can_begin_again(tmp_path: Path) -> None:
     model = module()
-    one = trainer(tmp_path, 2)
+    one = trainer(tmp_path, 2, soon)
     good, model.training_step = model.training_step, lambda batch: 1 / 0
     with pytest.raises(ZeroDivisionError):
         one.fit(model, data())

@@ -390,8 +390,8 @@ def _optimizer(param: schema.Message, origin: str) -> type[Optimizer]:
 def _check_names(param: schema.Message, net: Net) -> None:
     """Raises WeightsError where snapshots are wanted in HDF5, which cannot have the name of a layer."""
     if param.snapshot_format == schema.SolverParameter.HDF5 and (param.snapshot or param.snapshot_after_train):
-        for spec in net.spec.layer:
-            hdf5_file.check_name(spec.name)
+        for label in net.labels:
+            hdf5_file.check_name(label)
 
 
 def _check_prefix(param: schema.Message, prefix: str) -> None:

@@ -105,6 +105,5 @@ def _messages_apart(arguments: list[str]) -> AbstractContextManager[object]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    # a name of a file may hold what no stream can
-    print(message.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+    print(message, file=sys.stderr)
     sys.exit(code)

@@ -57,6 +57,8 @@ def _raw(stream: Any) -> Any:
 def _shielded(stream: Any) -> Any:
     raw = _raw(stream)
     if type(stream) is not io.TextIOWrapper or type(raw) is not io.FileIO:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
         return stream  # a test's, a notebook's, or the console of Windows
     stream.flush()
     quiet = _Quiet(raw.fileno(), "w", closefd=False)

@@ -127,7 +127,6 @@ def test_a_missing_list(tmp_path: Path) -> None:
     [
         ({"resize_height": 3}, "give both or none"),
         ({"resize_height": -3, "resize_width": 3}, "give both or none"),
-        ({"encode_type": "png"}, "encode_type needs encoded"),
     ],
 )
 def test_options_that_exclude_each_other(settings: dict, message: str) -> None:
