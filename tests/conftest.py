@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# tables take the width they need, whatever the terminal that starts the tests
+os.environ.pop("COLUMNS", None)
+
 SHARED = Path(os.environ.get("DEMITASSE_SHARED", Path(__file__).parents[1] / "../shared")).resolve()
 
 

@@ -263,7 +263,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 def test_names_and_metadata_are_text(tmp_path: Path, form: str) -> None:
     path = tmp_path / f"model{form}"
     for state, message in (
-        ({0: torch.ones(1)}, "0 is not text; expected tensors by name"),
+        ({0: torch.ones(1)}, "0 is of type int; expected names of tensors"),
         ({"\ud800": torch.ones(1)}, r"'\\ud800' is not text"),
     ):
         with pytest.raises(UsageError, match=message):

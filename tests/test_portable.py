@@ -33,7 +33,7 @@ def opens_text_without_encoding(call: ast.Call) -> bool:
     if name not in OPENERS or any(keyword.arg in ("encoding", None) for keyword in call.keywords):
         return False
     owner = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
-    if owner in OTHERS or owner.startswith("BACKENDS") or (name == "read_text" and not _is_path_method(call)):
+    if owner in OTHERS or owner.startswith("BACKENDS") or (name.endswith("_text") and not _is_path_method(call)):
         return False
     mode = " ".join(ast.unparse(argument) for argument in call.args if isinstance(argument, ast.Constant))
     return "b" not in re.sub(r"[^'\"]*(['\"])(\w*)\1", r"\2", mode)

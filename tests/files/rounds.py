@@ -103,7 +103,7 @@ def write(folder: Path, writer: int, writers: int, rounds: int) -> None:
     """Writes every format so many times."""
     for name, (put, _) in FORMS.items():
         for index in range(rounds):
-            put(folder / name, index * writers + writer)
+            put(folder / name, 2 + index * writers + writer)  # zeros and ones would look like a mask
         (folder / f"{name}.{writer}.done").touch()
 
 

@@ -18,7 +18,7 @@ from demitasse.caffe.sources.store import write_database
 from demitasse.errors import WriteError
 from demitasse.files import atomic_write, write_text
 from demitasse.pycaffe import windows
-from demitasse.report import plots
+from demitasse.report import canvas
 
 resource = pytest.importorskip("resource", reason="limits of POSIX")
 
@@ -38,7 +38,7 @@ def _pack(path: Path) -> None:
 
 
 def _picture(path: Path) -> None:
-    with plots._figure(path, 9, 9) as figure:
+    with canvas.figure_at(path, 9, 9) as figure:
         figure.subplots().imshow(NOISE)
 
 

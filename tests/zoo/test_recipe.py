@@ -115,7 +115,7 @@ def test_sparsity_by_name() -> None:
         ("portions = [0.6, 1.0]", "portions = [1.0, 0.5]", r"portions is \[1\.0, 0\.5\]; expected shares that rise"),
         ("portions = [0.6, 1.0]", "portions = [60]", r"portions is 60; expected a share from 0 to 1"),
         ("portions = [0.6, 1.0]", 'portions = ["a"]', r"portions\[0\] is 'a'; expected a number"),
-        ('format = "4/8"', 'format = "4/9"', r"4 \(pack\): format is '4/9'; did you mean '4/8'"),
+        ('format = "4/8"', 'format = "4/9"', r"4 \(pack\): format is '4/9'; did you mean '4/"),
         ('kind = "pack"\nformat = "4/8"', 'kind = "recalibrate"\nbatches = 0', r"batches is 0; expected 1 or more"),
         ('kind = "pack"\nformat = "4/8"', 'kind = "rescale"', r"4 \(rescale\): comes behind quantize"),
         (

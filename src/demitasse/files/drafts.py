@@ -100,10 +100,10 @@ def _remove_abandoned(name: str) -> None:
 
 def _lock(descriptor: int, wait: bool = False) -> bool:
     """Locks a file or folder; returns whether it is locked now, and by nobody else."""
-    if sys.platform == "win32":
+    try:
+        import fcntl
+    except ImportError:  # Windows
         return False
-    import fcntl
-
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:  # somebody else has it, or the file system knows no locks

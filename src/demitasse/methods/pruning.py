@@ -176,10 +176,14 @@ class Pruning(Method):
         dying = {}
         for name, kept in left.items():
             total = self.records[name].parameter.numel()
-            if floors.is_dying(total, kept, self.targets.get(name)) and name not in self._warned:
+            if self._is_dying(name, total, kept) and name not in self._warned:
                 dying[name] = kept, total
         self._warned |= dying.keys()
         floors.warn(dying, type(self).__name__)
+
+    def _is_dying(self, name: str, total: int, kept: int) -> bool:
+        # a layer lives without its biases
+        return self.records[name].parameter.ndim > 1 and floors.is_dying(total, kept, self.targets.get(name))
 
     def saved_zeros(self, record: Record) -> dict[str, Tensor]:
         """Returns what a state says of zeros from before: which entries are pruned for good, and what is apart."""
@@ -223,7 +227,7 @@ class Pruning(Method):
                 f"{name} ({zeros / self.records[name].parameter.numel():.0%})" for name, zeros in self.zeros.items()
             ]
             found.append(f"zeros from before are kept (keep_zeros): {', '.join(shares)}")
-        dying = {row.name: (row.kept, row.total) for row in rows if floors.is_dying(row.total, row.kept, row.target)}
+        dying = {row.name: (row.kept, row.total) for row in rows if self._is_dying(row.name, row.total, row.kept)}
         if dying:
             found.append(f"hardly anything is left: {floors.said(dying)}")
         return tuple(found)
