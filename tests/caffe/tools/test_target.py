@@ -119,7 +119,7 @@ def test_encoding_packing_upgrading_and_drawing_need_no_data() -> None:
     compact_file.encode("sparse", "net", model, "out.compact")
     packing.pack(model, "out.demi", net="net", definition=True)
     packing.unpack("out.demi", "again.caffemodel")
-    dns_to_normal("net", model, "net", "plain")
+    dns_to_normal("net", model, write("plain_net", "Data"), "plain")
     same("again.caffemodel", "plain")
     upgrade_net_text("net", "upgraded")
     assert draw_net(net, ext="svg", phase=schema.TEST)
