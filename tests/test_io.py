@@ -264,7 +264,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 def test_names_and_metadata_are_text(tmp_path: Path, form: str) -> None:
     path = tmp_path / f"model{form}"
     for state, message in (
-        ({0: torch.ones(1)}, "0 is not text; expected tensors by name"),
+        ({0: torch.ones(1)}, "0 is of type int; expected names of tensors"),
         ({"\ud800": torch.ones(1)}, r"'\\ud800' is not text"),
     ):
         with pytest.raises(UsageError, match=message):
@@ -383,8 +383,8 @@ def test_a_safetensors_file_that_is_replaced_while_it_is_read(tmp_path: Path, mo
 
     def replaced(*arguments: object) -> dict[str, torch.Tensor]:
         found = load_file(*arguments)
-        monkeypatch.setattr(safetensors.torch, "load_file", load_file)
-        demitasse.save({"w": torch.ones(4)}, path)
+        if 4 not in found["w"].shape:
+            demitasse.save({"w": torch.ones(4)}, path)
         return found
 
     monkeypatch.setattr(safetensors.torch, "load_file", replaced)
