@@ -134,9 +134,10 @@ class Pruning(Method):
 
     def _groups(self, items: Sequence[Named]) -> list[list[Named]]:
         """Returns the records or rows that have one target together, and each of the others alone."""
-        together = [item for item in items if self._together and item.name not in self.apart]
-        single = [[item] for item in items if not self._together or item.name in self.apart]
-        return [together, *single] if together else single
+        together: list[Named] = [item for item in items if self._together and item.name not in self.apart]
+        groups = [together] if together else []
+        groups.extend([item] for item in items if not self._together or item.name in self.apart)
+        return groups
 
     def _resting(self) -> list[str]:
         """Returns the names of what takes no gradient any more, so that it is cut no further; frozen values aside."""
