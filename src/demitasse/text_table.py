@@ -205,7 +205,17 @@ def _folded(text: str, width: int) -> list[str]:
 def _wrapped(text: str, width: int | None) -> list[str]:
     if width is None or _width(text) <= width:
         return [text]
-    return textwrap.wrap(text, max(width, 20), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    room = max(width, 20)
+    lines = textwrap.wrap(text, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return [part for line in lines for part in _fitted(line, room)]
+
+
+def _fitted(line: str, width: int) -> list[str]:
+    """Returns a line, or the parts of one in which a single word is too long."""
+    if _width(line) <= width:
+        return [line]
+    first, *more = _folded(line, width - 2)
+    return [first, *(f"  {part}" for part in more)]
 
 
 def _html_row(tag: str, cells: Sequence[str]) -> str:

@@ -283,6 +283,41 @@ def test_a_module_that_was_changed_is_noticed_everywhere(kind: str, change, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def tied_to_the_first(model: nn.Sequential) -> None:
+    model[1].weight = model[0].weight
+
+
+def tied_to_the_last(model: nn.Sequential) -> None:
+    model[0].weight = model[1].weight
+
+
+def swapped(model: nn.Sequential) -> None:
+    model[0].weight, model[1].weight = model[1].weight, model[0].weight
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (tied_to_the_first, r"0\.weight is 1\.weight too by now; attach {} after parameters are tied"),
+        (tied_to_the_last, r"1\.weight is 0\.weight too by now; attach {} after parameters are tied"),
+        (swapped, r"the module holds another parameter as 0\.weight by now; attach {} after"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["Surgery", "MagnitudePruning", "IncrementalQuantization"])
+def test_compressed_parameters_that_changed_places_are_noticed(kind: str, change, message: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    settings = {"bits": 4} if kind == "IncrementalQuantization" else {"sparsity": 0.5, "ramp": 0}
+    method = getattr(demitasse, kind)(model, optimizer, **settings)
+    change(model)
+    actions = method.report, method.finish, lambda: demitasse.save(model, tmp_path / "model.demi"), optimizer.step
+    for action in actions:
+        with pytest.raises(MethodError, match=message.format(kind)):
+            action()
+    assert not list(tmp_path.iterdir())
+
+
 def test_saving_notices_that_the_only_compressed_layer_was_replaced(tmp_path) -> None:  # type: ignore[no-untyped-def]
     model = nn.Sequential(nn.ReLU(), nn.Linear(4, 4))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)

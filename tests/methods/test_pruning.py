@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -137,3 +138,49 @@ def test_mappings_that_name_nothing(settings: dict[str, object], message: str) -
     with pytest.raises(MethodError, match=message):
         demitasse.Surgery(model, optimizer, **settings)  # type: ignore[arg-type]
     assert "step" not in optimizer.__dict__
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_a_layer_frozen_before_its_target_is_named_once(kind: str, scope: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 16, bias=False), nn.Linear(16, 16, bias=False))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    method = getattr(demitasse, kind)(model, optimizer, sparsity=0.5, ramp=4, scope=scope)
+    model[0].requires_grad_(False)
+    model(torch.ones(1, 16)).sum().backward()
+    with pytest.warns(UserWarning, match=rf"{kind} misses its target: 0\.weight \(0\.00% zeros\) cannot be"):
+        optimizer.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(5):
+            optimizer.step()
+    report = method.finish()
+    assert report.notes == (
+        "the target is not reached: 0.weight (0.00% zeros) cannot be pruned further: no gradient is taken any more",
+    )
+    assert [row.kept for row in report.rows] == [256, 128]
+
+
+def test_a_layer_frozen_before_its_threshold_is_taken_is_named() -> None:
+    model = nn.Sequential(nn.Linear(16, 16, bias=False), nn.Linear(16, 16, bias=False))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    surgery = demitasse.Surgery(model, optimizer, c_rate=0.5, gamma=0)
+    model[1].requires_grad_(False)
+    model(torch.ones(1, 16)).sum().backward()
+    with pytest.warns(UserWarning, match=r"Surgery misses its target: 1\.weight"):
+        optimizer.step()
+    assert "1.weight (0.00% zeros) cannot be pruned further" in str(surgery.report())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_frozen_after_its_target_is_not_named(kind: str) -> None:
+    model = net()
+    optimizer = sgd(model)
+    method = getattr(demitasse, kind)(model, optimizer, sparsity=0.5, ramp=2)
+    train(model, optimizer, 3)
+    model.requires_grad_(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer.step()
+    assert method.report().notes == ()

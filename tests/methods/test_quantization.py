@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -302,3 +303,39 @@ def test_the_report_says_when_targets_are_not_reached() -> None:
     dense = "dense (no weight of a linear or convolution layer): {conv,fc}.bias (2), norm.{weight,bias} (2)"
     assert dense in str(report)
     assert report.as_plain()["rows"][1]["target"] == 0.8
+
+
+@pytest.mark.parametrize("per", ["tensor", "channel"])
+def test_exponents_that_would_leave_no_weight_are_refused_before_the_first_change(per: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 16, bias=False), nn.Linear(16, 16, bias=False))
+    with torch.no_grad():
+        model[0].weight.fill_(2.0**100)
+    before = [parameter.clone() for parameter in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    method = demitasse.IncrementalQuantization(model, optimizer, exponents=(100, 107), per=per)  # type: ignore[arg-type]
+    message = r"1\.weight: all 256 weights that are not 0 are too small for the given exponents, 2\^100 \.\. 2\^107"
+    with pytest.raises(MethodError, match=message):
+        next(iter(method))
+    assert all(map(torch.equal, before, model.parameters()))
+    assert method.stage == 0
+
+
+@pytest.mark.parametrize(
+    ("few", "rest", "message"),
+    [
+        (1.0, 0.01, r"0\.weight: 255 of 256 weights become 0 by the given exponents, 2\^-1 \.\. 2\^0"),
+        (1.0, 9.0, r"0\.weight: 255 of 256 weights are clipped to the largest by the given exponents, 2\^-1 \.\. 2\^0"),
+    ],
+)
+def test_exponents_that_hardly_tell_weights_apart_are_warned_of(few: float, rest: float, message: str) -> None:
+    model = nn.Sequential(nn.Linear(16, 16, bias=False))
+    with torch.no_grad():
+        model[0].weight.fill_(rest)[0, 0] = few
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    method = demitasse.IncrementalQuantization(model, optimizer, exponents=(-1, 0))
+    with pytest.warns(UserWarning, match=message):
+        method.freeze()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        method.freeze()

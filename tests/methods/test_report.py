@@ -46,6 +46,15 @@ def test_many_dense_parameters_are_a_few_patterns() -> None:
     assert dense == "dense (no weight): h.*.ln_1.{weight,bias} (96), h.*.attn.bias (48); 1,440 entries"
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_lines_of_dense_parameters_fit_the_terminal(width: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    name = LONG.format(0).replace("weight", "a_bias_with_a_very_long_name_of_its_own")
+    printed = str(Report("Surgery", 1, ROWS, (Dense(name, 10, "no weight"), Dense("short.bias", 2, "no weight"))))
+    assert all(len(line) <= int(width) for line in printed.splitlines())
+    assert f"{name},short.bias;" in printed[printed.index("dense") :].replace("\n", "").replace(" ", "")
+
+
 def test_a_notebook_shows_a_table() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     surgery = demitasse.Surgery(model, optim.SGD(model.parameters(), lr=0.1), sparsity=0.5)

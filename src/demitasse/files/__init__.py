@@ -2,13 +2,14 @@
 
 from demitasse.files.atomic import atomic_write, write_bytes, write_text
 from demitasse.files.closing import Closing
-from demitasse.files.errors import writing
+from demitasse.files.errors import check_readable, writing
 from demitasse.files.folders import make_folder, new_folder
 from demitasse.files.streams import descriptor, is_stream
 
 __all__ = [
     "Closing",
     "atomic_write",
+    "check_readable",
     "descriptor",
     "is_stream",
     "make_folder",

@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 
-from demitasse.errors import DemitasseError, UsageError, WriteError
+from demitasse.errors import DemitasseError, FileFormatError, UsageError, WriteError
 
 
-def check_name(path: str | Path) -> None:
+def check_name(path: str | PathLike[str]) -> None:
     """Raises UsageError for a path that no file can have."""
     try:
         possible = b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
         possible = False
+    if not os.fspath(path):
+        raise UsageError("the path is empty; expected the name of a file")
     if not possible:
         raise UsageError(f"{os.fspath(path)!r} is not a possible name of a file")
+
+
+def check_readable(path: str | PathLike[str]) -> None:
+    """Raises where what is at a path is known not to be a file that can be read; one that is missing passes.
+
+    Raises:
+        UsageError: the path is none that a file can have.
+        FileFormatError: a folder, a pipe or a device is there, or links that lead to nothing.
+    """
+    check_name(path)
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:  # also links in a circle
+        raise FileFormatError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}") from None
+    if stat.S_ISDIR(mode):
+        raise FileFormatError(f"{os.fspath(path)}: is a folder; expected a file")
+    if not stat.S_ISREG(mode):
+        raise FileFormatError(
+            f"{os.fspath(path)}: is a pipe or a device, which has no places to read at; expected a file, or its bytes"
+        )
 
 
 @contextmanager

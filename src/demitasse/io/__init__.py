@@ -16,8 +16,8 @@ from demitasse.errors import UsageError, WeightsError
 from demitasse.files import atomic_write
 from demitasse.io.forms import Form, form_named, form_of, form_within, name_of_form
 from demitasse.io.packed import PackedFile, to_packed, to_torch
-from demitasse.io.sources import content_of, is_text, name_of, place_of, put
-from demitasse.io.tensors import shown
+from demitasse.io.sources import check_writable, content_of, is_text, name_of, place_of, put
+from demitasse.io.tensors import checked_device, shown
 from demitasse.methods.homes import plain_name
 from demitasse.methods.method import check_methods
 from demitasse.methods.selection import unwrap
@@ -68,7 +68,12 @@ def save(
     options: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
     if unknown := options.keys() - form.options:
         raise UsageError(f"{name}: {name_of_form(form)} files have no {min(unknown)}; expected a .demi file")
+    for option, value in options.items():
+        if option != "metadata" and not isinstance(value, bool):
+            raise UsageError(f"{option} is {value!r}; expected True or False")
     _check_metadata(metadata)
+    if not isinstance(path, (str, PathLike)):
+        check_writable(path)
     state = _state(model)
     if isinstance(path, (str, PathLike)):
         with atomic_write(path) as file:
@@ -107,8 +112,12 @@ def load(
     Raises:
         FileFormatError: the file is missing, cut short, corrupt, of another form, or holds more than tensors.
         WeightsError: the tensors do not belong to the module; the message names the first one.
-        UsageError: the format is not known, or has no keys, or no state_dict is under the key.
+        UsageError: the format is not known, or has no keys, or no state_dict is under the key; the source, the module
+            or the device is none, or the module has parameters without a shape.
     """
+    if into is not None and not isinstance(into, nn.Module):
+        raise UsageError(f"into is a {type(into).__name__}; expected a torch.nn.Module")
+    device = checked_device(device)
     source = content_of(path)
     form = form_named(format) if format is not None else _form(source)
     if key is not None and not form.nests:
@@ -127,6 +136,9 @@ def _filled(into: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module
     model = unwrap(into)
     given = model.state_dict(keep_vars=True)
     own = {plain_name(name): tensor for name, tensor in given.items()}
+    for name, tensor in own.items():
+        if is_lazy(tensor):
+            raise UsageError(f"{source}: {name} of the module has no shape yet; run the module once first")
     for name in sorted(own.keys() | state.keys()):
         if name not in state:
             raise WeightsError(f"{source}: no tensor {name!r}; {suggest(name, state)}")
@@ -158,8 +170,10 @@ def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     if isinstance(model, nn.Module):
         check_methods(model)
         given: Mapping[str, Tensor] = unwrap(model).state_dict()
-    else:
+    elif isinstance(model, Mapping):
         given = model
+    else:
+        raise UsageError(f"found a {type(model).__name__} to save; expected a module, or tensors by name")
     for name, value in given.items():
         if not isinstance(name, str):
             raise UsageError(f"{name!r} is of type {type(name).__name__}; expected names of tensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from io import BytesIO
@@ -94,6 +95,9 @@ def _memory(name: str, tensor: Tensor) -> tuple[Any, ...]:
     return tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride(), flags
 
 
+_METADATA = "__metadata__"
+
+
 class Safetensors:
     """``.safetensors``."""
 
@@ -105,6 +109,8 @@ class Safetensors:
         from safetensors.torch import save
 
         check_sizes(state)
+        if _METADATA in state:
+            raise UsageError(f"{_METADATA}: this name is reserved in .safetensors files; give the tensor another")
         plain: State = {}
         taken: set[int] = set()
         for name, tensor in state.items():
@@ -200,9 +206,12 @@ FORMS: dict[str, Form] = {
     ".th": TORCH,
     ".ckpt": TORCH,
 }
+# protocols of the pickles that torch.save wrote of old
+_PICKLES = range(2, 6)
+# the upper bytes of the length with which a .safetensors file begins: no header is that long
+_LENGTH = slice(4, 8)
 # how the contents begin: byte by place
 _BEGINS: dict[str, tuple[int, bytes]] = {".demi": (0, b"demi"), ".pt": (0, b"PK\3\4"), ".safetensors": (8, b"{")}
-_OLD_PICKLE = (0, b"\x80")
 
 
 def form_of(name: str | Path) -> Form:
@@ -211,10 +220,14 @@ def form_of(name: str | Path) -> Form:
     Raises:
         UsageError: it stands for none.
     """
+    if not os.fspath(name):
+        raise UsageError("the path is empty; expected the name of a file")
     path = Path(name)
     for suffix in reversed(FORMS):
         if path.name.endswith(suffix) and path.name != suffix:
             return FORMS[suffix]
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; expected a file")
     raise UsageError(
         f"{path}: files ending in {path.suffix or 'nothing'!r} are not known; expected {_expected()}, or the format"
     )
@@ -226,6 +239,8 @@ def form_named(name: str) -> Form:
     Raises:
         UsageError: there is none.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"format is {name!r}; expected {_expected()}")
     suffix = f".{name.removeprefix('.')}"
     if suffix not in FORMS:
         raise UsageError(f"format {name!r} is not known; expected {_expected()}")
@@ -243,10 +258,16 @@ def form_within(content: bytes) -> Form:
     Raises:
         FileFormatError: they have none.
     """
-    for suffix, (place, begin) in (*_BEGINS.items(), (".pt", _OLD_PICKLE)):
+    for suffix, (place, begin) in _BEGINS.items():
         if content[place : place + len(begin)] == begin:
             return FORMS[suffix]
-    raise FileFormatError(f"data: begins with {content[:9]!r}; expected the contents of {_expected()}")
+    if len(content) > _LENGTH.stop and content[0] == 0x80 and content[1] in _PICKLES and content[2]:
+        return TORCH
+    if len(content) == _LENGTH.stop and not any(content[_LENGTH]):
+        return SAFETENSORS  # cut short behind the length of its header
+    raise FileFormatError(
+        f"data: {len(content):,} bytes, which begin with {content[:9]!r}; expected the contents of {_expected()}"
+    )
 
 
 def _expected() -> str:

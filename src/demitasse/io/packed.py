@@ -12,7 +12,7 @@ from torch import Tensor
 from demitasse.errors import UsageError
 from demitasse.files import Closing
 from demitasse.io.sources import content_of
-from demitasse.io.tensors import dense
+from demitasse.io.tensors import checked_device, dense
 from demitasse.packed.file import LIMIT, File
 from demitasse.packed.tensor import BY_NAME
 from demitasse.packed.tensor import Tensor as Packed
@@ -66,6 +66,7 @@ class PackedFile(Closing, Mapping[str, Tensor]):
         threads: that decode; None for as many as there are cores.
 
     Raises:
+        UsageError: the source is no file, or the device, the limit or the threads have no meaning here.
         FileFormatError: there is no such file, or it is cut short, corrupt, or needs more memory than the limit.
     """
 
@@ -76,8 +77,8 @@ class PackedFile(Closing, Mapping[str, Tensor]):
         limit: int = LIMIT,
         threads: int | None = None,
     ) -> None:
+        self._device = checked_device(device)
         self._file = File(content_of(source), limit, threads)
-        self._device = device
 
     @property
     def metadata(self) -> Mapping[str, str]:

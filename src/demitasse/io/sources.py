@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from demitasse.errors import FileFormatError, UsageError
-from demitasse.files import writing
+from demitasse.errors import FileFormatError, UsageError, WriteError
+from demitasse.files import check_readable, writing
 
 T = TypeVar("T")
 Source = str | Path | bytes | BinaryIO
@@ -22,32 +23,72 @@ def content_of(source: Source) -> Path | bytes:
     """Returns a path, or the bytes that are given or that a file still has to read.
 
     Raises:
-        UsageError: it is something else, or a file of text.
+        UsageError: it is something else, a file of text, one that is closed, or one that is open for writing alone.
+        FileFormatError: what is at the path is no file, or the file cannot be read.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
     if isinstance(source, (str, os.PathLike)):
+        check_readable(source)
         return Path(source)
     if not hasattr(source, "read"):
         raise UsageError(f"found a {type(source).__name__}; expected a path, bytes, or a file that is open for reading")
-    data: Any = source.read()
-    if not isinstance(data, bytes):
+    _check_open(source, "readable", "reading")
+    try:
+        data: Any = "" if isinstance(source, io.TextIOBase) else source.read()
+    except UnicodeDecodeError:
+        data = ""  # bytes that were read as text
+    except OSError as error:
+        raise FileFormatError(f"{name_of(source)}: cannot be read: {error.strerror or error}") from None
+    if not isinstance(data, (bytes, bytearray, memoryview)):
         raise UsageError(f"{name_of(source)} gives {type(data).__name__}; open it in binary mode: open(path, 'rb')")
-    return data
+    return bytes(data)
+
+
+def check_writable(file: object) -> None:
+    """Raises where a file is closed, open for reading alone, or one of text.
+
+    Raises:
+        UsageError: as said.
+    """
+    _check_open(file, "writable", "writing")
+    if isinstance(file, io.TextIOBase):
+        raise _takes_text(file)
 
 
 def put(content: memoryview, file: BinaryIO) -> None:
-    """Writes to a file that is open.
+    """Writes all to a file that is open, however little it takes at once.
 
     Raises:
         UsageError: it is a file of text.
         WriteError: it takes no more.
     """
-    try:
-        with writing(name_of(file)):
-            file.write(content)
-    except TypeError:
-        raise UsageError(f"{name_of(file)} takes text; open it in binary mode: open(path, 'wb')") from None
+    left = content
+    with writing(name_of(file)):
+        while left:
+            try:
+                taken: int | None = file.write(left)
+            except TypeError:
+                raise _takes_text(file) from None
+            if taken is None and not isinstance(file, io.IOBase):
+                return  # a class of the user's own, which does not count
+            if not taken or taken < 0:
+                done = len(content) - len(left)
+                raise WriteError(f"{name_of(file)}: cannot be written: it took {done:,} of {len(content):,} bytes")
+            left = left[taken:]
+
+
+def _takes_text(file: object) -> UsageError:
+    return UsageError(f"{name_of(file)} takes text; open it in binary mode: open(path, 'wb')")
+
+
+def _check_open(file: object, able: str, purpose: str) -> None:
+    """Raises where a file says that it is closed, or not open for this purpose."""
+    if getattr(file, "closed", False) is True:
+        raise UsageError(f"{name_of(file)} is a closed file; expected one that is open for {purpose}")
+    asked = getattr(file, able, None)
+    if callable(asked) and asked() is False:
+        raise UsageError(f"{name_of(file)} is not open for {purpose}; expected a file that is")
 
 
 def name_of(file: object) -> str:

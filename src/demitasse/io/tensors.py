@@ -26,10 +26,30 @@ def dense(name: str, tensor: Tensor) -> Tensor:
     Raises:
         UsageError: the tensor is sparse, quantized, nested, or on the meta device.
     """
-    if tensor.is_meta or tensor.is_quantized or tensor.is_nested or tensor.layout != torch.strided:
-        kind = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else str(tensor.layout)
-        raise UsageError(f"{name} is no dense tensor with values but {kind.removeprefix('torch.')}; expected one")
+    _check_dense(name, tensor)
     return shown(tensor).detach().resolve_conj().resolve_neg().cpu().contiguous()
+
+
+def _check_dense(name: str, tensor: Tensor) -> None:
+    kinds = {"meta": tensor.is_meta, "quantized": tensor.is_quantized, "nested": tensor.is_nested}
+    kinds[str(tensor.layout).removeprefix("torch.")] = tensor.layout != torch.strided
+    if found := [kind for kind, holds in kinds.items() if holds]:
+        raise UsageError(f"{name} is no dense tensor with values but {found[0]}; expected one")
+
+
+def checked_device(device: object) -> torch.device:
+    """Returns a device that tensors can be put on here.
+
+    Raises:
+        UsageError: it is none, or this machine does not have it.
+    """
+    if isinstance(device, bool) or not isinstance(device, (str, int, torch.device)):
+        raise UsageError(f"device is a {type(device).__name__}; expected one such as 'cpu' or 'cuda:0'")
+    try:
+        return torch.empty(0, device=device).device
+    except Exception as error:  # torch raises what it likes at devices that it does not have
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device is {str(device)!r}; expected one such as 'cpu' or 'cuda:0': {reason}") from None
 
 
 def check_sizes(state: Mapping[str, Tensor], limit: int = LIMIT) -> None:
@@ -40,8 +60,11 @@ def check_sizes(state: Mapping[str, Tensor], limit: int = LIMIT) -> None:
         limit: most bytes that all tensors which are larger than their memory may take in a file.
 
     Raises:
-        UsageError: names the tensor that needs the most.
+        UsageError: names the tensor that needs the most, or one that is nested and so has no shape.
     """
+    for name, tensor in state.items():
+        if tensor.is_nested:
+            _check_dense(name, tensor)
     sizes = {
         name: tensor.numel() * tensor.element_size()
         for name, tensor in state.items()

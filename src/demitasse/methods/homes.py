@@ -100,17 +100,18 @@ def homes(model: nn.Module) -> Iterator[tuple[nn.Parameter, Home]]:
     yield from _walk(model, "", (model,))
 
 
-def places(model: nn.Module, wanted: Container[int]) -> set[tuple[int, str]]:
-    """Returns where a bare module holds the parameters of these ids: ids of modules, and names there.
+def places(model: nn.Module, wanted: Container[int]) -> dict[tuple[int, str], int]:
+    """Returns where a bare module holds the parameters of these ids: id of a module, name there -> id.
 
     It is asked before every step, and so looks at every module once and makes no names.
     """
-    found, seen, left = set(), {id(model)}, [model]
+    found: dict[tuple[int, str], int] = {}
+    seen, left = {id(model)}, [model]
     while left:
         module = left.pop()
         for leaf, parameter in module._parameters.items():
             if id(parameter) in wanted:
-                found.add((id(module), leaf))
+                found[id(module), leaf] = id(parameter)
         for child in module._modules.values():
             if child is not None and id(child) not in seen:
                 seen.add(id(child))

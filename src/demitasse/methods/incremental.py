@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -258,7 +259,8 @@ class IncrementalQuantization(Method):
         """Freezes up to the next portion; what iterating does.
 
         Raises:
-            MethodError: all portions are frozen, a weight is not finite, or an unknown optimizer stepped the module.
+            MethodError: all portions are frozen, a weight is not finite, an unknown optimizer stepped the module, or
+                given exponents are so large that every weight of a parameter would become 0.
         """
         if self.stage == len(self.portions):
             raise MethodError(f"all portions are frozen already, up to {self.portions[-1]:g}")
@@ -270,6 +272,8 @@ class IncrementalQuantization(Method):
         before = self.portions[self.stage - 1] if self.stage else 0.0
         # what cannot be quantized is found before the first change
         tops = {name: self._grown(record) for name, record in self.records.items()}
+        for record in self.records.values():
+            self._check_reach(record)
         self._tops.update(tops)
         for number, record in enumerate(self.records.values()):
             self._freeze(record, Portions(before, self.portions[self.stage]), number)
@@ -317,6 +321,26 @@ class IncrementalQuantization(Method):
         top = shards.largest(record.parameter, grown.amax() if grown.numel() else tops.new_tensor(_UNKNOWN))
         pow2.check_largest(int(top), kind, record.name)
         return grown
+
+    def _check_reach(self, record: Record) -> None:
+        """Raises where given exponents leave no weight, and warns where they hardly tell weights apart."""
+        if self._top is None or record.has_frozen:
+            return
+        least, top = torch.tensor(self._top - self.levels + 1), torch.tensor(self._top)
+        counts = record.status.new_zeros(3, dtype=torch.int64)
+        for rows, _ in self._rows(record):
+            fallen, beyond = pow2.project_each(rows, least, top) == 0, pow2.exponent(rows) > self._top
+            counts += torch.stack([torch.count_nonzero(rows), (fallen & (rows != 0)).sum(), (beyond & ~fallen).sum()])
+        present, fallen_, beyond_ = shards.total(record.parameter, counts).tolist()
+        powers = f"the given exponents, 2^{int(least)} .. 2^{self._top}"
+        if present and fallen_ == present:
+            raise MethodError(
+                f"{record.name}: all {present:,} weights that are not 0 are too small for {powers}, and would become "
+                "0; expected exponents near those of the weights, or bits"
+            )
+        for number, what in ((fallen_, "become 0"), (beyond_, "are clipped to the largest")):
+            if number > _MOST * present:
+                warnings.warn(f"{record.name}: {number:,} of {present:,} weights {what} by {powers}", stacklevel=3)
 
     def _maxima(self, record: Record) -> Tensor:
         """Returns the largest free magnitude of each grid, float32 or float64."""
@@ -450,6 +474,8 @@ class IncrementalQuantization(Method):
 _UNKNOWN = -(1 << 20)
 # so many grids are tried, each half as large as the one before
 _LOWER = 4
+# a share of weights that given exponents treat alike is worth a warning above this
+_MOST = 0.99
 # entries that are looked at together where a pass needs memory of its own
 _PIECE = 1 << 20
 

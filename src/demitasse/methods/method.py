@@ -317,23 +317,24 @@ class Method(ABC):
         present = selection.named_parameters(self.model)
         name = type(self).__name__
         for record in self.records.values():
+            known = {home.name for home in record.chosen.homes}
+            more = [key for key, one in present.items() if one is record.parameter and key not in known]
+            if more and not record.is_stale:
+                raise MethodError(f"{record.name} is {more[0]} too by now; attach {name} after parameters are tied")
+        for record in self.records.values():
             for home in record.chosen.homes:
-                if (id(home.owner), home.leaf) not in found:
+                if found.get((id(home.owner), home.leaf)) != id(record.parameter):
                     what = "another parameter as" if home.name in present else "no longer"
                     raise MethodError(
                         f"the module holds {what} {home.name} by now; attach {name} after fully_shard, after loading "
                         "with assign=True, and after layers are replaced"
                     )
-        for record in self.records.values():
-            known = {home.name for home in record.chosen.homes}
-            more = [key for key, one in present.items() if one is record.parameter and key not in known]
-            if more:
-                raise MethodError(f"{record.name} is {more[0]} too by now; attach {name} after parameters are tied")
 
     @cached_property
-    def _places(self) -> set[tuple[int, str]]:
-        homes = (home for record in self.records.values() for home in record.chosen.homes)
-        return {(id(home.owner), home.leaf) for home in homes}
+    def _places(self) -> dict[tuple[int, str], int]:
+        """Returns which parameter belongs where; see :func:`places`."""
+        records = self.records.values()
+        return {(id(home.owner), home.leaf): id(one.parameter) for one in records for home in one.chosen.homes}
 
     def __getstate__(self) -> Any:
         raise MethodError(f"{type(self).__name__} rides on its optimizer and is not copied; save its state_dict()")

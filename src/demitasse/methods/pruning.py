@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from demitasse.methods.schedule import Ramp
 
 Scope = Literal["global", "layer"]
 Numbers = float | Mapping[selection.Pattern, float]
+Named = TypeVar("Named", Record, Row)
 # a layer with a larger share of zeros was pruned before
 _SPARSE = 0.1
 
@@ -68,8 +70,9 @@ class Pruning(Method):
         self.zeros: dict[str, int] = {}
         self.apart: set[str] = set()
         self._warned: set[str] = set()  # layers that were warned of
+        self._told: set[str] = set()  # those that take no gradient any more and were looked at
         # one threshold for all only where they have one target, too
-        self._together = scope == "global" and not isinstance(values, Mapping)
+        self._together = scope == "global" and self.by == "sparsity" and not isinstance(values, Mapping)
         super().__init__(model, optimizer, parameters, exclude, seed)
         self._values = self._values_by_name()
         for record in self.records.values():
@@ -120,16 +123,41 @@ class Pruning(Method):
     def cut_to_target(self, scales: Scales, state: int = CUT, skip: Tensor | None = None) -> None:
         """Cuts so much of every group of parameters that it has the share of zeros that is due at this step."""
         share = self.ramp.share(self.iteration)
-        live = [record for record in self.records.values() if record.is_live]
-        together = [record for record in live if self._together and record.name not in self.apart]
-        single = [[record] for record in live if record not in together]
+        self._warn_of_resting()
         left: dict[str, int] = {}
-        for group in [together, *single] if together else single:
+        for group in self._groups([record for record in self.records.values() if record.is_live]):
             entries = [record.parameter.numel() for record in group]
             target = math.floor(share * self.targets[group[0].name] * sum(entries) + 0.5)
             if target:
                 left |= self.cut_smallest(group, target, scales, state, skip)
         self._warn(left)
+
+    def _groups(self, items: Sequence[Named]) -> list[list[Named]]:
+        """Returns the records or rows that have one target together, and each of the others alone."""
+        together: list[Named] = [item for item in items if self._together and item.name not in self.apart]
+        groups = [together] if together else []
+        groups.extend([item] for item in items if not self._together or item.name in self.apart)
+        return groups
+
+    def _resting(self) -> list[str]:
+        """Returns the names of what takes no gradient any more, so that it is cut no further; frozen values aside."""
+        records = self.records.values()
+        return [one.name for one in records if not one.parameter.requires_grad and not one.has_frozen]
+
+    def _held_back(self, rows: Sequence[Row]) -> str:
+        """Says which parameters rest before their target is reached; empty where none does."""
+        resting = self._resting()
+        unmet = [row for group in self._groups(rows) if not _is_met(group) for row in group if row.name in resting]
+        shares = [f"{row.name} ({row.sparsity:.2%} zeros)" for row in unmet]
+        return f"{', '.join(shares)} cannot be pruned further: no gradient is taken any more" if unmet else ""
+
+    def _warn_of_resting(self) -> None:
+        """Warns once of every parameter that rests before its target is reached."""
+        if self._told.issuperset(resting := self._resting()):
+            return
+        self._told.update(resting)
+        if held_back := self._held_back(self.rows()):
+            warnings.warn(f"{type(self).__name__} misses its target: {held_back} (requires_grad)", stacklevel=2)
 
     def cut_smallest(
         self, group: Sequence[Record], target: int, scales: Scales, state: int = CUT, skip: Tensor | None = None
@@ -153,6 +181,7 @@ class Pruning(Method):
 
     def cut_up_to(self, bounds: Mapping[str, float], scales: Scales, skip: Tensor | None = None) -> None:
         """Cuts every parameter up to a bound of its own, but not below the floor."""
+        self._warn_of_resting()
         left: dict[str, int] = {}
         for name, bound in bounds.items():
             record = self.records[name]
@@ -222,6 +251,8 @@ class Pruning(Method):
         done = self.iteration - self.ramp.begin
         if self.targets and done < self.ramp.steps:
             found.append(f"the targets are not reached yet: step {max(done, 0):,} of a ramp of {self.ramp.steps:,}")
+        if held_back := self._held_back(rows):
+            found.append(f"the target is not reached: {held_back}")
         if self.zeros:
             shares = [
                 f"{name} ({zeros / self.records[name].parameter.numel():.0%})" for name, zeros in self.zeros.items()
@@ -231,3 +262,10 @@ class Pruning(Method):
         if dying:
             found.append(f"hardly anything is left: {floors.said(dying)}")
         return tuple(found)
+
+
+def _is_met(group: Sequence[Row]) -> bool:
+    """Whether parameters have as many zeros as their target says, or any where it is a threshold."""
+    entries, kept = sum(row.total for row in group), sum(row.kept for row in group)
+    target = group[0].target
+    return kept < entries if target is None else entries - kept >= math.floor(target * entries + 0.5)

@@ -6,13 +6,14 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from numbers import Integral
 from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from demitasse.errors import FileFormatError
+from demitasse.errors import FileFormatError, UsageError
 from demitasse.files import Closing
 from demitasse.packed.codecs import CODECS, Context
 from demitasse.packed.header import FRONT, Entry, Header, Payload, blank, length_of, parse
@@ -55,11 +56,16 @@ class File(Closing):
         header: what the file says about itself.
 
     Raises:
+        UsageError: the limit or the threads are no such number.
         FileFormatError: there is no such file, the header is broken or asks for more than the limit, or the file has
             another length.
     """
 
     def __init__(self, source: str | Path | bytes, limit: int = LIMIT, threads: int | None = None) -> None:
+        _check_number("limit", limit, 0)
+        if threads is not None:
+            _check_number("threads", threads, 1)
+        self._kept: tuple[int, list[Decoded]] | None = None
         self._given = source, limit, threads
         self._source = Source(source)
         self.name = self._source.name
@@ -69,7 +75,6 @@ class File(Closing):
             self.close()
             raise error.within(self.name) from None
         free = (limit - self.header.nbytes) // max(self.header.work, 1)
-        self._kept: tuple[int, list[Decoded]] | None = None
         self._threads = max(1, min(threads or _cores(), free))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -102,6 +107,7 @@ class File(Closing):
 
     def close(self) -> None:
         """Lets go of the file."""
+        self._kept = None
         self._source.close()
 
     @property
@@ -207,6 +213,11 @@ class File(Closing):
                 f"{self.name}: byte {place.start}: the checksum of {names} is wrong: the file is corrupt"
             )
         return found
+
+
+def _check_number(name: str, value: object, least: int) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise UsageError(f"{name} is {value!r}; expected a whole number, {least} or more")
 
 
 def _cores() -> int:

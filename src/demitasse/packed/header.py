@@ -187,7 +187,9 @@ def _front(reader: Reader, limit: int) -> tuple[int, int, bytes, int]:
     version = reader.number(1 << 32, "version")
     if version != VERSION:
         raise FileFormatError(f"version {version}; this program reads version {VERSION}")
-    size = reader.number(min(_MOST_BYTES, limit), "size of the header")
+    size = reader.number(_MOST_BYTES, "size of the header")
+    if size > limit:
+        raise FileFormatError(f"the header takes {size:,} bytes; the limit is {limit:,}")
     length = reader.number(_MOST_BYTES, "size of the coded header")
     if size > _FREE + _RATIO * length:
         raise FileFormatError(f"a header of {size:,} bytes in {length:,}; expected at most {_FREE + _RATIO * length:,}")

@@ -8,7 +8,8 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from demitasse.errors import FileFormatError
+from demitasse.errors import FileFormatError, UsageError
+from demitasse.files import check_readable
 
 
 class Source:
@@ -25,22 +26,32 @@ class Source:
         size: in bytes.
 
     Raises:
-        FileFormatError: there is no such file.
+        FileFormatError: there is no such file, or it cannot be read.
     """
 
     def __init__(self, source: str | Path | bytes) -> None:
         self.name = "data" if isinstance(source, bytes) else str(source)
         self._lock = Lock()
+        if not isinstance(source, bytes):
+            check_readable(source)
         try:
             # open as long as the reader is
             self._file: BinaryIO = BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115
         except FileNotFoundError:
             raise FileFormatError(f"{source!s}: there is no such file") from None
+        except OSError as error:
+            raise FileFormatError(f"{source!s}: cannot be read: {error.strerror or error}") from None
         self._positional = hasattr(os, "pread") and not isinstance(source, bytes)
         self.size = self._file.seek(0, os.SEEK_END)
 
     def read(self, start: int, length: int) -> bytes:
-        """Returns so many bytes, or fewer at the end."""
+        """Returns so many bytes, or fewer at the end.
+
+        Raises:
+            UsageError: the file was closed.
+        """
+        if self._file.closed:
+            raise UsageError(f"{self.name} is a closed file; open it again, or read within the 'with' block")
         length = max(0, min(length, self.size - start))
         if not self._positional:
             with self._lock:
