@@ -156,3 +156,25 @@ def test_a_name_that_is_a_blob_of_another_layer_is_refused(tmp_path: Path) -> No
     one = {0: np.ones(2, np.float32)}
     with pytest.raises(WeightsError, match="layer 'a/0' cannot have its name in HDF5 beside the others"):
         hdf5_file.write_hdf5({"a": one, "a/0": one}, tmp_path / "net.h5")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (h5py.SoftLink("/nowhere"), "blob 0 is a link that leads nowhere; expected a dataset"),
+        (h5py.Empty("f"), "blob 0 is a dataset without values"),
+        (np.dtype("f"), "blob 0 is a type of values; expected a dataset"),
+    ],
+)
+def test_a_blob_that_is_none_is_refused_with_its_place(tmp_path: Path, value: object, message: str) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_group("data/ip")["0"] = value
+    with pytest.raises(FileFormatError, match=f"a.h5: layer 'ip': {message}"):
+        model_file.read_model(tmp_path / "a.h5")
+
+
+def test_a_layer_that_is_a_link_to_nowhere_is_told(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_group("data")["ip"] = h5py.SoftLink("/nowhere")
+    with pytest.raises(FileFormatError, match="layer 'ip' is a link that leads nowhere; expected a group"):
+        model_file.read_model(tmp_path / "a.h5")
