@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import hdf5_file, model_file, schema, solverstate
+from demitasse.caffe import hdf5_file, model_file, prototxt, schema, solverstate
+from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
 from demitasse.errors import DataError, FileFormatError, WeightsError
 from demitasse.packing import pack
@@ -178,3 +179,19 @@ def test_a_layer_that_is_a_link_to_nowhere_is_told(tmp_path: Path) -> None:
         file.create_group("data")["ip"] = h5py.SoftLink("/nowhere")
     with pytest.raises(FileFormatError, match="layer 'ip' is a link that leads nowhere; expected a group"):
         model_file.read_model(tmp_path / "a.h5")
+
+
+def test_layers_without_a_name_go_by_their_number(tmp_path: Path) -> None:
+    layer = """layer { type: "InnerProduct" bottom: "x" top: "TOP" inner_product_param { num_output: 2
+      weight_filler { type: "constant" value: VALUE } } }"""
+    text = 'input: "x" input_shape { dim: 1 dim: 3 }' + "".join(
+        layer.replace("TOP", f"y{value}").replace("VALUE", value) for value in "57"
+    )
+    net = Net(prototxt.parse(text, schema.NetParameter(), "net"))
+    model_file.save_weights(net, tmp_path / "a.h5", hdf5=True)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert {name: file[f"data/{name}/0"][0, 0] for name in file["data"] if len(file[f"data/{name}"])} == {
+            "#1": 5,
+            "#2": 7,
+        }
+    assert model_file.load_weights(net, tmp_path / "a.h5") == ["#1", "#2"]
