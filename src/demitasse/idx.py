@@ -48,7 +48,8 @@ def read_idx(path: str | Path, axes: int) -> Array:
             fits = count <= _GREATEST_RATIO * Path(path).stat().st_size
             values = stream.read(count + 1) if fits else b""
     except (OSError, EOFError, zlib.error) as error:
-        raise FileFormatError(f"{path}: cannot be read: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise FileFormatError(f"{path}: cannot be read: {reason}") from None
     if len(values) != count:
         found = "more" if len(values) > count else len(values) if fits else "fewer"
         raise FileFormatError(f"{path}: sizes {list(shape)} need {count} bytes of values, found {found}")

@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import hdf5_file, model_file, schema, solverstate
+from demitasse.caffe import hdf5_file, model_file, prototxt, schema, solverstate
+from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
 from demitasse.errors import DataError, FileFormatError, WeightsError
 from demitasse.packing import pack
@@ -156,3 +157,41 @@ def test_a_name_that_is_a_blob_of_another_layer_is_refused(tmp_path: Path) -> No
     one = {0: np.ones(2, np.float32)}
     with pytest.raises(WeightsError, match="layer 'a/0' cannot have its name in HDF5 beside the others"):
         hdf5_file.write_hdf5({"a": one, "a/0": one}, tmp_path / "net.h5")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (h5py.SoftLink("/nowhere"), "blob 0 is a link that leads nowhere; expected a dataset"),
+        (h5py.Empty("f"), "blob 0 is a dataset without values"),
+        (np.dtype("f"), "blob 0 is a type of values; expected a dataset"),
+    ],
+)
+def test_a_blob_that_is_none_is_refused_with_its_place(tmp_path: Path, value: object, message: str) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_group("data/ip")["0"] = value
+    with pytest.raises(FileFormatError, match=f"a.h5: layer 'ip': {message}"):
+        model_file.read_model(tmp_path / "a.h5")
+
+
+def test_a_layer_that_is_a_link_to_nowhere_is_told(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_group("data")["ip"] = h5py.SoftLink("/nowhere")
+    with pytest.raises(FileFormatError, match="layer 'ip' is a link that leads nowhere; expected a group"):
+        model_file.read_model(tmp_path / "a.h5")
+
+
+def test_layers_without_a_name_go_by_their_number(tmp_path: Path) -> None:
+    layer = """layer { type: "InnerProduct" bottom: "x" top: "TOP" inner_product_param { num_output: 2
+      weight_filler { type: "constant" value: VALUE } } }"""
+    text = 'input: "x" input_shape { dim: 1 dim: 3 }' + "".join(
+        layer.replace("TOP", f"y{value}").replace("VALUE", value) for value in "57"
+    )
+    net = Net(prototxt.parse(text, schema.NetParameter(), "net"))
+    model_file.save_weights(net, tmp_path / "a.h5", hdf5=True)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert {name: file[f"data/{name}/0"][0, 0] for name in file["data"] if len(file[f"data/{name}"])} == {
+            "#1": 5,
+            "#2": 7,
+        }
+    assert model_file.load_weights(net, tmp_path / "a.h5") == ["#1", "#2"]

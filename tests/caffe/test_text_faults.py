@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demitasse.caffe import prototxt
+from demitasse.caffe import prototxt, schema
 from demitasse.caffe.net import Net
 from demitasse.errors import NetError, PrototxtError, UnknownNameError
 
@@ -120,3 +120,22 @@ def test_an_input_without_a_shape_says_what_is_missing(tmp_path: Path) -> None:
 def test_a_string_of_many_megabytes_is_refused(tmp_path: Path) -> None:
     (line,) = told(tmp_path, 'name: "a"\nlayer { name: "' + "x" * (50 << 20) + '" }')
     assert line == "net.prototxt:2: a string of more than 1048576 letters"
+
+
+@pytest.mark.parametrize(
+    ("old", "today"), [("POOLING", "Pooling"), ("SOFTMAX_LOSS", "SoftmaxWithLoss"), ("INNER_PRODUCT", "InnerProduct")]
+)
+def test_a_constant_of_2014_as_type_gives_the_type_of_today(tmp_path: Path, old: str, today: str) -> None:
+    lines = told(tmp_path, f'layer {{ name: "a" type: {old} }}')
+    assert f'write type: "{today}"' in lines[0]
+    with pytest.raises(UnknownNameError, match=f"unknown layer type '{old}'; did you mean '{today}'"):
+        Net(prototxt.parse(f'layer {{ name: "a" type: "{old}" }}', schema.NetParameter(), "net"))
+
+
+def test_a_net_for_a_solver_and_a_solver_for_a_net_are_told_in_one_sentence(tmp_path: Path) -> None:
+    assert told(tmp_path, '# mine\nnet: "a"\nbase_lr: 1 type: "SGD"') == [
+        "net.prototxt:2: 'net' is a field of a solver: this is a solver, not a net; give the prototxt of the net itself"
+    ]
+    assert told(tmp_path, 'name: "a"\nlayer { }', "solver.prototxt") == [
+        "solver.prototxt:1: 'name' is a field of a net: this is a net, not a solver; give the prototxt of the solver"
+    ]

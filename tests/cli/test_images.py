@@ -133,7 +133,7 @@ def test_detect(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         (["classify", "net.prototxt", "found.npy"], 1, "net.prototxt: not an image"),
         (["classify", "photos/0.png", "found.npy", "--images_dim=8"], 2, "image_dims [8] are not"),
         (["classify", "photos/0.png", "found.npy", "--images_dim=8,x"], 2, "--images_dim 8,x: expected whole numbers"),
-        (["classify", "photos/0.png", "found.npy", "--mean_file=net.npy"], 1, "net.npy: not an array"),
+        (["classify", "photos/0.png", "found.npy", "--mean_file=net.npy"], 1, "net.npy: cannot be read: No such file"),
         (["classify", "photos/0.png", "found.npy", "--channel_swap=1,0"], 2, "channel swap (1, 0)"),
         (["classify", "photos/0.png", "found.npy", "--labels_file=none.txt"], 1, "none.txt: cannot be read"),
         (["detect", "windows.csv", "found.csv"], 1, "windows.csv: cannot be read"),
@@ -170,3 +170,15 @@ def test_a_strangers_net_writes_no_file_of_its_own(files: list[str], command: st
     assert run(command, *source, "found.npy", *files) == 0
     assert Path("found.npy").is_file()
     assert not Path("stray").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["mean.npy", "mean.binaryproto"])
+def test_a_mean_that_is_not_finite_is_refused(
+    files: list[str], capsys: pytest.CaptureFixture[str], name: str, value: float
+) -> None:
+    mean = np.full((3, 4, 4), value, np.float32)
+    np.save(name, mean) if name.endswith("npy") else write_mean(name, mean)
+    assert run("classify", "photos", "out.npy", "--ext=png", f"--mean_file={name}", *files) == 1
+    assert f"{name}: a value of the mean is not a finite number" in capsys.readouterr().err
+    assert not Path("out.npy").exists()

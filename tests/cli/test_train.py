@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -223,3 +226,26 @@ def test_looking_at_a_net_writes_none_of_its_files(call, tmp_path, command):
     assert not written.exists()
     assert "does not write" not in call(0, *arguments, "--allow-output")
     assert written.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of files are text there")
+def test_paths_of_a_solver_are_utf_8_where_the_system_takes_ascii(tmp_path):
+    folder = tmp_path / "ü"
+    folder.mkdir()
+    (folder / "ñ.prototxt").write_text(
+        """layer { name: "d" type: "DummyData" top: "x" top: "y" dummy_data_param {
+        shape { dim: 2 dim: 3 } shape { dim: 2 } data_filler { value: 0 } } }
+        layer { name: "ip" type: "InnerProduct" bottom: "x" top: "s" inner_product_param { num_output: 2 } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "s" bottom: "y" top: "l" }""",
+        encoding="utf-8",
+    )
+    solver = 'net: "ü/ñ.prototxt" snapshot_prefix: "ü/ß" max_iter: 1 base_lr: 0.1 lr_policy: "fixed"'
+    (tmp_path / "s.prototxt").write_text(solver, encoding="utf-8")
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "demitasse", "train", "-solver=s.prototxt"]
+    for further in ([], ["-snapshot=ü/ß_iter_1.solverstate"], ["-weights=ü/ß_iter_1.caffemodel"]):
+        # the words of a command line are bytes
+        words = [word.encode() for word in command + further]
+        done = subprocess.run(words, env=ascii_only, cwd=tmp_path, capture_output=True)
+        assert done.returncode == 0, done.stderr[-500:]
+    assert sorted(path.name for path in folder.glob("ß*")) == ["ß_iter_1.caffemodel", "ß_iter_1.solverstate"]

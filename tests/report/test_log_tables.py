@@ -60,3 +60,38 @@ def test_no_log(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="not a log of training"):
         write_tables(tmp_path / "notes.txt", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def _run(*iterations: int, start: float) -> list[str]:
+    return [
+        line
+        for each in iterations
+        for line in (
+            f"I1128 12:00:00.0 7 solver.cpp:334] Iteration {each}, Testing net (#0)",
+            f"I1128 12:00:00.0 7 solver.cpp:401]     Test net output #0: acc = {start + each}",
+            f"I1128 12:00:00.0 7 solver.cpp:401]     Test net output #1: l = {start - each}",
+            f"I1128 12:00:00.0 7 solver.cpp:222] Iteration {each}, loss = 1",
+            f"I1128 12:00:00.0 7 solver.cpp:241]     Train net output #0: l = {start + 2 * each}",
+        )
+    ]
+
+
+def test_a_second_run_in_the_same_log_has_its_own_row() -> None:
+    """Caffe's parser takes a row for full once it has as many columns as the first."""
+    found = tables(parse_log(_run(0, 10, start=0.5) + _run(10, 20, start=100)))
+    assert [(row["NumIters"], row["acc"], row["l"]) for row in found["test"]] == [
+        (0, 0.5, 0.5),
+        (10, 10.5, -9.5),
+        (10, 110, 90),
+        (20, 120, 80),
+    ]
+    assert [(row["NumIters"], row["l"]) for row in found["train"]] == [(0, 0.5), (10, 20.5), (10, 120), (20, 140)]
+    assert {*found["test"][2]} == {"NumIters", "Seconds", "LearningRate", "acc", "l"}
+
+
+def test_a_second_run_takes_the_place_of_values_in_a_row_that_is_not_full() -> None:
+    """So does Caffe's parser, which takes the first row for full when the next iteration begins."""
+    first = tables(parse_log(_run(0, start=0.5) + _run(0, 10, start=100)))
+    assert [(row["NumIters"], row["acc"], row["l"]) for row in first["test"]] == [(0, 100, 100), (10, 110, 90)]
+    killed = tables(parse_log(_run(0, 10, start=0.5)[:7] + _run(10, start=100)))
+    assert [(row["NumIters"], row["acc"], row["l"]) for row in killed["test"]] == [(0, 0.5, 0.5), (10, 110, 90)]

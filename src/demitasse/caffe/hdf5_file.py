@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from demitasse.errors import FileFormatError, WeightsError
-from demitasse.files import write_bytes
+from demitasse.files import system_path, write_bytes
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MOST_BLOBS = 1000  # of a layer
@@ -39,7 +39,7 @@ def open_hdf5(path: str | Path, what: str) -> Iterator[h5py.File]:
         FileFormatError: in the whole of the ``with`` block, where the file is damaged or of another kind.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(system_path(path), "r") as file:
             yield file
     except (OSError, ValueError, TypeError, AttributeError, RuntimeError, LookupError, OverflowError) as error:
         raise FileFormatError(f"{path}: not {what} in HDF5: {error}") from None
@@ -66,7 +66,7 @@ def _layers(parent: h5py.Group, key: str, name: str, path: str, seen: set[int]) 
     place = f"{path}: layer {name!r}"
     group = held(parent, key, place)
     if not isinstance(group, h5py.Group):
-        raise FileFormatError(f"{place} is a dataset; expected a group of blobs")
+        raise FileFormatError(f"{place} is {_kind(group)}; expected a group of blobs")
     address = h5py.h5o.get_info(group.id).addr
     if address in seen:
         raise FileFormatError(f"{place} is a group that is there under another name too")
@@ -80,10 +80,18 @@ def _layers(parent: h5py.Group, key: str, name: str, path: str, seen: set[int]) 
         yield from _layers(group, each, f"{name}/{each}", path, seen)
 
 
+def _kind(node: object) -> str:
+    if node is None:
+        return "a link that leads nowhere"
+    return "a dataset" if isinstance(node, h5py.Dataset) else "a type of values"
+
+
 def _blobs(datasets: Mapping[str, h5py.Dataset], place: str) -> list[Array]:
-    for name in datasets:
+    for name, dataset in datasets.items():
         if not _INDEX.fullmatch(name):
             raise FileFormatError(f"{place} has a blob called {name!r}; expected numbers from 0")
+        if not isinstance(dataset, h5py.Dataset):
+            raise FileFormatError(f"{place}: blob {name} is {_kind(dataset)}; expected a dataset")
     count = max(map(int, datasets), default=-1) + 1
     if count > _MOST_BLOBS:
         raise FileFormatError(f"{place} has blob {count - 1}; expected {_MOST_BLOBS} blobs at most")
@@ -136,6 +144,8 @@ def dataset_array(dataset: h5py.Dataset, place: str) -> Array:
     Raises:
         FileFormatError: they are no numbers, or the file does not hold as many as the dataset declares.
     """
+    if dataset.shape is None:
+        raise FileFormatError(f"{place} is a dataset without values (its dataspace is null)")
     if dataset.dtype.kind not in "fiu":
         raise FileFormatError(f"{place} has values of type {dataset.dtype}; expected numbers")
     stored = dataset.id.get_storage_size()

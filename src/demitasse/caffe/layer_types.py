@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from demitasse.caffe import schema
 from demitasse.caffe.filter import Placed
+from demitasse.caffe.upgrade.v1 import layer_type
 from demitasse.errors import UnknownNameError
 from demitasse.registry import nearest
 
@@ -16,8 +18,14 @@ def unknown_type(kind: str) -> str | None:
 
     if kind in LAYERS or kind in SOURCES:
         return None
-    near = nearest(kind, [*LAYERS, *SOURCES])
+    near = today(kind) or nearest(kind, [*LAYERS, *SOURCES])
     return f"unknown layer type {kind!r}" + (f"; did you mean {near!r}?" if near else "")
+
+
+def today(kind: str) -> str | None:
+    """Returns today's type for a constant of ``layers``, the form of 2014; None where it is none."""
+    constants = schema.NetParameter.DESCRIPTOR.fields_by_name["layers"].message_type.enum_types_by_name["LayerType"]
+    return layer_type(kind) if kind in constants.values_by_name else None
 
 
 def check_types(layers: Iterable[Placed]) -> None:

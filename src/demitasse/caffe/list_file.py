@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from demitasse.errors import DataError
+from demitasse.files import system_path, text_path
 
 
 def read_lines(path: str | Path, what: str) -> list[str]:
@@ -36,7 +37,7 @@ def read_regular(path: str | Path, what: str = "cannot be read") -> bytes:
     """
     require_regular(path, what)
     try:
-        return Path(path).read_bytes()
+        return Path(system_path(path)).read_bytes()
     except OSError as error:
         raise DataError(f"{shown(path)}: {what}: {error.strerror}") from None
     except ValueError as error:  # a name that no file can have
@@ -50,7 +51,7 @@ def require_regular(path: str | Path, what: str = "cannot be read") -> None:
         DataError: it is a folder, a device or a pipe.
     """
     try:
-        mode = os.stat(path).st_mode
+        mode = os.stat(system_path(path)).st_mode
     except (OSError, ValueError):
         return
     if not stat.S_ISREG(mode):
@@ -61,8 +62,8 @@ def require_regular(path: str | Path, what: str = "cannot be read") -> None:
 def is_text(path: str) -> bool:
     """Returns whether a path is text, as the messages of protobuf hold it, and not any bytes."""
     try:
-        path.encode()
-    except UnicodeEncodeError:
+        text_path(path)
+    except UnicodeError:
         return False
     return True
 

@@ -61,10 +61,7 @@ def fitting(name: str, kind: str, blobs: list[Array], target: Layer, unmasked: l
     if len(blobs) != 2 * len(target.blob_names) or not has_masks(kind, blobs):
         return blobs
     if unmasked is None:
-        raise WeightsError(
-            f"layer {name!r} {f'is of type {kind} and ' if kind else ''}has masks beside its weights, "
-            f"but the net's is a plain {target.spec.type}: {advice(kind)}"
-        )
+        raise WeightsError(f"{beside_weights(name, kind)}, but the net's is a plain {target.spec.type}: {advice(kind)}")
     unmasked.append(name)
     return without_masks(name, kind, blobs)
 
@@ -86,6 +83,11 @@ def without_masks(name: str, kind: str, blobs: list[Array]) -> list[Array]:
             f"{advice(kind)}, or give the prototxt of the net"
         )
     return cut
+
+
+def beside_weights(name: str, kind: str) -> str:
+    """Returns the words that a layer of a model has masks."""
+    return f"layer {name!r} {f'is of type {kind} and ' if kind else ''}has masks beside its weights"
 
 
 def advice(kind: str) -> str:

@@ -17,7 +17,7 @@ from demitasse.caffe.schema import dialects
 from demitasse.caffe.sizes import MOST_AXES
 from demitasse.caffe.upgrade import upgrade_layers
 from demitasse.errors import FileFormatError, WeightsError
-from demitasse.files import write_bytes
+from demitasse.files import system_path, write_bytes
 
 if TYPE_CHECKING:
     from demitasse.caffe.net import Net
@@ -47,7 +47,7 @@ def read_bytes(path: str | Path) -> bytes:
         FileFormatError: it is missing, cannot be read, or is empty.
     """
     try:
-        data = Path(path).read_bytes()
+        data = Path(system_path(path)).read_bytes()
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # a name that no file can have

@@ -13,6 +13,7 @@ from demitasse.caffe import schema, text_faults
 from demitasse.caffe.text_fields import tokens, walk
 from demitasse.caffe.text_forks import one_device, tell_unused
 from demitasse.errors import PrototxtError
+from demitasse.files import system_path
 
 
 def read_net(path: str | Path) -> schema.Message:
@@ -107,7 +108,7 @@ def read_text(path: str | Path) -> str:
         PrototxtError: the file is missing, or not a text.
     """
     try:
-        data = Path(path).read_bytes()
+        data = Path(system_path(path)).read_bytes()
     except OSError as error:
         raise PrototxtError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # a name that no file can have

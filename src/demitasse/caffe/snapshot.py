@@ -15,6 +15,7 @@ from torch import Tensor
 
 from demitasse.caffe import log, lr_policy, model_file, schema, solverstate
 from demitasse.errors import FileFormatError, SnapshotError, WriteError
+from demitasse.files import system_path, text_path
 
 if TYPE_CHECKING:
     from demitasse.caffe.net import Net
@@ -106,7 +107,7 @@ def _torch_generators(device: torch.device) -> dict[str, str]:
 def _state(solver: Solver, model: str, generators: list[dict[str, str]]) -> Any:
     state = schema.SolverState(
         iter=solver.iter,
-        learned_net=model,
+        learned_net=text_path(model),
         current_step=lr_policy.current_step(solver.param, max(solver.iter - 1, 0)),
     )
     state.history.extend(map(model_file.array_blob, model_file.blob_arrays(solver.optimizer.history)))
@@ -208,7 +209,7 @@ def _history(state: Any, path: str | Path) -> list[Any]:
 
 def _model_path(learned_net: str, path: str | Path) -> Path:
     """Returns where the caffemodel is: as written (Caffe's rule), else beside the solverstate."""
-    candidates = [Path(learned_net), Path(path).parent / Path(learned_net).name]
+    candidates = [Path(system_path(learned_net)), Path(path).parent / Path(system_path(learned_net)).name]
     for candidate in candidates:
         if candidate.is_file():
             return candidate

@@ -26,6 +26,7 @@ from demitasse.caffe.signals import Signals
 from demitasse.caffe.sources.ahead import WORKERS
 from demitasse.caffe.upgrade import upgrade_solver
 from demitasse.errors import DataError, DivergedError, SnapshotError, UnknownNameError
+from demitasse.files import system_path
 
 
 class Solver:
@@ -373,7 +374,7 @@ def add(scores: dict[str, Tensor], net: Net, blobs: dict[str, Tensor]) -> None:
 
 def _snapshot_prefix(param: schema.Message, origin: str) -> str:
     """Returns ``snapshot_prefix``, or (Caffe's rule) the solver's path without its ending."""
-    prefix = str(param.snapshot_prefix or os.path.splitext(origin)[0])
+    prefix = system_path(param.snapshot_prefix or os.path.splitext(origin)[0])
     return os.path.join(prefix, Path(origin).stem) if os.path.isdir(prefix) else prefix
 
 

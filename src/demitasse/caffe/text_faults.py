@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from demitasse.caffe.layer_types import unknown_type
+from demitasse.caffe.layer_types import today, unknown_type
 from demitasse.caffe.text_fields import Layer, TextField, walk
 from demitasse.registry import nearest
 
@@ -64,6 +64,8 @@ def explain(text: str, message: Descriptor, name: str) -> str | None:
         message: its kind.
         name: of the file.
     """
+    if other := _other_kind(text, message, name):
+        return other
     lines: dict[tuple[str, str], list[int]] = {}
     places: dict[tuple[str, str], _Fault] = {}
     for fault in _faults(text, message):
@@ -74,6 +76,26 @@ def explain(text: str, message: Descriptor, name: str) -> str | None:
     if len(places) > _MOST:
         shown.append(f"{name}: and {len(places) - _MOST} faults more")
     return "\n".join(shown) or None
+
+
+def _other_kind(text: str, message: Descriptor, name: str) -> str | None:
+    """Returns what to say where a net is given for a solver, or a solver for a net."""
+    other = _OTHER.get(message.name)
+    if not other:
+        return None
+    kind, wanted, command = _KINDS[other], _KINDS[message.name], _FLAGS[message.name]
+    theirs = message.file.message_types_by_name[other].fields_by_name
+    fields = [field for field in walk(text, message) if field.owner is message]
+    foreign = [field for field in fields if not field.known]
+    if not foreign or any(field.name not in theirs for field in foreign) or len(foreign) * 2 <= len(fields):
+        return None
+    first = foreign[0]
+    return f"{name}:{first.line}: {first.name!r} is a field of a {kind}: this is a {kind}, not a {wanted}; {command}"
+
+
+_OTHER = {"NetParameter": "SolverParameter", "SolverParameter": "NetParameter"}
+_KINDS = {"NetParameter": "net", "SolverParameter": "solver"}
+_FLAGS = {"NetParameter": "give the prototxt of the net itself", "SolverParameter": "give the prototxt of the solver"}
 
 
 def _sentence(name: str, fault: _Fault, further: list[int]) -> str:
@@ -148,7 +170,8 @@ def _bad_value(known: FieldDescriptor, value: str) -> str | None:
     if known.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         if quoted:
             return None
-        written = value if len(value) <= _SHOWN else "..."
+        is_type = known.full_name == "caffe.LayerParameter.type"
+        written = (is_type and today(value)) or (value if len(value) <= _SHOWN else "...")
         return f'{known.name} takes a text in quotes, found {_short(value)}; write {known.name}: "{written}"'
     if not quoted and _fits(known, value):
         return None

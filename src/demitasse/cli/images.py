@@ -175,13 +175,17 @@ def _mean(name: str | None) -> _Mean:
         mean = read_mean(path)
     if mean.ndim not in (1, 3) or not mean.size:
         raise DataError(f"{path}: expected a mean (channels, height, width), found an array {mean.shape}")
+    if mean.dtype.kind not in "fiub" or not np.isfinite(mean).all():
+        raise DataError(f"{path}: a value of the mean is not a finite number")
     return _Mean(mean, f"mean: {path}")
 
 
 def _load_array(path: Path) -> np.ndarray[Any, Any]:
     try:
         array: np.ndarray[Any, Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, EOFError) as error:
         raise DataError(f"{path}: not an array that can be read: {error}") from None
     return array
 
@@ -196,7 +200,9 @@ def _numbers(flag: str, text: str) -> list[int]:
 def _read_labels(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 

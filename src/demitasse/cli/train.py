@@ -66,6 +66,7 @@ def train(
     from demitasse.caffe.signals import Signals
     from demitasse.caffe.solver import Solver
     from demitasse.cli import processes
+    from demitasse.files import text_path
 
     param = prototxt.read_solver(solver)
     if level is not None:
@@ -75,7 +76,7 @@ def train(
         if not is_text(weights):
             raise UsageError(f"train: -weights={weights!r} is not UTF-8; give the file another name")
         del param.weights[:]
-        param.weights.append(weights)
+        param.weights.append(text_path(weights))
     signals = Signals(sigint_effect, sighup_effect)
     place, count = device.place(), device.count(gpu, cpu)
     if place.size == 1 and count > 1:

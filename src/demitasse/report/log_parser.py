@@ -19,7 +19,7 @@ _TRAIN = re.compile(rf"{_START}Iteration (\d+)(?: \([^)]*\))?, loss = {_NUMBER}"
 _RATE = re.compile(rf"{_START}Iteration (\d+), lr = {_NUMBER}")
 # the first versions of Caffe had one test net, and no number for it
 _TESTING = re.compile(rf"{_START}Iteration (\d+), Testing net(?: \(#(\d+)\))?")
-_OUTPUT = re.compile(rf"{_START}(Train|Test) net output #\d+: (\S+) = {_NUMBER}")
+_OUTPUT = re.compile(rf"{_START}(Train|Test) net output #(\d+): (\S+) = {_NUMBER}")
 
 
 @dataclass
@@ -44,13 +44,13 @@ class Row:
         iteration: counted from 0.
         seconds: since the start of the first line.
         rate: the learning rate that was shown last before; NaN where there was none.
-        outputs: name -> values, most often one.
+        outputs: name -> values, most often one, by the numbers that the log shows them under.
     """
 
     iteration: int
     seconds: float
     rate: float
-    outputs: dict[str, list[float]] = field(default_factory=dict)
+    outputs: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -110,12 +110,12 @@ def parse_log(lines: Iterable[str], year: int | None = None) -> Log:
             iteration, suffix = int(match[1]), "" if match[2] in (None, "0") else f" (#{match[2]})"
         elif match := _OUTPUT.search(line):
             rate = log.lr.values[-1] if log.lr.values else math.nan
-            row = Row(iteration, seconds, rate)
+            row, number, value = Row(iteration, seconds, rate), int(match[2]), _float(match[4])
             if match[1] == "Train":
-                _add(log.train_rows, row, match[2], _float(match[3]))
+                _add(log.train_rows, row, match[3], number, value)
             else:
-                _add(log.test_rows, row, match[2] + suffix, _float(match[3]))
-                log.tests.setdefault(match[2] + suffix, Series()).add(iteration, _float(match[3]), seconds)
+                _add(log.test_rows, row, match[3] + suffix, number, value)
+                log.tests.setdefault(match[3] + suffix, Series()).add(iteration, value, seconds)
     return log
 
 
@@ -126,8 +126,17 @@ def _float(text: str) -> float:
         return math.nan  # "-nan", "1.#QNAN": how some C libraries print it
 
 
-def _add(rows: list[Row], row: Row, name: str, value: float) -> None:
-    """Adds an output to the last row, or to ``row`` as a new one where another iteration began."""
-    if not rows or rows[-1].iteration != row.iteration:
+def _add(rows: list[Row], row: Row, name: str, number: int, value: float) -> None:
+    """Adds an output to the last row, or to ``row`` as a new one where another iteration or pass began.
+
+    An output that the last row has already comes from a second run that goes on in the same log. As in Caffe's
+    parser it begins a new row behind a full one, one with as many outputs as the first row; it takes the place of
+    the earlier value in a row that is not full, and in the first.
+    """
+    if not rows or rows[-1].iteration != row.iteration or (_is_full(rows) and number in rows[-1].outputs.get(name, {})):
         rows.append(row)
-    rows[-1].outputs.setdefault(name, []).append(value)
+    rows[-1].outputs.setdefault(name, {})[number] = value
+
+
+def _is_full(rows: list[Row]) -> bool:
+    return len(rows) > 1 and len(rows[-1].outputs) == len(rows[0].outputs)

@@ -33,7 +33,8 @@ def _table(rows: list[Row], rates: list[float]) -> Table:
 
 
 def _columns(row: Row) -> Iterable[tuple[str, float]]:
-    for name, values in row.outputs.items():
+    for name, by_number in row.outputs.items():
+        values = list(by_number.values())
         if len(values) == 1:
             yield name, values[0]
         else:

@@ -268,3 +268,14 @@ def test_text_of_a_model() -> None:
         parse_model(net, "text")
     assert Path("text").read_text() == text
     assert read_net_message(model).layer[1].type == "DNSConvolution"
+
+
+@pytest.mark.parametrize("codec", ["4/4", "4/8", "sparse"])
+@pytest.mark.parametrize("kind", ["DNS", "INQ"])
+def test_a_plain_prototxt_of_a_model_with_masks_is_told(codec: str, kind: str) -> None:
+    arrays = {"first": [WEIGHT, np.ones_like(WEIGHT)], "last": [DENSE_WEIGHT, np.ones_like(DENSE_WEIGHT)]}
+    _, model = write("masked", net_text(kind, norm=False), arrays)
+    Path("plain.prototxt").write_text(net_text("", norm=False))
+    message = f"masked.caffemodel: layer 'first' is of type {kind}Convolution and has masks .* in plain.prototxt it is"
+    with pytest.raises(WeightsError, match=message):
+        compact_file.encode(codec, "plain.prototxt", model, "out")

@@ -12,7 +12,7 @@ from torch import Tensor
 from demitasse.caffe import log
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.errors import NetError
-from demitasse.files import write_bytes
+from demitasse.files import system_path, write_bytes
 
 
 def keep_from_writing(layers: Iterable[Layer], hint: str = "") -> None:
@@ -45,7 +45,7 @@ class HDF5Output(Layer):
     top_count = (0, 0)
 
     def setup(self, *shapes: Shape) -> None:
-        self._path = Path(self.spec.hdf5_output_param.file_name)
+        self._path = Path(system_path(self.spec.hdf5_output_param.file_name))
         if not self._path.name:
             raise NetError("hdf5_output_param needs a file_name")
         if max(map(len, shapes)) > 4:

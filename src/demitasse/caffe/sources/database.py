@@ -17,6 +17,7 @@ from demitasse.caffe.sources.images import ImageSource
 from demitasse.caffe.sources.store import BACKENDS, Record
 from demitasse.caffe.transform import Image
 from demitasse.errors import DataError
+from demitasse.files import system_path
 
 
 @SOURCES.register("Data")
@@ -28,7 +29,7 @@ class Data(ImageSource):
         self._rand_skip = param.rand_skip
         self._records: Iterator[Record] = iter(())
         backend = type(param).DB.Name(param.backend).lower()
-        self._database = BACKENDS[backend].open(param.source)
+        self._database = BACKENDS[backend].open(system_path(param.source))
         super().__init__(spec, phase, param.batch_size, param.force_encoded_color)
 
     def take(self, count: int) -> list[Record]:

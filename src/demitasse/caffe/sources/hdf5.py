@@ -15,6 +15,7 @@ from demitasse.caffe.hdf5_file import dataset_array, held
 from demitasse.caffe.list_file import read_lines, require_regular
 from demitasse.caffe.sources.base import SOURCES, Source
 from demitasse.errors import DataError, FileFormatError, NetError
+from demitasse.files import system_path
 
 # what the library raises for broken files
 _BROKEN = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError, MemoryError)
@@ -117,8 +118,12 @@ def _read_list(path: str) -> list[str]:
 def _names(line: str) -> list[str]:
     """Returns the files of a line: one, whose name may have spaces, or several that are there, as Caffe reads them."""
     words = line.split()
-    several = len(words) > 1 and not os.path.exists(line) and all(map(os.path.exists, words))
+    several = len(words) > 1 and not _exists(line) and all(map(_exists, words))
     return words if several or not line else [line]
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(system_path(path))
 
 
 def _read_file(path: str, names: list[str]) -> dict[str, Array]:
@@ -126,7 +131,7 @@ def _read_file(path: str, names: list[str]) -> dict[str, Array]:
     datasets: dict[str, Any] = {}
     try:
         require_regular(path, "not an HDF5 file that can be read")
-        with h5py.File(path, "r") as file:
+        with h5py.File(system_path(path), "r") as file:
             for name in names:
                 datasets[name] = held(file, name, path)
                 if not isinstance(datasets[name], h5py.Dataset) or not datasets[name].ndim:

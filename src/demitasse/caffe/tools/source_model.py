@@ -10,7 +10,8 @@ import numpy as np
 
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.definition import labelled
-from demitasse.caffe.model_file import read_model
+from demitasse.caffe.masks import beside_weights, has_masks
+from demitasse.caffe.model_file import LayerBlobs, read_model
 from demitasse.caffe.tools.layer_rule import COMPRESSING, SURGERY, WEIGHTED
 from demitasse.errors import WeightsError
 
@@ -60,14 +61,24 @@ def read_source(net: str | Path, model: str | Path) -> list[SourceLayer]:
         FileFormatError: the model cannot be read.
         WeightsError: a convolution or inner product has no blobs in the model, or another number of them.
     """
-    blobs = {layer.name: layer.blobs for layer in read_model(model)}
+    held = {layer.name: layer for layer in read_model(model)}
     found = []
     for label, layer in labelled(prototxt.read_net(net), str(net)).items():
-        if blobs.get(label):
-            found.append(_source_layer(label, layer, blobs[label], str(model)))
+        if label in held and held[label].blobs:
+            _check_masks(layer, held[label], net, model)
+            found.append(_source_layer(label, layer, held[label].blobs, str(model)))
         elif layer.type in WEIGHTED:
             raise WeightsError(f"{model}: no blobs for layer {label!r} of {net}")
     return found
+
+
+def _check_masks(spec: schema.Message, held: LayerBlobs, net: str | Path, model: str | Path) -> None:
+    """Raises WeightsError where the model has masks, but the net's layer is a plain one."""
+    if spec.type in WEIGHTED - COMPRESSING and len(held.blobs) > 1 and has_masks(held.type, held.blobs):
+        raise WeightsError(
+            f"{model}: {beside_weights(held.name, held.type)}, but in {net} it is a plain {spec.type}: "
+            "give the prototxt that the model was trained with"
+        )
 
 
 def _source_layer(label: str, spec: schema.Message, blobs: list[Array], origin: str) -> SourceLayer:
