@@ -72,13 +72,17 @@ def test_solver() -> None:
     ("arguments", "code", "message"),
     [
         (("upgrade_net_proto_text", "gone", "out"), 2, "gone: cannot be read: No such file"),
-        (("upgrade_net_proto_text", "solver.prototxt", "out"), 2, "solver.prototxt:1: NetParameter has no field"),
+        (
+            ("upgrade_net_proto_text", "solver.prototxt", "out"),
+            2,
+            "solver.prototxt:1: 'base_lr' is a field of a solver",
+        ),
         (("upgrade_net_proto_text", "mixed.prototxt", "out"), 2, "mixed.prototxt: the net has 1 'layers'"),
         (("upgrade_net_proto_binary", "gone", "out"), 1, "gone: cannot be read: No such file"),
         (("upgrade_net_proto_binary", "old.prototxt", "out"), 1, "old.prototxt: byte"),
         (("upgrade_net_proto_text", "old.caffemodel", "out"), 2, "old.caffemodel"),
         (("upgrade_solver_proto_text", "both.prototxt", "out"), 2, "type 'Adam' and the older solver_type (Adam)"),
-        (("upgrade_solver_proto_text", "old.prototxt", "out"), 2, "old.prototxt:1: SolverParameter has no field"),
+        (("upgrade_solver_proto_text", "old.prototxt", "out"), 2, "old.prototxt:1: 'layers' is a field of a net"),
         (
             ("upgrade_net_proto_text", "old.prototxt", "gone/out"),
             1,

@@ -14,7 +14,7 @@ from demitasse.caffe import formats
 from demitasse.caffe.formats import blobs
 from demitasse.caffe.formats.compact import Compact
 from demitasse.caffe.hdf5_file import write_hdf5
-from demitasse.caffe.model_file import LayerBlobs, array_blob, load_weights, read_model, write_net_message
+from demitasse.caffe.model_file import LayerBlobs, array_blob, load_weights, read_model, save_weights, write_net_message
 from demitasse.caffe.net import Net
 from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
@@ -413,3 +413,16 @@ def test_layers_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
     write_net_message(message, tmp_path / "net.caffemodel")
     pack(tmp_path / "net.caffemodel", tmp_path / "net.demi")
     assert [entry.name for entry in header(tmp_path / "net.demi").entries] == ["ip.0", "ip#2.0"]
+
+
+def test_the_definition_of_a_masked_model_is_plain(tmp_path: Path) -> None:
+    text = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 } } }
+      layer { name: "ip" type: "DNSInnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2 }
+        param { lr_mult: 1 } param { lr_mult: 2 } param { lr_mult: 0 } param { lr_mult: 0 } }"""
+    (tmp_path / "net").write_text(text, encoding="utf-8")
+    save_weights(Net.from_file(tmp_path / "net"), tmp_path / "model.caffemodel")
+    pack(tmp_path / "model.caffemodel", tmp_path / "net.demi", net=tmp_path / "net", definition=True)
+    unpack(tmp_path / "net.demi", tmp_path / "back.caffemodel", definition=True)
+    plain = Net.from_file(tmp_path / "back.prototxt")
+    assert plain.layer("ip").spec.type == "InnerProduct"
+    assert load_weights(plain, tmp_path / "back.caffemodel") == ["ip"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from demitasse.caffe import schema
 from demitasse.caffe.tools.layer_rule import COMPRESSING, SURGERY
 from demitasse.errors import WeightsError
 
@@ -26,6 +27,15 @@ def plain_type(kind: str) -> str:
     """Returns the type of the layer without compression: Convolution of DNSConvolution."""
     prefixes = [prefix for prefix in _PREFIXES if kind in COMPRESSING and kind.startswith(prefix)]
     return kind.removeprefix(prefixes[0]) if prefixes else kind
+
+
+def without_compression(net: schema.Message) -> bool:
+    """Makes the compressing layers of a definition plain ones; returns whether there were any."""
+    found = [layer for layer in net.layer if layer.type in COMPRESSING]
+    for layer in found:
+        layer.type = plain_type(layer.type)
+        del layer.param[2:]  # those of the masks
+    return bool(found)
 
 
 def has_masks(kind: str, blobs: Sequence[Array]) -> bool:

@@ -11,6 +11,7 @@ from google.protobuf import text_format
 from demitasse.caffe import formats as caffe_formats
 from demitasse.caffe.formats.blobs import DEFINITION, TYPES
 from demitasse.caffe.formats.compact import COMPACT
+from demitasse.caffe.masks import without_compression
 from demitasse.caffe.prototxt import read_net, read_text
 from demitasse.caffe.tools.hidden_units import reorder_units
 from demitasse.caffe.tools.say import Say
@@ -162,8 +163,9 @@ def _reordered(contents: Contents, net: str | Path | None, reorder: bool, remove
 def _definition(net: str | Path | None) -> str:
     if net is None:
         raise UsageError("the definition to keep is the prototxt of the net: give it by --net")
-    read_net(net)  # it must be one
-    return read_text(net)
+    message = read_net(net)
+    # files keep no masks
+    return str(message) if without_compression(message) else read_text(net)
 
 
 def _decoded(packed: File, progress: Progress) -> Iterator[Tensor]:
