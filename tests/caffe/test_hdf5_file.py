@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,3 +196,15 @@ def test_layers_without_a_name_go_by_their_number(tmp_path: Path) -> None:
             "#2": 7,
         }
     assert model_file.load_weights(net, tmp_path / "a.h5") == ["#1", "#2"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
+def test_a_file_that_another_program_has_locked_is_read(tmp_path: Path) -> None:
+    import fcntl
+
+    path = tmp_path / "net.caffemodel.h5"
+    hdf5_file.write_hdf5({"fc": {0: np.ones(3, np.float32)}}, path)
+    with path.open("rb") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        [(name, [array])] = hdf5_file.read_hdf5(path)
+    assert (name, array.tolist()) == ("fc", [1, 1, 1])

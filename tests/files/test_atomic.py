@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import stat
@@ -10,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+import h5py
 import pytest
 
 from demitasse.errors import UsageError, WriteError
@@ -206,6 +208,23 @@ def test_a_writer_that_lives_keeps_its_draft(tmp_path: Path) -> None:
         assert target.read_bytes() == b"second"
     assert target.read_bytes() == b"first"  # the last one to end
     assert list(tmp_path.iterdir()) == [target]
+
+
+@posix
+def test_a_reader_that_locks_its_file_has_the_new_one_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file["data"] = 1
+    replace, found = os.replace, []
+
+    def replace_and_read(draft: str, target: str) -> None:
+        replace(draft, target)
+        with h5py.File(target, "r", locking=True) as file:
+            found.append(file["data"][()])
+
+    monkeypatch.setattr(os, "replace", replace_and_read)
+    write_bytes(tmp_path / "data.h5", content.getvalue())
+    assert found == [1]
 
 
 def test_data_and_name_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

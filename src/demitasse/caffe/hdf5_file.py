@@ -39,7 +39,7 @@ def open_hdf5(path: str | Path, what: str) -> Iterator[h5py.File]:
         FileFormatError: in the whole of the ``with`` block, where the file is damaged or of another kind.
     """
     try:
-        with h5py.File(system_path(path), "r") as file:
+        with h5py.File(system_path(path), "r", locking=False) as file:
             yield file
     except (OSError, ValueError, TypeError, AttributeError, RuntimeError, LookupError, OverflowError) as error:
         raise FileFormatError(f"{path}: not {what} in HDF5: {error}") from None

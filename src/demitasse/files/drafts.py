@@ -2,7 +2,8 @@
 
 A draft has a name that nobody can foresee, is made anew (a link that waits under the name is refused, not followed)
 and is locked as long as its writer lives. So the next writer of the target can tell what a killed one has left, and
-removes it. Windows has no such locks: what a killed writer leaves stays there.
+removes it. The writer's lock is a shared one: a reader that locks the file it reads, as HDF5 does, may find a new file
+still locked. Windows has no such locks: what a killed writer leaves stays there.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def _claim(target: str, make: Callable[[str], int]) -> tuple[str, int]:
         except FileExistsError:
             continue
         # another writer that sweeps may have it at this moment: then it is gone when the lock is ours
-        _lock(descriptor, wait=True)
+        with suppress(OSError):
+            _lock(descriptor, "LOCK_SH")
         if os.path.lexists(name):
             return name, descriptor
         os.close(descriptor)
@@ -92,22 +94,23 @@ def _remove_abandoned(name: str) -> None:
             return
         descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         try:
-            if _lock(descriptor):
+            if _lock(descriptor, "LOCK_EX", "LOCK_NB"):
                 _remove(name)
         finally:
             os.close(descriptor)
 
 
-def _lock(descriptor: int, wait: bool = False) -> bool:
-    """Locks a file or folder; returns whether it is locked now, and by nobody else."""
+def _lock(descriptor: int, *flags: str) -> bool:
+    """Locks a file or folder; returns whether there are such locks.
+
+    Raises:
+        OSError: somebody else has it, or the file system knows no locks.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:  # somebody else has it, or the file system knows no locks
-        return False
+    fcntl.flock(descriptor, sum(getattr(fcntl, flag) for flag in flags))
     return True
 
 

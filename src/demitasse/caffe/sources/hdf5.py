@@ -131,7 +131,7 @@ def _read_file(path: str, names: list[str]) -> dict[str, Array]:
     datasets: dict[str, Any] = {}
     try:
         require_regular(path, "not an HDF5 file that can be read")
-        with h5py.File(system_path(path), "r") as file:
+        with h5py.File(system_path(path), "r", locking=False) as file:
             for name in names:
                 datasets[name] = held(file, name, path)
                 if not isinstance(datasets[name], h5py.Dataset) or not datasets[name].ndim:
