@@ -45,10 +45,6 @@ def both_ways(monkeypatch: pytest.MonkeyPatch, function: Any, tensors: tuple[Ten
         assert torch.equal(one, other)
 
 
-def counted(*arguments: Any) -> Tensor:
-    return exchange.count(*arguments)[0]
-
-
 @each_shape
 @each_layout
 def test_all_passes(shape: tuple[int, ...], channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +54,7 @@ def test_all_passes(shape: tuple[int, ...], channels_last: bool, monkeypatch: py
     for state in (CUT, PRUNED):
         both_ways(monkeypatch, exchange.cut, tensors, SCALES, Boundary(0.7), state)
     for prefix, shift, width in ((0, 20, 11), (1015, 9, 11), (1015 << 11, 0, 9), (0, 15, 16)):
-        both_ways(monkeypatch, counted, tensors, SCALES, prefix, shift, width)
+        both_ways(monkeypatch, exchange.count, tensors, SCALES, prefix, shift, width)
 
 
 def test_dense_values_come_and_go() -> None:

@@ -21,8 +21,6 @@ FREE, CUT, FROZEN, PRUNED = range(4)
 
 # more ties than there can be
 ALL = 1 << 62
-# the patterns that are counted one by one beside a digit: so many rows of 2^15
-ROWS, ROW_BITS = 8, 15
 
 
 class Boundary(NamedTuple):
@@ -210,15 +208,8 @@ def freeze(
 
 
 def count(
-    values: Tensor,
-    status: Tensor,
-    reserve: Tensor,
-    scales: Scales,
-    prefix: int,
-    shift: int,
-    width: int,
-    first: int = -1,
-) -> tuple[Tensor, Tensor]:
+    values: Tensor, status: Tensor, reserve: Tensor, scales: Scales, prefix: int, shift: int, width: int
+) -> Tensor:
     """Counts free and cut entries by a digit of their scores; see :data:`demitasse.methods.counts.Histogram`.
 
     Args:
@@ -229,21 +220,66 @@ def count(
         prefix: the bits found so far.
         shift: how many bits are below those that are counted.
         width: how many are counted.
-        first: the first of some rows of 2^15 bit patterns that are counted one by one in the same pass; -1 for none.
 
     Returns:
-        (2^width,) int64 on the device of the values; (rows, 2^15) where rows were asked for and the loop is compiled.
+        (2^width,) int64 on the device of the values.
     """
     arrays = compiled.flat(values, status, reserve)
     if arrays is None:
         found = scores(values, status, reserve, scales)[status < FROZEN]
-        return counts.histogram_of(found.view(torch.int32), prefix, shift, width), values.new_empty(0)
-    size = arrays[0].size
-    parts = compiled.parts(size)
-    shape = parts, (ROWS << ROW_BITS if first >= 0 else 0)
-    kind = np.uint32 if size < 1 << 32 else np.int64
-    tables = [np.zeros((parts, 1 << width), kind), np.zeros(shape, kind)]
-    given = tables if parts > 1 else [table[0] for table in tables]
-    compiled.run("count", [*arrays, *given], *scales, whole=(prefix, shift, width, first << ROW_BITS))
-    sums = [torch.from_numpy(table.sum(0, dtype=np.int64)) for table in tables]
-    return sums[0], sums[1].reshape(-1, 1 << ROW_BITS)
+        return counts.histogram_of(found.view(torch.int32), prefix, shift, width)
+    parts = compiled.parts(arrays[0].size)
+    table = np.zeros((parts, 1 << width), np.int64)
+    compiled.run("count", [*arrays, table if parts > 1 else table[0]], *scales, whole=(prefix, shift, width))
+    return torch.from_numpy(table.sum(0))
+
+
+class Near(NamedTuple):
+    """The free and cut entries whose scores lie in a span, and what is known of the others.
+
+    Attributes:
+        keys: int32, the bit patterns of their scores.
+        places: int64, where each is, in order of memory, ascending.
+        below: how many score less, those that are left out among them.
+        left_out: how many are frozen or pruned.
+        endless: how many are infinite or NaN.
+    """
+
+    keys: Tensor
+    places: Tensor
+    below: int
+    left_out: int
+    endless: int
+
+
+def gather(values: Tensor, status: Tensor, reserve: Tensor, scales: Scales, span: tuple[int, int]) -> Near | None:
+    """Finds the entries near where a boundary will be, in one pass.
+
+    Args:
+        values: effective values, any shape.
+        status: uint8, same shape.
+        reserve: like ``values``.
+        scales: see :func:`scores`.
+        span: the least and the largest bit pattern.
+
+    Returns:
+        What was found; None where it is more than a sixteenth, or where the compiled loops do not apply.
+    """
+    arrays = compiled.flat(values, status, reserve)
+    if arrays is None:
+        return None
+    parts = compiled.parts(arrays[0].size)
+    most = -(-arrays[0].size // parts) // 16 + 1
+    keys, places = np.empty((parts, most), np.int32), np.empty((parts, most), np.int64)
+    sums = np.zeros((parts, 4), np.int64)
+    tables = [table if parts > 1 else table[0] for table in (keys, places, sums)]
+    compiled.run("gather", [*arrays, *tables], *scales, whole=(*span, 0))
+    taken = sums[:, 1].tolist()
+    if max(taken) > most:
+        return None
+    below, _, left_out, endless = sums.sum(0).tolist()
+    return Near(_joined(keys, taken), _joined(places, taken), below, left_out, endless)
+
+
+def _joined(rows: np.ndarray, sizes: list[int]) -> Tensor:
+    return torch.from_numpy(np.concatenate([row[:size] for row, size in zip(rows, sizes, strict=True)]))

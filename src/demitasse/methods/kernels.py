@@ -14,8 +14,9 @@ from numba import prange
 
 from demitasse.loops import njit
 
-CHUNK, BLOCK = 1 << 15, 1 << 10
-ZERO = np.float32(0)
+CHUNK, BLOCK, STRIP = 1 << 15, 1 << 10, 1 << 6
+ZERO, SUM = np.float32(0), np.int32(0)
+INFINITE = np.int32(0xFF << 23)  # the pattern of infinity; those of NaN are larger
 
 
 @njit(cache=True, nogil=True)
@@ -91,13 +92,13 @@ def score(value, state, hidden, free_scale, cut_scale):
 
 @njit(cache=True, nogil=True)
 def states_by(values, status, reserve, free_scale, cut_scale, bound, states):
-    changes = 0
+    changes = SUM
     for i in range(values.size):
         state = status[i]
         low = score(values[i], state, reserve[i], free_scale, cut_scale) <= bound
         new = np.uint8(low) if state < 2 else state
         states[i] = new
-        changes += new != state
+        changes = np.int32(changes + (new != state))
     return changes
 
 
@@ -132,7 +133,7 @@ def keys_of(values, status, reserve, free_scale, cut_scale, keys):
 
 
 @njit(cache=True, nogil=True)
-def count(values, status, reserve, counts, window, free_scale, cut_scale, prefix, shift, width, first):
+def count(values, status, reserve, counts, free_scale, cut_scale, prefix, shift, width):
     keys = np.empty(BLOCK, np.int32)
     base = prefix << width
     for start in range(0, values.size, BLOCK):
@@ -140,13 +141,53 @@ def count(values, status, reserve, counts, window, free_scale, cut_scale, prefix
         part = slice(start, start + size)
         keys_of(values[part], status[part], reserve[part], free_scale, cut_scale, keys[:size])
         for i in range(size):
-            key = keys[i]
-            digit = (key >> shift) - base
+            digit = (keys[i] >> shift) - base
             if 0 <= digit < counts.size:
                 counts[digit] += 1
-            near = key - first
-            if 0 <= near < window.size:
-                window[near] += 1
+
+
+# Sums of 32 bits are added up by vector instructions, in a block where they cannot overflow.
+
+
+@njit(cache=True, nogil=True)
+def tally(keys, low):
+    below = left_out = endless = SUM
+    for i in range(keys.size):
+        below = np.int32(below + (keys[i] < low))
+        left_out = np.int32(left_out + (keys[i] < 0))
+        endless = np.int32(endless + (keys[i] >= INFINITE))
+    return below, left_out, endless
+
+
+@njit(cache=True, nogil=True)
+def gather(values, status, reserve, found, places, sums, free_scale, cut_scale, low, high, first):
+    """The keys in low..high and where they are; how many are below, in it, left out, infinite or NaN."""
+    keys = np.empty(BLOCK, np.int32)
+    least, width = np.int32(low), np.uint32(high - low)
+    lower = missing = wild = seen = taken = 0
+    for start in range(0, values.size, BLOCK):
+        size = min(BLOCK, values.size - start)
+        part = slice(start, start + size)
+        keys[size:] = -1
+        keys_of(values[part], status[part], reserve[part], free_scale, cut_scale, keys[:size])
+        below, left_out, endless = tally(keys, least)
+        lower += below - (BLOCK - size)
+        missing += left_out - (BLOCK - size)
+        wild += endless
+        for strip in range(0, BLOCK, STRIP):
+            near = SUM
+            for i in range(STRIP):
+                near = np.int32(near + (np.uint32(keys[strip + i] - least) <= width))
+            seen += near
+            if near == 0 or seen > found.size:
+                continue
+            for i in range(STRIP):
+                key = keys[strip + i]
+                if np.uint32(key - least) <= width:
+                    found[taken] = key
+                    places[taken] = first + start + strip + i
+                    taken += 1
+    sums[:] = lower, seen, missing, wild
 
 
 @njit(cache=True, nogil=True)
@@ -233,14 +274,25 @@ def cut_up_to_parallel(values, status, reserve, free_scale, cut_scale, bound, st
         cut_up_to(values[part], status[part], reserve[part], free_scale, cut_scale, bound, state_of_cut)
 
 
+# With tables of its own for each part of the entries.
+
+
 @njit(cache=True, parallel=True)
-def count_parallel(values, status, reserve, counts, window, free_scale, cut_scale, prefix, shift, width, first):
-    """With counts of its own for each part of the entries: (parts, bins)."""
+def count_parallel(values, status, reserve, counts, free_scale, cut_scale, prefix, shift, width):
     size = (values.size + counts.shape[0] - 1) // counts.shape[0]
     for number in prange(counts.shape[0]):
         part = slice(number * size, (number + 1) * size)
-        mine = values[part], status[part], reserve[part], counts[number], window[number]
-        count(*mine, free_scale, cut_scale, prefix, shift, width, first)
+        mine = values[part], status[part], reserve[part], counts[number]
+        count(*mine, free_scale, cut_scale, prefix, shift, width)
+
+
+@njit(cache=True, parallel=True)
+def gather_parallel(values, status, reserve, found, places, sums, free_scale, cut_scale, low, high, first):
+    size = (values.size + sums.shape[0] - 1) // sums.shape[0]
+    for number in prange(sums.shape[0]):
+        part = slice(number * size, (number + 1) * size)
+        mine = values[part], status[part], reserve[part], found[number], places[number], sums[number]
+        gather(*mine, free_scale, cut_scale, low, high, first + number * size)
 
 
 @njit(cache=True, parallel=True)

@@ -1,20 +1,26 @@
 """Which entries of compressed parameters are the smallest: exactly so many, whatever the sharding, in a fixed order.
 
-One pass over memory counts the leading bits of all magnitudes, and in the same pass all bits of those near where a
-sample says that the boundary will be; where it is, that was the only pass.
+A sample says where the boundary will be. One pass over memory counts what is below, and gathers what is near; where
+the boundary is there, that was the only pass.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import compress
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from demitasse.methods import compiled, counts, exchange, shards
-from demitasse.methods.exchange import ALL, FROZEN, ROW_BITS, ROWS, Boundary, Scales
+from demitasse.methods.counts import Limit
+from demitasse.methods.exchange import ALL, FROZEN, Boundary, Near, Scales
 
 _SAMPLE, _PIECE = 1 << 16, 1 << 20
+_DEVIATIONS = 4  # of a share in the sample: how far from it the boundary is looked for
+_LARGEST = (1 << 31) - 1
 _AS_THEY_ARE = Scales()
 
 
@@ -35,41 +41,38 @@ class Ranked:
         self.parameter = parameter
         self._tensors = values, status, reserve
         self._scales = scales
-        self._first = -1
-        self._rows = torch.empty(0, 0)
 
     def __call__(self, prefix: int, shift: int, width: int) -> Tensor:
-        row = prefix - self._first
-        if (shift, width) == (0, ROW_BITS) and 0 <= row < len(self._rows):
-            found = self._rows[row].clone()
-        else:
-            first = self._first if prefix == 0 and shift == ROW_BITS else -1
-            found, rows = exchange.count(*self._tensors, self._scales, prefix, shift, width, first)
-            self._rows = rows if len(rows) else self._rows
-        return shards.total(self.parameter, found)
+        return shards.total(self.parameter, exchange.count(*self._tensors, self._scales, prefix, shift, width))
 
-    def sample(self) -> Tensor:
-        """Returns the scores of some entries, -1 for frozen and pruned ones; none where a pass costs little."""
-        values, status, reserve = self._tensors
-        arrays = compiled.flat(*self._tensors) if values.numel() >= compiled.PARALLEL_FROM else None
+    def sample(self, step: int) -> Tensor | None:
+        """Returns the bit patterns of every so many-th score, int32, ascending; -1 for frozen and pruned entries.
+
+        None where the parameter is sharded, so that processes would differ, or the loops of :meth:`near` do not apply.
+        """
+        arrays = None if shards.is_sharded(self.parameter) else compiled.flat(*self._tensors)
         if arrays is None:
-            return torch.empty(0)
-        # an odd step, so that it does not meet the same few columns in every row
-        step = max(values.numel() // _SAMPLE, 1) | 1
+            return None
         values, status, reserve = (torch.from_numpy(array[::step]) for array in arrays)
-        return exchange.scores(values, status, reserve, self._scales).masked_fill(status >= FROZEN, -1)
+        keys = exchange.scores(values, status, reserve, self._scales).view(torch.int32)
+        return keys.masked_fill(status >= FROZEN, -1).sort().values
 
-    def look_near(self, score: float) -> None:
-        """Lets the next count of leading bits look more closely near a score."""
-        row = int(torch.tensor(score, dtype=torch.float32).view(torch.int32)) >> ROW_BITS
-        self._first = max(row - ROWS // 2, 0)
+    def near(self, span: tuple[int, int]) -> Near | None:
+        """Returns the entries whose bit patterns lie in a span; see :func:`exchange.gather`."""
+        return exchange.gather(*self._tensors, self._scales, span)
 
-    def boundary(self, limit: counts.Limit) -> Boundary:
-        """Returns the boundary of a limit, which says how many of the ties lie below it."""
+    def boundary(self, limit: Limit, near: Near | None = None) -> Boundary:
+        """Returns the boundary of a limit, which says how many of the ties lie below it.
+
+        Args:
+            limit: where the smallest entries end.
+            near: the entries near it, if they are known.
+        """
         if limit.chosen in (0, limit.tied):
             return Boundary(limit.bound, ALL if limit.chosen else 0, None, *limit[3:])
         if not shards.is_sharded(self.parameter) and self._tensors[0].is_contiguous():
-            return Boundary(limit.bound, self._after_tie(limit), None, *limit[3:])
+            after = self._after_tie(limit) if near is None else _after_tie(limit, near)
+            return Boundary(limit.bound, after, None, *limit[3:])
         index = shards.flat_index(self.parameter)
         places = index[self._tied(self._tensors, limit.bound)]
 
@@ -79,7 +82,7 @@ class Ranked:
         last = counts.kth_index(histogram, limit.chosen, self.parameter.numel())
         return Boundary(limit.bound, last + 1, index, *limit[3:])
 
-    def _after_tie(self, limit: counts.Limit) -> int:
+    def _after_tie(self, limit: Limit) -> int:
         """Returns where the ties that lie below the limit end, looking no further than to there."""
         start, left = 0, limit.chosen
         for part in zip(*(torch.split(tensor.reshape(-1), _PIECE) for tensor in self._tensors), strict=True):
@@ -94,6 +97,11 @@ class Ranked:
         return (exchange.scores(values, status, reserve, self._scales) == bound) & (status < FROZEN)
 
 
+def _after_tie(limit: Limit, near: Near) -> int:
+    key = int(np.float32(limit.bound).view(np.int32))
+    return int(near.places[near.keys == key][limit.chosen - 1]) + 1
+
+
 def smallest(
     parts: Sequence[Ranked], entries: Sequence[int], k: int, most: Sequence[int] | None = None
 ) -> list[Boundary]:
@@ -105,18 +113,65 @@ def smallest(
         k: how many are small in all.
         most: how many may be in each parameter at most; None for no such bound.
     """
-    _look_where_it_will_be(parts, sum(entries), k)
-    limits = counts.smallest(parts, entries, k, most)
-    return [part.boundary(limit) for part, limit in zip(parts, limits, strict=True)]
+    most = list(entries) if most is None else most
+    boundaries = _near(parts, entries, k, most)
+    if boundaries is None:
+        limits = counts.smallest(parts, entries, k, most)
+        boundaries = [part.boundary(limit) for part, limit in zip(parts, limits, strict=True)]
+    return boundaries
 
 
-def _look_where_it_will_be(parts: Sequence[Ranked], entries: int, k: int) -> None:
-    sample = torch.cat([part.sample() for part in parts])
-    scores = sample[sample >= 0]
-    if not len(scores):
-        return
-    ranked = sum(part.parameter.numel() for part in parts) * len(scores) / len(sample)
-    place = round((k - max(entries - ranked, 0)) / ranked * len(scores))
-    score = float(scores.kthvalue(min(max(place, 1), len(scores))).values)
-    for part in parts:
-        part.look_near(score)
+def _near(parts: Sequence[Ranked], entries: Sequence[int], k: int, most: Sequence[int]) -> list[Boundary] | None:
+    """Returns what :func:`smallest` does, after one pass; None where the boundary is not where it was looked for."""
+    span = _span(parts, entries, k, most)
+    found = [part.near(span) for part in parts] if span else []
+    near = [one for one in found if one is not None]
+    if len(near) < len(parts):
+        return None
+    # frozen and pruned entries stay small, whatever the bounds
+    caps = [max(min(number, cap), one.left_out) for number, cap, one in zip(entries, most, near, strict=True)]
+    # a parameter that has to keep so much that its own boundary lies below the span gives all that it may
+    inside = [one.below < cap for one, cap in zip(near, caps, strict=True)]
+    those, bounds = list(compress(near, inside)), list(compress(caps, inside))
+    ends = [one.below + len(one.keys) for one in those]
+    rest = k - (sum(caps) - sum(bounds))
+    if not sum(one.below for one in those) < rest <= sum(map(min, ends, bounds)):
+        return None
+    limits = iter(counts.smallest([_histogram(one) for one in those], ends, rest, bounds))
+    boundaries = []
+    for part, number, one, cap, is_inside in zip(parts, entries, near, caps, inside, strict=True):
+        if is_inside:
+            boundaries.append(part.boundary(next(limits)._replace(endless=one.endless), one))
+        else:
+            (limit,) = counts.smallest([part], [number], cap)
+            boundaries.append(part.boundary(limit))
+    return boundaries
+
+
+def _histogram(near: Near) -> counts.Histogram:
+    return lambda prefix, shift, width: counts.histogram_of(near.keys, prefix, shift, width)
+
+
+def _span(parts: Sequence[Ranked], entries: Sequence[int], k: int, most: Sequence[int]) -> tuple[int, int] | None:
+    """Returns the bit patterns between which the boundary should be; None where two passes are cheap, or needed."""
+    if sum(entries) < compiled.PARALLEL_FROM:
+        return None
+    # an odd step, so that it does not meet the same few columns in every row
+    step = sum(entries) // _SAMPLE | 1
+    found = [part.sample(step) for part in parts]
+    samples = [sample for sample in found if sample is not None]
+    if len(samples) < len(parts):
+        return None
+    # what a parameter has to keep is out of reach
+    within = [
+        sample[: len(sample) * cap // max(number, 1)]
+        for sample, number, cap in zip(samples, entries, most, strict=True)
+    ]
+    ranked = torch.cat(within).sort().values
+    share = min(k / sum(entries), 1)
+    place = share * sum(map(len, samples))
+    off = _DEVIATIONS * math.sqrt(place * (1 - share)) + 2
+    low, high = int(place - off), int(place + off)
+    if low >= len(ranked):  # so much is not to be had
+        return None
+    return max(int(ranked[low]), 0) if low >= 0 else 0, int(ranked[high]) if high < len(ranked) else _LARGEST
