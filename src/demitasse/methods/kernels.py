@@ -175,10 +175,10 @@ def gather(values, status, reserve, found, places, sums, free_scale, cut_scale, 
         missing += left_out - (BLOCK - size)
         wild += endless
         for strip in range(0, BLOCK, STRIP):
-            near = SUM
+            near = np.int32(0)
             for i in range(STRIP):
                 near = np.int32(near + (np.uint32(keys[strip + i] - least) <= width))
-            seen += near
+            seen += int(near)
             if near == 0 or seen > found.size:
                 continue
             for i in range(STRIP):
