@@ -20,7 +20,7 @@ from demitasse.packed.file import File
 from demitasse.packed.tensor import DTYPES, Tensor
 from demitasse.packed.writer import pack
 
-# rows of a matrix that is coded in planes; a weight from which on threads are used
+# rows of a matrix that is coded in planes, and of one that is so large that threads share it, and a sample is taken
 _ROWS, _SIDE = 96, 1024
 
 
@@ -56,7 +56,7 @@ def _tensors() -> Iterator[Tensor]:
 
 def _methods() -> None:
     threads = torch.get_num_threads()
-    for count, side in ((1, 8), (2, _SIDE)):
+    for count, side in ((1, 8), (1, _SIDE), (2, _SIDE)):
         torch.set_num_threads(count)
         for method in (_prune, _quantize, _caffe):
             method(side)
@@ -66,7 +66,7 @@ def _methods() -> None:
 def _prune(side: int) -> None:
     model = nn.Linear(side, side)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    _train(model, optimizer, Surgery(model, optimizer, sparsity=0.5))
+    _train(model, optimizer, Surgery(model, optimizer, sparsity=0.5, ramp=0))
 
 
 def _quantize(side: int) -> None:

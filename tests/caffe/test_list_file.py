@@ -85,7 +85,7 @@ def test_a_prototxt_may_have_a_byte_order_mark_and_any_ends_of_lines(tmp_path: P
     path = tmp_path / "net.prototxt"
     path.write_bytes(("\ufeff" + end.join(['name: "n"', "", 'layer { name: "a" }'])).encode())
     assert prototxt.read_net(path).layer[0].name == "a"
-    assert prototxt.layer_lines(path) == [3]
+    assert prototxt.places(path).layers == [f"{path}:3"]
 
 
 @posix

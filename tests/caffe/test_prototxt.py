@@ -26,8 +26,9 @@ def write(folder: Path, text: str) -> Path:
 def test_reads_a_net_and_the_lines_of_its_layers(tmp_path: Path) -> None:
     path = write(tmp_path, NET)
     assert [layer.name for layer in prototxt.read_net(path).layer] == ["data", "a layer { b }"]
-    assert prototxt.layer_lines(path) == [2, 5]
-    assert prototxt.layer_lines(write(tmp_path, NET.replace("layer {", "layers {"))) == [2, 5]
+    for text in (NET, NET.replace("layer {", "layers {")):
+        assert prototxt.places(write(tmp_path, text)) == ([f"{path}:2", f"{path}:5"], str(path))
+    assert prototxt.places(write(tmp_path, f'# inputs\ninput: "a"\ninput: "b"\n{NET}')).inputs == f"{path}:2"
 
 
 def test_blobs_may_stand_in_a_text(tmp_path: Path) -> None:

@@ -112,9 +112,18 @@ def test_an_input_without_a_shape_says_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "net.prototxt"
     path.write_text('input: "data"\nlayer { name: "r" type: "ReLU" bottom: "data" top: "r" }')
     with pytest.raises(
-        NetError, match=r"input 'data' has no shape; give input_shape \{ dim: \.\.\. \}, or four input_dim"
+        NetError, match=r"prototxt:1: input 'data' has no shape; give input_shape \{ dim: \.\.\. \}, or four input_dim"
     ):
         Net.from_file(path)
+
+
+def test_names_that_are_known_are_listed_once(tmp_path: Path) -> None:
+    first, second = told(tmp_path, "layer {\n  input_param { shapes: 1\n  dims: 2 }\n}")
+    assert first == "net.prototxt:2: InputParameter has no field 'shapes'; did you mean 'shape'?"
+    assert second == "net.prototxt:3: InputParameter has no field 'dims'; known: shape"
+    first, second = told(tmp_path, "layer {\n  pooling_param { xyz: 1\n  abc: 2 }\n}")
+    assert "; known: pool, " in first
+    assert second == "net.prototxt:3: PoolingParameter has no field 'abc'"
 
 
 def test_a_string_of_many_megabytes_is_refused(tmp_path: Path) -> None:

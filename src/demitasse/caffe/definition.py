@@ -29,7 +29,7 @@ def labelled(
     Raises:
         NetError: a layer has both include and exclude rules, or no counterpart today.
     """
-    upgrade_net(net)
+    upgrade_net(net, origin)
     placed = filter_net(net, [origin] * len(net.layer), net_state(net, phase, level, stages))
     layers = [layer for layer, _ in placed]
     have_blobs = [layer.type in LAYERS and LAYERS[layer.type].has_blobs for layer in layers]

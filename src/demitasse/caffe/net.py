@@ -18,6 +18,7 @@ from demitasse.caffe.parameters import Blob as Blob
 from demitasse.caffe.parameters import Parameters
 from demitasse.caffe.sizes import check_size
 from demitasse.caffe.split import insert_splits
+from demitasse.caffe.text_fields import Places
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import DemitasseError, NetError, WeightsError
 from demitasse.registry import suggest
@@ -35,7 +36,7 @@ class Net(nn.Module):
         level: for include and exclude rules; None takes that of the net's own ``state``.
         stages: likewise; they are added to those of the net's own ``state``.
         origin: the file it came from, for messages.
-        lines: the line of each layer in that file.
+        places: where its parts stand in that file.
 
     Attributes:
         spec: the filtered NetParameter, splits inserted.
@@ -60,16 +61,17 @@ class Net(nn.Module):
         level: int | None = None,
         stages: Collection[str] = (),
         origin: str = "net",
-        lines: list[int] | None = None,
+        places: Places | None = None,
     ) -> None:
         super().__init__()
         upgraded = schema.NetParameter.FromString(spec.SerializeToString())
-        places = [f"{origin}:{line}" for line in lines or []]
-        places += [origin] * (len(upgraded.layer) + len(upgraded.layers) - len(places))
+        if places is None:
+            places = Places([origin] * (len(upgraded.layer) + len(upgraded.layers)), origin)
         upgrade_net(upgraded, origin, places)
-        places[:0] = [origin] * (len(upgraded.layer) - len(places))  # an Input layer made of the net's inputs
+        # there may be an Input layer made of the net's inputs
+        at = [places.inputs] * (len(upgraded.layer) - len(places.layers)) + places.layers
         state = net_state(upgraded, phase, level, stages)
-        kept = insert_splits(filter_net(upgraded, places, state))
+        kept = insert_splits(filter_net(upgraded, at, state))
         check_types(kept)
         self.phase: int = state.phase
         self.spec = schema.NetParameter(name=upgraded.name)
@@ -109,7 +111,7 @@ class Net(nn.Module):
     ) -> Net:
         """Builds the net of a prototxt; see the class for arguments and errors."""
         spec = prototxt.read_net(path)
-        return cls(spec, phase, level, stages, str(path), prototxt.layer_lines(path))
+        return cls(spec, phase, level, stages, str(path), prototxt.places(path))
 
     def _add(self, spec: schema.Message, available: dict[str, None]) -> layers.Layer | sources.Source:
         part: layers.Layer | sources.Source

@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from demitasse.caffe import schema, text_faults
-from demitasse.caffe.text_fields import tokens, walk
+from demitasse.caffe.text_fields import Places, tokens, walk
 from demitasse.caffe.text_forks import one_device, tell_unused
 from demitasse.errors import PrototxtError
 from demitasse.files import system_path
@@ -88,17 +88,17 @@ _LONG_STRING = re.compile(rf"""["'][^"'\n]{{{_MOST_LETTERS}}}""")
 _UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\[^abfnrtvxXuU0-7\\'\"?]")
 
 
-def layer_lines(path: str | Path) -> list[int]:
-    """Returns the line (from 1) where each ``layer { ... }``, or ``layers { ... }``, of the file begins, in order."""
-    fields = walk(read_text(path), schema.NetParameter.DESCRIPTOR)
-    return [
-        field.line
-        for field in fields
-        if field.owner
-        and field.owner.name == "NetParameter"
-        and field.value == "{"
-        and field.name in ("layer", "layers")
-    ]
+def places(path: str | Path) -> Places:
+    """Returns where the parts of a net's prototxt stand."""
+    found = Places([], str(path))
+    for field in walk(read_text(path), schema.NetParameter.DESCRIPTOR):
+        if not field.owner or field.owner.name != "NetParameter":
+            continue
+        if field.value == "{" and field.name in ("layer", "layers"):
+            found.layers.append(f"{path}:{field.line}")
+        elif field.name == "input" and found.inputs == str(path):
+            found = found._replace(inputs=f"{path}:{field.line}")
+    return found
 
 
 def read_text(path: str | Path) -> str:

@@ -74,8 +74,8 @@ def _build(
     merged.MergeFrom(spec.state)
     merged.MergeFrom(state)
     spec.state.CopyFrom(merged)
-    lines = prototxt.layer_lines(where) if in_file else None
-    net = Net(spec, phase=None, origin=where if in_file else field, lines=lines)
+    places = prototxt.places(where) if in_file else None
+    net = Net(spec, phase=None, origin=where if in_file else field, places=places)
     log.describe(net)
     return net
 

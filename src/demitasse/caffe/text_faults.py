@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -15,6 +15,7 @@ from demitasse.registry import nearest
 _MOST = 30  # faults that are shown
 _FEW = 24  # names that are listed
 _SHOWN = 40  # characters of a value
+_KNOWN = "; known: "
 
 # field of an older or another form, by message -> how it is written today
 _TODAY = {
@@ -72,10 +73,22 @@ def explain(text: str, message: Descriptor, name: str) -> str | None:
         key = (fault.layer.type if fault.layer else "", fault.what)
         places.setdefault(key, fault)
         lines.setdefault(key, []).append(fault.line)
-    shown = [_sentence(name, places[key], lines[key][1:]) for key in list(places)[:_MOST]]
+    shown = [
+        _sentence(name, fault, lines[key][1:]) for key, fault in zip(places, _known_once(places.values()), strict=True)
+    ]
+    shown = shown[:_MOST]
     if len(places) > _MOST:
         shown.append(f"{name}: and {len(places) - _MOST} faults more")
     return "\n".join(shown) or None
+
+
+def _known_once(faults: Iterable[_Fault]) -> Iterator[_Fault]:
+    """Drops the names that are known from all sentences but the first that lists them."""
+    listed = set()
+    for fault in faults:
+        what, _, known = fault.what.partition(_KNOWN)
+        yield fault._replace(what=what) if known in listed else fault
+        listed.add(known)
 
 
 def _other_kind(text: str, message: Descriptor, name: str) -> str | None:
@@ -145,7 +158,7 @@ def _unknown(owner: Descriptor, name: str) -> str:
     names = [field.name for field in owner.fields]
     near = nearest(name, names)
     if near or len(names) <= _FEW:
-        return f"{kind} has no field {name!r}; " + (f"did you mean {near!r}?" if near else f"known: {', '.join(names)}")
+        return f"{kind} has no field {name!r}" + (f"; did you mean {near!r}?" if near else _KNOWN + ", ".join(names))
     return f"{kind} has no field {name!r}"
 
 

@@ -58,6 +58,18 @@ class TextField(NamedTuple):
         return self.owner.fields_by_name.get(self.name) if self.owner else None
 
 
+class Places(NamedTuple):
+    """Where the parts of a net stand (``file:line``), for messages.
+
+    Attributes:
+        layers: where each ``layer { ... }``, or ``layers { ... }``, begins, in order.
+        inputs: where the net's first ``input`` is.
+    """
+
+    layers: list[str]
+    inputs: str
+
+
 class _Frame:
     """A message that is being read."""
 

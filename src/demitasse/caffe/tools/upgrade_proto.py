@@ -21,7 +21,7 @@ def upgrade_net_text(source: str | Path, out: str | Path, say: Say = silent) -> 
     """
     net = prototxt.read_net_text(source)
     before = net.SerializeToString()
-    _write_text(upgrade_net(net, str(source), [f"{source}:{line}" for line in prototxt.layer_lines(source)]), out)
+    _write_text(upgrade_net(net, str(source), prototxt.places(source)), out)
     _report(say, source, out, net.SerializeToString() != before)
 
 

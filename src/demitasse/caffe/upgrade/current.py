@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from demitasse.caffe import schema
 from demitasse.errors import NetError
 
@@ -48,18 +50,22 @@ def _shapes(net: schema.Message, origin: str) -> list[list[int]]:
     return [list(shape.dim) for shape in net.input_shape] or by_fours
 
 
-def name_dilation(net: schema.Message, origin: str) -> None:
+def name_dilation(net: schema.Message, places: Sequence[str]) -> None:
     """Turns DeepLab's ``hole`` of convolutions into ``dilation``, in place.
+
+    Args:
+        net: the net.
+        places: where each of its layers stands, for errors.
 
     Raises:
         NetError: a layer has both.
     """
-    for layer in net.layer:
+    for layer, place in zip(net.layer, places, strict=True):
         settings = layer.convolution_param
         if not any(map(settings.HasField, _HOLES)):
             continue
         if settings.dilation:
-            raise NetError(f"{origin}: layer {layer.name!r} has both dilation and hole; give one of them")
+            raise NetError(f"{place}: layer {layer.name!r} has both dilation and hole; give one of them")
         by_axis = settings.HasField("hole_h") or settings.HasField("hole_w")
         one = settings.hole if settings.HasField("hole") else 1
         height, width = (getattr(settings, name) if settings.HasField(name) else one for name in _HOLES[1:])

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from demitasse.caffe import schema
+from demitasse.caffe.text_fields import Places
 from demitasse.caffe.upgrade import current, v0, v1
 from demitasse.errors import NetError
 
 
-def upgrade_net(net: schema.Message, origin: str = "net", places: list[str] | None = None) -> schema.Message:
+def upgrade_net(net: schema.Message, origin: str = "net", places: Places | None = None) -> schema.Message:
     """Brings a NetParameter of any form up to date in place and returns it.
 
     Args:
         net: the net; of blobs as bytes or as repeated numbers.
         origin: the file it came from, for errors.
-        places: where each of the net's own layers stands (``file:line``), for errors; those of padding layers, which
-            are no more, are taken out.
+        places: where the net's parts stand, for errors; those of padding layers, which are no more, are taken out.
 
     Raises:
         NetError: the net mixes forms, or a layer has no counterpart in today's form; says which and where.
     """
     upgrade_layers(net, origin, places)
-    current.name_dilation(net, origin)
-    current.input_layer(net, origin)
+    current.name_dilation(net, [origin] * len(net.layer) if places is None else places.layers)
+    current.input_layer(net, origin if places is None else places.inputs)
     current.fix_statistics(net)
     return net
 
 
-def upgrade_layers(net: schema.Message, origin: str = "net", places: list[str] | None = None) -> schema.Message:
+def upgrade_layers(net: schema.Message, origin: str = "net", places: Places | None = None) -> schema.Message:
     """Turns ``layers`` of V0 and V1 into ``layer``, in place, and leaves all else; see :func:`upgrade_net`."""
     if not net.layers:
         return net
@@ -34,7 +34,7 @@ def upgrade_layers(net: schema.Message, origin: str = "net", places: list[str] |
         counts = f"{len(net.layers)} 'layers', the form from before 2015, and {len(net.layer)} 'layer'"
         raise NetError(f"{origin}: the net has {counts}; expected one form")
     if any(layer.HasField("layer") for layer in net.layers):
-        v0.upgrade(net, [origin] * len(net.layers) if places is None else places)
+        v0.upgrade(net, [origin] * len(net.layers) if places is None else places.layers)
     v1.move_transforms(net)
     v1.upgrade(net)
     return net
