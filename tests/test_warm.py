@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from demitasse import warm
+from demitasse.packed.file import File
+from demitasse.packed.tensor import DTYPES
+from demitasse.packed.writer import pack
+
 USE = """
 import torch, demitasse
 model = torch.nn.Linear(8, 8)
@@ -20,6 +25,14 @@ surgery.finish()
 demitasse.save(model, "model.demi")
 demitasse.load("model.demi")
 """
+
+
+def test_a_tensor_of_each_type_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of warming, in the quick form alone; the loops may be compiled already."""
+    monkeypatch.setattr(warm, "_ROWS", 8)
+    tensors = list(warm._tensors())
+    assert {tensor.dtype.name for tensor in tensors} == {dtype.name for dtype in DTYPES}
+    assert list(File(pack(tensors, smallest=False)).tensors()) == tensors
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def _tensors() -> Iterator[Tensor]:
     """Yields matrices of every type: of few values, of many, and of many of which most are zero."""
     rng = np.random.default_rng(0)
     for dtype in DTYPES:
-        shape = (_ROWS, _ROWS)
+        shape = (_ROWS, _ROWS // 2, 2) if dtype.complex else (_ROWS, _ROWS)
         many = rng.integers(0, 2 if dtype.name == "bool" else 256, (_ROWS**2, dtype.size), np.uint8)
         few = many[rng.integers(0, 4, len(many))]
         for name, values in (("many", many), ("few", few), ("rare", many * (rng.random((len(many), 1)) < 0.1))):
