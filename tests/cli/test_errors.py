@@ -40,6 +40,23 @@ def test_out_of_memory_is_told(
     assert message in printed
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["demo", "--seed", "1.5"], "--seed: expected a whole number, found '1.5'"),
+        (["demo", "--seed=-1"], "--seed: expected 0 or more, found '-1'"),
+        (["sensitivity", "x", "--tolerance", "x"], "--tolerance: expected a number, found 'x'"),
+        (["time", "-model=x", "-iterations=ten"], "--iterations: expected a whole number, found 'ten'"),
+        (["train", "-solver=x", "--cpu=0x"], "--cpu: expected a whole number, found '0x'"),
+        (["demo", "--sed=1"], "No such option: --sed; did you mean '--seed'?"),
+    ],
+)
+def test_what_is_wrong_with_a_flag(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    code, printed = failing(capsys, *arguments)
+    assert code == 2
+    assert printed == f"error: {message}\nTry 'demitasse {arguments[0]} --help' for help.\n"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="names of any bytes are POSIX's")
 def test_a_path_that_is_not_utf_8_is_shown_as_it_can_be(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = f"{tmp_path}/\udcff.prototxt"

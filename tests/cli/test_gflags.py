@@ -215,3 +215,13 @@ def test_wrong_flags_of_a_command(net: str, capsys: pytest.CaptureFixture[str], 
 def test_other_commands_keep_to_their_own_flags(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("recipes", "-flagfile=x") == 2
     assert "No such option: --flagfile" in capsys.readouterr().err
+
+
+def test_a_whole_number_may_be_hexadecimal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """As gflags has it; the name of a file that looks like one stays."""
+    with pytest.raises(SystemExit):
+        main(["convert_imageset", f"{tmp_path}/", "0x1F", "out", "-resize_height=0x1F"])
+    assert "resize_height 31 and resize_width 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["time", "-model=0x1F", "-iterations=0x2"])
+    assert "error: 0x1F: cannot be read" in capsys.readouterr().err

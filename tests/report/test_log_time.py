@@ -60,3 +60,13 @@ def test_lines_out_of_order_are_of_one_year() -> None:
     clock = Clock(2026)
     clock.seconds("I0201 00:00:00.5 7 a.cpp:1] x")
     assert clock.seconds("I0131 23:59:59.5 7 a.cpp:1] x") == -1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "days"), [("0301", "20260302", 1), ("1231", "20270101", 1), ("0228", "20260301", 1)]
+)
+def test_a_log_may_begin_without_years_and_go_on_with_them(first: str, second: str, days: int) -> None:
+    clock = Clock()
+    clock.seconds(f"I{first} 00:00:00.0 7 a.cpp:1] x")
+    assert clock.seconds(f"I{second} 00:00:00.0 7 a.cpp:1] x") == days * 86400
+    assert clock.seconds(f"I{second} 00:00:01.0 7 a.cpp:1] x") == days * 86400 + 1

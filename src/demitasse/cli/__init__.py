@@ -11,7 +11,7 @@ import typer
 
 from demitasse._version import __version__
 from demitasse.cli import streams
-from demitasse.cli.commands import Commands, WrongUse, print_help
+from demitasse.cli.commands import Commands, WrongUse, print_help, said
 from demitasse.errors import DemitasseError, is_out_of_memory
 from demitasse.files import descriptor
 
@@ -92,7 +92,7 @@ def _run(arguments: list[str], given: list[str]) -> int:
         return end.exit_code
     except WrongUse as error:
         place = error.ctx.command_path if error.ctx else "demitasse"
-        _fail(f"error: {error.format_message()}\nTry '{place} --help' for help.", error.exit_code)
+        _fail(f"error: {said(error)}\nTry '{place} --help' for help.", error.exit_code)
     return 0
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import Any
+from typing import Any, get_args
 
 from typer import BadParameter, Exit
 from typer.core import TyperCommand, TyperGroup
@@ -28,6 +29,16 @@ DATA = "Caffe: data"
 LOOK = "Caffe: look"
 MORE = "More"
 
+_HEXADECIMAL = re.compile("0[xX][0-9a-fA-F]+")
+# what pydantic calls a fault -> what was wanted
+_WANTED = {
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "bool_parsing": "true or false",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+}
 _ENDS = {"help": "--help", "helpfull": "--help", "helpshort": "--help"}
 
 
@@ -138,10 +149,28 @@ def _plain(option: str) -> str:
     return option.removeprefix("--").replace("-", "_")
 
 
+def said(error: Any) -> str:
+    """Returns what is wrong with the use of a command, in plain words: typer passes on pydantic's."""
+    if near := getattr(error, "possibilities", None):
+        return f"No such option: {error.option_name}; did you mean {near[0]!r}?"
+    details: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    detail: dict[str, Any] = details[0] if details else {"type": "", "ctx": {}}
+    wanted = _WANTED.get(detail["type"])
+    if not wanted:
+        return str(error.format_message())
+    return f"{error.param.opts[0]}: expected {wanted.format(**detail.get('ctx', {}))}, found {detail['input']!r}"
+
+
+def _is_whole(option: Any) -> bool:
+    kind = option.type_descriptor.annotation if hasattr(option, "type_descriptor") else option.type
+    return int in (kind, *get_args(kind)) or getattr(kind, "name", "") == "integer"
+
+
 def _spelt(option: Any, value: str) -> list[str]:
     """Returns an option and its value as typer takes them."""
     if not option.is_flag:
-        return [f"{option.opts[0]}={value}"]
+        is_hexadecimal = _HEXADECIMAL.fullmatch(value) and _is_whole(option)
+        return [f"{option.opts[0]}={int(value, 16) if is_hexadecimal else value}"]
     return list(option.opts[:1] if value == "true" else option.secondary_opts[:1])
 
 

@@ -16,7 +16,7 @@ class Clock:
     """Counts the seconds since training started, or since the first line of a log that does not show its start.
 
     Args:
-        year: of the first line, where dates have none; None for a leap year.
+        year: of the first line, where dates have none; None for a leap year, until a line has its year.
     """
 
     def __init__(self, year: int | None = None) -> None:
@@ -24,6 +24,7 @@ class Clock:
         self._last: datetime | None = None
         self._solving = False
         self._year = year or _SOME_YEAR
+        self._is_assumed = year is None
 
     def seconds(self, line: str) -> float:
         """Returns the seconds at this line; a line without a date has those of the line before, NaN the first ones."""
@@ -40,21 +41,31 @@ class Clock:
             return None
         moment = [*map(int, match.groups()[1:6]), int(match[7].ljust(6, "0"))]
         if match[1]:
+            found = _datetime(int(match[1]), moment)
+            if found and self._is_assumed:
+                self._is_assumed = False
+                self._move(found.year - self._year)
+                if self._last and (self._last - found).days >= 1:
+                    self._move(-1)  # the new year began in between
             self._year = int(match[1])
-            return _datetime(self._year, moment)
+            return found
         while moment[:2] == [2, 29] and not isleap(self._year):
-            self._move()
+            self._move(1)
         found = _datetime(self._year, moment)
         if found and self._last and (self._last - found).days >= 1:
             self._year += 1  # a log goes forward: the new year began
             found = _datetime(self._year, moment)
         return found
 
-    def _move(self) -> None:
-        """Takes all that was read for a year later."""
-        self._year += 1
-        self._start = self._start and self._start.replace(year=self._start.year + 1)
-        self._last = self._last and self._last.replace(year=self._last.year + 1)
+    def _move(self, years: int) -> None:
+        """Takes all that was read for some years later."""
+        self._year += years
+        self._start = self._start and _datetime(self._start.year + years, _rest(self._start))
+        self._last = self._last and _datetime(self._last.year + years, _rest(self._last))
+
+
+def _rest(moment: datetime) -> list[int]:
+    return [moment.month, moment.day, moment.hour, moment.minute, moment.second, moment.microsecond]
 
 
 def _datetime(year: int, rest: list[int]) -> datetime | None:
