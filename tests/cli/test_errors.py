@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,11 @@ def test_training_in_a_folder_that_is_not_utf_8_is_refused_before_it_begins(
     code, printed = failing(capsys, "train", *arguments)
     assert code in (1, 2)
     assert message in printed
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_plain_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prototxt, "read_net", lambda path: warnings.warn("the net is odd", stacklevel=1))
+    _, printed = failing(capsys, "time", "-model=net.prototxt")
+    assert "\nwarning: the net is odd\n" in f"\n{printed}"
+    assert "UserWarning" not in printed

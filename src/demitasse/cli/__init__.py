@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import NoReturn
 
@@ -86,14 +87,21 @@ def _run(arguments: list[str], given: list[str]) -> int:
     """Runs one command, and returns its exit code; ``given`` are its arguments for other processes."""
     command = typer.main.get_command(build())
     try:
-        with command.make_context("demitasse", list(arguments), obj=given) as context:
-            command.invoke(context)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            with command.make_context("demitasse", list(arguments), obj=given) as context:
+                command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
     except WrongUse as error:
         place = error.ctx.command_path if error.ctx else "demitasse"
         _fail(f"error: {said(error)}\nTry '{place} --help' for help.", error.exit_code)
     return 0
+
+
+def _warn(message: Warning | str, *place: object, **rest: object) -> None:
+    """Prints a warning as the command's errors are printed, without the line of the source that gave it."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _messages_apart(arguments: list[str]) -> AbstractContextManager[object]:
