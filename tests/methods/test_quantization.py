@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import demitasse
 from demitasse.errors import MethodError
-from demitasse.methods import incremental, pow2
+from demitasse.methods import freezing, pow2
 from demitasse.methods.records import FREE, FROZEN
 from tests.methods.playground import check, net, pruned, sgd, train
 
@@ -37,7 +37,7 @@ def test_portions_and_grids_are_those_of_the_caffe_side(portions: tuple[float, .
     values, free = weight.clone(), torch.ones_like(weight, dtype=torch.bool)
     before = 0.0
     for portion in quantize(model, optimizer, exponents=4, portions=portions):
-        incremental.freeze(values, free, incremental.Portions(before, portion), 4)
+        freezing.freeze(values, free, freezing.Portions(before, portion), 4)
         before = portion
         assert torch.equal(model.weight.detach(), values)
 

@@ -5,12 +5,10 @@ Reference: Zhou, Yao, Guo, Xu, Chen 2017, Incremental Network Quantization (arXi
 
 from __future__ import annotations
 
-import math
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,145 +16,11 @@ from torch.optim import Optimizer
 
 from demitasse.errors import MethodError
 from demitasse.methods import exchange, pow2, ranking, selection, settings, shards
+from demitasse.methods.freezing import Portions, remaining
 from demitasse.methods.method import Method
 from demitasse.methods.ranking import Ranked
 from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record
 from demitasse.methods.report import Row
-
-
-class Portions(NamedTuple):
-    """The frozen share of the weights that are not pruned, before and after a step."""
-
-    before: float
-    after: float
-
-
-def portions(values: Sequence[float]) -> Portions:
-    """Returns the step that a list of portions asks for: the first two, or 0 and the only one.
-
-    Raises:
-        MethodError: there is none, one is outside 0..1, or they decrease.
-    """
-    if not values:
-        raise MethodError("portion is missing; expected two, the frozen share before and after this step")
-    before, after = (0.0, values[0]) if len(values) == 1 else values[:2]
-    for value in (before, after):
-        if not 0 <= value <= 1:
-            raise MethodError(f"portion is {value:g}; expected a share from 0 to 1")
-    if before > after:
-        raise MethodError(f"portion decreases from {before:g} to {after:g}; frozen weights stay frozen")
-    return Portions(before, after)
-
-
-def remaining(free: int, step: Portions) -> int:
-    """Returns how many of ``free`` weights stay free: round(round(free / (1 - before)) * (1 - after)).
-
-    Halves are rounded away from zero.
-    """
-    if step.before == 1 or step.after == 1:
-        return 0
-    return min(free, _round(_round(free / (1 - step.before)) * (1 - step.after)))
-
-
-def _round(value: float) -> int:
-    return math.floor(value + 0.5)
-
-
-def partition(weight: Tensor, free: Tensor, keep: int) -> Tensor:
-    """Returns the entries to freeze: of the free ones all but the ``keep`` smallest by magnitude.
-
-    Entries as large as the smallest frozen one are frozen too.
-
-    Reference: Zhou 2017, section 2.2, pruning-inspired strategy.
-
-    Args:
-        weight: any shape.
-        free: bool, same shape.
-        keep: how many stay free, ties aside.
-
-    Returns:
-        bool, same shape.
-    """
-    magnitude = weight.abs()
-    candidates = magnitude[free]
-    if keep >= candidates.numel():
-        return torch.zeros_like(free)
-    return free & (magnitude >= torch.kthvalue(candidates, keep + 1).values)
-
-
-def frozen_share(weight: Tensor, free: Tensor) -> float:
-    """Returns the share of frozen non-zero entries among those that are not pruned; 1 where all are pruned."""
-    frozen = int(torch.count_nonzero(weight[~free]))
-    present = frozen + int(torch.count_nonzero(free))
-    return frozen / present if present else 1.0
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """What :func:`freeze` did.
-
-    Attributes:
-        exponents: the grid; None where there was nothing but pruned weights.
-        before: number of free entries before.
-        after: number of free entries now.
-        clipped: how many values were beyond the grid and clipped to it.
-    """
-
-    exponents: pow2.Exponents | None
-    before: int
-    after: int
-    clipped: int = 0
-
-
-def exponents_of(weight: Tensor, free: Tensor, levels: int) -> pow2.Exponents | None:
-    """Returns the grid of a tensor: that of its frozen entries if any is not zero, else of its largest entry.
-
-    Raises:
-        MethodError: a frozen entry is neither zero nor a power of two, or the largest has no power near it.
-    """
-    frozen = weight[~free]
-    if not bool(pow2.on_grid(frozen).all()):
-        raise MethodError("a frozen weight is neither zero nor a power of two; convert the model with model2INQ_raw")
-    for values, fixed in ((frozen, True), (weight[free], False)):
-        largest = values.abs().max().item() if values.numel() else 0.0
-        if not math.isfinite(largest):
-            raise MethodError(f"the largest weight is {largest}; expected a finite number")
-        if largest:
-            found = pow2.grid(largest, levels, fixed)
-            pow2.check_largest(found.largest, weight.dtype, "quantization")
-            return found
-    return None
-
-
-@torch.no_grad()
-def freeze(weight: Tensor, free: Tensor, step: Portions, levels: int) -> Frozen:
-    """Freezes the largest free weights at powers of two, in place, as the Caffe layers of the original fork do.
-
-    There 3/4 of the least power is the end of zero, not 1/2 as in the paper's equation (4), and entries as large as
-    the smallest frozen one are frozen too.
-
-    Reference: Zhou 2017, algorithm 1, steps 3 and 4.
-
-    Args:
-        weight: any shape; changed where it is frozen now.
-        free: bool, same shape, False = frozen; changed likewise.
-        step: share of the weights that are not pruned that is frozen before and after.
-        levels: number of exponents, num_quantum_values in prototxts.
-
-    Raises:
-        MethodError: a weight cannot be quantized.
-    """
-    exponents = exponents_of(weight, free, levels)
-    before = int(torch.count_nonzero(free))
-    if step.after == 0 or exponents is None:
-        return Frozen(exponents, before, before)
-    chosen = partition(weight, free, remaining(before, step))
-    values = weight[chosen]
-    clipped = int(torch.count_nonzero((values != 0) & (pow2.exponent(values) > exponents.largest)))
-    weight[chosen] = pow2.project(values, exponents, "fork")
-    free &= ~chosen
-    return Frozen(exponents, before, int(torch.count_nonzero(free)), clipped)
-
 
 # what these settings of a quantization may be
 CHOICES = {"partition": ("magnitude", "random"), "per": ("tensor", "channel"), "fit": ("largest", "error")}

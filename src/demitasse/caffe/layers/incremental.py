@@ -11,7 +11,7 @@ from demitasse.caffe.layers.base import LAYERS, Shape
 from demitasse.caffe.layers.convolution import Convolution
 from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.layers.masked import Count, Masked
-from demitasse.methods import incremental, pow2
+from demitasse.methods import freezing, pow2
 
 
 class Incremental(Masked):
@@ -30,7 +30,7 @@ class Incremental(Masked):
 
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
-        self.step = incremental.portions(self.compression_settings.portion)
+        self.step = freezing.portions(self.compression_settings.portion)
         self.levels = self.compression_settings.num_quantum_values
         pow2.check_levels(self.levels, None, self.weight.dtype, "num_quantum_values")
 
@@ -38,12 +38,12 @@ class Incremental(Masked):
         """Returns weight and bias, after freezing the step's share where that is still to be done."""
         if self.training and not self.applied:
             for name, (values, free) in self.masked().items():
-                result = incremental.freeze(values, free, self.step, self.levels)
+                result = freezing.freeze(values, free, self.step, self.levels)
                 self._report(name, result, free.numel())
             self.applied = True
         return self.weight, self.bias
 
-    def _report(self, name: str, result: incremental.Frozen, total: int) -> None:
+    def _report(self, name: str, result: freezing.Frozen, total: int) -> None:
         if result.exponents is None:
             log.info(self.log_place, f"{self.spec.name} ({self.spec.type}): all of {name} is zero")
             return
@@ -83,7 +83,7 @@ class Incremental(Masked):
         if state:
             self.applied = state["stage"] == list(self.step)
             return
-        share = incremental.frozen_share(self.weight, self.mask("weight"))
+        share = freezing.frozen_share(self.weight, self.mask("weight"))
         before, after = self.step
         self.applied = abs(share - after) < abs(share - before)
 

@@ -1,4 +1,4 @@
-"""The formulas of Incremental Network Quantization."""
+"""The formulas of freezing a tensor, as the Caffe layers use them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from demitasse.errors import MethodError
-from demitasse.methods import incremental, pow2
-from demitasse.methods.incremental import Portions
+from demitasse.methods import freezing, pow2
+from demitasse.methods.freezing import Portions
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from demitasse.methods.incremental import Portions
     [([0.3, 0.6], (0.3, 0.6)), ([0.5], (0, 0.5)), ([0, 1, 0.2], (0, 1)), ([0.4, 0.4], (0.4, 0.4))],
 )
 def test_portions(values, expected):
-    assert incremental.portions(values) == expected
+    assert freezing.portions(values) == expected
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_portions(values, expected):
 )
 def test_portions_without_meaning(values, message):
     with pytest.raises(MethodError, match=message):
-        incremental.portions(values)
+        freezing.portions(values)
 
 
 @pytest.mark.parametrize(
@@ -47,35 +47,35 @@ def test_portions_without_meaning(values, message):
     ],
 )
 def test_remaining(free, step, keep):
-    assert incremental.remaining(free, Portions(*step)) == keep
+    assert freezing.remaining(free, Portions(*step)) == keep
 
 
 def test_partition_takes_the_largest_free_ones_with_ties():
     weight = torch.tensor([5.0, -4.0, 3.0, 3.0, -1.0, 9.0])
     free = torch.tensor([True, True, True, True, True, False])
-    assert incremental.partition(weight, free, 2).tolist() == [True, True, True, True, False, False]
-    assert incremental.partition(weight, free, 3).tolist() == [True, True, False, False, False, False]
-    assert not incremental.partition(weight, free, 5).any()
-    assert incremental.partition(weight, free, 0).tolist() == free.tolist()
+    assert freezing.partition(weight, free, 2).tolist() == [True, True, True, True, False, False]
+    assert freezing.partition(weight, free, 3).tolist() == [True, True, False, False, False, False]
+    assert not freezing.partition(weight, free, 5).any()
+    assert freezing.partition(weight, free, 0).tolist() == free.tolist()
 
 
 def test_freeze_in_two_steps():
     weight = torch.tensor([0.9, -0.5, 0.3, 0.05, -0.02])
     free = torch.ones(5, dtype=torch.bool)
-    first = incremental.freeze(weight, free, Portions(0, 0.4), 3)
-    assert first == incremental.Frozen(pow2.Exponents(-2, 0), 5, 3)
+    first = freezing.freeze(weight, free, Portions(0, 0.4), 3)
+    assert first == freezing.Frozen(pow2.Exponents(-2, 0), 5, 3)
     assert weight.tolist() == pytest.approx([1.0, -0.5, 0.3, 0.05, -0.02])
     assert free.tolist() == [False, False, True, True, True]
     weight[2:] = torch.tensor([3.0, 0.2, -0.02])  # trained on; one outgrew the grid
-    second = incremental.freeze(weight, free, Portions(0.4, 1), 3)
-    assert second == incremental.Frozen(pow2.Exponents(-2, 0), 3, 0, clipped=1)
+    second = freezing.freeze(weight, free, Portions(0.4, 1), 3)
+    assert second == freezing.Frozen(pow2.Exponents(-2, 0), 3, 0, clipped=1)
     assert weight.tolist() == [1.0, -0.5, 1.0, 0.25, 0.0]
     assert not free.any()
 
 
 def test_freeze_after_surgery_takes_the_grid_from_what_is_free():
     weight, free = torch.tensor([0.0, 0.0, 0.3, 0.1]), torch.tensor([False, False, True, True])
-    done = incremental.freeze(weight, free, Portions(0, 0.5), 7)
+    done = freezing.freeze(weight, free, Portions(0, 0.5), 7)
     assert done.exponents == pow2.grid(0.3, 7)
     assert free.tolist() == [False, False, False, True]
 
@@ -83,45 +83,45 @@ def test_freeze_after_surgery_takes_the_grid_from_what_is_free():
 @pytest.mark.parametrize("free", [True, False])
 def test_freeze_skips_what_is_all_zero(free):
     weight, mask = torch.zeros(4), torch.full((4,), free)
-    assert incremental.freeze(weight, mask, Portions(0, 0.5), 7).exponents is None
+    assert freezing.freeze(weight, mask, Portions(0, 0.5), 7).exponents is None
     assert not weight.any()
 
 
 def test_freeze_nothing():
     weight, free = torch.tensor([0.3, 0.1]), torch.ones(2, dtype=torch.bool)
     before = weight.clone()
-    incremental.freeze(weight, free, Portions(0, 0), 7)
-    incremental.freeze(weight, free, Portions(0.5, 0.5), 7)
+    freezing.freeze(weight, free, Portions(0, 0), 7)
+    freezing.freeze(weight, free, Portions(0.5, 0.5), 7)
     assert torch.equal(weight, before)
     assert free.all()
 
 
 def test_freeze_counts_zeros_as_fitting():
     weight, free = torch.tensor([0.001, 0.0]), torch.ones(2, dtype=torch.bool)
-    assert incremental.freeze(weight, free, Portions(0, 1), 7).clipped == 0
+    assert freezing.freeze(weight, free, Portions(0, 1), 7).clipped == 0
     assert weight[1] == 0
 
 
 def test_freeze_refuses_what_cannot_be_quantized():
     free = torch.tensor([False, True])
     with pytest.raises(MethodError, match="neither zero nor a power of two"):
-        incremental.freeze(torch.tensor([0.3, 0.1]), free, Portions(0, 1), 7)
+        freezing.freeze(torch.tensor([0.3, 0.1]), free, Portions(0, 1), 7)
     with pytest.raises(MethodError, match="largest weight is nan"):
-        incremental.freeze(torch.tensor([0.5, math.nan]), free | True, Portions(0, 1), 7)
+        freezing.freeze(torch.tensor([0.5, math.nan]), free | True, Portions(0, 1), 7)
 
 
 def test_frozen_share():
     weight, free = torch.tensor([0.5, 0.0, 0.3, 0.2]), torch.tensor([False, False, True, True])
-    assert incremental.frozen_share(weight, free) == pytest.approx(1 / 3)
-    assert incremental.frozen_share(torch.zeros(2), torch.zeros(2, dtype=torch.bool)) == 1
+    assert freezing.frozen_share(weight, free) == pytest.approx(1 / 3)
+    assert freezing.frozen_share(torch.zeros(2), torch.zeros(2, dtype=torch.bool)) == 1
 
 
 def test_freeze_refuses_a_power_beyond_the_type():
     with pytest.raises(MethodError, match=r"nearest to 2\^128; float32 ends at 2\^127"):
-        incremental.freeze(torch.tensor([3.3e38, 0.1]), torch.ones(2, dtype=torch.bool), Portions(0, 1), 7)
+        freezing.freeze(torch.tensor([3.3e38, 0.1]), torch.ones(2, dtype=torch.bool), Portions(0, 1), 7)
 
 
 def test_freeze_ends_zero_where_the_fork_does():
     weight = torch.tensor([1.0, 0.37, 0.38])
-    incremental.freeze(weight, torch.ones(3, dtype=torch.bool), Portions(0, 1), 2)
+    freezing.freeze(weight, torch.ones(3, dtype=torch.bool), Portions(0, 1), 2)
     assert weight.tolist() == [1.0, 0.0, 0.5]
