@@ -97,7 +97,7 @@ def test_a_database_leaves_nothing(tmp_path: Path, full_disk: Callable[[int], No
     if backend == "leveldb":
         pytest.importorskip("plyvel")
     full_disk(20_000)
-    with pytest.raises(WriteError, match=r"db: cannot be written: .*; nothing is left behind"):
+    with pytest.raises(WriteError, match=r"db: cannot be written: .*; nothing was written"):
         _database(backend)(tmp_path / "db")
     full_disk(resource.RLIM_INFINITY)
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from demitasse.files.errors import check_name, writing
 from demitasse.files.streams import is_stream, write_through
 
 _OLD = "the file that was there is untouched"
-_NEW = "nothing is left behind"
+_NEW = "nothing was written"
 
 
 @contextmanager

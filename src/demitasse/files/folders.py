@@ -39,7 +39,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     check_name(path)
     target = os.path.abspath(path)
     _check(target, path)
-    told = partial(writing, path, "nothing is left behind")
+    told = partial(writing, path, "nothing was written")
     with told():
         draft = Draft(target, _make)
     with draft:

@@ -98,7 +98,7 @@ def create_leveldb(path: str | Path) -> Iterator[Put]:
             finally:
                 database.close()
         except plyvel.Error as error:
-            raise WriteError(f"{path}: cannot be written: {error}; nothing is left behind") from None
+            raise WriteError(f"{path}: cannot be written: {error}; nothing was written") from None
 
 
 def _plyvel() -> Any:

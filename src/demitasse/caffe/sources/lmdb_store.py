@@ -70,7 +70,7 @@ def create_lmdb(path: str | Path) -> Iterator[Put]:
         except lmdb.BadValsizeError as error:
             raise DataError(f"{path}: cannot be written: {error}") from None
         except lmdb.Error as error:
-            raise WriteError(f"{path}: cannot be written: {error}; nothing is left behind") from None
+            raise WriteError(f"{path}: cannot be written: {error}; nothing was written") from None
 
 
 def write_lmdb(path: str | Path, records: Iterable[Record]) -> int:
