@@ -56,6 +56,7 @@ def test_help_of_every_command(capsys: pytest.CaptureFixture[str], monkeypatch: 
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     assert f"Usage: demitasse {name}" in shown
+    assert "<bool>" not in shown
     words = " ".join(re.sub("[│╭╮╰╯─]", " ", shown).split())
     for flag in (flag for option in COMMANDS[name].params for flag in option.opts if flag.startswith("--")):
         assert flag in words

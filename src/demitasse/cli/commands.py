@@ -42,7 +42,18 @@ _WANTED = {
 _ENDS = {"help": "--help", "helpfull": "--help", "helpshort": "--help"}
 
 
-class Command(TyperCommand):
+class _Help:
+    """What the help says of flags that are on or off: no type, as they take no value."""
+
+    def get_params(self, ctx: Any) -> Any:
+        params = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False) and param.metavar is None:
+                param.metavar = ""
+        return params
+
+
+class Command(_Help, TyperCommand):
     """A command that also takes its flags with a single dash: ``-seed=1``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -114,7 +125,7 @@ class CaffeAction(CaffeCommand):
         return dict.fromkeys((*self._OF_CAFFE, "sigint_effect", "sighup_effect"), False)
 
 
-class Commands(TyperGroup):
+class Commands(_Help, TyperGroup):
     """All commands."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
