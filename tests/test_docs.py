@@ -92,10 +92,16 @@ def _same_registries() -> Iterator[None]:
         registry._entries = entries
 
 
+def marked(page: Path) -> Any:
+    """Returns a page as a parameter; with the mark of what it needs that may not be there."""
+    needs = [pytest.mark.leveldb] if "--backend=leveldb" in page.read_text(encoding="utf-8") else []
+    return pytest.param(page, marks=needs, id=str(page.relative_to(ROOT)))
+
+
 @pytest.mark.filterwarnings(
     "ignore:torch.distributed is disabled:UserWarning", "ignore::DeprecationWarning:transformers"
 )
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [marked(page) for page in PAGES])
 def test_examples_of_a_page(
     page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -187,4 +187,4 @@ def write_hdf5(layers: Mapping[str, Mapping[int, Array]], path: str | Path) -> N
                     group.create_dataset(str(index), data=array)
             except (TypeError, ValueError) as error:  # 'a' with a blob 0, and a layer 'a/0'
                 raise WeightsError(f"layer {name!r} cannot have its name in HDF5 beside the others: {error}") from None
-    write_bytes(path, buffer.getbuffer())
+    write_bytes(path, buffer.getvalue())

@@ -55,7 +55,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             draft.publish(os.replace)
 
 
-def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
+def write_bytes(path: str | Path, data: bytes) -> None:
     """Writes a file; see :func:`atomic_write`."""
     with atomic_write(path) as file:
         file.write(data)

@@ -49,4 +49,4 @@ def write_through(path: str | Path, content: BytesIO) -> None:
         sys.stdout.flush()
     # opened by its name, a file that the shell appends to would be emptied
     with open(path if number is None else os.dup(number), "wb") as stream:
-        stream.write(content.getbuffer())
+        stream.write(content.getvalue())

@@ -81,7 +81,7 @@ def save(
             return file.tell()
     content = BytesIO()
     form.write(state, content, **options)
-    put(content.getbuffer(), path)
+    put(content.getvalue(), path)
     return content.tell()
 
 

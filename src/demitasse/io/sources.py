@@ -56,14 +56,14 @@ def check_writable(file: object) -> None:
         raise _takes_text(file)
 
 
-def put(content: memoryview, file: BinaryIO) -> None:
+def put(content: bytes, file: BinaryIO) -> None:
     """Writes all to a file that is open, however little it takes at once.
 
     Raises:
         UsageError: it is a file of text.
         WriteError: it takes no more.
     """
-    left = content
+    left = memoryview(content)
     with writing(name_of(file)):
         while left:
             try:

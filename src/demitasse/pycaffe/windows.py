@@ -87,7 +87,7 @@ def _h5(out: BinaryIO, detections: Sequence[Detection], predictions: np.ndarray[
         file["filename"] = np.array([each["filename"] for each in detections], h5py.string_dtype())
         file["window"] = np.array([each["window"] for each in detections], np.int64).reshape(-1, 4)
         file["prediction"] = predictions
-    out.write(buffer.getbuffer())
+    out.write(buffer.getvalue())
 
 
 def _npy(out: BinaryIO, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:

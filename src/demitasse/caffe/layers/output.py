@@ -61,5 +61,5 @@ class HDF5Output(Layer):
             for name, bottom in zip(("data", "label"), bottoms, strict=True):
                 shape = (*bottom.shape, 1, 1, 1, 1)[:4]
                 file[name] = bottom.detach().cpu().float().reshape(shape).numpy()
-        write_bytes(self._path, buffer.getbuffer())
+        write_bytes(self._path, buffer.getvalue())
         return ()
