@@ -66,6 +66,7 @@ def test_deploy_form_with_a_measure_that_is_asked_for():
     assert list(found.layer[0].top) == ["data", "label"]
 
 
+@pytest.mark.leveldb
 def test_deploy_form_without_the_data():
     with pytest.raises(DataError, match=r"layer 'data': nowhere: .*--input-shape data=N"):
         deploy(layers(TRAIN_VAL))
