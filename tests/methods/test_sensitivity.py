@@ -164,3 +164,14 @@ def test_zero_ends_at_half_of_the_least_power() -> None:
     seen: list[list[float]] = []
     demitasse.sensitivity(model, lambda m: float(seen.append(m.weight[0].tolist()) or 0.0), sparsities=(), bits=(3,))
     assert seen[1] == [1.0, 0.5, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_at_the_start_is_refused(bad: float) -> None:
+    with pytest.raises(MethodError, match=f"evaluate returned {bad} for the model as it is"):
+        demitasse.sensitivity(net(), lambda model: bad)
+    model = net()
+    with torch.no_grad():
+        model.fc.weight[0, 0] = bad
+    with pytest.raises(MethodError, match=f"the largest weight of fc.weight is {bad}"):
+        demitasse.sensitivity(model, energy)

@@ -426,3 +426,27 @@ def test_the_definition_of_a_masked_model_is_plain(tmp_path: Path) -> None:
     plain = Net.from_file(tmp_path / "back.prototxt")
     assert plain.layer("ip").spec.type == "InnerProduct"
     assert load_weights(plain, tmp_path / "back.caffemodel") == ["ip"]
+
+
+@pytest.mark.parametrize("kind", ["DNSInnerProduct", "INQInnerProduct"])
+def test_a_plain_net_beside_masks_in_hdf5_is_refused(kind: str, tmp_path: Path) -> None:
+    _, path = compressed(kind, tmp_path, hdf5=True)
+    with pytest.raises(
+        WeightsError, match=r"layer 'ip' has masks .* but in .*plain.prototxt it is a plain InnerProduct"
+    ):
+        pack(path, tmp_path / "net.demi", net=tmp_path / "plain.prototxt")
+    assert not (tmp_path / "net.demi").exists()
+
+
+def test_masks_of_layers_of_equal_names_in_hdf5(tmp_path: Path) -> None:
+    net, path = compressed("DNSInnerProduct", tmp_path)
+    text = net.read_text()
+    _, layer, rest = text.partition('layer { name: "ip"')
+    net.write_text(text + "\n" + layer + rest.replace('top: "ip"', 'top: "more"'))
+    (first,) = [each.blobs for each in read_model(path) if each.blobs]
+    second = [first[0], first[1], np.ones((2, 3), np.float32), np.zeros(2, np.float32)]
+    write_hdf5({"ip": dict(enumerate(first)), "ip#2": dict(enumerate(second))}, tmp_path / "two.caffemodel.h5")
+    pack(tmp_path / "two.caffemodel.h5", tmp_path / "two.demi", net=net)
+    with File(tmp_path / "two.demi") as file:
+        found = {tensor.name: tensor.array().tolist() for tensor in file.tensors()}
+    assert found == {"ip.0": CUT[0], "ip.1": CUT[1], "ip#2.0": WHOLE[0], "ip#2.1": [0, 0]}

@@ -174,3 +174,22 @@ def test_modules_that_cannot_be_traced() -> None:
         reorder_units(Branch(), torch.zeros(1))
     with pytest.raises(UsageError, match="cannot be found"):
         reorder_units(nn.Linear(3, 2), torch.zeros(1, 4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        ((3, torch.zeros(1, 8)), {}, "model is 3"),
+        ((nn.Linear(8, 2), torch.zeros(1, 8)), {"remove_dead": "x"}, "remove_dead is 'x'"),
+        ((nn.Linear(8, 2), torch.zeros(1, 8)), {"search": 3}, "search is 3"),
+        ((nn.Linear(8, 2), torch.zeros(1, 8)), {"budget": -1}, "budget is -1"),
+        ((nn.Linear(8, 2), torch.zeros(1, 7)), {}, "mat1 and mat2 shapes cannot be multiplied"),
+        ((nn.Linear(8, 2), 3), {}, "cannot be found"),
+    ],
+)
+def test_wrong_arguments(
+    arguments: tuple[Any, ...], settings: dict[str, Any], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        reorder_units(*arguments, **settings)
+    assert capfd.readouterr() == ("", "")

@@ -18,14 +18,17 @@ _TYPES = (torch.float32, torch.bool, torch.uint8)
 def flat(*tensors: Tensor) -> list[np.ndarray] | None:
     """Returns flat views in order of memory; None where the compiled loops do not apply.
 
-    They need dense float32, bool and uint8 tensors on the CPU that all lie in memory in the same order.
+    They need dense float32, bool and uint8 tensors of one shape on the CPU that lie in memory in the same order. What
+    has another shape is not for them to find: they would read and write behind its end.
     """
     first = tensors[0]
     contiguous = first.is_contiguous()
     if first.device.type != "cpu" or not (contiguous or _is_dense(first)):
         return None
     for tensor in tensors:
-        if tensor.dtype not in _TYPES or (tensor.stride() != first.stride() and _strides(tensor) != _strides(first)):
+        if tensor.dtype not in _TYPES or tensor.shape != first.shape:
+            return None
+        if tensor.stride() != first.stride() and _strides(tensor) != _strides(first):
             return None
     if contiguous:
         return [tensor.detach().numpy().reshape(-1) for tensor in tensors]

@@ -13,6 +13,9 @@ FLOOR = 0.001
 _DYING = 0.01
 
 
+_ROUNDING = 1e-9  # 1 - 0.9 is a little less than 0.1
+
+
 def checked(floor: object, targets: Iterable[float]) -> float:
     """Returns a floor: the least share that is kept in any layer.
 
@@ -21,7 +24,7 @@ def checked(floor: object, targets: Iterable[float]) -> float:
     """
     found = settings.share("floor", floor)
     for target in targets:
-        if found > max(FLOOR, 1 - target):
+        if found > max(FLOOR, 1 - target) + _ROUNDING:
             raise MethodError(
                 f"floor is {found:g}; expected at most {1 - target:g}, the share that sparsity {target:g} keeps"
             )

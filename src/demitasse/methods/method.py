@@ -67,7 +67,7 @@ class Method(ABC):
         self.is_finished = False
         self._seed_agreed = False
         for item in found.chosen:
-            _check_finite(item)
+            check_finite(item)
             known = record_of(item.parameter)
             if known is not None:
                 self.check_beside(known)
@@ -226,7 +226,7 @@ class Method(ABC):
         """
         self.check()
         for record in self.records.values():
-            _check_finite(record.chosen)
+            check_finite(record.chosen)
         rows = tuple(self.rows())
         tied = [f"{name} is also {', '.join(record.chosen.tied)}" for name, record in self.records.items()]
         tied = [line for line, record in zip(tied, self.records.values(), strict=True) if record.chosen.tied]
@@ -297,6 +297,7 @@ class Method(ABC):
         """
         self.check_module()
         for record in self.records.values():
+            record.check_shape()
             if record.strangers:
                 names = " and ".join(sorted(record.strangers))
                 raise MethodError(
@@ -353,7 +354,7 @@ def check_methods(model: nn.Module) -> None:
         method.check()
 
 
-def _check_finite(item: selection.Chosen) -> None:
+def check_finite(item: selection.Chosen) -> None:
     """Raises where a weight is not finite, in every process that holds a part of the parameter."""
     values = shards.local(item.parameter)
     extremes = torch.stack(values.aminmax()) if values.numel() else values.new_zeros(2)

@@ -172,7 +172,7 @@ class Pruning(Method):
         found = ranking.smallest(parts, entries, target, floors.most(entries, target, self.floor))
         for record, boundary in zip(group, found, strict=True):
             if boundary.endless:
-                raise MethodError(f"{boundary.endless:,} weights of {record.name} are not finite; the run diverged")
+                raise _diverged(record, boundary.endless)
         for record, boundary in zip(group, found, strict=True):
             self.cut(record, scales, boundary, state, skip)
         return {
@@ -180,9 +180,15 @@ class Pruning(Method):
         }
 
     def cut_up_to(self, bounds: Mapping[str, float], scales: Scales, skip: Tensor | None = None) -> None:
-        """Cuts every parameter up to a bound of its own, but not below the floor."""
+        """Cuts every parameter up to a bound of its own, but not below the floor.
+
+        Raises:
+            MethodError: a weight is not finite.
+        """
         self._warn_of_resting()
         left: dict[str, int] = {}
+        for name in bounds:
+            _check_finite(self.records[name])
         for name, bound in bounds.items():
             record = self.records[name]
             self.cut(record, scales, Boundary(bound), CUT, skip)
@@ -262,6 +268,19 @@ class Pruning(Method):
         if dying:
             found.append(f"hardly anything is left: {floors.said(dying)}")
         return tuple(found)
+
+
+def _check_finite(record: Record) -> None:
+    """Raises MethodError where weights, those that are cut among them, are not finite, in all processes alike."""
+    ends = [torch.stack(tensor.aminmax()) for tensor in (record.values, record.hold()) if tensor.numel()]
+    bad = torch.tensor(any(not bool(torch.isfinite(pair).all()) for pair in ends), device=record.values.device)
+    if int(shards.total(record.parameter, bad.long())):
+        either = ~(torch.isfinite(record.values) & torch.isfinite(record.hold()))
+        raise _diverged(record, int(shards.total(record.parameter, torch.count_nonzero(either))))
+
+
+def _diverged(record: Record, count: int) -> MethodError:
+    return MethodError(f"{count:,} weights of {record.name} are not finite; the run diverged")
 
 
 def _is_met(group: Sequence[Row]) -> bool:

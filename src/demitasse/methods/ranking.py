@@ -68,7 +68,8 @@ class Ranked:
             limit: where the smallest entries end.
             near: the entries near it, if they are known.
         """
-        if limit.chosen in (0, limit.tied):
+        # among infinite and NaN entries there are no ties to be found, and nobody cuts
+        if limit.endless or limit.chosen in (0, limit.tied):
             return Boundary(limit.bound, ALL if limit.chosen else 0, None, *limit[3:])
         if not shards.is_sharded(self.parameter) and self._tensors[0].is_contiguous():
             after = self._after_tie(limit) if near is None else _after_tie(limit, near)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from demitasse.errors import MethodError
 from demitasse.methods import exchange, shards
 from demitasse.methods.exchange import CUT, FREE, FROZEN, PRUNED
 from demitasse.methods.selection import Chosen
@@ -105,6 +106,7 @@ class Record:
 
     def _follow(self) -> None:
         """Follows a module that was moved to another device, type or memory format."""
+        self.check_shape()
         values = self.values
         same_type = self.reserve is None or self.reserve.dtype == values.dtype
         if same_type and self.status.device == values.device and self.status.stride() == values.stride():
@@ -112,6 +114,20 @@ class Record:
         self.status = torch.empty_like(values, dtype=torch.uint8).copy_(self.status)
         if self.reserve is not None:
             self.reserve = torch.empty_like(values).copy_(self.reserve)
+
+    def check_shape(self) -> None:
+        """Raises where the parameter was given data of another shape.
+
+        Raises:
+            MethodError: as said.
+        """
+        if self.values.shape != self.status.shape:
+            found, expected = tuple(self.values.shape), tuple(self.status.shape)
+            names = " and ".join(type(method).__name__ for method in self.methods)
+            raise MethodError(
+                f"{self.name} has shape {found} by now, and had {expected} as {names} was attached; attach after "
+                "layers are replaced"
+            )
 
     def _ground(self) -> None:
         """Puts frozen values that were edited from outside back onto the grid."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from demitasse.errors import MethodError
 from demitasse.methods import pow2, selection, settings
+from demitasse.methods.method import check_finite
 from demitasse.methods.selection import Chosen
 from demitasse.text_table import Column, TextTable, printable
 
@@ -165,7 +166,8 @@ def sensitivity(
         progress: is told after every evaluation how many of how many are done.
 
     Raises:
-        MethodError: a sparsity or width has no meaning, a pattern matches nothing, or there is nothing to try.
+        MethodError: a sparsity or width has no meaning, a pattern matches nothing, there is nothing to try, or a weight
+            or the metric of the model as it is is not finite.
 
     Reference: Han, Pool, Tran, Dally 2015, Learning both Weights and Connections (arXiv 1506.02626), section 5.
     """
@@ -180,6 +182,7 @@ def sensitivity(
         raise MethodError("neither sparsities nor bits are given; expected some to try")
     chosen = selection.select(model, parameters, exclude).chosen
     for item in chosen:
+        check_finite(item)
         for count in levels.values():
             pow2.check_levels(count, None, item.parameter.dtype, item.name)
     total, done = 1 + len(chosen) * (len(shares) + len(levels)), 0
@@ -194,6 +197,8 @@ def sensitivity(
         return found
 
     dense = measured()
+    if not math.isfinite(dense):
+        raise MethodError(f"evaluate returned {dense} for the model as it is; expected a finite number")
     layers = []
     for item in chosen:
         with _restored(item) as (values, before):

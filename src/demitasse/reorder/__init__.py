@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from demitasse.io import to_packed, to_torch
+from demitasse.methods import settings
 from demitasse.methods.selection import unwrap
 from demitasse.packed.order import BUDGET, reorder
 from demitasse.reorder.walk import find_links
@@ -35,8 +36,13 @@ def reorder_units(
         budget: see :func:`demitasse.packed.order.reorder`.
 
     Raises:
-        UsageError: see :func:`demitasse.reorder.walk.find_links`; or a tensor is of a type that .demi has not.
+        UsageError: an argument has no meaning; a tensor is of a type that .demi has not; or see
+            :func:`demitasse.reorder.walk.find_links`.
     """
+    settings.module("model", model)
+    settings.flag("search", search)
+    settings.flag("remove_dead", remove_dead)
+    settings.whole("budget", budget, 0)
     found = copy.deepcopy(unwrap(model))
     links = find_links(found, example)
     tensors = [to_packed(name, tensor) for name, tensor in found.state_dict().items()]

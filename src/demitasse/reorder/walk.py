@@ -66,6 +66,7 @@ def _traced(model: nn.Module, example: Tensor | tuple[Any, ...]) -> fx.Graph:
     arguments = example if isinstance(example, tuple) else (example,)
     try:
         with _evaluating(model), torch.no_grad():
+            model(*arguments)  # an input that does not fit is told in torch's own words, not in those of fx
             graph = fx.Tracer().trace(model)
             ShapeProp(fx.GraphModule(model, graph)).propagate(*arguments)
     except Exception as error:

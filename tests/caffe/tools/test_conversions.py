@@ -279,3 +279,33 @@ def test_a_plain_prototxt_of_a_model_with_masks_is_told(codec: str, kind: str) -
     message = f"masked.caffemodel: layer 'first' is of type {kind}Convolution and has masks .* in plain.prototxt it is"
     with pytest.raises(WeightsError, match=message):
         compact_file.encode(codec, "plain.prototxt", model, "out")
+
+
+def test_masks_of_another_kind_of_layer_are_refused() -> None:
+    """Cut weights would come back: a mask of surgery says what is cut, one of quantization what is free."""
+    _, model = pruned()
+    Path("inq.prototxt").write_text(net_text("INQ"))
+    with pytest.raises(WeightsError, match=r"layer 'first' is of type DNSConvolution, but in inq.prototxt .*'dns_to_"):
+        inq_to_normal("inq.prototxt", model, target(), "out.caffemodel")
+    assert not Path("out.caffemodel").exists()
+
+
+SHARING = """layer { name: "NAME" type: "KINDInnerProduct" bottom: "data" top: "NAME" param { name: "w" }
+  inner_product_param { num_output: 3 bias_term: false } }
+"""
+
+
+@pytest.mark.parametrize("differ", [False, True])
+def test_layers_that_share_a_blob_need_the_same_mask(differ: bool) -> None:
+    text = INPUT + SHARING.replace("NAME", "a") + SHARING.replace("NAME", "b")
+    weight, first = np.ones((3, 50), np.float32), np.eye(3, 50, dtype=np.float32)
+    second = np.ones_like(first) if differ else first
+    net, model = write("two", text.replace("KIND", "DNS"), {"a": [weight, first], "b": [weight, second]})
+    Path("plain.prototxt").write_text(text.replace("KIND", ""))
+    if differ:
+        with pytest.raises(WeightsError, match=r"layer 'a' shares a blob with another layer of plain\.prototxt"):
+            dns_to_normal(net, model, "plain.prototxt", "out.caffemodel")
+        assert not Path("out.caffemodel").exists()
+    else:
+        dns_to_normal(net, model, "plain.prototxt", "out.caffemodel")
+        assert np.array_equal(blobs("out.caffemodel")["a"][0], first)

@@ -8,8 +8,9 @@ from demitasse.caffe import prototxt, schema
 from demitasse.caffe.definition import labelled
 from demitasse.caffe.formats.blobs import DEFINITION, Layer, of_layers, to_layers
 from demitasse.caffe.hdf5_file import write_hdf5
-from demitasse.caffe.masks import Array, has_masks, plain_type, report, without_masks
+from demitasse.caffe.masks import Array, advice, beside_weights, has_masks, plain_type, report, without_masks
 from demitasse.caffe.model_file import LayerBlobs, array_blob, read_model, write_net_message
+from demitasse.caffe.tools.layer_rule import COMPRESSING
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.packed.formats import FORMATS, Contents, Settings
@@ -38,6 +39,12 @@ class CaffeModel:
             if " " in layer.type:
                 raise FileFormatError(f"{path}: layer {layer.name!r}: {layer.type!r} is no type of a layer")
             kind = layer.type or kinds.get(layer.name, "")
+            if not layer.type and kind and kind not in COMPRESSING and has_masks("", layer.blobs):
+                beside = beside_weights(layer.name, "")
+                raise WeightsError(
+                    f"{path}: {beside}, but in {settings.net} it is a plain {kind}: {advice('')}, or give the prototxt "
+                    "that the model was trained with"
+                )
             if has_masks(kind, layer.blobs):
                 layer = layer._replace(blobs=_unmasked(layer, kind, path), type=plain_type(layer.type))
                 unmasked.append(layer.name)
@@ -61,8 +68,9 @@ FORMATS.register("caffemodel")(CaffeModel())
 
 
 def _kinds(net: Path) -> dict[str, str]:
-    """Returns the types of a net's layers: HDF5 does not tell them."""
-    return {layer.name: layer.type for layer in upgrade_net(prototxt.read_net(net)).layer}
+    """Returns the types of a net's layers, by name and by label: HDF5 does not tell them."""
+    found = {layer.name: layer.type for layer in upgrade_net(prototxt.read_net(net)).layer}
+    return found | {label: layer.type for label, layer in labelled(prototxt.read_net(net), str(net)).items()}
 
 
 def _unmasked(layer: LayerBlobs, kind: str, path: Path) -> list[Array]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.definition import labelled
-from demitasse.caffe.masks import beside_weights, has_masks
+from demitasse.caffe.masks import advice, beside_weights, has_masks
 from demitasse.caffe.model_file import LayerBlobs, read_model
 from demitasse.caffe.tools.layer_rule import COMPRESSING, SURGERY, WEIGHTED
 from demitasse.errors import WeightsError
@@ -73,7 +73,12 @@ def read_source(net: str | Path, model: str | Path) -> list[SourceLayer]:
 
 
 def _check_masks(spec: schema.Message, held: LayerBlobs, net: str | Path, model: str | Path) -> None:
-    """Raises WeightsError where the model has masks, but the net's layer is a plain one."""
+    """Raises WeightsError where the model has masks that the net's layer has not, or that mean something else there."""
+    if {held.type, spec.type} <= COMPRESSING and (held.type in SURGERY) != (spec.type in SURGERY):
+        raise WeightsError(
+            f"{model}: layer {held.name!r} is of type {held.type}, but in {net} of type {spec.type}, whose masks mean "
+            f"something else: {advice(held.type)}, with the prototxt that the model was trained with"
+        )
     if spec.type in WEIGHTED - COMPRESSING and len(held.blobs) > 1 and has_masks(held.type, held.blobs):
         raise WeightsError(
             f"{model}: {beside_weights(held.name, held.type)}, but in {net} it is a plain {spec.type}: "

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from demitasse.caffe.layers import Layer
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.caffe.tools.source_model import Array, SourceLayer
 from demitasse.caffe.tools.target import open_target
+from demitasse.errors import WeightsError
 
 Convert = Callable[[SourceLayer, Layer], list[Array]]
 
@@ -40,11 +43,23 @@ def transfer(
         WeightsError: the blobs do not fit; says which, and both shapes.
     """
     net = open_target(target)
+    converted: dict[str, list[Array]] = {}
     for each in source:
         if rule.takes(each.name, each.kind, fire):
-            net.load(each.name, convert(each, net.layer(each.name, each.blobs)))
+            converted[each.name] = convert(each, net.layer(each.name, each.blobs))
+            net.load(each.name, converted[each.name])
         elif rule is LayerRule.TYPE and net.has(each.name) and _fits(each, net.layer(each.name, each.blobs)):
             net.load(each.name, each.blobs)
+    for name, blobs in converted.items():
+        held = net.layer(name, blobs).blobs()
+        if not all(
+            np.array_equal(blob.ravel(), now.detach().numpy().ravel(), equal_nan=True)
+            for blob, now in zip(blobs, held, strict=False)
+        ):
+            raise WeightsError(
+                f"layer {name!r} shares a blob with another layer of {target}, and their masks differ, so that one "
+                "blob cannot be both; give the layers blobs of their own there"
+            )
     net.save(out)
 
 
