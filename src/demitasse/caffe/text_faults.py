@@ -15,6 +15,7 @@ from demitasse.registry import nearest
 _MOST = 30  # faults that are shown
 _FEW = 24  # names that are listed
 _SHOWN = 40  # characters of a value
+_MOST_HOMES = 4  # messages that a field may belong to
 _KNOWN = "; known: "
 
 # field of an older or another form, by message -> how it is written today
@@ -155,6 +156,11 @@ def _unknown(owner: Descriptor, name: str) -> str:
     kind = _kind(owner)
     if today := _TODAY.get((kind, name)):
         return f"{kind} has no field {name!r}: {today}"
+    if not name:
+        return f"a block in braces without a name before it, in {kind}"
+    homes = [each.name for each in owner.fields if each.message_type and name in each.message_type.fields_by_name]
+    if 0 < len(homes) <= _MOST_HOMES:
+        return f"{kind} has no field {name!r}; it belongs in {' or '.join(f'{home} {{ ... }}' for home in homes)}"
     names = [field.name for field in owner.fields]
     near = nearest(name, names)
     if near or len(names) <= _FEW:

@@ -113,6 +113,7 @@ def walk(text: str, message: Descriptor) -> Iterator[TextField]:
     for token, line in tokens(text):
         frame = stack[-1]
         if token in _OPEN:
+            frame.line = frame.line if frame.name else line
             field = frame.field("{")
             yield field
             frame.end()

@@ -60,11 +60,12 @@ class Command(_Help, TyperCommand):
         """Shows the help where there are no arguments; names a missing file before missing arguments."""
         if ctx.resilient_parsing:
             return super().parse_args(ctx, args)
-        if not args and self.no_args_is_help:
-            print_help(ctx)
-            raise Exit(2)
         try:
-            return super().parse_args(ctx, self.canonical(args))
+            found = self.canonical(args)
+            if not found and self.no_args_is_help:
+                print_help(ctx)
+                raise Exit(2)
+            return super().parse_args(ctx, found)
         except WrongUse:
             inputs.check(ctx)
             raise

@@ -12,6 +12,7 @@ from torch import nn
 from demitasse.errors import MethodError
 
 T = TypeVar("T")
+_PLAIN = 1e5  # whole numbers below it are shown with all digits
 _LONGEST = 60
 
 
@@ -29,6 +30,8 @@ def number(name: str, value: object, least: float = -math.inf, below: float = ma
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     found = float(value) if is_number else math.nan  # type: ignore[arg-type]
+    if is_number and math.isinf(found):
+        raise _refused(name, value, "a finite number", least, below)
     if not (math.isfinite(found) and least <= found < below):
         is_kind_said = not is_number or (least, below) == (-math.inf, math.inf)
         raise _refused(name, value, "a number" if is_kind_said else "", least, below)
@@ -158,7 +161,7 @@ def function(name: str, value: object) -> None:
 def shown(value: object) -> str:
     """Returns a value as messages show it: plain ones as they are, others by their type."""
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:g}.0" if value.is_integer() and abs(value) < _PLAIN else f"{value:g}"
     plain = isinstance(value, Real | str | bytes | tuple | list | dict) or value is None
     text = repr(value) if plain else f"a {type(value).__name__}"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
