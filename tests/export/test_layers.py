@@ -47,7 +47,9 @@ def compared(examples: list[Example], suffix: str) -> list[Row]:
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
 def test_graphs(suffix):
-    examples = [example for example in EACH if example.type not in NO_GRAPH]
+    # the exporter of torch 2.8 gives an input that goes straight to an output another name
+    straight = ("Dropout", "Split") if torch.__version__.startswith("2.8.") and suffix == ".onnx" else ()
+    examples = [example for example in EACH if example.type not in (*NO_GRAPH, *straight)]
     rows = compared(examples, suffix)
     # normal inputs are no probabilities
     without_numbers = [f"e{number}t0" for number, example in enumerate(examples) if example.positive]
