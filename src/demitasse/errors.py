@@ -12,6 +12,11 @@ _WORD, _MESSAGE = 400, 20_000
 _LONG_WORD = re.compile(rf"\S{{{_WORD + 1},}}")
 
 
+def visible(text: str) -> str:
+    """Returns a text from a file as a terminal may show it: what would move, clear or rename it stands as an escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def shortened(text: str, most: int = _MESSAGE) -> str:
     """Returns a text from a file as people can read it: what is in the middle of a long word, or of all, is left out.
 

@@ -49,6 +49,11 @@ def test_out_of_memory_is_told(
         (["sensitivity", "x", "--tolerance", "x"], "--tolerance: expected a number, found 'x'"),
         (["time", "-model=x", "-iterations=ten"], "--iterations: expected a whole number, found 'ten'"),
         (["train", "-solver=x", "--cpu=0x"], "--cpu: expected a whole number, found '0x'"),
+        (["time", "-model=x", "-level=9999999999"], "--level: expected 2147483647 or less, found '9999999999'"),
+        (
+            ["train", "-solver=x", "-cpu=99999999999999999999"],
+            "--cpu: expected 1024 or less, found '99999999999999999999'",
+        ),
         (["demo", "--sed=1"], "No such option: --sed; did you mean '--seed'?"),
     ],
 )

@@ -33,6 +33,7 @@ def read(*words: str, said: list[str] | None = None) -> CommandLine:
         (["-gray", "-gray=0"], {"gray": "false"}),
         (["-note=x", "-gpu="], {"note": "x", "gpu": ""}),
         (["--undefok=foo,bar", "-foo=1", "-nobar"], {}),
+        (["-flagfile="], {}),
     ],
 )
 def test_values(words: list[str], values: dict[str, str]) -> None:

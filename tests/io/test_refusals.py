@@ -221,3 +221,26 @@ def test_what_is_there_but_no_file(tmp_path: Path) -> None:
         ):
             with pytest.raises(FileFormatError, match=message):
                 call(path)
+
+
+@pytest.mark.parametrize("content", [bytes(4096), pickle.dumps({"a": 1}), pickle.dumps([1, 2]), b"hello world\n" * 50])
+def test_what_is_no_file_of_torch_is_told_without_advice_to_run_its_code(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError) as caught:
+        demitasse.load(path)
+    assert str(caught.value) == f"{path}: cannot be read as .pt: it is cut short, damaged, or no file of torch.save"
+
+
+def test_half_a_file_of_torch(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"w": torch.ones(99)}, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(FileFormatError, match=r"cannot be read as \.pt: it is cut short"):
+        demitasse.load(path)
+
+
+def test_a_tensor_that_torch_cannot_save_is_named() -> None:
+    state = {"fine": torch.ones(2), "odd": torch.empty(4, dtype=torch.uint4)}
+    with pytest.raises(UsageError, match="odd: torch cannot save a tensor of this kind, strided uint4"):
+        demitasse.save(state, io.BytesIO(), format="pt")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 
+import demitasse
 from demitasse.packed.tensor import of_array
 from demitasse.packed.writer import pack
 from demitasse.report.inspection import Inspection, inspect
@@ -124,3 +126,12 @@ def test_many_tensors_are_drawn_by_layer_and_the_smallest_together(layers: int, 
     assert sum(bar.positions + bar.values for bar in drawn) == pytest.approx(sum(row.bytes for row in rows))
     if bars == 30:
         assert drawn[-1].label == "22 others"
+
+
+def test_names_and_metadata_of_a_stranger_do_not_reach_the_terminal_raw(tmp_path: Path) -> None:
+    state = {"a\x1b]0;title\x07\x1b[2J": torch.ones(3), "n\nl": torch.ones(2)}
+    demitasse.save(state, tmp_path / "odd.demi", metadata={"k\x1b": "v\x1b[31m"})
+    shown = table(inspect(tmp_path / "odd.demi")).text()
+    assert all(character.isprintable() for character in shown.replace("\n", ""))
+    for part in (r"a\x1b]0;title\x07\x1b[2J", r"n\nl", r"k\x1b: v\x1b[31m"):
+        assert part in shown

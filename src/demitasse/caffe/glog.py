@@ -95,6 +95,6 @@ def configured(settings: Settings) -> Iterator[None]:
 
 
 def _severity(name: str, text: str) -> int:
-    if text not in ("0", "1", "2", "3"):
+    if text.lower().removeprefix("0x") not in ("0", "1", "2", "3"):
         raise UsageError(f"--{name}={text}: expected 0, 1, 2 or 3")
-    return int(text)
+    return int(text[-1])

@@ -9,6 +9,7 @@ import typer
 
 from demitasse.cli.commands import CONVERT, Command
 from demitasse.cli.inputs import all_but_the_last
+from demitasse.cli.train import Level
 from demitasse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def export(
         ),
     ],
     phase: Annotated[str, typer.Option(help="TRAIN or TEST, for include and exclude rules.")] = "TEST",
-    level: Annotated[int | None, typer.Option(help="Level of the net, for include and exclude rules.")] = None,
+    level: Level = None,
     stage: Annotated[str, typer.Option(help="Stages of the net, separated by commas.")] = "",
     batch: Annotated[str, typer.Option(help="dynamic: any size; fixed: the net's; or a number.")] = "dynamic",
     input_shape: Annotated[
@@ -70,13 +71,16 @@ def export(
         print("not compared with the net: onnxruntime is not installed (pip install demitasse[onnx])")
 
 
+_MOST = 2**31 - 1  # of the size of an axis
+
+
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     name, _, sizes = text.rpartition("=")
     try:
         shape = tuple(int(size) for size in sizes.split(","))
     except ValueError:
         shape = ()
-    if not shape or min(shape) < 1:
+    if not shape or min(shape) < 1 or max(shape) > _MOST:
         raise UsageError(f"--input-shape {text!r}: expected name=N,C,H,W, positive numbers")
     return name, shape
 
@@ -86,7 +90,7 @@ def _sized(model: Model, batch: str) -> Model:
         return model
     if batch == "fixed":
         return model.fixed()
-    if not batch.isdecimal() or not int(batch):
+    if not batch.isdecimal() or not 0 < int(batch) <= _MOST:
         raise UsageError(f"--batch {batch}: expected 'dynamic', 'fixed' or a positive number")
     return model.fixed(int(batch))
 

@@ -105,7 +105,7 @@ class CommandLine:
 
     def _assign(self, name: str, value: str) -> None:
         if name == "flagfile":
-            for path in value.split(","):
+            for path in filter(None, value.split(",")):
                 self._read_file(path)
         elif name == "undefok":
             self._undefok.update(_plain(flag) for flag in value.split(","))

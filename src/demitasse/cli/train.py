@@ -24,7 +24,10 @@ Gpus = Annotated[str, typer.Option(help="Numbers of GPUs, separated by commas, o
 Weights = Annotated[str, typer.Option(help="caffemodels to start from, separated by commas.")]
 Model = Annotated[str, typer.Option(help="The net's prototxt.")]
 Iterations = Annotated[int, typer.Option(help="Number of batches.", min=1)]
-Level = Annotated[int | None, typer.Option(help="Level of the net, for include and exclude rules.")]
+Level = Annotated[
+    int | None,
+    typer.Option(help="Level of the net, for include and exclude rules.", min=-(2**31), max=2**31 - 1),
+]
 Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
 Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
 
@@ -49,7 +52,7 @@ def train(
     snapshot: Annotated[str, typer.Option(help="solverstate to resume from.")] = "",
     weights: Weights = "",
     gpu: Gpus = "",
-    cpu: Annotated[int, typer.Option(help="Number of processes on the CPU.", min=0)] = 0,
+    cpu: Annotated[int, typer.Option(help="Number of processes on the CPU.", min=0, max=1024)] = 0,
     level: Level = None,
     stage: Stage = "",
     sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",

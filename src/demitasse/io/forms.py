@@ -176,7 +176,12 @@ class Torch:
             own = tensor.layout != torch.strided or tensor.is_meta
             first = tensor.dtype if own else types.setdefault(tensor.untyped_storage().data_ptr(), tensor.dtype)
             plain[name] = tensor if first == tensor.dtype else tensor.clone()
-        torch.save(plain, file)
+        try:
+            torch.save(plain, file)
+        except Exception:
+            for name, tensor in plain.items():
+                _check_saved(name, tensor)
+            raise
 
     def read(self, source: Path | bytes, device: str | torch.device, key: str | None = None) -> State:
         """See :class:`Form`."""
@@ -194,6 +199,15 @@ class Torch:
     def metadata(self, path: Path) -> Mapping[str, str]:
         """See :class:`Form`."""
         return {}
+
+
+def _check_saved(name: str, tensor: Tensor) -> None:
+    """Raises UsageError where torch cannot save a tensor."""
+    try:
+        torch.save(tensor, BytesIO())
+    except Exception as error:
+        kind = f"{str(tensor.layout).removeprefix('torch.')} {str(tensor.dtype).removeprefix('torch.')}"
+        raise UsageError(f"{name}: torch cannot save a tensor of this kind, {kind}: {type(error).__name__}") from None
 
 
 SAFETENSORS, TORCH = Safetensors(), Torch()

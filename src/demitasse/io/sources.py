@@ -15,7 +15,7 @@ from demitasse.files import check_readable, writing
 T = TypeVar("T")
 Source = str | Path | bytes | BinaryIO
 # how PyTorch names what it does not load without running code
-_PICKLED = re.compile(r"Unsupported (?:global|class|operand)[^A-Za-z]*(?:GLOBAL )?([\w.]+)")
+_PICKLED = re.compile(r"Unsupported (?:global|class)[^A-Za-z]*(?:GLOBAL )?([\w.]+)")
 _UNPICKLER = re.compile(r"WeightsUnpickler error: ([^\n]+)")
 
 
@@ -148,6 +148,8 @@ def unreadable(source: Path | bytes, error: Exception, form: str) -> FileFormatE
             f"it holds a pickled {found[1]}, which takes code to read: no such code runs here; "
             "save the state_dict() of the module instead"
         )
-    elif found := _UNPICKLER.search(text):
+    elif (found := _UNPICKLER.search(text)) and "operand" not in found[1]:
         reason = found[1]
+    elif form == ".pt":  # torch names what it looked for, or advises to run the code of the file
+        reason = "it is cut short, damaged, or no file of torch.save"
     return FileFormatError(f"{place_of(source)}: cannot be read as {form}: {reason}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from demitasse.errors import shortened
+from demitasse.errors import shortened, visible
 from demitasse.report.inspection import Inspection, Row
 from demitasse.text_table import Column, TextTable
 
@@ -27,7 +27,7 @@ def table(found: Inspection) -> TextTable:
     """Returns the table, with totals and metadata."""
     header = ["header", *[""] * 7, f"{found.header:,}", "", ""]
     rows = [_cells(row) for row in found.rows]
-    return TextTable(found.name, _COLUMNS, rows, [header, _totals(found)], result=True, notes=_notes(found))
+    return TextTable(visible(found.name), _COLUMNS, rows, [header, _totals(found)], result=True, notes=_notes(found))
 
 
 def _cells(row: Row) -> list[str]:
@@ -71,16 +71,14 @@ def _notes(found: Inspection) -> list[str]:
 
 
 def _name(text: str) -> str:
-    return shortened(text, _LONGEST_NAME)
+    return shortened(visible(text), _LONGEST_NAME)
 
 
 def _short(text: str) -> str:
-    line = text.splitlines()[0] if text else ""
-    return (
-        text
-        if text == line and len(text) <= _LONGEST_TEXT
-        else f"{line[:_LONGEST_TEXT]} ... ({len(text):,} characters)"
-    )
+    line = visible(text.splitlines()[0] if text else "")
+    if visible(text) == line and len(line) <= _LONGEST_TEXT:
+        return line
+    return f"{line[:_LONGEST_TEXT]} ... ({len(text):,} characters)"
 
 
 def _percent(some: int, every: int) -> str:

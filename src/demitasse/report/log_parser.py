@@ -15,10 +15,10 @@ from demitasse.report.log_time import Clock
 _NUMBER = r"([-+\w.]+)"
 # glog's prefix ends with a bracket; -log_prefix=false leaves it out
 _START = r"(?:\]|^)\s*"
-_TRAIN = re.compile(rf"{_START}Iteration (\d+)(?: \([^)]*\))?, loss = {_NUMBER}")
-_RATE = re.compile(rf"{_START}Iteration (\d+), lr = {_NUMBER}")
+_TRAIN = re.compile(rf"{_START}Iteration (\d{{1,18}})(?: \([^)]*\))?, loss = {_NUMBER}")
+_RATE = re.compile(rf"{_START}Iteration (\d{{1,18}}), lr = {_NUMBER}")
 # the first versions of Caffe had one test net, and no number for it
-_TESTING = re.compile(rf"{_START}Iteration (\d+), Testing net(?: \(#(\d+)\))?")
+_TESTING = re.compile(rf"{_START}Iteration (\d{{1,18}}), Testing net(?: \(#(\d+)\))?")
 _OUTPUT = re.compile(rf"{_START}(Train|Test) net output #(\d+): (\S+) = {_NUMBER}")
 
 
