@@ -12,7 +12,6 @@ from torch import nn
 from demitasse.errors import MethodError
 
 T = TypeVar("T")
-_PLAIN = 1e5  # whole numbers below it are shown with all digits
 _LONGEST = 60
 
 
@@ -50,7 +49,9 @@ def whole(name: str, value: object, least: float = -math.inf) -> int:
         MethodError: it is none, or below ``least``; 1.0 and True are none.
     """
     if not isinstance(value, Integral) or isinstance(value, bool):
-        raise _refused(name, value, "a whole number", least)
+        # 4.0 would be shown as 4
+        kind = "a whole number without a point" if isinstance(value, float) and value.is_integer() else "a whole number"
+        raise _refused(name, value, kind, least)
     if not (least <= int(value) < 1 << 63 and int(value) >= -1 << 63):
         raise _refused(name, value, "", least, 1 << 63)
     return int(value)
@@ -161,7 +162,7 @@ def function(name: str, value: object) -> None:
 def shown(value: object) -> str:
     """Returns a value as messages show it: plain ones as they are, others by their type."""
     if isinstance(value, float):
-        return f"{value:g}.0" if value.is_integer() and abs(value) < _PLAIN else f"{value:g}"
+        return f"{value:g}"
     plain = isinstance(value, Real | str | bytes | tuple | list | dict) or value is None
     text = repr(value) if plain else f"a {type(value).__name__}"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
