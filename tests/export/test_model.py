@@ -14,7 +14,8 @@ from demitasse.caffe.model_file import save_weights
 from demitasse.caffe.net import Net
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import DataError, ExportError, UnknownNameError, UsageError, WeightsError
-from demitasse.export import Model, of_files, of_net
+from demitasse.export import TARGETS, Model, of_files, of_net
+from demitasse.export.check import Row, compare
 from demitasse.export.deploy import batch_axes, deploy
 from tests.export.nets import LENET, SEQUENCE, build
 
@@ -219,3 +220,27 @@ def test_layers_without_weights_are_an_error(files):
     definition.write_text(TRAIN_VAL.replace('name: "ip"', 'name: "ip9"'))
     with pytest.raises(WeightsError, match="no weights for layer 'ip9'"):
         of_files(definition, weights, shapes={"data": SHAPES["data"]})
+
+
+GATE = """
+input: "data" input_shape { dim: 2 dim: 3 dim: 4 }
+input: "g" input_shape { dim: 4 }
+layer { name: "s" type: "Scale" bottom: "data" bottom: "g" top: "s" scale_param { axis: -1 } }
+"""
+
+
+@pytest.mark.parametrize("suffix", [".py", ".onnx", ".pt2"])
+def test_inputs_whose_batches_differ_keep_them(suffix: str) -> None:
+    target = TARGETS[suffix]
+
+    def compared(model: Model) -> list[Row]:
+        files = target.make(model).files
+        return compare(model, lambda inputs: target.run(files, inputs), target.tolerance)
+
+    model = of_net(Net(prototxt.parse(GATE, schema.NetParameter(), "net")))
+    with pytest.raises(UsageError, match=r"different sizes, \{'data': 2, 'g': 4\}; keep them by --batch fixed"):
+        model.fixed(5)
+    with pytest.raises(UsageError, match="keep them by --batch fixed"):
+        compared(model)
+    (row,) = compared(model.fixed())
+    assert row.shape == (2, 3, 4)

@@ -56,6 +56,7 @@ def compare(model: Model, run: Run, tolerance: float) -> list[Row]:
 
     Raises:
         ExportError: the file gives something else; names the output, and both figures.
+        UsageError: inputs of the net have batches of different sizes, and it does not take others.
     """
     generator = torch.Generator().manual_seed(0)
     found: dict[str, Row] = {}
@@ -63,7 +64,11 @@ def compare(model: Model, run: Run, tolerance: float) -> list[Row]:
         inputs = samples(model, shapes, generator)
         _forget(model.net)
         with torch.no_grad():
-            blobs = model.net(inputs, keep=model.outputs)
+            try:
+                blobs = model.net(inputs, keep=model.outputs)
+            except RuntimeError:
+                model.batch()  # says so where inputs cannot all have one batch
+                raise
         theirs = run(inputs)
         if theirs is None:
             return []

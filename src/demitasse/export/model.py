@@ -63,7 +63,13 @@ class Model:
         return shapes
 
     def fixed(self, batch: int | None = None) -> Model:
-        """Returns the same with batches of one size; None keeps the net's."""
+        """Returns the same with batches of one size; None keeps the net's.
+
+        Raises:
+            UsageError: a size is given, but inputs have batches of different sizes.
+        """
+        if batch is not None and self.batch_axes:
+            self.batch()
         return replace(self, inputs=self.inputs if batch is None else self.sized(batch), dynamic=False)
 
 
