@@ -13,7 +13,7 @@ _LONG_WORD = re.compile(rf"\S{{{_WORD + 1},}}")
 
 
 def visible(text: str) -> str:
-    """Returns a text from a file as a terminal may show it: what would move, clear or rename it stands as an escape."""
+    """Returns a text from a file with control characters written as escapes, so that none reaches the terminal."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 

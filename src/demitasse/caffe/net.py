@@ -36,7 +36,7 @@ class Net(nn.Module):
         level: for include and exclude rules; None takes that of the net's own ``state``.
         stages: likewise; they are added to those of the net's own ``state``.
         origin: the file it came from, for messages.
-        places: where its parts stand in that file.
+        places: the lines of its layers and inputs in that file.
 
     Attributes:
         spec: the filtered NetParameter, splits inserted.

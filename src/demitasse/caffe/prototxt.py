@@ -89,7 +89,7 @@ _UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\[^abfnrtvxXuU0-7\\'\"?]")
 
 
 def places(path: str | Path) -> Places:
-    """Returns where the parts of a net's prototxt stand."""
+    """Returns on which lines of a net's prototxt its layers and its inputs are."""
     found = Places([], str(path))
     for field in walk(read_text(path), schema.NetParameter.DESCRIPTOR):
         if not field.owner or field.owner.name != "NetParameter":

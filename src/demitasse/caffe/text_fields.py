@@ -59,7 +59,7 @@ class TextField(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where the parts of a net stand (``file:line``), for messages.
+    """The lines of a net's file on which its layers and its inputs are, as ``file:line``, for messages.
 
     Attributes:
         layers: where each ``layer { ... }``, or ``layers { ... }``, begins, in order.

@@ -18,8 +18,8 @@ _TYPES = (torch.float32, torch.bool, torch.uint8)
 def flat(*tensors: Tensor) -> list[np.ndarray] | None:
     """Returns flat views in order of memory; None where the compiled loops do not apply.
 
-    They need dense float32, bool and uint8 tensors of one shape on the CPU that lie in memory in the same order. What
-    has another shape is not for them to find: they would read and write behind its end.
+    They need dense float32, bool and uint8 tensors on the CPU, all of one shape and in the same order in memory. They
+    do not check sizes: of a smaller tensor they would read and write past the end.
     """
     first = tensors[0]
     contiguous = first.is_contiguous()

@@ -69,8 +69,9 @@ FORMATS.register("caffemodel")(CaffeModel())
 
 def _kinds(net: Path) -> dict[str, str]:
     """Returns the types of a net's layers, by name and by label: HDF5 does not tell them."""
-    found = {layer.name: layer.type for layer in upgrade_net(prototxt.read_net(net)).layer}
-    return found | {label: layer.type for label, layer in labelled(prototxt.read_net(net), str(net)).items()}
+    spec = upgrade_net(prototxt.read_net(net), str(net))
+    by_name = {layer.name: layer.type for layer in spec.layer}
+    return by_name | {label: layer.type for label, layer in labelled(spec, str(net)).items()}
 
 
 def _unmasked(layer: LayerBlobs, kind: str, path: Path) -> list[Array]:
