@@ -223,6 +223,12 @@ def test_what_is_there_but_no_file(tmp_path: Path) -> None:
                 call(path)
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file of Linux")
+def test_a_file_without_an_end() -> None:
+    with pytest.raises(FileFormatError, match=r"^/proc/self/mem: cannot be read: Invalid argument"):
+        demitasse.open("/proc/self/mem")
+
+
 @pytest.mark.parametrize("content", [bytes(4096), pickle.dumps({"a": 1}), pickle.dumps([1, 2]), b"hello world\n" * 50])
 def test_what_is_no_file_of_torch_is_told_without_advice_to_run_its_code(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.pt"

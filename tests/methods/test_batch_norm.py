@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import demitasse
-from demitasse.errors import DataError
+from demitasse.errors import DataError, MethodError
 from tests.methods.playground import batches, net, weights
 
 
@@ -59,8 +59,14 @@ def test_a_model_without_batch_norm_reads_no_batch() -> None:
 def test_old_statistics_come_back_where_something_raises() -> None:
     model = net()
     before = weights(model)
-    for wrong, error in (([], DataError), ([torch.randn(2, 1, 8, 8), torch.randn(2, 5, 8, 8)], RuntimeError)):
-        with pytest.raises(error):
+    images = torch.randn(2, 1, 8, 8)
+    for wrong, error, words in (
+        ([], DataError, "there is no batch"),
+        ([images, torch.randn(2, 5, 8, 8)], RuntimeError, "channels"),
+        ([images, ()], MethodError, "a batch is an empty tuple"),
+        ([images, images / 0], MethodError, "'norm' measured NaN or infinite values"),
+    ):
+        with pytest.raises(error, match=words):
             demitasse.recalibrate_batch_norm(model, wrong)
         assert all(torch.equal(before[name], tensor) for name, tensor in weights(model).items())
         assert model.norm.momentum == 0.1

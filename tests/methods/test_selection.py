@@ -98,6 +98,8 @@ def test_a_module_without_parts() -> None:
         ((["fc.wieght"],), r"did you mean 'fc\.weight'\?"),
         (([1],), r"parameters: 1 is no pattern; expected a name or a type of module"),
         (([],), "parameters is empty"),
+        ((torch.tensor(0.5),), "parameters is a Tensor; expected a list of names and types of modules"),
+        ((None, b"fc1"), "exclude is b'fc1'; expected a list of names and types of modules"),
         ((5,), "parameters is 5; expected a list of names and types of modules"),
         ((nn.Sequential(nn.Linear(2, 2)),), "parameters is a Sequential; expected a list of names"),
         ((None, [int]), "exclude: type int is no pattern"),

@@ -34,7 +34,7 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any], forward: Fo
 
     Raises:
         DataError: there is no batch.
-        MethodError: an argument has no meaning.
+        MethodError: an argument has no meaning, a batch is an empty tuple, or what a layer measured is not finite.
 
     Reference: Ioffe and Szegedy 2015, Batch Normalization (arXiv 1502.03167), algorithm 2, steps 8 to 12.
     """
@@ -62,6 +62,7 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any], forward: Fo
             raise DataError("batch norm cannot be recalibrated: there is no batch")
         if group is not None:
             _average(layers, group)
+        _check_finite(model, layers)
     return len(layers)
 
 
@@ -85,6 +86,17 @@ def _average(layers: list[nn.Module], group: Any) -> None:
             buffer = layer.get_buffer(name)
             torch.distributed.all_reduce(buffer, group=group)
             buffer /= torch.distributed.get_world_size(group)
+
+
+def _check_finite(model: nn.Module, layers: list[nn.Module]) -> None:
+    """Raises where NaN or infinite inputs, or weights, became statistics."""
+    names = {module: name for name, module in unwrap(model).named_modules()}
+    for layer in layers:
+        if not all(bool(layer.get_buffer(name).isfinite().all()) for name in ("running_mean", "running_var")):
+            raise MethodError(
+                f"batch norm cannot be recalibrated: {names.get(layer, 'a layer')!r} measured NaN or infinite values; "
+                "expected finite batches and weights"
+            )
 
 
 def _has_statistics(module: nn.Module) -> bool:
@@ -119,6 +131,8 @@ def _measuring(model: nn.Module, layers: list[nn.Module]) -> Iterator[None]:
 def _forward(model: nn.Module, batch: Any) -> object:
     if isinstance(batch, Mapping):
         return model(**batch)
+    if isinstance(batch, tuple | list) and not batch:
+        raise MethodError("a batch is an empty tuple or list; expected the input as its first entry")
     return model(batch[0] if isinstance(batch, tuple | list) else batch)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -160,9 +160,7 @@ def _listed(argument: str, patterns: Sequence[Pattern] | Pattern | None) -> list
         return []
     if isinstance(patterns, str | type):
         return [patterns]
-    if isinstance(patterns, nn.Module) or not isinstance(patterns, Iterable):
-        raise MethodError(f"{argument} is {settings.shown(patterns)}; expected a list of names and types of modules")
-    listed = list(patterns)
+    listed: list[Pattern] = settings.listed(argument, patterns, "names and types of modules")
     for pattern in listed:
         if not isinstance(pattern, str) and not (isinstance(pattern, type) and issubclass(pattern, nn.Module)):
             raise MethodError(f"{argument}: {_shown(pattern)} is no pattern; expected a name or a type of module")

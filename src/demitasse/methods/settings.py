@@ -109,9 +109,9 @@ def listed(name: str, value: Iterable[T], expected: str) -> list[T]:
     """Returns the items of a list.
 
     Raises:
-        MethodError: it is no list, but a single value, a text or a mapping.
+        MethodError: it is no list, but a single value, a text, a mapping or a module.
     """
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | Mapping | nn.Module) or not isinstance(value, Iterable):
         raise MethodError(f"{name} is {shown(value)}; expected a list of {expected}")
     try:
         return list(value)

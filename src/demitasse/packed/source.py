@@ -41,8 +41,12 @@ class Source:
             raise FileFormatError(f"{source!s}: there is no such file") from None
         except OSError as error:
             raise FileFormatError(f"{source!s}: cannot be read: {error.strerror or error}") from None
+        try:
+            self.size = self._file.seek(0, os.SEEK_END)
+        except OSError as error:  # what has no end, in /proc
+            self._file.close()
+            raise FileFormatError(f"{source!s}: cannot be read: {error.strerror or error}") from None
         self._positional = hasattr(os, "pread") and not isinstance(source, bytes)
-        self.size = self._file.seek(0, os.SEEK_END)
 
     def read(self, start: int, length: int) -> bytes:
         """Returns so many bytes, or fewer at the end.

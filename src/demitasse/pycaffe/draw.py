@@ -55,8 +55,10 @@ def draw_net_to_file(
     caffe_net: Message, filename: str, rankdir: str = "LR", phase: int | None = None, display_lrm: bool = False
 ) -> None:
     """Writes the picture of a net to a file whose ending tells the format; see :func:`draw_net`."""
-    picture = draw_net(caffe_net, rankdir, Path(filename).suffix.lstrip(".").lower(), phase, display_lrm)
-    write_bytes(filename, picture)
+    ending = Path(filename).suffix.lstrip(".").lower()
+    if ending not in net_picture.FORMATS:
+        raise UsageError(f"{filename}: ends in {ending or 'nothing'!r}; expected {', '.join(net_picture.FORMATS)}")
+    write_bytes(filename, draw_net(caffe_net, rankdir, ending, phase, display_lrm))
 
 
 def _layers(net: Message, phase: int | None) -> list[Message]:
