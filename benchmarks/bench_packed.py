@@ -30,7 +30,7 @@ from rich.progress import track
 from rich.table import Table
 
 import demitasse
-from demitasse.io import to_packed
+from demitasse.formats.tensors import to_packed
 from demitasse.packed.file import File
 from demitasse.packed.tensor import Tensor, of_array
 from demitasse.packed.writer import pack

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from demitasse._version import __version__
 
 if TYPE_CHECKING:
-    from demitasse.io import load, open, save
+    from demitasse.formats import load, open, save
     from demitasse.methods.batch_norm import recalibrate_batch_norm
     from demitasse.methods.incremental import IncrementalQuantization
     from demitasse.methods.magnitude import MagnitudePruning
@@ -23,12 +23,12 @@ _PLACES = {
     "IncrementalQuantization": "demitasse.methods.incremental",
     "MagnitudePruning": "demitasse.methods.magnitude",
     "Surgery": "demitasse.methods.surgery",
-    "load": "demitasse.io",
-    "open": "demitasse.io",
+    "load": "demitasse.formats",
+    "open": "demitasse.formats",
     "optim": "",
     "recalibrate_batch_norm": "demitasse.methods.batch_norm",
     "reorder_units": "demitasse.reorder",
-    "save": "demitasse.io",
+    "save": "demitasse.formats",
     "sensitivity": "demitasse.methods.sensitivity",
 }
 

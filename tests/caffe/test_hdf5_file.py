@@ -14,7 +14,7 @@ from demitasse.caffe import hdf5_file, model_file, prototxt, schema, solverstate
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
 from demitasse.errors import DataError, FileFormatError, WeightsError
-from demitasse.packing import pack
+from demitasse.formats import pack
 
 SECRET = b"root:x:0:0:root:/root:/bin/bash\n"
 

@@ -15,8 +15,8 @@ from demitasse.caffe.net import Net
 from demitasse.caffe.solver import Solver
 from demitasse.caffe.timing import LayerTimes
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
+from demitasse.formats import pack, unpack
 from demitasse.packed.file import File
-from demitasse.packing import pack, unpack
 from demitasse.pycaffe.net_boxes import boxes
 
 # two layers of one name with weights, a third with none, a data layer of that name, and two layers without a name

@@ -92,12 +92,12 @@ def test_through_a_compact_file_with_definition_and_metadata(capsys: pytest.Capt
         (
             ("pack", "net.caffemodl", "out.demi"),
             2,
-            "the ending '.caffemodl'; did you mean '.caffemodel'?",
+            "files ending in '.caffemodl' are not known; did you mean '.caffemodel'?",
         ),
-        (("pack", "net", "out.demi"), 2, "net: no format has the ending ''; known: .caffemodel"),
+        (("pack", "net", "out.demi"), 2, "net: files ending in 'nothing' are not known; expected .demi or .caffemodel"),
         (("pack", "net.demi", "out.demi"), 2, "net.demi: is packed already"),
         (("pack", "net.pt", "out.pt"), 2, "out.pt: expected a name that ends in '.demi'"),
-        (("pack", "net.pt", "out.demi", "--format", "4/9"), 2, "unknown format '4/9'; did you mean '4/"),
+        (("pack", "net.pt", "out.demi", "--format", "4/9"), 2, "format '4/9' is not known; did you mean '4/"),
         (("pack", "net.pt", "out.demi", "--format", "safetensors"), 1, "net.pt: cannot be read as .safetensors"),
         (("pack", "net.caffemodel", "out.demi", "--format", "pt"), 1, "net.caffemodel: cannot be read as .pt"),
         (("pack", "net.pt", "out.demi", "--format", "caffemodel"), 1, "net.pt: byte"),
@@ -110,7 +110,7 @@ def test_through_a_compact_file_with_definition_and_metadata(capsys: pytest.Capt
         (("pack", "net.pt", "gone/out.demi"), 1, "gone/out.demi: cannot be written: there is no folder 'gone'"),
         (("unpack", "gone.demi", "out.pt"), 1, "gone.demi: there is no such file"),
         (("unpack", "net.pt", "out.pt"), 1, "not a .demi file"),
-        (("unpack", "net.demi", "out.pd"), 2, "out.pd: no format has the ending '.pd'; did you mean '.pt'?"),
+        (("unpack", "net.demi", "out.pd"), 2, "out.pd: files ending in '.pd' are not known; did you mean '.pt'?"),
         (("unpack", "net.demi", "out.pt", "--definition"), 2, "net.demi: no definition of the net is in it"),
         (("inspect", "net.pt"), 1, "not a .demi file"),
     ],
@@ -216,6 +216,6 @@ def test_out_of_memory_says_so(
     def fail(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("demitasse.packing.pack", fail)
+    monkeypatch.setattr("demitasse.formats.pack", fail)
     assert run("pack", "net.caffemodel", "x.demi") == 1
     assert capsys.readouterr().err.startswith(message)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from demitasse import packing
+from demitasse import formats
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.filter import filter_net, net_state
 from demitasse.caffe.model_file import save_weights
@@ -191,7 +191,7 @@ def test_models_of_files_are_that_of_the_net(files):
     definition, weights, net = files
     expected = outputs(of_net(net))
     save_weights(net, weights.with_suffix(".caffemodel.h5"), hdf5=True)
-    packing.pack(weights, weights.with_suffix(".demi"), net=definition, definition=True)
+    formats.pack(weights, weights.with_suffix(".demi"), net=definition, definition=True)
     for source in (
         (definition, weights),
         (definition, weights.with_suffix(".caffemodel.h5")),
@@ -206,7 +206,7 @@ def test_models_of_files_are_that_of_the_net(files):
 def test_files_that_do_not_suffice(files, tmp_path):
     definition, weights, _ = files
     bare = tmp_path / "bare.demi"
-    packing.pack(weights, bare)
+    formats.pack(weights, bare)
     with pytest.raises(UsageError, match="no definition"):
         of_files(None, bare)
     with pytest.raises(UsageError, match="expected a prototxt"):

@@ -16,14 +16,13 @@ import numpy as np
 import torch
 
 import demitasse
-from demitasse import packing
 from demitasse.files import atomic_write, write_bytes, write_text
+from demitasse.formats import Contents, Settings
+from demitasse.formats.base import format_of
 from demitasse.packed.compact import CODECS
-from demitasse.packed.formats import FORMATS, Contents, Settings
 from demitasse.packed.reader import Reader
 from demitasse.packed.tensor import of_array
 
-assert packing  # registers the formats
 NAMES = ("fc.0", "fc.1")
 FIXED = (40, 30)
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -47,11 +46,12 @@ def _load(path: Path) -> Arrays:
 
 def _write_caffemodel(path: Path, number: int) -> None:
     tensors = [of_array(name, array) for name, array in _arrays(number).items()]
-    FORMATS["caffemodel"].write(Contents(tensors, {"caffe": "InnerProduct"}), path, Settings())
+    with atomic_write(path) as file:
+        format_of(path).write(Contents(tensors, {"caffe": "InnerProduct"}), file, Settings())
 
 
 def _read_caffemodel(path: Path) -> Arrays:
-    return {each.name: each.array() for each in FORMATS["caffemodel"].read(path, Settings()).tensors}
+    return {each.name: each.array() for each in format_of(path).read(path, Settings()).tensors}
 
 
 def _write_numpy(path: Path, number: int) -> None:

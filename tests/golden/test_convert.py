@@ -14,12 +14,12 @@ import pytest
 from google.protobuf import text_format
 
 from demitasse.caffe import schema
+from demitasse.caffe.layer_rule import LayerRule
 from demitasse.caffe.model_file import read_model
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.tools import compact_file
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
-from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
 from demitasse.caffe.tools.parse_model import parse_model
 from demitasse.errors import WeightsError

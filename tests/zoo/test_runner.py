@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from demitasse.errors import DataError, DeviceError, FileFormatError, UsageError, WeightsError
-from demitasse.io import save
+from demitasse.formats import save
 from demitasse.methods import pow2
 from demitasse.packed.file import File
 from demitasse.zoo import stages

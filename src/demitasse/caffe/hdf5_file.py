@@ -28,24 +28,30 @@ _EMPTY: Array = np.empty(0, np.float32)
 
 
 @contextmanager
-def open_hdf5(path: str | Path, what: str) -> Iterator[h5py.File]:
+def open_hdf5(source: str | Path | bytes, what: str) -> Iterator[h5py.File]:
     """Opens an HDF5 file to read.
 
     Args:
-        path: the file.
+        source: the path of the file, or its bytes.
         what: it should be, for errors.
 
     Raises:
         FileFormatError: in the whole of the ``with`` block, where the file is damaged or of another kind.
     """
     try:
-        with h5py.File(system_path(path), "r", locking=False) as file:
+        # memory takes no lock
+        given = (io.BytesIO(source), {}) if isinstance(source, bytes) else (system_path(source), {"locking": False})
+        with h5py.File(given[0], "r", **given[1]) as file:
             yield file
     except (OSError, ValueError, TypeError, AttributeError, RuntimeError, LookupError, OverflowError) as error:
-        raise FileFormatError(f"{path}: not {what} in HDF5: {error}") from None
+        raise FileFormatError(f"{_place(source)}: not {what} in HDF5: {error}") from None
 
 
-def read_hdf5(path: str | Path) -> list[tuple[str, list[Array]]]:
+def _place(source: str | Path | bytes) -> str:
+    return "data" if isinstance(source, bytes) else str(source)
+
+
+def read_hdf5(source: str | Path | bytes) -> list[tuple[str, list[Array]]]:
     """Reads a caffemodel; a blob that stands under its owner alone is an array without entries.
 
     Returns:
@@ -54,11 +60,12 @@ def read_hdf5(path: str | Path) -> list[tuple[str, list[Array]]]:
     Raises:
         FileFormatError: damaged, of another kind, or its values are elsewhere; says which blob.
     """
-    with open_hdf5(path, "a caffemodel") as file:
-        data = held(file, "data", str(path))
+    place = _place(source)
+    with open_hdf5(source, "a caffemodel") as file:
+        data = held(file, "data", place)
         if not isinstance(data, h5py.Group):
-            raise FileFormatError(f"{path}: an HDF5 file without the group 'data': not a caffemodel")
-        return [layer for name in data for layer in _layers(data, name, name, str(path), set())]
+            raise FileFormatError(f"{place}: an HDF5 file without the group 'data': not a caffemodel")
+        return [layer for name in data for layer in _layers(data, name, name, place, set())]
 
 
 def _layers(parent: h5py.Group, key: str, name: str, path: str, seen: set[int]) -> Iterator[tuple[str, list[Array]]]:
@@ -166,11 +173,15 @@ def check_name(name: str) -> None:
 
 
 def write_hdf5(layers: Mapping[str, Mapping[int, Array]], path: str | Path) -> None:
-    """Writes a caffemodel in HDF5, atomically.
+    """Writes a caffemodel in HDF5, atomically; see :func:`hdf5_bytes`."""
+    write_bytes(path, hdf5_bytes(layers))
+
+
+def hdf5_bytes(layers: Mapping[str, Mapping[int, Array]]) -> bytes:
+    """Returns a caffemodel in HDF5.
 
     Args:
         layers: name -> blobs by index; a shared blob stands under its owner alone.
-        path: the file.
 
     Raises:
         WeightsError: HDF5 cannot have a layer's name, or not beside another's.
@@ -187,4 +198,4 @@ def write_hdf5(layers: Mapping[str, Mapping[int, Array]], path: str | Path) -> N
                     group.create_dataset(str(index), data=array)
             except (TypeError, ValueError) as error:  # 'a' with a blob 0, and a layer 'a/0'
                 raise WeightsError(f"layer {name!r} cannot have its name in HDF5 beside the others: {error}") from None
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from demitasse.caffe import schema
-from demitasse.caffe.tools.layer_rule import COMPRESSING, SURGERY
+from demitasse.caffe.layer_rule import COMPRESSING, SURGERY
 from demitasse.errors import WeightsError
 
 if TYPE_CHECKING:

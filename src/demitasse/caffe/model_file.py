@@ -108,17 +108,20 @@ def parse_net_message(data: bytes, path: str | Path, text: bool = False) -> Any:
     return parse_message(message, data, path)
 
 
-def read_model(path: str | Path) -> list[LayerBlobs]:
+def read_model(source: str | Path | bytes) -> list[LayerBlobs]:
     """Reads the layers of a caffemodel, protobuf of any age or HDF5 (told by content), in file order.
+
+    Args:
+        source: the path of the file, or its bytes.
 
     Raises:
         FileFormatError: see :func:`read_net_message`.
         NetError: a layer of an old form has no counterpart today.
     """
-    data = read_bytes(path)
+    data = source if isinstance(source, bytes) else read_bytes(source)
     if data.startswith(HDF5_MAGIC):
-        return [LayerBlobs(name, "", blobs) for name, blobs in read_hdf5(path)]
-    return parse_model(data, path)
+        return [LayerBlobs(name, "", blobs) for name, blobs in read_hdf5(source)]
+    return parse_model(data, "data" if isinstance(source, bytes) else source)
 
 
 def parse_model(data: bytes, path: str | Path) -> list[LayerBlobs]:
@@ -236,9 +239,13 @@ def blob_arrays(tensors: list[Any]) -> list[Array]:
 
 
 def write_net_message(message: Any, path: str | Path) -> None:
-    """Writes a NetParameter with blobs as a binary caffemodel, in file field numbers."""
-    data = dialects.to_file_numbers(message.SerializeToString())
-    write_bytes(path, data)
+    """Writes a NetParameter with blobs as a binary caffemodel."""
+    write_bytes(path, net_message_bytes(message))
+
+
+def net_message_bytes(message: Any) -> bytes:
+    """Returns a NetParameter as the content of a binary caffemodel, in file field numbers."""
+    return dialects.to_file_numbers(message.SerializeToString())
 
 
 def save_weights(net: Net, path: str | Path, hdf5: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from demitasse.caffe.tools.layer_rule import LayerRule
+from demitasse.caffe.layer_rule import LayerRule
 from demitasse.cli.commands import CONVERT, CaffeCommand
 from demitasse.cli.inputs import existing, prototxt
 

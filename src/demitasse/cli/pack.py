@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from demitasse.caffe.tools.layer_rule import LayerRule
+from demitasse.caffe.layer_rule import LayerRule
 from demitasse.cli.commands import FILES, Command
 from demitasse.cli.inputs import existing, prototxt
 from demitasse.errors import UsageError, shortened
@@ -53,11 +53,11 @@ def pack(
     key: Annotated[str | None, typer.Option(help="Of the state_dict in a PyTorch checkpoint of several.")] = None,
 ) -> None:
     """Pack a net or a model into a .demi file."""
-    from demitasse import packing
+    from demitasse import formats
     from demitasse.report.progress import count_bar
 
     with count_bar(f"Packing {source.name}") as progress:
-        header = packing.pack(
+        header = formats.pack(
             source,
             out,
             form,
@@ -89,11 +89,11 @@ def unpack(
     definition: Annotated[bool, typer.Option("--definition", help="Write the prototxt, too, beside OUT.")] = False,
 ) -> None:
     """Unpack a .demi file."""
-    from demitasse import packing
+    from demitasse import formats
     from demitasse.report.progress import count_bar
 
     with count_bar(f"Unpacking {source.name}") as progress:
-        lost = packing.unpack(source, out, form, net=net, layers=layers, definition=definition, progress=progress)
+        lost = formats.unpack(source, out, form, net=net, layers=layers, definition=definition, progress=progress)
     if lost:
         print(f"metadata that {out} has no place for: {shortened(', '.join(lost))}")
     print(f"{out}: {'written' if is_stream(out) else f'{out.stat().st_size:,} bytes'}")

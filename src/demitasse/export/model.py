@@ -8,7 +8,6 @@ from pathlib import Path
 
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.definition import labelled
-from demitasse.caffe.formats.blobs import DEFINITION, to_layers
 from demitasse.caffe.masks import fitting, report
 from demitasse.caffe.model_file import LayerBlobs, read_model
 from demitasse.caffe.net import Net
@@ -19,8 +18,9 @@ from demitasse.errors import UsageError, WeightsError
 from demitasse.export.deploy import Shape, batch_axes, deploy, ends
 from demitasse.export.image_shapes import image_shapes
 from demitasse.export.plain import plain
+from demitasse.formats.base import PACKED, Contents
+from demitasse.formats.blobs import DEFINITION, to_layers
 from demitasse.packed.file import File
-from demitasse.packed.formats import PACKED, Contents
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from demitasse import io
 from demitasse.errors import SnapshotError, UsageError
+from demitasse.formats import load, save
 from demitasse.integrations.riding import Attach, Riding
 
 try:
@@ -38,7 +38,7 @@ class DemitasseCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         saved = None
         if state.global_step:
-            saved = io.load(self._find(args, state) / FILE)
+            saved = load(self._find(args, state) / FILE)
         self.riding.start(kwargs["model"], kwargs["optimizer"], saved)  # type: ignore[arg-type]
 
     def _find(self, args: Any, state: Any) -> Path:
@@ -60,7 +60,7 @@ class DemitasseCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         saved = self.riding.state_dict()
         if state.is_world_process_zero and self.riding.methods:
-            io.save(saved, Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE)
+            save(saved, Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         metrics = self.riding.metrics()
@@ -73,5 +73,5 @@ class DemitasseCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         best = state.best_model_checkpoint if args.load_best_model_at_end else None
         if best is not None and (Path(best) / FILE).exists():
             # the module holds that checkpoint's weights by now
-            self.riding.load_state_dict(io.load(Path(best) / FILE))  # type: ignore[arg-type]
+            self.riding.load_state_dict(load(Path(best) / FILE))  # type: ignore[arg-type]
         self.riding.finish()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from demitasse.io import to_packed, to_torch
+from demitasse.formats.tensors import to_packed, to_torch
 from demitasse.methods import settings
 from demitasse.methods.selection import unwrap
 from demitasse.packed.order import BUDGET, reorder

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from demitasse.errors import DeviceError, UsageError, WeightsError
-from demitasse.io.forms import TORCH
+from demitasse.formats.torch_save import TorchSave
 from demitasse.zoo.tables import check_keys, convert
 
 
@@ -84,7 +84,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         FileFormatError: the file cannot be read, or holds no state_dict.
         WeightsError: names or shapes are not those of the model.
     """
-    state = TORCH.read(path, "cpu")
+    state = TorchSave().load(path, "cpu")
     own = model.state_dict()
     counters = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")}
     state = {**counters, **state}

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from demitasse.caffe.layer_rule import LayerRule
 from demitasse.caffe.model_file import array_blob, read_model, read_net_message, write_net_message
 from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
 from demitasse.caffe.tools import compact_file
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
-from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
 from demitasse.caffe.tools.parse_model import parse_model
 from demitasse.errors import FileFormatError, NetError, WeightsError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse import packing
+from demitasse import formats
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.model_file import read_model, save_weights
 from demitasse.caffe.net import Net
@@ -117,8 +117,8 @@ def test_encoding_packing_upgrading_and_drawing_need_no_data() -> None:
     net = prototxt.read_net(write("net", "Data", "DNS"))
     model = made("source", "DNS")
     compact_file.encode("sparse", "net", model, "out.compact")
-    packing.pack(model, "out.demi", net="net", definition=True)
-    packing.unpack("out.demi", "again.caffemodel")
+    formats.pack(model, "out.demi", net="net", definition=True)
+    formats.unpack("out.demi", "again.caffemodel")
     dns_to_normal("net", model, write("plain_net", "Data"), "plain")
     same("again.caffemodel", "plain")
     upgrade_net_text("net", "upgraded")

@@ -5,21 +5,17 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from demitasse.caffe.layer_rule import LayerRule
 from demitasse.caffe.log import warning
 from demitasse.caffe.model_file import read_bytes, save_weights
-from demitasse.caffe.net import Net
 from demitasse.caffe.tools import compact_lines
-from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.tools.source_model import read_source
 from demitasse.caffe.tools.target import log_initial
-from demitasse.errors import DataError, FileFormatError
 from demitasse.files import write_bytes
-from demitasse.packed.compact import CODECS, Shape, deep_compression
-from demitasse.packed.reader import Reader
-
-# layers with "fire" in their names are SqueezeNet's, and this is the format made for it
-WITH_FIRE = "squeezenet"
+from demitasse.formats import deep_compression
+from demitasse.formats.compact import COMPACTS
+from demitasse.formats.nameless import net_with_shapes, stored_shapes
 
 
 def encode(
@@ -48,14 +44,14 @@ def encode(
         DemitasseError: a file cannot be read.
     """
     start = time.perf_counter()
-    layers = read_source(net, model)
-    stored = {each.name: each for each in layers if rule.takes(each.name, each.kind, codec == WITH_FIRE)}
+    form, layers = COMPACTS[codec], read_source(net, model)
+    stored = {each.name: each for each in layers if rule.takes(each.name, each.kind, form.takes_fire)}
     say(f"\n\nlayer list:  {list(stored)}")
     parts = []
     for name, each in stored.items():
         begin = time.perf_counter()
         arrays = each.effective()
-        parts.append(CODECS[codec].encode(name, arrays))
+        parts.append(form.encode(name, arrays))
         for line in compact_lines.encoded(codec, each, arrays, time.perf_counter() - begin):
             say(line)
     data = b"".join(parts)
@@ -90,19 +86,16 @@ def decode(
         NetError: the net cannot be built.
     """
     start = time.perf_counter()
-    target = net_with_shapes(net)
-    shapes = stored_shapes(target, rule, codec)
-    reader = Reader(read_bytes(binary))
+    form, target = COMPACTS[codec], net_with_shapes(net)
+    shapes = stored_shapes(target, rule, form.takes_fire)
+    data = read_bytes(binary)
     say("")
-    try:
-        for name, wanted in shapes.items():
-            begin = time.perf_counter()
-            target.load_blobs(name, CODECS[codec].decode(reader, name, wanted), str(binary))
-            for line in compact_lines.decoded(name, len(wanted), time.perf_counter() - begin):
-                say(line)
-        reader.finish()
-    except FileFormatError as error:
-        raise error.within(str(binary)) from None
+    begin = time.perf_counter()
+    for name, arrays, _ in form.decode(data, shapes, str(binary)):
+        target.load_blobs(name, arrays, str(binary))
+        for line in compact_lines.decoded(name, len(arrays), time.perf_counter() - begin):
+            say(line)
+        begin = time.perf_counter()
     log_initial(target, shapes)
     save_weights(target, out)
     say(f"\nModel decoded. Saved as {out} [time: {time.perf_counter() - start:.3f} s] ")
@@ -111,43 +104,8 @@ def decode(
 def deep_compression_to_caffe(net: str | Path, binary: str | Path, out: str | Path) -> None:
     """Writes a caffemodel from a ``.net`` file of Deep Compression; arguments and errors as of :func:`decode`."""
     target = net_with_shapes(net)
-    shapes = stored_shapes(target, LayerRule.TYPE)
-    try:
-        layers = deep_compression.decode(read_bytes(binary), shapes)
-    except FileFormatError as error:
-        raise error.within(str(binary)) from None
+    layers = deep_compression.decode(Path(binary), target)
     for name, arrays in layers.items():
         target.load_blobs(name, arrays, str(binary))
-    log_initial(target, shapes)
+    log_initial(target, layers)
     save_weights(target, out)
-
-
-def net_with_shapes(path: str | Path) -> Net:
-    """Returns the net of a prototxt, which tells the shapes of what such a file holds.
-
-    Raises:
-        DataError: the shapes follow from its data, which cannot be read.
-        NetError: it cannot be built.
-    """
-    try:
-        return Net.from_file(path)
-    except DataError as error:
-        raise DataError(
-            f"{error}; the file does not tell the shapes of the weights, and in this net they follow from the data: "
-            "give a deploy prototxt, whose Input has a shape"
-        ) from None
-
-
-def stored_shapes(net: Net, rule: LayerRule, codec: str = "") -> dict[str, list[Shape]]:
-    """Returns name -> shapes of weight and bias for the layers that a file holds; masks are not stored.
-
-    Args:
-        net: the plain net.
-        rule: which layers are stored.
-        codec: name of the format; SqueezeNet's own takes its fire modules by name, too.
-    """
-    return {
-        name: [tuple(getattr(layer, b).shape) for b in layer.blob_names if not b.endswith("_mask")]
-        for name, layer in net.named_layers().items()
-        if layer.blob_names and rule.takes(name, layer.spec.type, codec == WITH_FIRE)
-    }

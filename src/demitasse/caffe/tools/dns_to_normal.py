@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from demitasse.caffe.layer_rule import LayerRule
 from demitasse.caffe.tools import statistics
-from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.tools.source_model import read_source
 from demitasse.caffe.tools.transfer import transfer

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from demitasse.caffe.layer_rule import LayerRule
 from demitasse.caffe.layers import Layer
 from demitasse.caffe.tools import statistics
-from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.tools.source_model import Array, SourceLayer, read_source
 from demitasse.caffe.tools.transfer import has_masks, transfer

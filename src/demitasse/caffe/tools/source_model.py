@@ -10,9 +10,9 @@ import numpy as np
 
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.definition import labelled
+from demitasse.caffe.layer_rule import COMPRESSING, SURGERY, WEIGHTED
 from demitasse.caffe.masks import advice, beside_weights, has_masks
 from demitasse.caffe.model_file import LayerBlobs, read_model
-from demitasse.caffe.tools.layer_rule import COMPRESSING, SURGERY, WEIGHTED
 from demitasse.errors import WeightsError
 
 Array = np.ndarray[Any, np.dtype[Any]]

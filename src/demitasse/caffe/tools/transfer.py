@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from demitasse.caffe.layer_rule import LayerRule
 from demitasse.caffe.layers import Layer
-from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.caffe.tools.source_model import Array, SourceLayer
 from demitasse.caffe.tools.target import open_target
 from demitasse.errors import WeightsError

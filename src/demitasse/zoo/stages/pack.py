@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from demitasse.errors import UsageError, WeightsError
 from demitasse.files import write_bytes
-from demitasse.io import load, save
+from demitasse.formats import load, save
 from demitasse.packed.compact import CODECS, decode, encode
 from demitasse.registry import suggest
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work

@@ -1,35 +1,30 @@
-"""A file of one format in, a file of another out; one of the two is a .demi file."""
+"""``demitasse pack`` and ``unpack``: a file of one format in, a file of another out; one of the two is a .demi file."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 
 from google.protobuf import text_format
 
-from demitasse.caffe import formats as caffe_formats
-from demitasse.caffe.formats.blobs import DEFINITION, TYPES
-from demitasse.caffe.formats.compact import COMPACT
+from demitasse.caffe.hidden_units import reorder_units
 from demitasse.caffe.masks import without_compression
 from demitasse.caffe.prototxt import read_net, read_text
-from demitasse.caffe.tools.hidden_units import reorder_units
-from demitasse.caffe.tools.say import Say
-from demitasse.caffe.tools.say import silent as say_nothing
 from demitasse.errors import UsageError
-from demitasse.files import is_stream, write_bytes, write_text
+from demitasse.files import atomic_write, is_stream, write_bytes, write_text
+from demitasse.formats.base import FORMATS, PACKED, Contents, Format, Settings, format_named, format_of
+from demitasse.formats.blobs import DEFINITION, TYPES
+from demitasse.formats.compact import COMPACT
+from demitasse.formats.demi import Demi, contents_of
+from demitasse.formats.onnx import GRAPH
 from demitasse.packed.file import File
-from demitasse.packed.formats import FORMATS, PACKED, Contents, Settings, chosen
 from demitasse.packed.header import Header
-from demitasse.packed.tensor import Tensor
 from demitasse.packed.writer import Progress, silent
-from demitasse.packed.writer import pack as packed_bytes
-from demitasse.packing import state_dicts
-from demitasse.packing.state_dicts import CHECKPOINT
 
-__all__ = ["pack", "unpack"]
-
-_REGISTERED = (caffe_formats, state_dicts)
+# keys of metadata that formats give a meaning to
+_MEANINGS = (TYPES, DEFINITION, COMPACT, GRAPH)
+_DEMI = Demi()
 
 
 def pack(
@@ -47,7 +42,7 @@ def pack(
     remove_dead_units: bool = False,
     key: str | None = None,
     progress: Progress = silent,
-    say: Say = say_nothing,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Header:
     """Packs a net into a .demi file.
 
@@ -59,7 +54,7 @@ def pack(
         layers: which layers a compact file holds, ``type`` or ``original``.
         metadata: more text to keep, by key.
         definition: keep the text of ``net``, too: the file is a whole model then.
-        signed_zeros: whether -0.0 stays what it is; else it becomes 0.0.
+        signed_zeros: whether -0.0 stays what it is; otherwise it becomes 0.0.
         smallest: see :func:`demitasse.packed.writer.pack`.
         reorder: put the hidden units of ``net`` in an order that takes fewer bytes; the function stays, to rounding.
         remove_dead_units: leave out hidden units that change nothing: blobs become smaller, and the definition
@@ -85,18 +80,20 @@ def pack(
     if remove_dead_units and not definition:
         raise UsageError("without dead units the net has another definition; keep it in the file by --definition")
     text = _definition(net) if definition else ""
-    name = chosen(source, form)
-    if key is not None and name != CHECKPOINT:
-        raise UsageError(f"{source}: files of format {name} have no key {key!r}; expected one of format {CHECKPOINT}")
-    contents = FORMATS[name].read(source, _settings(net, layers, key)._replace(say=say))
+    found = _other(source, form)
+    if key is not None and not found.nests:
+        raise UsageError(f"{source}: files of format {found.name} have no key {key!r}; expected one of format pt")
+    settings = Settings(_path(net), layers, key, signed_zeros, smallest, say, progress)
+    contents = found.read(source, settings)
     if reorder or remove_dead_units:
         contents, changed = _reordered(contents, net, reorder, remove_dead_units)
         text = changed if definition and remove_dead_units else text
     texts = {**contents.metadata, **own, **({DEFINITION: text} if definition else {})}
-    data = packed_bytes(contents.tensors, texts, signed_zeros, smallest, contents.aliases, progress)
-    write_bytes(out, data)
-    with File(data) as packed:
-        return packed.header
+    packed = BytesIO()
+    _DEMI.write(contents._replace(metadata=texts), packed, settings)
+    write_bytes(out, packed.getvalue())
+    with File(packed.getvalue()) as file:
+        return file.header
 
 
 def unpack(
@@ -130,24 +127,50 @@ def unpack(
     """
     source, out = Path(source), Path(out)
     with File(source) as packed:
-        found = packed.header.metadata
-        name = chosen(out, form, found.get(COMPACT))
-        if definition and DEFINITION not in found:
+        metadata = packed.header.metadata
+        found = _other(out, form, metadata.get(COMPACT))
+        if definition and DEFINITION not in metadata:
             raise UsageError(f"{source}: no definition of the net is in it; pack keeps one by --definition")
-        tensors = list(_decoded(packed, progress))
-    FORMATS[name].write(Contents(tensors, found), out, _settings(net, layers))
+        contents = contents_of(packed, progress)
+    with atomic_write(out) as file:
+        found.write(contents, file, Settings(_path(net), layers))
     if definition:
         beside = out.with_name(out.name.removesuffix(".h5")).with_suffix(".prototxt")
-        write_text(beside, found[DEFINITION])
-    return [] if FORMATS[name].keeps_metadata else [key for key in found if not _has_meaning(key)]
+        write_text(beside, metadata[DEFINITION])
+    return [] if found.keeps_metadata else [key for key in metadata if not _has_meaning(key)]
 
 
-def _settings(net: str | Path | None, layers: str, key: str | None = None) -> Settings:
-    return Settings(None if net is None else Path(net), layers, key)
+def _other(path: Path, form: str | None, otherwise: str | None = None) -> Format:
+    """Returns the format of the file that is not a .demi file.
+
+    Args:
+        path: of the file.
+        form: its format, where it is given.
+        otherwise: the format where nothing is given and the suffix tells none.
+
+    Raises:
+        UsageError: no format has this name or suffix, or it is that of .demi files.
+    """
+    if form is not None:
+        found = format_named(form)
+    else:
+        try:
+            found = format_of(path)
+        except UsageError:
+            if otherwise is None:
+                raise
+            found = FORMATS[otherwise]
+    if isinstance(found, Demi):
+        raise UsageError(f"{path}: is packed already; 'unpack' makes another file of it")
+    return found
+
+
+def _path(net: str | Path | None) -> Path | None:
+    return None if net is None else Path(net)
 
 
 def _has_meaning(key: str) -> bool:
-    return key.split(".")[0] in (TYPES, DEFINITION, COMPACT)
+    return key.split(".")[0] in _MEANINGS
 
 
 def _reordered(contents: Contents, net: str | Path | None, reorder: bool, remove_dead: bool) -> tuple[Contents, str]:
@@ -166,12 +189,3 @@ def _definition(net: str | Path | None) -> str:
     message = read_net(net)
     # files keep no masks
     return str(message) if without_compression(message) else read_text(net)
-
-
-def _decoded(packed: File, progress: Progress) -> Iterator[Tensor]:
-    total, done = sum(math.prod(entry.shape) for entry in packed.header.entries), 0
-    progress(done, total)
-    for tensor in packed.tensors():
-        done += tensor.size
-        progress(done, total)
-        yield tensor

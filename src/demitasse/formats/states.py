@@ -14,16 +14,14 @@ from torch.nn.parameter import is_lazy
 
 from demitasse.errors import UsageError, WeightsError
 from demitasse.files import atomic_write
-from demitasse.io.forms import Form, form_named, form_of, form_within, name_of_form
-from demitasse.io.packed import PackedFile, to_packed, to_torch
-from demitasse.io.sources import check_writable, content_of, is_text, name_of, place_of, put
-from demitasse.io.tensors import checked_device, shown
+from demitasse.formats.base import Format, Settings, format_named, format_of, format_within
+from demitasse.formats.packed_file import PackedFile
+from demitasse.formats.sources import check_writable, content_of, is_text, name_of, place_of, put
+from demitasse.formats.tensors import checked_device, shown
 from demitasse.methods.homes import plain_name
 from demitasse.methods.method import check_methods
 from demitasse.methods.selection import unwrap
 from demitasse.registry import suggest
-
-__all__ = ["PackedFile", "load", "open", "save", "to_packed", "to_torch"]
 
 open = PackedFile
 
@@ -63,24 +61,24 @@ def save(
     if not isinstance(path, (str, PathLike)) and not hasattr(path, "write"):
         raise UsageError(f"found a {type(path).__name__}; expected a path, or a file that is open for writing")
     name = str(path) if isinstance(path, (str, PathLike)) else name_of(path)
-    form = form_named(format) if format is not None else form_of(name)
+    form = format_named(format) if format is not None else format_of(name)
     given = {"metadata": metadata, "signed_zeros": signed_zeros, "smallest": smallest}
-    options: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
-    if unknown := options.keys() - form.options:
-        raise UsageError(f"{name}: {name_of_form(form)} files have no {min(unknown)}; expected a .demi file")
-    for option, value in options.items():
-        if option != "metadata" and not isinstance(value, bool):
-            raise UsageError(f"{option} is {value!r}; expected True or False")
+    if unknown := {option for option, value in given.items() if value is not None} - form.options:
+        raise UsageError(f"{name}: {form.title} files have no {min(unknown)}; expected a .demi file")
+    for option in ("signed_zeros", "smallest"):
+        if not isinstance(given[option], bool | None):
+            raise UsageError(f"{option} is {given[option]!r}; expected True or False")
     _check_metadata(metadata)
+    settings = Settings(signed_zeros=bool(signed_zeros), smallest=smallest)
     if not isinstance(path, (str, PathLike)):
         check_writable(path)
     state = _state(model)
     if isinstance(path, (str, PathLike)):
         with atomic_write(path) as file:
-            form.write(state, file, **options)
+            form.save(state, file, metadata or {}, settings)
             return file.tell()
     content = BytesIO()
-    form.write(state, content, **options)
+    form.save(state, content, metadata or {}, settings)
     put(content.getvalue(), path)
     return content.tell()
 
@@ -119,17 +117,17 @@ def load(
         raise UsageError(f"into is a {type(into).__name__}; expected a torch.nn.Module")
     device = checked_device(device)
     source = content_of(path)
-    form = form_named(format) if format is not None else _form(source)
+    form = format_named(format) if format is not None else _format(source)
     if key is not None and not form.nests:
-        raise UsageError(f"{place_of(source)}: {name_of_form(form)} files have no key {key!r}; expected a .pt file")
-    state = form.read(source, device, key)
+        raise UsageError(f"{place_of(source)}: {form.title} files have no key {key!r}; expected a .pt file")
+    state = form.load(source, device, key)
     if into is None:
         return state
     return _filled(into, state, place_of(source))
 
 
-def _form(source: Path | bytes) -> Form:
-    return form_within(source) if isinstance(source, bytes) else form_of(source)
+def _format(source: Path | bytes) -> Format:
+    return format_within(source) if isinstance(source, bytes) else format_of(source)
 
 
 def _filled(into: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module:

@@ -20,7 +20,7 @@ each_form = pytest.mark.parametrize("form", [".demi", ".safetensors", ".pt"])
 
 
 def test_another_suffix(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"files ending in '\.bin' are not known; expected \.demi or \.safetensors or"):
+    with pytest.raises(UsageError, match=r"files ending in '\.bin' are not known; expected \.demi or \.caffemodel or"):
         demitasse.save(net(), tmp_path / "model.bin")
     with pytest.raises(UsageError, match="files ending in 'nothing'"):
         demitasse.load(tmp_path / "model")
@@ -102,7 +102,7 @@ def test_a_quantized_tensor_is_refused(tmp_path: Path, form: str) -> None:
 def test_what_is_no_file(tmp_path: Path) -> None:
     for call, message in (
         (lambda: demitasse.save(net(), io.BytesIO()), "files ending in 'nothing' are not known; .* or the format"),
-        (lambda: demitasse.save(net(), io.BytesIO(), format="zip"), r"format 'zip' is not known; expected \.demi or"),
+        (lambda: demitasse.save(net(), io.BytesIO(), format="zip"), "format 'zip' is not known; expected demi or"),
         (lambda: demitasse.save(net(), io.StringIO(), format="pt"), "takes text; open it in binary mode"),
         (lambda: demitasse.save(net(), 3), "found a int; expected a path, or a file"),  # type: ignore[arg-type]
         (lambda: demitasse.load(io.StringIO("x")), "gives str; open it in binary mode"),  # type: ignore[arg-type]
@@ -185,7 +185,7 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
             (lambda: demitasse.open(path, limit=-1), "limit is -1; expected a whole number, 0 or more"),
             (lambda: demitasse.open(path, threads=0), "threads is 0; expected a whole number, 1 or more"),
             (lambda: demitasse.save(5, path), "found a int to save; expected a module, or tensors by name"),
-            (lambda: demitasse.save(state, path, format=3), r"format is 3; expected \.demi or"),
+            (lambda: demitasse.save(state, path, format=3), "format is 3; expected demi or"),
             (lambda: demitasse.save(state, path, smallest="no"), "smallest is 'no'; expected True or False"),
             (lambda: demitasse.save(state, ""), "the path is empty"),
             (lambda: demitasse.save(state, "."), r"\.: is a folder; expected a file"),

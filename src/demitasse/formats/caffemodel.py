@@ -3,68 +3,90 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
+
+from typing_extensions import override
 
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.definition import labelled
-from demitasse.caffe.formats.blobs import DEFINITION, Layer, of_layers, to_layers
-from demitasse.caffe.hdf5_file import write_hdf5
+from demitasse.caffe.hdf5_file import hdf5_bytes
+from demitasse.caffe.layer_rule import COMPRESSING
 from demitasse.caffe.masks import Array, advice, beside_weights, has_masks, plain_type, report, without_masks
-from demitasse.caffe.model_file import LayerBlobs, array_blob, read_model, write_net_message
-from demitasse.caffe.tools.layer_rule import COMPRESSING
+from demitasse.caffe.model_file import LayerBlobs, array_blob, net_message_bytes, read_model
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import FileFormatError, WeightsError
-from demitasse.packed.formats import FORMATS, Contents, Settings
+from demitasse.formats.base import FORMATS, Contents, Format, Settings
+from demitasse.formats.blobs import DEFINITION, Layer, of_layers, to_layers
+from demitasse.formats.sources import place_of
 from demitasse.registry import suggest
 
 Definition = tuple[schema.Message, dict[str, schema.Message]]
 
-_HDF5 = ".h5"
 
+class CaffeModel(Format):
+    """Layers with names, types and blobs; of HDF5 names and blobs alone. The content tells which of the two it is.
 
-class CaffeModel:
-    """Layers with names, types and blobs; of HDF5 names and blobs alone.
-
-    Where the net is known, from the settings or the metadata, all its layers are written, with their settings; else
-    those that have blobs.
+    Where the net is known, from the settings or the metadata, all its layers are written, with their settings;
+    otherwise those that have blobs.
     """
 
-    suffixes: tuple[str, ...] = (".caffemodel", ".caffemodel.h5")
-    keeps_metadata = False
+    name = "caffemodel"
+    suffixes: tuple[str, ...] = (".caffemodel",)
 
-    def read(self, path: Path, settings: Settings) -> Contents:
-        """See :class:`demitasse.packed.formats.Format`."""
+    @override
+    def read(self, source: Path | bytes, settings: Settings) -> Contents:
+        place = place_of(source)
         kinds = _kinds(settings.net) if settings.net is not None else {}
         layers, unmasked = [], []
-        for layer in read_model(path):
+        for layer in read_model(source):
             if " " in layer.type:
-                raise FileFormatError(f"{path}: layer {layer.name!r}: {layer.type!r} is no type of a layer")
+                raise FileFormatError(f"{place}: layer {layer.name!r}: {layer.type!r} is no type of a layer")
             kind = layer.type or kinds.get(layer.name, "")
             if not layer.type and kind and kind not in COMPRESSING and has_masks("", layer.blobs):
                 beside = beside_weights(layer.name, "")
                 raise WeightsError(
-                    f"{path}: {beside}, but in {settings.net} it is a plain {kind}: {advice('')}, or give the prototxt "
-                    "that the model was trained with"
+                    f"{place}: {beside}, but in {settings.net} it is a plain {kind}: {advice('')}, or give the "
+                    "prototxt that the model was trained with"
                 )
             if has_masks(kind, layer.blobs):
-                layer = layer._replace(blobs=_unmasked(layer, kind, path), type=plain_type(layer.type))
+                layer = layer._replace(blobs=_unmasked(layer, kind, place), type=plain_type(layer.type))
                 unmasked.append(layer.name)
             layers.append(layer)
         if unmasked:
-            settings.say(report(unmasked, path))
+            settings.say(report(unmasked, place))
         return of_layers(layers)
 
-    def write(self, contents: Contents, path: Path, settings: Settings) -> None:
-        """See :class:`demitasse.packed.formats.Format`."""
-        layers = to_layers(contents)
+    @override
+    def write(self, contents: Contents, file: BinaryIO, settings: Settings) -> None:
+        message = _message(_layers(contents), _definition(contents, settings))
+        file.write(net_message_bytes(message))
+
+
+class CaffeModelHDF5(CaffeModel):
+    """The same in HDF5."""
+
+    name = "hdf5"
+    suffixes = (".caffemodel.h5", ".h5")
+
+    @override
+    def write(self, contents: Contents, file: BinaryIO, settings: Settings) -> None:
+        layers = _layers(contents)
         for layer in layers:
-            layer.expect("a caffemodel", "float32", "float64")
-        if path.suffix == _HDF5:
-            _write_hdf5(layers, path)
-        else:
-            write_net_message(_message(layers, _definition(contents, path, settings)), path)
+            if "/" in layer.name:
+                raise WeightsError(f"layer {layer.name!r}: HDF5 takes '/' for a folder; expected a file without .h5")
+        arrays = {layer.name: {i: tensor.array() for i, tensor in layer.tensors.items()} for layer in layers}
+        file.write(hdf5_bytes(arrays))
 
 
-FORMATS.register("caffemodel")(CaffeModel())
+FORMATS.register(CaffeModel.name)(CaffeModel())
+FORMATS.register(CaffeModelHDF5.name)(CaffeModelHDF5())
+
+
+def _layers(contents: Contents) -> list[Layer]:
+    layers = to_layers(contents)
+    for layer in layers:
+        layer.expect("a caffemodel", "float32", "float64")
+    return layers
 
 
 def _kinds(net: Path) -> dict[str, str]:
@@ -74,27 +96,19 @@ def _kinds(net: Path) -> dict[str, str]:
     return by_name | {label: layer.type for label, layer in labelled(spec, str(net)).items()}
 
 
-def _unmasked(layer: LayerBlobs, kind: str, path: Path) -> list[Array]:
+def _unmasked(layer: LayerBlobs, kind: str, place: str) -> list[Array]:
     try:
         return without_masks(layer.name, kind, layer.blobs)
     except WeightsError as error:
-        raise error.within(str(path)) from None
+        raise error.within(place) from None
 
 
-def _write_hdf5(layers: list[Layer], path: Path) -> None:
-    for layer in layers:
-        if "/" in layer.name:
-            raise WeightsError(f"layer {layer.name!r}: HDF5 takes '/' for a folder; expected a caffemodel without .h5")
-    arrays = {layer.name: {i: tensor.array() for i, tensor in layer.tensors.items()} for layer in layers}
-    write_hdf5(arrays, path)
-
-
-def _definition(contents: Contents, path: Path, settings: Settings) -> Definition | None:
+def _definition(contents: Contents, settings: Settings) -> Definition | None:
     """Returns the net without layers, and label -> layer of those in phase TEST; None if it is not known."""
     if settings.net is not None:
         origin, net = str(settings.net), prototxt.read_net(settings.net)
     elif DEFINITION in contents.metadata:
-        origin = f"definition of {path}"
+        origin = f"metadata {DEFINITION!r}"
         net = prototxt.parse(contents.metadata[DEFINITION], schema.NetParameter(), origin)
     else:
         return None

@@ -1,4 +1,4 @@
-"""Between torch and .demi files."""
+"""A .demi file that is open: a mapping of names to PyTorch's tensors."""
 
 from __future__ import annotations
 
@@ -9,44 +9,10 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from demitasse.errors import UsageError
 from demitasse.files import Closing
-from demitasse.io.sources import content_of
-from demitasse.io.tensors import checked_device, dense
+from demitasse.formats.sources import content_of
+from demitasse.formats.tensors import checked_device, to_torch
 from demitasse.packed.file import LIMIT, File
-from demitasse.packed.tensor import BY_NAME
-from demitasse.packed.tensor import Tensor as Packed
-
-# torch cannot give numpy every type, but the bits of every type
-_BITS = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
-
-
-def to_packed(name: str, tensor: Tensor) -> Packed:
-    """Returns a tensor as the packed format knows it.
-
-    Raises:
-        UsageError: the format has no such type, or the tensor is not dense.
-    """
-    kind = str(tensor.dtype).removeprefix("torch.")
-    if kind not in BY_NAME:
-        raise UsageError(f"{name} has type {kind}; expected one of {', '.join(BY_NAME)}")
-    dtype = BY_NAME[kind]
-    flat = dense(name, tensor).reshape(-1).view(_BITS[dtype.size])
-    return Packed(name, dtype, dtype.stored(tuple(tensor.shape)), flat.numpy())
-
-
-def to_torch(tensor: Packed) -> Tensor:
-    """Returns a tensor of the packed format, on the CPU; it takes over the memory.
-
-    Raises:
-        UsageError: this PyTorch has no such type.
-    """
-    kind = getattr(torch, tensor.dtype.name, None)
-    if kind is None:
-        raise UsageError(f"{tensor.name} has type {tensor.dtype.name}, which PyTorch {torch.__version__} does not know")
-    if not tensor.size:  # numpy's strides are none of torch's
-        return torch.empty(tensor.dtype.shown(tensor.shape), dtype=kind)
-    return torch.from_numpy(tensor.bits).view(kind).reshape(tensor.dtype.shown(tensor.shape))
 
 
 class PackedFile(Closing, Mapping[str, Tensor]):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from demitasse.caffe import schema
-from demitasse.caffe.tools.layer_rule import COMPRESSING
+from demitasse.caffe.layer_rule import COMPRESSING
 from demitasse.caffe.upgrade import upgrade_layers, upgrade_net
 from demitasse.errors import WeightsError
 from demitasse.packed.order import BUDGET, reorder

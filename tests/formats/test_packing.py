@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from demitasse.errors import FileFormatError, UsageError, WeightsError
+from demitasse.formats import pack, unpack
 from demitasse.packed.file import File
 from demitasse.packed.tensor import DTYPES
-from demitasse.packing import pack, unpack
 
 each_form = pytest.mark.parametrize("form", [".safetensors", ".pt", ".pth"])
 

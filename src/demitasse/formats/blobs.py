@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from demitasse.caffe.model_file import LayerBlobs
-from demitasse.errors import FileFormatError, UsageError, WeightsError
-from demitasse.packed.formats import Contents, Settings
+from demitasse.errors import FileFormatError, WeightsError
+from demitasse.formats.base import Contents
 from demitasse.packed.tensor import Tensor, of_array
 
 TYPES, DEFINITION = "caffe", "definition"
@@ -106,14 +106,3 @@ def to_layers(contents: Contents) -> list[Layer]:
     for layer, kind in zip(layers.values(), kinds, strict=False):
         layer.kind = kind
     return list(layers.values())
-
-
-def needed_net(settings: Settings, what: str) -> str:
-    """Returns the path of the net.
-
-    Raises:
-        UsageError: none is given.
-    """
-    if settings.net is None:
-        raise UsageError(f"{what} has no names and no shapes: give the net's prototxt by --net")
-    return str(settings.net)

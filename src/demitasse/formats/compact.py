@@ -1,0 +1,119 @@
+"""The compact formats: layers without names and shapes, which are the net's.
+
+The metadata says under ``compact`` which of them a file was in. Where the bytes of a layer are not those that
+demitasse writes for its values, as another program may have written them, they are kept under ``compact.<layer>``, in
+base64: unpacking gives back the same file.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from typing_extensions import override
+
+from demitasse.caffe.layer_rule import LayerRule
+from demitasse.errors import FileFormatError, WeightsError
+from demitasse.formats.base import FORMATS, Contents, Format, Settings
+from demitasse.formats.blobs import Array
+from demitasse.formats.nameless import content, net_for, of_blobs, stored_layers, stored_shapes
+from demitasse.formats.sources import place_of
+from demitasse.packed.compact import CODECS, Shape
+from demitasse.packed.reader import Reader
+
+COMPACT = "compact"
+# layers with "fire" in their names are SqueezeNet's, and this is the format made for it
+_WITH_FIRE = "squeezenet"
+
+
+class Compact(Format):
+    """Files of one codec.
+
+    Args:
+        codec: name in :data:`demitasse.packed.compact.CODECS`.
+    """
+
+    def __init__(self, codec: str) -> None:
+        self.name = codec
+        self.what = f"a compact file ({codec})"
+        self.takes_fire = codec == _WITH_FIRE
+
+    @override
+    def read(self, source: Path | bytes, settings: Settings) -> Contents:
+        place = place_of(source)
+        net = net_for(settings, f"{place} ({self.name})")
+        shapes = stored_shapes(net, LayerRule(settings.layers), self.takes_fire)
+        layers, kept = {}, {COMPACT: self.name}
+        for name, arrays, data in self.decode(content(source), shapes, place):
+            layers[name] = arrays
+            if self._own(name, arrays) != data:
+                kept[f"{COMPACT}.{name}"] = base64.b64encode(data).decode()
+        found = of_blobs(layers, net)
+        return found._replace(metadata={**found.metadata, **kept})
+
+    def decode(
+        self, data: bytes, shapes: Mapping[str, Sequence[Shape]], place: str
+    ) -> Iterator[tuple[str, list[Array], bytes]]:
+        """Yields the layers of a file: name, weight and bias, and their bytes.
+
+        Args:
+            data: the content of the file.
+            shapes: of the layers that it holds.
+            place: the file, for errors.
+
+        Raises:
+            FileFormatError: it is cut short, damaged, or of another net; says at which byte.
+        """
+        reader = Reader(data)
+        try:
+            for name, wanted in shapes.items():
+                start = reader.offset
+                arrays = CODECS[self.name].decode(reader, name, wanted)
+                yield name, arrays, reader.since(start)
+            reader.finish()
+        except FileFormatError as error:
+            raise error.within(place) from None
+
+    def _own(self, name: str, arrays: list[Array]) -> bytes | None:
+        try:
+            return self.encode(name, arrays)
+        except WeightsError:  # a codebook of values that this program does not write
+            return None
+
+    @override
+    def write(self, contents: Contents, file: BinaryIO, settings: Settings) -> None:
+        kept = contents.metadata if contents.metadata.get(COMPACT) == self.name else {}
+        parts = []
+        for name, arrays in stored_layers(contents, settings, self.what, self.takes_fire).items():
+            text = kept.get(f"{COMPACT}.{name}")
+            parts.append(self.encode(name, arrays) if text is None else self._kept(name, text, arrays))
+        file.write(b"".join(parts))
+
+    def encode(self, name: str, arrays: Sequence[Array]) -> bytes:
+        """Returns the bytes of a layer: weight and, where it has one, bias.
+
+        Raises:
+            WeightsError: a value that the format cannot hold; names layer, blob and value.
+        """
+        return CODECS[self.name].encode(name, arrays)
+
+    def _kept(self, name: str, text: str, arrays: list[Array]) -> bytes:
+        """Returns the bytes that were kept of a layer, which must be those of its values."""
+        try:
+            reader = Reader(base64.b64decode(text, validate=True))
+            found = CODECS[self.name].decode(reader, name, [array.shape for array in arrays])
+            reader.finish()
+        except (FileFormatError, binascii.Error) as error:
+            raise FileFormatError(f"metadata '{COMPACT}.{name}': {error}") from None
+        if not all(np.array_equal(*both, equal_nan=True) for both in zip(found, arrays, strict=True)):
+            raise FileFormatError(f"metadata '{COMPACT}.{name}' has other values than the layer")
+        return reader.since(0)
+
+
+COMPACTS = {name: Compact(name) for name in CODECS}
+for _name, _format in COMPACTS.items():
+    FORMATS.register(_name)(_format)

@@ -1,0 +1,156 @@
+"""PyTorch's tensors as files hold them: dense values, as torch shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from demitasse.errors import UsageError
+from demitasse.formats.base import Contents
+from demitasse.packed.file import LIMIT
+from demitasse.packed.tensor import BY_NAME
+from demitasse.packed.tensor import Tensor as Packed
+
+# torch cannot give numpy every type, but the bits of every type
+_BITS = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
+
+
+def shown(tensor: Tensor) -> Tensor:
+    """Returns the tensor itself, or of bools that are kept as other bytes than 0 and 1 what torch shows them as."""
+    if tensor.dtype != torch.bool or tensor.layout != torch.strided or tensor.is_meta:
+        return tensor
+    # bytes that other types have left there, seen as bools; a comparison of bools would pass them on
+    bytes_ = tensor.view(torch.uint8)
+    return bytes_ != 0 if bool((bytes_ > 1).any()) else tensor
+
+
+def dense(name: str, tensor: Tensor) -> Tensor:
+    """Returns the values of a tensor, on the CPU, row by row.
+
+    Raises:
+        UsageError: the tensor is sparse, quantized, nested, or on the meta device.
+    """
+    _check_dense(name, tensor)
+    return shown(tensor).detach().resolve_conj().resolve_neg().cpu().contiguous()
+
+
+def _check_dense(name: str, tensor: Tensor) -> None:
+    kinds = {"meta": tensor.is_meta, "quantized": tensor.is_quantized, "nested": tensor.is_nested}
+    kinds[str(tensor.layout).removeprefix("torch.")] = tensor.layout != torch.strided
+    if found := [kind for kind, holds in kinds.items() if holds]:
+        raise UsageError(f"{name} is no dense tensor with values but {found[0]}; expected one")
+
+
+def checked_device(device: object) -> torch.device:
+    """Returns a device that tensors can be put on here.
+
+    Raises:
+        UsageError: it is none, or this machine does not have it.
+    """
+    if isinstance(device, bool) or not isinstance(device, (str, int, torch.device)):
+        raise UsageError(f"device is a {type(device).__name__}; expected one such as 'cpu' or 'cuda:0'")
+    try:
+        return torch.empty(0, device=device).device
+    except Exception as error:  # torch raises what it likes at devices that it does not have
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device is {str(device)!r}; expected one such as 'cpu' or 'cuda:0': {reason}") from None
+
+
+def check_sizes(state: Mapping[str, Tensor], limit: int = LIMIT) -> None:
+    """Refuses tensors that need far more memory in a file than they have: one number can be shown any number of times.
+
+    Args:
+        state: tensors by name.
+        limit: most bytes that all tensors which are larger than their memory may take in a file.
+
+    Raises:
+        UsageError: names the tensor that needs the most, or one that is nested and so has no shape.
+    """
+    for name, tensor in state.items():
+        if tensor.is_nested:
+            _check_dense(name, tensor)
+    sizes = {
+        name: tensor.numel() * tensor.element_size()
+        for name, tensor in state.items()
+        if tensor.layout == torch.strided and not tensor.is_meta
+    }
+    larger = {name: size for name, size in sizes.items() if size > state[name].untyped_storage().nbytes()}
+    if sum(larger.values()) > limit:
+        name = max(larger, key=larger.__getitem__)
+        raise UsageError(
+            f"{name} of shape {tuple(state[name].shape)} shows {state[name].untyped_storage().nbytes():,} bytes as "
+            f"{larger[name]:,}; the limit for such tensors is {limit:,}"
+        )
+
+
+def to_packed(name: str, tensor: Tensor) -> Packed:
+    """Returns a tensor as the packed format knows it.
+
+    Raises:
+        UsageError: the format has no such type, or the tensor is not dense.
+    """
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if kind not in BY_NAME:
+        raise UsageError(f"{name} has type {kind}; expected one of {', '.join(BY_NAME)}")
+    dtype = BY_NAME[kind]
+    flat = dense(name, tensor).reshape(-1).view(_BITS[dtype.size])
+    return Packed(name, dtype, dtype.stored(tuple(tensor.shape)), flat.numpy())
+
+
+def to_torch(tensor: Packed) -> Tensor:
+    """Returns a tensor of the packed format, on the CPU; it takes over the memory.
+
+    Raises:
+        UsageError: this PyTorch has no such type.
+    """
+    kind = getattr(torch, tensor.dtype.name, None)
+    if kind is None:
+        raise UsageError(f"{tensor.name} has type {tensor.dtype.name}, which PyTorch {torch.__version__} does not know")
+    if not tensor.size:  # numpy's strides are none of torch's
+        return torch.empty(tensor.dtype.shown(tensor.shape), dtype=kind)
+    return torch.from_numpy(tensor.bits).view(kind).reshape(tensor.dtype.shown(tensor.shape))
+
+
+def of_state(state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Contents:
+    """Returns tensors by name as the contents of a file; those that are tied stay so.
+
+    Raises:
+        UsageError: a tensor is not dense, of a type that files do not hold, or far larger than its memory.
+    """
+    check_sizes(state)
+    aliases = ties(state)
+    tensors = [to_packed(name, tensor) for name, tensor in state.items() if name not in aliases]
+    return Contents(tensors, metadata or {}, aliases)
+
+
+def to_state(contents: Contents, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+    """Returns the contents of a file as tensors by name; names that share values are tied.
+
+    Raises:
+        UsageError: this PyTorch does not have the type of a tensor.
+    """
+    first: dict[int, Tensor] = {}
+    state = {}
+    for each in contents.tensors:
+        if id(each.bits) not in first:
+            first[id(each.bits)] = to_torch(each).to(device)
+        state[each.name] = first[id(each.bits)]
+    return state | {name: state[other] for name, other in contents.aliases.items()}
+
+
+def ties(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Returns the names of tensors that are one with another before them, each with the name of that."""
+    first: dict[tuple[Any, ...], str] = {}
+    known = {name: first.setdefault(_memory(name, tensor), name) for name, tensor in state.items()}
+    return {name: other for name, other in known.items() if name != other}
+
+
+def _memory(name: str, tensor: Tensor) -> tuple[Any, ...]:
+    """Returns what only tensors that are tied have in common."""
+    if not tensor.numel() or tensor.layout != torch.strided:
+        return (name,)
+    flags = tensor.is_conj(), tensor.is_neg()
+    return tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride(), flags
