@@ -51,8 +51,9 @@ def decode(source: Path | bytes, net: Net, rule: LayerRule = LayerRule.TYPE) -> 
     Raises:
         FileFormatError: the file is missing, cut short, damaged, or of another net; says at which byte.
     """
+    data = content(source)
     try:
-        return deep_compression.decode(content(source), stored_shapes(net, rule))
+        return deep_compression.decode(data, stored_shapes(net, rule))
     except FileFormatError as error:
         raise error.within(place_of(source)) from None
 
