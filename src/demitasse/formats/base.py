@@ -148,9 +148,8 @@ def format_named(name: str) -> Format:
     found = FORMATS[bare] if bare in FORMATS else _by_suffix().get(f".{bare}")
     if found is None:
         near = nearest(bare, FORMATS)
-        raise UsageError(
-            f"format {name!r} is not known; {f'did you mean {near!r}?' if near else f'expected {_names()}'}"
-        )
+        hint = f"did you mean {near!r}?" if near else f"expected {_names()}"
+        raise UsageError(f"format {name!r} is not known; {hint}")
     return found
 
 
