@@ -19,6 +19,7 @@ from demitasse.caffe.lr_policy import LR_POLICIES
 from demitasse.caffe.optimizers import OPTIMIZERS
 from demitasse.caffe.sources import SOURCES
 from demitasse.export.source.base import SOURCE
+from demitasse.formats import FORMATS
 from demitasse.packed.compact import CODECS
 from demitasse.registry import Registry
 from tests.docs_runner import blocks, commands, run_command
@@ -32,7 +33,7 @@ PAGES = [
 ]
 NEED_DATA = ("commands.md", "snapshots.md", "logs.md")
 SHRINK = 1000
-REGISTRIES: list[Registry[Any]] = [LAYERS, SOURCES, OPTIMIZERS, LR_POLICIES, CODECS, SOURCE]
+REGISTRIES: list[Registry[Any]] = [LAYERS, SOURCES, OPTIMIZERS, LR_POLICIES, CODECS, SOURCE, FORMATS]
 
 
 def shrink(text: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from demitasse import __version__, datasets, packing
+from demitasse import __version__, datasets
 from demitasse.caffe import log, model_file, prototxt, schema, solver_nets
 from demitasse.caffe.net import Net
 from demitasse.caffe.solver import Solver, read
@@ -28,6 +28,7 @@ from demitasse.caffe.tools.inq_to_normal import inq_to_normal
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
 from demitasse.examples import copy_example
 from demitasse.files import make_folder, write_text
+from demitasse.formats import pack, unpack
 from demitasse.registry import Registry
 from demitasse.report import plots, tables
 from demitasse.report.log_parser import read_log
@@ -166,8 +167,8 @@ class Demo:
         self._measure(f"packed ({best}), unpacked", decoded, time.perf_counter() - start, files[best])
         start = time.perf_counter()
         packed, unpacked = self.folder / "model.demi", self.folder / "unpacked.caffemodel"
-        packing.pack(model, packed)
-        packing.unpack(packed, unpacked)
+        pack(model, packed)
+        unpack(packed, unpacked)
         self._measure("packed (.demi), unpacked", unpacked, time.perf_counter() - start, packed)
 
     def _train(self, name: str, solver: str, weights: Path | None = None) -> tuple[Path, float]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import demitasse
-from demitasse import examples, packing
+from demitasse import examples, formats
 from demitasse.caffe import hdf5_file, log, model_file, schema
 from demitasse.caffe.sources.store import write_database
 from demitasse.errors import WriteError
@@ -34,7 +34,7 @@ def _checkpoint(path: Path) -> None:
 
 
 def _pack(path: Path) -> None:
-    packing.pack(path.with_name("source.pt"), path)
+    formats.pack(path.with_name("source.pt"), path)
 
 
 def _picture(path: Path) -> None:

@@ -13,13 +13,20 @@ import pytest
 import torch
 
 import demitasse
+from demitasse import examples
+from demitasse.caffe.net import Net
 from demitasse.errors import DemitasseError, FileFormatError, UsageError, WeightsError
+from demitasse.export import export
 from demitasse.formats import FORMATS, pack, unpack
 from demitasse.formats.onnx import _TYPES
+from demitasse.zoo.models.base import MODELS
 from tests.methods.playground import net
 
-# of the exporter of old, which is quick
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+# of PyTorch's exporters, the old one, which is quick, and the new one
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402  (after the check that it is installed)
 
@@ -178,6 +185,43 @@ def test_a_models_file_is_as_small_as_its_caffemodels(shared: Path, tmp_path: Pa
     assert (tmp_path / "model.demi").stat().st_size <= 1.15 * (tmp_path / "caffe.demi").stat().st_size + graph
     feed = {"data": np.random.default_rng(0).standard_normal((1, 1, 28, 28), np.float32)}
     assert same_outputs(tmp_path / "net.onnx", tmp_path / "back.onnx", feed)
+
+
+def by_demitasse(path: Path, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Exports an example's net with random weights; returns inputs."""
+    torch.manual_seed(0)
+    net = Net.from_file(Path(examples.__file__).parent / name / "deploy.prototxt")
+    for layer in net.named_layers().values():
+        if layer.spec.type == "BatchNorm":
+            layer.mean.normal_(std=0.1)
+            layer.variance.uniform_(1, 3)
+            layer.factor.fill_(2)
+    export(net, path)
+    rng = np.random.default_rng(0)
+    return {each: rng.standard_normal((1, *net.shapes[each][1:]), np.float32) for each in net.inputs}
+
+
+def by_torch(path: Path, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    torch.manual_seed(0)
+    model = MODELS[name](**({"layers": 2, "width": 64} if name == "gpt" else {}))
+    example = torch.randint(65, (1, 32)) if name == "gpt" else torch.randn(1, 3, 224, 224)
+    exported(path, model, example, dynamo=True, input_names=["x"])
+    return {"x": example.numpy()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [(by_demitasse, "resnet50"), (by_demitasse, "squeezenet")]
+    + [(by_torch, n) for n in ("resnet50", "squeezenet", "gpt")],
+)
+def test_whole_nets_compute_the_same(write: Any, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    feed = write(path, name)
+    given, found = onnx.load(path), through(path, tmp_path)
+    assert values(found) == values(given)
+    assert without_values(found) == without_values(given)
+    assert same_outputs(path, tmp_path / "back.onnx", feed)
 
 
 def test_tensors_by_name(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 def pack(
     source: Annotated[
         Path,
-        typer.Argument(metavar="IN", help="caffemodel, safetensors, .pt, compact file, .net.", callback=existing),
+        typer.Argument(metavar="IN", help="caffemodel, ONNX, safetensors, .pt, compact file, .net.", callback=existing),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The .demi file to be written.")],
     form: Format = None,
