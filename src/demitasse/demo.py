@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from demitasse import __version__, datasets, packing
-from demitasse.caffe import log, model_file, prototxt, schema, solver_nets
+from demitasse.caffe import log, prototxt, schema, solver_nets
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
 from demitasse.caffe.solver import Solver, read
 from demitasse.caffe.sources.lmdb_store import write_lmdb
@@ -26,6 +27,7 @@ from demitasse.caffe.tools import compact_file
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
+from demitasse.caffe.weights import load_weights
 from demitasse.examples import copy_example
 from demitasse.files import make_folder, write_text
 from demitasse.registry import Registry
@@ -200,7 +202,7 @@ class Demo:
         """Returns the share of the test images that a model gets wrong."""
         device = torch.device("cpu")
         net = solver_nets.place(Net.from_file(self._plain, schema.TEST), device)
-        model_file.load_weights(net, model)
+        load_weights(net, model)
         batches = prototxt.read_solver(self.folder / "solver.prototxt").test_iter[0]
         with torch.no_grad():
             right = sum(net(read(net, device))["accuracy"].item() for _ in range(batches))
@@ -265,7 +267,7 @@ def _portion(net: Path) -> float:
 
 def _weights(model: Path) -> dict[str, np.ndarray[Any, Any]]:
     """Returns layer -> all its parameters, flat."""
-    layers = model_file.read_model(model)
+    layers = read_model(model)
     return {layer.name: np.concatenate([blob.ravel() for blob in layer.blobs]) for layer in layers if layer.blobs}
 
 

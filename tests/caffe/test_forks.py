@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import model_file, prototxt, schema
+from demitasse.caffe import prototxt, schema
 from demitasse.caffe.inference import optimize
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import read_model, read_net_message, write_net_message
 from demitasse.caffe.net import Net
 from demitasse.errors import NetError
 from tests.golden.single import single_net
@@ -174,14 +176,14 @@ def text_field(number: int, value: bytes) -> bytes:
 
 def test_a_caffemodel_of_another_fork_is_read_and_written_back(tmp_path: Path) -> None:
     layer = schema.LayerParameter(name="ip", type="InnerProduct")
-    layer.blobs.append(model_file.array_blob(np.ones((2, 3), np.float32)))
+    layer.blobs.append(array_blob(np.ones((2, 3), np.float32)))
     # Intel's engine, a message of a fork for detection, NVIDIA's precision, a setting that Caffe does not have
     foreign = text_field(149, b"MKLDNN") + text_field(150, b"\x08\x01") + varint_field(145, 2) + varint_field(206, 1)
     content = layer.SerializeToString() + foreign
     (tmp_path / "in.caffemodel").write_bytes(b"\xa2\x06" + bytes([len(content)]) + content)
-    message = model_file.read_net_message(tmp_path / "in.caffemodel")
+    message = read_net_message(tmp_path / "in.caffemodel")
     assert not message.layer[0].HasField("inq_convolution_param")
-    model_file.write_net_message(message, tmp_path / "out.caffemodel")
+    write_net_message(message, tmp_path / "out.caffemodel")
     written = (tmp_path / "out.caffemodel").read_bytes()
     assert all(
         part in written for part in (text_field(149, b"MKLDNN"), text_field(150, b"\x08\x01"), varint_field(145, 2))
@@ -197,6 +199,6 @@ def test_raw_numbers_of_nvidias_fork_are_read(kind: int, dtype: type, tmp_path: 
     )
     blob.shape.dim.extend((2, 3))
     (tmp_path / "net.caffemodel").write_bytes(net.SerializeToString())
-    (read,) = model_file.read_model(tmp_path / "net.caffemodel")[0].blobs
+    (read,) = read_model(tmp_path / "net.caffemodel")[0].blobs
     np.testing.assert_array_equal(read, values)
     assert read.dtype == (np.float64 if kind == 0 else np.float32)

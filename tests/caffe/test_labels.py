@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from demitasse import pycaffe
-from demitasse.caffe import labels, model_file, prototxt, schema
+from demitasse.caffe import labels, prototxt, schema
 from demitasse.caffe.inference import optimize
+from demitasse.caffe.models.caffemodel import read_net_message
 from demitasse.caffe.net import Net
 from demitasse.caffe.solver import Solver
 from demitasse.caffe.timing import LayerTimes
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
+from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.packed.file import File
 from demitasse.packing import pack, unpack
 from demitasse.pycaffe.net_boxes import boxes
@@ -82,15 +84,15 @@ def test_layers_of_equal_names_compute() -> None:
 def test_weights_go_to_the_layers_of_a_name_in_order(tmp_path: Path, hdf5: bool, target: str) -> None:
     torch.manual_seed(0)
     net, other = build(), build(target)
-    model_file.save_weights(net, tmp_path / "model", hdf5)
-    assert {"ip", "ip#2", "#1"} <= set(model_file.load_weights(other, tmp_path / "model"))
+    save_weights(net, tmp_path / "model", hdf5)
+    assert {"ip", "ip#2", "#1"} <= set(load_weights(other, tmp_path / "model"))
     for mine, theirs in zip(weights(net), weights(other), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
 def test_a_caffemodel_has_the_names_of_the_net(tmp_path: Path) -> None:
-    model_file.save_weights(build(), tmp_path / "model")
-    assert [layer.name for layer in model_file.read_net_message(tmp_path / "model").layer] == [*["ip"] * 4, "", ""]
+    save_weights(build(), tmp_path / "model")
+    assert [layer.name for layer in read_net_message(tmp_path / "model").layer] == [*["ip"] * 4, "", ""]
 
 
 @pytest.mark.parametrize("kind", ["BINARYPROTO", "HDF5"])
@@ -122,12 +124,12 @@ def test_times_are_taken_layer_by_layer() -> None:
 def test_a_packed_file_keeps_layers_of_equal_names_apart(tmp_path: Path) -> None:
     torch.manual_seed(0)
     (tmp_path / "net.prototxt").write_text(NET)
-    model_file.save_weights(build(), tmp_path / "a.caffemodel")
+    save_weights(build(), tmp_path / "a.caffemodel")
     pack(tmp_path / "a.caffemodel", tmp_path / "a.demi", net=tmp_path / "net.prototxt", definition=True, reorder=True)
     with File(tmp_path / "a.demi") as packed:
         assert {"ip.0", "ip#2.0", "#1.0"} <= {entry.name for entry in packed.header.entries}
     unpack(tmp_path / "a.demi", tmp_path / "b.caffemodel")
-    mine, theirs = (model_file.read_net_message(tmp_path / f"{name}.caffemodel").layer for name in "ab")
+    mine, theirs = (read_net_message(tmp_path / f"{name}.caffemodel").layer for name in "ab")
     assert [layer.name for layer in mine] == [layer.name for layer in theirs]
     assert [list(layer.blobs) for layer in mine] == [list(layer.blobs) for layer in theirs]
 
@@ -137,10 +139,10 @@ def test_conversions_go_by_name_and_order(tmp_path: Path) -> None:
         (tmp_path / name).write_text(NET.replace('"InnerProduct"', f'"{method}InnerProduct"'))
     source = Net.from_file(tmp_path / "source")
     source.layer("ip#2").weight_mask[0] = False
-    model_file.save_weights(source, tmp_path / "model")
+    save_weights(source, tmp_path / "model")
     dns_to_normal(tmp_path / "source", tmp_path / "model", tmp_path / "target", tmp_path / "out")
     found = Net.from_file(tmp_path / "target")
-    model_file.load_weights(found, tmp_path / "out")
+    load_weights(found, tmp_path / "out")
     assert torch.equal(found.layer("ip").weight, source.layer("ip").weight)
     assert torch.equal(found.layer("ip#2").weight, source.layer("ip#2").weight * source.layer("ip#2").weight_mask)
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import model_file, snapshot, solverstate
+from demitasse.caffe import snapshot, solverstate
+from demitasse.caffe.models.blobs import blob_array
 from demitasse.caffe.solver import Solver
 from demitasse.errors import FileFormatError, SnapshotError
 from tests.training import net_text, solver_param
@@ -257,7 +258,7 @@ def test_recorded_states_are_read_and_written_back(shared, tmp_path):
             again = solverstate.read(copy)
             assert again.learned_net == state.learned_net
             for ours, theirs in zip(again.history, state.history, strict=True):
-                assert np.array_equal(model_file.blob_array(ours), model_file.blob_array(theirs))
+                assert np.array_equal(blob_array(ours), blob_array(theirs))
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ import signal
 import pytest
 import torch
 
-from demitasse.caffe import device, model_file, prototxt, schema
+from demitasse.caffe import device, prototxt, schema
+from demitasse.caffe.models.blobs import blob_arrays
 from demitasse.caffe.signals import Signals
 from demitasse.caffe.solver import Solver
 from demitasse.errors import (
@@ -360,7 +361,7 @@ def test_training_on_a_gpu(tmp_path):
 
 def test_debug_info_shows_magnitudes_and_norms(tmp_path, caplog):
     solver = Solver(solver_param(tmp_path, settings="max_iter: 2 display: 2 debug_info: true"))
-    weights = [array.copy() for array in model_file.blob_arrays([blob.tensor for blob in solver.net.learnable])]
+    weights = [array.copy() for array in blob_arrays([blob.tensor for blob in solver.net.learnable])]
     solver.step(2)
     shown = lines(caplog, r"\[Forward\] Layer conv1, param blob 0 data")
     assert len(shown) == 1

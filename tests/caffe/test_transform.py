@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.model_file import write_mean
+from demitasse.caffe.models.blobs import write_mean
 from demitasse.caffe.transform import Transformer
 from demitasse.errors import DataError, FileFormatError, NetError
 

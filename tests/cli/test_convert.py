@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.caffe.model_file import array_blob, read_model, write_net_message
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import read_model, write_net_message
 from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
 from demitasse.cli import main

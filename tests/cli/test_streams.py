@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.caffe.model_file import array_blob, write_net_message
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import write_net_message
 from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
 from demitasse.packed.file import File

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.caffe.model_file import array_blob, read_model
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
 from demitasse.cli import main

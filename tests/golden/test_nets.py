@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.model_file import load_weights, read_model
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
+from demitasse.caffe.weights import load_weights
 from demitasse.errors import WeightsError
 from tests.golden.layer_case import Recorder, check, gradient
 

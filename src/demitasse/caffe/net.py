@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demitasse.caffe import labels, layers, model_file, prototxt, schema, sources
+from demitasse.caffe import labels, layers, prototxt, schema, sources
 from demitasse.caffe.filter import Placed, filter_net, net_state
 from demitasse.caffe.layer_types import check_types
+from demitasse.caffe.models.blobs import blob_array
 from demitasse.caffe.parameters import Blob as Blob
 from demitasse.caffe.parameters import Parameters
 from demitasse.caffe.sizes import check_size
@@ -180,7 +181,7 @@ class Net(nn.Module):
         layer.setup(*bottom_shapes)
         self._steps.append((layer, list(spec.bottom), list(spec.top), self._propagate(layer)))
         if spec.blobs:
-            write_blobs(layer, spec.name, list(map(model_file.blob_array, spec.blobs)), "the net's own blobs")
+            write_blobs(layer, spec.name, list(map(blob_array, spec.blobs)), "the net's own blobs")
             del spec.blobs[:]
         return layer.top_shapes(*bottom_shapes) if spec.top else []
 

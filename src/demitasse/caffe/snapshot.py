@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from demitasse.caffe import log, lr_policy, model_file, schema, solverstate
+from demitasse.caffe import log, lr_policy, schema, solverstate
+from demitasse.caffe.models.blobs import array_blob, blob_array, blob_arrays
+from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.errors import FileFormatError, SnapshotError, WriteError
 from demitasse.files import system_path, text_path
 
@@ -43,7 +45,7 @@ def write(solver: Solver) -> Path:
     state = _state(solver, str(model), generators)
     try:
         log.info("solver.cpp:451", f"Snapshotting to {kind} file {model}")
-        model_file.save_weights(solver.net, model, hdf5)
+        save_weights(solver.net, model, hdf5)
         log.info("sgd_solver.cpp:343", f"Snapshotting solver state to {kind} file {path}")
         solverstate.write(state, path, hdf5)
     except WriteError as error:
@@ -81,7 +83,7 @@ def _restore(solver: Solver, state: Any, path: str | Path) -> None:
     _check(solver, resume, history, path)
     model = _model_path(state.learned_net, path)
     log.info("caffe.cpp:240", f"Resuming from {path} with the weights of {model}")
-    model_file.load_weights(solver.net, model)
+    load_weights(solver.net, model)
     with torch.no_grad():
         for tensor, array in zip(solver.optimizer.history, history, strict=True):
             tensor.copy_(torch.from_numpy(array))
@@ -110,7 +112,7 @@ def _state(solver: Solver, model: str, generators: list[dict[str, str]]) -> Any:
         learned_net=text_path(model),
         current_step=lr_policy.current_step(solver.param, max(solver.iter - 1, 0)),
     )
-    state.history.extend(map(model_file.array_blob, model_file.blob_arrays(solver.optimizer.history)))
+    state.history.extend(map(array_blob, blob_arrays(solver.optimizer.history)))
     version, numbers, _ = solver.generator.getstate()
     first, *others = generators
     resume = {
@@ -202,7 +204,7 @@ def _check(solver: Solver, resume: dict[str, Any], history: list[Any], path: str
 
 def _history(state: Any, path: str | Path) -> list[Any]:
     try:
-        return [model_file.blob_array(blob).copy() for blob in state.history]
+        return [blob_array(blob).copy() for blob in state.history]
     except FileFormatError as error:
         raise error.within(str(path)) from None
 

@@ -15,16 +15,18 @@ from torch import Tensor
 
 from demitasse.caffe import debug as debugging
 from demitasse.caffe import device as devices
-from demitasse.caffe import hdf5_file, log, lr_policy, model_file, schema, snapshot, solver_nets
+from demitasse.caffe import log, lr_policy, schema, snapshot, solver_nets
 from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.layers.surgery import Surgery
 from demitasse.caffe.list_file import is_text
+from demitasse.caffe.models import hdf5_file
 from demitasse.caffe.net import Net
 from demitasse.caffe.optimizers import OPTIMIZERS, Optimizer
 from demitasse.caffe.ranks import Pass, Ranks
 from demitasse.caffe.signals import Signals
 from demitasse.caffe.sources.ahead import WORKERS
 from demitasse.caffe.upgrade import upgrade_solver
+from demitasse.caffe.weights import load_weights
 from demitasse.errors import DataError, DivergedError, SnapshotError, UnknownNameError
 from demitasse.files import system_path
 
@@ -144,7 +146,7 @@ class Solver:
         """
         for name in filter(None, (part.strip() for part in names.split(","))):
             log.info("caffe.cpp:155", f"Finetuning from {name}")
-            model_file.load_weights(self.net, name)
+            load_weights(self.net, name)
 
     def restore(self, path: str | Path) -> None:
         """Takes training back to a snapshot; see :func:`demitasse.caffe.snapshot.restore`."""

@@ -9,7 +9,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from demitasse.caffe import hdf5_file, model_file, schema
+from demitasse.caffe import schema
+from demitasse.caffe.models import hdf5_file
+from demitasse.caffe.models.blobs import array_blob, blob_array
+from demitasse.caffe.models.messages import parse_message, read_bytes
 from demitasse.errors import FileFormatError
 from demitasse.files import write_bytes
 
@@ -30,11 +33,11 @@ def read(path: str | Path) -> Any:
     Raises:
         FileFormatError: missing, cut short, or of another kind.
     """
-    data = model_file.read_bytes(path)
+    data = read_bytes(path)
     if data.startswith(hdf5_file.HDF5_MAGIC):
         state = _read_hdf5(path)
     else:
-        state = model_file.parse_message(schema.SolverState(), data, path)
+        state = parse_message(schema.SolverState(), data, path)
     if not state.HasField("iter") or state.iter < 0 or not state.learned_net:
         raise FileFormatError(f"{path}: not a solverstate (no iteration or no name of a caffemodel)")
     return state
@@ -49,7 +52,7 @@ def _hdf5_bytes(state: Any) -> bytes:
         file["current_step"] = np.array([state.current_step], np.int32)
         history = file.create_group("history")
         for index, blob in enumerate(state.history):
-            history[str(index)] = model_file.blob_array(blob)
+            history[str(index)] = blob_array(blob)
         for field in ("json", "torch_rng"):
             file[f"resume/{field}"] = np.frombuffer(getattr(state.resume, field), np.uint8)
     return buffer.getvalue()
@@ -65,7 +68,7 @@ def _read_hdf5(path: str | Path) -> Any:
         history = _held(file, "history", path)
         for index in range(len(history)):
             array = hdf5_file.dataset_array(_held(history, str(index), path), f"{path}: history {index}")
-            state.history.append(model_file.array_blob(array))
+            state.history.append(array_blob(array))
         for field in ("json", "torch_rng"):
             if (found := hdf5_file.held(file, f"resume/{field}", str(path))) is not None:
                 setattr(state.resume, field, found[()].tobytes())

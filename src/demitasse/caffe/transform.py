@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from demitasse.caffe import schema
-from demitasse.caffe.model_file import read_mean
+from demitasse.caffe.models.blobs import read_mean
 from demitasse.caffe.resizing import Resized, Window, copy_window
 from demitasse.errors import DataError, NetError
 

@@ -76,7 +76,7 @@ def compute_image_mean(
 ) -> None:
     """Compute the mean image of a database, and the mean of each channel."""
     from demitasse.caffe.log import number
-    from demitasse.caffe.model_file import write_mean
+    from demitasse.caffe.models.blobs import write_mean
     from demitasse.caffe.tools.compute_image_mean import compute_image_mean as compute
 
     mean, count = compute(database, backend)

@@ -116,8 +116,9 @@ def score(
     _require("test", "-model=net.prototxt -weights=net.caffemodel", model, weights)
     import torch
 
-    from demitasse.caffe import log, model_file, schema, solver
+    from demitasse.caffe import log, schema, solver
     from demitasse.caffe.inference import optimize
+    from demitasse.caffe.weights import load_weights
 
     with log.to_stderr(), python_layers_run(python_layers):
         device = _device(gpu, 275)
@@ -125,7 +126,7 @@ def score(
         for source in net.sources.values():
             source.workers = workers
         for path in filter(None, weights.split(",")):
-            model_file.load_weights(net, path)
+            load_weights(net, path)
         run = optimize(net) if device.type == "cpu" else net
         log.info("caffe.cpp:281", f"Running for {iterations} iterations.")
         scores: dict[str, torch.Tensor] = {}

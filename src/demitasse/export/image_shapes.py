@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from demitasse.caffe import schema
-from demitasse.caffe.model_file import Array
+from demitasse.caffe.models.blobs import Array
 
 Shape = tuple[int, ...]
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.definition import labelled
 from demitasse.caffe.formats.blobs import DEFINITION, to_layers
-from demitasse.caffe.masks import fitting, report
-from demitasse.caffe.model_file import LayerBlobs, read_model
+from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
+from demitasse.caffe.models.masks import report
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.split import without_splits
 from demitasse.caffe.tools.say import Say, silent
+from demitasse.caffe.weights import fitting
 from demitasse.errors import UsageError, WeightsError
 from demitasse.export.deploy import Shape, batch_axes, deploy, ends
 from demitasse.export.image_shapes import image_shapes

@@ -11,7 +11,7 @@ import pytest
 
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.images import encode
-from demitasse.caffe.model_file import write_mean
+from demitasse.caffe.models.blobs import write_mean
 from demitasse.caffe.sources.window_data import WindowData
 from demitasse.caffe.sources.windows import Framing, read_window_file
 from demitasse.errors import DataError, NetError

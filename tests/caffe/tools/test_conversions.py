@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demitasse.caffe.model_file import array_blob, read_model, read_net_message, write_net_message
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import read_model, read_net_message, write_net_message
 from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
 from demitasse.caffe.tools import compact_file

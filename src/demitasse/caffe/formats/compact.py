@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from demitasse.caffe.formats.blobs import Array, needed_net, of_layers, to_layers
-from demitasse.caffe.model_file import LayerBlobs, read_bytes
+from demitasse.caffe.models.caffemodel import LayerBlobs
+from demitasse.caffe.models.messages import read_bytes
 from demitasse.caffe.tools.compact_file import WITH_FIRE, net_with_shapes, stored_shapes
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.errors import FileFormatError, WeightsError

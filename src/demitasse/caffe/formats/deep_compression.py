@@ -6,7 +6,8 @@ from pathlib import Path
 
 from demitasse.caffe.formats.blobs import needed_net, of_layers, to_layers
 from demitasse.caffe.formats.compact import stored_layers
-from demitasse.caffe.model_file import LayerBlobs, read_bytes
+from demitasse.caffe.models.caffemodel import LayerBlobs
+from demitasse.caffe.models.messages import read_bytes
 from demitasse.caffe.tools.compact_file import net_with_shapes, stored_shapes
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.errors import FileFormatError

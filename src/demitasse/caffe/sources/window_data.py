@@ -11,7 +11,7 @@ from torch import Tensor
 from demitasse.caffe import schema
 from demitasse.caffe.images import decode, resize
 from demitasse.caffe.list_file import read_regular, shown
-from demitasse.caffe.model_file import read_mean
+from demitasse.caffe.models.blobs import read_mean
 from demitasse.caffe.sources.ahead import AheadSource
 from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.windows import Framing, read_window_file, split_windows

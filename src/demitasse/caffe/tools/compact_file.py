@@ -6,13 +6,14 @@ import time
 from pathlib import Path
 
 from demitasse.caffe.log import warning
-from demitasse.caffe.model_file import read_bytes, save_weights
+from demitasse.caffe.models.messages import read_bytes
 from demitasse.caffe.net import Net
 from demitasse.caffe.tools import compact_lines
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.tools.source_model import read_source
 from demitasse.caffe.tools.target import log_initial
+from demitasse.caffe.weights import save_weights
 from demitasse.errors import DataError, FileFormatError
 from demitasse.files import write_bytes
 from demitasse.packed.compact import CODECS, Shape, deep_compression

@@ -10,8 +10,8 @@ import numpy as np
 
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.definition import labelled
-from demitasse.caffe.masks import advice, beside_weights, has_masks
-from demitasse.caffe.model_file import LayerBlobs, read_model
+from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
+from demitasse.caffe.models.masks import advice, beside_weights, has_masks
 from demitasse.caffe.tools.layer_rule import COMPRESSING, SURGERY, WEIGHTED
 from demitasse.errors import WeightsError
 

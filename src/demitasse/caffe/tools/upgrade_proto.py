@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from demitasse.caffe import prototxt
-from demitasse.caffe.model_file import read_net_message, write_net_message
+from demitasse.caffe.models.caffemodel import read_net_message, write_net_message
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.upgrade import upgrade_net, upgrade_solver
 from demitasse.files import write_text

@@ -10,9 +10,13 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import hdf5_file, model_file, prototxt, schema, solverstate
+from demitasse.caffe import prototxt, schema, solverstate
+from demitasse.caffe.models import hdf5_file
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
+from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.errors import DataError, FileFormatError, WeightsError
 from demitasse.packing import pack
 
@@ -81,7 +85,7 @@ def test_weights_are_those_of_the_file_itself(tmp_path: Path, secret: Path, tric
     path = tmp_path / "net.caffemodel.h5"
     with h5py.File(path, "w") as file:
         trick(file.create_group("data/ip"), "0", secret)
-    for read in (model_file.read_model, lambda path: pack(path, tmp_path / "out.demi")):
+    for read in (read_model, lambda path: pack(path, tmp_path / "out.demi")):
         with pytest.raises(FileFormatError, match=REFUSED):
             read(path)
 
@@ -101,7 +105,7 @@ def test_data_is_that_of_the_file_itself(tmp_path: Path, secret: Path, trick: Tr
 def test_a_solverstate_is_that_of_the_file_itself(tmp_path: Path, secret: Path, name: str) -> None:
     path = tmp_path / "a.solverstate.h5"
     state = schema.SolverState(iter=3, learned_net="a.caffemodel")
-    state.history.append(model_file.array_blob(np.ones(2, np.float32)))
+    state.history.append(array_blob(np.ones(2, np.float32)))
     solverstate.write(state, path, hdf5=True)
     assert solverstate.read(path).learned_net == "a.caffemodel"
     with h5py.File(path, "a") as file:
@@ -118,7 +122,7 @@ def test_a_layer_is_a_group_of_the_file_and_not_a_link_to_others(tmp_path: Path,
         group = file.create_group("data/a")
         group["b"] = group if link == "hard" else link
     with pytest.raises(FileFormatError, match=r"a link to another file|there under another name too"):
-        model_file.read_model(path)
+        read_model(path)
 
 
 def test_soft_links_inside_of_the_file_are_followed(tmp_path: Path) -> None:
@@ -134,7 +138,7 @@ def test_a_blob_that_is_not_numbered_from_0_is_refused(tmp_path: Path, name: str
     with h5py.File(tmp_path / "net.h5", "w") as file:
         file[f"data/ip/{name}"] = np.ones(2, np.float32)
     with pytest.raises(FileFormatError, match=f"layer 'ip' has a blob called '{name}'; expected numbers from 0"):
-        model_file.read_model(tmp_path / "net.h5")
+        read_model(tmp_path / "net.h5")
 
 
 def test_names_with_slashes_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -172,14 +176,14 @@ def test_a_blob_that_is_none_is_refused_with_its_place(tmp_path: Path, value: ob
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_group("data/ip")["0"] = value
     with pytest.raises(FileFormatError, match=f"a.h5: layer 'ip': {message}"):
-        model_file.read_model(tmp_path / "a.h5")
+        read_model(tmp_path / "a.h5")
 
 
 def test_a_layer_that_is_a_link_to_nowhere_is_told(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_group("data")["ip"] = h5py.SoftLink("/nowhere")
     with pytest.raises(FileFormatError, match="layer 'ip' is a link that leads nowhere; expected a group"):
-        model_file.read_model(tmp_path / "a.h5")
+        read_model(tmp_path / "a.h5")
 
 
 def test_layers_without_a_name_go_by_their_number(tmp_path: Path) -> None:
@@ -189,13 +193,13 @@ def test_layers_without_a_name_go_by_their_number(tmp_path: Path) -> None:
         layer.replace("TOP", f"y{value}").replace("VALUE", value) for value in "57"
     )
     net = Net(prototxt.parse(text, schema.NetParameter(), "net"))
-    model_file.save_weights(net, tmp_path / "a.h5", hdf5=True)
+    save_weights(net, tmp_path / "a.h5", hdf5=True)
     with h5py.File(tmp_path / "a.h5") as file:
         assert {name: file[f"data/{name}/0"][0, 0] for name in file["data"] if len(file[f"data/{name}"])} == {
             "#1": 5,
             "#2": 7,
         }
-    assert model_file.load_weights(net, tmp_path / "a.h5") == ["#1", "#2"]
+    assert load_weights(net, tmp_path / "a.h5") == ["#1", "#2"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")

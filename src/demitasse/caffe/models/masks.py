@@ -7,16 +7,13 @@ which of them are free.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from demitasse.caffe import schema
 from demitasse.caffe.tools.layer_rule import COMPRESSING, SURGERY
 from demitasse.errors import WeightsError
-
-if TYPE_CHECKING:
-    from demitasse.caffe.layers import Layer
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -53,27 +50,6 @@ def has_masks(kind: str, blobs: Sequence[Array]) -> bool:
         values.shape == mask.shape and bool(((mask == 0) | (mask == 1)).all())
         for values, mask in zip(blobs[:half], blobs[half:], strict=True)
     )
-
-
-def fitting(name: str, kind: str, blobs: list[Array], target: Layer, unmasked: list[str] | None) -> list[Array]:
-    """Returns blobs as a layer of a net takes them.
-
-    Args:
-        name: of the layer.
-        kind: its type in the file.
-        blobs: of the file.
-        target: the layer of the net.
-        unmasked: the name is added where the layer is a plain one, and the masks are applied; None refuses them.
-
-    Raises:
-        WeightsError: the blobs have masks, the layer has not, and they are refused or their type is not known.
-    """
-    if len(blobs) != 2 * len(target.blob_names) or not has_masks(kind, blobs):
-        return blobs
-    if unmasked is None:
-        raise WeightsError(f"{beside_weights(name, kind)}, but the net's is a plain {target.spec.type}: {advice(kind)}")
-    unmasked.append(name)
-    return without_masks(name, kind, blobs)
 
 
 def without_masks(name: str, kind: str, blobs: list[Array]) -> list[Array]:
