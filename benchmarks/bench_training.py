@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import nn
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.training.solver import Solver
 
 SHAPES = {"lenet5": (64, 1, 28, 28), "alexnet": (16, 3, 227, 227)}
 CLASSES = {"lenet5": 10, "alexnet": 1000}

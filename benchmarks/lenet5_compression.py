@@ -26,10 +26,10 @@ from demitasse import datasets, demo
 from demitasse.caffe import log, prototxt, schema
 from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import Solver
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
+from demitasse.caffe.training.solver import Solver
 from demitasse.caffe.weights import load_weights
 from demitasse.examples import copy_example
 

@@ -16,7 +16,7 @@ from PIL import Image
 from demitasse import pycaffe
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.training.solver import Solver
 from demitasse.export import TARGETS, of_net
 from demitasse.export.check import compare
 

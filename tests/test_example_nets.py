@@ -9,7 +9,7 @@ import torch
 
 from demitasse import examples
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.training.solver import Solver
 
 FOLDER = Path(examples.__file__).parent
 # the least planes that go through each net; two images where there are norms

@@ -18,15 +18,16 @@ import numpy as np
 import torch
 
 from demitasse import __version__, datasets, packing
-from demitasse.caffe import log, prototxt, schema, solver_nets
+from demitasse.caffe import log, prototxt, schema
 from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import Solver, read
 from demitasse.caffe.sources.lmdb_store import write_lmdb
 from demitasse.caffe.tools import compact_file
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
+from demitasse.caffe.training import solver_nets
+from demitasse.caffe.training.solver import Solver, read
 from demitasse.caffe.weights import load_weights
 from demitasse.examples import copy_example
 from demitasse.files import make_folder, write_text

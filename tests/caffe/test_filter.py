@@ -9,7 +9,7 @@ import pytest
 from demitasse import pycaffe
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.training.solver import Solver
 from demitasse.caffe.weights import save_weights
 from demitasse.cli import main
 from demitasse.export import of_files

@@ -13,9 +13,9 @@ from demitasse.caffe import labels, prototxt, schema
 from demitasse.caffe.inference import optimize
 from demitasse.caffe.models.caffemodel import read_net_message
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import Solver
 from demitasse.caffe.timing import LayerTimes
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
+from demitasse.caffe.training.solver import Solver
 from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.packed.file import File
 from demitasse.packing import pack, unpack

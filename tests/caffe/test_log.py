@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 import pytest
 import torch
 
-from demitasse.caffe import debug, log, solver
+from demitasse.caffe import log
 from demitasse.caffe.net import Net
 from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
+from demitasse.caffe.training import debug, solver
 from demitasse.report.log_parser import read_log
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import prototxt, schema, solver_nets
+from demitasse.caffe import prototxt, schema
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.net import Net
+from demitasse.caffe.training import solver_nets
 from demitasse.errors import DemitasseError, NetError, PrototxtError, UnknownNameError, WeightsError
 
 DATA = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }'

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt, schema, solverstate
+from demitasse.caffe import prototxt, schema
 from demitasse.caffe.models.blobs import blob_array, write_mean
 from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
@@ -25,6 +25,7 @@ from demitasse.caffe.tools.compute_image_mean import compute_image_mean
 from demitasse.caffe.tools.convert_imageset import ImageOptions, convert_imageset
 from demitasse.caffe.tools.convert_mnist_data import convert_mnist_data
 from demitasse.caffe.tools.extract_features import extract_features
+from demitasse.caffe.training import solverstate
 from demitasse.caffe.weights import load_weights
 from tests.conftest import SHARED
 

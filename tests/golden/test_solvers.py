@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import log, prototxt, solverstate
+from demitasse.caffe import log, prototxt
 from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.layers.surgery import Surgery
 from demitasse.caffe.models.blobs import blob_array
 from demitasse.caffe.models.caffemodel import read_model
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.training import solverstate
+from demitasse.caffe.training.solver import Solver
 from tests.conftest import SHARED
 
 SOLVERS = SHARED / "golden" / "solvers"

@@ -12,13 +12,14 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt, schema, snapshot, solverstate
+from demitasse.caffe import prototxt, schema
 from demitasse.caffe.models import blobs, caffemodel
 from demitasse.caffe.models.blobs import array_blob, write_mean
 from demitasse.caffe.models.caffemodel import parse_model, parse_net_message
 from demitasse.caffe.net import Net
 from demitasse.caffe.schema import dialects
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.training import snapshot, solverstate
+from demitasse.caffe.training.solver import Solver
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.caffe.weights import load_weights, net_message, save_weights
 from demitasse.errors import DemitasseError, FileFormatError, SnapshotError

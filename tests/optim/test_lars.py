@@ -76,7 +76,7 @@ def test_as_caffe_did_it(shared: Path, monkeypatch: pytest.MonkeyPatch, foreach:
     """A recorded run of the solver type LarsSGD: rate 0.5, trust 0.02, decay 0.001, from the recorded start."""
     from demitasse.caffe import prototxt
     from demitasse.caffe.models.caffemodel import read_model
-    from demitasse.caffe.solver import Solver, read
+    from demitasse.caffe.training.solver import Solver, read
     from demitasse.caffe.weights import load_weights
 
     monkeypatch.chdir(shared / "golden/solvers/lars_ratio")

@@ -8,10 +8,11 @@ from pathlib import Path as FilePath
 import numpy as np
 import torch
 
-from demitasse.caffe import log, solver_nets
+from demitasse.caffe import log
 from demitasse.caffe import net as caffe_net
 from demitasse.caffe.blob import Array
 from demitasse.caffe.sources.memory import MemoryData
+from demitasse.caffe.training import solver_nets
 from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.pycaffe import batches
 from demitasse.pycaffe.errors import ArgumentError, check_file

@@ -1,4 +1,4 @@
-"""Solvers: the training loop of :mod:`demitasse.caffe.solver` over nets whose blobs can be read and written."""
+"""Solvers: the loop of :mod:`demitasse.caffe.training.solver` over nets whose blobs can be read and written."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from demitasse.caffe import debug as debugging
 from demitasse.caffe import net as caffe_net
 from demitasse.caffe import parameters, prototxt, schema
-from demitasse.caffe import solver as caffe_solver
+from demitasse.caffe.training import debug as debugging
+from demitasse.caffe.training import solver as caffe_solver
 from demitasse.caffe.upgrade import upgrade_solver
 from demitasse.errors import UsageError
 from demitasse.pycaffe import mode

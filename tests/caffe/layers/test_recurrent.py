@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.training.solver import Solver
 from demitasse.errors import NetError, SnapshotError
 from tests.golden.single import single_layer
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from demitasse.caffe import prototxt, schema
 from demitasse.caffe.images import encode
-from demitasse.caffe.solver import Solver
 from demitasse.caffe.sources import SOURCES, Source
 from demitasse.caffe.sources.store import write_database
+from demitasse.caffe.training.solver import Solver
 from demitasse.errors import DataError
 
 COUNT = 13

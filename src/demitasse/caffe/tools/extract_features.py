@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from demitasse.caffe import schema, solver_nets
+from demitasse.caffe import schema
 from demitasse.caffe.layers.output import keep_from_writing
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import read
 from demitasse.caffe.sources.store import BACKENDS
+from demitasse.caffe.training import solver_nets
+from demitasse.caffe.training.solver import read
 from demitasse.caffe.weights import load_weights
 from demitasse.errors import UnknownNameError, UsageError
 from demitasse.progress import tracked

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from demitasse.caffe import log, lr_policy, schema, solverstate
+from demitasse.caffe import log, schema
 from demitasse.caffe.models.blobs import array_blob, blob_array, blob_arrays
+from demitasse.caffe.training import lr_policy, solverstate
 from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.errors import FileFormatError, SnapshotError, WriteError
 from demitasse.files import system_path, text_path
 
 if TYPE_CHECKING:
     from demitasse.caffe.net import Net
-    from demitasse.caffe.solver import Solver
+    from demitasse.caffe.training.solver import Solver
 
 
 def write(solver: Solver) -> Path:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from demitasse.caffe import schema
-from demitasse.caffe.lr_policy import LR_POLICIES, current_step, learning_rate
+from demitasse.caffe.training.lr_policy import LR_POLICIES, current_step, learning_rate
 from demitasse.errors import UnknownNameError, UsageError
 
 SETTINGS = {"base_lr": 0.1, "gamma": 0.5, "power": 2.0, "stepsize": 10, "stepvalue": [5, 25], "max_iter": 100}

@@ -12,8 +12,8 @@ import torch
 
 from demitasse.caffe import device, prototxt, schema
 from demitasse.caffe.models.blobs import blob_arrays
-from demitasse.caffe.signals import Signals
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.training.signals import Signals
+from demitasse.caffe.training.solver import Solver
 from demitasse.errors import (
     DeviceError,
     DivergedError,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from demitasse.caffe import schema
-from demitasse.caffe.optimizers import OPTIMIZERS
+from demitasse.caffe.training.optimizers import OPTIMIZERS
 from demitasse.errors import UnknownNameError, UsageError
 from tests.golden.single import single_net
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import snapshot, solverstate
 from demitasse.caffe.models.blobs import blob_array
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.training import snapshot, solverstate
+from demitasse.caffe.training.solver import Solver
 from demitasse.errors import FileFormatError, SnapshotError
 from tests.training import net_text, solver_param
 

@@ -13,18 +13,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from demitasse.caffe import debug as debugging
 from demitasse.caffe import device as devices
-from demitasse.caffe import log, lr_policy, schema, snapshot, solver_nets
+from demitasse.caffe import log, schema
 from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.layers.surgery import Surgery
 from demitasse.caffe.list_file import is_text
 from demitasse.caffe.models import hdf5_file
 from demitasse.caffe.net import Net
-from demitasse.caffe.optimizers import OPTIMIZERS, Optimizer
-from demitasse.caffe.ranks import Pass, Ranks
-from demitasse.caffe.signals import Signals
 from demitasse.caffe.sources.ahead import WORKERS
+from demitasse.caffe.training import debug as debugging
+from demitasse.caffe.training import lr_policy, snapshot, solver_nets
+from demitasse.caffe.training.optimizers import OPTIMIZERS, Optimizer
+from demitasse.caffe.training.ranks import Pass, Ranks
+from demitasse.caffe.training.signals import Signals
 from demitasse.caffe.upgrade import upgrade_solver
 from demitasse.caffe.weights import load_weights
 from demitasse.errors import DataError, DivergedError, SnapshotError, UnknownNameError
@@ -149,7 +150,7 @@ class Solver:
             load_weights(self.net, name)
 
     def restore(self, path: str | Path) -> None:
-        """Takes training back to a snapshot; see :func:`demitasse.caffe.snapshot.restore`."""
+        """Takes training back to a snapshot; see :func:`demitasse.caffe.training.snapshot.restore`."""
         snapshot.restore(self, path)
         self.last_snapshot = Path(path)
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from demitasse import pycaffe
-from demitasse.caffe import prototxt, schema, solver_nets
+from demitasse.caffe import prototxt, schema
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.training import solver_nets
+from demitasse.caffe.training.solver import Solver
 
 DATA = """layer { name: "data" type: "DummyData" top: "data" top: "target"
   dummy_data_param { shape { dim: 4 dim: 3 } shape { dim: 4 dim: 2 } data_filler { type: "gaussian" }
