@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from demitasse.caffe import schema
-from demitasse.caffe.images import encode
-from demitasse.caffe.models.blobs import read_mean
+from demitasse.caffe.images.codec import encode
+from demitasse.caffe.images.mean import read_mean
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources.lmdb_store import LmdbReader, write_lmdb
 from demitasse.caffe.sources.store import BACKENDS

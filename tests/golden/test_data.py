@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.models.blobs import blob_array, write_mean
+from demitasse.caffe.images.mean import write_mean
+from demitasse.caffe.models.blobs import blob_array
 from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.models import blobs, caffemodel
-from demitasse.caffe.models.blobs import array_blob, write_mean
+from demitasse.caffe.images import mean
+from demitasse.caffe.images.mean import write_mean
+from demitasse.caffe.models import caffemodel
+from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import parse_model, parse_net_message
 from demitasse.caffe.net import Net
 from demitasse.caffe.schema import dialects
@@ -79,7 +81,7 @@ def print_and_upgrade(data: bytes) -> None:
 
 def read_mean(data: bytes) -> None:
     Path("mean").write_bytes(data)
-    assert blobs.read_mean("mean").ndim == 3
+    assert mean.read_mean("mean").ndim == 3
 
 
 def means() -> list[bytes]:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.images import FORMATS, decode
+from demitasse.caffe.images.codec import FORMATS, decode
 from demitasse.caffe.sources.database import Data
 from demitasse.caffe.sources.hdf5 import HDF5Data
 from demitasse.caffe.sources.leveldb_store import LevelDbReader

@@ -17,7 +17,7 @@ import pytest
 from torch import Tensor
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.images import encode
+from demitasse.caffe.images.codec import encode
 from demitasse.caffe.sources import SOURCES, Source
 from demitasse.caffe.sources.store import write_database
 from demitasse.caffe.training.solver import Solver

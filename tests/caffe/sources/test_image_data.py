@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.images import encode
+from demitasse.caffe.images.codec import encode
 from demitasse.caffe.sources.image_data import ImageData
 from demitasse.errors import DataError, NetError
 

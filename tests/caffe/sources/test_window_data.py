@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.images import encode
-from demitasse.caffe.models.blobs import write_mean
+from demitasse.caffe.images.codec import encode
+from demitasse.caffe.images.mean import write_mean
 from demitasse.caffe.sources.window_data import WindowData
 from demitasse.caffe.sources.windows import Framing, read_window_file
 from demitasse.errors import DataError, NetError

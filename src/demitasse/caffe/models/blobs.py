@@ -1,4 +1,4 @@
-"""Blobs as messages: BlobProto into arrays and back, and the files of one blob, such as means."""
+"""Blobs as messages: BlobProto into arrays and back, and files of one blob."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from demitasse.caffe.list_file import require_regular
 from demitasse.caffe.models.messages import parse_message, read_bytes
 from demitasse.caffe.sizes import MOST_AXES
 from demitasse.errors import FileFormatError
-from demitasse.files import write_bytes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -82,25 +81,3 @@ def read_blob(path: str | Path) -> Array:
         return blob_array(blob).astype(np.float32)
     except FileFormatError as error:
         raise error.within(str(path)) from None
-
-
-def read_mean(path: str | Path) -> Array:
-    """Reads a mean file (a binary BlobProto); returns float32 of shape (channels, height, width).
-
-    Raises:
-        FileFormatError: missing, cut short, or not one image.
-    """
-    mean = read_blob(path)
-    if mean.ndim == 4 and mean.shape[0] == 1:
-        mean = mean[0]
-    if mean.ndim != 3:
-        raise FileFormatError(f"{path}: a mean is one image, found shape {list(mean.shape)}")
-    return mean
-
-
-def write_mean(path: str | Path, mean: Array) -> None:
-    """Writes a mean of shape (channels, height, width) with the four legacy axes that Caffe expects."""
-    channels, height, width = mean.shape
-    blob = schema.BlobProto(num=1, channels=channels, height=height, width=width)
-    blob.data = np.ascontiguousarray(mean, "<f4").tobytes()
-    write_bytes(path, blob.SerializeToString())

@@ -11,11 +11,11 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from demitasse.caffe import schema
-from demitasse.caffe.images import decode
+from demitasse.caffe.images.codec import decode
+from demitasse.caffe.images.transform import Image
 from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.images import ImageSource
 from demitasse.caffe.sources.store import BACKENDS, Record
-from demitasse.caffe.transform import Image
 from demitasse.errors import DataError
 from demitasse.files import system_path
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import schema
+from demitasse.caffe.images.transform import Transformer, Windowed
 from demitasse.caffe.sources.ahead import AheadSource
 from demitasse.caffe.sources.base import Shape
-from demitasse.caffe.transform import Transformer, Windowed
 from demitasse.errors import DataError, NetError
 
 

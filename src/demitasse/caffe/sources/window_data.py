@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import schema
-from demitasse.caffe.images import decode, resize
+from demitasse.caffe.images.codec import decode, resize
+from demitasse.caffe.images.mean import read_mean
 from demitasse.caffe.list_file import read_regular, shown
-from demitasse.caffe.models.blobs import read_mean
 from demitasse.caffe.sources.ahead import AheadSource
 from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.windows import Framing, read_window_file, split_windows

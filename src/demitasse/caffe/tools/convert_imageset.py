@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from demitasse.caffe import schema
-from demitasse.caffe.image_list import Entry, read_image_list
-from demitasse.caffe.images import Array, decode, encode, resize
+from demitasse.caffe.images.codec import Array, decode, encode, resize
+from demitasse.caffe.images.image_list import Entry, read_image_list
 from demitasse.caffe.list_file import read_regular, shown
 from demitasse.caffe.log import info, warning
 from demitasse.caffe.sources.store import Record, write_database

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from demitasse.caffe import prototxt, schema
-from demitasse.caffe.models.blobs import write_mean
-from demitasse.caffe.transform import Transformer
+from demitasse.caffe.images.mean import write_mean
+from demitasse.caffe.images.transform import Transformer
 from demitasse.errors import DataError, FileFormatError, NetError
 
 IMAGE = np.arange(2 * 6 * 5, dtype=np.uint8).reshape(2, 6, 5)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.caffe.images import decode, resize
-from demitasse.caffe.pixels import pixels
-from demitasse.caffe.resizing import Resized, copy_window
+from demitasse.caffe.images.codec import decode, resize
+from demitasse.caffe.images.pixels import pixels
+from demitasse.caffe.images.resizing import Resized, copy_window
 
 ALL = (slice(None), slice(None), slice(None))
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from demitasse.caffe import jpeg
-from demitasse.caffe.pixels import pixels
-from demitasse.caffe.resizing import Resized, copy_window
+from demitasse.caffe.images import jpeg
+from demitasse.caffe.images.pixels import pixels
+from demitasse.caffe.images.resizing import Resized, copy_window
 from demitasse.errors import DataError, UsageError
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.caffe.images import decode, encode, resize
+from demitasse.caffe.images.codec import decode, encode, resize
 from demitasse.errors import DataError, UsageError
 
 BGR = np.random.default_rng(0).integers(0, 256, (3, 4, 5), np.uint8)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from demitasse.caffe import schema
-from demitasse.caffe.models.blobs import read_mean
-from demitasse.caffe.resizing import Resized, Window, copy_window
+from demitasse.caffe.images.mean import read_mean
+from demitasse.caffe.images.resizing import Resized, Window, copy_window
 from demitasse.errors import DataError, NetError
 
 Image = np.ndarray[Any, np.dtype[Any]]

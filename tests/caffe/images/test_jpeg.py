@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.caffe import jpeg
-from demitasse.caffe.images import decode
+from demitasse.caffe.images import jpeg
+from demitasse.caffe.images.codec import decode
 from demitasse.errors import DataError
 
 
