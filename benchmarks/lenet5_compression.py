@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 from demitasse import datasets, demo
-from demitasse.caffe import log, prototxt, schema
+from demitasse.caffe import log, schema
 from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from demitasse import examples
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.training.solver import Solver
 
 FOLDER = Path(examples.__file__).parent

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from demitasse import __version__, datasets, packing
-from demitasse.caffe import log, prototxt, schema
+from demitasse.caffe import log, schema
 from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources.lmdb_store import write_lmdb
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools import compact_file
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal

@@ -10,11 +10,12 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.images.image_list import read_image_list
 from demitasse.caffe.images.mean import read_mean
 from demitasse.caffe.sources import SOURCES, Source
 from demitasse.caffe.sources.windows import read_window_file
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.convert_imageset import convert_imageset
 from demitasse.errors import DataError
 

@@ -12,8 +12,8 @@ import torch
 
 from demitasse.caffe import log
 from demitasse.caffe.net import Net
-from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
+from demitasse.caffe.text.prototxt import parse
 from demitasse.caffe.training import debug, solver
 from demitasse.report.log_parser import read_log
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.training import solver_nets
 from demitasse.errors import DemitasseError, NetError, PrototxtError, UnknownNameError, WeightsError
 

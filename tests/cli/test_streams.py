@@ -12,8 +12,8 @@ import pytest
 
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import write_net_message
-from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
+from demitasse.caffe.text.prototxt import parse
 from demitasse.packed.file import File
 from tests.report.test_log_tables import LINES
 

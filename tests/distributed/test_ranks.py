@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.layers.masked import Masked
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.training.ranks import Joined, Ranks
 from demitasse.caffe.training.signals import Signals
 from demitasse.caffe.training.solver import Solver

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from demitasse import packing
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.filter import filter_net, net_state
+from demitasse.caffe import schema
+from demitasse.caffe.definition.filter import filter_net, net_state
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.caffe.weights import save_weights
 from demitasse.errors import DataError, ExportError, UnknownNameError, UsageError, WeightsError

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.images.mean import write_mean
 from demitasse.caffe.models.blobs import blob_array
 from demitasse.caffe.models.caffemodel import read_model
@@ -22,6 +22,7 @@ from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.sources.database import datum_image
 from demitasse.caffe.sources.memory import MemoryData
 from demitasse.caffe.sources.store import BACKENDS
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.compute_image_mean import compute_image_mean
 from demitasse.caffe.tools.convert_imageset import ImageOptions, convert_imageset
 from demitasse.caffe.tools.convert_mnist_data import convert_mnist_data

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import log, prototxt
+from demitasse.caffe import log
 from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.layers.surgery import Surgery
 from demitasse.caffe.models.blobs import blob_array
 from demitasse.caffe.models.caffemodel import read_model
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.training import solverstate
 from demitasse.caffe.training.solver import Solver
 from tests.conftest import SHARED

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt
 from demitasse.caffe.models.caffemodel import read_model, read_net_message
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.layer_rule import LayerRule
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.images import mean
 from demitasse.caffe.images.mean import write_mean
 from demitasse.caffe.models import caffemodel
@@ -20,6 +20,7 @@ from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import parse_model, parse_net_message
 from demitasse.caffe.net import Net
 from demitasse.caffe.schema import dialects
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.training import snapshot, solverstate
 from demitasse.caffe.training.solver import Solver
 from demitasse.caffe.upgrade import upgrade_net

@@ -74,8 +74,8 @@ def test_foreach_equals_one_by_one(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("foreach", [False, True])
 def test_as_caffe_did_it(shared: Path, monkeypatch: pytest.MonkeyPatch, foreach: bool) -> None:
     """A recorded run of the solver type LarsSGD: rate 0.5, trust 0.02, decay 0.001, from the recorded start."""
-    from demitasse.caffe import prototxt
     from demitasse.caffe.models.caffemodel import read_model
+    from demitasse.caffe.text import prototxt
     from demitasse.caffe.training.solver import Solver, read
     from demitasse.caffe.weights import load_weights
 

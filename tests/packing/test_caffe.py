@@ -17,8 +17,8 @@ from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import LayerBlobs, read_model, write_net_message
 from demitasse.caffe.models.hdf5_file import write_hdf5
 from demitasse.caffe.net import Net
-from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
+from demitasse.caffe.text.prototxt import parse
 from demitasse.caffe.tools import compact_file
 from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.errors import FileFormatError, WeightsError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from demitasse import pycaffe as caffe
-from demitasse.caffe import prototxt
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.training.solver import Solver as CaffeSolver
 from demitasse.errors import PrototxtError, UsageError
 from tests.pycaffe.nets import SMALL, input_layer

@@ -11,15 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demitasse.caffe import labels, layers, prototxt, schema, sources
-from demitasse.caffe.filter import Placed, filter_net, net_state
-from demitasse.caffe.layer_types import check_types
+from demitasse.caffe import layers, schema, sources
+from demitasse.caffe.definition import labels
+from demitasse.caffe.definition.filter import Placed, filter_net, net_state
+from demitasse.caffe.definition.layer_types import check_types
+from demitasse.caffe.definition.split import insert_splits
 from demitasse.caffe.models.blobs import blob_array
 from demitasse.caffe.parameters import Blob as Blob
 from demitasse.caffe.parameters import Parameters
 from demitasse.caffe.sizes import check_size
-from demitasse.caffe.split import insert_splits
-from demitasse.caffe.text_fields import Places
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.text.fields import Places
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import DemitasseError, NetError, WeightsError
 from demitasse.registry import suggest
@@ -41,7 +43,7 @@ class Net(nn.Module):
 
     Attributes:
         spec: the filtered NetParameter, splits inserted.
-        labels: a name for each layer of ``spec``, each another one; see :mod:`demitasse.caffe.labels`.
+        labels: a name for each layer of ``spec``, each another one; see :mod:`demitasse.caffe.definition.labels`.
         sources: label -> data layer.
         inputs: name -> shape of the blobs that the caller feeds.
         outputs: names of the blobs that no layer takes, sorted.

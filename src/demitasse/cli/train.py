@@ -64,8 +64,9 @@ def train(
     _require("train", "-solver=solver.prototxt", solver)
     if snapshot and weights:
         raise UsageError("train: give -snapshot to resume or -weights to fine-tune, not both")
-    from demitasse.caffe import device, log, prototxt
+    from demitasse.caffe import device, log
     from demitasse.caffe.list_file import is_text
+    from demitasse.caffe.text import prototxt
     from demitasse.caffe.training import ranks
     from demitasse.caffe.training.signals import Signals
     from demitasse.caffe.training.solver import Solver

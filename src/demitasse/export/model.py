@@ -6,14 +6,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.definition import labelled
+from demitasse.caffe import schema
+from demitasse.caffe.definition.selected import labelled
+from demitasse.caffe.definition.split import without_splits
 from demitasse.caffe.formats.blobs import DEFINITION, to_layers
 from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
 from demitasse.caffe.models.masks import report
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
-from demitasse.caffe.split import without_splits
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.weights import fitting
 from demitasse.errors import UsageError, WeightsError

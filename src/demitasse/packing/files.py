@@ -12,7 +12,7 @@ from demitasse.caffe import formats as caffe_formats
 from demitasse.caffe.formats.blobs import DEFINITION, TYPES
 from demitasse.caffe.formats.compact import COMPACT
 from demitasse.caffe.models.masks import without_compression
-from demitasse.caffe.prototxt import read_net, read_text
+from demitasse.caffe.text.prototxt import read_net, read_text
 from demitasse.caffe.tools.hidden_units import reorder_units
 from demitasse.caffe.tools.say import Say
 from demitasse.caffe.tools.say import silent as say_nothing

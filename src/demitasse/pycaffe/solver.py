@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import net as caffe_net
-from demitasse.caffe import parameters, prototxt, schema
+from demitasse.caffe import parameters, schema
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.training import debug as debugging
 from demitasse.caffe.training import solver as caffe_solver
 from demitasse.caffe.upgrade import upgrade_solver

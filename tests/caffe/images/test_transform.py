@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.images.mean import write_mean
 from demitasse.caffe.images.transform import Transformer
+from demitasse.caffe.text import prototxt
 from demitasse.errors import DataError, FileFormatError, NetError
 
 IMAGE = np.arange(2 * 6 * 5, dtype=np.uint8).reshape(2, 6, 5)

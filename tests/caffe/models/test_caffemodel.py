@@ -4,10 +4,11 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
 from demitasse.caffe.schema import dialects
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.weights import save_weights
 from demitasse.errors import FileFormatError
 

@@ -10,12 +10,13 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.models import hdf5_file
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.training import solverstate
 from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.errors import DataError, FileFormatError, WeightsError

@@ -11,8 +11,8 @@ import pytest
 
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import read_model, read_net_message, write_net_message
-from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
+from demitasse.caffe.text.prototxt import parse
 from demitasse.caffe.tools import compact_file
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from demitasse import packing
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools import compact_file
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal

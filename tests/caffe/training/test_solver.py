@@ -10,8 +10,9 @@ import signal
 import pytest
 import torch
 
-from demitasse.caffe import device, prototxt, schema
+from demitasse.caffe import device, schema
 from demitasse.caffe.models.blobs import blob_arrays
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.training.signals import Signals
 from demitasse.caffe.training.solver import Solver
 from demitasse.errors import (

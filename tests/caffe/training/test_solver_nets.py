@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from demitasse import pycaffe
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.training import solver_nets
 from demitasse.caffe.training.solver import Solver
 

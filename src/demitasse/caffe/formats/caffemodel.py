@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.definition import labelled
+from demitasse.caffe import schema
+from demitasse.caffe.definition.selected import labelled
 from demitasse.caffe.formats.blobs import DEFINITION, Layer, of_layers, to_layers
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import LayerBlobs, read_model, write_net_message
 from demitasse.caffe.models.hdf5_file import write_hdf5
 from demitasse.caffe.models.masks import Array, advice, beside_weights, has_masks, plain_type, report, without_masks
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.layer_rule import COMPRESSING
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import FileFormatError, WeightsError

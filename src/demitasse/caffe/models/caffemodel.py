@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from demitasse.caffe import labels, schema
+from demitasse.caffe import schema
+from demitasse.caffe.definition import labels
 from demitasse.caffe.models.blobs import Array, blob_array
 from demitasse.caffe.models.hdf5_file import HDF5_MAGIC, read_hdf5
 from demitasse.caffe.models.messages import parse_message, read_bytes
@@ -18,7 +19,7 @@ from demitasse.files import write_bytes
 class LayerBlobs(NamedTuple):
     """The blobs of one layer in a caffemodel.
 
-    ``name`` is the label, see :mod:`demitasse.caffe.labels`: the layers of one name in order.
+    ``name`` is the label, see :mod:`demitasse.caffe.definition.labels`: the layers of one name in order.
     HDF5 does not tell the ``type`` (it is empty then), and keeps a shared blob under its owner alone: an array
     without entries stands for it in the other layers.
     """

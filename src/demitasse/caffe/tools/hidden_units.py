@@ -109,7 +109,7 @@ def find_links(net: schema.Message, tensors: Tensors) -> list[Link]:
 
 
 def _is_alone(layer: schema.Message, tensors: Tensors) -> bool:
-    """Tells whether the layer's name is its label; see :mod:`demitasse.caffe.labels`."""
+    """Tells whether the layer's name is its label; see :mod:`demitasse.caffe.definition.labels`."""
     return bool(layer.name) and f"{layer.name}#2.0" not in tensors
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.definition import labelled
+from demitasse.caffe import schema
+from demitasse.caffe.definition.selected import labelled
 from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
 from demitasse.caffe.models.masks import advice, beside_weights, has_masks
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.layer_rule import COMPRESSING, SURGERY, WEIGHTED
 from demitasse.errors import WeightsError
 

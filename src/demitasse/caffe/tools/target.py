@@ -8,14 +8,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from demitasse.caffe import log, prototxt, schema
-from demitasse.caffe.definition import labelled
-from demitasse.caffe.filter import Placed
+from demitasse.caffe import log, schema
+from demitasse.caffe.definition.filter import Placed
+from demitasse.caffe.definition.selected import labelled
+from demitasse.caffe.definition.split import insert_splits
 from demitasse.caffe.layers import LAYERS, Layer, Shape
 from demitasse.caffe.models.blobs import array_blob, blob_arrays
 from demitasse.caffe.models.caffemodel import write_net_message
 from demitasse.caffe.net import Net, write_blobs
-from demitasse.caffe.split import insert_splits
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.weights import save_weights
 from demitasse.errors import DataError, FileFormatError, NetError, PythonLayerError
 from demitasse.registry import suggest

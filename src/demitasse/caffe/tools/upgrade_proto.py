@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from demitasse.caffe import prototxt
 from demitasse.caffe.models.caffemodel import read_net_message, write_net_message
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.upgrade import upgrade_net, upgrade_solver
 from demitasse.files import write_text

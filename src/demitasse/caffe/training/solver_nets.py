@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from demitasse.caffe import log, prototxt, schema
+from demitasse.caffe import log, schema
 from demitasse.caffe.layers import Layer
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.errors import NetError, PrototxtError
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from demitasse.caffe import schema
-from demitasse.caffe.text_fields import Places
+from demitasse.caffe.text.fields import Places
 from demitasse.caffe.upgrade import current, v0, v1
 from demitasse.errors import NetError
 

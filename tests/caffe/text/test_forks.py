@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.inference import optimize
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import read_model, read_net_message, write_net_message
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.errors import NetError
 from tests.golden.single import single_net
 

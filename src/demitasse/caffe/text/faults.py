@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from demitasse.caffe.layer_types import today, unknown_type
-from demitasse.caffe.text_fields import Layer, TextField, walk
+from demitasse.caffe.definition.layer_types import today, unknown_type
+from demitasse.caffe.text.fields import Layer, TextField, walk
 from demitasse.registry import nearest
 
 _MOST = 30  # faults that are shown

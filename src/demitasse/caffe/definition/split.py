@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from demitasse.caffe import schema
-from demitasse.caffe.filter import Placed
+from demitasse.caffe.definition.filter import Placed
 
 
 def insert_splits(net: list[Placed]) -> list[Placed]:

@@ -9,7 +9,7 @@ from functools import cache
 from google.protobuf.descriptor import Descriptor
 
 from demitasse.caffe import log, schema
-from demitasse.caffe.text_fields import TextField, walk
+from demitasse.caffe.text.fields import TextField, walk
 
 _PLACE = "upgrade_proto.cpp:137"  # where Caffe tells of fields that it leaves out
 _DEVICES = re.compile(r"\bdevice_id\s*:?\s*(\[[^\]]*\]|-?\w+)")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from demitasse.caffe import labels, schema
-from demitasse.caffe.filter import filter_net, net_state
+from demitasse.caffe import schema
+from demitasse.caffe.definition import labels
+from demitasse.caffe.definition.filter import filter_net, net_state
 from demitasse.caffe.layers import LAYERS
 from demitasse.caffe.upgrade import upgrade_net
 
@@ -22,7 +23,7 @@ def labelled(
     Args:
         net: the NetParameter, of any age; it is brought up to date.
         origin: its file, for messages.
-        phase: see :func:`demitasse.caffe.filter.net_state`, and so are ``level`` and ``stages``.
+        phase: see :func:`demitasse.caffe.definition.filter.net_state`, and so are ``level`` and ``stages``.
         level: see ``phase``.
         stages: see ``phase``.
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from demitasse.caffe import schema, text_faults
-from demitasse.caffe.text_fields import Places, tokens, walk
-from demitasse.caffe.text_forks import one_device, tell_unused
+from demitasse.caffe import schema
+from demitasse.caffe.text import faults
+from demitasse.caffe.text.fields import Places, tokens, walk
+from demitasse.caffe.text.forks import one_device, tell_unused
 from demitasse.errors import PrototxtError
 from demitasse.files import system_path
 
@@ -57,8 +58,8 @@ def parse(text: str, message: Any, name: str) -> Any:
             warnings.simplefilter("error", DeprecationWarning)
             text_format.Parse(text, message)
     except text_format.ParseError as error:
-        faults = text_faults.explain(text, message.DESCRIPTOR, name)
-        raise PrototxtError(faults or f"{name}:{_structure(error)}") from None
+        found = faults.explain(text, message.DESCRIPTOR, name)
+        raise PrototxtError(found or f"{name}:{_structure(error)}") from None
     except DeprecationWarning:  # protobuf passes an unknown escape on to Python; Caffe refuses it
         escape = _UNKNOWN_ESCAPE.search(text)
         line = text.count("\n", 0, escape.start()) + 1 if escape else 1

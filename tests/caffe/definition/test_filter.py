@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from demitasse import pycaffe
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.training.solver import Solver
 from demitasse.caffe.weights import save_weights
 from demitasse.cli import main

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from demitasse.caffe import prototxt, upgrade
+from demitasse.caffe import upgrade
+from demitasse.caffe.text import prototxt
 from demitasse.errors import PrototxtError
 
 NET = """name: "tiny"  # a comment with layer { in it

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from demitasse import pycaffe
-from demitasse.caffe import labels, prototxt, schema
+from demitasse.caffe import schema
+from demitasse.caffe.definition import labels
 from demitasse.caffe.inference import optimize
 from demitasse.caffe.models.caffemodel import read_net_message
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.timing import LayerTimes
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.training.solver import Solver

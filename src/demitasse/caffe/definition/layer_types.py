@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from demitasse.caffe import schema
-from demitasse.caffe.filter import Placed
+from demitasse.caffe.definition.filter import Placed
 from demitasse.caffe.upgrade.v1 import layer_type
 from demitasse.errors import UnknownNameError
 from demitasse.registry import nearest

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.errors import NetError, PrototxtError, UnknownNameError
 
 
