@@ -118,7 +118,7 @@ def score(
     _require("test", "-model=net.prototxt -weights=net.caffemodel", model, weights)
     import torch
 
-    from demitasse.caffe import log, schema
+    from demitasse.caffe import log, net_log, schema
     from demitasse.caffe.inference import optimize
     from demitasse.caffe.training import solver
     from demitasse.caffe.weights import load_weights
@@ -145,7 +145,7 @@ def score(
         log.info("caffe.cpp:309", f"Loss: {log.number(loss / iterations)}")
         for name in net.outputs:
             for mean in (scores[name] / iterations).tolist():
-                log.info("caffe.cpp:321", f"{name} = {log.number(mean)}{log.weighted(net, name, mean)}")
+                log.info("caffe.cpp:321", f"{name} = {log.number(mean)}{net_log.weighted(net, name, mean)}")
 
 
 def benchmark(
@@ -254,7 +254,7 @@ def _said(device: torch.device, line: int) -> torch.device:
 
 
 def _net(model: str, phase: int, level: int | None, stage: str, device: torch.device, allow_output: bool) -> Net:
-    from demitasse.caffe import log
+    from demitasse.caffe import net_log
     from demitasse.caffe.layers.output import keep_from_writing
     from demitasse.caffe.net import Net
     from demitasse.caffe.training import solver_nets
@@ -262,7 +262,7 @@ def _net(model: str, phase: int, level: int | None, stage: str, device: torch.de
     net = solver_nets.place(Net.from_file(model, phase, level, _stages(stage)), device)
     if not allow_output:
         keep_from_writing(net.named_layers().values(), "; give --allow-output to let it")
-    log.describe(net)
+    net_log.describe(net)
     return net
 
 

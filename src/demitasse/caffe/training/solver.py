@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import device as devices
-from demitasse.caffe import log, schema
+from demitasse.caffe import log, net_log, schema
 from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.layers.surgery import Surgery
 from demitasse.caffe.list_file import is_text
@@ -310,7 +310,7 @@ class Solver:
             f"Iteration {self.iter} ({speed}/{self.param.display} iters), loss = {log.number(loss)}",
         )
         values = {name: self._mean_output(blobs[name]).flatten().tolist() for name in self.net.outputs}
-        log.output_lines("solver.cpp:241", "    Train net output", self.net, values)
+        net_log.output_lines("solver.cpp:241", "    Train net output", self.net, values)
 
     def _mean_output(self, blob: Tensor) -> Tensor:
         """Returns the mean over the ranks of what is one number, as losses are; the rest is rank 0's own."""
@@ -351,7 +351,7 @@ class Solver:
         if self.param.test_compute_loss:
             log.info("solver.cpp:388", f"Test loss: {log.number(loss / batches)}")
         means = {name: (score / batches).tolist() for name, score in scores.items()}
-        log.output_lines("solver.cpp:401", "    Test net output", net, means)
+        net_log.output_lines("solver.cpp:401", "    Test net output", net, means)
 
 
 def read(net: Net, device: torch.device) -> dict[str, Tensor]:

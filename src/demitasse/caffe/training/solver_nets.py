@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from demitasse.caffe import log, schema
+from demitasse.caffe import log, net_log, schema
 from demitasse.caffe.layers import Layer
 from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
@@ -77,7 +77,7 @@ def _build(
     spec.state.CopyFrom(merged)
     places = prototxt.places(where) if in_file else None
     net = Net(spec, phase=None, origin=where if in_file else field, places=places)
-    log.describe(net)
+    net_log.describe(net)
     return net
 
 
