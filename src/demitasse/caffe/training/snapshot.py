@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from demitasse.caffe import log, schema
 from demitasse.caffe.models.blobs import array_blob, blob_array, blob_arrays
+from demitasse.caffe.net import Net
 from demitasse.caffe.training import lr_policy, solverstate
+from demitasse.caffe.training.run import Run
 from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.errors import FileFormatError, SnapshotError, WriteError
 from demitasse.files import system_path, text_path
 
-if TYPE_CHECKING:
-    from demitasse.caffe.net import Net
-    from demitasse.caffe.training.solver import Solver
 
-
-def write(solver: Solver) -> Path:
+def write(run: Run) -> Path:
     """Writes ``<prefix>_iter_<N>.caffemodel``, then the solverstate that names it, each atomically.
 
     Rank 0 writes; what the other ranks would need to go on is in its file.
@@ -36,26 +34,26 @@ def write(solver: Solver) -> Path:
     Raises:
         SnapshotError: a file cannot be written; earlier snapshots are as before.
     """
-    hdf5 = solver.param.snapshot_format == schema.SolverParameter.HDF5
+    hdf5 = run.param.snapshot_format == schema.SolverParameter.HDF5
     kind, ending = ("HDF5", ".h5") if hdf5 else ("binary proto", "")
-    model = Path(f"{solver.prefix}_iter_{solver.iter}.caffemodel{ending}")
-    path = Path(f"{solver.prefix}_iter_{solver.iter}.solverstate{ending}")
-    generators = solver.ranks.gather(_torch_generators(solver.device))
-    if solver.ranks.rank:
+    model = Path(f"{run.prefix}_iter_{run.iter}.caffemodel{ending}")
+    path = Path(f"{run.prefix}_iter_{run.iter}.solverstate{ending}")
+    generators = run.ranks.gather(_torch_generators(run.device))
+    if run.ranks.rank:
         return path
-    state = _state(solver, str(model), generators)
+    state = _state(run, str(model), generators)
     try:
         log.info("solver.cpp:451", f"Snapshotting to {kind} file {model}")
-        save_weights(solver.net, model, hdf5)
+        save_weights(run.net, model, hdf5)
         log.info("sgd_solver.cpp:343", f"Snapshotting solver state to {kind} file {path}")
         solverstate.write(state, path, hdf5)
     except WriteError as error:
-        last = solver.last_snapshot or "none"
+        last = run.last_snapshot or "none"
         raise SnapshotError(f"{error}; the last good snapshot: {last}") from error
     return path
 
 
-def restore(solver: Solver, path: str | Path) -> None:
+def restore(run: Run, path: str | Path) -> None:
     """Takes a solver back to a snapshot, ours or Caffe's own.
 
     A solverstate that Caffe wrote says nothing of the data or of surgery: the data restarts at the first record,
@@ -69,7 +67,7 @@ def restore(solver: Solver, path: str | Path) -> None:
     """
     state = solverstate.read(path)
     try:
-        _restore(solver, state, path)
+        _restore(run, state, path)
     except _DAMAGE as error:
         raise SnapshotError(f"{path}: what it says of the run is damaged: {type(error).__name__}: {error}") from None
 
@@ -78,21 +76,21 @@ def restore(solver: Solver, path: str | Path) -> None:
 _DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 
 
-def _restore(solver: Solver, state: Any, path: str | Path) -> None:
+def _restore(run: Run, state: Any, path: str | Path) -> None:
     resume = json.loads(state.resume.json) if state.resume.json else {}
     history = _history(state, path)
-    _check(solver, resume, history, path)
+    _check(run, resume, history, path)
     model = _model_path(state.learned_net, path)
     log.info("caffe.cpp:240", f"Resuming from {path} with the weights of {model}")
-    load_weights(solver.net, model)
+    load_weights(run.net, model)
     with torch.no_grad():
-        for tensor, array in zip(solver.optimizer.history, history, strict=True):
+        for tensor, array in zip(run.optimizer.history, history, strict=True):
             tensor.copy_(torch.from_numpy(array))
-    solver.iter = state.iter
-    for name, layer in solver.net.named_layers().items():
+    run.iter = state.iter
+    for name, layer in run.net.named_layers().items():
         layer.restore(resume.get("layers", {}).get(name, {}))
     if resume:
-        _restore_rest(solver, resume, state.resume.torch_rng)
+        _restore_rest(run, resume, state.resume.torch_rng)
     else:
         log.warning(
             "solver.cpp:480",
@@ -107,25 +105,25 @@ def _torch_generators(device: torch.device) -> dict[str, str]:
     return {"cpu": torch.get_rng_state().numpy().tobytes().hex(), "cuda": cuda.hex()}
 
 
-def _state(solver: Solver, model: str, generators: list[dict[str, str]]) -> Any:
+def _state(run: Run, model: str, generators: list[dict[str, str]]) -> Any:
     state = schema.SolverState(
-        iter=solver.iter,
+        iter=run.iter,
         learned_net=text_path(model),
-        current_step=lr_policy.current_step(solver.param, max(solver.iter - 1, 0)),
+        current_step=lr_policy.current_step(run.param, max(run.iter - 1, 0)),
     )
-    state.history.extend(map(array_blob, blob_arrays(solver.optimizer.history)))
-    version, numbers, _ = solver.generator.getstate()
+    state.history.extend(map(array_blob, blob_arrays(run.optimizer.history)))
+    version, numbers, _ = run.generator.getstate()
     first, *others = generators
     resume = {
-        "net": solver.net.spec.name,
-        "blobs": _blobs(solver.net),
-        "seed": solver.seed,
+        "net": run.net.spec.name,
+        "blobs": _blobs(run.net),
+        "seed": run.seed,
         "generator": [version, numbers],
         "cuda_rng": first["cuda"],
         "other_ranks": others,
-        "losses": [float(loss) for loss in solver.losses],
-        "layers": {name: layer.state() for name, layer in solver.net.named_layers().items()},
-        "sources": [source_states(net) for net in (solver.net, *solver.test_nets)],
+        "losses": [float(loss) for loss in run.losses],
+        "layers": {name: layer.state() for name, layer in run.net.named_layers().items()},
+        "sources": [source_states(net) for net in (run.net, *run.test_nets)],
     }
     resume["layers"] = {name: kept for name, kept in resume["layers"].items() if kept}
     state.resume.json = json.dumps(resume).encode()
@@ -133,15 +131,15 @@ def _state(solver: Solver, model: str, generators: list[dict[str, str]]) -> Any:
     return state
 
 
-def _restore_rest(solver: Solver, resume: dict[str, Any], torch_rng: bytes) -> None:
-    solver.seed = resume["seed"]
+def _restore_rest(run: Run, resume: dict[str, Any], torch_rng: bytes) -> None:
+    run.seed = resume["seed"]
     version, numbers = resume["generator"]
-    solver.generator.setstate((version, tuple(numbers), None))
+    run.generator.setstate((version, tuple(numbers), None))
     generators = [{"cpu": torch_rng.hex(), "cuda": resume["cuda_rng"]}, *resume.get("other_ranks", [])]
-    if solver.ranks.rank < len(generators):
-        _set_torch_generators(generators[solver.ranks.rank], solver.device)
-    solver.losses.extend(resume["losses"])
-    for net, states in zip((solver.net, *solver.test_nets), resume["sources"], strict=False):
+    if run.ranks.rank < len(generators):
+        _set_torch_generators(generators[run.ranks.rank], run.device)
+    run.losses.extend(resume["losses"])
+    for net, states in zip((run.net, *run.test_nets), resume["sources"], strict=False):
         restore_sources(net, states)
 
 
@@ -172,9 +170,9 @@ def _blobs(net: Net) -> list[list[Any]]:
     return [[blob.layer, blob.index, list(blob.tensor.shape)] for blob in net.learnable]
 
 
-def _check(solver: Solver, resume: dict[str, Any], history: list[Any], path: str | Path) -> None:
+def _check(run: Run, resume: dict[str, Any], history: list[Any], path: str | Path) -> None:
     """Raises SnapshotError where the solverstate is another net's or another solver type's."""
-    ours = _blobs(solver.net)
+    ours = _blobs(run.net)
     if "blobs" in resume:
         for theirs, mine in zip(resume["blobs"], ours, strict=False):
             if theirs != mine:
@@ -188,7 +186,7 @@ def _check(solver: Solver, resume: dict[str, Any], history: list[Any], path: str
                 f"{path}: written by another net ({resume['net']!r}) with {len(resume['blobs'])} blobs; "
                 f"this net has {len(ours)}"
             )
-    expected = solver.optimizer.history
+    expected = run.optimizer.history
     for index, (tensor, array) in enumerate(zip(expected, history, strict=False)):
         if tuple(tensor.shape) != array.shape:
             layer, blob, shape = ours[index % len(ours)]
@@ -198,7 +196,7 @@ def _check(solver: Solver, resume: dict[str, Any], history: list[Any], path: str
             )
     if len(history) != len(expected):
         raise SnapshotError(
-            f"{path}: has {len(history)} history blobs, but solver type {solver.param.type} needs "
+            f"{path}: has {len(history)} history blobs, but solver type {run.param.type} needs "
             f"{len(expected)} for this net: another net or another solver type"
         )
 
