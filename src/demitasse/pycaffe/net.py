@@ -10,17 +10,16 @@ import torch
 
 from demitasse.caffe import log
 from demitasse.caffe import net as caffe_net
-from demitasse.caffe.blob import Array
 from demitasse.caffe.sources.memory import MemoryData
 from demitasse.caffe.training import solver_nets
 from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.pycaffe import batches
+from demitasse.pycaffe.batches import Arrays
 from demitasse.pycaffe.errors import ArgumentError, check_file
 from demitasse.pycaffe.mode import current_device, next_seed
 from demitasse.pycaffe.structure import Structure
 
 Path = str | FilePath
-Arrays = dict[str, Array]
 
 
 class Net(Structure):
