@@ -242,7 +242,7 @@ def write_database(path: str, images: datasets.Images, labels: datasets.Labels) 
     write_lmdb(path, ((f"{i:08d}".encode(), datum.SerializeToString()) for i, datum in enumerate(datums)))
 
 
-def _hurry(param: schema.Message, hurry: int) -> None:
+def _hurry(param: schema.SolverParameter, hurry: int) -> None:
     """Shortens a solver's training; surgery ends as early, and cuts less."""
     param.max_iter = max(param.max_iter // hurry, 1)
     net = prototxt.read_net(param.net)

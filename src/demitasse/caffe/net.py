@@ -59,7 +59,7 @@ class Net(nn.Module):
 
     def __init__(
         self,
-        spec: schema.Message,
+        spec: schema.NetParameter,
         phase: int | None = schema.TEST,
         level: int | None = None,
         stages: Collection[str] = (),
@@ -116,7 +116,7 @@ class Net(nn.Module):
         spec = prototxt.read_net(path)
         return cls(spec, phase, level, stages, str(path), prototxt.places(path))
 
-    def _add(self, spec: schema.Message, available: dict[str, None]) -> layers.Layer | sources.Source:
+    def _add(self, spec: schema.LayerParameter, available: dict[str, None]) -> layers.Layer | sources.Source:
         part: layers.Layer | sources.Source
         bottom_shapes = self._take_bottoms(spec, available)
         in_place = {top for top, bottom in zip(spec.top, spec.bottom, strict=False) if top == bottom}
@@ -141,14 +141,14 @@ class Net(nn.Module):
             available.update(dict.fromkeys(spec.top))
         return part
 
-    def _automatic_top(self, spec: schema.Message) -> str:
+    def _automatic_top(self, spec: schema.LayerParameter) -> str:
         """Returns a name for the top of a loss that names none; that of another layer with its name differs."""
         name = f"{spec.name} (automatic)"
         while name in self.shapes:
             name += "'"
         return name
 
-    def _take_bottoms(self, spec: schema.Message, available: dict[str, None]) -> list[tuple[int, ...]]:
+    def _take_bottoms(self, spec: schema.LayerParameter, available: dict[str, None]) -> list[tuple[int, ...]]:
         for name in spec.bottom:
             if name not in available:
                 raise NetError(f"bottom {name!r} does not exist; {suggest(name, self.shapes)}")
@@ -156,7 +156,7 @@ class Net(nn.Module):
             available.pop(name, None)
         return [self.shapes[name] for name in spec.bottom]
 
-    def _make_tops(self, spec: schema.Message, shapes: list[tuple[int, ...]], is_loss: bool) -> None:
+    def _make_tops(self, spec: schema.LayerParameter, shapes: list[tuple[int, ...]], is_loss: bool) -> None:
         if len(shapes) != len(spec.top):
             raise NetError(f"{spec.type} makes {len(shapes)} tops, but {len(spec.top)} are named")
         if len(spec.loss_weight) not in (0, len(spec.top)):
@@ -168,13 +168,13 @@ class Net(nn.Module):
             if weight:
                 self.losses[name] = weight
 
-    def _add_source(self, source: sources.Source, spec: schema.Message) -> list[tuple[int, ...]]:
+    def _add_source(self, source: sources.Source, spec: schema.LayerParameter) -> list[tuple[int, ...]]:
         if source.fed:
             self.inputs.update(zip(spec.top, source.shapes, strict=False))
         return list(source.shapes)
 
     def _add_layer(
-        self, layer: layers.Layer, spec: schema.Message, bottom_shapes: list[tuple[int, ...]]
+        self, layer: layers.Layer, spec: schema.LayerParameter, bottom_shapes: list[tuple[int, ...]]
     ) -> list[tuple[int, ...]]:
         _check_counts(layer)
         for top, bottom in zip(spec.top, spec.bottom, strict=False):

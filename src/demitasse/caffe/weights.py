@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from demitasse.caffe import log, schema
 from demitasse.caffe.layers import Layer
@@ -74,7 +73,7 @@ def fitting(name: str, kind: str, blobs: list[Array], target: Layer, unmasked: l
     return without_masks(name, kind, blobs)
 
 
-def net_message(net: Net) -> Any:
+def net_message(net: Net) -> schema.NetParameter:
     """Returns the NetParameter of a net with its blobs, private field numbers inside."""
     message = schema.NetParameter.FromString(net.spec.SerializeToString())
     layers = net.named_layers()

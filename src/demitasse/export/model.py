@@ -133,7 +133,7 @@ def of_files(
     return _model(definition, built, outputs)
 
 
-def _renamed(layers: Iterable[tuple[str, schema.Message]]) -> list[schema.Message]:
+def _renamed(layers: Iterable[tuple[str, schema.LayerParameter]]) -> list[schema.LayerParameter]:
     """Returns copies of layers with their labels for names: some may go, and the others keep theirs."""
     found = []
     for label, layer in layers:
@@ -143,7 +143,7 @@ def _renamed(layers: Iterable[tuple[str, schema.Message]]) -> list[schema.Messag
     return found
 
 
-def _definition(net: str | Path | None, weights: str | Path) -> tuple[schema.Message, str]:
+def _definition(net: str | Path | None, weights: str | Path) -> tuple[schema.NetParameter, str]:
     if net is not None:
         return prototxt.read_net(net), str(net)
     if Path(weights).suffix != PACKED:
@@ -156,7 +156,7 @@ def _definition(net: str | Path | None, weights: str | Path) -> tuple[schema.Mes
     return prototxt.parse(found, schema.NetParameter(), origin), origin
 
 
-def _named(shapes: Mapping[str, Shape], layers: list[schema.Message]) -> dict[str, Shape]:
+def _named(shapes: Mapping[str, Shape], layers: list[schema.LayerParameter]) -> dict[str, Shape]:
     if "" not in shapes:
         return dict(shapes)
     tops = [top for layer in layers if layer.type in SOURCES for top in layer.top]
@@ -196,7 +196,7 @@ def _load(net: Net, stored: Mapping[str, LayerBlobs], weights: str | Path, say: 
         say(report(unmasked, weights))
 
 
-def _model(definition: schema.Message, source: Net, outputs: Collection[str]) -> Model:
+def _model(definition: schema.NetParameter, source: Net, outputs: Collection[str]) -> Model:
     net = plain(definition, source)
     inputs = dict(net.inputs)
     axes = {name: axis for name, axis in batch_axes(definition).items() if len(inputs[name]) > axis}

@@ -31,7 +31,7 @@ class _Training(caffe_solver.Solver):
         ready: called when its gradients are there.
     """
 
-    def __init__(self, param: schema.Message, origin: str) -> None:
+    def __init__(self, param: schema.SolverParameter, origin: str) -> None:
         super().__init__(param, origin, mode.current_device())
         self.views = {net: Net.of_module(net) for net in (self.net, *self.test_nets)}
         self.started: list[Callback] = []

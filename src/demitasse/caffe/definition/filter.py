@@ -12,13 +12,13 @@ from demitasse.errors import NetError
 class Placed(NamedTuple):
     """A layer and where it stands (``file:line``), for messages."""
 
-    layer: schema.Message
+    layer: schema.LayerParameter
     place: str
 
 
 def net_state(
-    net: schema.Message, phase: int | None = None, level: int | None = None, stages: Collection[str] = ()
-) -> schema.Message:
+    net: schema.NetParameter, phase: int | None = None, level: int | None = None, stages: Collection[str] = ()
+) -> schema.NetState:
     """Returns the NetState of a net: what its own ``state`` says, then what the caller asks for.
 
     Args:
@@ -36,7 +36,7 @@ def net_state(
     return state
 
 
-def filter_net(net: schema.Message, places: list[str], state: schema.Message) -> list[Placed]:
+def filter_net(net: schema.NetParameter, places: list[str], state: schema.NetState) -> list[Placed]:
     """Returns the layers that the state selects, in order.
 
     Raises:
@@ -57,7 +57,7 @@ def filter_net(net: schema.Message, places: list[str], state: schema.Message) ->
     return kept
 
 
-def _meets(rule: schema.Message, state: schema.Message) -> bool:
+def _meets(rule: schema.NetStateRule, state: schema.NetState) -> bool:
     return (
         (not rule.HasField("phase") or rule.phase == state.phase)
         and (not rule.HasField("min_level") or state.level >= rule.min_level)

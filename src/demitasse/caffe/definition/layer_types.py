@@ -24,7 +24,7 @@ def unknown_type(kind: str) -> str | None:
 
 def today(kind: str) -> str | None:
     """Returns today's type for a constant of ``layers``, the form of 2014; None where it is none."""
-    constants = schema.NetParameter.DESCRIPTOR.fields_by_name["layers"].message_type.enum_types_by_name["LayerType"]
+    constants = schema.V1LayerParameter.DESCRIPTOR.enum_types_by_name["LayerType"]
     return layer_type(kind) if kind in constants.values_by_name else None
 
 

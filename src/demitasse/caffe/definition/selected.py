@@ -12,12 +12,12 @@ from demitasse.caffe.upgrade import upgrade_net
 
 
 def labelled(
-    net: schema.Message,
+    net: schema.NetParameter,
     origin: str,
     phase: int | None = schema.TEST,
     level: int | None = None,
     stages: Collection[str] = (),
-) -> dict[str, schema.Message]:
+) -> dict[str, schema.LayerParameter]:
     """Returns label -> layer of those that a state of the net selects, in order.
 
     Args:

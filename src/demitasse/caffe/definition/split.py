@@ -54,7 +54,7 @@ def _split_name(net: list[Placed], maker: tuple[int, int]) -> str:
     return f"{layer.top[maker[1]]}_{layer.name}_{maker[1]}_split"
 
 
-def _split(layer: schema.Message, top: str, index: int, count: int) -> schema.Message:
+def _split(layer: schema.LayerParameter, top: str, index: int, count: int) -> schema.LayerParameter:
     name = f"{top}_{layer.name}_{index}_split"
     split = schema.LayerParameter(name=name, type="Split", bottom=[top], phase=layer.phase)
     split.top.extend(f"{name}_{k}" for k in range(count))
@@ -65,7 +65,7 @@ def _split(layer: schema.Message, top: str, index: int, count: int) -> schema.Me
     return split
 
 
-def without_splits(layers: Iterable[schema.Message]) -> list[schema.Message]:
+def without_splits(layers: Iterable[schema.LayerParameter]) -> list[schema.LayerParameter]:
     """Returns copies of layers as they were before :func:`insert_splits`; weights of losses are lost."""
     made: dict[str, str] = {}
     result = []

@@ -18,7 +18,7 @@ from demitasse.errors import FileFormatError, WeightsError
 from demitasse.packed.formats import FORMATS, Contents, Settings
 from demitasse.registry import suggest
 
-Definition = tuple[schema.Message, dict[str, schema.Message]]
+Definition = tuple[schema.NetParameter, dict[str, schema.LayerParameter]]
 
 _HDF5 = ".h5"
 
@@ -103,7 +103,7 @@ def _definition(contents: Contents, path: Path, settings: Settings) -> Definitio
     return schema.NetParameter(name=net.name), labelled(net, origin)
 
 
-def _message(layers: list[Layer], definition: Definition | None) -> schema.Message:
+def _message(layers: list[Layer], definition: Definition | None) -> schema.NetParameter:
     if definition is None:
         definition = (
             schema.NetParameter(),

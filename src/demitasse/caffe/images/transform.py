@@ -43,7 +43,7 @@ class Transformer:
         FileFormatError: the mean file cannot be read.
     """
 
-    def __init__(self, param: schema.Message, phase: int, force_color: bool = False) -> None:
+    def __init__(self, param: schema.TransformationParameter, phase: int, force_color: bool = False) -> None:
         color = param.force_color or force_color
         if color and param.force_gray:
             raise NetError("force_color and force_gray exclude each other")

@@ -19,7 +19,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _RAW = {0: "<f8", 1: "<f4", 2: "<f2"}  # what the enum Type of NVIDIA's fork says of raw_data
 
 
-def blob_array(blob: Any) -> Array:
+def blob_array(blob: schema.BlobProto) -> Array:
     """Returns a BlobProto's values, float32 (float64 where it holds doubles), in its shape.
 
     Raises:
@@ -44,7 +44,7 @@ def blob_array(blob: Any) -> Array:
         raise FileFormatError(f"shape {list(shape)} is none of a blob: {error}") from None
 
 
-def _numbers(blob: Any) -> tuple[str, bytes]:
+def _numbers(blob: schema.BlobProto) -> tuple[str, bytes]:
     if blob.raw_data:
         if blob.raw_data_type not in _RAW:
             raise FileFormatError(f"raw_data_type is {blob.raw_data_type}; expected DOUBLE, FLOAT or FLOAT16")
@@ -52,7 +52,7 @@ def _numbers(blob: Any) -> tuple[str, bytes]:
     return ("<f8", blob.double_data) if blob.double_data else ("<f4", blob.data)
 
 
-def array_blob(array: Array) -> Any:
+def array_blob(array: Array) -> schema.BlobProto:
     """Returns a BlobProto that holds the array, as float32 or (where it is float64) double."""
     blob = schema.BlobProto()
     blob.shape.dim.extend(array.shape)

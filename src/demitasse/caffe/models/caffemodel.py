@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from demitasse.caffe import schema
 from demitasse.caffe.definition import labels
@@ -29,7 +29,7 @@ class LayerBlobs(NamedTuple):
     blobs: list[Array]
 
 
-def read_net_message(path: str | Path, text: bool = False) -> Any:
+def read_net_message(path: str | Path, text: bool = False) -> schema.NetParameter:
     """Reads a binary caffemodel into a NetParameter as written, with private field numbers.
 
     Args:
@@ -42,13 +42,13 @@ def read_net_message(path: str | Path, text: bool = False) -> Any:
     return parse_net_message(read_bytes(path), path, text)
 
 
-def parse_net_message(data: bytes, path: str | Path, text: bool = False) -> Any:
+def parse_net_message(data: bytes, path: str | Path, text: bool = False) -> schema.NetParameter:
     """Parses the content of a binary caffemodel; see :func:`read_net_message`."""
     try:
         data = dialects.to_private_numbers(data)
     except FileFormatError as error:
         raise error.within(str(path)) from None
-    message = schema.text_message("NetParameter")() if text else schema.NetParameter()
+    message: schema.NetParameter = schema.text_message("NetParameter")() if text else schema.NetParameter()
     return parse_message(message, data, path)
 
 
@@ -81,7 +81,7 @@ def parse_model(data: bytes, path: str | Path) -> list[LayerBlobs]:
     return found
 
 
-def write_net_message(message: Any, path: str | Path) -> None:
+def write_net_message(message: schema.NetParameter, path: str | Path) -> None:
     """Writes a NetParameter with blobs as a binary caffemodel, in file field numbers."""
     data = dialects.to_file_numbers(message.SerializeToString())
     write_bytes(path, data)

@@ -26,7 +26,7 @@ def plain_type(kind: str) -> str:
     return kind.removeprefix(prefixes[0]) if prefixes else kind
 
 
-def without_compression(net: schema.Message) -> bool:
+def without_compression(net: schema.NetParameter) -> bool:
     """Makes the compressing layers of a definition plain ones; returns whether there were any."""
     found = [layer for layer in net.layer if layer.type in COMPRESSING]
     for layer in found:

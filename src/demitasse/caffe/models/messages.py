@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import MutableSequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from demitasse.errors import FileFormatError
 from demitasse.files import system_path
+
+M = TypeVar("M", bound=Message)
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -29,7 +31,7 @@ def read_bytes(path: str | Path) -> bytes:
     return data
 
 
-def parse_message(message: Any, data: bytes, path: str | Path) -> Any:
+def parse_message(message: M, data: bytes, path: str | Path) -> M:
     """Parses serialized protobuf into ``message`` and returns it.
 
     Raises:
@@ -46,7 +48,7 @@ def parse_message(message: Any, data: bytes, path: str | Path) -> Any:
     return message
 
 
-def _check_strings(message: Any) -> None:
+def _check_strings(message: Message) -> None:
     """Raises FileFormatError for a string that is not UTF-8: protobuf gives it out as bytes."""
     for field, value in message.ListFields():
         values = value if isinstance(value, MutableSequence) else (value,)

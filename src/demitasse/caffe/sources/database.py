@@ -24,7 +24,7 @@ from demitasse.files import system_path
 class Data(ImageSource):
     """Reads records of an LMDB or a LevelDB in the order of their keys and wraps round inside a batch."""
 
-    def __init__(self, spec: schema.Message, phase: int) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param = spec.data_param
         self._rand_skip = param.rand_skip
         self._records: Iterator[Record] = iter(())
@@ -80,7 +80,7 @@ class Data(ImageSource):
         self._records = self._database.records(position)
 
 
-def datum_image(datum: schema.Message, color: bool | None = None) -> Image:
+def datum_image(datum: schema.Datum, color: bool | None = None) -> Image:
     """Returns the image of a Datum, (channels, height, width), uint8 or float32.
 
     Args:

@@ -33,7 +33,7 @@ class HDF5Data(Source):
 
     deals = True
 
-    def __init__(self, spec: schema.Message, phase: int) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param = spec.hdf5_data_param
         if not param.batch_size:
             raise NetError("hdf5_data_param needs a batch_size above 0")

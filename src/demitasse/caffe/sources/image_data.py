@@ -22,7 +22,7 @@ class ImageData(ImageSource):
     With ``shuffle`` every epoch has an order of its own. ``new_height`` and ``new_width`` resize before the crop.
     """
 
-    def __init__(self, spec: schema.Message, phase: int) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param = spec.image_data_param
         if bool(param.new_height) != bool(param.new_width):
             raise NetError(f"new_height {param.new_height} and new_width {param.new_width}: give both or none")

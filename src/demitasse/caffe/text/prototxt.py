@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf import text_format
+from google.protobuf.message import Message
 
 from demitasse.caffe import schema
 from demitasse.caffe.text import faults
@@ -16,8 +17,10 @@ from demitasse.caffe.text.forks import one_device, tell_unused
 from demitasse.errors import PrototxtError
 from demitasse.files import system_path
 
+M = TypeVar("M", bound=Message)
 
-def read_net(path: str | Path) -> schema.Message:
+
+def read_net(path: str | Path) -> schema.NetParameter:
     """Reads a net's prototxt.
 
     Args:
@@ -33,12 +36,13 @@ def read_net(path: str | Path) -> schema.Message:
     return schema.NetParameter.FromString(read_net_text(path).SerializeToString())
 
 
-def read_net_text(path: str | Path) -> schema.Message:
+def read_net_text(path: str | Path) -> schema.NetParameter:
     """Reads a net's prototxt for a text to be made of it: blobs are repeated numbers; see :func:`read_net`."""
-    return parse(read_text(path), schema.text_message("NetParameter")(), str(path))
+    message: schema.NetParameter = schema.text_message("NetParameter")()
+    return parse(read_text(path), message, str(path))
 
 
-def read_solver(path: str | Path) -> schema.Message:
+def read_solver(path: str | Path) -> schema.SolverParameter:
     """Reads a solver's prototxt into a SolverParameter; ``trust_coef`` is taken for ``local_gw_ratio``.
 
     Of several ``device_id``, as forks take them, the first counts; a warning names the line.
@@ -50,15 +54,16 @@ def read_solver(path: str | Path) -> schema.Message:
     return parse(one_device(text, str(path)), schema.SolverParameter(), str(path))
 
 
-def parse(text: str, message: Any, name: str) -> Any:
+def parse(text: str, message: M, name: str) -> M:
     """Parses protobuf text into ``message`` and returns it; ``name`` stands for the file in errors."""
     _check_strings(text, name)
+    untyped: Any = message  # protobuf's types do not tell all that messages have
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DeprecationWarning)
             text_format.Parse(text, message)
     except text_format.ParseError as error:
-        found = faults.explain(text, message.DESCRIPTOR, name)
+        found = faults.explain(text, untyped.DESCRIPTOR, name)
         raise PrototxtError(found or f"{name}:{_structure(error)}") from None
     except DeprecationWarning:  # protobuf passes an unknown escape on to Python; Caffe refuses it
         escape = _UNKNOWN_ESCAPE.search(text)
@@ -66,9 +71,9 @@ def parse(text: str, message: Any, name: str) -> Any:
         raise PrototxtError(f"{name}:{line}: unknown escape {escape and escape[0]!r} in a string") from None
     except UnicodeEncodeError as error:  # half of a pair of surrogates, by an escape
         raise PrototxtError(f"{name}: a string is not text: {error}") from None
-    if missing := message.FindInitializationErrors():
+    if missing := untyped.FindInitializationErrors():
         raise PrototxtError(f"{name}: {', '.join(missing)}: needed, but not given")
-    tell_unused(text, message.DESCRIPTOR, name)
+    tell_unused(text, untyped.DESCRIPTOR, name)
     return message
 
 

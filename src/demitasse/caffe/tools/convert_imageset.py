@@ -110,7 +110,7 @@ def _records(root: str, entries: list[Entry], options: ImageOptions) -> Iterator
         raise DataError(f"none of the {len(entries)} files of the list is an image that can be read in {root!r}")
 
 
-def _datum(image: Array, content: bytes, path: str, options: ImageOptions) -> schema.Message:
+def _datum(image: Array, content: bytes, path: str, options: ImageOptions) -> schema.Datum:
     if not (options.encoded or options.encode_type):
         channels, height, width = image.shape
         return schema.Datum(channels=channels, height=height, width=width, data=image.tobytes(), encoded=False)

@@ -73,7 +73,7 @@ def read_source(net: str | Path, model: str | Path) -> list[SourceLayer]:
     return found
 
 
-def _check_masks(spec: schema.Message, held: LayerBlobs, net: str | Path, model: str | Path) -> None:
+def _check_masks(spec: schema.LayerParameter, held: LayerBlobs, net: str | Path, model: str | Path) -> None:
     """Raises WeightsError where the model has masks that the net's layer has not, or that mean something else there."""
     if {held.type, spec.type} <= COMPRESSING and (held.type in SURGERY) != (spec.type in SURGERY):
         raise WeightsError(
@@ -87,7 +87,7 @@ def _check_masks(spec: schema.Message, held: LayerBlobs, net: str | Path, model:
         )
 
 
-def _source_layer(label: str, spec: schema.Message, blobs: list[Array], origin: str) -> SourceLayer:
+def _source_layer(label: str, spec: schema.LayerParameter, blobs: list[Array], origin: str) -> SourceLayer:
     if spec.type not in WEIGHTED:
         return SourceLayer(label, spec.type, blobs, [])
     settings = spec.inner_product_param if "InnerProduct" in spec.type else spec.convolution_param

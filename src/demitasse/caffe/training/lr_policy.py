@@ -14,10 +14,10 @@ from demitasse.errors import UsageError
 from demitasse.registry import Registry
 
 Rate = np.float32
-LR_POLICIES: Registry[Callable[[schema.Message, int], Rate]] = Registry("lr_policy")
+LR_POLICIES: Registry[Callable[[schema.SolverParameter, int], Rate]] = Registry("lr_policy")
 
 
-def learning_rate(solver: schema.Message, iteration: int) -> float:
+def learning_rate(solver: schema.SolverParameter, iteration: int) -> float:
     """Returns the rate of an iteration (counted from 0): that of the policy, warmed up, at least ``min_lr``.
 
     For iteration < rampup_interval: min(rate, r0 + (rate - r0) * iteration / rampup_interval), r0 = rampup_lr.
@@ -39,7 +39,7 @@ def learning_rate(solver: schema.Message, iteration: int) -> float:
     return float(max(rate, Rate(solver.min_lr)))
 
 
-def current_step(solver: schema.Message, iteration: int) -> int:
+def current_step(solver: schema.SolverParameter, iteration: int) -> int:
     """Returns the number of steps taken up to an iteration, as Caffe keeps it in its solver state."""
     if solver.lr_policy == "step":
         return iteration // _positive_stepsize(solver)
@@ -48,26 +48,26 @@ def current_step(solver: schema.Message, iteration: int) -> int:
     return 0
 
 
-def _positive_stepsize(solver: schema.Message) -> int:
+def _positive_stepsize(solver: schema.SolverParameter) -> int:
     if solver.stepsize < 1:
         raise UsageError(f"solver: lr_policy {solver.lr_policy!r} needs stepsize > 0, found {solver.stepsize}")
     return int(solver.stepsize)
 
 
 @LR_POLICIES.register("fixed")
-def fixed(solver: schema.Message, iteration: int) -> Rate:
+def fixed(solver: schema.SolverParameter, iteration: int) -> Rate:
     """base_lr."""
     return Rate(solver.base_lr)
 
 
 @LR_POLICIES.register("step", "multistep")
-def step(solver: schema.Message, iteration: int) -> Rate:
+def step(solver: schema.SolverParameter, iteration: int) -> Rate:
     """base_lr * gamma^k, k = floor(iteration / stepsize), or the number of stepvalues reached."""
     return Rate(solver.base_lr) * _power(solver.gamma, current_step(solver, iteration))
 
 
 @LR_POLICIES.register("multifixed")
-def multifixed(solver: schema.Message, iteration: int) -> Rate:
+def multifixed(solver: schema.SolverParameter, iteration: int) -> Rate:
     """stagelr[k], k the first with iteration <= stageiter[k]; the last beyond all of them (forks for detection)."""
     rates, ends = list(solver.stagelr), list(solver.stageiter)
     if not rates or len(rates) != len(ends):
@@ -78,20 +78,20 @@ def multifixed(solver: schema.Message, iteration: int) -> Rate:
 
 
 @LR_POLICIES.register("exp")
-def exp(solver: schema.Message, iteration: int) -> Rate:
+def exp(solver: schema.SolverParameter, iteration: int) -> Rate:
     """base_lr * gamma^iteration."""
     return Rate(solver.base_lr) * _power(solver.gamma, iteration)
 
 
 @LR_POLICIES.register("inv")
-def inv(solver: schema.Message, iteration: int) -> Rate:
+def inv(solver: schema.SolverParameter, iteration: int) -> Rate:
     """base_lr * (1 + gamma * iteration)^-power."""
     base = Rate(1) + Rate(solver.gamma) * Rate(iteration)
     return Rate(solver.base_lr) * _power(base, -solver.power)
 
 
 @LR_POLICIES.register("poly")
-def poly(solver: schema.Message, iteration: int) -> Rate:
+def poly(solver: schema.SolverParameter, iteration: int) -> Rate:
     """base_lr * (1 - iteration / max_iter)^power; 0 beyond max_iter."""
     if solver.max_iter < 1:
         raise UsageError(f"solver: lr_policy 'poly' needs max_iter > 0, found {solver.max_iter}")
@@ -100,7 +100,7 @@ def poly(solver: schema.Message, iteration: int) -> Rate:
 
 
 @LR_POLICIES.register("sigmoid")
-def sigmoid(solver: schema.Message, iteration: int) -> Rate:
+def sigmoid(solver: schema.SolverParameter, iteration: int) -> Rate:
     """base_lr / (1 + exp(-gamma * (iteration - stepsize)))."""
     exponent = -Rate(solver.gamma) * Rate(iteration - _positive_stepsize(solver))
     return Rate(solver.base_lr) / (Rate(1) + Rate(np.exp(np.float64(exponent))))

@@ -54,7 +54,7 @@ class Optimizer(ABC):
 
     slots: ClassVar[int] = 1
 
-    def __init__(self, net: Net, solver: schema.Message) -> None:
+    def __init__(self, net: Net, solver: schema.SolverParameter) -> None:
         self.net, self.solver = net, solver
         self.check()
         self.history = [

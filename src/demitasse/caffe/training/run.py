@@ -34,7 +34,7 @@ class Run(Protocol):
         last_snapshot: the solverstate that was written or restored last.
     """
 
-    param: schema.Message
+    param: schema.SolverParameter
     prefix: str
     device: torch.device
     ranks: Ranks

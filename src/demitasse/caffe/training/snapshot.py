@@ -76,7 +76,7 @@ def restore(run: Run, path: str | Path) -> None:
 _DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 
 
-def _restore(run: Run, state: Any, path: str | Path) -> None:
+def _restore(run: Run, state: schema.SolverState, path: str | Path) -> None:
     resume = json.loads(state.resume.json) if state.resume.json else {}
     history = _history(state, path)
     _check(run, resume, history, path)
@@ -105,7 +105,7 @@ def _torch_generators(device: torch.device) -> dict[str, str]:
     return {"cpu": torch.get_rng_state().numpy().tobytes().hex(), "cuda": cuda.hex()}
 
 
-def _state(run: Run, model: str, generators: list[dict[str, str]]) -> Any:
+def _state(run: Run, model: str, generators: list[dict[str, str]]) -> schema.SolverState:
     state = schema.SolverState(
         iter=run.iter,
         learned_net=text_path(model),
@@ -114,7 +114,7 @@ def _state(run: Run, model: str, generators: list[dict[str, str]]) -> Any:
     state.history.extend(map(array_blob, blob_arrays(run.optimizer.history)))
     version, numbers, _ = run.generator.getstate()
     first, *others = generators
-    resume = {
+    resume: dict[str, Any] = {
         "net": run.net.spec.name,
         "blobs": _blobs(run.net),
         "seed": run.seed,
@@ -201,7 +201,7 @@ def _check(run: Run, resume: dict[str, Any], history: list[Any], path: str | Pat
         )
 
 
-def _history(state: Any, path: str | Path) -> list[Any]:
+def _history(state: schema.SolverState, path: str | Path) -> list[Any]:
     try:
         return [blob_array(blob).copy() for blob in state.history]
     except FileFormatError as error:

@@ -62,7 +62,7 @@ class Solver:
 
     def __init__(
         self,
-        param: schema.Message,
+        param: schema.SolverParameter,
         origin: str = "solver",
         device: torch.device | None = None,
         signals: Signals | None = None,
@@ -375,13 +375,13 @@ def add(scores: dict[str, Tensor], net: Net, blobs: dict[str, Tensor]) -> None:
         scores[name] = scores[name] + values if name in scores else values
 
 
-def _snapshot_prefix(param: schema.Message, origin: str) -> str:
+def _snapshot_prefix(param: schema.SolverParameter, origin: str) -> str:
     """Returns ``snapshot_prefix``, or (Caffe's rule) the solver's path without its ending."""
     prefix = system_path(param.snapshot_prefix or os.path.splitext(origin)[0])
     return os.path.join(prefix, Path(origin).stem) if os.path.isdir(prefix) else prefix
 
 
-def _optimizer(param: schema.Message, origin: str) -> type[Optimizer]:
+def _optimizer(param: schema.SolverParameter, origin: str) -> type[Optimizer]:
     """Returns the optimizer of a solver, whose policy of rates is known too."""
     try:
         if param.lr_policy:
@@ -391,14 +391,14 @@ def _optimizer(param: schema.Message, origin: str) -> type[Optimizer]:
         raise error.within(origin) from None
 
 
-def _check_names(param: schema.Message, net: Net) -> None:
+def _check_names(param: schema.SolverParameter, net: Net) -> None:
     """Raises WeightsError where snapshots are wanted in HDF5, which cannot have the name of a layer."""
     if param.snapshot_format == schema.SolverParameter.HDF5 and (param.snapshot or param.snapshot_after_train):
         for label in net.labels:
             hdf5_file.check_name(label)
 
 
-def _check_prefix(param: schema.Message, prefix: str) -> None:
+def _check_prefix(param: schema.SolverParameter, prefix: str) -> None:
     """Raises SnapshotError where snapshots are wanted but cannot be written."""
     folder = os.path.dirname(prefix) or "."
     if not is_text(prefix):

@@ -15,7 +15,7 @@ from demitasse.caffe.text import prototxt
 from demitasse.errors import NetError, PrototxtError
 
 
-def train_net(param: schema.Message, origin: str) -> Net:
+def train_net(param: schema.SolverParameter, origin: str) -> Net:
     """Builds the net that a SolverParameter trains.
 
     Args:
@@ -34,7 +34,7 @@ def train_net(param: schema.Message, origin: str) -> Net:
     return _build("training net", param, given[0], getattr(param, given[0]), schema.TRAIN, param.train_state)
 
 
-def test_nets(param: schema.Message, origin: str) -> list[Net]:
+def test_nets(param: schema.SolverParameter, origin: str) -> list[Net]:
     """Builds the test nets in Caffe's order: test_net_param, test_net, then the rest of test_iter for net.
 
     Raises:
@@ -42,7 +42,7 @@ def test_nets(param: schema.Message, origin: str) -> list[Net]:
             test_interval is missing.
         NetError: a net cannot be built.
     """
-    named = [("test_net_param", spec) for spec in param.test_net_param]
+    named: list[tuple[str, str | schema.NetParameter]] = [("test_net_param", spec) for spec in param.test_net_param]
     named += [("test_net", path) for path in param.test_net]
     generic = next((name for name in ("net_param", "net") if param.HasField(name)), None)
     count = len(param.test_iter)
@@ -64,19 +64,24 @@ def test_nets(param: schema.Message, origin: str) -> list[Net]:
 
 
 def _build(
-    what: str, param: schema.Message, field: str, where: schema.Message, phase: int, state: schema.Message
+    what: str,
+    param: schema.SolverParameter,
+    field: str,
+    where: str | schema.NetParameter,
+    phase: int,
+    state: schema.NetState,
 ) -> Net:
-    in_file = isinstance(where, str)
-    log.info("solver.cpp:87", f"Creating {what} from {field}" + (f" file: {where}" if in_file else ""))
+    path = where if isinstance(where, str) else None
+    log.info("solver.cpp:87", f"Creating {what} from {field}" + (f" file: {path}" if path is not None else ""))
     spec = schema.NetParameter()
-    spec.CopyFrom(prototxt.read_net(where) if in_file else where)
+    spec.CopyFrom(prototxt.read_net(where) if isinstance(where, str) else where)
     # the net's own state goes before the solver's, phase included
     merged = schema.NetState(phase=phase)
     merged.MergeFrom(spec.state)
     merged.MergeFrom(state)
     spec.state.CopyFrom(merged)
-    places = prototxt.places(where) if in_file else None
-    net = Net(spec, phase=None, origin=where if in_file else field, places=places)
+    places = prototxt.places(path) if path is not None else None
+    net = Net(spec, phase=None, origin=field if path is None else path, places=places)
     net_log.describe(net)
     return net
 

@@ -17,7 +17,7 @@ from demitasse.errors import FileFormatError
 from demitasse.files import write_bytes
 
 
-def write(state: Any, path: str | Path, hdf5: bool = False) -> None:
+def write(state: schema.SolverState, path: str | Path, hdf5: bool = False) -> None:
     """Writes a SolverState, atomically.
 
     Raises:
@@ -27,7 +27,7 @@ def write(state: Any, path: str | Path, hdf5: bool = False) -> None:
     write_bytes(path, data)
 
 
-def read(path: str | Path) -> Any:
+def read(path: str | Path) -> schema.SolverState:
     """Reads a solverstate of either form (told by content) into a SolverState message.
 
     Raises:
@@ -43,7 +43,7 @@ def read(path: str | Path) -> Any:
     return state
 
 
-def _hdf5_bytes(state: Any) -> bytes:
+def _hdf5_bytes(state: schema.SolverState) -> bytes:
     """Lays the message out as Caffe does."""
     buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
     with h5py.File(buffer, "w") as file:
@@ -58,7 +58,7 @@ def _hdf5_bytes(state: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _read_hdf5(path: str | Path) -> Any:
+def _read_hdf5(path: str | Path) -> schema.SolverState:
     with hdf5_file.open_hdf5(path, "a solverstate") as file:
         state = schema.SolverState(
             iter=int(_held(file, "iter", path)[0]),

@@ -8,7 +8,7 @@ from demitasse.caffe.upgrade import current, v0, v1
 from demitasse.errors import NetError
 
 
-def upgrade_net(net: schema.Message, origin: str = "net", places: Places | None = None) -> schema.Message:
+def upgrade_net(net: schema.NetParameter, origin: str = "net", places: Places | None = None) -> schema.NetParameter:
     """Brings a NetParameter of any form up to date in place and returns it.
 
     Args:
@@ -26,7 +26,7 @@ def upgrade_net(net: schema.Message, origin: str = "net", places: Places | None 
     return net
 
 
-def upgrade_layers(net: schema.Message, origin: str = "net", places: Places | None = None) -> schema.Message:
+def upgrade_layers(net: schema.NetParameter, origin: str = "net", places: Places | None = None) -> schema.NetParameter:
     """Turns ``layers`` of V0 and V1 into ``layer``, in place, and leaves all else; see :func:`upgrade_net`."""
     if not net.layers:
         return net
