@@ -32,9 +32,10 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Regenerates the descriptor after a change to caffe.proto.
+# Regenerates the descriptor and the types of the messages after a change to caffe.proto.
 schema: setup
 	$(BIN)/python -m grpc_tools.protoc -Isrc/demitasse/caffe/schema --descriptor_set_out=src/demitasse/caffe/schema/caffe.bin caffe.proto
+	$(BIN)/python -m demitasse.caffe.schema.stub
 
 bench: setup
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done

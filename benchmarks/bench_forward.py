@@ -27,10 +27,10 @@ from rich.console import Console
 from rich.table import Table
 
 from demitasse import examples
-from demitasse.caffe import model_file
 from demitasse.caffe.inference import optimize
 from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.net import Net
+from demitasse.caffe.weights import save_weights
 
 FOLDER = Path(examples.__file__).parent
 TOLERANCE = 1e-4
@@ -137,7 +137,7 @@ def main() -> None:
         net = random_net(name)
         with tempfile.TemporaryDirectory() as folder:
             weights = f"{folder}/{name}.caffemodel"
-            model_file.save_weights(net, weights)
+            save_weights(net, weights)
             opencv = cv2.dnn.readNetFromCaffe(str(FOLDER / name / "deploy.prototxt"), weights)
         for batch in map(int, args.batches.split(",")):
             images = torch.randn(batch, *next(iter(net.inputs.values()))[1:]) * 50

@@ -27,8 +27,9 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.sources.image_data import ImageData
+from demitasse.caffe.text import prototxt
 
 BATCH = 50
 PHOTOS = 500

@@ -25,9 +25,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.sources.database import Data
 from demitasse.caffe.sources.lmdb_store import LmdbReader, Record, write_lmdb
+from demitasse.caffe.text import prototxt
 from demitasse.datasets import mnist
 
 RUNS = 5

@@ -58,7 +58,7 @@ def made(values: int) -> Iterator[Named]:
 def published(folder: Path) -> Iterator[Named]:
     """Yields the published LeNet-5, its weights rounded to 7 powers of two, and the SqueezeNet of Deep Compression."""
     import demitasse.examples
-    from demitasse.caffe.model_file import read_model
+    from demitasse.caffe.models.caffemodel import read_model
     from demitasse.caffe.net import Net
     from demitasse.methods import pow2
     from demitasse.packed.compact import deep_compression

@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.solver import Solver
+from demitasse.caffe import schema
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training.solver import Solver
 
 SHAPES = {"lenet5": (64, 1, 28, 28), "alexnet": (16, 3, 227, 227)}
 CLASSES = {"lenet5": 10, "alexnet": 1000}

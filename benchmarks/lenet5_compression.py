@@ -23,12 +23,15 @@ from rich.console import Console
 from rich.table import Table
 
 from demitasse import datasets, demo
-from demitasse.caffe import log, model_file, prototxt, schema
+from demitasse.caffe import log, schema
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
+from demitasse.caffe.training.solver import Solver
+from demitasse.caffe.weights import load_weights
 from demitasse.examples import copy_example
 
 TOTAL = 431_080
@@ -122,13 +125,13 @@ def quantize(seed: int, pruned: Path, example: Path) -> Path:
 
 def non_zeros(model: Path) -> int:
     """Counts the parameters of a caffemodel that are not zero."""
-    return sum(int(np.count_nonzero(blob)) for layer in model_file.read_model(model) for blob in layer.blobs)
+    return sum(int(np.count_nonzero(blob)) for layer in read_model(model) for blob in layer.blobs)
 
 
 def error(example: Path, weights: Path) -> float:
     """Tests the plain net on all test digits; returns per cent."""
     net = Net.from_file(example / "train_val.prototxt", schema.TEST)
-    model_file.load_weights(net, weights)
+    load_weights(net, weights)
     return 100 - float(np.mean([net(net.read_batch())["accuracy"].item() for _ in range(100)])) * 100
 
 

@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 import demitasse.examples
-from demitasse.caffe.model_file import load_weights
 from demitasse.caffe.net import Net
 from demitasse.caffe.tools.compact_file import deep_compression_to_caffe
+from demitasse.caffe.weights import load_weights
 
 DEPLOY = Path(demitasse.examples.__file__).parent / "squeezenet/deploy.prototxt"
 MEANS = np.array([104, 117, 123], np.float32)  # blue, green, red

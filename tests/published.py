@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from demitasse.caffe.model_file import read_model
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.methods import pow2
 from demitasse.packed.tensor import Tensor, of_array
 

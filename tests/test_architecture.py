@@ -1,11 +1,16 @@
-"""Who may know whom: the import rules of the package, read off the source, and that importing it is light."""
+"""Who may know whom: the import rules of the package, read off the source, and that importing it is light.
+
+No imports go in a circle, those under ``TYPE_CHECKING`` included: what two files need of each other is a protocol, or
+a file of its own. There are no exceptions.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -67,12 +72,55 @@ def modules() -> list[tuple[str, Path]]:
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """Yields line and dotted name of what a file imports, at any depth; ``from a import b`` gives ``a.b``."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    return names(path, ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def names(path: Path, nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
+    """Yields line and dotted name of what some nodes of a file import."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """Yields the nodes below a node, the insides of functions left out: what is there once a module is imported."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from outside_functions(child)
+
+
+def needed(name: str, path: Path, known: Iterable[str]) -> set[str]:
+    """Returns the modules of the package that a module imports, ``TYPE_CHECKING`` included, and their packages.
+
+    Args:
+        name: of the module inside the package.
+        path: its file.
+        known: the names of all modules.
+    """
+    found = set()
+    for _, imported in names(path, outside_functions(ast.parse(path.read_text(encoding="utf-8")))):
+        if not imported.startswith("demitasse."):
+            continue
+        parts = imported.split(".")[1:]
+        packages = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        # to be inside of a package is no import of it, but to name it is
+        inner = [each for each in packages[:-1] if f"{name}.".startswith(f"{each}.")]
+        found |= {each for each in packages if each in known and each not in inner}
+    return found - {name}
+
+
+def circle(files: Iterable[tuple[str, Path]]) -> list[str]:
+    """Returns the names of modules each of which imports the next one, the last one being the first again."""
+    known = dict(files)
+    try:
+        TopologicalSorter({name: needed(name, path, known) for name, path in known.items()}).prepare()
+    except CycleError as error:
+        return list(reversed(error.args[1]))
+    return []
 
 
 def room(dotted: str) -> str:
@@ -116,6 +164,30 @@ def test_a_violation_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     path = tmp_path / "methods.py"
     path.write_text("def f():\n    from demitasse.caffe import net\n")
     assert violations("methods", path) == ["methods.py:2: methods must not know caffe"]
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    assert circle(modules()) == []
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    files = {"a": "import demitasse.room.b\n", "room.b": "if TYPE_CHECKING:\n    from demitasse.a import A\n"}
+    assert circle(written(tmp_path, files)) in (["a", "room.b", "a"], ["room.b", "a", "room.b"])
+    files["room.b"] = "def f():\n    from demitasse.a import A\n"
+    assert circle(written(tmp_path, files)) == []
+
+
+def test_a_circle_through_a_package_is_found(tmp_path: Path) -> None:
+    files = {"a": "from demitasse.room.b import B\n", "room": "from demitasse.room import b, c\n", "room.b": ""}
+    assert circle(written(tmp_path, {**files, "room.c": "from demitasse.room.b import B\n"})) == []
+    assert circle(written(tmp_path, {**files, "room.c": "from demitasse.a import A\n"}))
+
+
+def written(folder: Path, files: dict[str, str]) -> list[tuple[str, Path]]:
+    """Writes modules into a folder; returns them as :func:`modules` does."""
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return [(name, folder / name) for name in files]
 
 
 def test_packed_works_without_torch() -> None:

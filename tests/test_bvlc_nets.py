@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 
 from demitasse import pycaffe
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training.solver import Solver
 from demitasse.export import TARGETS, of_net
 from demitasse.export.check import compare
 

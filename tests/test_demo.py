@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from demitasse import datasets, demo
-from demitasse.caffe import model_file
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.cli import main
 from demitasse.errors import UnknownNameError
 from demitasse.report.log_parser import read_log
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def weights(path: Path) -> list[np.ndarray]:
-    return [blob for layer in model_file.read_model(path) for blob in layer.blobs]
+    return [blob for layer in read_model(path) for blob in layer.blobs]
 
 
 def test_stages_and_their_numbers(folder: Path) -> None:
@@ -71,7 +71,7 @@ def test_what_is_unpacked_is_what_was_quantized(folder: Path) -> None:
 
 def test_portions_freeze_more_and_more(folder: Path) -> None:
     frozen = [
-        sum(int((mask == 0).sum()) for layer in model_file.read_model(path) for mask in layer.blobs[2:])
+        sum(int((mask == 0).sum()) for layer in read_model(path) for mask in layer.blobs[2:])
         for path in (
             folder / "digits/inq_raw.caffemodel",
             *(

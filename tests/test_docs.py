@@ -15,9 +15,9 @@ from PIL import Image
 
 from demitasse import datasets
 from demitasse.caffe.layers import LAYERS
-from demitasse.caffe.lr_policy import LR_POLICIES
-from demitasse.caffe.optimizers import OPTIMIZERS
 from demitasse.caffe.sources import SOURCES
+from demitasse.caffe.training.lr_policy import LR_POLICIES
+from demitasse.caffe.training.optimizers import OPTIMIZERS
 from demitasse.export.source.base import SOURCE
 from demitasse.formats import FORMATS
 from demitasse.packed.compact import CODECS

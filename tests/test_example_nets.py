@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from demitasse import examples
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.solver import Solver
+from demitasse.caffe import schema
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training.solver import Solver
 
 FOLDER = Path(examples.__file__).parent
 # the least planes that go through each net; two images where there are norms

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from demitasse import examples
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.layers import base as layers_base
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources.lmdb_store import write_lmdb
+from demitasse.caffe.text import prototxt
 from demitasse.errors import UsageError
 
 IMAGES = {

@@ -7,7 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
+from demitasse.caffe.text import prototxt
 
 SETTINGS = {
     "": "",

@@ -18,14 +18,18 @@ import numpy as np
 import torch
 
 from demitasse import __version__, datasets
-from demitasse.caffe import log, model_file, prototxt, schema, solver_nets
+from demitasse.caffe import log, schema
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import Solver, read
 from demitasse.caffe.sources.lmdb_store import write_lmdb
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools import compact_file
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
+from demitasse.caffe.training import solver_nets
+from demitasse.caffe.training.solver import Solver, read
+from demitasse.caffe.weights import load_weights
 from demitasse.examples import copy_example
 from demitasse.files import make_folder, write_text
 from demitasse.formats import pack, unpack
@@ -201,7 +205,7 @@ class Demo:
         """Returns the share of the test images that a model gets wrong."""
         device = torch.device("cpu")
         net = solver_nets.place(Net.from_file(self._plain, schema.TEST), device)
-        model_file.load_weights(net, model)
+        load_weights(net, model)
         batches = prototxt.read_solver(self.folder / "solver.prototxt").test_iter[0]
         with torch.no_grad():
             right = sum(net(read(net, device))["accuracy"].item() for _ in range(batches))
@@ -239,7 +243,7 @@ def write_database(path: str, images: datasets.Images, labels: datasets.Labels) 
     write_lmdb(path, ((f"{i:08d}".encode(), datum.SerializeToString()) for i, datum in enumerate(datums)))
 
 
-def _hurry(param: schema.Message, hurry: int) -> None:
+def _hurry(param: schema.SolverParameter, hurry: int) -> None:
     """Shortens a solver's training; surgery ends as early, and cuts less."""
     param.max_iter = max(param.max_iter // hurry, 1)
     net = prototxt.read_net(param.net)
@@ -266,7 +270,7 @@ def _portion(net: Path) -> float:
 
 def _weights(model: Path) -> dict[str, np.ndarray[Any, Any]]:
     """Returns layer -> all its parameters, flat."""
-    layers = model_file.read_model(model)
+    layers = read_model(model)
     return {layer.name: np.concatenate([blob.ravel() for blob in layer.blobs]) for layer in layers if layer.blobs}
 
 

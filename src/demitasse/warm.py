@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from demitasse import loops
-from demitasse.caffe.resizing import Resized, copy_window
+from demitasse.caffe.images.resizing import Resized, copy_window
 from demitasse.methods import fused
 from demitasse.methods.incremental import IncrementalQuantization
 from demitasse.methods.surgery import Surgery

@@ -12,7 +12,7 @@ import torch
 from demitasse.caffe import schema
 from demitasse.caffe.hidden_units import find_links, reorder_units
 from demitasse.caffe.net import Net
-from demitasse.caffe.prototxt import parse
+from demitasse.caffe.text.prototxt import parse
 from demitasse.errors import WeightsError
 from demitasse.packed.tensor import Tensor, of_array
 from demitasse.packed.writer import pack

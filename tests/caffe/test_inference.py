@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from demitasse import examples
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.inference import Plan, fused, optimize
 from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.errors import NetError, UsageError
 from tests.contract.examples import EXAMPLES, Example
 

@@ -10,10 +10,12 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import model_file, prototxt, schema
-from demitasse.caffe.image_list import read_image_list
+from demitasse.caffe import schema
+from demitasse.caffe.images.image_list import read_image_list
+from demitasse.caffe.images.mean import read_mean
 from demitasse.caffe.sources import SOURCES, Source
 from demitasse.caffe.sources.windows import read_window_file
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.convert_imageset import convert_imageset
 from demitasse.errors import DataError
 
@@ -110,7 +112,7 @@ def test_a_list_that_names_something_else_than_a_file_is_refused_at_once(tmp_pat
     (tmp_path / "images.txt").write_text(f"{path} 1")
     with pytest.raises(DataError, match="none of the 1 files"):
         convert_imageset("", tmp_path / "images.txt", tmp_path / "db")
-    for read in (read_image_list, read_window_file, model_file.read_mean):
+    for read in (read_image_list, read_window_file, read_mean):
         with pytest.raises(DataError, match=what):
             read(path)
 

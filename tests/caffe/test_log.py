@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 import pytest
 import torch
 
-from demitasse.caffe import debug, log, solver
+from demitasse.caffe import log, net_log
 from demitasse.caffe.net import Net
-from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
+from demitasse.caffe.text.prototxt import parse
+from demitasse.caffe.training import debug, solver
 from demitasse.report.log_parser import read_log
 
 
@@ -78,7 +79,7 @@ def test_the_top_of_a_loss_without_one_is_called_automatic(capsys):
         )
     )
     with log.to_stderr():
-        log.describe(net)
+        net_log.describe(net)
         debug.forward(net, net(solver.read(net, torch.device("cpu")), net.shapes))
     lines = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
     assert "one -> (automatic)" in lines

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import model_file, prototxt, schema, solver_nets
+from demitasse.caffe import schema
+from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training import solver_nets
 from demitasse.errors import DemitasseError, NetError, PrototxtError, UnknownNameError, WeightsError
 
 DATA = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }'
@@ -341,7 +344,7 @@ def test_a_layer_may_have_a_phase_of_its_own():
 
 def test_blobs_that_a_net_brings_along_are_taken():
     spec = prototxt.parse(f"{DATA} {IP % ''}", schema.NetParameter(), "net")
-    spec.layer[1].blobs.extend(map(model_file.array_blob, (np.ones((4, 192), "f4"), np.arange(4, dtype="f4"))))
+    spec.layer[1].blobs.extend(map(array_blob, (np.ones((4, 192), "f4"), np.arange(4, dtype="f4"))))
     net = Net(spec)
     assert net.layer("ip").bias.tolist() == [0, 1, 2, 3]
     assert not net.spec.layer[1].blobs

@@ -15,8 +15,8 @@ import torch
 from google.protobuf import text_format
 
 from demitasse import examples
-from demitasse.caffe.model_file import load_weights, save_weights
 from demitasse.caffe.net import Net
+from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.export import of_net
 from tests.export.nets import BOTTLENECK, LENET, build
 

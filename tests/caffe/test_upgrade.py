@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.hidden_units import reorder_units
-from demitasse.caffe.model_file import array_blob, load_weights, read_model
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.upgrade_proto import upgrade_net_binary, upgrade_net_text
 from demitasse.caffe.upgrade import upgrade_net, upgrade_solver, v0, v1
+from demitasse.caffe.weights import load_weights
 from demitasse.errors import NetError, PrototxtError
 from demitasse.packed.tensor import of_array
 

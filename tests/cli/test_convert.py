@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.caffe.model_file import array_blob, read_model, write_net_message
-from demitasse.caffe.prototxt import parse
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import read_model, write_net_message
 from demitasse.caffe.schema import NetParameter
+from demitasse.caffe.text.prototxt import parse
 from demitasse.cli import main
 
 NET = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 4 } } }

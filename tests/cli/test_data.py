@@ -11,11 +11,12 @@ import typer
 from typer.testing import CliRunner
 
 from demitasse.caffe import schema
-from demitasse.caffe.images import encode
-from demitasse.caffe.model_file import read_mean, save_weights
+from demitasse.caffe.images.codec import encode
+from demitasse.caffe.images.mean import read_mean
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources.lmdb_store import LmdbReader, write_lmdb
 from demitasse.caffe.sources.store import BACKENDS
+from demitasse.caffe.weights import save_weights
 from demitasse.cli.data import register
 from demitasse.errors import UnknownNameError, UsageError
 

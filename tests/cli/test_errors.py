@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from demitasse.caffe import prototxt
+from demitasse.caffe.text import prototxt
 from demitasse.cli import main
 
 

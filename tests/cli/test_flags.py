@@ -49,7 +49,7 @@ def test_debug_shows_where() -> None:
 def test_an_internal_error_is_not_a_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("demitasse.caffe.prototxt.read_solver", lambda path: 1 / 0)
+    monkeypatch.setattr("demitasse.caffe.text.prototxt.read_solver", lambda path: 1 / 0)
     with pytest.raises(SystemExit) as stop:
         main(["train", "-solver=x"])
     assert stop.value.code == 1

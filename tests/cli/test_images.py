@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.caffe.model_file import write_mean
+from demitasse.caffe.images.mean import write_mean
 from demitasse.cli import main
 from demitasse.pycaffe.images import resize_image
 from tests.pycaffe.images import save_image, summing_net, weighing_net

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe.model_file import array_blob, load_weights, read_model, write_net_message
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import read_model, write_net_message
 from demitasse.caffe.net import Net
-from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
+from demitasse.caffe.text.prototxt import parse
+from demitasse.caffe.weights import load_weights
 from demitasse.cli import main
 from demitasse.packed.file import File
 

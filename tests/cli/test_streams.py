@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.caffe.model_file import array_blob, write_net_message
-from demitasse.caffe.prototxt import parse
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import write_net_message
 from demitasse.caffe.schema import NetParameter
+from demitasse.caffe.text.prototxt import parse
 from demitasse.packed.file import File
 from tests.report.test_log_tables import LINES
 

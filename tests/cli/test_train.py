@@ -11,8 +11,8 @@ import sys
 import pytest
 import torch
 
-from demitasse.caffe.model_file import save_weights
 from demitasse.caffe.net import Net
+from demitasse.caffe.weights import save_weights
 from demitasse.cli import main
 from tests.training import net_text, solver_text, write_data
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.caffe.model_file import array_blob, read_model
-from demitasse.caffe.prototxt import parse
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.schema import NetParameter
+from demitasse.caffe.text.prototxt import parse
 from demitasse.cli import main
 
 OLD = 'layers { name: "ip" type: INNER_PRODUCT bottom: "x" top: "ip" inner_product_param { num_output: 2 } }\n'

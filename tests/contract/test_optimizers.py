@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from demitasse.caffe import schema
-from demitasse.caffe.optimizers import OPTIMIZERS
+from demitasse.caffe.training.optimizers import OPTIMIZERS
 from tests.golden.single import single_net
 
 RATES = {"AdaDelta": 1.0, "LarsSGD": 50.0}

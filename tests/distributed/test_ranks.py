@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.layers.masked import Masked
-from demitasse.caffe.ranks import Joined, Ranks
-from demitasse.caffe.signals import Signals
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training.ranks import Joined, Ranks
+from demitasse.caffe.training.signals import Signals
+from demitasse.caffe.training.solver import Solver
 from demitasse.errors import DivergedError
 from tests.distributed.processes import all_equal, digest, start
 from tests.training import SETTINGS, net_text, write_data

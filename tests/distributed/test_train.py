@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from demitasse.caffe import model_file, schema
+from demitasse.caffe import schema
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources.lmdb_store import write_lmdb
+from demitasse.caffe.weights import load_weights
 from tests.training import net_text, solver_text
 
 COMMAND = [sys.executable, "-m", "demitasse", "train"]
@@ -136,5 +137,5 @@ def test_two_gpus(tmp_path, solver):
 
 def weights(folder: Path) -> list[torch.Tensor]:
     net = Net.from_file(folder / "net.prototxt")
-    model_file.load_weights(net, folder / "snap_iter_20.caffemodel")
+    load_weights(net, folder / "snap_iter_20.caffemodel")
     return [blob.tensor.detach() for blob in net.learnable]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from tests.contract.examples import Example
 
 CONV = 'weight_filler { type: "xavier" } bias_filler { type: "gaussian" std: 0.1 }'

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from demitasse import export as exports
-from demitasse.caffe.model_file import save_weights
+from demitasse.caffe.weights import save_weights
 from demitasse.cli import main
 from demitasse.errors import ExportError, UsageError
 from demitasse.export import TARGETS, export, of_net

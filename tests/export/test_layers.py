@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from demitasse.caffe import schema
-from demitasse.caffe.model_file import save_weights
+from demitasse.caffe.weights import save_weights
 from demitasse.errors import ExportError
 from demitasse.export import TARGETS, of_files, of_net
 from demitasse.export.check import Row, compare

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from demitasse import formats
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.filter import filter_net, net_state
-from demitasse.caffe.model_file import save_weights
+from demitasse.caffe import schema
+from demitasse.caffe.definition.filter import filter_net, net_state
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.upgrade import upgrade_net
+from demitasse.caffe.weights import save_weights
 from demitasse.errors import DataError, ExportError, UnknownNameError, UsageError, WeightsError
 from demitasse.export import TARGETS, Model, of_files, of_net
 from demitasse.export.check import Row, compare

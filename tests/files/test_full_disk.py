@@ -13,7 +13,10 @@ from torch import nn
 
 import demitasse
 from demitasse import examples, formats
-from demitasse.caffe import hdf5_file, log, model_file, schema
+from demitasse.caffe import log, schema
+from demitasse.caffe.models import hdf5_file
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import write_net_message
 from demitasse.caffe.sources.store import write_database
 from demitasse.errors import WriteError
 from demitasse.files import atomic_write, write_text
@@ -52,8 +55,8 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "net.pt": lambda path: demitasse.save(MODEL, path),
     "checkpoint.pt": _checkpoint,
     "packed.demi": _pack,
-    "net.caffemodel": lambda path: model_file.write_net_message(
-        schema.NetParameter(layer=[{"name": "x", "blobs": [model_file.array_blob(NOISE)]}]), path
+    "net.caffemodel": lambda path: write_net_message(
+        schema.NetParameter(layer=[{"name": "x", "blobs": [array_blob(NOISE)]}]), path
     ),
     "net.caffemodel.h5": lambda path: hdf5_file.write_hdf5({"x": {0: NOISE}}, path),
     "table.txt": lambda path: write_text(path, "row\n" * 9999),

@@ -12,7 +12,7 @@ from demitasse.files import system_path, text_path
 _ASCII = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "utf-8"}
 _PROGRAM = """
 from pathlib import Path
-from demitasse.caffe.prototxt import read_net
+from demitasse.caffe.text.prototxt import read_net
 from demitasse.files import system_path, text_path, write_text
 name = "\\xfc/\\xf1.prototxt"
 assert text_path(system_path(name)) == name and system_path(system_path(name)) == system_path(name)

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe.hdf5_file import write_hdf5
-from demitasse.caffe.model_file import LayerBlobs, array_blob, load_weights, read_model, save_weights, write_net_message
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import LayerBlobs, read_model, write_net_message
+from demitasse.caffe.models.hdf5_file import write_hdf5
 from demitasse.caffe.net import Net
-from demitasse.caffe.prototxt import parse
 from demitasse.caffe.schema import NetParameter
+from demitasse.caffe.text.prototxt import parse
 from demitasse.caffe.tools import compact_file
+from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.formats import FORMATS, Contents, Settings, blobs, pack, unpack
 from demitasse.formats.compact import Compact
@@ -312,7 +314,7 @@ def test_a_file_with_the_definition_is_a_whole_model(tmp_path: Path) -> None:
     ]
     assert same(out / "net.caffemodel", tmp_path / "net.caffemodel")
     net = Net.from_file(out / "net.prototxt")
-    from demitasse.caffe.model_file import load_weights
+    from demitasse.caffe.weights import load_weights
 
     assert load_weights(net, out / "net.caffemodel") == list(layers)
 

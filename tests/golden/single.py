@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.layers import Layer
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 
 
 def single_net(kind: str, settings: str, *shapes: tuple[int, ...], tops: int = 1, phase: int = schema.TRAIN) -> Net:

@@ -15,7 +15,7 @@ from google.protobuf import text_format
 
 from demitasse.caffe import schema
 from demitasse.caffe.layer_rule import LayerRule
-from demitasse.caffe.model_file import read_model
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.tools import compact_file
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal

@@ -13,17 +13,22 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt, schema, solverstate
-from demitasse.caffe.model_file import blob_array, load_weights, read_model, write_mean
+from demitasse.caffe import schema
+from demitasse.caffe.images.mean import write_mean
+from demitasse.caffe.models.blobs import blob_array
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.sources.database import datum_image
 from demitasse.caffe.sources.memory import MemoryData
 from demitasse.caffe.sources.store import BACKENDS
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.compute_image_mean import compute_image_mean
 from demitasse.caffe.tools.convert_imageset import ImageOptions, convert_imageset
 from demitasse.caffe.tools.convert_mnist_data import convert_mnist_data
 from demitasse.caffe.tools.extract_features import extract_features
+from demitasse.caffe.training import solverstate
+from demitasse.caffe.weights import load_weights
 from tests.conftest import SHARED
 
 # decoders of JPEG, ways to make grey of colour, and resizing differ by a level or two

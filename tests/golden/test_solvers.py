@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import log, model_file, prototxt, solverstate
+from demitasse.caffe import log
 from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.layers.surgery import Surgery
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.models.blobs import blob_array
+from demitasse.caffe.models.caffemodel import read_model
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training import solverstate
+from demitasse.caffe.training.solver import Solver
 from tests.conftest import SHARED
 
 SOLVERS = SHARED / "golden" / "solvers"
@@ -163,7 +167,7 @@ def compare_model(ran: Replay, file: str) -> None:
     atol = TOLERANCE.get(iteration, 1e-4)
     if ran.solver.param.type in DIVIDES_BY_ROOT:
         atol = max(atol, 1e-5)
-    ours, theirs = model_file.read_model(ran.snapshots / file), model_file.read_model(file)
+    ours, theirs = read_model(ran.snapshots / file), read_model(file)
     assert [(layer.name, layer.type) for layer in ours] == [(layer.name, layer.type) for layer in theirs]
     for mine, other in zip(ours, theirs, strict=True):
         assert [blob.shape for blob in mine.blobs] == [blob.shape for blob in other.blobs]
@@ -182,7 +186,7 @@ def compare_state(ran: Replay, file: str) -> None:
     assert Path(ours.learned_net).name == theirs.learned_net
     assert len(ours.history) == len(theirs.history)
     for index, (mine, other) in enumerate(zip(ours.history, theirs.history, strict=True)):
-        mine, other = model_file.blob_array(mine), model_file.blob_array(other)
+        mine, other = blob_array(mine), blob_array(other)
         assert mine.shape == other.shape
         np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4, err_msg=f"history {index} in {file}")
 
@@ -216,8 +220,8 @@ def test_frozen_weights_stay_under_nesterov(replay):
     """The original moved them under every solver but SGD and LarsSGD (`inq_nesterov_unmasked`)."""
     ran = replay("inq_nesterov_unmasked")
     compare_masks(ran)
-    first, last = (model_file.read_model(ran.snapshots / f"snap_iter_{i}.caffemodel") for i in (1, 60))
-    recorded = model_file.read_model("snap_iter_1.caffemodel")
+    first, last = (read_model(ran.snapshots / f"snap_iter_{i}.caffemodel") for i in (1, 60))
+    recorded = read_model("snap_iter_1.caffemodel")
     moved = 0
     for before, after, reference in zip(first, last, recorded, strict=True):
         half = len(before.blobs) // 2

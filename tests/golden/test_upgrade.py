@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt
 from demitasse.caffe.layer_rule import LayerRule
-from demitasse.caffe.model_file import load_weights, read_model, read_net_message
+from demitasse.caffe.models.caffemodel import read_model, read_net_message
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
 from demitasse.caffe.tools.parse_model import parse_model
 from demitasse.caffe.tools.upgrade_proto import upgrade_net_binary, upgrade_net_text, upgrade_solver_text
 from demitasse.caffe.upgrade import upgrade_net, upgrade_solver
+from demitasse.caffe.weights import load_weights
 from demitasse.formats import pack, unpack
 
 NETS = ["old_input_bn", "old_transform", "v0", "v0_data", "v1"]

@@ -12,11 +12,19 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import model_file, prototxt, schema, snapshot, solverstate
+from demitasse.caffe import schema
+from demitasse.caffe.images import mean
+from demitasse.caffe.images.mean import write_mean
+from demitasse.caffe.models import caffemodel
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import parse_model, parse_net_message
 from demitasse.caffe.net import Net
 from demitasse.caffe.schema import dialects
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training import snapshot, solverstate
+from demitasse.caffe.training.solver import Solver
 from demitasse.caffe.upgrade import upgrade_net
+from demitasse.caffe.weights import load_weights, net_message, save_weights
 from demitasse.errors import DemitasseError, FileFormatError, SnapshotError
 from tests.hostile.mutations import binaries
 from tests.hostile.nets import AXES, COMPRESSED, TINY, V0, V1
@@ -37,7 +45,7 @@ def old_models() -> list[bytes]:
         for outer in message.layers:
             layer = outer.layer if outer.HasField("layer") else outer
             for tensor in blobs.get(layer.name, []):
-                blob = layer.blobs.add(data=model_file.array_blob(tensor.detach().numpy()).data)
+                blob = layer.blobs.add(data=array_blob(tensor.detach().numpy()).data)
                 blob.num, blob.channels, blob.height, blob.width = (1,) * (4 - tensor.ndim) + tuple(tensor.shape)
         found.append(message.SerializeToString())
     return found
@@ -46,7 +54,7 @@ def old_models() -> list[bytes]:
 def new_models() -> list[bytes]:
     """Returns models of today, of the fork's layers too."""
     nets = [Net(prototxt.parse(text, schema.NetParameter(), "net")) for text in (AXES, COMPRESSED)]
-    return [dialects.to_file_numbers(model_file.net_message(net).SerializeToString()) for net in nets]
+    return [dialects.to_file_numbers(net_message(net).SerializeToString()) for net in nets]
 
 
 def attempt(count: int, seed: int, seeds: list[bytes], act: Callable[[bytes], Any]) -> Counter[str]:
@@ -62,30 +70,30 @@ def attempt(count: int, seed: int, seeds: list[bytes], act: Callable[[bytes], An
 
 
 def read_model(data: bytes) -> None:
-    for layer in model_file.parse_model(data, "model"):
+    for layer in parse_model(data, "model"):
         assert isinstance(layer.name, str)
         assert all(blob.dtype in (np.float32, np.float64) for blob in layer.blobs)
 
 
 def print_and_upgrade(data: bytes) -> None:
-    message = model_file.parse_net_message(data, "model", text=True)
+    message = parse_net_message(data, "model", text=True)
     assert isinstance(str(upgrade_net(message, "model")), str)
 
 
 def read_mean(data: bytes) -> None:
     Path("mean").write_bytes(data)
-    assert model_file.read_mean("mean").ndim == 3
+    assert mean.read_mean("mean").ndim == 3
 
 
 def means() -> list[bytes]:
-    model_file.write_mean("mean", np.ones((2, 3, 4), np.float32))
-    return [Path("mean").read_bytes(), model_file.array_blob(np.ones((2, 3, 4), np.float32)).SerializeToString()]
+    write_mean("mean", np.ones((2, 3, 4), np.float32))
+    return [Path("mean").read_bytes(), array_blob(np.ones((2, 3, 4), np.float32)).SerializeToString()]
 
 
 def load_hdf5(net: Net) -> Callable[[bytes], None]:
     def load(data: bytes) -> None:
         Path("model").write_bytes(data)
-        model_file.load_weights(net, "model")
+        load_weights(net, "model")
 
     return load
 
@@ -121,7 +129,7 @@ def test_damaged_models() -> None:
 
 def test_damaged_models_in_hdf5() -> None:
     net = Net(prototxt.parse(COMPRESSED, schema.NetParameter(), "net"))
-    model_file.save_weights(net, "whole", hdf5=True)
+    save_weights(net, "whole", hdf5=True)
     assert attempt(150, 3, [Path("whole").read_bytes()], load_hdf5(net))["well"] > 10
 
 
@@ -144,7 +152,7 @@ def test_more_damaged_files(seed: int) -> None:
     attempt(20000, seed, [*old_models(), *new_models()], read_model)
     attempt(8000, seed, [*old_models(), *new_models()], print_and_upgrade)
     net = Net(prototxt.parse(COMPRESSED, schema.NetParameter(), "net"))
-    model_file.save_weights(net, "whole", hdf5=True)
+    save_weights(net, "whole", hdf5=True)
     attempt(3000, seed, [Path("whole").read_bytes()], load_hdf5(net))
     attempt(4000, seed, means(), read_mean)
     for hdf5 in (False, True):
@@ -158,7 +166,7 @@ def test_a_model_of_old_that_is_cut_short() -> None:
         for length in range(1, len(data), 3):
             if length not in ends:  # a cut between two layers is a shorter model
                 with pytest.raises(FileFormatError, match=r"^model: byte"):
-                    model_file.parse_model(data[:length], "model")
+                    parse_model(data[:length], "model")
 
 
 def model(**fields: Any) -> bytes:
@@ -186,14 +194,14 @@ def model(**fields: Any) -> bytes:
 )
 def test_what_no_model_says(data: bytes, message: str) -> None:
     with pytest.raises(FileFormatError, match=f"^model: {message}"):
-        model_file.parse_model(data, "model")
+        parse_model(data, "model")
 
 
 def test_a_message_of_millions_of_fields_takes_no_memory_of_its_own() -> None:
     layer = b"\x12\x04ReLU" + 300000 * b"\x2d\x00\x00\x00\x00"  # loss_weight
     data = b"\xa2\x06" + b"\xe6\xc6\x5b" + layer
     assert len(layer) == 1500006
-    assert len(model_file.parse_net_message(data, "model").layer[0].loss_weight) == 300000
+    assert len(parse_net_message(data, "model").layer[0].loss_weight) == 300000
 
 
 def hdf5(make: Callable[[h5py.Group], Any]) -> None:
@@ -218,16 +226,16 @@ def hdf5(make: Callable[[h5py.Group], Any]) -> None:
 def test_what_no_hdf5_model_says(make: Callable[[h5py.Group], Any], message: str | None) -> None:
     hdf5(make)
     if message is None:
-        assert model_file.read_model("model") == [("ip/0", "", [])]  # a layer of that name, without blobs
+        assert caffemodel.read_model("model") == [("ip/0", "", [])]  # a layer of that name, without blobs
         return
     with pytest.raises(FileFormatError, match=message):
-        model_file.read_model("model")
+        caffemodel.read_model("model")
 
 
 @pytest.mark.parametrize("dtype", ["i2", "u1", "f2", ">f4", "f4"])
 def test_numbers_of_any_width_are_read_from_hdf5(dtype: str) -> None:
     hdf5(lambda group: group.create_dataset("0", data=np.arange(6).reshape(2, 3).astype(dtype)))
-    blob = model_file.read_model("model")[0].blobs[0]
+    blob = caffemodel.read_model("model")[0].blobs[0]
     assert blob.dtype == np.float32
     assert blob.tolist() == [[0, 1, 2], [3, 4, 5]]
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from demitasse.caffe import lr_policy, prototxt, schema, sizes
+from demitasse.caffe import schema, sizes
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training import lr_policy
+from demitasse.caffe.training.solver import Solver
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import DemitasseError, NetError, PrototxtError
 from tests.hostile.mutations import texts

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.images import FORMATS, decode
+from demitasse.caffe import schema
+from demitasse.caffe.images.codec import FORMATS, decode
 from demitasse.caffe.sources.database import Data
 from demitasse.caffe.sources.hdf5 import HDF5Data
 from demitasse.caffe.sources.leveldb_store import LevelDbReader
 from demitasse.caffe.sources.store import write_database
+from demitasse.caffe.text import prototxt
 from demitasse.errors import DataError
 from tests.hostile.mutation import mutated
 

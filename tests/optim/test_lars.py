@@ -74,12 +74,14 @@ def test_foreach_equals_one_by_one(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("foreach", [False, True])
 def test_as_caffe_did_it(shared: Path, monkeypatch: pytest.MonkeyPatch, foreach: bool) -> None:
     """A recorded run of the solver type LarsSGD: rate 0.5, trust 0.02, decay 0.001, from the recorded start."""
-    from demitasse.caffe import model_file, prototxt
-    from demitasse.caffe.solver import Solver, read
+    from demitasse.caffe.models.caffemodel import read_model
+    from demitasse.caffe.text import prototxt
+    from demitasse.caffe.training.solver import Solver, read
+    from demitasse.caffe.weights import load_weights
 
     monkeypatch.chdir(shared / "golden/solvers/lars_ratio")
     net = Solver(prototxt.read_solver("solver.prototxt"), "solver.prototxt").net
-    model_file.load_weights(net, "../common/init.caffemodel")
+    load_weights(net, "../common/init.caffemodel")
     settings: dict[str, Any] = {"lr": 0.5, "momentum": 0.9, "weight_decay": 0.001, "trust": 0.02, "caffe": True}
     optimizer = LARS([blob.tensor for blob in net.learnable], foreach=foreach, **settings)
     for iteration in range(1, 11):
@@ -87,7 +89,7 @@ def test_as_caffe_did_it(shared: Path, monkeypatch: pytest.MonkeyPatch, foreach:
         net.loss(net(read(net, torch.device("cpu")))).backward()
         optimizer.step()
         if iteration in (1, 10):
-            recorded = {layer.name: layer for layer in model_file.read_model(f"snap_iter_{iteration}.caffemodel")}
+            recorded = {layer.name: layer for layer in read_model(f"snap_iter_{iteration}.caffemodel")}
             for name, layer in net.named_layers().items():
                 for ours, theirs in zip(layer.blobs(), recorded[name].blobs, strict=True):
                     np.testing.assert_allclose(ours.detach().numpy(), theirs, atol=1e-6 if iteration == 1 else 1e-5)

@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from demitasse.caffe import schema
-from demitasse.caffe.model_file import read_model
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.pycaffe.proto import caffe_pb2
 
 DNS_NET = """

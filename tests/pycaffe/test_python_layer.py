@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from demitasse import pycaffe as caffe
-from demitasse.caffe import prototxt, python_layer
+from demitasse.caffe import python_layer
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import Solver
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training.solver import Solver
 from demitasse.cli import main
 from demitasse.errors import NetError, PythonLayerError
 from tests.pycaffe import nets

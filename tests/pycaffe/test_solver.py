@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from demitasse import pycaffe as caffe
-from demitasse.caffe import prototxt
-from demitasse.caffe.solver import Solver as CaffeSolver
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training.solver import Solver as CaffeSolver
 from demitasse.errors import PrototxtError, UsageError
 from tests.pycaffe.nets import SMALL, input_layer
 from tests.training import net_text, solver_text

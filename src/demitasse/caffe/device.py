@@ -43,7 +43,7 @@ def numbers(flag: str) -> list[int]:
     return devices
 
 
-def of_solver(param: schema.Message) -> torch.device:
+def of_solver(param: schema.SolverParameter) -> torch.device:
     """Returns the device of a solver's ``solver_mode`` and ``device_id``; without a GPU the CPU, with a warning.
 
     Raises:
@@ -102,7 +102,7 @@ def count(gpu: str, cpu: int) -> int:
     return len(devices)
 
 
-def of_rank(place: Place, gpu: str, cpu: int, param: schema.Message) -> torch.device:
+def of_rank(place: Place, gpu: str, cpu: int, param: schema.SolverParameter) -> torch.device:
     """Returns the device of one process of a run; without flags the solver decides.
 
     Raises:

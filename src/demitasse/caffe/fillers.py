@@ -16,10 +16,10 @@ from demitasse.errors import NetError
 from demitasse.registry import Registry
 
 Shape = tuple[int, ...]
-FILLERS: Registry[Callable[[schema.Message, Shape], Tensor]] = Registry("filler type")
+FILLERS: Registry[Callable[[schema.FillerParameter, Shape], Tensor]] = Registry("filler type")
 
 
-def fill(filler: schema.Message, shape: Shape) -> Tensor:
+def fill(filler: schema.FillerParameter, shape: Shape) -> Tensor:
     """Returns a float32 tensor of ``shape`` filled as the FillerParameter says, from torch's global generator.
 
     Raises:
@@ -30,19 +30,19 @@ def fill(filler: schema.Message, shape: Shape) -> Tensor:
 
 
 @FILLERS.register("constant")
-def constant(filler: schema.Message, shape: Shape) -> Tensor:
+def constant(filler: schema.FillerParameter, shape: Shape) -> Tensor:
     """All entries are ``value``."""
     return torch.full(shape, filler.value, dtype=torch.float32)
 
 
 @FILLERS.register("uniform")
-def uniform(filler: schema.Message, shape: Shape) -> Tensor:
+def uniform(filler: schema.FillerParameter, shape: Shape) -> Tensor:
     """Uniform between ``min`` and ``max``."""
     return torch.empty(shape).uniform_(filler.min, filler.max)
 
 
 @FILLERS.register("gaussian")
-def gaussian(filler: schema.Message, shape: Shape) -> Tensor:
+def gaussian(filler: schema.FillerParameter, shape: Shape) -> Tensor:
     """Normal with ``mean`` and ``std``; ``sparse`` k keeps about k non-zero inputs an output."""
     values = torch.empty(shape).normal_(filler.mean, filler.std)
     if filler.sparse >= 0:
@@ -53,13 +53,13 @@ def gaussian(filler: schema.Message, shape: Shape) -> Tensor:
 
 
 @FILLERS.register("positive_unitball")
-def positive_unitball(filler: schema.Message, shape: Shape) -> Tensor:
+def positive_unitball(filler: schema.FillerParameter, shape: Shape) -> Tensor:
     """Uniform in 0..1, then each row (first axis) is divided by its sum."""
     values = torch.rand(shape).reshape(shape[0] if shape else 1, -1)
     return (values / values.sum(1, keepdim=True)).reshape(shape)
 
 
-def _fan(filler: schema.Message, shape: Shape) -> float:
+def _fan(filler: schema.FillerParameter, shape: Shape) -> float:
     count = math.prod(shape)
     fan_in = count / shape[0] if shape else 1
     # a blob with one axis counts as (n, 1)
@@ -71,7 +71,7 @@ def _fan(filler: schema.Message, shape: Shape) -> float:
 
 
 @FILLERS.register("xavier")
-def xavier(filler: schema.Message, shape: Shape) -> Tensor:
+def xavier(filler: schema.FillerParameter, shape: Shape) -> Tensor:
     """Uniform between -s and s, s = sqrt(3 / n), n the fan chosen by ``variance_norm``.
 
     Reference: Glorot and Bengio 2010, section 4.2.1.
@@ -81,7 +81,7 @@ def xavier(filler: schema.Message, shape: Shape) -> Tensor:
 
 
 @FILLERS.register("msra")
-def msra(filler: schema.Message, shape: Shape) -> Tensor:
+def msra(filler: schema.FillerParameter, shape: Shape) -> Tensor:
     """Normal with standard deviation sqrt(2 / n), n the fan chosen by ``variance_norm``.
 
     Reference: He, Zhang, Ren, Sun 2015, section 2.2.
@@ -90,7 +90,7 @@ def msra(filler: schema.Message, shape: Shape) -> Tensor:
 
 
 @FILLERS.register("bilinear")
-def bilinear(filler: schema.Message, shape: Shape) -> Tensor:
+def bilinear(filler: schema.FillerParameter, shape: Shape) -> Tensor:
     """The weights of bilinear upsampling, for square kernels on four axes."""
     if len(shape) != 4 or shape[2] != shape[3]:
         raise NetError(f"a bilinear filler needs four axes and a square kernel, found shape {list(shape)}")

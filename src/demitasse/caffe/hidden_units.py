@@ -25,12 +25,12 @@ class Reordered(NamedTuple):
         tensors: the blobs, in the order in which they were given.
     """
 
-    net: schema.Message
+    net: schema.NetParameter
     tensors: list[Tensor]
 
 
 def reorder_units(
-    net: schema.Message,
+    net: schema.NetParameter,
     tensors: Sequence[Tensor],
     search: bool = True,
     remove_dead: bool = False,
@@ -65,7 +65,7 @@ class _Flow(NamedTuple):
     silent: tuple[str, ...]
 
 
-def find_links(net: schema.Message, tensors: Tensors) -> list[Link]:
+def find_links(net: schema.NetParameter, tensors: Tensors) -> list[Link]:
     """Follows tops to bottoms, of all phases, from each convolution and inner product to the next.
 
     Units keep their order where another layer than the ones named below takes them (Eltwise, Concat, LRN across
@@ -108,8 +108,8 @@ def find_links(net: schema.Message, tensors: Tensors) -> list[Link]:
     return [link for link in (hidden.link() for hidden in made) if link]
 
 
-def _is_alone(layer: schema.Message, tensors: Tensors) -> bool:
-    """Tells whether the layer's name is its label; see :mod:`demitasse.caffe.labels`."""
+def _is_alone(layer: schema.LayerParameter, tensors: Tensors) -> bool:
+    """Tells whether the layer's name is its label; see :mod:`demitasse.caffe.definition.labels`."""
     return bool(layer.name) and f"{layer.name}#2.0" not in tensors
 
 
@@ -121,16 +121,16 @@ def _fix(*flows: _Flow | None) -> _Flow | None:
     return None
 
 
-def _settings(layer: schema.Message) -> schema.Message:
+def _settings(layer: schema.LayerParameter) -> schema.InnerProductParameter | schema.ConvolutionParameter:
     return layer.inner_product_param if "InnerProduct" in layer.type else layer.convolution_param
 
 
-def _weighted(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _weighted(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
     """Ends the units of the bottom, and begins those of the layer."""
     settings, dense = _settings(layer), "InnerProduct" in layer.type
     weight, *others = names = _blobs(layer, tensors)
     shape = tensors[weight].shape
-    odd = settings.transpose or len(shape) != 2 if dense else settings.group != 1
+    odd = layer.inner_product_param.transpose or len(shape) != 2 if dense else layer.convolution_param.group != 1
     odd = odd or any(tensors[name].shape[:1] != shape[:1] for name in others)
     if odd or settings.axis != 1:
         _fix(bottom)
@@ -145,7 +145,7 @@ def _weighted(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> 
     return _Flow(Hidden(settings.num_output, names), (weight, *biases))
 
 
-def _blobs(layer: schema.Message, tensors: Tensors) -> list[str]:
+def _blobs(layer: schema.LayerParameter, tensors: Tensors) -> list[str]:
     """Returns the names of weight, bias, and their masks.
 
     Raises:
@@ -161,29 +161,29 @@ def _blobs(layer: schema.Message, tensors: Tensors) -> list[str]:
     return found
 
 
-def _same(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _same(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
     return bottom
 
 
-def _no_zeros(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _no_zeros(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
     """Zeros do not stay zeros."""
     return bottom and bottom._replace(silent=())
 
 
-def _flatten(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _flatten(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
     if (layer.flatten_param.axis, layer.flatten_param.end_axis) == (1, -1):
         return bottom
     return _fix(bottom)
 
 
-def _lrn(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _lrn(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
     if layer.lrn_param.norm_region == layer.lrn_param.WITHIN_CHANNEL:
         return bottom
     return _fix(bottom)
 
 
 def _by_channel(
-    layer: schema.Message,
+    layer: schema.LayerParameter,
     bottom: _Flow | None,
     tensors: Tensors,
     blobs: Iterable[int],
@@ -207,27 +207,27 @@ def _by_channel(
     return bottom if silent is None else bottom._replace(silent=tuple(f"{layer.name}.{index}" for index in silent))
 
 
-def _prelu(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _prelu(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
     return bottom if layer.prelu_param.channel_shared else _by_channel(layer, bottom, tensors, [0])
 
 
-def _batch_norm(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _batch_norm(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
     scaled = f"{layer.name}.4" in tensors  # scale and shift are its own
     return _by_channel(layer, bottom, tensors, [0, 1, 3, 4] if scaled else [0, 1], (3, 4) if scaled else ())
 
 
-def _scale(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _scale(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
     if layer.scale_param.axis != 1:
         return _fix(bottom)
     count = 1 + int(layer.scale_param.bias_term)
     return _by_channel(layer, bottom, tensors, range(count), range(count))
 
 
-def _bias(layer: schema.Message, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _bias(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
     return _by_channel(layer, bottom, tensors, [0], ()) if layer.bias_param.axis == 1 else _fix(bottom)
 
 
-_FOLLOW: dict[str, Callable[[schema.Message, _Flow | None, Tensors], _Flow | None]] = {
+_FOLLOW: dict[str, Callable[[schema.LayerParameter, _Flow | None, Tensors], _Flow | None]] = {
     **dict.fromkeys(("Convolution", "InnerProduct", *COMPRESSING), _weighted),
     **dict.fromkeys(("ReLU", "TanH", "Dropout", "Pooling"), _same),
     **dict.fromkeys(("Sigmoid", "Power"), _no_zeros),

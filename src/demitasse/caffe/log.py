@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 import sys
@@ -11,14 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from demitasse.caffe.glog import SETTINGS
 from demitasse.errors import shortened
 from demitasse.files import make_folder, writing
-
-if TYPE_CHECKING:
-    from demitasse.caffe.net import Net
 
 LOGGER = logging.getLogger("demitasse.caffe")
 
@@ -138,43 +134,3 @@ def shown(top: str) -> str:
 def number(value: float) -> str:
     """Returns a number as a C++ stream prints it: at most six significant digits."""
     return f"{value:g}"
-
-
-def output_lines(place: str, prefix: str, net: Net, values: dict[str, list[float]]) -> None:
-    """Logs one line for each value of a net's outputs; those that count into the loss say by how much."""
-    index = 0
-    for name in net.outputs:
-        for value in values[name]:
-            info(place, f"{prefix} #{index}: {name} = {number(value)}{weighted(net, name, value)}")
-            index += 1
-
-
-def weighted(net: Net, name: str, value: float) -> str:
-    """Returns `` (* weight = value loss)`` for an output that counts into the loss, else nothing."""
-    weight = net.losses.get(name, 0.0)
-    return f" (* {number(weight)} = {number(weight * value)} loss)" if weight else ""
-
-
-def describe(net: Net) -> None:
-    """Logs how a net was put together, layer by layer, as Caffe does while it builds one."""
-    info("net.cpp:51", f"Initializing net from parameters: \n{net.spec}")
-    memory = 0
-    for spec in net.spec.layer:
-        info("net.cpp:84", f"Creating Layer {spec.name}")
-        for bottom in spec.bottom:
-            info("net.cpp:413", f"{spec.name} <- {bottom}")
-        for top in spec.top:
-            in_place = " (in-place)" if top in spec.bottom else ""
-            info("net.cpp:387", f"{spec.name} -> {shown(top)}{in_place}")
-        info("net.cpp:127", f"Setting up {spec.name}")
-        for top in spec.top:
-            shape = net.shapes[top]
-            count = math.prod(shape)
-            info("net.cpp:136", f"Top shape: {''.join(f'{size} ' for size in shape)}({count})")
-            memory += 4 * count
-            if top in net.losses:
-                info("net.cpp:139", f"    with loss weight {number(net.losses[top])}")
-        info("net.cpp:144", f"Memory required for data: {memory}")
-    for name in net.outputs:
-        info("net.cpp:249", f"This network produces output {name}")
-    info("net.cpp:262", "Network initialization done.")

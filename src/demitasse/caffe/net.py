@@ -11,14 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demitasse.caffe import labels, layers, model_file, prototxt, schema, sources
-from demitasse.caffe.filter import Placed, filter_net, net_state
-from demitasse.caffe.layer_types import check_types
+from demitasse.caffe import layers, schema, sources
+from demitasse.caffe.definition import labels
+from demitasse.caffe.definition.filter import Placed, filter_net, net_state
+from demitasse.caffe.definition.layer_types import check_types
+from demitasse.caffe.definition.split import insert_splits
+from demitasse.caffe.models.blobs import blob_array
 from demitasse.caffe.parameters import Blob as Blob
 from demitasse.caffe.parameters import Parameters
 from demitasse.caffe.sizes import check_size
-from demitasse.caffe.split import insert_splits
-from demitasse.caffe.text_fields import Places
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.text.fields import Places
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import DemitasseError, NetError, WeightsError
 from demitasse.registry import suggest
@@ -40,7 +43,7 @@ class Net(nn.Module):
 
     Attributes:
         spec: the filtered NetParameter, splits inserted.
-        labels: a name for each layer of ``spec``, each another one; see :mod:`demitasse.caffe.labels`.
+        labels: a name for each layer of ``spec``, each another one; see :mod:`demitasse.caffe.definition.labels`.
         sources: label -> data layer.
         inputs: name -> shape of the blobs that the caller feeds.
         outputs: names of the blobs that no layer takes, sorted.
@@ -56,7 +59,7 @@ class Net(nn.Module):
 
     def __init__(
         self,
-        spec: schema.Message,
+        spec: schema.NetParameter,
         phase: int | None = schema.TEST,
         level: int | None = None,
         stages: Collection[str] = (),
@@ -113,7 +116,7 @@ class Net(nn.Module):
         spec = prototxt.read_net(path)
         return cls(spec, phase, level, stages, str(path), prototxt.places(path))
 
-    def _add(self, spec: schema.Message, available: dict[str, None]) -> layers.Layer | sources.Source:
+    def _add(self, spec: schema.LayerParameter, available: dict[str, None]) -> layers.Layer | sources.Source:
         part: layers.Layer | sources.Source
         bottom_shapes = self._take_bottoms(spec, available)
         in_place = {top for top, bottom in zip(spec.top, spec.bottom, strict=False) if top == bottom}
@@ -138,14 +141,14 @@ class Net(nn.Module):
             available.update(dict.fromkeys(spec.top))
         return part
 
-    def _automatic_top(self, spec: schema.Message) -> str:
+    def _automatic_top(self, spec: schema.LayerParameter) -> str:
         """Returns a name for the top of a loss that names none; that of another layer with its name differs."""
         name = f"{spec.name} (automatic)"
         while name in self.shapes:
             name += "'"
         return name
 
-    def _take_bottoms(self, spec: schema.Message, available: dict[str, None]) -> list[tuple[int, ...]]:
+    def _take_bottoms(self, spec: schema.LayerParameter, available: dict[str, None]) -> list[tuple[int, ...]]:
         for name in spec.bottom:
             if name not in available:
                 raise NetError(f"bottom {name!r} does not exist; {suggest(name, self.shapes)}")
@@ -153,7 +156,7 @@ class Net(nn.Module):
             available.pop(name, None)
         return [self.shapes[name] for name in spec.bottom]
 
-    def _make_tops(self, spec: schema.Message, shapes: list[tuple[int, ...]], is_loss: bool) -> None:
+    def _make_tops(self, spec: schema.LayerParameter, shapes: list[tuple[int, ...]], is_loss: bool) -> None:
         if len(shapes) != len(spec.top):
             raise NetError(f"{spec.type} makes {len(shapes)} tops, but {len(spec.top)} are named")
         if len(spec.loss_weight) not in (0, len(spec.top)):
@@ -165,13 +168,13 @@ class Net(nn.Module):
             if weight:
                 self.losses[name] = weight
 
-    def _add_source(self, source: sources.Source, spec: schema.Message) -> list[tuple[int, ...]]:
+    def _add_source(self, source: sources.Source, spec: schema.LayerParameter) -> list[tuple[int, ...]]:
         if source.fed:
             self.inputs.update(zip(spec.top, source.shapes, strict=False))
         return list(source.shapes)
 
     def _add_layer(
-        self, layer: layers.Layer, spec: schema.Message, bottom_shapes: list[tuple[int, ...]]
+        self, layer: layers.Layer, spec: schema.LayerParameter, bottom_shapes: list[tuple[int, ...]]
     ) -> list[tuple[int, ...]]:
         _check_counts(layer)
         for top, bottom in zip(spec.top, spec.bottom, strict=False):
@@ -180,7 +183,7 @@ class Net(nn.Module):
         layer.setup(*bottom_shapes)
         self._steps.append((layer, list(spec.bottom), list(spec.top), self._propagate(layer)))
         if spec.blobs:
-            write_blobs(layer, spec.name, list(map(model_file.blob_array, spec.blobs)), "the net's own blobs")
+            write_blobs(layer, spec.name, list(map(blob_array, spec.blobs)), "the net's own blobs")
             del spec.blobs[:]
         return layer.top_shapes(*bottom_shapes) if spec.top else []
 

@@ -43,7 +43,7 @@ class Parameters:
     def __init__(self) -> None:
         self.blobs: list[Blob] = []
         self.named: dict[str, tuple[Layer, str]] = {}
-        self._shared: dict[str, tuple[int, schema.Message]] = {}
+        self._shared: dict[str, tuple[int, schema.ParamSpec]] = {}
 
     def add(self, label: str, layer: Layer) -> None:
         """Takes in the blobs of a layer; ``label`` is what the net calls it.
@@ -67,7 +67,7 @@ class Parameters:
             tensor = getattr(layer, name)
             self.blobs.append(Blob(label, index, name, tensor, param.lr_mult, param.decay_mult))
 
-    def _share(self, layer: Layer, name: str, param: schema.Message) -> None:
+    def _share(self, layer: Layer, name: str, param: schema.ParamSpec) -> None:
         place, merged = self._shared[param.name]
         owner, shape = self.blobs[place], getattr(layer, name).shape
         permissive = param.share_mode == schema.ParamSpec.PERMISSIVE and owner.tensor.numel() == shape.numel()

@@ -27,7 +27,7 @@ class PythonLayer:
         type: "Python".
     """
 
-    def __init__(self, layer_param: schema.Message) -> None:
+    def __init__(self, layer_param: schema.LayerParameter) -> None:
         self.type = str(layer_param.type)
         self.param_str = str(layer_param.python_param.param_str)
         self.phase = int(layer_param.phase)
@@ -67,7 +67,7 @@ def allowing(decision: bool) -> Iterator[None]:
         _by_command = before
 
 
-def create(spec: schema.Message) -> PythonLayer:
+def create(spec: schema.LayerParameter) -> PythonLayer:
     """Imports the module of a Python layer and returns an instance of its class.
 
     Raises:

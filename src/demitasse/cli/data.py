@@ -75,8 +75,8 @@ def compute_image_mean(
     backend: Backend = "lmdb",
 ) -> None:
     """Compute the mean image of a database, and the mean of each channel."""
+    from demitasse.caffe.images.mean import write_mean
     from demitasse.caffe.log import number
-    from demitasse.caffe.model_file import write_mean
     from demitasse.caffe.tools.compute_image_mean import compute_image_mean as compute
 
     mean, count = compute(database, backend)

@@ -25,7 +25,7 @@ def draw_net(
     display_lrm: Annotated[bool, typer.Option("--display_lrm", help="Show learning rate multipliers.")] = False,
 ) -> None:
     """Draw a net."""
-    from demitasse.caffe import prototxt
+    from demitasse.caffe.text import prototxt
     from demitasse.pycaffe import draw
     from demitasse.pycaffe.proto import caffe_pb2
 

@@ -170,7 +170,7 @@ def _mean(name: str | None) -> _Mean:
     if path.suffix == ".npy":
         mean = _load_array(path)
     else:
-        from demitasse.caffe.model_file import read_mean
+        from demitasse.caffe.images.mean import read_mean
 
         mean = read_mean(path)
     if mean.ndim not in (1, 3) or not mean.size:

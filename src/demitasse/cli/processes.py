@@ -13,7 +13,7 @@ from types import FrameType
 import torch
 from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, spawn
 
-from demitasse.caffe import ranks
+from demitasse.caffe.training import ranks
 from demitasse.errors import RankError
 
 # how long the other ranks may take to notice that one has failed, in seconds

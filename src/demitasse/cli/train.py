@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from demitasse.caffe.net import Net
-    from demitasse.caffe.solver import Solver
+    from demitasse.caffe.training.solver import Solver
 
 Gpu = Annotated[str, typer.Option(help="Number of the GPU; without it the CPU computes.")]
 Gpus = Annotated[str, typer.Option(help="Numbers of GPUs, separated by commas, or 'all'.")]
@@ -64,10 +64,12 @@ def train(
     _require("train", "-solver=solver.prototxt", solver)
     if snapshot and weights:
         raise UsageError("train: give -snapshot to resume or -weights to fine-tune, not both")
-    from demitasse.caffe import device, log, prototxt, ranks
+    from demitasse.caffe import device, log
     from demitasse.caffe.list_file import is_text
-    from demitasse.caffe.signals import Signals
-    from demitasse.caffe.solver import Solver
+    from demitasse.caffe.text import prototxt
+    from demitasse.caffe.training import ranks
+    from demitasse.caffe.training.signals import Signals
+    from demitasse.caffe.training.solver import Solver
     from demitasse.cli import processes
     from demitasse.files import text_path
 
@@ -116,8 +118,10 @@ def score(
     _require("test", "-model=net.prototxt -weights=net.caffemodel", model, weights)
     import torch
 
-    from demitasse.caffe import log, model_file, schema, solver
+    from demitasse.caffe import log, net_log, schema
     from demitasse.caffe.inference import optimize
+    from demitasse.caffe.training import solver
+    from demitasse.caffe.weights import load_weights
 
     with log.to_stderr(), python_layers_run(python_layers):
         device = _device(gpu, 275)
@@ -125,7 +129,7 @@ def score(
         for source in net.sources.values():
             source.workers = workers
         for path in filter(None, weights.split(",")):
-            model_file.load_weights(net, path)
+            load_weights(net, path)
         run = optimize(net) if device.type == "cpu" else net
         log.info("caffe.cpp:281", f"Running for {iterations} iterations.")
         scores: dict[str, torch.Tensor] = {}
@@ -141,7 +145,7 @@ def score(
         log.info("caffe.cpp:309", f"Loss: {log.number(loss / iterations)}")
         for name in net.outputs:
             for mean in (scores[name] / iterations).tolist():
-                log.info("caffe.cpp:321", f"{name} = {log.number(mean)}{log.weighted(net, name, mean)}")
+                log.info("caffe.cpp:321", f"{name} = {log.number(mean)}{net_log.weighted(net, name, mean)}")
 
 
 def benchmark(
@@ -250,14 +254,15 @@ def _said(device: torch.device, line: int) -> torch.device:
 
 
 def _net(model: str, phase: int, level: int | None, stage: str, device: torch.device, allow_output: bool) -> Net:
-    from demitasse.caffe import log, solver_nets
+    from demitasse.caffe import net_log
     from demitasse.caffe.layers.output import keep_from_writing
     from demitasse.caffe.net import Net
+    from demitasse.caffe.training import solver_nets
 
     net = solver_nets.place(Net.from_file(model, phase, level, _stages(stage)), device)
     if not allow_output:
         keep_from_writing(net.named_layers().values(), "; give --allow-output to let it")
-    log.describe(net)
+    net_log.describe(net)
     return net
 
 

@@ -21,11 +21,11 @@ _FILLERS = ("weight_filler", "bias_filler", "filler")
 
 
 def deploy(
-    layers: Sequence[schema.Message],
+    layers: Sequence[schema.LayerParameter],
     phase: int = schema.TEST,
     shapes: Mapping[str, Shape] | None = None,
     outputs: Collection[str] = (),
-) -> schema.Message:
+) -> schema.NetParameter:
     """Returns the layers that the outputs need, their inputs before them.
 
     Args:
@@ -59,12 +59,12 @@ def deploy(
     return result
 
 
-def ends(net: schema.Message) -> list[str]:
+def ends(net: schema.NetParameter) -> list[str]:
     """Returns the names of the blobs of a deploy form that no layer takes."""
     return _ends([layer for layer in net.layer if layer.type not in SOURCES])
 
 
-def batch_axes(net: schema.Message) -> dict[str, int]:
+def batch_axes(net: schema.NetParameter) -> dict[str, int]:
     """Returns for each input of a deploy form the axis of its batch: 0, or 1 where it goes into a recurrent layer."""
     behind_time: set[str] = set()
     for layer in reversed(net.layer):
@@ -75,7 +75,7 @@ def batch_axes(net: schema.Message) -> dict[str, int]:
     return {top: int(top in behind_time) for layer in net.layer if layer.type in SOURCES for top in layer.top}
 
 
-def _sequences(layer: schema.Message) -> list[str]:
+def _sequences(layer: schema.LayerParameter) -> list[str]:
     """Returns the bottoms of a recurrent layer but the static one, which has the batch first."""
     states = _STATES[layer.type] if layer.recurrent_param.expose_hidden else 0
     static = len(layer.bottom) == 3 + states
@@ -88,7 +88,7 @@ def _require_known(names: Iterable[str], known: list[str], what: str) -> None:
             raise UnknownNameError(f"the net has no {what} {name!r}; {suggest(name, known)}")
 
 
-def _ends(body: Iterable[schema.Message]) -> list[str]:
+def _ends(body: Iterable[schema.LayerParameter]) -> list[str]:
     found: dict[str, None] = {}
     labels: set[str] = set()
     scores: set[str] = set()
@@ -104,13 +104,15 @@ def _ends(body: Iterable[schema.Message]) -> list[str]:
     return [name for name in found if name in scores or name not in labels]
 
 
-def _is_measure(layer: schema.Message) -> bool:
+def _is_measure(layer: schema.LayerParameter) -> bool:
     """Tells whether a layer only says how good a net is, or takes blobs without giving any."""
     is_loss = layer.type in LAYERS and LAYERS[layer.type].is_loss
     return is_loss or layer.type in _MEASURES or not (layer.top or layer.type == "Silence")
 
 
-def _needed(body: Sequence[schema.Message], outputs: Iterable[str]) -> tuple[list[schema.Message], set[str]]:
+def _needed(
+    body: Sequence[schema.LayerParameter], outputs: Iterable[str]
+) -> tuple[list[schema.LayerParameter], set[str]]:
     """Returns the layers that the outputs come from, in order, and the blobs that sources must give them."""
     needed, kept = set(outputs), []
     for layer in reversed(body):
@@ -121,7 +123,9 @@ def _needed(body: Sequence[schema.Message], outputs: Iterable[str]) -> tuple[lis
     return kept[::-1], needed
 
 
-def _input(source: schema.Message, tops: list[str], shapes: dict[str, Shape], phase: int) -> schema.Message:
+def _input(
+    source: schema.LayerParameter, tops: list[str], shapes: dict[str, Shape], phase: int
+) -> schema.LayerParameter:
     missing = [top for top in tops if top not in shapes]
     if missing:
         shapes = {**_opened(source, phase, missing[0]), **shapes}
@@ -131,7 +135,7 @@ def _input(source: schema.Message, tops: list[str], shapes: dict[str, Shape], ph
     return layer
 
 
-def _opened(source: schema.Message, phase: int, missing: str) -> dict[str, Shape]:
+def _opened(source: schema.LayerParameter, phase: int, missing: str) -> dict[str, Shape]:
     hint = f"give the shape of {missing!r} (--input-shape {missing}=N,...) to do without the data"
     try:
         opened = SOURCES[source.type](source, phase)
@@ -143,15 +147,15 @@ def _opened(source: schema.Message, phase: int, missing: str) -> dict[str, Shape
     return dict(zip(source.top, opened.shapes, strict=False))
 
 
-def _bare(layer: schema.Message) -> schema.Message:
+def _bare(layer: schema.LayerParameter) -> schema.LayerParameter:
     """Returns a layer without what only training and the choice of layers need."""
     bare = schema.LayerParameter.FromString(layer.SerializeToString())
     for field in ("include", "exclude", "loss_weight", "propagate_down", "blobs"):
         bare.ClearField(field)
     bare.phase = schema.TEST
-    for field, value in bare.ListFields():
-        if field.message_type is not None and field.name.endswith("_param"):
+    for described, value in bare.ListFields():
+        if described.message_type is not None and described.name.endswith("_param"):
             for filler in _FILLERS:
-                if filler in field.message_type.fields_by_name:
+                if filler in described.message_type.fields_by_name:
                     value.ClearField(filler)
     return bare

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from demitasse.caffe import schema
-from demitasse.caffe.model_file import Array
+from demitasse.caffe.models.blobs import Array
 
 Shape = tuple[int, ...]
 
 
-def image_shapes(layers: Sequence[schema.Message], blobs: Mapping[str, Sequence[Array]]) -> dict[str, Shape]:
+def image_shapes(layers: Sequence[schema.LayerParameter], blobs: Mapping[str, Sequence[Array]]) -> dict[str, Shape]:
     """Returns the shapes of the images that data layers make, by top, where batch, channels and size are told.
 
     Args:
@@ -26,7 +26,7 @@ def image_shapes(layers: Sequence[schema.Message], blobs: Mapping[str, Sequence[
     return found
 
 
-def _batch_and_plane(layer: schema.Message) -> tuple[int, tuple[int, int]]:
+def _batch_and_plane(layer: schema.LayerParameter) -> tuple[int, tuple[int, int]]:
     crop = layer.transform_param.crop_size
     if layer.type == "Data":
         return layer.data_param.batch_size, (crop, crop)
@@ -38,7 +38,9 @@ def _batch_and_plane(layer: schema.Message) -> tuple[int, tuple[int, int]]:
     return 0, (0, 0)
 
 
-def _channels(source: schema.Message, layers: Sequence[schema.Message], blobs: Mapping[str, Sequence[Array]]) -> int:
+def _channels(
+    source: schema.LayerParameter, layers: Sequence[schema.LayerParameter], blobs: Mapping[str, Sequence[Array]]
+) -> int:
     for layer in layers:
         weight = next(iter(blobs.get(layer.name, ())), None)
         if source.top[0] in layer.bottom and layer.type.endswith("Convolution") and weight is not None:

@@ -6,14 +6,16 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.definition import labelled
-from demitasse.caffe.masks import fitting, report
-from demitasse.caffe.model_file import LayerBlobs, read_model
+from demitasse.caffe import schema
+from demitasse.caffe.definition.selected import labelled
+from demitasse.caffe.definition.split import without_splits
+from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
+from demitasse.caffe.models.masks import report
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
-from demitasse.caffe.split import without_splits
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.say import Say, silent
+from demitasse.caffe.weights import fitting
 from demitasse.errors import UsageError, WeightsError
 from demitasse.export.deploy import Shape, batch_axes, deploy, ends
 from demitasse.export.image_shapes import image_shapes
@@ -131,7 +133,7 @@ def of_files(
     return _model(definition, built, outputs)
 
 
-def _renamed(layers: Iterable[tuple[str, schema.Message]]) -> list[schema.Message]:
+def _renamed(layers: Iterable[tuple[str, schema.LayerParameter]]) -> list[schema.LayerParameter]:
     """Returns copies of layers with their labels for names: some may go, and the others keep theirs."""
     found = []
     for label, layer in layers:
@@ -141,7 +143,7 @@ def _renamed(layers: Iterable[tuple[str, schema.Message]]) -> list[schema.Messag
     return found
 
 
-def _definition(net: str | Path | None, weights: str | Path) -> tuple[schema.Message, str]:
+def _definition(net: str | Path | None, weights: str | Path) -> tuple[schema.NetParameter, str]:
     if net is not None:
         return prototxt.read_net(net), str(net)
     if Path(weights).suffix != PACKED:
@@ -154,7 +156,7 @@ def _definition(net: str | Path | None, weights: str | Path) -> tuple[schema.Mes
     return prototxt.parse(found, schema.NetParameter(), origin), origin
 
 
-def _named(shapes: Mapping[str, Shape], layers: list[schema.Message]) -> dict[str, Shape]:
+def _named(shapes: Mapping[str, Shape], layers: list[schema.LayerParameter]) -> dict[str, Shape]:
     if "" not in shapes:
         return dict(shapes)
     tops = [top for layer in layers if layer.type in SOURCES for top in layer.top]
@@ -194,7 +196,7 @@ def _load(net: Net, stored: Mapping[str, LayerBlobs], weights: str | Path, say: 
         say(report(unmasked, weights))
 
 
-def _model(definition: schema.Message, source: Net, outputs: Collection[str]) -> Model:
+def _model(definition: schema.NetParameter, source: Net, outputs: Collection[str]) -> Model:
     net = plain(definition, source)
     inputs = dict(net.inputs)
     axes = {name: axis for name, axis in batch_axes(definition).items() if len(inputs[name]) > axis}

@@ -15,7 +15,7 @@ from demitasse.errors import NetError
 _ROOTS = (Convolution, InnerProduct)
 
 
-def plain(definition: schema.Message, source: Net) -> Net:
+def plain(definition: schema.NetParameter, source: Net) -> Net:
     """Returns a net of plain layers with the values that the layers of ``source`` effectively compute with.
 
     Compressed convolutions and inner products become ordinary ones; transposed weights stand as others do.
@@ -34,7 +34,7 @@ def plain(definition: schema.Message, source: Net) -> Net:
     return result
 
 
-def _plain(spec: schema.Message, layer: Layer) -> list[Tensor]:
+def _plain(spec: schema.LayerParameter, layer: Layer) -> list[Tensor]:
     """Changes ``spec`` to the plain form of ``layer``, and returns its blobs."""
     if any(param.share_mode == schema.ParamSpec.PERMISSIVE for param in spec.param):
         del spec.param[:]  # shared under another shape, which other runtimes have no word for

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from demitasse.caffe.model_file import LayerBlobs
+from demitasse.caffe.models.caffemodel import LayerBlobs
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.formats.base import Contents
 from demitasse.packed.tensor import Tensor, of_array

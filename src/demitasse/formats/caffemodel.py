@@ -7,12 +7,14 @@ from typing import BinaryIO
 
 from typing_extensions import override
 
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.definition import labelled
-from demitasse.caffe.hdf5_file import hdf5_bytes
+from demitasse.caffe import schema
+from demitasse.caffe.definition.selected import labelled
 from demitasse.caffe.layer_rule import COMPRESSING
-from demitasse.caffe.masks import Array, advice, beside_weights, has_masks, plain_type, report, without_masks
-from demitasse.caffe.model_file import LayerBlobs, array_blob, net_message_bytes, read_model
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import LayerBlobs, net_message_bytes, read_model
+from demitasse.caffe.models.hdf5_file import hdf5_bytes
+from demitasse.caffe.models.masks import Array, advice, beside_weights, has_masks, plain_type, report, without_masks
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.formats.base import FORMATS, Contents, Format, Settings
@@ -20,7 +22,7 @@ from demitasse.formats.blobs import DEFINITION, Layer, of_layers, to_layers
 from demitasse.formats.sources import place_of
 from demitasse.registry import suggest
 
-Definition = tuple[schema.Message, dict[str, schema.Message]]
+Definition = tuple[schema.NetParameter, dict[str, schema.LayerParameter]]
 
 
 class CaffeModel(Format):
@@ -115,7 +117,7 @@ def _definition(contents: Contents, settings: Settings) -> Definition | None:
     return schema.NetParameter(name=net.name), labelled(net, origin)
 
 
-def _message(layers: list[Layer], definition: Definition | None) -> schema.Message:
+def _message(layers: list[Layer], definition: Definition | None) -> schema.NetParameter:
     if definition is None:
         definition = (
             schema.NetParameter(),

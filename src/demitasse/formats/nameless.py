@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demitasse.caffe.layer_rule import LayerRule
-from demitasse.caffe.model_file import LayerBlobs, read_bytes
+from demitasse.caffe.models.caffemodel import LayerBlobs
+from demitasse.caffe.models.messages import read_bytes
 from demitasse.errors import DataError, UsageError, WeightsError
 from demitasse.formats.base import Contents, Settings
 from demitasse.formats.blobs import Array, of_layers, to_layers

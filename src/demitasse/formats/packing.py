@@ -9,8 +9,8 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from demitasse.caffe.hidden_units import reorder_units
-from demitasse.caffe.masks import without_compression
-from demitasse.caffe.prototxt import read_net, read_text
+from demitasse.caffe.models.masks import without_compression
+from demitasse.caffe.text.prototxt import read_net, read_text
 from demitasse.errors import UsageError
 from demitasse.files import atomic_write, is_stream, write_bytes, write_text
 from demitasse.formats.base import FORMATS, PACKED, Contents, Format, Settings, format_named, format_of

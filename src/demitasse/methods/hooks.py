@@ -10,7 +10,7 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import torch
@@ -20,11 +20,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from demitasse.errors import MethodError
 from demitasse.methods import shards
-from demitasse.methods.records import FROZEN, Record, known_records, record_of
+from demitasse.methods.records import FROZEN, Record, Rider, known_records, record_of
 from demitasse.methods.selection import Chosen, named_parameters, unwrap
-
-if TYPE_CHECKING:
-    from demitasse.methods.method import Method
 
 Closure = Callable[[], Any]
 _WHERE_STEPS_ARE = Optimizer.step.__code__.co_filename
@@ -40,8 +37,8 @@ class StepHooks:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.methods: list[Method] = []
-        self.riders: list[Method] = []
+        self.methods: list[Rider] = []
+        self.riders: list[Rider] = []
         self._records: list[Record] = []
         self._depth = 0
         self._outer: FrameType | None = None
@@ -205,7 +202,7 @@ _HOOKS: WeakKeyDictionary[Optimizer, ref[StepHooks]] = WeakKeyDictionary()
 _watch: Any = None
 
 
-def ride(optimizer: Optimizer, method: Method) -> None:
+def ride(optimizer: Optimizer, method: Rider) -> None:
     """Lets a method ride on an optimizer; the first of the method's optimizers counts its steps."""
     global _watch
     if _watch is None:
@@ -219,7 +216,7 @@ def ride(optimizer: Optimizer, method: Method) -> None:
         hooks.methods.append(method)
 
 
-def dismount(optimizer: Optimizer, method: Method) -> None:
+def dismount(optimizer: Optimizer, method: Rider) -> None:
     """Ends what :func:`ride` began."""
     global _watch
     hooks = _hooks_of(optimizer)

@@ -6,11 +6,12 @@ the reserve. During a step it holds dense values, and the reserve remembers the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar, Protocol
 from weakref import ref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from demitasse.errors import MethodError
@@ -18,10 +19,30 @@ from demitasse.methods import exchange, shards
 from demitasse.methods.exchange import CUT, FREE, FROZEN, PRUNED
 from demitasse.methods.selection import Chosen
 
-if TYPE_CHECKING:
-    from demitasse.methods.method import Method
+__all__ = ["CUT", "FREE", "FROZEN", "PRUNED", "Record", "Rider", "forget", "known_records", "record_for", "record_of"]
 
-__all__ = ["CUT", "FREE", "FROZEN", "PRUNED", "Record", "forget", "known_records", "record_for", "record_of"]
+
+class Rider(Protocol):
+    """A method as records and the hooks of optimizers see it; see :class:`demitasse.methods.method.Method`."""
+
+    kind: ClassVar[str]
+    model: nn.Module
+    optimizers: list[Optimizer]
+
+    def ground(self, record: Record) -> None:
+        """Puts frozen values in the reserve back onto the grid, after an edit from outside."""
+
+    def check_freezing(self, record: Record) -> None:
+        """Raises where the method is not done with a parameter that is about to be frozen."""
+
+    def after_step(self, skip: Tensor | None) -> None:
+        """Counts a step of the optimizer and decides."""
+
+    def check_module(self) -> None:
+        """Raises where the module holds a compressed parameter no more, or at another place too."""
+
+    def check(self) -> None:
+        """Raises where the method has lost the module."""
 
 
 class Record:
@@ -43,7 +64,7 @@ class Record:
         self.status = torch.zeros_like(self.values, dtype=torch.uint8)
         self.reserve: Tensor | None = None
         self.inside = False
-        self.methods: list[Method] = []
+        self.methods: list[Rider] = []
         self.strangers: set[str] = set()
         self.has_frozen = False
         self._version = -1

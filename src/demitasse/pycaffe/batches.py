@@ -4,17 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
+from demitasse.caffe.blob import Array, Blob
 from demitasse.pycaffe.errors import ArgumentError
 
-if TYPE_CHECKING:
-    from demitasse.pycaffe.net import Arrays, Net
+Arrays = dict[str, Array]
 
 
-def batches(net: Net, blobs: Mapping[str, np.ndarray]) -> Iterator[Arrays]:
+class Runs(Protocol):
+    """What can be run batch by batch: :class:`demitasse.pycaffe.net.Net`."""
+
+    inputs: list[str]
+    outputs: list[str]
+
+    @property
+    def blobs(self) -> Mapping[str, Blob]:
+        """name -> blob, in net order."""
+
+    def forward(
+        self, blobs: list[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: np.ndarray
+    ) -> Arrays:
+        """Computes the layers; see :meth:`demitasse.pycaffe.net.Net.forward`."""
+
+    def backward(
+        self, diffs: list[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: np.ndarray
+    ) -> Arrays:
+        """Computes the gradients; see :meth:`demitasse.pycaffe.net.Net.backward`."""
+
+
+def batches(net: Runs, blobs: Mapping[str, np.ndarray]) -> Iterator[Arrays]:
     """Yields the arrays cut into batches; the last one is filled up with zeros.
 
     Args:
@@ -40,7 +61,7 @@ def _filled(rows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows
 
 
-def forward_all(net: Net, blobs: list[str] | None = None, **kwargs: np.ndarray) -> Arrays:
+def forward_all(net: Runs, blobs: list[str] | None = None, **kwargs: np.ndarray) -> Arrays:
     """Runs the net forward over all rows.
 
     Args:
@@ -59,7 +80,7 @@ def forward_all(net: Net, blobs: list[str] | None = None, **kwargs: np.ndarray) 
 
 
 def forward_backward_all(
-    net: Net, blobs: list[str] | None = None, diffs: list[str] | None = None, **kwargs: np.ndarray
+    net: Runs, blobs: list[str] | None = None, diffs: list[str] | None = None, **kwargs: np.ndarray
 ) -> tuple[Arrays, Arrays]:
     """Runs the net forward and backward over all rows.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from demitasse.caffe import schema
-from demitasse.caffe.filter import filter_net, net_state
+from demitasse.caffe.definition.filter import filter_net, net_state
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import UsageError

@@ -8,17 +8,18 @@ from pathlib import Path as FilePath
 import numpy as np
 import torch
 
-from demitasse.caffe import log, model_file, solver_nets
+from demitasse.caffe import log
 from demitasse.caffe import net as caffe_net
-from demitasse.caffe.blob import Array
 from demitasse.caffe.sources.memory import MemoryData
+from demitasse.caffe.training import solver_nets
+from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.pycaffe import batches
+from demitasse.pycaffe.batches import Arrays
 from demitasse.pycaffe.errors import ArgumentError, check_file
 from demitasse.pycaffe.mode import current_device, next_seed
 from demitasse.pycaffe.structure import Structure
 
 Path = str | FilePath
-Arrays = dict[str, Array]
 
 
 class Net(Structure):
@@ -223,14 +224,14 @@ class Net(Structure):
             WeightsError: a layer of the same name has other blobs.
         """
         self.sync()
-        model_file.load_weights(self.module, str(trained_file))
+        load_weights(self.module, str(trained_file))
 
     load_hdf5 = copy_from
 
     def save(self, filename: Path) -> None:
         """Writes a caffemodel."""
         self.sync()
-        model_file.save_weights(self.module, str(filename))
+        save_weights(self.module, str(filename))
 
     def save_hdf5(self, filename: Path, write_diff: bool = False) -> None:
         """Writes a caffemodel in HDF5.
@@ -241,7 +242,7 @@ class Net(Structure):
         if write_diff:
             raise ArgumentError("save_hdf5: write_diff is not supported; expected False")
         self.sync()
-        model_file.save_weights(self.module, str(filename), hdf5=True)
+        save_weights(self.module, str(filename), hdf5=True)
 
     def share_with(self, other: Net) -> None:
         """Lets the layers use the parameters of another net's layers of the same names, live.

@@ -1,4 +1,4 @@
-"""Solvers: the training loop of :mod:`demitasse.caffe.solver` over nets whose blobs can be read and written."""
+"""Solvers: the loop of :mod:`demitasse.caffe.training.solver` over nets whose blobs can be read and written."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from demitasse.caffe import debug as debugging
 from demitasse.caffe import net as caffe_net
-from demitasse.caffe import parameters, prototxt, schema
-from demitasse.caffe import solver as caffe_solver
+from demitasse.caffe import parameters, schema
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training import debug as debugging
+from demitasse.caffe.training import solver as caffe_solver
 from demitasse.caffe.upgrade import upgrade_solver
 from demitasse.errors import UsageError
 from demitasse.pycaffe import mode
@@ -30,7 +31,7 @@ class _Training(caffe_solver.Solver):
         ready: called when its gradients are there.
     """
 
-    def __init__(self, param: schema.Message, origin: str) -> None:
+    def __init__(self, param: schema.SolverParameter, origin: str) -> None:
         super().__init__(param, origin, mode.current_device())
         self.views = {net: Net.of_module(net) for net in (self.net, *self.test_nets)}
         self.started: list[Callback] = []

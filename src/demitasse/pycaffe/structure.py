@@ -73,7 +73,7 @@ class Structure:
         for name, weight in module.losses.items():
             self.blobs[name].diff[...] = weight
 
-    def _add_blobs(self, spec: schema.Message, layer: Layer | None) -> None:
+    def _add_blobs(self, spec: schema.LayerParameter, layer: Layer | None) -> None:
         for index, name in enumerate(spec.top):
             if name not in self.blobs:
                 # what a Python layer has written to its tops while it was set up stays

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 
 
 def gradients(rows: list[list[float]]) -> list[list[float]]:

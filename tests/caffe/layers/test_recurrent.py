@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.solver import Solver
+from demitasse.caffe import schema
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training.solver import Solver
 from demitasse.errors import NetError, SnapshotError
 from tests.golden.single import single_layer
 

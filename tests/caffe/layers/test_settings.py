@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import model_file, schema
+from demitasse.caffe import schema
+from demitasse.caffe.models.blobs import array_blob
 from demitasse.errors import NetError
 from tests.golden.single import single_net
 
@@ -226,7 +227,7 @@ def test_every_field_is_listed():
 def test_every_field_has_an_effect(field, kind, shapes, without, given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, matrix in (("square", np.eye(4)), ("other", np.ones((4, 4)))):
-        (tmp_path / name).write_bytes(model_file.array_blob(matrix.astype(np.float32)).SerializeToString())
+        (tmp_path / name).write_bytes(array_blob(matrix.astype(np.float32)).SerializeToString())
     message, name = field.split(".")
     assert name in given
     before = outcome(kind, shapes, f"{message} {{ {without} }}" if without else "")

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.images import encode
-from demitasse.caffe.solver import Solver
+from demitasse.caffe import schema
+from demitasse.caffe.images.codec import encode
 from demitasse.caffe.sources import SOURCES, Source
 from demitasse.caffe.sources.store import write_database
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.training.solver import Solver
 from demitasse.errors import DataError
 
 COUNT = 13

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.sources.database import Data
 from demitasse.caffe.sources.lmdb_store import write_lmdb
+from demitasse.caffe.text import prototxt
 from demitasse.errors import DataError, NetError
 
 COUNT = 10

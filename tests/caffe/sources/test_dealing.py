@@ -11,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.sources.base import Source
 from demitasse.caffe.sources.lmdb_store import write_lmdb
+from demitasse.caffe.text import prototxt
 from demitasse.errors import DataError
 
 Make = Callable[[int], Source]

@@ -9,8 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.sources.hdf5 import HDF5Data
+from demitasse.caffe.text import prototxt
 from demitasse.errors import DataError, NetError
 
 ROWS = (5, 3, 4)

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.images import encode
+from demitasse.caffe import schema
+from demitasse.caffe.images.codec import encode
 from demitasse.caffe.sources.image_data import ImageData
+from demitasse.caffe.text import prototxt
 from demitasse.errors import DataError, NetError
 
 COUNT = 7

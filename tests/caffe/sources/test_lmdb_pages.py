@@ -12,10 +12,10 @@ import pytest
 
 from demitasse.caffe import schema
 from demitasse.caffe.net import Net
-from demitasse.caffe.prototxt import parse
 from demitasse.caffe.sources.leveldb_store import create_leveldb
 from demitasse.caffe.sources.lmdb_store import LmdbReader, write_lmdb
 from demitasse.caffe.sources.store import Record, write_database
+from demitasse.caffe.text.prototxt import parse
 from demitasse.errors import DataError
 
 

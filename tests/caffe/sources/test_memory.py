@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.sources.dummy import DummyData
 from demitasse.caffe.sources.memory import MemoryData
+from demitasse.caffe.text import prototxt
 from demitasse.errors import DataError, NetError
 
 

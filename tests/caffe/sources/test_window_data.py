@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.images import encode
-from demitasse.caffe.model_file import write_mean
+from demitasse.caffe import schema
+from demitasse.caffe.images.codec import encode
+from demitasse.caffe.images.mean import write_mean
 from demitasse.caffe.sources.window_data import WindowData
 from demitasse.caffe.sources.windows import Framing, read_window_file
+from demitasse.caffe.text import prototxt
 from demitasse.errors import DataError, NetError
 
 IMAGE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8), (3, 3), 0)  # BGR

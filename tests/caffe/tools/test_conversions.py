@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from demitasse.caffe.layer_rule import LayerRule
-from demitasse.caffe.model_file import array_blob, read_model, read_net_message, write_net_message
-from demitasse.caffe.prototxt import parse
+from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.caffemodel import read_model, read_net_message, write_net_message
 from demitasse.caffe.schema import NetParameter
+from demitasse.caffe.text.prototxt import parse
 from demitasse.caffe.tools import compact_file
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from demitasse.caffe import schema
-from demitasse.caffe.image_list import read_image_list
-from demitasse.caffe.images import decode, encode
+from demitasse.caffe.images.codec import decode, encode
+from demitasse.caffe.images.image_list import read_image_list
 from demitasse.caffe.sources.lmdb_store import LmdbReader
 from demitasse.caffe.tools.convert_imageset import ImageOptions, convert_imageset
 from demitasse.errors import DataError, UsageError

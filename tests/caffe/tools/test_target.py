@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from demitasse import formats
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.model_file import read_model, save_weights
+from demitasse.caffe import schema
+from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools import compact_file
 from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
 from demitasse.caffe.tools.upgrade_proto import upgrade_net_text
+from demitasse.caffe.weights import save_weights
 from demitasse.errors import DataError, NetError, WeightsError
 from demitasse.export import of_files
 from demitasse.pycaffe.draw import draw_net

@@ -56,7 +56,7 @@ class Layer(nn.Module):
     in_place: ClassVar[bool] = False
     without_gradient: tuple[int, ...] = ()
 
-    def __init__(self, spec: schema.Message) -> None:
+    def __init__(self, spec: schema.LayerParameter) -> None:
         super().__init__()
         self.spec = spec
         self.blob_names: list[str] = []
@@ -98,7 +98,9 @@ class Layer(nn.Module):
         tops = (result,) if isinstance(result, Tensor) else result
         return [tuple(top.shape) for top in tops]
 
-    def add_blob(self, name: str, shape: Shape, filler: schema.Message = None, learnable: bool = True) -> None:
+    def add_blob(
+        self, name: str, shape: Shape, filler: schema.FillerParameter | None = None, learnable: bool = True
+    ) -> None:
         """Adds ``self.<name>``, the next in Caffe's blob order; one that is there already stays.
 
         Args:

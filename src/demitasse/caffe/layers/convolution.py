@@ -30,7 +30,7 @@ class Convolution(Layer):
     bias: Tensor | None
 
     @property
-    def settings(self) -> schema.Message:
+    def settings(self) -> schema.ConvolutionParameter:
         """The ConvolutionParameter."""
         return self.spec.convolution_param
 

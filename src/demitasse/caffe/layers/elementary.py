@@ -59,7 +59,7 @@ class Log(Layer):
         return torch.log(bottom * self.scale + self.shift) * self.factor
 
 
-def _log_of_base(settings: schema.Message) -> float:
+def _log_of_base(settings: schema.ExpParameter | schema.LogParameter) -> float:
     if settings.base == -1:
         return 1.0
     if not 0 < settings.base < math.inf:

@@ -24,7 +24,7 @@ class Incremental(Masked):
         applied: whether the step was taken.
     """
 
-    def __init__(self, spec: schema.Message) -> None:
+    def __init__(self, spec: schema.LayerParameter) -> None:
         super().__init__(spec)
         self.applied = False
 

@@ -25,7 +25,7 @@ class InnerProduct(Layer):
     bias: Tensor | None
 
     @property
-    def settings(self) -> schema.Message:
+    def settings(self) -> schema.InnerProductParameter:
         """The InnerProductParameter."""
         return self.spec.inner_product_param
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from demitasse.caffe import model_file
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
 from demitasse.caffe.layers.loss import LabelledLoss
 from demitasse.caffe.layers.numeric import indices
+from demitasse.caffe.models.blobs import read_blob
 from demitasse.errors import NetError
 
 _SMALLEST = 1e-20
@@ -77,7 +77,7 @@ class InfogainLoss(LabelledLoss):
             self.register_buffer("matrix", self._read(settings.source), persistent=False)
 
     def _read(self, path: str) -> Tensor:
-        matrix = torch.from_numpy(model_file.read_blob(path))
+        matrix = torch.from_numpy(read_blob(path))
         self._require_square(path, tuple(matrix.shape))
         return matrix.reshape(self.classes, self.classes)
 

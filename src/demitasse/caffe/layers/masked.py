@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,13 +41,13 @@ class Masked(Layer):
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, spec: schema.Message) -> None:
+    def __init__(self, spec: schema.LayerParameter) -> None:
         super().__init__(spec)
         self.iteration = 0
         self.masked_names: list[str] = []
 
     @property
-    def compression_settings(self) -> schema.Message:
+    def compression_settings(self) -> Any:
         """The message of the compression method."""
         return getattr(self.spec, self.parameter)
 

@@ -41,7 +41,7 @@ class Pooling(Layer):
             raise NetError(f"only MAX pooling has a second top, not {self.method}")
         self._place_windows(_rounds_up(settings))
 
-    def _read_window(self, settings: schema.Message) -> None:
+    def _read_window(self, settings: schema.PoolingParameter) -> None:
         if settings.global_pooling:
             if any(settings.HasField(name) for name in ("kernel_size", "kernel_h", "kernel_w")):
                 raise NetError("global_pooling takes the whole plane, without kernel_size")
@@ -118,7 +118,7 @@ class Pooling(Layer):
 _POOL = {"MAX": Pooling.maximum, "AVE": Pooling.average, "STOCHASTIC": Pooling.stochastic}
 
 
-def _rounds_up(settings: schema.Message) -> bool:
+def _rounds_up(settings: schema.PoolingParameter) -> bool:
     """Returns whether a last window that reaches over the edge counts; ``ceil_mode`` is how forks say it."""
     rounds_up = bool(settings.round_mode == settings.CEIL)
     if not settings.HasField("ceil_mode"):
@@ -128,7 +128,7 @@ def _rounds_up(settings: schema.Message) -> bool:
     return bool(settings.ceil_mode)
 
 
-def _pair(settings: schema.Message, field: str, prefix: str) -> tuple[int, int]:
+def _pair(settings: schema.PoolingParameter, field: str, prefix: str) -> tuple[int, int]:
     names = (f"{prefix}_h", f"{prefix}_w")
     if not any(settings.HasField(name) for name in names):
         return (getattr(settings, field),) * 2

@@ -31,7 +31,7 @@ class Python(Layer):
     top_count = (0, None)
     in_place = True
 
-    def __init__(self, spec: schema.Message) -> None:
+    def __init__(self, spec: schema.LayerParameter) -> None:
         super().__init__(spec)
         self.user: PythonLayer | None = None
         self.bottom: list[Blob] = []

@@ -45,7 +45,7 @@ class Recurrent(Layer, ABC):
     static_weight: Tensor
     hidden_weight: Tensor
 
-    def __init__(self, spec: schema.Message) -> None:
+    def __init__(self, spec: schema.LayerParameter) -> None:
         super().__init__(spec)
         self.exposes = spec.recurrent_param.expose_hidden
         exposed = len(self.parts) if self.exposes else 0

@@ -50,11 +50,11 @@ class Broadcasting(Layer):
         return operand.reshape(*operand.shape, *self.behind)
 
     @property
-    def settings(self) -> schema.Message:
+    def settings(self) -> schema.ScaleParameter | schema.BiasParameter:
         """The message with axis, num_axes and filler."""
         return self.spec.scale_param
 
-    def _filler(self) -> schema.Message:
+    def _filler(self) -> schema.FillerParameter:
         return self.settings.filler
 
 
@@ -71,11 +71,11 @@ class Scale(Broadcasting):
 
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
-        self.has_bias = self.settings.bias_term
+        self.has_bias = self.spec.scale_param.bias_term
         if self.has_bias:
-            self.add_blob("bias", self.covered, self.settings.bias_filler)
+            self.add_blob("bias", self.covered, self.spec.scale_param.bias_filler)
 
-    def _filler(self) -> schema.Message:
+    def _filler(self) -> schema.FillerParameter:
         if self.settings.HasField("filler"):
             return self.settings.filler
         return schema.FillerParameter(value=1)
@@ -95,7 +95,7 @@ class Bias(Broadcasting):
     bias: Tensor
 
     @property
-    def settings(self) -> schema.Message:
+    def settings(self) -> schema.ScaleParameter | schema.BiasParameter:
         return self.spec.bias_param
 
     def forward(self, bottom: Tensor, bias: Tensor | None = None) -> Tensor:

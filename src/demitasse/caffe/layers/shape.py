@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
 from demitasse.errors import NetError
 
 
-def _axis(settings: schema.Message, old_name: str, ndim: int) -> int:
+def _axis(settings: Any, old_name: str, ndim: int) -> int:
     """Reads ``axis``, or the field that stood for it in older files."""
     if not settings.HasField(old_name):
         return canonical_axis(settings.axis, ndim)

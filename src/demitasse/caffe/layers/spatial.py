@@ -17,7 +17,7 @@ class Window(NamedTuple):
     dilation: tuple[int, ...]
 
     @classmethod
-    def read(cls, settings: schema.Message, axes: int) -> Window:
+    def read(cls, settings: schema.ConvolutionParameter, axes: int) -> Window:
         """Reads the window of a ConvolutionParameter for so many spatial axes.
 
         Raises:
@@ -41,7 +41,9 @@ class Window(NamedTuple):
         return Window(*(values[1:] for values in self))
 
 
-def _spatial(settings: schema.Message, field: str, prefix: str, axes: int, default: int | None) -> tuple[int, ...]:
+def _spatial(
+    settings: schema.ConvolutionParameter, field: str, prefix: str, axes: int, default: int | None
+) -> tuple[int, ...]:
     """Reads a setting of all spatial axes, whether repeated or spelt ``<prefix>_h`` and ``<prefix>_w``."""
     values = list(getattr(settings, field))
     names = (f"{prefix}_h", f"{prefix}_w")

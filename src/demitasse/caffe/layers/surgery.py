@@ -29,7 +29,7 @@ class Surgery(Masked):
         statistics: taken at the first training forward.
     """
 
-    def __init__(self, spec: schema.Message) -> None:
+    def __init__(self, spec: schema.LayerParameter) -> None:
         super().__init__(spec)
         self.draw: Callable[[], float] = random.Random(0).random
         self.statistics: surgery.Statistics | None = None

@@ -3,24 +3,25 @@
 The private pool lets another caffe.proto live in the same process. The numbers of a blob are read as raw
 ``bytes`` (little-endian float32 or float64), which is the same wire format as packed numbers and makes reading
 a model as fast as reading the file; :func:`text_message` gives the class with repeated numbers, for printing.
+
+All messages are here by their names. The classes are made at run time; type checkers read ``messages_pb2.pyi``.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-# Messages are typed Any: their classes are made at run time from caffe.bin.
-Message = Any
+from google.protobuf.message import Message as Message
 
 _PACKED_NUMBERS = {"data", "diff", "double_data", "double_diff"}
 
 
 @cache
-def _pool(raw_blobs: bool) -> descriptor_pool.DescriptorPool:
+def pool(raw_blobs: bool, /) -> descriptor_pool.DescriptorPool:
+    """Returns the descriptors of all messages, the numbers of blobs as ``bytes`` or as repeated numbers."""
     described = descriptor_pb2.FileDescriptorSet.FromString(files(__package__).joinpath("caffe.bin").read_bytes())
     file = described.file[0]
     if raw_blobs:
@@ -30,13 +31,13 @@ def _pool(raw_blobs: bool) -> descriptor_pool.DescriptorPool:
                 field.label = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
                 field.type = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
                 field.ClearField("options")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return pool
+    made = descriptor_pool.DescriptorPool()
+    made.Add(file)
+    return made
 
 
 def _message_class(name: str, raw_blobs: bool = True) -> Any:
-    return message_factory.GetMessageClass(_pool(raw_blobs).FindMessageTypeByName(f"caffe.{name}"))
+    return message_factory.GetMessageClass(pool(raw_blobs).FindMessageTypeByName(f"caffe.{name}"))
 
 
 def text_message(name: str) -> Any:
@@ -44,16 +45,9 @@ def text_message(name: str) -> Any:
     return _message_class(name, raw_blobs=False)
 
 
-BlobProto = _message_class("BlobProto")
-BlobShape = _message_class("BlobShape")
-Datum = _message_class("Datum")
-FillerParameter = _message_class("FillerParameter")
-LayerParameter = _message_class("LayerParameter")
-NetParameter = _message_class("NetParameter")
-NetState = _message_class("NetState")
-ParamSpec = _message_class("ParamSpec")
-SolverParameter = _message_class("SolverParameter")
-SolverState = _message_class("SolverState")
-
-TRAIN: int = 0
-TEST: int = 1
+if TYPE_CHECKING:
+    from demitasse.caffe.schema.messages_pb2 import *  # noqa: F403
+else:
+    for _name in pool(True).FindFileByName("caffe.proto").message_types_by_name:
+        globals()[_name] = _message_class(_name)
+    TRAIN, TEST = 0, 1

@@ -33,7 +33,7 @@ class AheadSource(Source):
     workers = WORKERS
 
     @abstractmethod
-    def __init__(self, spec: schema.Message, phase: int) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         self._most = max(spec.data_param.prefetch, 1)
         self._ahead: deque[Future[Batch]] = deque()
         self._reached: dict[str, Any] = {}

@@ -43,7 +43,7 @@ class Source(ABC):
     workers: int = 0
 
     @abstractmethod
-    def __init__(self, spec: schema.Message, phase: int) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         self.seed(0)
 
     @abstractmethod

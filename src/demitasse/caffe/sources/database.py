@@ -11,11 +11,11 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from demitasse.caffe import schema
-from demitasse.caffe.images import decode
+from demitasse.caffe.images.codec import decode
+from demitasse.caffe.images.transform import Image
 from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.images import ImageSource
 from demitasse.caffe.sources.store import BACKENDS, Record
-from demitasse.caffe.transform import Image
 from demitasse.errors import DataError
 from demitasse.files import system_path
 
@@ -24,7 +24,7 @@ from demitasse.files import system_path
 class Data(ImageSource):
     """Reads records of an LMDB or a LevelDB in the order of their keys and wraps round inside a batch."""
 
-    def __init__(self, spec: schema.Message, phase: int) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param = spec.data_param
         self._rand_skip = param.rand_skip
         self._records: Iterator[Record] = iter(())
@@ -80,7 +80,7 @@ class Data(ImageSource):
         self._records = self._database.records(position)
 
 
-def datum_image(datum: schema.Message, color: bool | None = None) -> Image:
+def datum_image(datum: schema.Datum, color: bool | None = None) -> Image:
     """Returns the image of a Datum, (channels, height, width), uint8 or float32.
 
     Args:

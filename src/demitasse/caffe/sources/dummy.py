@@ -24,7 +24,7 @@ class DummyData(Source):
 
     deals = True  # nothing is read: each process makes its own
 
-    def __init__(self, spec: schema.Message, phase: int) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         super().__init__(spec, phase)
         param = spec.dummy_data_param
         count = len(spec.top)
@@ -49,7 +49,7 @@ class DummyData(Source):
         ]
 
 
-def _shapes(param: schema.Message) -> list[Shape]:
+def _shapes(param: schema.DummyDataParameter) -> list[Shape]:
     legacy = {axis: list(getattr(param, axis)) for axis in ("num", "channels", "height", "width")}
     if param.shape and any(legacy.values()):
         raise NetError("dummy_data_param has both shape and num, channels, height, width; give one of them")

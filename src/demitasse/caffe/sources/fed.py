@@ -15,7 +15,7 @@ class Input(Source):
 
     fed = True
 
-    def __init__(self, spec: schema.Message, phase: int) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         super().__init__(spec, phase)
         given = [tuple(shape.dim) for shape in spec.input_param.shape]
         if len(given) not in (0, 1, len(spec.top)):

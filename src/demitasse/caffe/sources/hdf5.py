@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import schema
-from demitasse.caffe.hdf5_file import dataset_array, held
 from demitasse.caffe.list_file import read_lines, require_regular
+from demitasse.caffe.models.hdf5_file import dataset_array, held
 from demitasse.caffe.sources.base import SOURCES, Source
 from demitasse.errors import DataError, FileFormatError, NetError
 from demitasse.files import system_path
@@ -33,7 +33,7 @@ class HDF5Data(Source):
 
     deals = True
 
-    def __init__(self, spec: schema.Message, phase: int) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param = spec.hdf5_data_param
         if not param.batch_size:
             raise NetError("hdf5_data_param needs a batch_size above 0")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from demitasse.caffe import schema
-from demitasse.caffe.image_list import Entry, read_image_list
-from demitasse.caffe.images import decode
+from demitasse.caffe.images.codec import decode
+from demitasse.caffe.images.image_list import Entry, read_image_list
+from demitasse.caffe.images.resizing import Resized
+from demitasse.caffe.images.transform import Windowed
 from demitasse.caffe.list_file import read_regular, shown
-from demitasse.caffe.resizing import Resized
 from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.images import ImageSource
-from demitasse.caffe.transform import Windowed
 from demitasse.errors import DataError, NetError
 
 
@@ -22,7 +22,7 @@ class ImageData(ImageSource):
     With ``shuffle`` every epoch has an order of its own. ``new_height`` and ``new_width`` resize before the crop.
     """
 
-    def __init__(self, spec: schema.Message, phase: int) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param = spec.image_data_param
         if bool(param.new_height) != bool(param.new_width):
             raise NetError(f"new_height {param.new_height} and new_width {param.new_width}: give both or none")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import schema
+from demitasse.caffe.images.transform import Transformer, Windowed
 from demitasse.caffe.sources.ahead import AheadSource
 from demitasse.caffe.sources.base import Shape
-from demitasse.caffe.transform import Transformer, Windowed
 from demitasse.errors import DataError, NetError
 
 
@@ -41,7 +41,7 @@ class ImageSource(AheadSource):
     deals = True
 
     @abstractmethod
-    def __init__(self, spec: schema.Message, phase: int, batch_size: int, force_color: bool = False) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int, batch_size: int, force_color: bool = False) -> None:
         if not batch_size:
             raise NetError(f"{spec.type} needs a batch_size above 0")
         if len(spec.top) > 2:

@@ -19,7 +19,7 @@ class MemoryData(Source):
 
     deals = True
 
-    def __init__(self, spec: schema.Message, phase: int) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         self._position = 0
         super().__init__(spec, phase)
         param = spec.memory_data_param

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import schema
-from demitasse.caffe.images import decode, resize
+from demitasse.caffe.images.codec import decode, resize
+from demitasse.caffe.images.mean import read_mean
 from demitasse.caffe.list_file import read_regular, shown
-from demitasse.caffe.model_file import read_mean
 from demitasse.caffe.sources.ahead import AheadSource
 from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.windows import Framing, read_window_file, split_windows
@@ -31,7 +31,7 @@ class WindowData(AheadSource):
 
     deals = True
 
-    def __init__(self, spec: schema.Message, phase: int) -> None:
+    def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param, transform = spec.window_data_param, spec.transform_param
         self._param, self._transform = param, transform
         crop = transform.crop_size
@@ -115,7 +115,7 @@ class WindowData(AheadSource):
         return f"{self._param.root_folder}{self._images[index]}"
 
 
-def _mean(param: schema.Message) -> Array:
+def _mean(param: schema.TransformationParameter) -> Array:
     """Returns what is subtracted, (3 or 1, crop, crop) or (3 or 1, 1, 1): of a mean file the centre."""
     if param.mean_file and param.mean_value:
         raise NetError("transform_param has both mean_file and mean_value; give one of them")

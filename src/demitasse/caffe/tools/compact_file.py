@@ -7,11 +7,12 @@ from pathlib import Path
 
 from demitasse.caffe.layer_rule import LayerRule
 from demitasse.caffe.log import warning
-from demitasse.caffe.model_file import read_bytes, save_weights
+from demitasse.caffe.models.messages import read_bytes
 from demitasse.caffe.tools import compact_lines
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.tools.source_model import read_source
 from demitasse.caffe.tools.target import log_initial
+from demitasse.caffe.weights import save_weights
 from demitasse.files import write_bytes
 from demitasse.formats import deep_compression
 from demitasse.formats.compact import COMPACTS

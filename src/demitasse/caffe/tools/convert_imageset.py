@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from demitasse.caffe import schema
-from demitasse.caffe.image_list import Entry, read_image_list
-from demitasse.caffe.images import Array, decode, encode, resize
+from demitasse.caffe.images.codec import Array, decode, encode, resize
+from demitasse.caffe.images.image_list import Entry, read_image_list
 from demitasse.caffe.list_file import read_regular, shown
 from demitasse.caffe.log import info, warning
 from demitasse.caffe.sources.store import Record, write_database
@@ -110,7 +110,7 @@ def _records(root: str, entries: list[Entry], options: ImageOptions) -> Iterator
         raise DataError(f"none of the {len(entries)} files of the list is an image that can be read in {root!r}")
 
 
-def _datum(image: Array, content: bytes, path: str, options: ImageOptions) -> schema.Message:
+def _datum(image: Array, content: bytes, path: str, options: ImageOptions) -> schema.Datum:
     if not (options.encoded or options.encode_type):
         channels, height, width = image.shape
         return schema.Datum(channels=channels, height=height, width=width, data=image.tobytes(), encoded=False)

@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from demitasse.caffe import model_file, schema, solver_nets
+from demitasse.caffe import schema
 from demitasse.caffe.layers.output import keep_from_writing
 from demitasse.caffe.net import Net
-from demitasse.caffe.solver import read
 from demitasse.caffe.sources.store import BACKENDS
+from demitasse.caffe.training import solver_nets
+from demitasse.caffe.training.solver import read
+from demitasse.caffe.weights import load_weights
 from demitasse.errors import UnknownNameError, UsageError
 from demitasse.progress import tracked
 from demitasse.registry import suggest
@@ -56,7 +58,7 @@ def extract_features(
     keep_from_writing(net.named_layers().values())
     for blob in blobs:
         _check(net, blob, str(net_path))
-    model_file.load_weights(net, weights)
+    load_weights(net, weights)
     count = 0
     with ExitStack() as stack:
         puts = [stack.enter_context(BACKENDS[backend].create(path)) for path in databases]

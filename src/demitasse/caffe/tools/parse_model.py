@@ -6,7 +6,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from demitasse.caffe.model_file import read_net_message
+from demitasse.caffe.models.caffemodel import read_net_message
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.files import write_text
 

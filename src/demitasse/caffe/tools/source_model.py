@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from demitasse.caffe import prototxt, schema
-from demitasse.caffe.definition import labelled
+from demitasse.caffe import schema
+from demitasse.caffe.definition.selected import labelled
 from demitasse.caffe.layer_rule import COMPRESSING, SURGERY, WEIGHTED
-from demitasse.caffe.masks import advice, beside_weights, has_masks
-from demitasse.caffe.model_file import LayerBlobs, read_model
+from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
+from demitasse.caffe.models.masks import advice, beside_weights, has_masks
+from demitasse.caffe.text import prototxt
 from demitasse.errors import WeightsError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -72,7 +73,7 @@ def read_source(net: str | Path, model: str | Path) -> list[SourceLayer]:
     return found
 
 
-def _check_masks(spec: schema.Message, held: LayerBlobs, net: str | Path, model: str | Path) -> None:
+def _check_masks(spec: schema.LayerParameter, held: LayerBlobs, net: str | Path, model: str | Path) -> None:
     """Raises WeightsError where the model has masks that the net's layer has not, or that mean something else there."""
     if {held.type, spec.type} <= COMPRESSING and (held.type in SURGERY) != (spec.type in SURGERY):
         raise WeightsError(
@@ -86,7 +87,7 @@ def _check_masks(spec: schema.Message, held: LayerBlobs, net: str | Path, model:
         )
 
 
-def _source_layer(label: str, spec: schema.Message, blobs: list[Array], origin: str) -> SourceLayer:
+def _source_layer(label: str, spec: schema.LayerParameter, blobs: list[Array], origin: str) -> SourceLayer:
     if spec.type not in WEIGHTED:
         return SourceLayer(label, spec.type, blobs, [])
     settings = spec.inner_product_param if "InnerProduct" in spec.type else spec.convolution_param

@@ -8,13 +8,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from demitasse.caffe import log, prototxt, schema
-from demitasse.caffe.definition import labelled
-from demitasse.caffe.filter import Placed
+from demitasse.caffe import log, schema
+from demitasse.caffe.definition.filter import Placed
+from demitasse.caffe.definition.selected import labelled
+from demitasse.caffe.definition.split import insert_splits
 from demitasse.caffe.layers import LAYERS, Layer, Shape
-from demitasse.caffe.model_file import array_blob, blob_arrays, save_weights, write_net_message
+from demitasse.caffe.models.blobs import array_blob, blob_arrays
+from demitasse.caffe.models.caffemodel import write_net_message
 from demitasse.caffe.net import Net, write_blobs
-from demitasse.caffe.split import insert_splits
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.weights import save_weights
 from demitasse.errors import DataError, FileFormatError, NetError, PythonLayerError
 from demitasse.registry import suggest
 
@@ -130,32 +133,32 @@ class Defined:
 Shapes = list[Shape]
 
 
-def bottoms_of(spec: schema.Message, blobs: Shapes) -> Shapes:
+def bottoms_of(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
     """Returns bottoms that need blobs of these shapes; strange shapes give bottoms that do not fit."""
     return next(bottoms for ending, bottoms in _BOTTOMS.items() if spec.type.endswith(ending))(spec, blobs or [()])
 
 
-def _convolution(spec: schema.Message, blobs: Shapes) -> Shapes:
+def _convolution(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
     settings, (weight, *_) = spec.convolution_param, blobs
     channels = weight[1] * settings.group if len(weight) > 1 else 0
     return [(*(1,) * settings.axis, channels, *weight[2:])] * len(spec.bottom)
 
 
-def _deconvolution(spec: schema.Message, blobs: Shapes) -> Shapes:
+def _deconvolution(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
     return [(*(1,) * spec.convolution_param.axis, *blobs[0][:1], *blobs[0][2:])] * len(spec.bottom)
 
 
-def _inner_product(spec: schema.Message, blobs: Shapes) -> Shapes:
+def _inner_product(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
     settings, (weight, *_) = spec.inner_product_param, blobs
     # weights of old files have four axes
     return [(*(1,) * settings.axis, weight[-2 if settings.transpose else -1] if len(weight) > 1 else 0)]
 
 
-def _by_channel(spec: schema.Message, blobs: Shapes) -> Shapes:
+def _by_channel(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
     return [(2, *(blobs[0] or (1,)))]  # in training, a norm wants more than one
 
 
-def _recurrent(spec: schema.Message, blobs: Shapes) -> Shapes:
+def _recurrent(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
     parts, plain = (2, 3) if spec.type == "LSTM" else (1, 5)
     static = [(1, blobs[2][-1])] if len(blobs) > plain else []
     exposed = [(1, 1, spec.recurrent_param.num_output)] * parts if spec.recurrent_param.expose_hidden else []
@@ -163,7 +166,7 @@ def _recurrent(spec: schema.Message, blobs: Shapes) -> Shapes:
 
 
 # by the end of the type
-_BOTTOMS: dict[str, Callable[[schema.Message, Shapes], Shapes]] = {
+_BOTTOMS: dict[str, Callable[[schema.LayerParameter, Shapes], Shapes]] = {
     "Deconvolution": _deconvolution,
     "Convolution": _convolution,
     "InnerProduct": _inner_product,

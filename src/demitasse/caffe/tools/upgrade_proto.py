@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from demitasse.caffe import prototxt
-from demitasse.caffe.model_file import read_net_message, write_net_message
+from demitasse.caffe import schema
+from demitasse.caffe.models.caffemodel import read_net_message, write_net_message
+from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.upgrade import upgrade_net, upgrade_solver
 from demitasse.files import write_text
@@ -50,7 +50,7 @@ def upgrade_solver_text(source: str | Path, out: str | Path, say: Say = silent) 
     _report(say, source, out, is_old)
 
 
-def _write_text(message: Any, out: str | Path) -> None:
+def _write_text(message: schema.Message, out: str | Path) -> None:
     write_text(out, str(message))
 
 

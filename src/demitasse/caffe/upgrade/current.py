@@ -12,7 +12,7 @@ _HOLES = ("hole", "hole_h", "hole_w")
 _STATISTICS = 3  # mean, variance, and the weight of both
 
 
-def input_layer(net: schema.Message, origin: str) -> None:
+def input_layer(net: schema.NetParameter, origin: str) -> None:
     """Turns ``input``, ``input_shape`` and ``input_dim`` into a first layer of type Input, in place.
 
     Inputs without any shape are dropped, as in Caffe.
@@ -40,7 +40,7 @@ def input_layer(net: schema.Message, origin: str) -> None:
     net.layer.insert(0, net.layer.pop())
 
 
-def _shapes(net: schema.Message, origin: str) -> list[list[int]]:
+def _shapes(net: schema.NetParameter, origin: str) -> list[list[int]]:
     dims = list(net.input_dim)
     if net.input_shape and dims:
         raise NetError(f"{origin}: the net has both input_shape and input_dim; give one of them")
@@ -50,7 +50,7 @@ def _shapes(net: schema.Message, origin: str) -> list[list[int]]:
     return [list(shape.dim) for shape in net.input_shape] or by_fours
 
 
-def name_dilation(net: schema.Message, places: Sequence[str]) -> None:
+def name_dilation(net: schema.NetParameter, places: Sequence[str]) -> None:
     """Turns DeepLab's ``hole`` of convolutions into ``dilation``, in place.
 
     Args:
@@ -74,7 +74,7 @@ def name_dilation(net: schema.Message, places: Sequence[str]) -> None:
             settings.ClearField(name)
 
 
-def fix_statistics(net: schema.Message) -> None:
+def fix_statistics(net: schema.NetParameter) -> None:
     """Sets the rates of BatchNorm layers that give all three, as was once needed, to 0, in place."""
     for layer in net.layer:
         if layer.type == "BatchNorm" and len(layer.param) == _STATISTICS:

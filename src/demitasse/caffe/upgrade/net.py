@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from demitasse.caffe import schema
-from demitasse.caffe.text_fields import Places
+from demitasse.caffe.text.fields import Places
 from demitasse.caffe.upgrade import current, v0, v1
 from demitasse.errors import NetError
 
 
-def upgrade_net(net: schema.Message, origin: str = "net", places: Places | None = None) -> schema.Message:
+def upgrade_net(net: schema.NetParameter, origin: str = "net", places: Places | None = None) -> schema.NetParameter:
     """Brings a NetParameter of any form up to date in place and returns it.
 
     Args:
@@ -26,7 +26,7 @@ def upgrade_net(net: schema.Message, origin: str = "net", places: Places | None 
     return net
 
 
-def upgrade_layers(net: schema.Message, origin: str = "net", places: Places | None = None) -> schema.Message:
+def upgrade_layers(net: schema.NetParameter, origin: str = "net", places: Places | None = None) -> schema.NetParameter:
     """Turns ``layers`` of V0 and V1 into ``layer``, in place, and leaves all else; see :func:`upgrade_net`."""
     if not net.layers:
         return net

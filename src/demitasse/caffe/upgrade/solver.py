@@ -8,7 +8,7 @@ from demitasse.errors import PrototxtError
 _TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "LarsSGD")
 
 
-def upgrade_solver(solver: schema.Message) -> schema.Message:
+def upgrade_solver(solver: schema.SolverParameter) -> schema.SolverParameter:
     """Turns the old enum ``solver_type`` into the string ``type``, in place, and returns the solver.
 
     Raises:

@@ -51,7 +51,7 @@ _RENAMED = {
 }
 
 
-def upgrade(net: schema.Message, places: list[str]) -> None:
+def upgrade(net: schema.NetParameter, places: list[str]) -> None:
     """Turns the ``layers`` of V0 into those of V1, in place, and folds padding into the layers behind it.
 
     A setting that a type does not have is left out with a warning, as in Caffe.
@@ -79,9 +79,9 @@ def _error(place: str, name: str, what: str) -> NetError:
     return NetError(f"{place}: layer {name!r} {what}")
 
 
-def _fold_padding(net: schema.Message, places: list[str]) -> None:
+def _fold_padding(net: schema.NetParameter, places: list[str]) -> None:
     """Gives the pad of padding layers to the conv and pool layers that take their tops, and removes them."""
-    maker: dict[str, schema.Message] = {}
+    maker: dict[str, schema.V1LayerParameter] = {}
     for index, outer in enumerate(net.layers):
         for slot, bottom in enumerate(outer.bottom):
             padding = maker.get(bottom)
@@ -104,7 +104,7 @@ def _fold_padding(net: schema.Message, places: list[str]) -> None:
     places[:] = [places[index] for index in kept]
 
 
-def _upgrade_layer(outer: schema.Message, place: str) -> None:
+def _upgrade_layer(outer: schema.V1LayerParameter, place: str) -> None:
     """Moves what stands in the inner layer into the outer one."""
     inner = outer.layer
     if inner.HasField("type"):
@@ -114,13 +114,13 @@ def _upgrade_layer(outer: schema.Message, place: str) -> None:
     for field in ("blobs", "blobs_lr", "weight_decay"):
         outer.ClearField(field)
         put(outer, field, getattr(inner, field))
-    for field, value in inner.ListFields():
-        if field.name not in _COMMON:
-            _move(outer, field.name, value, place)
+    for described, value in inner.ListFields():
+        if described.name not in _COMMON:
+            _move(outer, described.name, value, place)
     outer.ClearField("layer")
 
 
-def _move(outer: schema.Message, field: str, value: object, place: str) -> None:
+def _move(outer: schema.V1LayerParameter, field: str, value: object, place: str) -> None:
     kind = outer.layer.type
     message, fields = _SETTINGS.get(kind, ("", ()))
     name = _RENAMED.get(field, field)

@@ -32,7 +32,7 @@ def layer_type(name: str) -> str:
     return _TYPES.get(name, name.title().replace("_", ""))
 
 
-def move_transforms(net: schema.Message) -> None:
+def move_transforms(net: schema.NetParameter) -> None:
     """Moves what the layers of images say of their images into ``transform_param``, in place.
 
     Once one layer of the net needs it, all of them get both messages, as Caffe's do.
@@ -52,14 +52,14 @@ def move_transforms(net: schema.Message) -> None:
             settings.ClearField(field)
 
 
-def upgrade(net: schema.Message) -> None:
+def upgrade(net: schema.NetParameter) -> None:
     """Turns every one of ``layers`` into a ``layer``, in place."""
     for old in net.layers:
         _fill(net.layer.add(), old)
     net.ClearField("layers")
 
 
-def _fill(new: schema.Message, old: schema.Message) -> None:
+def _fill(new: schema.LayerParameter, old: schema.V1LayerParameter) -> None:
     for field, value in old.ListFields():
         if field.name in _PARAM:
             for index, one in enumerate(value):
@@ -72,6 +72,6 @@ def _fill(new: schema.Message, old: schema.Message) -> None:
             put(new, field.name, value)
 
 
-def _type_name(layer: schema.Message) -> str:
+def _type_name(layer: schema.V1LayerParameter) -> str:
     name: str = layer.LayerType.Name(layer.type)
     return name

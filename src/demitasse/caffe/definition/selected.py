@@ -1,0 +1,37 @@
+"""The layers of a net's definition, without building it: its data need not be there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from demitasse.caffe import schema
+from demitasse.caffe.definition import labels
+from demitasse.caffe.definition.filter import filter_net, net_state
+from demitasse.caffe.layers import LAYERS
+from demitasse.caffe.upgrade import upgrade_net
+
+
+def labelled(
+    net: schema.NetParameter,
+    origin: str,
+    phase: int | None = schema.TEST,
+    level: int | None = None,
+    stages: Collection[str] = (),
+) -> dict[str, schema.LayerParameter]:
+    """Returns label -> layer of those that a state of the net selects, in order.
+
+    Args:
+        net: the NetParameter, of any age; it is brought up to date.
+        origin: its file, for messages.
+        phase: see :func:`demitasse.caffe.definition.filter.net_state`, and so are ``level`` and ``stages``.
+        level: see ``phase``.
+        stages: see ``phase``.
+
+    Raises:
+        NetError: a layer has both include and exclude rules, or no counterpart today.
+    """
+    upgrade_net(net, origin)
+    placed = filter_net(net, [origin] * len(net.layer), net_state(net, phase, level, stages))
+    layers = [layer for layer, _ in placed]
+    have_blobs = [layer.type in LAYERS and LAYERS[layer.type].has_blobs for layer in layers]
+    return dict(zip(labels.distinct([layer.name for layer in layers], have_blobs), layers, strict=True))

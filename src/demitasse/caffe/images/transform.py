@@ -1,0 +1,134 @@
+"""What happens to images between a source and the net: Caffe's ``transform_param``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from demitasse.caffe import schema
+from demitasse.caffe.images.mean import read_mean
+from demitasse.caffe.images.resizing import Resized, Window, copy_window
+from demitasse.errors import DataError, NetError
+
+Image = np.ndarray[Any, np.dtype[Any]]
+Batch = np.ndarray[Any, np.dtype[np.float32]]
+Shape = tuple[int, ...]
+Windowed = Image | Resized
+
+# bytes of a batch that are worked on at a time
+_CACHE = 1 << 18
+
+
+class Transformer:
+    """Crops, subtracts the mean, scales and mirrors: ``(crop(x) - mean) * scale``, then the mirror.
+
+    A crop is random in phase TRAIN and from the centre in TEST; a mirror, where asked for, is thrown by a coin
+    in both phases, as in Caffe. A mean file is cropped like the image. ``force_color`` and ``force_gray`` act
+    when encoded images are decoded; raw ones have the channels they have.
+
+    Args:
+        param: the TransformationParameter.
+        phase: ``schema.TRAIN`` or ``schema.TEST``.
+        force_color: a wish for colour from elsewhere, ``force_encoded_color``.
+
+    Attributes:
+        color: whether encoded images are decoded to BGR (True), to grey (False), or as they are (None).
+        draws: whether random numbers decide.
+
+    Raises:
+        NetError: settings that exclude each other.
+        FileFormatError: the mean file cannot be read.
+    """
+
+    def __init__(self, param: schema.TransformationParameter, phase: int, force_color: bool = False) -> None:
+        color = param.force_color or force_color
+        if color and param.force_gray:
+            raise NetError("force_color and force_gray exclude each other")
+        if param.mean_file and param.mean_value:
+            raise NetError("transform_param has both mean_file and mean_value; give one of them")
+        self.color = True if color else False if param.force_gray else None
+        self._crop: int = param.crop_size
+        self._random_crop = bool(param.crop_size) and phase == schema.TRAIN
+        self._mirror: bool = param.mirror
+        self.draws = self._random_crop or self._mirror
+        self._scale = np.float32(param.scale)
+        self._mean = read_mean(param.mean_file) if param.mean_file else None
+        self._mean_values = np.array(param.mean_value, np.float32).reshape(-1, 1, 1)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Returns the shape that an image of this shape, (channels, height, width), has in the net.
+
+        Raises:
+            DataError: the crop or the mean does not fit.
+        """
+        channels, height, width = shape
+        if self._crop > min(height, width):
+            raise DataError(f"crop_size {self._crop} is larger than the image of shape {list(shape)}")
+        if self._mean is not None and self._mean.shape != shape:
+            raise DataError(f"the mean file has shape {list(self._mean.shape)}, the image {list(shape)}")
+        if len(self._mean_values) not in (0, 1, channels):
+            raise DataError(f"{len(self._mean_values)} mean_value for {channels} channels; give 1 or {channels}")
+        return (channels, self._crop or height, self._crop or width)
+
+    def __call__(
+        self, images: Iterable[Windowed], count: int, random: np.random.Generator, rank: int = 0, ranks: int = 1
+    ) -> Batch:
+        """Returns the batch, (count, channels, height, width) float32.
+
+        Args:
+            images: (channels, height, width) each, arrays or still to be resized, whose ``output_shape`` is the same;
+                taken a few at a time, while they are in the processor's cache.
+            count: how many they are.
+            random: draws the mirrors, then the crops, for the images of all processes.
+            rank: these images are number ``rank``, ``rank + ranks`` ... of them.
+            ranks: the number of processes that train together.
+        """
+        mirrors, places = self._draw(count * ranks, slice(rank, None, ranks), random)
+        images = iter(images)
+        taken = [next(images)]
+        batch = np.empty((count, *self.output_shape(taken[0].shape)), np.float32)
+        step = max(_CACHE // batch[0].nbytes, 1)
+        for start in range(0, count, step):
+            part = slice(start, start + step)
+            taken += islice(images, min(step, count - start) - len(taken))
+            self._fill(batch[part], taken, mirrors[part], places[part])
+            taken = []
+        return batch
+
+    def _draw(
+        self, count: int, own: slice, random: np.random.Generator
+    ) -> tuple[list[bool], list[tuple[float, float]]]:
+        """Returns which images to mirror, and where in 0..1 to crop each: how much is drawn depends on no size."""
+        mirrors = random.integers(2, size=count, dtype=bool) if self._mirror else np.zeros(count, bool)
+        places = random.random((count, 2)) if self._random_crop else np.zeros((count, 2))
+        return mirrors[own].tolist(), places[own].tolist()
+
+    def _window(self, shape: Shape, place: tuple[float, float]) -> Window:
+        """Returns what of an image to take."""
+        _, *sizes = shape
+        if not self._crop:
+            return (slice(None), slice(sizes[0]), slice(sizes[1]))
+        rest = [size - self._crop for size in sizes]
+        top, left = (
+            [int(at * (room + 1)) for at, room in zip(place, rest, strict=True)]
+            if self._random_crop
+            else [room // 2 for room in rest]
+        )
+        return (slice(None), slice(top, top + self._crop), slice(left, left + self._crop))
+
+    def _fill(
+        self, batch: Batch, images: list[Windowed], mirrors: list[bool], places: list[tuple[float, float]]
+    ) -> None:
+        """Fills a part of the batch."""
+        for target, image, mirror, place in zip(batch, images, mirrors, places, strict=True):
+            window = self._window(image.shape, place)
+            copy_window(image, window, mirror, target)
+            if self._mean is not None:
+                target -= self._mean[window][:, :, ::-1] if mirror else self._mean[window]
+        if len(self._mean_values):
+            batch -= self._mean_values
+        if self._scale != 1:
+            batch *= self._scale

@@ -1,0 +1,83 @@
+"""Blobs as messages: BlobProto into arrays and back, and files of one blob."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from demitasse.caffe import schema
+from demitasse.caffe.list_file import require_regular
+from demitasse.caffe.models.messages import parse_message, read_bytes
+from demitasse.caffe.sizes import MOST_AXES
+from demitasse.errors import FileFormatError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_RAW = {0: "<f8", 1: "<f4", 2: "<f2"}  # what the enum Type of NVIDIA's fork says of raw_data
+
+
+def blob_array(blob: schema.BlobProto) -> Array:
+    """Returns a BlobProto's values, float32 (float64 where it holds doubles), in its shape.
+
+    Raises:
+        FileFormatError: the number of values is not what the shape says.
+    """
+    dtype, data = _numbers(blob)
+    if blob.HasField("shape"):
+        shape = tuple(blob.shape.dim)
+    elif any(blob.HasField(axis) for axis in ("num", "channels", "height", "width")):
+        shape = (blob.num, blob.channels, blob.height, blob.width)
+    else:
+        shape = (len(data) // np.dtype(dtype).itemsize,)
+    if len(shape) > MOST_AXES:
+        raise FileFormatError(f"{len(shape)} axes; a blob has {MOST_AXES} at most")
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
+    if min(shape, default=0) < 0 or len(data) != expected:
+        raise FileFormatError(f"shape {list(shape)} needs {expected} bytes of values, found {len(data)}")
+    try:
+        array = np.frombuffer(data, dtype).reshape(shape)
+        return array.astype(np.float32) if array.dtype == np.float16 else array
+    except ValueError as error:  # a huge axis beside one of 0
+        raise FileFormatError(f"shape {list(shape)} is none of a blob: {error}") from None
+
+
+def _numbers(blob: schema.BlobProto) -> tuple[str, bytes]:
+    if blob.raw_data:
+        if blob.raw_data_type not in _RAW:
+            raise FileFormatError(f"raw_data_type is {blob.raw_data_type}; expected DOUBLE, FLOAT or FLOAT16")
+        return _RAW[blob.raw_data_type], blob.raw_data
+    return ("<f8", blob.double_data) if blob.double_data else ("<f4", blob.data)
+
+
+def array_blob(array: Array) -> schema.BlobProto:
+    """Returns a BlobProto that holds the array, as float32 or (where it is float64) double."""
+    blob = schema.BlobProto()
+    blob.shape.dim.extend(array.shape)
+    if array.dtype == np.float64:
+        blob.double_data = np.ascontiguousarray(array, "<f8").tobytes()
+    else:
+        blob.data = np.ascontiguousarray(array, "<f4").tobytes()
+    return blob
+
+
+def blob_arrays(tensors: list[Any]) -> list[Array]:
+    """Returns blobs as float32 arrays in Caffe's order of axes, whatever their place in memory."""
+    return [tensor.detach().cpu().float().contiguous().numpy() for tensor in tensors]
+
+
+def read_blob(path: str | Path) -> Array:
+    """Reads a file of one binary BlobProto; returns float32.
+
+    Raises:
+        FileFormatError: missing or cut short.
+        DataError: it is a folder, a device or a pipe.
+    """
+    require_regular(path)
+    blob = parse_message(schema.BlobProto(), read_bytes(path), path)
+    try:
+        return blob_array(blob).astype(np.float32)
+    except FileFormatError as error:
+        raise error.within(str(path)) from None

@@ -1,0 +1,59 @@
+"""Binary protobuf: files into messages; what is cut short or no text is told."""
+
+from __future__ import annotations
+
+from collections.abc import MutableSequence
+from pathlib import Path
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from demitasse.errors import FileFormatError
+from demitasse.files import system_path
+
+M = TypeVar("M", bound=Message)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Returns the content of a file.
+
+    Raises:
+        FileFormatError: it is missing, cannot be read, or is empty.
+    """
+    try:
+        data = Path(system_path(path)).read_bytes()
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise FileFormatError(f"{path!r}: cannot be read: {error}") from None
+    if not data:
+        raise FileFormatError(f"{path}: the file is empty")
+    return data
+
+
+def parse_message(message: M, data: bytes, path: str | Path) -> M:
+    """Parses serialized protobuf into ``message`` and returns it.
+
+    Raises:
+        FileFormatError: the data is cut short or of another kind.
+    """
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise FileFormatError(f"{path}: not a {type(message).__name__}: {error}") from None
+    try:
+        _check_strings(message)
+    except FileFormatError as error:
+        raise error.within(str(path)) from None
+    return message
+
+
+def _check_strings(message: Message) -> None:
+    """Raises FileFormatError for a string that is not UTF-8: protobuf gives it out as bytes."""
+    for field, value in message.ListFields():
+        values = value if isinstance(value, MutableSequence) else (value,)
+        if field.type == field.TYPE_STRING and any(isinstance(each, bytes) for each in values):
+            raise FileFormatError(f"{field.full_name.removeprefix('caffe.')} is not text in UTF-8: {value!r}")
+        if field.message_type and field.message_type.name != "BlobProto":
+            for each in values:
+                _check_strings(each)

@@ -1,0 +1,86 @@
+"""What texts made for forks of Caffe say that has no meaning here: it is accepted, and one warning tells of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor
+
+from demitasse.caffe import log, schema
+from demitasse.caffe.text.fields import TextField, walk
+
+_PLACE = "upgrade_proto.cpp:137"  # where Caffe tells of fields that it leaves out
+_DEVICES = re.compile(r"\bdevice_id\s*:?\s*(\[[^\]]*\]|-?\w+)")
+
+
+def tell_unused(text: str, message: Descriptor, name: str) -> None:
+    """Warns, once in a process, of fields and constants of a text that are known and have no meaning here.
+
+    Args:
+        text: that protobuf has accepted.
+        message: its kind.
+        name: of the file.
+    """
+    if not _unused_names().search(text):
+        return
+    lines: dict[str, list[str]] = {}
+    for field in walk(text, message):
+        if what := _unused(field):
+            lines.setdefault(what, []).append(str(field.line))
+    if lines:
+        fields = ", ".join(f"{what} (line {', '.join(numbers)})" for what, numbers in lines.items())
+        _warn_once(f"{name}: fields of other Caffes that have no meaning here are left out: {fields}")
+
+
+def one_device(text: str, name: str) -> str:
+    """Returns a solver's text with one ``device_id``, the first; others are told of by a warning."""
+    found = [
+        field
+        for field in walk(text, schema.SolverParameter.DESCRIPTOR)
+        if field.name == "device_id" and field.owner is schema.SolverParameter.DESCRIPTOR
+    ]
+    if len(found) < 2:
+        return text
+    numbers = [field.value for field in found]
+    _warn_once(
+        f"{name}:{found[1].line}: device_id names {len(found)} devices, of which the first, {numbers[0]}, is used; "
+        f"give -gpu={','.join(numbers)} to train on all"
+    )
+    blanked = _DEVICES.sub(lambda match: "\n" * match[0].count("\n"), text)
+    return f"{blanked}\ndevice_id: {numbers[0]}\n"
+
+
+@cache
+def _warn_once(message: str) -> None:
+    log.warning(_PLACE, message)
+
+
+def _unused(field: TextField) -> str | None:
+    known = field.known
+    if known is None:
+        return None
+    if known.GetOptions().deprecated:
+        return field.name
+    value = known.enum_type.values_by_name.get(field.value) if known.enum_type else None
+    return f"{field.name}: {field.value}" if value is not None and value.GetOptions().deprecated else None
+
+
+@cache
+def _unused_names() -> re.Pattern[str]:
+    """Matches texts that may have such a field or constant, so that others need not be walked."""
+    file = schema.NetParameter.DESCRIPTOR.file
+    names = {name for message in file.message_types_by_name.values() for name in _deprecated(message)}
+    names |= {value.name for enum in file.enum_types_by_name.values() for value in enum.values if _is_deprecated(value)}
+    return re.compile(rf"\b({'|'.join(sorted(names))})\b")
+
+
+def _deprecated(message: Descriptor) -> Iterator[str]:
+    for field in message.fields:
+        if _is_deprecated(field):
+            yield field.name
+
+
+def _is_deprecated(described: object) -> bool:
+    return bool(described.GetOptions().deprecated)  # type: ignore[attr-defined]

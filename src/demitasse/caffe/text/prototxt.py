@@ -1,0 +1,134 @@
+"""Text files: nets and solvers. Errors name the file, the line and the nearest known field."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from demitasse.caffe import schema
+from demitasse.caffe.text import faults
+from demitasse.caffe.text.fields import Places, tokens, walk
+from demitasse.caffe.text.forks import one_device, tell_unused
+from demitasse.errors import PrototxtError
+from demitasse.files import system_path
+
+M = TypeVar("M", bound=Message)
+
+
+def read_net(path: str | Path) -> schema.NetParameter:
+    """Reads a net's prototxt.
+
+    Args:
+        path: the text file.
+
+    Returns:
+        The NetParameter as written; :mod:`demitasse.caffe.upgrade` brings old forms up to date.
+
+    Raises:
+        PrototxtError: the file is missing, or not a net; says file and line.
+    """
+    # blobs stand as numbers in a text, as bytes in the class that the rest works with
+    return schema.NetParameter.FromString(read_net_text(path).SerializeToString())
+
+
+def read_net_text(path: str | Path) -> schema.NetParameter:
+    """Reads a net's prototxt for a text to be made of it: blobs are repeated numbers; see :func:`read_net`."""
+    message: schema.NetParameter = schema.text_message("NetParameter")()
+    return parse(read_text(path), message, str(path))
+
+
+def read_solver(path: str | Path) -> schema.SolverParameter:
+    """Reads a solver's prototxt into a SolverParameter; ``trust_coef`` is taken for ``local_gw_ratio``.
+
+    Of several ``device_id``, as forks take them, the first counts; a warning names the line.
+
+    Raises:
+        PrototxtError: the file is missing, or not a solver; says file and line.
+    """
+    text = re.sub(r"(?m)^(\s*)trust_coef(\s*:)", r"\1local_gw_ratio\2", read_text(path))
+    return parse(one_device(text, str(path)), schema.SolverParameter(), str(path))
+
+
+def parse(text: str, message: M, name: str) -> M:
+    """Parses protobuf text into ``message`` and returns it; ``name`` stands for the file in errors."""
+    _check_strings(text, name)
+    untyped: Any = message  # protobuf's types do not tell all that messages have
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)
+            text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        found = faults.explain(text, untyped.DESCRIPTOR, name)
+        raise PrototxtError(found or f"{name}:{_structure(error)}") from None
+    except DeprecationWarning:  # protobuf passes an unknown escape on to Python; Caffe refuses it
+        escape = _UNKNOWN_ESCAPE.search(text)
+        line = text.count("\n", 0, escape.start()) + 1 if escape else 1
+        raise PrototxtError(f"{name}:{line}: unknown escape {escape and escape[0]!r} in a string") from None
+    except UnicodeEncodeError as error:  # half of a pair of surrogates, by an escape
+        raise PrototxtError(f"{name}: a string is not text: {error}") from None
+    if missing := untyped.FindInitializationErrors():
+        raise PrototxtError(f"{name}: {', '.join(missing)}: needed, but not given")
+    tell_unused(text, untyped.DESCRIPTOR, name)
+    return message
+
+
+def _check_strings(text: str, name: str) -> None:
+    """Refuses strings that no net needs and protobuf's parser cannot hold: very long ones, and what is not UTF-8."""
+    if match := _LONG_STRING.search(text):
+        line = text.count("\n", 0, match.start()) + 1
+        raise PrototxtError(f"{name}:{line}: a string of more than {_MOST_LETTERS} letters")
+    if _NOT_UTF_8.search(text):
+        for token, line in tokens(text):  # comments may be of any kind
+            if _NOT_UTF_8.search(token):
+                raise PrototxtError(f"{name}:{line}: {token!r} is not UTF-8")
+
+
+_NOT_UTF_8 = re.compile("[\udc80-\udcff]")
+_MOST_LETTERS = 1 << 20
+_LONG_STRING = re.compile(rf"""["'][^"'\n]{{{_MOST_LETTERS}}}""")
+_UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\[^abfnrtvxXuU0-7\\'\"?]")
+
+
+def places(path: str | Path) -> Places:
+    """Returns on which lines of a net's prototxt its layers and its inputs are."""
+    found = Places([], str(path))
+    for field in walk(read_text(path), schema.NetParameter.DESCRIPTOR):
+        if not field.owner or field.owner.name != "NetParameter":
+            continue
+        if field.value == "{" and field.name in ("layer", "layers"):
+            found.layers.append(f"{path}:{field.line}")
+        elif field.name == "input" and found.inputs == str(path):
+            found = found._replace(inputs=f"{path}:{field.line}")
+    return found
+
+
+def read_text(path: str | Path) -> str:
+    """Returns the text of a prototxt.
+
+    Raises:
+        PrototxtError: the file is missing, or not a text.
+    """
+    try:
+        data = Path(system_path(path)).read_bytes()
+    except OSError as error:
+        raise PrototxtError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise PrototxtError(f"{path!r}: cannot be read: {error}") from None
+    if b"\0" in data:
+        raise PrototxtError(f"{path}: not a text file (is it a caffemodel?)")
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+_LONG = 400  # characters of an error: protobuf cites the whole line
+
+
+def _structure(error: text_format.ParseError) -> str:
+    """Turns protobuf's message into ``line: what was found``."""
+    detail = re.sub(r"^\d+:\d+ : ", "", str(error)).replace('"caffe.', '"')
+    return f"{error.GetLine() or 1}: {detail if len(detail) < _LONG else '...' + detail[-_LONG:]}"

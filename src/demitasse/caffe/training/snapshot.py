@@ -1,0 +1,218 @@
+"""Snapshots: a caffemodel and a solverstate, from which training goes on as if it had never stopped.
+
+The solverstate has Caffe's layout. What Caffe forgets (positions in the data, generators, surgery statistics,
+INQ stages, the window of the smoothed loss) stands in the field ``resume``, which Caffe's readers skip.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe import log, schema
+from demitasse.caffe.models.blobs import array_blob, blob_array, blob_arrays
+from demitasse.caffe.net import Net
+from demitasse.caffe.training import lr_policy, solverstate
+from demitasse.caffe.training.run import Run
+from demitasse.caffe.weights import load_weights, save_weights
+from demitasse.errors import FileFormatError, SnapshotError, WriteError
+from demitasse.files import system_path, text_path
+
+
+def write(run: Run) -> Path:
+    """Writes ``<prefix>_iter_<N>.caffemodel``, then the solverstate that names it, each atomically.
+
+    Rank 0 writes; what the other ranks would need to go on is in its file.
+
+    Returns:
+        The path of the solverstate.
+
+    Raises:
+        SnapshotError: a file cannot be written; earlier snapshots are as before.
+    """
+    hdf5 = run.param.snapshot_format == schema.SolverParameter.HDF5
+    kind, ending = ("HDF5", ".h5") if hdf5 else ("binary proto", "")
+    model = Path(f"{run.prefix}_iter_{run.iter}.caffemodel{ending}")
+    path = Path(f"{run.prefix}_iter_{run.iter}.solverstate{ending}")
+    generators = run.ranks.gather(_torch_generators(run.device))
+    if run.ranks.rank:
+        return path
+    state = _state(run, str(model), generators)
+    try:
+        log.info("solver.cpp:451", f"Snapshotting to {kind} file {model}")
+        save_weights(run.net, model, hdf5)
+        log.info("sgd_solver.cpp:343", f"Snapshotting solver state to {kind} file {path}")
+        solverstate.write(state, path, hdf5)
+    except WriteError as error:
+        last = run.last_snapshot or "none"
+        raise SnapshotError(f"{error}; the last good snapshot: {last}") from error
+    return path
+
+
+def restore(run: Run, path: str | Path) -> None:
+    """Takes a solver back to a snapshot, ours or Caffe's own.
+
+    A solverstate that Caffe wrote says nothing of the data or of surgery: the data restarts at the first record,
+    and surgery takes its statistics anew from the restored weights. A snapshot of another number of ranks goes on at
+    the same record; ranks that are new start their dropout afresh.
+
+    Raises:
+        SnapshotError: it belongs to another net, or its caffemodel is missing.
+        FileFormatError: a file is cut short or of another kind.
+        WeightsError: the caffemodel belongs to another net.
+    """
+    state = solverstate.read(path)
+    try:
+        _restore(run, state, path)
+    except _DAMAGE as error:
+        raise SnapshotError(f"{path}: what it says of the run is damaged: {type(error).__name__}: {error}") from None
+
+
+# what a wrong value does to those that take their state back
+_DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
+
+
+def _restore(run: Run, state: schema.SolverState, path: str | Path) -> None:
+    resume = json.loads(state.resume.json) if state.resume.json else {}
+    history = _history(state, path)
+    _check(run, resume, history, path)
+    model = _model_path(state.learned_net, path)
+    log.info("caffe.cpp:240", f"Resuming from {path} with the weights of {model}")
+    load_weights(run.net, model)
+    with torch.no_grad():
+        for tensor, array in zip(run.optimizer.history, history, strict=True):
+            tensor.copy_(torch.from_numpy(array))
+    run.iter = state.iter
+    for name, layer in run.net.named_layers().items():
+        layer.restore(resume.get("layers", {}).get(name, {}))
+    if resume:
+        _restore_rest(run, resume, state.resume.torch_rng)
+    else:
+        log.warning(
+            "solver.cpp:480",
+            f"{path} says nothing of data and surgery: the data restarts at the first record, "
+            "surgery takes its statistics from the restored weights",
+        )
+
+
+def _torch_generators(device: torch.device) -> dict[str, str]:
+    """Returns the states of torch's generators, which each rank has of its own, as plain values for JSON."""
+    cuda = torch.cuda.get_rng_state(device).numpy().tobytes() if device.type == "cuda" else b""
+    return {"cpu": torch.get_rng_state().numpy().tobytes().hex(), "cuda": cuda.hex()}
+
+
+def _state(run: Run, model: str, generators: list[dict[str, str]]) -> schema.SolverState:
+    state = schema.SolverState(
+        iter=run.iter,
+        learned_net=text_path(model),
+        current_step=lr_policy.current_step(run.param, max(run.iter - 1, 0)),
+    )
+    state.history.extend(map(array_blob, blob_arrays(run.optimizer.history)))
+    version, numbers, _ = run.generator.getstate()
+    first, *others = generators
+    resume: dict[str, Any] = {
+        "net": run.net.spec.name,
+        "blobs": _blobs(run.net),
+        "seed": run.seed,
+        "generator": [version, numbers],
+        "cuda_rng": first["cuda"],
+        "other_ranks": others,
+        "losses": [float(loss) for loss in run.losses],
+        "layers": {name: layer.state() for name, layer in run.net.named_layers().items()},
+        "sources": [source_states(net) for net in (run.net, *run.test_nets)],
+    }
+    resume["layers"] = {name: kept for name, kept in resume["layers"].items() if kept}
+    state.resume.json = json.dumps(resume).encode()
+    state.resume.torch_rng = bytes.fromhex(first["cpu"])
+    return state
+
+
+def _restore_rest(run: Run, resume: dict[str, Any], torch_rng: bytes) -> None:
+    run.seed = resume["seed"]
+    version, numbers = resume["generator"]
+    run.generator.setstate((version, tuple(numbers), None))
+    generators = [{"cpu": torch_rng.hex(), "cuda": resume["cuda_rng"]}, *resume.get("other_ranks", [])]
+    if run.ranks.rank < len(generators):
+        _set_torch_generators(generators[run.ranks.rank], run.device)
+    run.losses.extend(resume["losses"])
+    for net, states in zip((run.net, *run.test_nets), resume["sources"], strict=False):
+        restore_sources(net, states)
+
+
+def _set_torch_generators(states: dict[str, str], device: torch.device) -> None:
+    torch.set_rng_state(_bytes_tensor(bytes.fromhex(states["cpu"])))
+    if states["cuda"] and device.type == "cuda":
+        torch.cuda.set_rng_state(_bytes_tensor(bytes.fromhex(states["cuda"])), device)
+
+
+def source_states(net: Net) -> dict[str, Any]:
+    """Returns the position of every source of a net, by layer name."""
+    return {name: source.state() for name, source in net.sources.items()}
+
+
+def restore_sources(net: Net, states: dict[str, Any]) -> None:
+    """Takes the sources of a net back to what :func:`source_states` returned."""
+    for name, source in net.sources.items():
+        if name in states:
+            source.restore(states[name])
+
+
+def _bytes_tensor(data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+
+
+def _blobs(net: Net) -> list[list[Any]]:
+    """Returns layer, index and shape of every learnable blob, to tell another net's snapshot."""
+    return [[blob.layer, blob.index, list(blob.tensor.shape)] for blob in net.learnable]
+
+
+def _check(run: Run, resume: dict[str, Any], history: list[Any], path: str | Path) -> None:
+    """Raises SnapshotError where the solverstate is another net's or another solver type's."""
+    ours = _blobs(run.net)
+    if "blobs" in resume:
+        for theirs, mine in zip(resume["blobs"], ours, strict=False):
+            if theirs != mine:
+                raise SnapshotError(
+                    f"{path}: written by another net ({resume['net']!r}): it has blob {theirs[1]} of layer "
+                    f"{theirs[0]!r} with shape {theirs[2]} where this net has blob {mine[1]} of layer "
+                    f"{mine[0]!r} with shape {mine[2]}"
+                )
+        if len(resume["blobs"]) != len(ours):
+            raise SnapshotError(
+                f"{path}: written by another net ({resume['net']!r}) with {len(resume['blobs'])} blobs; "
+                f"this net has {len(ours)}"
+            )
+    expected = run.optimizer.history
+    for index, (tensor, array) in enumerate(zip(expected, history, strict=False)):
+        if tuple(tensor.shape) != array.shape:
+            layer, blob, shape = ours[index % len(ours)]
+            raise SnapshotError(
+                f"{path}: written by another net: history {index} has shape {list(array.shape)}, "
+                f"but blob {blob} of layer {layer!r} has {shape}"
+            )
+    if len(history) != len(expected):
+        raise SnapshotError(
+            f"{path}: has {len(history)} history blobs, but solver type {run.param.type} needs "
+            f"{len(expected)} for this net: another net or another solver type"
+        )
+
+
+def _history(state: schema.SolverState, path: str | Path) -> list[Any]:
+    try:
+        return [blob_array(blob).copy() for blob in state.history]
+    except FileFormatError as error:
+        raise error.within(str(path)) from None
+
+
+def _model_path(learned_net: str, path: str | Path) -> Path:
+    """Returns where the caffemodel is: as written (Caffe's rule), else beside the solverstate."""
+    candidates = [Path(system_path(learned_net)), Path(path).parent / Path(system_path(learned_net)).name]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    places = " nor ".join(dict.fromkeys(map(str, candidates)))
+    raise SnapshotError(f"{path}: its caffemodel is missing: no {places}")

@@ -1,0 +1,407 @@
+"""The training loop: iterations, tests, display, snapshots."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe import device as devices
+from demitasse.caffe import log, net_log, schema
+from demitasse.caffe.layers.masked import Masked
+from demitasse.caffe.layers.surgery import Surgery
+from demitasse.caffe.list_file import is_text
+from demitasse.caffe.models import hdf5_file
+from demitasse.caffe.net import Net
+from demitasse.caffe.sources.ahead import WORKERS
+from demitasse.caffe.training import debug as debugging
+from demitasse.caffe.training import lr_policy, snapshot, solver_nets
+from demitasse.caffe.training.optimizers import OPTIMIZERS, Optimizer
+from demitasse.caffe.training.ranks import Pass, Ranks
+from demitasse.caffe.training.signals import Signals
+from demitasse.caffe.upgrade import upgrade_solver
+from demitasse.caffe.weights import load_weights
+from demitasse.errors import DataError, DivergedError, SnapshotError, UnknownNameError
+from demitasse.files import system_path
+
+
+class Solver:
+    """Trains a net as a SolverParameter says.
+
+    Args:
+        param: the solver's settings; not changed.
+        origin: the file they came from, for messages.
+        device: where to compute; None follows ``solver_mode``.
+        signals: where SIGINT and SIGHUP are noted; None ignores them.
+        ranks: the processes that train together; None trains alone.
+        workers: how many threads make batches of images ahead.
+
+    Attributes:
+        net: the net in training.
+        test_nets: the nets for tests, which hold the same blobs; rank 0 alone has them.
+        iter: the number of updates done.
+        seed: of all generators; drawn freshly where ``random_seed`` is negative.
+        loss: the loss, the mean over all ranks, smoothed over ``average_loss`` iterations.
+        rate: the learning rate of the last update.
+        last_snapshot: the solverstate that was written or restored last.
+        callbacks: called with the solver after each update.
+
+    Raises:
+        PrototxtError: settings that contradict each other.
+        UnknownNameError: the solver type is not known.
+        NetError: a net cannot be built.
+        SnapshotError: snapshots are to be written where nothing can be.
+    """
+
+    def __init__(
+        self,
+        param: schema.SolverParameter,
+        origin: str = "solver",
+        device: torch.device | None = None,
+        signals: Signals | None = None,
+        ranks: Ranks | None = None,
+        workers: int = WORKERS,
+    ) -> None:
+        self.param = upgrade_solver(schema.SolverParameter.FromString(param.SerializeToString()))
+        self.device = device or devices.of_solver(self.param)
+        self.ranks = ranks or Ranks()
+        log.info("solver.cpp:44", f"Initializing solver from parameters: \n{self.param}")
+        make_optimizer = _optimizer(self.param, origin)
+        self.prefix = _snapshot_prefix(self.param, origin)
+        if self.ranks.rank == 0:
+            _check_prefix(self.param, self.prefix)
+        self._seed()
+        self.net = self._place(solver_nets.train_net(self.param, origin))
+        _check_names(self.param, self.net)
+        tested = solver_nets.test_nets(self.param, origin) if self.ranks.rank == 0 else []
+        self.test_nets = [self._place(net) for net in tested]
+        self.share_blobs()
+        self._hand_out_generators(workers)
+        self.optimizer = make_optimizer(self.net, self.param)
+        self.iter = 0
+        self.rate = 0.0
+        self.losses: deque[float | Tensor] = deque(maxlen=max(self.param.average_loss, 1))
+        self.last_snapshot: Path | None = None
+        self.callbacks: list[Callable[[Solver], None]] = []
+        self.stopped = False
+        self._signals = signals or Signals()
+        self._compressing = [layer for layer in self.net.named_layers().values() if isinstance(layer, Masked)]
+        self._parameters = list(self.net.parameters())
+        self._pass = self.ranks.wrap(self.net)
+        self._shown = (time.perf_counter(), 0)
+        for names in self.param.weights:
+            self.load_weights(names)
+        log.info("solver.cpp:56", "Solver scaffolding done.")
+
+    def _place(self, net: Net) -> Net:
+        return solver_nets.place(net, self.device)
+
+    def _seed(self) -> None:
+        self.seed = self.param.random_seed
+        if self.seed < 0:
+            self.seed = self.ranks.gather(random.SystemRandom().randrange(2**32))[0]
+            log.info("solver.cpp:44", f"random_seed is not given; this run's is {self.seed}")
+        torch.manual_seed(self.seed)
+        self.generator = random.Random(self.seed)
+
+    def _hand_out_generators(self, workers: int) -> None:
+        for layer in self.net.named_layers().values():
+            if isinstance(layer, Surgery):
+                layer.draw = self.generator.random
+        sources = [source for net in (self.net, *self.test_nets) for source in net.sources.values()]
+        for index, source in enumerate(sources):
+            source.seed(self.seed + index)
+            source.workers = workers
+        for source in self.net.sources.values():
+            source.deal(self.ranks.rank, self.ranks.size)
+        if self.ranks.rank:
+            # dropout differs between ranks; surgery and sources draw alike
+            torch.manual_seed(self.seed + self.ranks.rank)
+
+    def share_blobs(self) -> None:
+        """Lets the test nets hold the very blobs of the training net; says which blobs that one does not have."""
+        for index, net in enumerate(self.test_nets):
+            if alone := solver_nets.share(net, self.net):
+                log.warning(
+                    "solver.cpp:336",
+                    f"test net (#{index}): the training net does not have all blobs of {', '.join(map(repr, alone))}: "
+                    "they keep their initial values, and snapshots leave them out",
+                )
+
+    def load_weights(self, names: str) -> None:
+        """Copies the blobs of caffemodels into the net.
+
+        Args:
+            names: paths, separated by commas.
+
+        Raises:
+            FileFormatError: a file cannot be read.
+            WeightsError: it does not belong to the net.
+        """
+        for name in filter(None, (part.strip() for part in names.split(","))):
+            log.info("caffe.cpp:155", f"Finetuning from {name}")
+            load_weights(self.net, name)
+
+    def restore(self, path: str | Path) -> None:
+        """Takes training back to a snapshot; see :func:`demitasse.caffe.training.snapshot.restore`."""
+        snapshot.restore(self, path)
+        self.last_snapshot = Path(path)
+
+    def snapshot(self) -> Path:
+        """Writes a snapshot and returns the path of its solverstate.
+
+        Raises:
+            SnapshotError: it cannot be written.
+            DivergedError: a weight is not a finite number, or the ranks have other masks; nothing is written.
+        """
+        self.ranks.check_masks(self.net, self.iter)
+        for blob in self.net.learnable:
+            if not torch.isfinite(blob.tensor).all():
+                raise self._diverged(f"blob {blob.index} of layer {blob.layer!r} has values that are not finite")
+        self.last_snapshot = snapshot.write(self)
+        return self.last_snapshot
+
+    def solve(self) -> None:
+        """Trains up to ``max_iter``; after a SIGINT it stops early, with a snapshot."""
+        param = self.param
+        log.info("solver.cpp:276", f"Solving {self.net.spec.name}")
+        log.info("solver.cpp:277", f"Learning Rate Policy: {param.lr_policy}")
+        self.stopped = False
+        self.step(param.max_iter - self.iter)
+        if param.snapshot_after_train and not (param.snapshot and self.iter % param.snapshot == 0):
+            self.snapshot()
+        if self.stopped:
+            log.info("solver.cpp:311", "Optimization stopped early.")
+            return
+        if param.display and self.iter % param.display == 0:
+            with torch.no_grad():
+                self._forward()
+            log.info("solver.cpp:314", f"Iteration {self.iter}, loss = {log.number(self.loss)}")
+        if param.test_interval and self.iter % param.test_interval == 0:
+            self.test_all()
+        log.info("solver.cpp:319", "Optimization Done.")
+
+    def step(self, iterations: int) -> None:
+        """Runs this many iterations, with their tests, displays and snapshots; a signal may end it before.
+
+        Raises:
+            DivergedError: the loss is not finite; the weights are those before that iteration. Or the ranks have
+                other masks.
+        """
+        end = self.iter + iterations
+        self._shown = (time.perf_counter(), self.iter)
+        while self.iter < end:
+            if self._test_is_due():
+                self.test_all()
+                if self.stopped:
+                    break
+            self._iterate()
+            self._heed_signals()
+            if self.stopped:
+                break
+
+    def _test_is_due(self) -> bool:
+        interval = self.param.test_interval
+        if not interval or self.iter % interval:
+            return False
+        return bool(self.iter or self.param.test_initialization)
+
+    def _heed_signals(self) -> None:
+        regular = self.param.snapshot and self.iter % self.param.snapshot == 0
+        asked, self.stopped = self.ranks.any(*map(self._signals.requested, ("snapshot", "stop")))
+        if asked or regular:
+            self.snapshot()
+
+    def _iterate(self) -> None:
+        self._before_iteration()
+        display = bool(self.param.display) and self.iter % self.param.display == 0
+        blobs = self._forward(backward=True, debug=display and self.param.debug_info)
+        if display:
+            self._display(blobs)
+        self.rate = self._learning_rate()
+        if display:
+            log.info("sgd_solver.cpp:119", f"Iteration {self.iter}, lr = {log.number(self.rate)}")
+        self._before_update()
+        self.optimizer.step(self.rate, self.iter)
+        self.iter += 1
+        for callback in self.callbacks:
+            callback(self)
+
+    def _before_iteration(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def _before_update(self) -> None:
+        """What comes between the gradients and the update: nothing."""
+
+    def _learning_rate(self) -> float:
+        if self.param.lr_policy == "multistep" and self.iter in self.param.stepvalue:
+            step = lr_policy.current_step(self.param, self.iter)
+            log.info("sgd_solver.cpp:50", f"MultiStep Status: Iteration {self.iter}, step = {step}")
+        return lr_policy.learning_rate(self.param, self.iter)
+
+    def _forward(self, backward: bool = False, debug: bool = False) -> dict[str, Tensor]:
+        """Runs ``iter_size`` batches, notes their mean loss, and returns the outputs of the last."""
+        count = self.param.iter_size if backward else 1
+        total: float | Tensor = 0.0
+        for layer in self._compressing:
+            layer.iteration = self.iter
+        for number in range(1, count + 1):
+            blobs, loss = self._run(self.net, backward, debug, last=number == count)
+            total = total + self._checked(loss)
+        self.losses.append(total / count)
+        return blobs
+
+    def _run(
+        self, net: Net, backward: bool, debug: bool = False, last: bool = True
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Runs the next batch through a net; returns its blobs and its loss.
+
+        Behind the ``last`` backward of an iteration the gradients are the means over the ranks.
+        """
+        run = self._pass if net is self.net else Pass(net)
+        blobs, loss = run(read(net, self.device), net.shapes if debug else (), last)
+        if debug:
+            debugging.forward(net, blobs)
+        if backward and loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        if debug:
+            debugging.backward(net, blobs)
+        return blobs, loss
+
+    def _checked(self, loss: Tensor) -> float | Tensor:
+        """Returns the mean loss, as a number on the CPU; elsewhere it stays on the device until it is displayed."""
+        mean = self.ranks.mean(loss)
+        if self.device.type != "cpu":
+            return mean
+        value = mean.item()
+        if not math.isfinite(value):
+            raise self._diverged(f"the loss is {value}")
+        return value
+
+    def _diverged(self, what: str) -> DivergedError:
+        last = self.last_snapshot or "none was taken"
+        return DivergedError(f"iteration {self.iter}: {what}; the last good snapshot: {last}")
+
+    @property
+    def loss(self) -> float:
+        """The loss smoothed over ``average_loss`` iterations."""
+        value = float(sum(self.losses) / max(len(self.losses), 1))
+        if not math.isfinite(value):
+            raise self._diverged(f"the loss is {value}")
+        return value
+
+    def _display(self, blobs: dict[str, Tensor]) -> None:
+        loss = self.loss
+        now = time.perf_counter()
+        before, iteration = self._shown
+        seconds = now - before
+        self._shown = (now, self.iter)
+        speed = f"{log.number((self.iter - iteration) / seconds)} iter/s, {log.number(round(seconds, 3))}s"
+        log.info(
+            "solver.cpp:222",
+            f"Iteration {self.iter} ({speed}/{self.param.display} iters), loss = {log.number(loss)}",
+        )
+        values = {name: self._mean_output(blobs[name]).flatten().tolist() for name in self.net.outputs}
+        net_log.output_lines("solver.cpp:241", "    Train net output", self.net, values)
+
+    def _mean_output(self, blob: Tensor) -> Tensor:
+        """Returns the mean over the ranks of what is one number, as losses are; the rest is rank 0's own."""
+        return self.ranks.mean(blob) if blob.numel() == 1 else blob
+
+    def test_all(self) -> None:
+        """Tests every test net; SIGINT ends it, and the test data then stands where it stood before.
+
+        Rank 0 tests, the others wait for it.
+
+        Raises:
+            DivergedError: the ranks have other masks.
+        """
+        self.ranks.check_masks(self.net, self.iter)
+        for index in range(len(self.test_nets)):
+            if not self.stopped:
+                self._test(index)
+        (self.stopped,) = self.ranks.any(self.stopped)
+
+    def _test(self, index: int) -> None:
+        net, batches = self.test_nets[index], self.param.test_iter[index]
+        log.info("solver.cpp:334", f"Iteration {self.iter}, Testing net (#{index})")
+        solver_nets.share(net, self.net)
+        before = snapshot.source_states(net)
+        scores: dict[str, Tensor] = {}
+        loss = 0.0
+        for _ in range(batches):
+            self.stopped = self._signals.requested("stop")
+            if self.stopped:
+                snapshot.restore_sources(net, before)
+                log.info("solver.cpp:384", "Test interrupted.")
+                return
+            with torch.no_grad():
+                blobs, part = self._run(net, backward=False)
+            add(scores, net, blobs)
+            if self.param.test_compute_loss:
+                loss += part.item()
+        if self.param.test_compute_loss:
+            log.info("solver.cpp:388", f"Test loss: {log.number(loss / batches)}")
+        means = {name: (score / batches).tolist() for name, score in scores.items()}
+        net_log.output_lines("solver.cpp:401", "    Test net output", net, means)
+
+
+def read(net: Net, device: torch.device) -> dict[str, Tensor]:
+    """Returns the next batch of a net's sources, on the device.
+
+    Raises:
+        DataError: the net has Input layers, which somebody else must feed.
+    """
+    if net.inputs:
+        raise DataError(f"no data for {', '.join(map(repr, net.inputs))}: Input layers must be fed; use a data layer")
+    batch = net.read_batch()
+    if device.type == "cpu":
+        return batch
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def add(scores: dict[str, Tensor], net: Net, blobs: dict[str, Tensor]) -> None:
+    """Adds the outputs of one batch to the sums, flat and in float64."""
+    for name in net.outputs:
+        values = blobs[name].detach().flatten().double()
+        scores[name] = scores[name] + values if name in scores else values
+
+
+def _snapshot_prefix(param: schema.SolverParameter, origin: str) -> str:
+    """Returns ``snapshot_prefix``, or (Caffe's rule) the solver's path without its ending."""
+    prefix = system_path(param.snapshot_prefix or os.path.splitext(origin)[0])
+    return os.path.join(prefix, Path(origin).stem) if os.path.isdir(prefix) else prefix
+
+
+def _optimizer(param: schema.SolverParameter, origin: str) -> type[Optimizer]:
+    """Returns the optimizer of a solver, whose policy of rates is known too."""
+    try:
+        if param.lr_policy:
+            lr_policy.LR_POLICIES[param.lr_policy]
+        return OPTIMIZERS[param.type]
+    except UnknownNameError as error:
+        raise error.within(origin) from None
+
+
+def _check_names(param: schema.SolverParameter, net: Net) -> None:
+    """Raises WeightsError where snapshots are wanted in HDF5, which cannot have the name of a layer."""
+    if param.snapshot_format == schema.SolverParameter.HDF5 and (param.snapshot or param.snapshot_after_train):
+        for label in net.labels:
+            hdf5_file.check_name(label)
+
+
+def _check_prefix(param: schema.SolverParameter, prefix: str) -> None:
+    """Raises SnapshotError where snapshots are wanted but cannot be written."""
+    folder = os.path.dirname(prefix) or "."
+    if not is_text(prefix):
+        raise SnapshotError(f"snapshot_prefix {prefix!r} is not UTF-8; a solverstate cannot hold such a name")
+    if "\0" in prefix or ((param.snapshot or param.snapshot_after_train) and not os.access(folder, os.W_OK)):
+        raise SnapshotError(f"snapshot_prefix {prefix!r}: the folder {folder!r} does not exist or is read-only")

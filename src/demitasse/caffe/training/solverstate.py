@@ -1,0 +1,82 @@
+"""The file of a solverstate, protobuf or HDF5, in Caffe's own layout."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from demitasse.caffe import schema
+from demitasse.caffe.models import hdf5_file
+from demitasse.caffe.models.blobs import array_blob, blob_array
+from demitasse.caffe.models.messages import parse_message, read_bytes
+from demitasse.errors import FileFormatError
+from demitasse.files import write_bytes
+
+
+def write(state: schema.SolverState, path: str | Path, hdf5: bool = False) -> None:
+    """Writes a SolverState, atomically.
+
+    Raises:
+        WriteError: the file cannot be written; an older one is as before.
+    """
+    data = _hdf5_bytes(state) if hdf5 else state.SerializeToString()
+    write_bytes(path, data)
+
+
+def read(path: str | Path) -> schema.SolverState:
+    """Reads a solverstate of either form (told by content) into a SolverState message.
+
+    Raises:
+        FileFormatError: missing, cut short, or of another kind.
+    """
+    data = read_bytes(path)
+    if data.startswith(hdf5_file.HDF5_MAGIC):
+        state = _read_hdf5(path)
+    else:
+        state = parse_message(schema.SolverState(), data, path)
+    if not state.HasField("iter") or state.iter < 0 or not state.learned_net:
+        raise FileFormatError(f"{path}: not a solverstate (no iteration or no name of a caffemodel)")
+    return state
+
+
+def _hdf5_bytes(state: schema.SolverState) -> bytes:
+    """Lays the message out as Caffe does."""
+    buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
+    with h5py.File(buffer, "w") as file:
+        file["iter"] = np.array([state.iter], np.int32)
+        file["learned_net"] = np.array(state.learned_net.encode() + b"\0", dtype=np.bytes_)
+        file["current_step"] = np.array([state.current_step], np.int32)
+        history = file.create_group("history")
+        for index, blob in enumerate(state.history):
+            history[str(index)] = blob_array(blob)
+        for field in ("json", "torch_rng"):
+            file[f"resume/{field}"] = np.frombuffer(getattr(state.resume, field), np.uint8)
+    return buffer.getvalue()
+
+
+def _read_hdf5(path: str | Path) -> schema.SolverState:
+    with hdf5_file.open_hdf5(path, "a solverstate") as file:
+        state = schema.SolverState(
+            iter=int(_held(file, "iter", path)[0]),
+            learned_net=bytes(_held(file, "learned_net", path)[()]).rstrip(b"\0").decode(),
+            current_step=int(_held(file, "current_step", path)[0]),
+        )
+        history = _held(file, "history", path)
+        for index in range(len(history)):
+            array = hdf5_file.dataset_array(_held(history, str(index), path), f"{path}: history {index}")
+            state.history.append(array_blob(array))
+        for field in ("json", "torch_rng"):
+            if (found := hdf5_file.held(file, f"resume/{field}", str(path))) is not None:
+                setattr(state.resume, field, found[()].tobytes())
+    return state
+
+
+def _held(group: h5py.Group, name: str, path: str | Path) -> Any:
+    found = hdf5_file.held(group, name, str(path))
+    if found is None:
+        raise FileFormatError(f"{path}: not a solverstate in HDF5: there is no {name!r}")
+    return found
