@@ -1,6 +1,6 @@
 """demitasse makes neural networks small.
 
-The names below are loaded when they are first used: importing demitasse is light and touches no device.
+Names and modules are loaded when they are first used: importing demitasse is light and touches no device.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from demitasse._version import __version__
 
 if TYPE_CHECKING:
-    from demitasse.formats import load, open, save
+    from demitasse.formats import PackedFile, load, pack, save, unpack
+    from demitasse.formats import open as open
     from demitasse.methods.batch_norm import recalibrate_batch_norm
     from demitasse.methods.incremental import IncrementalQuantization
     from demitasse.methods.magnitude import MagnitudePruning
@@ -19,39 +20,70 @@ if TYPE_CHECKING:
     from demitasse.methods.surgery import Surgery
     from demitasse.reorder import reorder_units
 
+# name -> the module that has it
 _PLACES = {
     "IncrementalQuantization": "demitasse.methods.incremental",
     "MagnitudePruning": "demitasse.methods.magnitude",
+    "PackedFile": "demitasse.formats",
     "Surgery": "demitasse.methods.surgery",
     "load": "demitasse.formats",
     "open": "demitasse.formats",
-    "optim": "",
+    "pack": "demitasse.formats",
     "recalibrate_batch_norm": "demitasse.methods.batch_norm",
     "reorder_units": "demitasse.reorder",
     "save": "demitasse.formats",
     "sensitivity": "demitasse.methods.sensitivity",
+    "unpack": "demitasse.formats",
 }
+_MODULES = (
+    "compress",
+    "datasets",
+    "errors",
+    "export",
+    "formats",
+    "integrations",
+    "methods",
+    "optim",
+    "packed",
+    "pycaffe",
+    "zoo",
+)
 
+# demitasse.open is PackedFile; it is left out, so that `from demitasse import *` does not replace Python's own
 __all__ = [
     "IncrementalQuantization",
     "MagnitudePruning",
+    "PackedFile",
     "Surgery",
     "__version__",
+    "compress",
+    "datasets",
+    "errors",
+    "export",
+    "formats",
+    "integrations",
     "load",
-    "open",
+    "methods",
+    "optim",
+    "pack",
+    "packed",
+    "pycaffe",
     "recalibrate_batch_norm",
     "reorder_units",
     "save",
     "sensitivity",
+    "unpack",
+    "zoo",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module 'demitasse' has no attribute {name!r}")
-    place = _PLACES[name]
-    return getattr(import_module(place), name) if place else import_module(f"demitasse.{name}")
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
+    if name in _MODULES:
+        return import_module(f"demitasse.{name}")
+    raise AttributeError(f"module 'demitasse' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PLACES})
+    return __all__
