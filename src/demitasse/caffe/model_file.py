@@ -49,9 +49,9 @@ def read_bytes(path: str | Path) -> bytes:
     try:
         data = Path(system_path(path)).read_bytes()
     except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from None
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # a name that no file can have
-        raise FileFormatError(f"{path!r}: cannot be read: {error}") from None
+        raise FileFormatError(f"{path!r}: cannot be read: {error}") from error
     if not data:
         raise FileFormatError(f"{path}: the file is empty")
     return data
@@ -66,11 +66,11 @@ def parse_message(message: Any, data: bytes, path: str | Path) -> Any:
     try:
         message.ParseFromString(data)
     except DecodeError as error:
-        raise FileFormatError(f"{path}: not a {type(message).__name__}: {error}") from None
+        raise FileFormatError(f"{path}: not a {type(message).__name__}: {error}") from error
     try:
         _check_strings(message)
     except FileFormatError as error:
-        raise error.within(str(path)) from None
+        raise error.within(str(path)) from error
     return message
 
 
@@ -103,7 +103,7 @@ def parse_net_message(data: bytes, path: str | Path, text: bool = False) -> Any:
     try:
         data = dialects.to_private_numbers(data)
     except FileFormatError as error:
-        raise error.within(str(path)) from None
+        raise error.within(str(path)) from error
     message = schema.text_message("NetParameter")() if text else schema.NetParameter()
     return parse_message(message, data, path)
 
@@ -132,7 +132,7 @@ def parse_model(data: bytes, path: str | Path) -> list[LayerBlobs]:
             try:
                 blobs.append(blob_array(blob))
             except FileFormatError as error:
-                raise error.within(f"{path}: blob {index} of layer {layer.name!r}") from None
+                raise error.within(f"{path}: blob {index} of layer {layer.name!r}") from error
         found.append(LayerBlobs(name, layer.type, blobs))
     return found
 
@@ -159,7 +159,7 @@ def blob_array(blob: Any) -> Array:
         array = np.frombuffer(data, dtype).reshape(shape)
         return array.astype(np.float32) if array.dtype == np.float16 else array
     except ValueError as error:  # a huge axis beside one of 0
-        raise FileFormatError(f"shape {list(shape)} is none of a blob: {error}") from None
+        raise FileFormatError(f"shape {list(shape)} is none of a blob: {error}") from error
 
 
 def _numbers(blob: Any) -> tuple[str, bytes]:
@@ -206,7 +206,7 @@ def load_weights(net: Net, path: str | Path) -> list[str]:
         try:
             blobs = masks.fitting(name, kind, blobs, known[name], None)
         except WeightsError as error:
-            raise error.within(str(path)) from None
+            raise error.within(str(path)) from error
         net.load_blobs(name, blobs, str(path))
         loaded.append(name)
     if not loaded and owners:
@@ -271,7 +271,7 @@ def read_blob(path: str | Path) -> Array:
     try:
         return blob_array(blob).astype(np.float32)
     except FileFormatError as error:
-        raise error.within(str(path)) from None
+        raise error.within(str(path)) from error
 
 
 def read_mean(path: str | Path) -> Array:
