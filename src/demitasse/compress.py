@@ -95,7 +95,7 @@ def _chain(recipe: Recipe, beside: Path | None) -> list[Recipe]:
         try:
             before = find_recipe(chain[0].start, beside)
         except UsageError as error:
-            raise error.within(f"{chain[0].source}: start") from None
+            raise error.within(f"{chain[0].source}: start") from error
         if before.name in [one.name for one in chain]:
             raise UsageError(f"{before.source}: starts from itself, by way of {chain[0].source}")
         chain.insert(0, before)

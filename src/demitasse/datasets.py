@@ -132,6 +132,6 @@ def _verify(content: bytes, name: str, expected: str) -> None:
         with gzip.open(BytesIO(content)) as stream:
             found = hashlib.sha256(stream.read(_LARGEST)).hexdigest()
     except (OSError, EOFError, zlib.error) as error:
-        raise FileFormatError(f"{name}.gz: the download is not a whole gzip file: {error}") from None
+        raise FileFormatError(f"{name}.gz: the download is not a whole gzip file: {error}") from error
     if found != expected:
         raise FileFormatError(f"{name}: the download has SHA-256 {found}, expected {expected}")

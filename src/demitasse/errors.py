@@ -6,6 +6,8 @@ Exit code 2 means wrong use (a flag, a prototxt, a name), 1 means failure (a bro
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 # characters of a word, and of a message: names in a stranger's file may have millions
 _WORD, _MESSAGE = 400, 20_000
@@ -32,6 +34,32 @@ def _cut(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     return f"{text[: most // 2]} ... {text[-most // 4 :]} ({len(text):,} characters)"
+
+
+# what a parameter is called, from its name and the value to give it; None says it as Python does
+Naming = Callable[[str, object], str]
+_naming: Naming | None = None
+
+
+@contextmanager
+def named_by(naming: Naming) -> Iterator[None]:
+    """Lets messages call parameters by other names, such as the flags of the command that runs."""
+    global _naming
+    before, _naming = _naming, naming
+    try:
+        yield
+    finally:
+        _naming = before
+
+
+def parameter(name: str, value: object = None) -> str:
+    """Returns how a message calls a parameter of the library: ``name``, or ``name=value`` with what to give it.
+
+    A command line calls it by its flag; see :func:`named_by`.
+    """
+    if _naming is not None:
+        return _naming(name, value)
+    return name if value is None else f"{name}={value!r}"
 
 
 class DemitasseError(Exception):

@@ -49,7 +49,7 @@ def read_idx(path: str | Path, axes: int) -> Array:
             values = stream.read(count + 1) if fits else b""
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise FileFormatError(f"{path}: cannot be read: {reason}") from None
+        raise FileFormatError(f"{path}: cannot be read: {reason}") from error
     if len(values) != count:
         found = "more" if len(values) > count else len(values) if fits else "fewer"
         raise FileFormatError(f"{path}: sizes {list(shape)} need {count} bytes of values, found {found}")

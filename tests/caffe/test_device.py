@@ -29,7 +29,7 @@ def test_flags_say_how_many_processes_there_are(gpu, cpu, count):
 @pytest.mark.usefixtures("_four_gpus")
 @pytest.mark.parametrize(
     ("gpu", "cpu", "message"),
-    [("0", 2, "-gpu=0 and -cpu=2: give one of them"), ("1,1", 0, "-gpu=1,1: names a GPU twice")],
+    [("0", 2, "gpu='0' and cpu=2: give one of them"), ("1,1", 0, "gpu='1,1': names a GPU twice")],
 )
 def test_flags_that_contradict_each_other(gpu, cpu, message):
     with pytest.raises(UsageError, match=message):
@@ -38,7 +38,7 @@ def test_flags_that_contradict_each_other(gpu, cpu, message):
 
 def test_gpus_that_are_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(DeviceError, match="-gpu=0,1: no GPU on this machine"):
+    with pytest.raises(DeviceError, match="gpu='0,1': no GPU on this machine"):
         device.count("0,1", 0)
 
 
@@ -61,7 +61,7 @@ def test_each_process_takes_its_own(place, gpu, cpu, param, expected):
 
 
 @pytest.mark.usefixtures("_four_gpus")
-@pytest.mark.parametrize(("gpu", "cpu", "flag"), [("1", 0, "-gpu=1"), ("", 3, "-cpu=3")])
+@pytest.mark.parametrize(("gpu", "cpu", "flag"), [("1", 0, "gpu='1'"), ("", 3, "cpu=3")])
 def test_each_process_needs_one(gpu, cpu, flag):
     with pytest.raises(UsageError, match=f"{flag}: expected 2 devices, one for each process on this machine"):
         device.of_rank(SECOND, gpu, cpu, ON_CPU)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import traceback
 import warnings
 from pathlib import Path
 
 import pytest
 
+from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.text import prototxt
 from demitasse.cli import main
+from demitasse.errors import DemitasseError
 
 
 def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str]:
@@ -111,3 +114,66 @@ def test_a_warning_is_one_plain_line(capsys: pytest.CaptureFixture[str], monkeyp
     _, printed = failing(capsys, "time", "-model=net.prototxt")
     assert "\nwarning: the net is odd\n" in f"\n{printed}"
     assert "UserWarning" not in printed
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Returns what a command prints with --debug, traceback and all."""
+    with pytest.raises(DemitasseError) as caught:
+        main([*arguments, "--debug"])
+    capsys.readouterr()
+    return "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "first"),
+    [
+        (
+            'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 '
+            'weight_filler { type: "gaussian" std: -1 } } }',
+            "gaussian cannot fill a blob of shape [2, 4]: normal expects std >= 0.0, but found std -1",
+            "RuntimeError: normal expects std",
+        ),
+        (
+            'layer { name: "c" type: "Convolution" bottom: "x" top: "y" convolution_param { num_output: 1 '
+            "kernel_size: 5 } }",
+            "Convolution cannot take bottoms of shape [1, 1, 2, 2]",
+            "RuntimeError: Calculated padded input size",
+        ),
+    ],
+)
+def test_debug_shows_where_an_error_comes_from(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, message: str, first: str
+) -> None:
+    net = tmp_path / "net.prototxt"
+    net.write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 1 dim: 2 dim: 2 } } }\n' + text
+    )
+    code, printed = failing(capsys, "time", f"-model={net}")
+    assert code == 2
+    (line,) = [line for line in printed.splitlines() if line.startswith("error: ")]
+    assert f"{net}:2" in line
+    assert "Traceback" not in printed
+    chain = shown(capsys, "time", f"-model={net}")
+    assert "The above exception was the direct cause of the following exception" in chain
+    assert first in chain
+    assert chain.rstrip().splitlines()[-1].endswith(line.removeprefix("error: "))
+    assert message in line
+
+
+def test_a_fault_of_the_program_is_not_the_nets(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(self: object, *shapes: object) -> None:
+        raise ValueError("a mistake in the layer's code")
+
+    monkeypatch.setattr(InnerProduct, "setup", wrong)
+    net = tmp_path / "net.prototxt"
+    net.write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 } } }\n'
+        'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }'
+    )
+    code, printed = failing(capsys, "time", f"-model={net}")
+    assert code == 1
+    assert printed.endswith(
+        "internal error: ValueError: a mistake in the layer's code\nRun again with --debug to see where.\n"
+    )

@@ -70,7 +70,7 @@ def test_deploy_form_with_a_measure_that_is_asked_for():
 
 @pytest.mark.leveldb
 def test_deploy_form_without_the_data():
-    with pytest.raises(DataError, match=r"layer 'data': nowhere: .*--input-shape data=N"):
+    with pytest.raises(DataError, match=r"layer 'data': nowhere: .*input_shapes=.data=N"):
         deploy(layers(TRAIN_VAL))
 
 
@@ -239,9 +239,9 @@ def test_inputs_whose_batches_differ_keep_them(suffix: str) -> None:
         return compare(model, lambda inputs: target.run(files, inputs), target.tolerance)
 
     model = of_net(Net(prototxt.parse(GATE, schema.NetParameter(), "net")))
-    with pytest.raises(UsageError, match=r"different sizes, \{'data': 2, 'g': 4\}; keep them by --batch fixed"):
+    with pytest.raises(UsageError, match=r"different sizes, \{'data': 2, 'g': 4\}; keep them by batch=.fixed."):
         model.fixed(5)
-    with pytest.raises(UsageError, match="keep them by --batch fixed"):
+    with pytest.raises(UsageError, match=r"keep them by batch=.fixed."):
         compared(model)
     (row,) = compared(model.fixed())
     assert row.shape == (2, 3, 4)

@@ -255,3 +255,10 @@ def test_a_solverstate_that_says_nonsense_of_the_run(resume: bytes) -> None:
     Path("state").write_bytes(state.SerializeToString())
     with pytest.raises(SnapshotError, match=r"^state: (what it says of the run is damaged|written by another net)"):
         snapshot.restore(solver, "state")
+
+
+def test_a_name_in_hdf5_that_is_no_text() -> None:
+    with h5py.File("model", "w") as file:
+        file.create_group("data").create_group(b"\xff")
+    with pytest.raises(FileFormatError, match=r"the name b'\\xff' is not UTF-8"):
+        caffemodel.read_model("model")

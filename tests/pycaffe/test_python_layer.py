@@ -226,7 +226,10 @@ REFUSED = r"layer 'layer0' \(.*\): a Python layer runs the code of module 'tests
 
 def test_without_leave_no_code_runs(tmp_path: Path):
     (tmp_path / "net.prototxt").write_text(chain(1))
-    with python_layer.allowing(False), pytest.raises(PythonLayerError, match=REFUSED + ".*--allow-python-layers"):
+    with (
+        python_layer.allowing(False),
+        pytest.raises(PythonLayerError, match=REFUSED + r".*python_layer\.allowing\(True\)"),
+    ):
         Net.from_file(tmp_path / "net.prototxt")
 
 

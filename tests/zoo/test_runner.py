@@ -94,7 +94,7 @@ def test_what_is_done_is_not_done_again(unbroken: tuple[Path, list[Result]]) -> 
 @pytest.mark.parametrize(
     ("found", "instead", "message"),
     [
-        ("seed = 3", "seed = 4", "stage 'train' was run with seed = 3, now it is 4; --restart"),
+        ("seed = 3", "seed = 4", "stage 'train' was run with seed = 3, now it is 4; restart_all=True"),
         ("sparsity = 0.9", "sparsity = 0.8", r"stage 'surgery' was run with sparsity = 0\.9, now it is 0\.8"),
         ("batch = 250", "batch = 125", "stage 'train' was run with data ="),
     ],
@@ -119,7 +119,7 @@ def test_a_broken_record(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         Runner(small(), tmp_path, watch=kill_after(1)).run()
     (tmp_path / "1-train/stage.json").write_text("{")
-    with pytest.raises(FileFormatError, match=r"stage\.json: not a record of a stage.*--restart"):
+    with pytest.raises(FileFormatError, match=r"stage\.json: not a record of a stage.*restart_all"):
         Runner(small(), tmp_path).run()
 
 
@@ -214,7 +214,7 @@ def test_parsing_and_refusing_run_no_foreign_code(tmp_path: Path, monkeypatch: p
     (tmp_path / "evil_module.py").write_text("raise SystemExit('run')")
     monkeypatch.syspath_prepend(tmp_path)
     recipe = parse(SMALL.replace('name = "lenet300"\ninputs = 64', 'import = "evil_module:f"'), "r", "r.toml")
-    with pytest.raises(UsageError, match="allow it with --allow-imports"):
+    with pytest.raises(UsageError, match="allow it with allow_imports=True"):
         Runner(recipe, tmp_path)
     assert "evil_module" not in sys.modules
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 
 from demitasse.caffe import log, schema
-from demitasse.errors import DeviceError, UsageError
+from demitasse.errors import DeviceError, UsageError, parameter
 
 
 def choose(flag: str) -> torch.device:
-    """Returns the device that ``-gpu`` asks for: a number, ``all``, or nothing for the CPU.
+    """Returns the device that a user asks for: a number, ``all``, or nothing for the CPU.
 
     Raises:
         DeviceError: there is no such GPU.
@@ -22,25 +22,29 @@ def choose(flag: str) -> torch.device:
         return torch.device("cpu")
     devices = numbers(flag)
     if len(devices) > 1:
-        raise UsageError(f"-gpu={flag}: only training runs on several devices; name one, as -gpu=0")
+        raise UsageError(f"{_gpu(flag)}: only training runs on several devices; name one, as {_gpu('0')}")
     return torch.device("cuda", devices[0])
 
 
 def numbers(flag: str) -> list[int]:
-    """Returns the numbers of the GPUs that ``-gpu`` names; errors as :func:`choose`."""
+    """Returns the numbers of the GPUs that a user names; errors as :func:`choose`."""
     count = torch.cuda.device_count()
     if not count:
-        raise DeviceError(f"-gpu={flag}: no GPU on this machine; leave the flag out to run on the CPU")
+        raise DeviceError(f"{_gpu(flag)}: no GPU on this machine; leave it out to run on the CPU")
     if flag == "all":
         return list(range(count))
     try:
         devices = [int(part) for part in flag.split(",")]
-    except ValueError:
-        raise UsageError(f"-gpu={flag}: expected a number, numbers separated by commas, or 'all'") from None
+    except ValueError as error:
+        raise UsageError(f"{_gpu(flag)}: expected a number, numbers separated by commas, or 'all'") from error
     for device in devices:
         if not 0 <= device < count:
-            raise DeviceError(f"-gpu={flag}: no GPU {device}; this machine has 0 to {count - 1}")
+            raise DeviceError(f"{_gpu(flag)}: no GPU {device}; this machine has 0 to {count - 1}")
     return devices
+
+
+def _gpu(given: str) -> str:
+    return parameter("gpu", given)
 
 
 def of_solver(param: schema.SolverParameter) -> torch.device:
@@ -86,32 +90,32 @@ def _number(variable: str, default: int) -> int:
 
 
 def count(gpu: str, cpu: int) -> int:
-    """Returns on how many devices of this machine a run trains by its flags ``-gpu`` and ``-cpu``.
+    """Returns on how many devices of this machine a run trains, by the GPUs or processes that a user names.
 
     Raises:
         DeviceError: there is no such GPU.
-        UsageError: both flags, one GPU twice, or not numbers.
+        UsageError: both, one GPU twice, or not numbers.
     """
     if gpu and cpu:
-        raise UsageError(f"-gpu={gpu} and -cpu={cpu}: give one of them")
+        raise UsageError(f"{_gpu(gpu)} and {parameter('cpu', cpu)}: give one of them")
     if not gpu:
         return cpu or 1
     devices = numbers(gpu)
     if len(set(devices)) < len(devices):
-        raise UsageError(f"-gpu={gpu}: names a GPU twice")
+        raise UsageError(f"{_gpu(gpu)}: names a GPU twice")
     return len(devices)
 
 
 def of_rank(place: Place, gpu: str, cpu: int, param: schema.SolverParameter) -> torch.device:
-    """Returns the device of one process of a run; without flags the solver decides.
+    """Returns the device of one process of a run; where a user names none the solver decides.
 
     Raises:
         DeviceError: there is no such GPU.
         UsageError: there are not as many devices as processes on this machine.
     """
     if (gpu or cpu) and count(gpu, cpu) != place.local_size:
-        flag = f"-gpu={gpu}" if gpu else f"-cpu={cpu}"
-        raise UsageError(f"{flag}: expected {place.local_size} devices, one for each process on this machine")
+        given = _gpu(gpu) if gpu else parameter("cpu", cpu)
+        raise UsageError(f"{given}: expected {place.local_size} devices, one for each process on this machine")
     if gpu:
         return torch.device("cuda", numbers(gpu)[place.local_rank])
     chosen = torch.device("cpu") if cpu else of_solver(param)

@@ -26,7 +26,11 @@ def fill(filler: schema.FillerParameter, shape: Shape) -> Tensor:
         UnknownNameError: the filler type is not known.
         NetError: the filler cannot fill this shape.
     """
-    return FILLERS[filler.type](filler, shape)
+    rule = FILLERS[filler.type]
+    try:
+        return rule(filler, shape)
+    except RuntimeError as error:  # torch refuses a min above max, a negative std, more than there is memory
+        raise NetError(f"{filler.type} cannot fill a blob of shape {list(shape)}: {error}") from error
 
 
 @FILLERS.register("constant")
@@ -46,8 +50,8 @@ def gaussian(filler: schema.FillerParameter, shape: Shape) -> Tensor:
     """Normal with ``mean`` and ``std``; ``sparse`` k keeps about k non-zero inputs an output."""
     values = torch.empty(shape).normal_(filler.mean, filler.std)
     if filler.sparse >= 0:
-        if not shape:
-            raise NetError("a sparse gaussian filler needs at least one axis")
+        if not shape or not shape[0]:
+            raise NetError(f"a sparse gaussian filler needs a first axis of 1 or more, found shape {list(shape)}")
         values *= torch.bernoulli(torch.full(shape, min(1.0, filler.sparse / shape[0])))
     return values
 
@@ -61,6 +65,8 @@ def positive_unitball(filler: schema.FillerParameter, shape: Shape) -> Tensor:
 
 def _fan(filler: schema.FillerParameter, shape: Shape) -> float:
     count = math.prod(shape)
+    if not count:
+        raise NetError(f"{filler.type} needs entries to count, found shape {list(shape)}")
     fan_in = count / shape[0] if shape else 1
     # a blob with one axis counts as (n, 1)
     fan_out = count / shape[1] if len(shape) > 1 else count

@@ -39,9 +39,9 @@ def read_regular(path: str | Path, what: str = "cannot be read") -> bytes:
     try:
         return Path(system_path(path)).read_bytes()
     except OSError as error:
-        raise DataError(f"{shown(path)}: {what}: {error.strerror}") from None
+        raise DataError(f"{shown(path)}: {what}: {error.strerror}") from error
     except ValueError as error:  # a name that no file can have
-        raise DataError(f"{path!r}: {what}: {error}") from None
+        raise DataError(f"{path!r}: {what}: {error}") from error
 
 
 def require_regular(path: str | Path, what: str = "cannot be read") -> None:

@@ -23,11 +23,8 @@ from demitasse.caffe.sizes import check_size
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.text.fields import Places
 from demitasse.caffe.upgrade import upgrade_net
-from demitasse.errors import DemitasseError, NetError, WeightsError
+from demitasse.errors import DemitasseError, NetError, WeightsError, is_out_of_memory
 from demitasse.registry import suggest
-
-# what torch and Python raise where settings and shapes do not fit
-_UNFIT = (RuntimeError, IndexError, ValueError, ArithmeticError)
 
 
 class Net(nn.Module):
@@ -330,9 +327,13 @@ def _at(placed: Placed) -> Iterator[None]:
     try:
         yield
     except DemitasseError as error:
-        raise error.within(what) from error.__cause__
-    except _UNFIT as error:
-        raise NetError(f"{what}: {placed.layer.type} cannot be set up: {error}") from None
+        # what a user's layer raised stays the direct cause
+        raise error.within(what) from error.__cause__ or error
+    except (RuntimeError, MemoryError) as error:
+        # all other errors are of the layer's code, not of the net
+        if not is_out_of_memory(error):
+            raise
+        raise NetError(f"{what}: {placed.layer.type} needs more memory than there is: {error}") from error
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

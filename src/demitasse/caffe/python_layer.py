@@ -8,7 +8,7 @@ from importlib import import_module
 
 from demitasse.caffe import schema
 from demitasse.caffe.blob import Blob, BlobVec
-from demitasse.errors import PythonLayerError
+from demitasse.errors import PythonLayerError, parameter
 
 Blobs = Sequence[Blob]
 
@@ -77,7 +77,7 @@ def create(spec: schema.LayerParameter) -> PythonLayer:
     if not (_by_import if _by_command is None else _by_command):
         raise PythonLayerError(
             f"a Python layer runs the code of module {param.module!r}, which is not allowed here; if you trust it, "
-            "give --allow-python-layers to train, test or time, or import demitasse.pycaffe"
+            f"give {parameter('python_layer.allowing(True)')} to train, test or time, or import demitasse.pycaffe"
         )
     with surfacing(f"module {param.module!r}"):
         found = getattr(import_module(param.module), param.layer)

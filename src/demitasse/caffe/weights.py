@@ -39,7 +39,7 @@ def load_weights(net: Net, path: str | Path) -> list[str]:
         try:
             blobs = fitting(name, kind, blobs, known[name], None)
         except WeightsError as error:
-            raise error.within(str(path)) from None
+            raise error.within(str(path)) from error
         net.load_blobs(name, blobs, str(path))
         loaded.append(name)
     if not loaded and owners:

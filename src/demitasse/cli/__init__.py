@@ -13,7 +13,8 @@ import typer
 from demitasse._version import __version__
 from demitasse.cli import streams
 from demitasse.cli.commands import Commands, WrongUse, print_help, said
-from demitasse.errors import DemitasseError, is_out_of_memory
+from demitasse.cli.flags import flag
+from demitasse.errors import DemitasseError, is_out_of_memory, named_by
 from demitasse.files import descriptor
 
 # in the order of the help
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     if "_DEMITASSE_COMPLETE" in os.environ:
         build()(prog_name="demitasse")  # the shell asks what may come next
     try:
-        with _messages_apart(given):
+        with _messages_apart(given), named_by(flag):
             code = _run([argument for argument in given if argument != "--debug"], given)
     except DemitasseError as error:
         if debug:

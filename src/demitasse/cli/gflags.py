@@ -137,9 +137,9 @@ class CommandLine:
         try:
             lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
         except OSError as error:
-            raise UsageError(f"--flagfile={path}: cannot be read: {error.strerror}") from None
+            raise UsageError(f"--flagfile={path}: cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise UsageError(f"--flagfile={path}: byte {error.start}: not UTF-8") from None
+            raise UsageError(f"--flagfile={path}: byte {error.start}: not UTF-8") from error
         self._files.append(path)
         is_meant, in_names = True, False
         for number, line in enumerate(map(str.strip, lines), 1):
@@ -167,7 +167,7 @@ class CommandLine:
         try:
             self._assign(name, value)
         except UsageError as error:
-            raise UsageError(f"{place}: {error}") from None
+            raise UsageError(f"{place}: {error}") from error
 
     def _check_unknown(self) -> None:
         for name in self._unknown:

@@ -184,9 +184,9 @@ def _load_array(path: Path) -> np.ndarray[Any, Any]:
     try:
         array: np.ndarray[Any, Any] = np.load(path, allow_pickle=False)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: not an array that can be read: {error}") from None
+        raise DataError(f"{path}: not an array that can be read: {error}") from error
     return array
 
 
@@ -201,9 +201,9 @@ def _read_labels(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
+        raise DataError(f"{path}: cannot be read: {error}") from error
 
 
 def _print_best(names: Sequence[str], predictions: np.ndarray[Any, Any], labels: Sequence[str]) -> None:

@@ -113,5 +113,5 @@ def _wait(context: ProcessContext) -> None:
         codes = [process.exitcode for process in context.processes]
         for rank, code in enumerate(codes):
             if code < 0 and code != -signal.SIGTERM:
-                raise RankError(f"rank {rank} was ended by {signal.Signals(-code).name}") from None
+                raise RankError(f"rank {rank} was ended by {signal.Signals(-code).name}") from error
         raise SystemExit(max(1, *codes)) from error

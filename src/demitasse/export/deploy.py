@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from demitasse.caffe import schema
 from demitasse.caffe.layers import LAYERS
 from demitasse.caffe.sources import SOURCES
-from demitasse.errors import DataError, ExportError, UnknownNameError, UsageError
+from demitasse.errors import DataError, ExportError, UnknownNameError, UsageError, parameter
 from demitasse.registry import suggest
 
 Shape = tuple[int, ...]
@@ -136,11 +136,11 @@ def _input(
 
 
 def _opened(source: schema.LayerParameter, phase: int, missing: str) -> dict[str, Shape]:
-    hint = f"give the shape of {missing!r} (--input-shape {missing}=N,...) to do without the data"
+    hint = f"give the shape of {missing!r} ({parameter('input_shapes', f'{missing}=N,...')}) to do without the data"
     try:
         opened = SOURCES[source.type](source, phase)
     except DataError as error:
-        raise DataError(f"layer {source.name!r}: {error}; {hint}") from None
+        raise DataError(f"layer {source.name!r}: {error}; {hint}") from error
     opened.close()
     if not all(opened.shapes):
         raise UsageError(f"layer {source.name!r}: has no shape; {hint}")

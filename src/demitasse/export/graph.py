@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from demitasse.errors import DemitasseError, ExportError
+from demitasse.errors import DemitasseError, ExportError, parameter
 from demitasse.export.forms import form
 from demitasse.export.model import Model
 from demitasse.export.names import identifiers
@@ -44,11 +44,11 @@ class Graph(nn.Module):
     def _run(self, step: Step, bottoms: list[Tensor]) -> Tensor | tuple[Tensor, ...]:
         try:
             return self.get_submodule(self.names[step.name])(*bottoms)  # type: ignore[no-any-return]
-        except (DemitasseError, RuntimeError, IndexError, TypeError, ValueError) as error:
+        except (DemitasseError, RuntimeError, IndexError, ValueError) as error:
             shapes = " and ".join(str([str(size) for size in bottom.shape]) for bottom in bottoms)
             raise ExportError(
                 f"layer {step.name!r} of type {step.kind} cannot take bottoms of shape {shapes}: {_first_line(error)}"
-            ) from None
+            ) from error
 
 
 def traced(graph: Graph, model: Model) -> torch.export.ExportedProgram:
@@ -70,8 +70,9 @@ def traced(graph: Graph, model: Model) -> torch.export.ExportedProgram:
     except DemitasseError:
         raise
     except Exception as error:  # torch raises what it likes
-        hint = "; is it the batch, which must not have any size? Give its size (--batch)" if model.dynamic else ""
-        raise ExportError(f"torch.export cannot express the net: {_first_line(error)}{hint}") from None
+        one_size = f"; is it the batch, which must not have any size? Give its size ({parameter('batch')})"
+        hint = one_size if model.dynamic else ""
+        raise ExportError(f"torch.export cannot express the net: {_first_line(error)}{hint}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.weights import fitting
-from demitasse.errors import UsageError, WeightsError
+from demitasse.errors import UsageError, WeightsError, parameter
 from demitasse.export.deploy import Shape, batch_axes, deploy, ends
 from demitasse.export.image_shapes import image_shapes
 from demitasse.export.plain import plain
@@ -53,7 +53,9 @@ class Model:
         """
         sizes = {name: self.inputs[name][axis] for name, axis in self.batch_axes.items()}
         if len(set(sizes.values())) > 1:
-            raise UsageError(f"the inputs have batches of different sizes, {sizes}; keep them by --batch fixed")
+            raise UsageError(
+                f"the inputs have batches of different sizes, {sizes}; keep them by {parameter('batch', 'fixed')}"
+            )
         return next(iter(sizes.values()))
 
     def sized(self, batch: int) -> dict[str, Shape]:
@@ -190,7 +192,7 @@ def _load(net: Net, stored: Mapping[str, LayerBlobs], weights: str | Path, say: 
             try:
                 blobs = fitting(*known[label], target, unmasked)
             except WeightsError as error:
-                raise error.within(str(weights)) from None
+                raise error.within(str(weights)) from error
             net.load_blobs(label, blobs, str(weights))
     if unmasked:
         say(report(unmasked, weights))

@@ -81,7 +81,7 @@ def _check(message: Any) -> None:
     try:
         onnx.checker.check_model(message, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"what torch.onnx made of the net is not valid: {str(error).splitlines()[0]}") from None
+        raise ExportError(f"what torch.onnx made of the net is not valid: {str(error).splitlines()[0]}") from error
 
 
 @contextmanager

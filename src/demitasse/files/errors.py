@@ -37,7 +37,7 @@ def check_readable(path: str | PathLike[str]) -> None:
     except FileNotFoundError:
         return
     except OSError as error:  # also links in a circle
-        raise FileFormatError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}") from None
+        raise FileFormatError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}") from error
     if stat.S_ISDIR(mode):
         raise FileFormatError(f"{os.fspath(path)}: is a folder; expected a file")
     if not stat.S_ISREG(mode):

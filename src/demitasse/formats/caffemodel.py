@@ -102,7 +102,7 @@ def _unmasked(layer: LayerBlobs, kind: str, place: str) -> list[Array]:
     try:
         return without_masks(layer.name, kind, layer.blobs)
     except WeightsError as error:
-        raise error.within(place) from None
+        raise error.within(place) from error
 
 
 def _definition(contents: Contents, settings: Settings) -> Definition | None:

@@ -76,7 +76,7 @@ class Compact(Format):
                 yield name, arrays, reader.since(start)
             reader.finish()
         except FileFormatError as error:
-            raise error.within(place) from None
+            raise error.within(place) from error
 
     def _own(self, name: str, arrays: list[Array]) -> bytes | None:
         try:

@@ -55,7 +55,7 @@ def decode(source: Path | bytes, net: Net, rule: LayerRule = LayerRule.TYPE) -> 
     try:
         return deep_compression.decode(data, stored_shapes(net, rule))
     except FileFormatError as error:
-        raise error.within(place_of(source)) from None
+        raise error.within(place_of(source)) from error
 
 
 FORMATS.register(DeepCompression.name)(DeepCompression())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from demitasse.caffe.layer_rule import LayerRule
 from demitasse.caffe.models.caffemodel import LayerBlobs
 from demitasse.caffe.models.messages import read_bytes
-from demitasse.errors import DataError, UsageError, WeightsError
+from demitasse.errors import DataError, UsageError, WeightsError, parameter
 from demitasse.formats.base import Contents, Settings
 from demitasse.formats.blobs import Array, of_layers, to_layers
 from demitasse.packed.compact import Shape
@@ -46,7 +46,7 @@ def net_for(settings: Settings, what: str) -> Net:
         NetError: the net cannot be built.
     """
     if settings.net is None:
-        raise UsageError(f"{what} has no names and no shapes: give the net's prototxt by --net")
+        raise UsageError(f"{what} has no names and no shapes: give the net's prototxt by {parameter('net')}")
     return net_with_shapes(settings.net)
 
 
@@ -98,7 +98,7 @@ def stored_layers(
         if layer.kind and not rule.takes(layer.name, layer.kind, takes_fire):
             raise WeightsError(
                 f"{first} belongs to a layer of type {layer.kind}; {what} holds convolutions and inner products "
-                f"(--layers {rule})"
+                f"({parameter('layers', str(rule))})"
             )
         layer.expect(what, "float32")
         if len(layer.tensors) > len(ROLES):

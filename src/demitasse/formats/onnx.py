@@ -77,7 +77,7 @@ class Onnx(Format):
             try:
                 tensors.append(_tensor(name, proto))
             except FileFormatError as error:
-                raise error.within(place) from None
+                raise error.within(place) from error
             for field in ("raw_data", *_FIELDS):
                 proto.ClearField(field)
         return Contents(tensors, {GRAPH: model.SerializeToString(deterministic=True).decode("latin-1")})
@@ -94,12 +94,12 @@ class Onnx(Format):
         try:
             model.ParseFromString(contents.metadata[GRAPH].encode("latin-1"))
         except (DecodeError, UnicodeEncodeError) as error:
-            raise FileFormatError(f"metadata {GRAPH!r} is not the graph of an ONNX model: {error}") from None
+            raise FileFormatError(f"metadata {GRAPH!r} is not the graph of an ONNX model: {error}") from error
         _fill(model, contents)
         try:
             data = model.SerializeToString()
         except ValueError as error:  # a message of protobuf has less than 2 GiB
-            raise WeightsError(f"the model does not fit into one .onnx file: {error}") from None
+            raise WeightsError(f"the model does not fit into one .onnx file: {error}") from error
         file.write(data)
 
 
@@ -123,7 +123,7 @@ def _model(source: Path | bytes, place: str) -> Message:
     except FileNotFoundError:
         raise FileFormatError(f"{place}: there is no such file") from None
     except OSError as error:
-        raise FileFormatError(f"{place}: cannot be read: {error.strerror or error}") from None
+        raise FileFormatError(f"{place}: cannot be read: {error.strerror or error}") from error
     except DecodeError:
         raise FileFormatError(f"{place}: cannot be read as .onnx: it is cut short, damaged, or no ONNX model") from None
     if not (model.ir_version and model.HasField("graph") and model.opset_import):

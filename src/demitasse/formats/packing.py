@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from demitasse.caffe.hidden_units import reorder_units
 from demitasse.caffe.models.masks import without_compression
 from demitasse.caffe.text.prototxt import read_net, read_text
-from demitasse.errors import UsageError
+from demitasse.errors import UsageError, parameter
 from demitasse.files import atomic_write, is_stream, write_bytes, write_text
 from demitasse.formats.base import FORMATS, PACKED, Contents, Format, Settings, format_named, format_of
 from demitasse.formats.blobs import DEFINITION, TYPES
@@ -78,7 +78,9 @@ def pack(
         if _has_meaning(word):
             raise UsageError(f"metadata {word!r}: the key has a meaning of its own; choose another")
     if remove_dead_units and not definition:
-        raise UsageError("without dead units the net has another definition; keep it in the file by --definition")
+        raise UsageError(
+            f"without dead units the net has another definition; keep it in the file by {parameter('definition', True)}"
+        )
     text = _definition(net) if definition else ""
     found = _other(source, form)
     if key is not None and not found.nests:
@@ -130,7 +132,9 @@ def unpack(
         metadata = packed.header.metadata
         found = _other(out, form, metadata.get(COMPACT))
         if definition and DEFINITION not in metadata:
-            raise UsageError(f"{source}: no definition of the net is in it; pack keeps one by --definition")
+            raise UsageError(
+                f"{source}: no definition of the net is in it; pack keeps one by {parameter('definition', True)}"
+            )
         contents = contents_of(packed, progress)
     with atomic_write(out) as file:
         found.write(contents, file, Settings(_path(net), layers))
@@ -176,7 +180,9 @@ def _has_meaning(key: str) -> bool:
 def _reordered(contents: Contents, net: str | Path | None, reorder: bool, remove_dead: bool) -> tuple[Contents, str]:
     """Returns the contents with other hidden units, and the net that they belong to, as text."""
     if net is None:
-        raise UsageError("only the definition of a Caffe net tells its hidden units: give its prototxt by --net")
+        raise UsageError(
+            f"only the definition of a Caffe net tells its hidden units: give its prototxt by {parameter('net')}"
+        )
     found = reorder_units(read_net(net), contents.tensors, reorder, remove_dead)
     # what a compact file has beside the values is of the old order
     kept = {key: text for key, text in contents.metadata.items() if key.split(".")[0] != COMPACT}
@@ -185,7 +191,7 @@ def _reordered(contents: Contents, net: str | Path | None, reorder: bool, remove
 
 def _definition(net: str | Path | None) -> str:
     if net is None:
-        raise UsageError("the definition to keep is the prototxt of the net: give it by --net")
+        raise UsageError(f"the definition to keep is the prototxt of the net: give it by {parameter('net')}")
     message = read_net(net)
     # files keep no masks
     return str(message) if without_compression(message) else read_text(net)

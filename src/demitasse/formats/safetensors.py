@@ -54,7 +54,7 @@ class Safetensors(StateFormat):
         try:
             content = save(plain, dict(metadata) or None)
         except Exception as error:
-            raise _refused(plain) or error from None
+            raise _refused(plain) or error from error
         file.write(content)
 
     @override
@@ -67,11 +67,11 @@ class Safetensors(StateFormat):
             # safetensors opens a file twice, for its header and for its values
             return undisturbed(source, lambda: load_file(source, str(device)))
         except KeyError as error:
-            raise FileFormatError(f"{place_of(source)}: safetensors reads type {error} from a file alone") from None
+            raise FileFormatError(f"{place_of(source)}: safetensors reads type {error} from a file alone") from error
         except FileNotFoundError:
             raise missing(source) from None
         except Exception as error:
-            raise unreadable(source, error, ".safetensors") from None
+            raise unreadable(source, error, ".safetensors") from error
 
     @override
     def metadata(self, source: Path | bytes) -> Mapping[str, str]:

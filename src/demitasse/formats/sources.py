@@ -39,7 +39,7 @@ def content_of(source: Source) -> Path | bytes:
     except UnicodeDecodeError:
         data = ""  # bytes that were read as text
     except OSError as error:
-        raise FileFormatError(f"{name_of(source)}: cannot be read: {error.strerror or error}") from None
+        raise FileFormatError(f"{name_of(source)}: cannot be read: {error.strerror or error}") from error
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise UsageError(f"{name_of(source)} gives {type(data).__name__}; open it in binary mode: open(path, 'rb')")
     return bytes(data)

@@ -62,7 +62,7 @@ class TorchSave(StateFormat):
         except FileNotFoundError:
             raise missing(source) from None
         except Exception as error:
-            raise unreadable(source, error, ".pt") from None
+            raise unreadable(source, error, ".pt") from error
         return state_dict_of(found, place_of(source), key)
 
 

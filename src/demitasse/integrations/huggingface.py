@@ -12,7 +12,7 @@ from demitasse.integrations.riding import Attach, Riding
 try:
     from transformers import TrainerCallback
 except ImportError as error:
-    raise UsageError(f"transformers cannot be imported ({error}); pip install 'demitasse[huggingface]'") from None
+    raise UsageError(f"transformers cannot be imported ({error}); pip install 'demitasse[huggingface]'") from error
 
 FILE = "demitasse.safetensors"
 

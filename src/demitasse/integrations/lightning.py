@@ -17,7 +17,7 @@ else:
         else:
             from lightning.pytorch import Callback
     except ImportError as error:
-        raise UsageError(f"lightning cannot be imported ({error}); pip install 'demitasse[lightning]'") from None
+        raise UsageError(f"lightning cannot be imported ({error}); pip install 'demitasse[lightning]'") from error
 
 
 class DemitasseCallback(Callback):

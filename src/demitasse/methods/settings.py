@@ -102,7 +102,7 @@ def each(name: str, value: object, check: Callable[[str, object], float]) -> Non
             check(name, one)
         except MethodError as error:
             place = pattern.__name__ if isinstance(pattern, type) else repr(pattern)
-            raise MethodError(f"{error}, for {place}") from None
+            raise MethodError(f"{error}, for {place}") from error
 
 
 def listed(name: str, value: Iterable[T], expected: str) -> list[T]:

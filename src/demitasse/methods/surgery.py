@@ -212,7 +212,8 @@ class Surgery(Pruning):
             settings.number(name, value, 0)
         if alpha_low == 0:
             raise MethodError("alpha_low is 0, so that nothing would be cut; expected a positive number")
-        self.schedule = Schedule(0.0, gamma, power, limit, alpha_low, alpha_high)
+        # counted from the begin, as its iterations are here; rates are each parameter's own, in c_rates
+        self.schedule = Schedule(0.0, gamma, power, limit - way.begin, alpha_low, alpha_high)
         if c_rate is None and limit <= way.end:
             raise MethodError(f"stop is {stop}, before the ramp ends at step {way.end}; the target was not reached")
         self._scales = Scales(1 / alpha_low, 1 / alpha_high)
@@ -224,13 +225,9 @@ class Surgery(Pruning):
 
     def decide(self, skip: Tensor | None) -> None:
         since = self.iteration - self.ramp.begin
-        if since < 0 or self.iteration >= self.schedule.iter_stop:
-            return
         # at the end of the ramp there is no chance about it: the target has to be met
         due = bool(self.targets) and self.iteration == self.ramp.end
-        if not due and probability(since, self.schedule.gamma, self.schedule.power) <= uniform(
-            self.seed, self.iteration
-        ):
+        if since < 0 or not (due or self.schedule.operates(since, uniform(self.seed, self.iteration))):
             return
         if self.targets:
             self.cut_to_target(self._scales, CUT, skip)

@@ -74,7 +74,7 @@ class LARS(Optimizer):
         try:
             super().__init__(params, defaults)
         except (TypeError, ValueError) as error:
-            raise MethodError(f"params: {error}") from None
+            raise MethodError(f"params: {error}") from error
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds a group; its settings are checked as those of the constructor."""

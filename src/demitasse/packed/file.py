@@ -73,7 +73,7 @@ class File(Closing):
             self.header = self._open(limit)
         except FileFormatError as error:
             self.close()
-            raise error.within(self.name) from None
+            raise error.within(self.name) from error
         free = (limit - self.header.nbytes) // max(self.header.work, 1)
         self._threads = max(1, min(threads or _cores(), free))
 
@@ -205,7 +205,7 @@ class File(Closing):
                 if entry.dtype.name == "bool" and bits.max(initial=0) > 1:
                     raise FileFormatError(f"a bool is {bits.max()}")
             except FileFormatError as error:
-                raise error.within(f"{self.name}: {entry.name}") from None
+                raise error.within(f"{self.name}: {entry.name}") from error
             found.append(Decoded(empty._replace(bits=bits), *(stream.spent - before).tolist()))
         if checksum_of(data, (tensor for tensor, *_ in found)) != place.payload.checksum:
             names = ", ".join(tensor.name for tensor, *_ in found[:3]) + (", ..." if len(found) > 3 else "")

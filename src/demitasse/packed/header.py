@@ -216,14 +216,14 @@ def parse(data: bytes, limit: int) -> tuple[Header, int]:
     try:
         code_bytes(Stream(coded), values, len(PRIMER))
     except FileFormatError as error:
-        raise error.within("header") from None
+        raise error.within("header") from error
     plain = values[len(PRIMER) :].tobytes()
     if checksum_of(front + coded + plain) != checksum:
         raise FileFormatError("the checksum of the header is wrong: the file is corrupt")
     try:
         return _read(Reader(plain), limit), reader.offset
     except FileFormatError as error:
-        raise error.within("header") from None
+        raise error.within("header") from error
 
 
 def _read(reader: Reader, limit: int) -> Header:

@@ -40,12 +40,12 @@ class Source:
         except FileNotFoundError:
             raise FileFormatError(f"{source!s}: there is no such file") from None
         except OSError as error:
-            raise FileFormatError(f"{source!s}: cannot be read: {error.strerror or error}") from None
+            raise FileFormatError(f"{source!s}: cannot be read: {error.strerror or error}") from error
         try:
             self.size = self._file.seek(0, os.SEEK_END)
         except OSError as error:  # what has no end, in /proc
             self._file.close()
-            raise FileFormatError(f"{source!s}: cannot be read: {error.strerror or error}") from None
+            raise FileFormatError(f"{source!s}: cannot be read: {error.strerror or error}") from error
         self._positional = hasattr(os, "pread") and not isinstance(source, bytes)
 
     def read(self, start: int, length: int) -> bytes:

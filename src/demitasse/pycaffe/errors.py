@@ -25,4 +25,4 @@ def check_file(path: str | Path) -> None:
         with open(path, "rb"):
             pass
     except OSError as error:
-        raise MissingFileError(f"Could not open file {path}: {error.strerror}") from None
+        raise MissingFileError(f"Could not open file {path}: {error.strerror}") from error

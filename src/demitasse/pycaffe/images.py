@@ -37,7 +37,7 @@ def load_image(filename: str | PathLike[str], color: bool = True) -> Array:
         with Image.open(filename) as image:
             pixels = _pixels(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{filename}: not an image that can be read: {error}") from None
+        raise DataError(f"{filename}: not an image that can be read: {error}") from error
     if color:
         pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
     elif pixels.shape[2] == 3:

@@ -176,7 +176,7 @@ def _set(layer: Message, field: str, value: Any) -> None:
     try:
         assign_proto(layer if of_layer or field.endswith("param") else own, field, value)
     except (FieldError, FieldTypeError) as error:
-        raise error.within(f"layer {layer.name!r} ({layer.type})") from None
+        raise error.within(f"layer {layer.name!r} ({layer.type})") from error
 
 
 def to_proto(*tops: Top | Function) -> Message:
@@ -218,7 +218,7 @@ def _try(proto: Message, name: str, val: Any, assign: Any) -> None:
     try:
         assign()
     except (TypeError, ValueError, AttributeError) as error:
-        raise FieldTypeError(f"{proto.DESCRIPTOR.name}.{name} cannot be {val!r}: {error}") from None
+        raise FieldTypeError(f"{proto.DESCRIPTOR.name}.{name} cannot be {val!r}: {error}") from error
 
 
 def param_name_dict() -> dict[str, str]:

@@ -115,7 +115,7 @@ class TorchStep(Step):
             self._top_shapes = None
             yield
         except DemitasseError as error:
-            raise error.within(f"layer {self._layer.spec.name!r}") from None
+            raise error.within(f"layer {self._layer.spec.name!r}") from error
         except (RuntimeError, IndexError, ValueError) as error:
             raise NetError(f"layer {self._layer.spec.name!r} cannot take bottoms {shapes}: {error}") from error
         self._bottom_shapes = shapes

@@ -37,7 +37,7 @@ def read_windows(path: str | Path) -> list[tuple[str, list[list[int]]]]:
             for row in rows:
                 images.setdefault(row["filename"], []).append(_window(row, f"{path}:{rows.line_num}"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return list(images.items())
 
 

@@ -83,7 +83,7 @@ def read_log(path: str | Path) -> Log:
         text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
         year = datetime.fromtimestamp(Path(path).stat().st_ctime).year
     except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from None
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
     log = parse_log(text.splitlines(), year)
     if not (log.loss.values or log.tests):
         raise FileFormatError(f"{path}: no line 'Iteration N, ...': not a log of training")

@@ -54,7 +54,7 @@ def import_factory(path: str, place: str) -> Callable[..., nn.Module]:
     try:
         module = import_module(module_name)
     except ImportError as error:
-        raise UsageError(f"{place}: import {path!r}: {error}") from None
+        raise UsageError(f"{place}: import {path!r}: {error}") from error
     factory = getattr(module, name, None)
     if not callable(factory):
         raise UsageError(f"{place}: import {path!r}: {module_name} has no function {name!r}")

@@ -107,9 +107,9 @@ def find_recipe(given: str | Path, beside: Path | None = None) -> Recipe:
         try:
             return parse(path.read_text(encoding="utf-8"), path.stem, str(path), path.parent)
         except OSError as error:
-            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise UsageError(f"{path}: byte {error.start}: not UTF-8") from None
+            raise UsageError(f"{path}: byte {error.start}: not UTF-8") from error
     texts = bundled()
     if str(given) not in texts:
         raise UsageError(
@@ -139,7 +139,7 @@ def parse(text: str, name: str, source: str, folder: Path | None = None) -> Reci
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{source}: not TOML: {error}") from None
+        raise UsageError(f"{source}: not TOML: {error}") from error
     check_keys(table, _TOP, source)
     for needed in ("model", "data", "stages"):
         if needed not in table:

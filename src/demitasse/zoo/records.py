@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from demitasse.errors import FileFormatError, UsageError
+from demitasse.errors import FileFormatError, UsageError, parameter
 from demitasse.files import write_text
 
 RECORD = "stage.json"
@@ -55,7 +55,9 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(f"{path}: not a record of a stage ({error}); --restart runs the recipe anew") from None
+        raise FileFormatError(
+            f"{path}: not a record of a stage ({error}); {parameter('restart_all', True)} runs the recipe anew"
+        ) from error
 
 
 def write_record(folder: Path, settings: Mapping[str, Any], result: Mapping[str, Any] | None) -> None:
@@ -74,7 +76,8 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], place: str) ->
         if key != "recipe" and before.get(key) != now.get(key):
             raise UsageError(
                 f"{place} was run with {key} = {before.get(key)!r}, now "
-                f"it is {now.get(key)!r}; --restart runs the recipe anew, another --out keeps both"
+                f"it is {now.get(key)!r}; {parameter('restart_all', True)} runs the recipe anew, "
+                f"another {parameter('out')} keeps both"
             )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from demitasse.errors import DataError, UsageError
+from demitasse.errors import DataError, UsageError, parameter
 from demitasse.files import atomic_write, make_folder
 from demitasse.threads import threads
 from demitasse.zoo.building import check_settings, choose_device, import_factory, load_weights
@@ -82,7 +82,8 @@ class Runner:
             return MODELS[choice.name]
         if not allow_imports:
             raise UsageError(
-                f"{place}: import = {choice.imported!r} runs code of that module; allow it with --allow-imports"
+                f"{place}: import = {choice.imported!r} runs code of that module; allow it with "
+                f"{parameter('allow_imports', True)}"
             )
         builder = import_factory(choice.imported, place)
         check_settings(builder, choice.settings, place, own=("self",))
@@ -233,8 +234,8 @@ def _epochs(stage: Stage) -> int:
 def kept_by_layer(model: nn.Module) -> dict[str, tuple[int, int]]:
     """Returns layer -> number of parameters that are not zero, and of all; a tied parameter counts once."""
     kept: dict[str, tuple[int, int]] = {}
-    for name, parameter in model.named_parameters():
+    for name, weights in model.named_parameters():
         layer = name.rpartition(".")[0] or name
         some, total = kept.get(layer, (0, 0))
-        kept[layer] = some + int(torch.count_nonzero(parameter)), total + parameter.numel()
+        kept[layer] = some + int(torch.count_nonzero(weights)), total + weights.numel()
     return kept

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from demitasse.errors import DataError
+from demitasse.errors import DataError, parameter
 from demitasse.zoo.building import load_weights
 from demitasse.zoo.data import Data
 from demitasse.zoo.recipe import Recipe, find_recipe
@@ -71,7 +71,7 @@ def load_trained(
     runner = Runner(found, folder, None, allow_imports)
     source = Path(weights) if weights else _dense(found, Path(out), beside)
     if not source.exists():
-        hint = "" if weights else f"; run `demitasse compress {recipe}` first, or give --weights"
+        hint = "" if weights else f"; run `demitasse compress {recipe}` first, or give {parameter('weights')}"
         raise DataError(f"{source}: there are no trained weights{hint}")
     model = runner.build()
     load_weights(model, source)
@@ -87,4 +87,6 @@ def _dense(recipe: Recipe, out: Path, beside: Path | None) -> Path:
         return recipe.weights
     if recipe.start:
         return _dense(find_recipe(recipe.start, beside), out, beside)
-    raise DataError(f"{recipe.source}: no stage trains before the first one that compresses; give --weights")
+    raise DataError(
+        f"{recipe.source}: no stage trains before the first one that compresses; give {parameter('weights')}"
+    )

@@ -214,3 +214,14 @@ def test_a_file_that_another_program_has_locked_is_read(tmp_path: Path) -> None:
         fcntl.flock(locked, fcntl.LOCK_EX)
         [(name, [array])] = hdf5_file.read_hdf5(path)
     assert (name, array.tolist()) == ("fc", [1, 1, 1])
+
+
+def test_only_the_librarys_errors_are_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    hdf5_file.write_hdf5({"ip": {0: np.ones(2, np.float32)}}, path)
+    with pytest.raises(KeyError, match="a mistake"), hdf5_file.open_hdf5(path, "a caffemodel"):
+        raise KeyError("a mistake")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(FileFormatError, match="not a caffemodel") as caught:
+        hdf5_file.read_hdf5(path)
+    assert isinstance(caught.value.__cause__, OSError)

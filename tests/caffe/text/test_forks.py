@@ -160,7 +160,7 @@ def test_a_solver_of_other_caffes_is_read(tmp_path: Path, caplog: pytest.LogCapt
     assert (solver.device_id, solver.max_iter, solver.eval_type) == (2, 9, "detection")
     devices, fields = (record.getMessage() for record in caplog.records)
     assert devices == (
-        f"{path}:3: device_id names 3 devices, of which the first, 2, is used; give -gpu=2,3,4 to train on all"
+        f"{path}:3: device_id names 3 devices, of which the first, 2, is used; give gpu='2,3,4' to train on all"
     )
     assert fields.endswith("left out: eval_type (line 2)")
 

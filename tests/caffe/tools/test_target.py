@@ -135,7 +135,7 @@ def test_export_takes_the_shape_from_the_crop_and_the_weights() -> None:
 
 def test_what_needs_the_data_says_so() -> None:
     model = made("source")
-    with pytest.raises(DataError, match=r"nowhere.*give the shape of 'data' \(--input-shape data=N,\.\.\.\)"):
+    with pytest.raises(DataError, match=r"nowhere.*give the shape of 'data' \(input_shapes='data=N,\.\.\.'\)"):
         of_files(write("net", "HDF5Data"), model)
     with pytest.raises(DataError, match=r"nowhere.*they follow from the data: give a deploy prototxt"):
         compact_file.decode("4/4", "net", "x", "y")

@@ -264,3 +264,37 @@ def test_recorded_states_are_read_and_written_back(shared, tmp_path):
 @pytest.fixture(autouse=True)
 def _log(caplog):
     caplog.set_level(logging.INFO, "demitasse.caffe")
+
+
+def test_a_fault_of_the_program_is_not_the_snapshots(tmp_path, monkeypatch):
+    solver = Solver(solver_param(tmp_path))
+    path = solver.snapshot()
+
+    def wrong(*arguments):
+        raise error
+
+    for place, name, error in (
+        (snapshot, "load_weights", ValueError("a mistake")),
+        (snapshot, "load_weights", RuntimeError("a mistake")),
+        (snapshot, "restore_sources", AttributeError("a mistake")),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, wrong)
+            with pytest.raises(type(error), match="a mistake") as caught:
+                solver.restore(path)
+        assert caught.value is error
+    solver.restore(path)
+
+
+def test_a_layers_damaged_state_is_named_with_its_cause(tmp_path):
+    solver = Solver(solver_param(tmp_path, "DNS"))
+    solver.step(1)
+    path = solver.snapshot()
+    state = solverstate.read(path)
+    kept = json.loads(state.resume.json)
+    kept["layers"]["ip1"] = {"means": 1}
+    state.resume.json = json.dumps(kept).encode()
+    solverstate.write(state, path)
+    with pytest.raises(SnapshotError, match="of the run is damaged: layer 'ip1': TypeError") as caught:
+        solver.restore(path)
+    assert isinstance(caught.value.__cause__, TypeError)

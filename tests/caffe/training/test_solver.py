@@ -333,14 +333,14 @@ def test_gpu_mode_without_a_gpu_warns_once(tmp_path, caplog, monkeypatch):
 
 def test_asking_for_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(DeviceError, match="-gpu=0: no GPU on this machine"):
+    with pytest.raises(DeviceError, match="gpu='0': no GPU on this machine"):
         device.choose("0")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(DeviceError, match="-gpu=2: no GPU 2; this machine has 0 to 1"):
+    with pytest.raises(DeviceError, match="gpu='2': no GPU 2; this machine has 0 to 1"):
         device.choose("2")
-    with pytest.raises(UsageError, match="-gpu=all: only training runs on several devices"):
+    with pytest.raises(UsageError, match="gpu='all': only training runs on several devices"):
         device.choose("all")
-    with pytest.raises(UsageError, match="-gpu=first: expected a number"):
+    with pytest.raises(UsageError, match="gpu='first': expected a number"):
         device.choose("first")
     assert device.choose("1") == torch.device("cuda", 1)
 

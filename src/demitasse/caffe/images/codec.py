@@ -46,16 +46,22 @@ def decode(data: bytes, color: bool | None = None) -> Array:
     found = jpeg.decode(data, color)
     if found is not None:
         return found.transpose(2, 0, 1)
+    image = _loaded(data, color)
+    return _high_bytes(image, bool(color)) if image.mode.startswith(_DEEP) else blue_first(pixels(image))
+
+
+def _loaded(data: bytes, color: bool | None) -> Image.Image:
+    """Returns an image of mode L, RGB or RGBA; of more than 8 bits a channel, of its own."""
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
-            if image.mode.startswith(_DEEP):
-                return _high_bytes(image, bool(color))
+            is_deep = image.mode.startswith(_DEEP)
             mode = _NATIVE.get(image.mode, "RGB") if color is None else ("RGB" if color else "L")
-            image.draft(mode, image.size)  # a JPEG gives its luminance as it stands in the file
+            if not is_deep:
+                image.draft(mode, image.size)  # a JPEG gives its luminance as it stands in the file
             image.load()
-            return blue_first(pixels(image if image.mode == mode else image.convert(mode)))
+            return image if is_deep or image.mode == mode else image.convert(mode)
     except _BROKEN as error:
-        raise DataError(f"not an image that can be read: {error}") from None
+        raise DataError(f"not an image that can be read: {error}") from error
 
 
 def _high_bytes(image: Image.Image, color: bool) -> Array:

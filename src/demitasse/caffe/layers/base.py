@@ -92,7 +92,7 @@ class Layer(nn.Module):
                 result = torch.func.functional_call(self, state, bottoms)
         except (RuntimeError, IndexError, ValueError) as error:
             found = " and ".join(str(list(shape)) for shape in shapes)
-            raise NetError(f"{self.spec.type} cannot take bottoms of shape {found}: {error}") from None
+            raise NetError(f"{self.spec.type} cannot take bottoms of shape {found}: {error}") from error
         finally:
             self.train(training)
         tops = (result,) if isinstance(result, Tensor) else result
@@ -116,15 +116,18 @@ class Layer(nn.Module):
             self._keep(name, shape)
             return
         check_size(shape, f"blob {name!r}")
-        try:
-            value = torch.zeros(shape) if filler is None else fill(filler, shape)
-        except RuntimeError as error:
-            raise NetError(f"blob {name!r} of shape {list(shape)} cannot be made: {error}") from None
+        value = self._zeros(name, shape) if filler is None else fill(filler, shape)
         if learnable:
             setattr(self, name, nn.Parameter(value))
         else:
             self.register_buffer(name, value)
         self.blob_names.append(name)
+
+    def _zeros(self, name: str, shape: Shape) -> Tensor:
+        try:
+            return torch.zeros(shape)
+        except RuntimeError as error:
+            raise NetError(f"blob {name!r} of shape {list(shape)} cannot be made: {error}") from error
 
     def _keep(self, name: str, shape: Shape) -> None:
         found = tuple(getattr(self, name).shape)

@@ -81,7 +81,7 @@ class SoftmaxWithLoss(LabelledLoss):
             weights = self._weights(label, by_class.shape[1])
             total = F.cross_entropy(by_class, label, weights, ignore_index=ignored, reduction="sum")
         except IndexError as error:
-            raise DataError(f"layer {self.spec.name!r}: a label is none of the classes: {error}") from None
+            raise DataError(f"layer {self.spec.name!r}: a label is none of the classes: {error}") from error
         loss = self.normalize(total, label, math.prod(scores.shape[: self.axis]))
         return (loss, F.softmax(scores.detach(), self.axis)) if len(self.spec.top) == 2 else loss
 

@@ -130,7 +130,7 @@ class Recurrent(Layer, ABC):
         try:
             restored = _from_plain(state[name])
         except (KeyError, TypeError, ValueError) as error:
-            raise SnapshotError(f"layer {self.spec.name!r}: the state of {name!r} is broken: {error}") from None
+            raise SnapshotError(f"layer {self.spec.name!r}: the state of {name!r} is broken: {error}") from error
         if restored.ndim != 2 or restored.shape[1] != self.units:
             raise SnapshotError(
                 f"layer {self.spec.name!r}: the state of {name!r} has shape {list(restored.shape)}, "

@@ -41,7 +41,7 @@ def blob_array(blob: schema.BlobProto) -> Array:
         array = np.frombuffer(data, dtype).reshape(shape)
         return array.astype(np.float32) if array.dtype == np.float16 else array
     except ValueError as error:  # a huge axis beside one of 0
-        raise FileFormatError(f"shape {list(shape)} is none of a blob: {error}") from None
+        raise FileFormatError(f"shape {list(shape)} is none of a blob: {error}") from error
 
 
 def _numbers(blob: schema.BlobProto) -> tuple[str, bytes]:
@@ -80,4 +80,4 @@ def read_blob(path: str | Path) -> Array:
     try:
         return blob_array(blob).astype(np.float32)
     except FileFormatError as error:
-        raise error.within(str(path)) from None
+        raise error.within(str(path)) from error

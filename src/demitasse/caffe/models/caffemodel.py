@@ -47,7 +47,7 @@ def parse_net_message(data: bytes, path: str | Path, text: bool = False) -> sche
     try:
         data = dialects.to_private_numbers(data)
     except FileFormatError as error:
-        raise error.within(str(path)) from None
+        raise error.within(str(path)) from error
     message: schema.NetParameter = schema.text_message("NetParameter")() if text else schema.NetParameter()
     return parse_message(message, data, path)
 
@@ -79,7 +79,7 @@ def parse_model(data: bytes, path: str | Path) -> list[LayerBlobs]:
             try:
                 blobs.append(blob_array(blob))
             except FileFormatError as error:
-                raise error.within(f"{path}: blob {index} of layer {layer.name!r}") from None
+                raise error.within(f"{path}: blob {index} of layer {layer.name!r}") from error
         found.append(LayerBlobs(name, layer.type, blobs))
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,21 @@ _INDEX = re.compile("0|[1-9][0-9]{0,17}")
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _EMPTY: Array = np.empty(0, np.float32)
+# what h5py raises at damaged files, whatever it is asked for
+_BROKEN = (OSError, ValueError, TypeError, AttributeError, RuntimeError, LookupError, OverflowError)
+
+
+@contextmanager
+def readable(place: str) -> Iterator[None]:
+    """Says in errors what h5py cannot read; for calls of h5py alone.
+
+    Raises:
+        FileFormatError: the file is damaged.
+    """
+    try:
+        yield
+    except _BROKEN as error:
+        raise FileFormatError(f"{place}: {error}") from error
 
 
 @contextmanager
@@ -36,15 +51,14 @@ def open_hdf5(source: str | Path | bytes, what: str) -> Iterator[h5py.File]:
         what: it should be, for errors.
 
     Raises:
-        FileFormatError: in the whole of the ``with`` block, where the file is damaged or of another kind.
+        FileFormatError: damaged or of another kind.
     """
-    try:
-        # memory takes no lock
-        given = (io.BytesIO(source), {}) if isinstance(source, bytes) else (system_path(source), {"locking": False})
-        with h5py.File(given[0], "r", **given[1]) as file:
-            yield file
-    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, LookupError, OverflowError) as error:
-        raise FileFormatError(f"{_place(source)}: not {what} in HDF5: {error}") from None
+    # memory takes no lock
+    given = (io.BytesIO(source), {}) if isinstance(source, bytes) else (system_path(source), {"locking": False})
+    with ExitStack() as stack:
+        with readable(f"{_place(source)}: not {what}"):
+            file = stack.enter_context(h5py.File(given[0], "r", **given[1]))
+        yield file
 
 
 def _place(source: str | Path | bytes) -> str:
@@ -61,11 +75,13 @@ def read_hdf5(source: str | Path | bytes) -> list[tuple[str, list[Array]]]:
         FileFormatError: damaged, of another kind, or its values are elsewhere; says which blob.
     """
     place = _place(source)
-    with open_hdf5(source, "a caffemodel") as file:
+    with open_hdf5(source, "a caffemodel in HDF5") as file:
         data = held(file, "data", place)
         if not isinstance(data, h5py.Group):
             raise FileFormatError(f"{place}: an HDF5 file without the group 'data': not a caffemodel")
-        return [layer for name in data for layer in _layers(data, name, name, place, set())]
+        with readable(place):
+            names = list(data)
+        return [layer for name in names for layer in _layers(data, name, name, place, set())]
 
 
 def _layers(parent: h5py.Group, key: str, name: str, path: str, seen: set[int]) -> Iterator[tuple[str, list[Array]]]:
@@ -74,11 +90,12 @@ def _layers(parent: h5py.Group, key: str, name: str, path: str, seen: set[int]) 
     group = held(parent, key, place)
     if not isinstance(group, h5py.Group):
         raise FileFormatError(f"{place} is {_kind(group)}; expected a group of blobs")
-    address = h5py.h5o.get_info(group.id).addr
+    with readable(place):
+        address, names = h5py.h5o.get_info(group.id).addr, list(group)
     if address in seen:
         raise FileFormatError(f"{place} is a group that is there under another name too")
     seen.add(address)
-    found = {each: held(group, each, place) for each in group}
+    found = {each: held(group, each, place) for each in names}
     inner = [each for each, value in found.items() if isinstance(value, h5py.Group)]
     datasets = {each: value for each, value in found.items() if each not in inner}
     if datasets or not inner:
@@ -119,25 +136,31 @@ def held(group: h5py.Group, name: str, place: str) -> h5py.Group | h5py.Dataset 
     """
     node = _followed(group, name, place, _MOST_LINKS)
     if isinstance(node, h5py.Dataset):
-        if node.external:
-            raise FileFormatError(f"{place}: the values of {name!r} are in another file, {node.external[0][0]!r}")
-        if node.is_virtual:
+        with readable(place):
+            external, is_virtual = node.external, node.is_virtual
+        if external:
+            raise FileFormatError(f"{place}: the values of {name!r} are in another file, {external[0][0]!r}")
+        if is_virtual:
             raise FileFormatError(f"{place}: {name!r} is put together from other datasets (a virtual one)")
     return node
 
 
 def _followed(group: h5py.Group, name: str, place: str, links: int) -> h5py.Group | h5py.Dataset | None:
+    if not isinstance(name, str):  # h5py gives bytes where a name is not UTF-8
+        raise FileFormatError(f"{place}: the name {name!r} is not UTF-8")
     node = group.file["/"] if name.startswith("/") else group
     for part in name.split("/"):
         if part in ("", "."):
             continue
-        link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
+        with readable(place):
+            link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:
             return None
         if isinstance(link, h5py.ExternalLink):
             raise FileFormatError(f"{place}: {name!r} is a link to another file, {link.filename!r}")
         if not isinstance(link, h5py.SoftLink):
-            node = node[part]
+            with readable(place):
+                node = node[part]
         elif links:
             node = _followed(node, link.path, place, links - 1)
         else:
@@ -151,15 +174,19 @@ def dataset_array(dataset: h5py.Dataset, place: str) -> Array:
     Raises:
         FileFormatError: they are no numbers, or the file does not hold as many as the dataset declares.
     """
-    if dataset.shape is None:
+    with readable(place):
+        shape, dtype, size, chunks = dataset.shape, dataset.dtype, dataset.nbytes, dataset.chunks
+        stored = dataset.id.get_storage_size()
+    if shape is None:
         raise FileFormatError(f"{place} is a dataset without values (its dataspace is null)")
-    if dataset.dtype.kind not in "fiu":
-        raise FileFormatError(f"{place} has values of type {dataset.dtype}; expected numbers")
-    stored = dataset.id.get_storage_size()
-    if dataset.nbytes > stored * (_MOST_DEFLATED if dataset.chunks else 1):
-        raise FileFormatError(f"{place} declares {dataset.nbytes} bytes, of which the file holds {stored}")
-    wide = dataset.dtype.kind == "f" and dataset.dtype.itemsize > 4
-    return np.asarray(dataset[()], np.float64 if wide else np.float32)
+    if dtype.kind not in "fiu":
+        raise FileFormatError(f"{place} has values of type {dtype}; expected numbers")
+    if size > stored * (_MOST_DEFLATED if chunks else 1):
+        raise FileFormatError(f"{place} declares {size} bytes, of which the file holds {stored}")
+    with readable(place):
+        values = dataset[()]
+    wide = dtype.kind == "f" and dtype.itemsize > 4
+    return np.asarray(values, np.float64 if wide else np.float32)
 
 
 def check_name(name: str) -> None:
@@ -197,5 +224,5 @@ def hdf5_bytes(layers: Mapping[str, Mapping[int, Array]]) -> bytes:
                 for index, array in arrays.items():
                     group.create_dataset(str(index), data=array)
             except (TypeError, ValueError) as error:  # 'a' with a blob 0, and a layer 'a/0'
-                raise WeightsError(f"layer {name!r} cannot have its name in HDF5 beside the others: {error}") from None
+                raise WeightsError(f"layer {name!r} cannot have its name in HDF5 beside the others: {error}") from error
     return buffer.getvalue()

@@ -23,9 +23,9 @@ def read_bytes(path: str | Path) -> bytes:
     try:
         data = Path(system_path(path)).read_bytes()
     except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from None
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # a name that no file can have
-        raise FileFormatError(f"{path!r}: cannot be read: {error}") from None
+        raise FileFormatError(f"{path!r}: cannot be read: {error}") from error
     if not data:
         raise FileFormatError(f"{path}: the file is empty")
     return data
@@ -40,11 +40,11 @@ def parse_message(message: M, data: bytes, path: str | Path) -> M:
     try:
         message.ParseFromString(data)
     except DecodeError as error:
-        raise FileFormatError(f"{path}: not a {type(message).__name__}: {error}") from None
+        raise FileFormatError(f"{path}: not a {type(message).__name__}: {error}") from error
     try:
         _check_strings(message)
     except FileFormatError as error:
-        raise error.within(str(path)) from None
+        raise error.within(str(path)) from error
     return message
 
 

@@ -49,7 +49,7 @@ class Data(ImageSource):
             datum = schema.Datum.FromString(item[1])
             return datum_image(datum, self._transformer.color), datum.label
         except (DecodeError, DataError) as error:
-            raise DataError(f"{self.place(item)}: not a Datum: {error}") from None
+            raise DataError(f"{self.place(item)}: not a Datum: {error}") from error
 
     def place(self, item: Record) -> str:
         return f"{self._database.path}: record {item[0].decode(errors='backslashreplace')!r}"

@@ -12,13 +12,10 @@ from torch import Tensor
 
 from demitasse.caffe import schema
 from demitasse.caffe.list_file import read_lines, require_regular
-from demitasse.caffe.models.hdf5_file import dataset_array, held
+from demitasse.caffe.models.hdf5_file import dataset_array, held, open_hdf5, readable
 from demitasse.caffe.sources.base import SOURCES, Source
 from demitasse.errors import DataError, FileFormatError, NetError
 from demitasse.files import system_path
-
-# what the library raises for broken files
-_BROKEN = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError, MemoryError)
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -129,14 +126,17 @@ def _exists(path: str) -> bool:
 def _read_file(path: str, names: list[str]) -> dict[str, Array]:
     """Returns the datasets as float32, all with the same number of rows."""
     datasets: dict[str, Any] = {}
+    require_regular(path, "not an HDF5 file that can be read")
     try:
-        require_regular(path, "not an HDF5 file that can be read")
-        with h5py.File(system_path(path), "r", locking=False) as file:
+        with open_hdf5(path, "an HDF5 file that can be read") as file:
             for name in names:
                 datasets[name] = held(file, name, path)
-                if not isinstance(datasets[name], h5py.Dataset) or not datasets[name].ndim:
-                    raise DataError(f"{path}: no dataset {name!r} with rows; the file has {sorted(file)}")
-            counts = {name: len(dataset) for name, dataset in datasets.items()}
+                with readable(path):
+                    known, has_rows = sorted(file), isinstance(datasets[name], h5py.Dataset) and datasets[name].ndim
+                if not has_rows:
+                    raise DataError(f"{path}: no dataset {name!r} with rows; the file has {known}")
+            with readable(path):
+                counts = {name: len(dataset) for name, dataset in datasets.items()}
             if len(set(counts.values())) > 1 or not counts[names[0]]:
                 raise DataError(f"{path}: datasets must have the same number of rows, above 0; found {counts}")
             return {
@@ -144,6 +144,4 @@ def _read_file(path: str, names: list[str]) -> dict[str, Array]:
                 for name, dataset in datasets.items()
             }
     except FileFormatError as error:
-        raise DataError(str(error)) from None
-    except _BROKEN as error:
-        raise DataError(f"{path}: not an HDF5 file that can be read: {error}") from None
+        raise DataError(str(error)) from error

@@ -46,7 +46,7 @@ class ImageData(ImageSource):
         try:
             image = decode(content, param.is_color)
         except DataError as error:
-            raise error.within(self.place(item)) from None
+            raise error.within(self.place(item)) from error
         size = (param.new_height, param.new_width)
         return image if size in (image.shape[1:], (0, 0)) else Resized(image, *size), item.label
 

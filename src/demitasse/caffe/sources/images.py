@@ -104,4 +104,4 @@ class ImageSource(AheadSource):
         try:
             return self._transformer.output_shape(image.shape)
         except DataError as error:
-            raise error.within(self.place(item)) from None
+            raise error.within(self.place(item)) from error

@@ -76,7 +76,7 @@ class LevelDbReader(Reader):
         try:
             yield
         except self._plyvel.Error as error:
-            raise DataError(f"{self.path}: not a LevelDB that can be read: {error}") from None
+            raise DataError(f"{self.path}: not a LevelDB that can be read: {error}") from error
 
 
 @contextmanager
@@ -98,14 +98,14 @@ def create_leveldb(path: str | Path) -> Iterator[Put]:
             finally:
                 database.close()
         except plyvel.Error as error:
-            raise WriteError(f"{path}: cannot be written: {error}; nothing was written") from None
+            raise WriteError(f"{path}: cannot be written: {error}; nothing was written") from error
 
 
 def _plyvel() -> Any:
     try:
         import plyvel
     except ImportError as error:
-        raise UsageError(f"plyvel cannot be imported ({error}); pip install 'demitasse[leveldb]'") from None
+        raise UsageError(f"plyvel cannot be imported ({error}); pip install 'demitasse[leveldb]'") from error
     return plyvel
 
 

@@ -60,7 +60,7 @@ class Pages:
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
-            raise DataError(f"{path}: not an LMDB that can be read: {error}") from None
+            raise DataError(f"{path}: not an LMDB that can be read: {error}") from error
         self._meta = self._newest_meta()
         self.count = self._meta.entries
         needed = (self._meta.last_page + 1) * self._meta.page_size

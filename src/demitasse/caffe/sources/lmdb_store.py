@@ -68,9 +68,9 @@ def create_lmdb(path: str | Path) -> Iterator[Put]:
                 yield put
                 _commit(environment, batch)
         except lmdb.BadValsizeError as error:
-            raise DataError(f"{path}: cannot be written: {error}") from None
+            raise DataError(f"{path}: cannot be written: {error}") from error
         except lmdb.Error as error:
-            raise WriteError(f"{path}: cannot be written: {error}; nothing was written") from None
+            raise WriteError(f"{path}: cannot be written: {error}; nothing was written") from error
 
 
 def write_lmdb(path: str | Path, records: Iterable[Record]) -> int:

@@ -87,7 +87,7 @@ class WindowData(AheadSource):
             try:
                 self._draw(crop, window, mirror)
             except DataError as error:
-                raise error.within(shown(self._path(window[0]))) from None
+                raise error.within(shown(self._path(window[0]))) from error
         labels = np.array([window[1] for window, _ in plan], np.float32)
         return [torch.from_numpy(top) for top in (crops, labels)[: len(self.shapes)]]
 

@@ -42,7 +42,7 @@ def read_window_file(path: str | Path) -> WindowFile:
         try:
             image, table = _image(words, at, len(images))
         except (ValueError, IndexError) as error:
-            raise DataError(f"{path}: image {len(images)}: not a window file: {error}") from None
+            raise DataError(f"{path}: image {len(images)}: not a window file: {error}") from error
         images.append(image)
         tables.append(table)
         at += 7 + 6 * len(table)

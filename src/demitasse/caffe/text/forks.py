@@ -10,6 +10,7 @@ from google.protobuf.descriptor import Descriptor
 
 from demitasse.caffe import log, schema
 from demitasse.caffe.text.fields import TextField, walk
+from demitasse.errors import parameter
 
 _PLACE = "upgrade_proto.cpp:137"  # where Caffe tells of fields that it leaves out
 _DEVICES = re.compile(r"\bdevice_id\s*:?\s*(\[[^\]]*\]|-?\w+)")
@@ -46,7 +47,7 @@ def one_device(text: str, name: str) -> str:
     numbers = [field.value for field in found]
     _warn_once(
         f"{name}:{found[1].line}: device_id names {len(found)} devices, of which the first, {numbers[0]}, is used; "
-        f"give -gpu={','.join(numbers)} to train on all"
+        f"give {parameter('gpu', ','.join(numbers))} to train on all"
     )
     blanked = _DEVICES.sub(lambda match: "\n" * match[0].count("\n"), text)
     return f"{blanked}\ndevice_id: {numbers[0]}\n"

@@ -64,13 +64,13 @@ def parse(text: str, message: M, name: str) -> M:
             text_format.Parse(text, message)
     except text_format.ParseError as error:
         found = faults.explain(text, untyped.DESCRIPTOR, name)
-        raise PrototxtError(found or f"{name}:{_structure(error)}") from None
+        raise PrototxtError(found or f"{name}:{_structure(error)}") from error
     except DeprecationWarning:  # protobuf passes an unknown escape on to Python; Caffe refuses it
         escape = _UNKNOWN_ESCAPE.search(text)
         line = text.count("\n", 0, escape.start()) + 1 if escape else 1
         raise PrototxtError(f"{name}:{line}: unknown escape {escape and escape[0]!r} in a string") from None
     except UnicodeEncodeError as error:  # half of a pair of surrogates, by an escape
-        raise PrototxtError(f"{name}: a string is not text: {error}") from None
+        raise PrototxtError(f"{name}: a string is not text: {error}") from error
     if missing := untyped.FindInitializationErrors():
         raise PrototxtError(f"{name}: {', '.join(missing)}: needed, but not given")
     tell_unused(text, untyped.DESCRIPTOR, name)
@@ -116,9 +116,9 @@ def read_text(path: str | Path) -> str:
     try:
         data = Path(system_path(path)).read_bytes()
     except OSError as error:
-        raise PrototxtError(f"{path}: cannot be read: {error.strerror}") from None
+        raise PrototxtError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # a name that no file can have
-        raise PrototxtError(f"{path!r}: cannot be read: {error}") from None
+        raise PrototxtError(f"{path!r}: cannot be read: {error}") from error
     if b"\0" in data:
         raise PrototxtError(f"{path}: not a text file (is it a caffemodel?)")
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")

@@ -36,7 +36,7 @@ def compute_image_mean(database: str, backend: str = "lmdb") -> tuple[Mean, int]
             try:
                 image = datum_image(schema.Datum.FromString(value))
             except (DecodeError, DataError) as error:
-                raise DataError(f"{place}: not a Datum: {error}") from None
+                raise DataError(f"{place}: not a Datum: {error}") from error
             if total is None:
                 total = np.zeros(image.shape)
             if image.shape != total.shape:

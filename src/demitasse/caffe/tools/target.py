@@ -102,7 +102,7 @@ class Defined:
             try:
                 layer.setup(*bottoms_of(spec, [blob.shape for blob in blobs]))
             except NetError as error:
-                raise error.within(f"layer {label!r} ({self._path})") from None
+                raise error.within(f"layer {label!r} ({self._path})") from error
             self._layers[label] = layer
         return self._layers[label]
 

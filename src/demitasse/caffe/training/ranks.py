@@ -203,11 +203,11 @@ def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
             # nccl would wait here for the others
             distributed.destroy_process_group()
         if not is_first:
-            raise SystemExit(1) from None
+            raise SystemExit(1) from error
         if isinstance(error, DemitasseError):
-            raise error.within(f"rank {place.rank}") from None
+            raise error.within(f"rank {place.rank}") from error
         if _is_loss_of_connection(error):
-            raise RankError(f"rank {place.rank}: lost the connection to another rank, which has ended") from None
+            raise RankError(f"rank {place.rank}: lost the connection to another rank, which has ended") from error
         raise
 
 

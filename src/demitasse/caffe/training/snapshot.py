@@ -7,6 +7,8 @@ INQ stages, the window of the smoothed loss) stands in the field ``resume``, whi
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +68,8 @@ def restore(run: Run, path: str | Path) -> None:
         WeightsError: the caffemodel belongs to another net.
     """
     state = solverstate.read(path)
-    try:
-        _restore(run, state, path)
-    except _DAMAGE as error:
-        raise SnapshotError(f"{path}: what it says of the run is damaged: {type(error).__name__}: {error}") from None
-
-
-# what a wrong value does to those that take their state back
-_DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
-
-
-def _restore(run: Run, state: schema.SolverState, path: str | Path) -> None:
-    resume = json.loads(state.resume.json) if state.resume.json else {}
+    with _said_by(path):
+        resume = _resume(state.resume.json)
     history = _history(state, path)
     _check(run, resume, history, path)
     model = _model_path(state.learned_net, path)
@@ -88,15 +80,75 @@ def _restore(run: Run, state: schema.SolverState, path: str | Path) -> None:
             tensor.copy_(torch.from_numpy(array))
     run.iter = state.iter
     for name, layer in run.net.named_layers().items():
-        layer.restore(resume.get("layers", {}).get(name, {}))
+        with _said_by(path, f"layer {name!r}: "):
+            layer.restore(resume.get("layers", {}).get(name, {}))
     if resume:
-        _restore_rest(run, resume, state.resume.torch_rng)
+        with _said_by(path):
+            _restore_rest(run, resume, state.resume.torch_rng)
     else:
         log.warning(
             "solver.cpp:480",
             f"{path} says nothing of data and surgery: the data restarts at the first record, "
             "surgery takes its statistics from the restored weights",
         )
+
+
+@contextmanager
+def _said_by(path: str | Path, place: str = "") -> Iterator[None]:
+    """Says of what values taken from a file do to those that take their state back that the file is damaged.
+
+    Raises:
+        SnapshotError: as said; other errors than those of values go their way.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+        what = f"what it says of the run is damaged: {place}{type(error).__name__}: {error}"
+        raise SnapshotError(f"{path}: {what}") from error
+
+
+# entries of what a snapshot says of the run, each with its kind
+_KINDS: dict[str, type] = {
+    "net": str,
+    "blobs": list,
+    "seed": int,
+    "generator": list,
+    "cuda_rng": str,
+    "other_ranks": list,
+    "losses": list,
+    "layers": dict,
+    "sources": list,
+}
+
+
+def _resume(text: bytes) -> dict[str, Any]:
+    """Returns what a snapshot says of the run; empty of Caffe's own.
+
+    Raises:
+        ValueError: it is not JSON, or an entry is missing or of another kind.
+    """
+    if not text:
+        return {}
+    resume = json.loads(text)
+    if not isinstance(resume, dict):
+        raise ValueError(f"expected entries by name, found {type(resume).__name__}")
+    for name, kind in _KINDS.items():
+        if name in resume or name != "other_ranks":  # older versions had none
+            _check_kind(resume.get(name), kind, name)
+    for blob in resume["blobs"]:
+        _check_kind(blob, list, "blobs")
+        if len(blob) != 3:
+            raise ValueError(f"blobs: expected layer, index and shape, found {blob}")
+    for state in (*resume["sources"], *resume["layers"].values()):
+        _check_kind(state, dict, "sources or layers")
+    for loss in resume["losses"]:
+        _check_kind(loss, float, "losses")
+    return resume
+
+
+def _check_kind(value: object, kind: type, name: str) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}: expected {kind.__name__}, found {type(value).__name__}")
 
 
 def _torch_generators(device: torch.device) -> dict[str, str]:
@@ -144,9 +196,12 @@ def _restore_rest(run: Run, resume: dict[str, Any], torch_rng: bytes) -> None:
 
 
 def _set_torch_generators(states: dict[str, str], device: torch.device) -> None:
-    torch.set_rng_state(_bytes_tensor(bytes.fromhex(states["cpu"])))
-    if states["cuda"] and device.type == "cuda":
-        torch.cuda.set_rng_state(_bytes_tensor(bytes.fromhex(states["cuda"])), device)
+    try:
+        torch.set_rng_state(_bytes_tensor(bytes.fromhex(states["cpu"])))
+        if states["cuda"] and device.type == "cuda":
+            torch.cuda.set_rng_state(_bytes_tensor(bytes.fromhex(states["cuda"])), device)
+    except RuntimeError as error:  # of another size than this version of torch has
+        raise ValueError(f"a generator's state: {error}") from error
 
 
 def source_states(net: Net) -> dict[str, Any]:
@@ -205,7 +260,7 @@ def _history(state: schema.SolverState, path: str | Path) -> list[Any]:
     try:
         return [blob_array(blob).copy() for blob in state.history]
     except FileFormatError as error:
-        raise error.within(str(path)) from None
+        raise error.within(str(path)) from error
 
 
 def _model_path(learned_net: str, path: str | Path) -> Path:

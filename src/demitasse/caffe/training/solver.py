@@ -388,7 +388,7 @@ def _optimizer(param: schema.SolverParameter, origin: str) -> type[Optimizer]:
             lr_policy.LR_POLICIES[param.lr_policy]
         return OPTIMIZERS[param.type]
     except UnknownNameError as error:
-        raise error.within(origin) from None
+        raise error.within(origin) from error
 
 
 def _check_names(param: schema.SolverParameter, net: Net) -> None:

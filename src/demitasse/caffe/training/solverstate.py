@@ -59,19 +59,22 @@ def _hdf5_bytes(state: schema.SolverState) -> bytes:
 
 
 def _read_hdf5(path: str | Path) -> schema.SolverState:
-    with hdf5_file.open_hdf5(path, "a solverstate") as file:
-        state = schema.SolverState(
-            iter=int(_held(file, "iter", path)[0]),
-            learned_net=bytes(_held(file, "learned_net", path)[()]).rstrip(b"\0").decode(),
-            current_step=int(_held(file, "current_step", path)[0]),
-        )
-        history = _held(file, "history", path)
-        for index in range(len(history)):
+    with hdf5_file.open_hdf5(path, "a solverstate in HDF5") as file:
+        with hdf5_file.readable(f"{path}: not a solverstate in HDF5"):  # values of other types among it
+            state = schema.SolverState(
+                iter=int(_held(file, "iter", path)[0]),
+                learned_net=bytes(_held(file, "learned_net", path)[()]).rstrip(b"\0").decode(),
+                current_step=int(_held(file, "current_step", path)[0]),
+            )
+            history = _held(file, "history", path)
+            count = len(history)
+        for index in range(count):
             array = hdf5_file.dataset_array(_held(history, str(index), path), f"{path}: history {index}")
             state.history.append(array_blob(array))
         for field in ("json", "torch_rng"):
             if (found := hdf5_file.held(file, f"resume/{field}", str(path))) is not None:
-                setattr(state.resume, field, found[()].tobytes())
+                with hdf5_file.readable(f"{path}: resume/{field}"):
+                    setattr(state.resume, field, found[()].tobytes())
     return state
 
 

@@ -134,4 +134,4 @@ def _move(outer: schema.V1LayerParameter, field: str, value: object, place: str)
         else:
             log.warning("upgrade_proto.cpp:137", f"{place}: layer {outer.name!r}: its type {kind!r} has no {field}")
     except ValueError as error:
-        raise _error(place, outer.name, f"has {field} {value}: {error}") from None
+        raise _error(place, outer.name, f"has {field} {value}: {error}") from error

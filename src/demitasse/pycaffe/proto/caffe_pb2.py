@@ -61,7 +61,7 @@ def _private(data: bytes) -> bytes:
     try:
         return dialects.to_private_numbers(data)
     except FileFormatError as error:
-        raise DecodeError(f"not a NetParameter: {error}") from None
+        raise DecodeError(f"not a NetParameter: {error}") from error
 
 
 _read_dialects(globals()["NetParameter"])

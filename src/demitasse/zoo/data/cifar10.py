@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from demitasse.datasets import Dataset
-from demitasse.errors import DataError, FileFormatError
+from demitasse.errors import DataError, FileFormatError, parameter
 from demitasse.files import atomic_write, make_folder
 from demitasse.zoo.data.base import DATASETS, Array, cache_folder
 from demitasse.zoo.data.images import ImageData
@@ -37,7 +37,9 @@ def cifar10(
     by 4 and mirroring: He et al. 2016 (arXiv 1512.03385), section 4.2.
     """
     if path is None:
-        raise DataError("cifar10: give the zip file or the folder that holds train|test/<class>/<n>.jpg (--data)")
+        raise DataError(
+            f"cifar10: give the zip file or the folder that holds train|test/<class>/<n>.jpg ({parameter('data')})"
+        )
     return ImageData(read_images(path), shift, mirror, batch, seed, test_batch)
 
 
@@ -65,7 +67,7 @@ def read_images(path: Path) -> Dataset:
         with cached.open("rb") as prepared, np.load(prepared, allow_pickle=False) as stored:
             return Dataset(*(stored[name] for name in Dataset._fields))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise FileFormatError(f"{cached}: the prepared images are broken ({error}); delete the file") from None
+        raise FileFormatError(f"{cached}: the prepared images are broken ({error}); delete the file") from error
 
 
 def _key(path: Path) -> str:
@@ -99,7 +101,7 @@ def _zip(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise FileFormatError(f"{path}: not a whole zip file: {error}") from None
+        raise FileFormatError(f"{path}: not a whole zip file: {error}") from error
     for info in archive.infolist():
         # a real one has a kilobyte; what says more is not read
         if info.file_size <= 1 << 20:
@@ -114,4 +116,4 @@ def _pixels(read: Callable[[], bytes], place: str) -> Array:
                 raise FileFormatError(f"{place}: is {image.width}x{image.height}; expected {SIDE}x{SIDE} pixels")
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     except (UnidentifiedImageError, OSError, zipfile.BadZipFile) as error:
-        raise FileFormatError(f"{place}: not a whole JPEG: {error}") from None
+        raise FileFormatError(f"{place}: not a whole JPEG: {error}") from error

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 
-from demitasse.errors import DataError, FileFormatError
+from demitasse.errors import DataError, FileFormatError, parameter
 from demitasse.zoo.data.base import DATASETS, Array, Batch, Data, as_tensor
 
 TRAINED_SHARE = 0.9
@@ -88,11 +88,11 @@ def text(path: Path | None, block: int = 128, batch: int = 32, seed: int = 1, te
         block, batch, seed, test_batch: see :class:`TextData`.
     """
     if path is None:
-        raise DataError("text: give the file with the text (--data)")
+        raise DataError(f"text: give the file with the text ({parameter('data')})")
     try:
         content = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise FileFormatError(f"{path}: byte {error.start}: not UTF-8") from None
+        raise FileFormatError(f"{path}: byte {error.start}: not UTF-8") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     return TextData(content, block, batch, seed, test_batch)

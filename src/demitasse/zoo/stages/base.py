@@ -219,4 +219,4 @@ def at(place: str) -> Iterator[None]:
     try:
         yield
     except MethodError as error:
-        raise error.within(place) from None
+        raise error.within(place) from error
