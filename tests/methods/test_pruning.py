@@ -104,7 +104,7 @@ def test_what_surgery_has_cut_is_no_zero_from_before_after_a_load() -> None:
     surgery = demitasse.Surgery(model, optimizer, sparsity=0.8, ramp=5)
     train(model, optimizer, 10)
     state = surgery.state_dict()
-    assert {name.split(".")[0] for name in state} == {"iteration", "seed", "mask", "reserve", "statistics"}
+    assert {name.split(".")[0] for name in state} == {"iteration", "seed", "mask", "reserve", "statistics", "threshold"}
     twin = net(seed=5)
     twin.load_state_dict(model.state_dict())
     resumed = demitasse.Surgery(twin, sgd(twin), sparsity=0.8, ramp=5)

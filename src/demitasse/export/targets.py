@@ -30,8 +30,8 @@ class Target(NamedTuple):
 
     Attributes:
         make: writes a model.
-        run: gives the outputs that files made so compute, in the order of the model, for inputs by name; None where
-            what would run them is not installed.
+        run: gives the outputs that files made so compute, for inputs by name, both in the order of the model; None
+            where what would run them is not installed.
         tolerance: up to which they may differ from the net's, by the greatest magnitude.
     """
 

@@ -40,7 +40,7 @@ class Pruning(Method):
     """
 
     kind = "pruning"
-    optional = ("pruned", "apart")
+    optional = ("pruned", "apart", "threshold")
     by = "sparsity"  # the setting that says how much is cut
 
     def __init__(
@@ -221,18 +221,26 @@ class Pruning(Method):
         return self.records[name].parameter.ndim > 1 and floors.is_dying(total, kept, self.targets.get(name))
 
     def saved_zeros(self, record: Record) -> dict[str, Tensor]:
-        """Returns what a state says of zeros from before: which entries are pruned for good, and what is apart."""
+        """Returns what a state says of zeros from before, and of the threshold, which the report names.
+
+        Which entries are pruned for good, what is apart, and the last threshold, where there was one.
+        """
         found: dict[str, Tensor] = {}
         if record.name in self.zeros:
             found["pruned"] = shards.like(record.parameter, (record.status == PRUNED).contiguous())
         if record.name in self.apart:
             found["apart"] = torch.tensor(True)
+        if record.name in self.thresholds:
+            found["threshold"] = torch.tensor(self.thresholds[record.name], dtype=torch.float64)
         return found
 
     def take_zeros(self, record: Record, saved: Mapping[str, Tensor]) -> None:
         """Takes back what :meth:`saved_zeros` gave; a state without it has neither."""
         self.zeros.pop(record.name, None)
         self.apart.discard(record.name)
+        self.thresholds.pop(record.name, None)
+        if "threshold" in saved:
+            self.thresholds[record.name] = float(saved["threshold"])
         if "pruned" in saved:
             pruned = self._part(record, "pruned", saved["pruned"])
             self.zeros[record.name] = int(shards.total(record.parameter, torch.count_nonzero(pruned)))
