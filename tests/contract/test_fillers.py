@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from demitasse.caffe import prototxt, schema
+from demitasse.caffe import schema
 from demitasse.caffe.fillers import FILLERS, fill
+from demitasse.caffe.text import prototxt
 from demitasse.errors import NetError
 
 # settings of each filler; and, for those that can be set wrongly, what they cannot fill

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from demitasse.caffe import schema
-from demitasse.caffe.lr_policy import LR_POLICIES, learning_rate
+from demitasse.caffe.training.lr_policy import LR_POLICIES, learning_rate
 from demitasse.errors import UsageError
 
 
