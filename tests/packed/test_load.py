@@ -34,6 +34,12 @@ def test_values_are_those_of_torch(tmp_path: Path) -> None:
         assert found["half"].tolist() == STATE["half"].view(torch.uint16).tolist()
 
 
+def test_bits_stay_bits_where_another_package_teaches_numpy_the_type(tmp_path: Path) -> None:
+    pytest.importorskip("ml_dtypes")
+    demitasse.save(STATE, tmp_path / "m.demi")
+    assert packed.load(tmp_path / "m.demi")["half"].dtype == np.uint16
+
+
 def test_no_torch_is_imported(tmp_path: Path) -> None:
     demitasse.save(STATE, tmp_path / "m.demi")
     code = f"""

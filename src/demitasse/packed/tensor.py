@@ -90,6 +90,10 @@ DTYPES = (
     DType("float4_e2m1fn_x2", 1),
 )
 BY_NAME = {dtype.name: dtype for dtype in DTYPES}
+# types that numpy itself does not have; other packages may teach it some of them
+_NOT_OF_NUMPY = {dtype.name for dtype in DTYPES if dtype.name.startswith(("bfloat", "float8", "float4"))} | {
+    "complex32"
+}
 
 
 class Tensor(NamedTuple):
@@ -114,7 +118,7 @@ class Tensor(NamedTuple):
 
     def array(self) -> Bits:
         """Returns the values with their shape; of a type that numpy has not, their bits."""
-        if self.dtype.name not in np.sctypeDict:
+        if self.dtype.name in _NOT_OF_NUMPY:
             return self.bits.reshape(self.shape)
         return self.bits.view(self.dtype.name).reshape(self.dtype.shown(self.shape))
 
