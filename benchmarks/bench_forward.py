@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demitasse import examples
-from demitasse.caffe.inference import optimize
+from demitasse.runtime import optimize
 from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.net import Net
 from demitasse.caffe.weights import save_weights

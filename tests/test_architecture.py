@@ -47,7 +47,9 @@ ALLOWED: dict[str, set[str] | None] = {
     "examples": set(),
     "caffe": {"methods", "packed"},
     "caffe.tools": {"caffe", "methods", "packed", "formats"},
-    "runtime": {"methods", "packed"},
+    "graph": set(),
+    "graph.caffe": {"graph", "caffe", "caffe.tools", "packed", "formats"},
+    "runtime": {"graph", "graph.caffe"},
     "report": {"methods", "packed"},
     "optim": {"methods", "packed"},
     "formats": {"methods", "packed", "caffe"},
@@ -55,7 +57,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "zoo": {"methods", "packed", "optim", "formats"},
     "integrations": {"methods", "packed", "formats"},
     "pycaffe": {"caffe", "report"},
-    "export": {"caffe", "caffe.tools", "packed", "formats"},
+    "export": {"graph", "graph.caffe"},
 }
 
 HEAVY = {"torch", "torchvision", "numba", "triton", "matplotlib", "sklearn", "h5py"}
@@ -188,6 +190,23 @@ def written(folder: Path, files: dict[str, str]) -> list[tuple[str, Path]]:
     for name, text in files.items():
         (folder / name).write_text(text)
     return [(name, folder / name) for name in files]
+
+
+def test_only_the_adapter_walks_the_layers_of_a_caffe_net() -> None:
+    """The passes, the runtime and the exporters see graphs; there is one place that makes graphs of nets."""
+    found = []
+    for name, path in modules():
+        if room(name) in ("graph", "runtime", "export"):
+            nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            found += [
+                name for node in nodes if isinstance(node, ast.Attribute) and node.attr in ("spec", "layer_param")
+            ]
+    assert found == []
+    walks = [name for name, path in modules() if "net.spec.layer" in path.read_text(encoding="utf-8")]
+    assert {name for name in walks if not name.startswith(("caffe.", "pycaffe."))} <= {
+        "graph.caffe.model",
+        "graph.caffe.net",
+    }
 
 
 def test_packed_works_without_torch() -> None:

@@ -28,6 +28,7 @@ NAMES = [
     "pycaffe",
     "recalibrate_batch_norm",
     "reorder_units",
+    "runtime",
     "save",
     "sensitivity",
     "unpack",

@@ -46,6 +46,7 @@ _MODULES = (
     "optim",
     "packed",
     "pycaffe",
+    "runtime",
     "zoo",
 )
 
@@ -70,6 +71,7 @@ __all__ = [
     "pycaffe",
     "recalibrate_batch_norm",
     "reorder_units",
+    "runtime",
     "save",
     "sensitivity",
     "unpack",

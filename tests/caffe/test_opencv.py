@@ -84,6 +84,6 @@ def test_nets_recorded_from_caffe(name, shared, tmp_path):
     net = Net.from_file(folder / "net.prototxt")
     load_weights(net, folder / "net.caffemodel")
     model = of_net(net)  # labels and losses are not for OpenCV
-    (tmp_path / "net.prototxt").write_text(text_format.MessageToString(model.net.spec))
-    save_weights(model.net, tmp_path / "net.caffemodel")
-    compare(model.net, tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
+    (tmp_path / "net.prototxt").write_text(text_format.MessageToString(model.reference.net.spec))
+    save_weights(model.reference.net, tmp_path / "net.caffemodel")
+    compare(model.reference.net, tmp_path / "net.prototxt", tmp_path / "net.caffemodel")

@@ -129,5 +129,5 @@ def test_the_weights_of_equal_names_are_told_apart_in_files(tmp_path, suffix):
     model = of_files(tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
     with torch.no_grad():
         x = torch.randn(2, 3)
-        torch.testing.assert_close(model.net({"x": x})["d"], net({"x": x}, keep=["d"])["d"])
+        torch.testing.assert_close(model.reference({"x": x})["d"], net({"x": x}, keep=["d"])["d"])
     assert TARGETS[suffix].make(model).files

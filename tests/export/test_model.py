@@ -17,7 +17,7 @@ from demitasse.caffe.weights import save_weights
 from demitasse.errors import DataError, ExportError, UnknownNameError, UsageError, WeightsError
 from demitasse.export import TARGETS, Model, of_files, of_net
 from demitasse.export.check import Row, compare
-from demitasse.export.deploy import batch_axes, deploy
+from demitasse.graph.caffe.deploy import batch_axes, deploy
 from tests.export.nets import LENET, SEQUENCE, build
 
 TRAIN_VAL = """
@@ -111,14 +111,14 @@ def test_compressed_layers_become_plain_with_what_they_compute():
     dns.bias_mask[1] = False
     torch.nn.init.normal_(dns.bias)
     model = of_net(net)
-    conv, ip = model.net.layer("conv"), model.net.layer("ip")
-    assert [type(layer).__name__ for layer in (conv, ip)] == ["Convolution", "InnerProduct"]
-    assert torch.equal(conv.weight, dns.weight * dns.weight_mask)
-    assert torch.equal(conv.bias, dns.bias * dns.bias_mask)
-    assert torch.equal(ip.weight, net.layer("ip").weight.t())
+    conv, _, ip = model.graph.steps
+    assert [(step.name, step.kind) for step in (conv, ip)] == [("conv", "Convolution"), ("ip", "InnerProduct")]
+    assert torch.equal(conv.weights["weight"], dns.weight * dns.weight_mask)
+    assert torch.equal(conv.weights["bias"], dns.bias * dns.bias_mask)
+    assert torch.equal(ip.weights["weight"], net.layer("ip").weight.t())
     data = torch.randn(7, 1, 4, 4)
     torch.testing.assert_close(
-        model.net({"data": data})["ip"], net({"data": data, "label": torch.zeros(7)}, keep=["ip"])["ip"]
+        model.reference({"data": data})["ip"], net({"data": data, "label": torch.zeros(7)}, keep=["ip"])["ip"]
     )
 
 
@@ -140,7 +140,7 @@ def test_a_shared_blob_of_two_orders():
     """
     net = build(text)
     x = torch.randn(2, 4)
-    torch.testing.assert_close(of_net(net).net({"x": x})["back"], net({"x": x})["back"])
+    torch.testing.assert_close(of_net(net).reference({"x": x})["back"], net({"x": x})["back"])
 
 
 def test_batch_axes_and_sizes():
@@ -185,7 +185,7 @@ def files(tmp_path: Path) -> tuple[Path, Path, Net]:
 
 
 def outputs(model: Model) -> torch.Tensor:
-    return model.net({"data": torch.linspace(-1, 1, 48).reshape(3, 1, 4, 4)})["ip"]
+    return model.reference({"data": torch.linspace(-1, 1, 48).reshape(3, 1, 4, 4)})["ip"]
 
 
 def test_models_of_files_are_that_of_the_net(files):

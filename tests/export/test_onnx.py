@@ -18,6 +18,7 @@ from demitasse.errors import ExportError
 from demitasse.export import export, of_net
 from demitasse.export import onnx as target
 from demitasse.export.onnx_forms import PaddedPool, pool
+from demitasse.graph.caffe.operations import operation
 from tests.export.nets import BOTTLENECK, INCEPTION, LENET, build
 
 
@@ -111,7 +112,8 @@ def test_poolings_that_are_padded_by_hand():
             settings.kernel_h, settings.stride_h, settings.pad_h = kernel + 1, stride + 1, pad
             settings.kernel_w, settings.stride_w, settings.pad_w = 2, 2, 1
             layer.setup((1, 2, length + 4, 5))
-            form = pool(layer)
+            found = operation(layer.eval())
+            form = pool(found.settings, found.weights.get("share"))
             bottom = torch.randn(1, 2, length + 4, 5)
             torch.testing.assert_close(form(bottom), layer(bottom))
             padded += isinstance(form, PaddedPool)

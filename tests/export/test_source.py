@@ -25,11 +25,11 @@ from demitasse.caffe.text import prototxt
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import ExportError
 from demitasse.export import export, of_net
-from demitasse.export.deploy import deploy
 from demitasse.export.names import class_name, identifiers
 from demitasse.export.source.base import number
 from demitasse.export.source.lines import WIDTH, wrapped
 from demitasse.export.source.text import written
+from demitasse.graph.caffe.deploy import deploy
 from tests.export.nets import BOTTLENECK, INCEPTION, LENET, NETS, build
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -12,6 +12,7 @@ from demitasse.caffe.upgrade import upgrade_layers, upgrade_net
 from demitasse.errors import WeightsError
 from demitasse.packed.order import BUDGET, reorder
 from demitasse.packed.tensor import Tensor
+from demitasse.packed.unit_flow import Flow, fix, links, not_silent
 from demitasse.packed.units import Hidden, Link
 
 Tensors = Mapping[str, Tensor]
@@ -48,21 +49,14 @@ def reorder_units(
     Raises:
         WeightsError: see :func:`find_links`.
     """
-    links = find_links(net, {tensor.name: tensor for tensor in tensors})
-    found = reorder(tensors, links, search, remove_dead, budget)
-    counts = {link.units[0].rpartition(".")[0]: len(order) for link, order in zip(links, found.orders, strict=True)}
+    moving = find_links(net, {tensor.name: tensor for tensor in tensors})
+    found = reorder(tensors, moving, search, remove_dead, budget)
+    counts = {link.units[0].rpartition(".")[0]: len(order) for link, order in zip(moving, found.orders, strict=True)}
     changed = upgrade_layers(schema.NetParameter.FromString(net.SerializeToString()))
     for layer in changed.layer:
         if layer.name in counts:
             _settings(layer).num_output = counts[layer.name]
     return Reordered(changed, found.tensors)
-
-
-class _Flow(NamedTuple):
-    """What a blob carries: hidden units along axis 1, and the tensors that would have to be zero to silence one."""
-
-    hidden: Hidden
-    silent: tuple[str, ...]
 
 
 def find_links(net: schema.NetParameter, tensors: Tensors) -> list[Link]:
@@ -84,7 +78,7 @@ def find_links(net: schema.NetParameter, tensors: Tensors) -> list[Link]:
         WeightsError: a convolution or inner product has no blobs, or another number of outputs.
     """
     upgraded = upgrade_net(schema.NetParameter.FromString(net.SerializeToString()))
-    flows: dict[str, _Flow | None] = {}
+    flows: dict[str, Flow | None] = {}
     unused: set[str] = set()
     made: list[Hidden] = []
     owners = Counter(param.name for layer in upgraded.layer for param in layer.param if param.name)
@@ -98,14 +92,14 @@ def find_links(net: schema.NetParameter, tensors: Tensors) -> list[Link]:
         if top and top.hidden not in made:
             made.append(top.hidden)
         if not follow:
-            _fix(*given)
+            fix(*given)
         for name in layer.top:
             if name in flows and name not in layer.bottom:  # two layers make it, each in its phase
-                _fix(flows[name], top)
+                fix(flows[name], top)
             flows[name] = top
         unused |= {*layer.top}
-    _fix(*(flows[name] for name in unused))
-    return [link for link in (hidden.link() for hidden in made) if link]
+    fix(*(flows[name] for name in unused))
+    return links(made)
 
 
 def _is_alone(layer: schema.LayerParameter, tensors: Tensors) -> bool:
@@ -113,19 +107,11 @@ def _is_alone(layer: schema.LayerParameter, tensors: Tensors) -> bool:
     return bool(layer.name) and f"{layer.name}#2.0" not in tensors
 
 
-def _fix(*flows: _Flow | None) -> _Flow | None:
-    """Makes units keep their order; they are followed no further."""
-    for flow in flows:
-        if flow:
-            flow.hidden.fixed = True
-    return None
-
-
 def _settings(layer: schema.LayerParameter) -> schema.InnerProductParameter | schema.ConvolutionParameter:
     return layer.inner_product_param if "InnerProduct" in layer.type else layer.convolution_param
 
 
-def _weighted(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _weighted(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensors) -> Flow | None:
     """Ends the units of the bottom, and begins those of the layer."""
     settings, dense = _settings(layer), "InnerProduct" in layer.type
     weight, *others = names = _blobs(layer, tensors)
@@ -133,16 +119,15 @@ def _weighted(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tenso
     odd = layer.inner_product_param.transpose or len(shape) != 2 if dense else layer.convolution_param.group != 1
     odd = odd or any(tensors[name].shape[:1] != shape[:1] for name in others)
     if odd or settings.axis != 1:
-        _fix(bottom)
+        fix(bottom)
         return None
     if shape[0] != settings.num_output:
         raise WeightsError(f"{weight} has shape {list(shape)}; expected {settings.num_output} rows, as the net says")
     biases = others[: int(settings.bias_term)]
     masks = others[len(biases) :]
     if bottom:
-        bottom.hidden.next += [weight, *masks[:1]]
-        bottom.hidden.silent.add(bottom.silent)
-    return _Flow(Hidden(settings.num_output, names), (weight, *biases))
+        bottom.end([weight, *masks[:1]])
+    return Flow(Hidden(settings.num_output, names), (weight, *biases))
 
 
 def _blobs(layer: schema.LayerParameter, tensors: Tensors) -> list[str]:
@@ -161,34 +146,33 @@ def _blobs(layer: schema.LayerParameter, tensors: Tensors) -> list[str]:
     return found
 
 
-def _same(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _same(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensors) -> Flow | None:
     return bottom
 
 
-def _no_zeros(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
-    """Zeros do not stay zeros."""
-    return bottom and bottom._replace(silent=())
+def _no_zeros(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensors) -> Flow | None:
+    return not_silent(bottom)
 
 
-def _flatten(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _flatten(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensors) -> Flow | None:
     if (layer.flatten_param.axis, layer.flatten_param.end_axis) == (1, -1):
         return bottom
-    return _fix(bottom)
+    return fix(bottom)
 
 
-def _lrn(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _lrn(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensors) -> Flow | None:
     if layer.lrn_param.norm_region == layer.lrn_param.WITHIN_CHANNEL:
         return bottom
-    return _fix(bottom)
+    return fix(bottom)
 
 
 def _by_channel(
     layer: schema.LayerParameter,
-    bottom: _Flow | None,
+    bottom: Flow | None,
     tensors: Tensors,
     blobs: Iterable[int],
     silent: Sequence[int] | None = None,
-) -> _Flow | None:
+) -> Flow | None:
     """Takes blobs of the layer along, which have a value for each unit.
 
     Args:
@@ -202,32 +186,31 @@ def _by_channel(
         return None
     names = [f"{layer.name}.{index}" for index in blobs]
     if any(name not in tensors or tensors[name].shape != (bottom.hidden.count,) for name in names):
-        return _fix(bottom)
-    bottom.hidden.units += names
-    return bottom if silent is None else bottom._replace(silent=tuple(f"{layer.name}.{index}" for index in silent))
+        return fix(bottom)
+    return bottom.take_along(names, None if silent is None else [f"{layer.name}.{index}" for index in silent])
 
 
-def _prelu(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _prelu(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensors) -> Flow | None:
     return bottom if layer.prelu_param.channel_shared else _by_channel(layer, bottom, tensors, [0])
 
 
-def _batch_norm(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _batch_norm(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensors) -> Flow | None:
     scaled = f"{layer.name}.4" in tensors  # scale and shift are its own
     return _by_channel(layer, bottom, tensors, [0, 1, 3, 4] if scaled else [0, 1], (3, 4) if scaled else ())
 
 
-def _scale(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
+def _scale(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensors) -> Flow | None:
     if layer.scale_param.axis != 1:
-        return _fix(bottom)
+        return fix(bottom)
     count = 1 + int(layer.scale_param.bias_term)
     return _by_channel(layer, bottom, tensors, range(count), range(count))
 
 
-def _bias(layer: schema.LayerParameter, bottom: _Flow | None, tensors: Tensors) -> _Flow | None:
-    return _by_channel(layer, bottom, tensors, [0], ()) if layer.bias_param.axis == 1 else _fix(bottom)
+def _bias(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensors) -> Flow | None:
+    return _by_channel(layer, bottom, tensors, [0], ()) if layer.bias_param.axis == 1 else fix(bottom)
 
 
-_FOLLOW: dict[str, Callable[[schema.LayerParameter, _Flow | None, Tensors], _Flow | None]] = {
+_FOLLOW: dict[str, Callable[[schema.LayerParameter, Flow | None, Tensors], Flow | None]] = {
     **dict.fromkeys(("Convolution", "InnerProduct", *COMPRESSING), _weighted),
     **dict.fromkeys(("ReLU", "TanH", "Dropout", "Pooling"), _same),
     **dict.fromkeys(("Sigmoid", "Power"), _no_zeros),

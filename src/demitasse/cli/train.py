@@ -119,9 +119,9 @@ def score(
     import torch
 
     from demitasse.caffe import log, net_log, schema
-    from demitasse.caffe.inference import optimize
     from demitasse.caffe.training import solver
     from demitasse.caffe.weights import load_weights
+    from demitasse.runtime import optimize
 
     with log.to_stderr(), python_layers_run(python_layers):
         device = _device(gpu, 275)

@@ -8,13 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from demitasse.caffe.net import Net
+from torch import nn
+
 from demitasse.errors import UsageError
 from demitasse.export import onnx, program, source
 from demitasse.export.check import Row, compare
-from demitasse.export.model import Model, of_files, of_net
 from demitasse.export.targets import TARGETS
 from demitasse.files import write_bytes
+from demitasse.graph import Model
+from demitasse.graph.caffe import of_files, of_net
 from demitasse.registry import suggest
 
 __all__ = ["TARGETS", "Model", "Report", "Row", "export", "of_files", "of_net"]
@@ -36,11 +38,11 @@ class Report(NamedTuple):
     rows: list[Row]
 
 
-def export(model: Net | Model, path: str | Path, check: bool = True) -> Report:
+def export(model: nn.Module | Model, path: str | Path, check: bool = True) -> Report:
     """Writes a net for another runtime; nothing is written if it computes something else there.
 
     Args:
-        model: a net, or a model of :func:`of_net` or :func:`of_files`.
+        model: a Caffe net, or a model of :func:`of_net` or :func:`of_files`.
         path: the file to be written; its ending tells the form: ``.onnx``, ``.pt2`` or ``.py``. The weights of
             ``.py`` stand beside it in ``.safetensors``.
         check: run both on random inputs, and compare the outputs.
@@ -57,7 +59,7 @@ def export(model: Net | Model, path: str | Path, check: bool = True) -> Report:
         near = suggest(path.suffix, list(TARGETS))
         raise UsageError(f"{path}: no export has the ending {path.suffix or 'nothing'!r}; {near}")
     target = TARGETS[path.suffix]
-    model = of_net(model) if isinstance(model, Net) else model
+    model = model if isinstance(model, Model) else of_net(model)
     made = target.make(model)
     rows = compare(model, lambda inputs: target.run(made.files, inputs), target.tolerance) if check else []
     written = []

@@ -8,17 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from demitasse.caffe.layers.recurrent import Recurrent
-from demitasse.caffe.net import Net
 from demitasse.errors import ExportError
-from demitasse.export.model import Model
-from demitasse.export.steps import Step, plan
+from demitasse.graph import Graph, Model, Step
+from demitasse.graph.graph import Shape
 
 # an exported file with any batch must work with these
 _BATCHES = (1, 3)
 
 Run = Callable[[dict[str, Tensor]], Sequence[Tensor] | None]
-Shape = tuple[int, ...]
 
 
 class Row(NamedTuple):
@@ -62,13 +59,11 @@ def compare(model: Model, run: Run, tolerance: float) -> list[Row]:
     found: dict[str, Row] = {}
     for shapes in map(model.sized, _BATCHES) if model.dynamic else (model.inputs,):
         inputs = samples(model, shapes, generator)
-        _forget(model.net)
-        with torch.no_grad():
-            try:
-                blobs = model.net(inputs, keep=model.outputs)
-            except RuntimeError:
-                model.batch()  # says so where inputs cannot all have one batch
-                raise
+        try:
+            blobs = model.reference(inputs)
+        except RuntimeError:
+            model.batch()  # says so where inputs cannot all have one batch
+            raise
         theirs = run(inputs)
         if theirs is None:
             return []
@@ -81,14 +76,6 @@ def compare(model: Model, run: Run, tolerance: float) -> list[Row]:
                 )
             found[name] = max(row, found.get(name, row), key=lambda each: each.relative)
     return list(found.values())
-
-
-def _forget(net: Net) -> None:
-    """Lets recurrent layers begin with a state of zeros, as exported ones do."""
-    for layer in net.named_layers().values():
-        if isinstance(layer, Recurrent) and not layer.exposes:
-            for part in layer.parts:
-                setattr(layer, part, torch.zeros_like(getattr(layer, part)))
 
 
 def _row(name: str, expected: Tensor, given: Tensor) -> Row:
@@ -106,11 +93,12 @@ def _row(name: str, expected: Tensor, given: Tensor) -> Row:
 def samples(model: Model, shapes: Mapping[str, Shape], generator: torch.Generator) -> dict[str, Tensor]:
     """Returns random inputs: normal, but whole numbers and flags where a layer asks for them."""
     limits: dict[str, int] = {}
-    for step in plan(model).steps:
-        for index, name in enumerate(step.bottoms):
+    names = {number: name for name, number in model.graph.inputs.items()}
+    for step in model.graph.steps:
+        for index, number in enumerate(step.inputs):
             limit = _LIMITS.get((step.kind, index))
-            if limit is not None and name in model.inputs:
-                limits[name] = limit(step)
+            if limit is not None and number in names:
+                limits[names[number]] = limit(model.graph, step)
     drawn = {}
     for name, shape in shapes.items():
         if name in limits:
@@ -120,20 +108,20 @@ def samples(model: Model, shapes: Mapping[str, Shape], generator: torch.Generato
     return drawn
 
 
-def _classes(step: Step) -> int:
-    return step.shapes[0][1]
+def _classes(graph: Graph, step: Step) -> int:
+    return graph.shapes(step)[0][1]
 
 
-def _flags(step: Step) -> int:
+def _flags(graph: Graph, step: Step) -> int:
     return 2
 
 
-# layer type and index of bottom -> below which its whole numbers lie
-_LIMITS: dict[tuple[str, int], Callable[[Step], int]] = {
+# kind of an operation and index of its input -> below which the input's whole numbers lie
+_LIMITS: dict[tuple[str, int], Callable[[Graph, Step], int]] = {
     ("Accuracy", 1): _classes,
-    ("BatchReindex", 1): lambda step: step.shapes[0][0],
+    ("BatchReindex", 1): lambda graph, step: graph.shapes(step)[0][0],
     ("ContrastiveLoss", 2): _flags,
-    ("Embed", 0): lambda step: step.layer.spec.embed_param.input_dim,
+    ("Embed", 0): lambda graph, step: len(step.weights["weight"]),
     ("HingeLoss", 1): _classes,
     ("InfogainLoss", 1): _classes,
     ("LSTM", 1): _flags,

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from demitasse.errors import ExportError, UsageError
-from demitasse.export.graph import Graph, traced
-from demitasse.export.model import Model
+from demitasse.export.module import GraphModule, prepared, traced
 from demitasse.export.onnx_forms import OPSET, form
 from demitasse.export.onnx_names import rename
 from demitasse.export.targets import TARGETS, Files, Made, Target
+from demitasse.graph import Model
 
 # what protobuf, and so a file without others beside it, can hold
 _LARGEST = 2**31 - 2**20
@@ -32,11 +32,12 @@ def make(model: Model) -> Made:
         ExportError: the net cannot be expressed in ONNX, or is larger than a file of it may be.
     """
     _require("onnx", "onnxscript")
-    size = sum(blob.tensor.nbytes for blob in model.net.learnable)
+    weights = {tensor.data_ptr(): tensor.nbytes for step in model.graph.steps for tensor in step.weights.values()}
+    size = sum(weights.values())
     if size > _LARGEST:
         raise ExportError(f"the weights are {size:,} bytes; one file of ONNX holds up to {_LARGEST:,}")
-    graph = Graph(model, form)
-    program = traced(graph, model)
+    module = GraphModule(prepared(model), form)
+    program = traced(module, model)
     with _quiet():
         made = torch.onnx.export(
             program,
@@ -47,7 +48,7 @@ def make(model: Model) -> Made:
             verbose=False,
         )
     assert made is not None
-    rename(made.model, model.name, graph.names)
+    rename(made.model, model.name, module.names)
     message = made.model_proto
     _check(message)
     return Made({".onnx": message.SerializeToString()}, f"opset {OPSET}, {len(message.graph.node)} nodes")

@@ -1,37 +1,37 @@
-"""What stands for a layer in ONNX, where its operators differ from torch's."""
+"""The module that computes a step in ONNX, where its operators differ from torch's."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from demitasse.caffe.layers.pooling import Pooling
-from demitasse.caffe.layers.ranking import ArgMax
 from demitasse.export import forms
-from demitasse.export.steps import Step
+from demitasse.graph import Step
 
 OPSET = 18
 
 
 def form(step: Step) -> nn.Module:
     """Returns the module that computes a step with operators of ONNX; see :func:`demitasse.export.forms.form`."""
-    if step.kind == "LRN" and step.layer.across:
+    if step.kind == "LRN" and step.settings.across:
         return LRN(step)
-    if step.kind == "Pooling":
-        return pool(step.layer)
+    if step.kind == "Pooling" and step.settings.method != "STOCHASTIC":
+        return pool(step.settings, step.weights.get("share"), len(step.outputs) == 2)
     if step.kind == "SPP":
         return Pyramid(step)
     return Ranking(step) if step.kind == "ArgMax" else forms.form(step)
 
 
 class LRN(nn.Module):
-    """ONNX's own operator, which torch has not."""
+    """ONNX's own operator, which torch does not have."""
 
     def __init__(self, step: Step) -> None:
         super().__init__()
-        layer = step.layer
-        self.settings = {"size": layer.size, "alpha": layer.alpha, "beta": layer.beta, "bias": layer.k}
+        given = step.settings
+        self.settings = {"size": given.size, "alpha": given.alpha, "beta": given.beta, "bias": given.k}
 
     def forward(self, bottom: Tensor) -> Tensor:
         found: Tensor = torch.onnx.ops.symbolic(
@@ -40,45 +40,39 @@ class LRN(nn.Module):
         return found
 
 
-def pool(layer: Pooling) -> nn.Module:
-    """Returns the form of a Pooling.
+def pool(settings: SimpleNamespace, share: Tensor | None = None, places: bool = False) -> nn.Module:
+    """Returns the form of a Pooling; for the arguments see :class:`demitasse.export.forms.Pool`.
 
-    Before opset 22 a window of ONNX may start behind the padded plane, where torch has none; of a mean that reaches
-    over the edge runtimes count other entries; and what a mean is divided by cannot be told. All these planes are
-    padded by hand, so that no window reaches over.
+    Before opset 22 a window of ONNX may start behind the padded plane, where torch has none; runtimes disagree on
+    what a mean that reaches over the edge counts; and what a mean is divided by cannot be told. All these planes are
+    padded by hand, so that no window reaches over the edge.
     """
-    found = forms.Pool(layer)
-    if layer.method == "MAX":
-        fits = bool(layer.margin) or len(set(found.over_edge)) == 1
+    found = forms.Pool(settings, share, places)
+    if found.is_maximum:
+        fits = bool(settings.margin) or len(set(found.over_edge)) == 1
     else:
-        fits = not (layer.margin or any(found.over_edge))
-    return found if fits or layer.method == "STOCHASTIC" else PaddedPool(found)
+        fits = not (settings.margin or any(found.over_edge))
+    return found if fits else PaddedPool(settings, places)
 
 
-class PaddedPool(nn.Module):
-    """Pooling of a plane that is padded so that the windows fit."""
+class PaddedPool(forms.Pool):
+    """The form of a Pooling whose plane is padded so that the windows fit."""
 
     share: Tensor
 
-    def __init__(self, pool: forms.Pool) -> None:
-        super().__init__()
-        self.layer = layer = pool.layer
-        self.kernel, self.stride = layer.kernel, layer.stride
-        axes = list(zip(layer.plane, layer.kernel, layer.stride, layer.pad, pool.sizes, strict=True))
+    def __init__(self, settings: SimpleNamespace, places: bool) -> None:
+        axes = list(zip(settings.plane, settings.kernel, settings.stride, settings.pad, settings.sizes, strict=True))
         ends = [(size - 1) * stride + kernel - length - pad for length, kernel, stride, pad, size in axes]
-        layer.margin = (layer.pad[1], ends[1], layer.pad[0], ends[0])
+        margin = (settings.pad[1], ends[1], settings.pad[0], ends[0])
         # a mean counts the padding of the net, not what is added here
         ones = torch.ones(1, 1, *(length + 2 * pad for length, _, _, pad, _ in axes))
-        added = [end - pad for end, pad in zip(ends, layer.pad, strict=True)]
-        counted = F.avg_pool2d(F.pad(ones, (0, added[1], 0, added[0])), self.kernel, self.stride)
-        self.register_buffer("share", torch.where(counted > 0, 1 / counted, 0))
+        added = [end - pad for end, pad in zip(ends, settings.pad, strict=True)]
+        counted = F.avg_pool2d(F.pad(ones, (0, added[1], 0, added[0])), settings.kernel, settings.stride)
+        share = torch.where(counted > 0, 1 / counted, 0)
+        super().__init__(SimpleNamespace(**{**vars(settings), "margin": margin}), share, places)
 
-        layer.ceil_mode = False
-
-    def forward(self, bottom: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        if self.layer.method == "MAX":
-            return self.layer.maximum(bottom)
-        return F.avg_pool2d(F.pad(bottom, self.layer.margin), self.kernel, self.stride) * self.share
+    def mean(self, bottom: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(bottom, self.margin), self.kernel, self.stride) * self.share
 
 
 class Pyramid(nn.Module):
@@ -86,7 +80,8 @@ class Pyramid(nn.Module):
 
     def __init__(self, step: Step) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(pool(level) for level in step.layer.levels)
+        levels = enumerate(step.settings.levels)
+        self.levels = nn.ModuleList(pool(level, step.weights.get(f"share{index}")) for index, level in levels)
 
     def forward(self, bottom: Tensor) -> Tensor:
         if len(self.levels) == 1:
@@ -95,13 +90,22 @@ class Pyramid(nn.Module):
         return torch.cat([level(bottom).flatten(1) for level in self.levels], 1)
 
 
-class Ranking(ArgMax):
+class Ranking(nn.Module):
     """ArgMax by ONNX's TopK, which takes the first of equal scores; seen from behind it is the last."""
 
     def __init__(self, step: Step) -> None:
-        super().__init__(step.layer.spec)
-        self.setup(*step.shapes)
+        super().__init__()
+        self.settings = step.settings
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        settings = self.settings
+        if settings.axis is not None:
+            scores, places = self._rank(bottom, settings.axis)
+            return scores if settings.with_scores else places
+        scores, places = self._rank(bottom.flatten(1), 1)
+        ranked = torch.stack((places, scores), 1) if settings.with_scores else places[:, None]
+        return ranked.reshape(*ranked.shape, *(1,) * (bottom.ndim - 3))
 
     def _rank(self, bottom: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        scores, places = torch.topk(bottom.flip(axis), self.top_k, axis)
+        scores, places = torch.topk(bottom.flip(axis), self.settings.top_k, axis)
         return scores, (bottom.shape[axis] - 1 - places).to(bottom.dtype)

@@ -8,9 +8,9 @@ import warnings
 import torch
 from torch import Tensor
 
-from demitasse.export.graph import Graph, traced
-from demitasse.export.model import Model
+from demitasse.export.module import GraphModule, prepared, traced
 from demitasse.export.targets import TARGETS, Files, Made, Target
+from demitasse.graph import Model
 
 
 def make(model: Model) -> Made:
@@ -19,7 +19,7 @@ def make(model: Model) -> Made:
     Raises:
         ExportError: torch.export cannot express the net.
     """
-    program = traced(Graph(model), model)
+    program = traced(GraphModule(prepared(model)), model)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # it names files of this machine
     buffer = io.BytesIO()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from demitasse.export.model import Model
+from demitasse.graph import Model
 from demitasse.registry import Registry
 
 Files = dict[str, bytes]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
 from demitasse.errors import UsageError
+from demitasse.packed.unit_flow import Flow, fix, links, not_silent
 from demitasse.packed.units import Hidden, Link
 
 _CONVOLUTIONS: dict[Any, int] = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
@@ -57,8 +58,7 @@ def find_links(model: nn.Module, example: Tensor | tuple[Any, ...]) -> list[Link
     Raises:
         UsageError: the module cannot be traced, or not run on the example.
     """
-    walk = _Walk(model, _traced(model, example))
-    return [link for link in (hidden.link() for hidden in walk.made) if link]
+    return links(_Walk(model, _traced(model, example)).made)
 
 
 def _traced(model: nn.Module, example: Tensor | tuple[Any, ...]) -> fx.Graph:
@@ -87,14 +87,6 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-class _Flow(NamedTuple):
-    """Hidden units along an axis, and the tensors that would have to be zero to silence one."""
-
-    hidden: Hidden
-    axis: int
-    silent: tuple[str, ...]
-
-
 class _Walk:
     """Follows values from call to call.
 
@@ -114,21 +106,21 @@ class _Walk:
         owners = Counter(id(tensor) for _, tensor in tensors)
         self._bound = {name for name, tensor in tensors if owners[id(tensor)] > 1}
         self._bound |= {str(node.target) for node in graph.nodes if node.op == "get_attr"}
-        flows: dict[fx.Node, _Flow | None] = {}
+        flows: dict[fx.Node, Flow | None] = {}
         for node in graph.nodes:
             given = [flows.get(each) for each in node.all_input_nodes]
             follow = self._follower(node) if len(given) == 1 else None
-            flows[node] = follow(node, given[0]) if follow else _fix(*given)
+            flows[node] = follow(node, given[0]) if follow else fix(*given)
 
-    def _follower(self, node: fx.Node) -> Callable[[fx.Node, _Flow | None], _Flow | None] | None:
+    def _follower(self, node: fx.Node) -> Callable[[fx.Node, Flow | None], Flow | None] | None:
         """Returns how units are followed through a call; None if they are not."""
         kind = self._kind(node)
         if kind in _SAME and _axes(node) is not None:
             return lambda _, flow: flow
         if kind in _NO_ZEROS:
-            return lambda _, flow: flow and flow._replace(silent=())
+            return lambda _, flow: not_silent(flow)
         if kind in _POOLS and _axes(node) == _POOLS[kind] + 2:
-            return lambda _, flow: flow if flow and flow.axis == 1 else _fix(flow)
+            return lambda _, flow: flow if flow and flow.axis == 1 else fix(flow)
         if kind in ("flatten", nn.Flatten):
             return self._flatten
         if kind is nn.Linear or kind in _CONVOLUTIONS:
@@ -150,31 +142,30 @@ class _Walk:
     def _module(self, node: fx.Node) -> Any:
         return self._modules[str(node.target)]
 
-    def _flatten(self, node: fx.Node, flow: _Flow | None) -> _Flow | None:
+    def _flatten(self, node: fx.Node, flow: Flow | None) -> Flow | None:
         if node.op == "call_module":
             start, end = self._module(node).start_dim, self._module(node).end_dim
         else:
             named = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
             start, end = named.get("start_dim", 0), named.get("end_dim", -1)
-        return flow if flow and (start, end, flow.axis) == (1, -1, 1) else _fix(flow)
+        return flow if flow and (start, end, flow.axis) == (1, -1, 1) else fix(flow)
 
-    def _weighted(self, node: fx.Node, flow: _Flow | None) -> _Flow | None:
+    def _weighted(self, node: fx.Node, flow: Flow | None) -> Flow | None:
         """Ends the units that are given, and begins those of the layer."""
         layer, axes = self._module(node), _axes(node)
         linear = isinstance(layer, nn.Linear)
         if axes is None or (not linear and (layer.groups > 1 or axes != _CONVOLUTIONS[type(layer)] + 2)):
-            return _fix(flow)
+            return fix(flow)
         axis = axes - 1 if linear else 1
         names = [f"{node.target}.{name}" for name, _ in layer.named_parameters()]
         if flow and flow.axis == axis:
-            flow.hidden.next.append(names[0])
-            flow.hidden.silent.add(flow.silent)
+            flow.end(names[:1])
         else:
-            _fix(flow)
+            fix(flow)
         self.made.append(Hidden(len(layer.weight), names))
-        return _Flow(self.made[-1], axis, tuple(names))
+        return Flow(self.made[-1], tuple(names), axis)
 
-    def _by_channel(self, node: fx.Node, flow: _Flow | None) -> _Flow | None:
+    def _by_channel(self, node: fx.Node, flow: Flow | None) -> Flow | None:
         """Takes a layer's tensors along, which have a value for each unit."""
         layer = self._module(node)
         tensors = [*layer.named_parameters(), *layer.named_buffers()]
@@ -182,22 +173,12 @@ class _Walk:
         if isinstance(layer, nn.PReLU) and layer.num_parameters == 1:
             return flow
         if not flow or flow.axis != 1 or {*rows.values()} != {flow.hidden.count}:
-            return _fix(flow)
-        flow.hidden.units += rows
-        if isinstance(layer, nn.PReLU):
-            return flow
-        return flow._replace(silent=tuple(f"{node.target}.{name}" for name, _ in layer.named_parameters()))
+            return fix(flow)
+        silent = [f"{node.target}.{name}" for name, _ in layer.named_parameters()]
+        return flow.take_along(rows, None if isinstance(layer, nn.PReLU) else silent)
 
 
 def _axes(node: fx.Node) -> int | None:
     """Returns the number of axes of what a call gives; None if that is not one tensor."""
     found = node.meta.get("tensor_meta")
     return len(found.shape) if isinstance(found, TensorMetadata) else None
-
-
-def _fix(*flows: _Flow | None) -> _Flow | None:
-    """Makes units keep their order; they are followed no further."""
-    for flow in flows:
-        if flow:
-            flow.hidden.fixed = True
-    return None

@@ -11,7 +11,6 @@ import torch
 from demitasse import pycaffe
 from demitasse.caffe import schema
 from demitasse.caffe.definition import labels
-from demitasse.caffe.inference import optimize
 from demitasse.caffe.models.caffemodel import read_net_message
 from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
@@ -22,6 +21,7 @@ from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.formats import pack, unpack
 from demitasse.packed.file import File
 from demitasse.pycaffe.net_boxes import boxes
+from demitasse.runtime import optimize
 
 # two layers of one name with weights, a third with none, a data layer of that name, and two layers without a name
 NET = """

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from demitasse.caffe import schema
-from demitasse.caffe.inference import optimize
+from demitasse.runtime import optimize
 from tests.golden.single import single_net
 
 

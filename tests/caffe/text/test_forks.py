@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from demitasse.caffe import schema
-from demitasse.caffe.inference import optimize
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import read_model, read_net_message, write_net_message
 from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
 from demitasse.errors import NetError
+from demitasse.runtime import optimize
 from tests.golden.single import single_net
 
 SCORES = torch.tensor([[1.0, 2.0, 0.5], [0.0, 1.0, 3.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])

@@ -61,7 +61,7 @@ class Pooling(Layer):
         """Decides whether torch's own rules give Caffe's windows; if not, the bottom is padded to fit."""
         self.ceil_mode = ceil_mode
         axes = list(zip(self.plane, self.kernel, self.stride, self.pad, strict=True))
-        sizes = [_size(*axis, ceil_mode) for axis in axes]
+        self.sizes = sizes = [_size(*axis, ceil_mode) for axis in axes]
         if min(sizes) <= 0:
             raise NetError(f"kernel {list(self.kernel)} is larger than the padded plane {list(self.plane)}")
         native = all(

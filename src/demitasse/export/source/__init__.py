@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from demitasse.export.model import Model
 from demitasse.export.source.text import written
 from demitasse.export.targets import TARGETS, Files, Made, Target
+from demitasse.graph import Model
 
 
 def make(model: Model) -> Made:

@@ -1,6 +1,6 @@
-"""What a translation is: a function from one layer to the expression that a person would write for it.
+"""What a translation is: a function from one step to the expression that a person would write for it.
 
-To add one, register it under the layer's type::
+To add one, register it under the step's kind, which is the layer's type::
 
     @SOURCE.register("TanH")
     def tanh(code: Code, x: str) -> str:
@@ -12,28 +12,31 @@ Nothing of a stranger's text enters the source: names are identifiers made of it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import NoReturn
 
 import numpy as np
 from torch import Tensor
 
-from demitasse.caffe.layers import Shape
 from demitasse.errors import ExportError
-from demitasse.export.steps import Step
+from demitasse.graph import Step
+from demitasse.graph.graph import Shape
 from demitasse.registry import Registry
 
 
 class Code:
-    """One layer's part of the source.
+    """One step's part of the source.
 
     Attributes:
-        step: the layer.
+        step: the step.
+        shapes: the shapes of its inputs.
         name: the attribute that its module gets.
         needs: helpers of the source, see ``helpers.py``.
     """
 
-    def __init__(self, step: Step, name: str, used: set[str], shared: dict[object, str]) -> None:
+    def __init__(self, step: Step, shapes: list[Shape], name: str, used: set[str], shared: dict[object, str]) -> None:
         self.step = step
+        self.shapes = shapes
         self.name = name
         self.constructors: list[str] = []
         self.tensors: dict[str, Tensor] = {}
@@ -42,9 +45,14 @@ class Code:
         self._shared = shared
 
     @property
-    def shapes(self) -> list[Shape]:
-        """The shapes of the bottoms."""
-        return self.step.shapes
+    def settings(self) -> SimpleNamespace:
+        """The settings of the step."""
+        return self.step.settings
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The weights of the step."""
+        return self.step.weights
 
     def module(self, constructor: str, **tensors: Tensor | None) -> str:
         """Gives the layer a module; returns what stands for it in ``forward``: a layer that shares all weights

@@ -9,7 +9,7 @@ from demitasse.export.source.base import SOURCE, Code, call, number, other_than
 
 @SOURCE.register("ReLU")
 def relu(code: Code, x: str) -> str:
-    slope = code.step.layer.slope
+    slope = code.settings.slope
     return call("F.leaky_relu", x, slope) if slope else call("F.relu", x)
 
 
@@ -25,19 +25,19 @@ def tanh(code: Code, x: str) -> str:
 
 @SOURCE.register("Dropout")
 def dropout(code: Code, x: str) -> str:
-    layer = code.step.layer
-    top = call("F.dropout", x, layer.ratio, training="True" if layer.samples else "self.training")
-    return top if layer.factor == 1 else f"{top} * {layer.factor!r}"
+    given = code.settings
+    top = call("F.dropout", x, given.ratio, training="True" if given.samples else "self.training")
+    return top if given.factor == 1 else f"{top} * {given.factor!r}"
 
 
 @SOURCE.register("ELU")
 def elu(code: Code, x: str) -> str:
-    return call("F.elu", x, **other_than(alpha=(code.step.layer.alpha, 1.0)))
+    return call("F.elu", x, **other_than(alpha=(code.settings.alpha, 1.0)))
 
 
 @SOURCE.register("Swish")
 def swish(code: Code, x: str) -> str:
-    beta = code.step.layer.beta
+    beta = code.settings.beta
     return call("F.silu", x) if beta == 1 else f"{x} * torch.sigmoid({number(beta)} * {x})"
 
 
@@ -48,13 +48,13 @@ def bnll(code: Code, x: str) -> str:
 
 @SOURCE.register("Clip")
 def clip(code: Code, x: str) -> str:
-    layer = code.step.layer
-    return call("torch.clamp", x, layer.min, layer.max)
+    given = code.settings
+    return call("torch.clamp", x, given.min, given.max)
 
 
 @SOURCE.register("Threshold")
 def threshold(code: Code, x: str) -> str:
-    return f"({x} > {number(code.step.layer.threshold)}).to({x}.dtype)"
+    return f"({x} > {number(code.settings.threshold)}).to({x}.dtype)"
 
 
 @SOURCE.register("AbsVal")
@@ -64,15 +64,15 @@ def absolute(code: Code, x: str) -> str:
 
 @SOURCE.register("Exp")
 def exp(code: Code, x: str) -> str:
-    layer = code.step.layer
-    return call("torch.exp", _linear(x, layer.scale, layer.shift))
+    given = code.settings
+    return call("torch.exp", _linear(x, given.scale, given.shift))
 
 
 @SOURCE.register("Log")
 def log(code: Code, x: str) -> str:
-    layer = code.step.layer
-    found = call("torch.log", _linear(x, layer.scale, layer.shift))
-    return found if layer.factor == 1 else f"{number(layer.factor)} * {found}"
+    given = code.settings
+    found = call("torch.log", _linear(x, given.scale, given.shift))
+    return found if given.factor == 1 else f"{number(given.factor)} * {found}"
 
 
 def _linear(x: str, scale: float, shift: float) -> str:
@@ -82,21 +82,21 @@ def _linear(x: str, scale: float, shift: float) -> str:
 
 @SOURCE.register("Power")
 def power(code: Code, x: str) -> str:
-    layer = code.step.layer
-    linear = _linear(x, layer.scale, layer.shift)
-    if layer.power == 1:
+    given = code.settings
+    linear = _linear(x, given.scale, given.shift)
+    if given.power == 1:
         return linear if linear != x else f"{x}.clone()"
-    return f"{linear if linear == x else f'({linear})'} ** {number(layer.power)}"
+    return f"{linear if linear == x else f'({linear})'} ** {number(given.power)}"
 
 
 @SOURCE.register("Eltwise")
 def eltwise(code: Code, *bottoms: str) -> str:
-    layer = code.step.layer
-    if layer.operation == "MAX":
+    given = code.settings
+    if given.operation == "MAX":
         return reduce(lambda left, right: call("torch.maximum", left, right), bottoms)
-    if layer.operation == "PROD":
+    if given.operation == "PROD":
         return " * ".join(bottoms)
-    terms = [_term(bottom, coeff) for bottom, coeff in zip(bottoms, layer.coeff or [1.0] * len(bottoms), strict=True)]
+    terms = [_term(bottom, coeff) for bottom, coeff in zip(bottoms, given.coeff or [1.0] * len(bottoms), strict=True)]
     return " + ".join(terms).replace("+ -", "- ")
 
 
@@ -108,24 +108,24 @@ def _term(bottom: str, coeff: float) -> str:
 
 @SOURCE.register("Softmax")
 def softmax(code: Code, x: str) -> str:
-    return call("F.softmax", x, dim=code.step.layer.axis)
+    return call("F.softmax", x, dim=code.settings.axis)
 
 
 @SOURCE.register("Reduction")
 def reduction(code: Code, x: str) -> str:
-    layer = code.step.layer
-    rows = x if layer.axis == len(code.shapes[0]) - 1 else f"{x}.flatten({layer.axis})"
-    terms = {"SUM": "", "ASUM": ".abs()", "SUMSQ": ".square()", "MEAN": ""}[layer.operation]
-    reduced = f"{rows}{terms}.{'mean' if layer.operation == 'MEAN' else 'sum'}(-1)"
-    return reduced if layer.coeff == 1 else f"{number(layer.coeff)} * {reduced}"
+    given = code.settings
+    rows = x if given.axis == len(code.shapes[0]) - 1 else f"{x}.flatten({given.axis})"
+    terms = {"SUM": "", "ASUM": ".abs()", "SUMSQ": ".square()", "MEAN": ""}[given.operation]
+    reduced = f"{rows}{terms}.{'mean' if given.operation == 'MEAN' else 'sum'}(-1)"
+    return reduced if given.coeff == 1 else f"{number(given.coeff)} * {reduced}"
 
 
 @SOURCE.register("ArgMax")
 def argmax(code: Code, x: str) -> str:
-    layer = code.step.layer
+    given = code.settings
     rank = code.helper("_rank")
-    if layer.axis is not None:
-        return f"{call(rank, x, layer.axis, layer.top_k)}[{0 if layer.with_scores else 1}]"
+    if given.axis is not None:
+        return f"{call(rank, x, given.axis, given.top_k)}[{0 if given.with_scores else 1}]"
     ones = len(code.shapes[0]) - 3
-    settings = other_than(scores=(layer.with_scores, False), ones=(max(ones, 0), 0))
-    return call(code.helper("_rank_items"), x, layer.top_k, **settings)
+    settings = other_than(scores=(given.with_scores, False), ones=(max(ones, 0), 0))
+    return call(code.helper("_rank_items"), x, given.top_k, **settings)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from demitasse.caffe.layers.recurrent import Recurrent
 from demitasse.export.source.base import SOURCE, Code, call
 
 
@@ -15,25 +12,24 @@ def lstm(code: Code, *bottoms: str) -> str:
 
 @SOURCE.register("RNN")
 def rnn(code: Code, *bottoms: str) -> str:
-    layer = code.step.layer
-    return _recurrent(code, "_RNN", bottoms, output=(layer.output_weight, layer.output_bias))
+    return _recurrent(code, "_RNN", bottoms, output=("output_weight", "output_bias"))
 
 
-def _recurrent(code: Code, kind: str, bottoms: tuple[str, ...], **linear: tuple[Any, Any]) -> str:
-    layer = code.step.layer
-    assert isinstance(layer, Recurrent)
-    parts = {"input": (layer.weight, layer.bias), "hidden": (layer.hidden_weight, None), **linear}
-    sizes = [layer.weight.shape[1], layer.units]
-    if layer.has_static:
-        parts["static"] = (layer.static_weight, None)
-        sizes.append(layer.static_weight.shape[1])
+def _recurrent(code: Code, kind: str, bottoms: tuple[str, ...], **linear: tuple[str, str]) -> str:
+    given, weights = code.settings, code.weights
+    # modules of the source -> their weight and bias
+    parts: dict[str, tuple[str, str]] = {"input": ("weight", "bias"), "hidden": ("hidden_weight", ""), **linear}
+    sizes = [weights["weight"].shape[1], given.units]
+    if given.has_static:
+        parts["static"] = ("static_weight", "")
+        sizes.append(weights["static_weight"].shape[1])
     tensors = {
-        f"{name}.{role}": value
+        f"{name}.{role}": weights.get(blob)
         for name, pair in parts.items()
-        for role, value in zip(("weight", "bias"), pair, strict=True)
+        for role, blob in zip(("weight", "bias"), pair, strict=True)
     }
     name = code.module(call(code.helper(kind), *sizes), **tensors)
     x, cont, *rest = bottoms
-    static = rest[:1] if layer.has_static else ["None"] if rest else []
-    result = call(name, x, cont, *static, *rest[layer.has_static :])
-    return result if layer.exposes else f"{result}[0]"
+    static = rest[:1] if given.has_static else ["None"] if rest else []
+    result = call(name, x, cont, *static, *rest[given.has_static :])
+    return result if given.exposes else f"{result}[0]"

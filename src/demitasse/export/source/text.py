@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from demitasse.caffe.layers import Shape
 from demitasse.errors import ExportError
-from demitasse.export.model import Model
+from demitasse.export.module import prepared
 from demitasse.export.names import class_name, identifiers
 from demitasse.export.source import elementwise, linear, pooling, recurrent, shape
 from demitasse.export.source.base import SOURCE, Code
 from demitasse.export.source.helpers import HELPERS
 from demitasse.export.source.lines import WIDTH, wrapped
-from demitasse.export.steps import Plan, Step, plan
+from demitasse.graph import Graph, Model
+from demitasse.graph.graph import Shape
 
 _FAMILIES = (elementwise, linear, pooling, recurrent, shape)
 
@@ -37,18 +37,19 @@ def written(model: Model) -> tuple[str, dict[str, Tensor]]:
     Raises:
         ExportError: a layer has no translation; names it.
     """
-    steps = plan(model)
-    blobs = identifiers([*steps.inputs, *(top for step in steps.steps for top in step.tops)], "blob")
-    codes, forward = _translated(steps, blobs)
+    graph = prepared(model)
+    variables = _variables(graph)
+    codes, forward = _translated(graph, variables)
     name = class_name(model.name)
     constructors = [line for code in codes for line in code.constructors]
     needed = {helper for code in codes for helper in code.needs}
     helpers = [HELPERS[helper] for helper in HELPERS if helper in needed]
+    inputs = [variables[number] for number in graph.inputs.values()]
     body = [
         f"class {name}(nn.Module):",
-        *_docstring(model, steps, blobs),
+        *_docstring(model, graph, variables),
         *_method("def __init__(self):", ["super().__init__()", *constructors] if constructors else []),
-        *_method(f"def forward({', '.join(['self', *(blobs[each] for each in steps.inputs)])}):", forward),
+        *_method(f"def forward({', '.join(['self', *inputs])}):", forward),
     ]
     parts = [*helpers, "\n" + "\n".join(body) + "\n", _LOAD.replace("{name}", name)]
     code = "\n".join(parts)
@@ -56,30 +57,49 @@ def written(model: Model) -> tuple[str, dict[str, Tensor]]:
     return f"{_head(name, code)}\n{code}", state
 
 
-def _translated(steps: Plan, blobs: dict[str, str]) -> tuple[list[Code], list[str]]:
-    names = identifiers((step.name for step in steps.steps), "layer")
+def _variables(graph: Graph) -> dict[int, str]:
+    """Returns the variable of each value, named after its blob: the same one again once the value before is dead."""
+    made = [*graph.inputs.values(), *(number for step in graph.steps for number in step.outputs)]
+    names = identifiers((graph.values[number].name for number in made), "blob")
+    last = {number: index for index, step in enumerate(graph.steps) for number in step.inputs}
+    last |= dict.fromkeys(graph.outputs.values(), len(graph.steps))
+    free = dict.fromkeys(names.values(), -1)  # variable -> index of the last step that needs its value
+    found: dict[int, str] = {}
+    for index, numbers in enumerate([list(graph.inputs.values()), *(step.outputs for step in graph.steps)], -1):
+        for number in numbers:
+            name = names[graph.values[number].name]
+            while free.get(name, -1) > index:
+                name += "_"
+            free[name] = last.get(number, index)
+            found[number] = name
+    return found
+
+
+def _translated(graph: Graph, variables: dict[int, str]) -> tuple[list[Code], list[str]]:
+    names = identifiers((step.name for step in graph.steps), "layer")
     used = set(names.values())
     shared: dict[object, str] = {}
     codes: list[Code] = []
     lines: list[str] = []
-    for step in steps.steps:
-        code = Code(step, names[step.name], used, shared)
-        statements = _statements(code, step, blobs)
-        joined = _joined(lines[-1], statements[0]) if lines and step.bottoms == step.tops else None
+    for step in graph.steps:
+        code = Code(step, graph.shapes(step), names[step.name], used, shared)
+        inputs, outputs = ([variables[number] for number in each] for each in (step.inputs, step.outputs))
+        statements = _statements(code, inputs, outputs)
+        joined = _joined(lines[-1], statements[0]) if lines and inputs == outputs else None
         lines[len(lines) - (joined is not None) :] = [joined] if joined else statements
         codes.append(code)
-    lines.append(f"return {', '.join(blobs[name] for name in steps.outputs.values())}")
+    lines.append(f"return {', '.join(variables[number] for number in graph.outputs.values())}")
     return codes, lines
 
 
-def _statements(code: Code, step: Step, blobs: dict[str, str]) -> list[str]:
+def _statements(code: Code, inputs: list[str], outputs: list[str]) -> list[str]:
+    step = code.step
     if step.kind not in SOURCE:
         raise ExportError(f"layer {step.name!r} of type {step.kind} has no translation to PyTorch source")
-    tops = [blobs[name] for name in step.tops]
-    found = SOURCE[step.kind](code, *(blobs[name] for name in step.bottoms))
+    found = SOURCE[step.kind](code, *inputs)
     if isinstance(found, str):
-        return [f"{', '.join(tops)}{',' if len(tops) == 1 and step.kind == 'Slice' else ''} = {found}"]
-    return [f"{top} = {expression}" for top, expression in zip(tops, found, strict=True)]
+        return [f"{', '.join(outputs)}{',' if len(outputs) == 1 and step.kind == 'Slice' else ''} = {found}"]
+    return [f"{output} = {expression}" for output, expression in zip(outputs, found, strict=True)]
 
 
 def _joined(before: str, line: str) -> str | None:
@@ -98,13 +118,16 @@ def _method(head: str, statements: Sequence[str]) -> list[str]:
     return ["", *wrapped(head, 4), *(line for statement in statements for line in wrapped(statement, 8))]
 
 
-def _docstring(model: Model, steps: Plan, blobs: dict[str, str]) -> list[str]:
+def _docstring(model: Model, graph: Graph, variables: dict[int, str]) -> list[str]:
     batches = [model.inputs[name][axis] for name, axis in model.batch_axes.items()]
     last = max(model.batch_axes.values(), default=None)
     takes = [
-        f"{blobs[name]} {_shape(sizes, model.batch_axes.get(name), batches)}" for name, sizes in model.inputs.items()
+        f"{variables[graph.inputs[name]]} {_shape(sizes, model.batch_axes.get(name), batches)}"
+        for name, sizes in model.inputs.items()
     ]
-    gives = [f"{blobs[name]} {_shape(model.net.shapes[name], last, batches)}" for name in steps.outputs.values()]
+    gives = [
+        f"{variables[number]} {_shape(graph.values[number].shape, last, batches)}" for number in graph.outputs.values()
+    ]
     return textwrap.wrap(
         f'"""Takes {", ".join(takes)}; gives {", ".join(gives)}."""',
         WIDTH,

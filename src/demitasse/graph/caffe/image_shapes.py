@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from demitasse.caffe import schema
 from demitasse.caffe.models.blobs import Array
-
-Shape = tuple[int, ...]
+from demitasse.graph.graph import Shape
 
 
 def image_shapes(layers: Sequence[schema.LayerParameter], blobs: Mapping[str, Sequence[Array]]) -> dict[str, Shape]:

@@ -8,9 +8,8 @@ from demitasse.caffe import schema
 from demitasse.caffe.layers import LAYERS
 from demitasse.caffe.sources import SOURCES
 from demitasse.errors import DataError, ExportError, UnknownNameError, UsageError, parameter
+from demitasse.graph.graph import Shape
 from demitasse.registry import suggest
-
-Shape = tuple[int, ...]
 
 # how many of the first bottoms are no labels; one where nothing is said
 _SCORES = {"ContrastiveLoss": 2, "EuclideanLoss": 2}

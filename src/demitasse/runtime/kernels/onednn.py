@@ -1,7 +1,7 @@
-"""Kernels by oneDNN's fused operations, which finish a result while it is in registers.
+"""Convolutions and inner products by oneDNN's fused operations, which finish a result while it is in registers.
 
 torch's compiler calls the same operations. They are not public, so that a torch without them gets the kernels of
-:mod:`demitasse.caffe.inference.kernels`; measured, they take the greater part of the gain (docs/benchmarks.md).
+:mod:`demitasse.runtime.kernels.products`; measured, they take the greater part of the gain (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Size, Tensor
 
-from demitasse.caffe.inference.kernels import ConvolutionKernel, InnerProductKernel
+from demitasse.graph.graph import Activation
+from demitasse.runtime.kernels.products import ConvolutionKernel, InnerProductKernel
 
 _OPERATIONS = (
     "_convolution_pointwise",
@@ -19,11 +20,19 @@ _OPERATIONS = (
     "_reorder_linear_weight",
 )
 
+# kind of an activation -> oneDNN's name for it
+_ACTIVATIONS = {"ReLU": "relu", "LeakyReLU": "leaky_relu", "Clip": "hardtanh"}
+
 
 def available() -> bool:
     """Returns whether this torch has the operations."""
     has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return has_onednn and all(hasattr(torch.ops.mkldnn, name) for name in _OPERATIONS)
+
+
+def _named(activation: Activation | None) -> tuple[str, list[float]]:
+    """Returns oneDNN's name and parameters of an activation."""
+    return (_ACTIVATIONS[activation.kind], list(activation.numbers)) if activation else ("none", [])
 
 
 class FusedConvolutionKernel(ConvolutionKernel):
@@ -35,18 +44,18 @@ class FusedConvolutionKernel(ConvolutionKernel):
     shape: Size | None = None
 
     def __call__(self, bottom: Tensor, *other: Tensor) -> Tensor:
-        window = self.layer.window
-        geometry = window.pad, window.stride, window.dilation, self.layer.group
+        settings = self.settings
+        geometry = settings.pad, settings.stride, settings.dilation, settings.group
         if bottom.shape != self.shape:
             weight = self.weight.contiguous(memory_format=torch.channels_last)
             self.packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, bottom.shape)
             self.shape = bottom.shape
-        name, settings = self.finish()
+        name, numbers = _named(self.activation)
         product = (self.packed, self.bias, *geometry)
-        last = ("add", 1, None if name == "none" else name, settings, "")
+        last = ("add", 1, None if name == "none" else name, numbers, "")
         top: Tensor
         if not other:
-            top = torch.ops.mkldnn._convolution_pointwise(bottom, *product, name, settings, "")
+            top = torch.ops.mkldnn._convolution_pointwise(bottom, *product, name, numbers, "")
         elif self.overwrites:
             top = torch.ops.mkldnn._convolution_pointwise_.binary(other[0], bottom, *product, *last)
         else:
@@ -55,16 +64,16 @@ class FusedConvolutionKernel(ConvolutionKernel):
 
 
 class FusedInnerProductKernel(InnerProductKernel):
-    """An InnerProduct; the weight is brought into oneDNN's order when there is more than one row to multiply."""
+    """An inner product; the weight is brought into oneDNN's order when there is more than one row to multiply."""
 
     shape: Size | None = None
 
     def __call__(self, bottom: Tensor, *other: Tensor) -> Tensor:
-        rows = bottom.flatten(self.axis)
+        rows = bottom.flatten(self.settings.axis)
         if rows.ndim != 2 or len(rows) == 1 or other:
             return super().__call__(bottom, *other)
         if rows.shape != self.shape:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous(), len(rows))
             self.shape = rows.shape
-        top: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self.packed, self.bias, *self.finish(), "")
+        top: Tensor = torch.ops.mkldnn._linear_pointwise(rows, self.packed, self.bias, *_named(self.activation), "")
         return top

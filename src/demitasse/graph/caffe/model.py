@@ -1,14 +1,17 @@
-"""A net ready for export: its deploy form, every layer plain, with the values that it effectively computes with."""
+"""Models of Caffe nets: the deploy form, every layer plain, with the values that it effectively computes with."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
+from torch import Tensor, nn
 
 from demitasse.caffe import schema
 from demitasse.caffe.definition.selected import labelled
 from demitasse.caffe.definition.split import without_splits
+from demitasse.caffe.layers.recurrent import Recurrent
 from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
 from demitasse.caffe.models.masks import report
 from demitasse.caffe.net import Net
@@ -16,78 +19,31 @@ from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.weights import fitting
-from demitasse.errors import UsageError, WeightsError, parameter
-from demitasse.export.deploy import Shape, batch_axes, deploy, ends
-from demitasse.export.image_shapes import image_shapes
-from demitasse.export.plain import plain
+from demitasse.errors import UsageError, WeightsError
 from demitasse.formats.base import PACKED, Contents
 from demitasse.formats.blobs import DEFINITION, to_layers
+from demitasse.graph.caffe.deploy import batch_axes, deploy, ends
+from demitasse.graph.caffe.image_shapes import image_shapes
+from demitasse.graph.caffe.net import read, require_net
+from demitasse.graph.caffe.plain import plain
+from demitasse.graph.graph import Shape
+from demitasse.graph.model import Model
 from demitasse.packed.file import File
 
 
-@dataclass(frozen=True)
-class Model:
-    """What is exported.
-
-    Attributes:
-        name: of the net.
-        net: in phase TEST, of plain layers alone.
-        inputs: name -> shape, the batch as the net has it.
-        outputs: names of blobs, in the order of the net.
-        batch_axes: input -> axis of its batch, where it has one.
-        dynamic: whether the batch may have any size; else it is that of ``inputs``.
-    """
-
-    name: str
-    net: Net
-    inputs: dict[str, Shape]
-    outputs: list[str]
-    batch_axes: dict[str, int]
-    dynamic: bool = True
-
-    def batch(self) -> int:
-        """Returns the size of the batch.
-
-        Raises:
-            UsageError: inputs have batches of different sizes.
-        """
-        sizes = {name: self.inputs[name][axis] for name, axis in self.batch_axes.items()}
-        if len(set(sizes.values())) > 1:
-            raise UsageError(
-                f"the inputs have batches of different sizes, {sizes}; keep them by {parameter('batch', 'fixed')}"
-            )
-        return next(iter(sizes.values()))
-
-    def sized(self, batch: int) -> dict[str, Shape]:
-        """Returns the shapes of the inputs for a batch of this size."""
-        shapes = {}
-        for name, shape in self.inputs.items():
-            axis = self.batch_axes.get(name)
-            shapes[name] = shape if axis is None else (*shape[:axis], batch, *shape[axis + 1 :])
-        return shapes
-
-    def fixed(self, batch: int | None = None) -> Model:
-        """Returns the same with batches of one size; None keeps the net's.
-
-        Raises:
-            UsageError: a size is given, but inputs have batches of different sizes.
-        """
-        if batch is not None and self.batch_axes:
-            self.batch()
-        return replace(self, inputs=self.inputs if batch is None else self.sized(batch), dynamic=False)
-
-
-def of_net(net: Net, outputs: Collection[str] = ()) -> Model:
+def of_net(net: nn.Module, outputs: Collection[str] = ()) -> Model:
     """Returns the model of a net in memory; the net stays as it is.
 
     Args:
-        net: with or without sources, in any phase, compressed or not.
+        net: a :class:`~demitasse.caffe.net.Net`, with or without sources, in any phase, compressed or not.
         outputs: names of blobs; by default what no layer takes but losses, accuracies and the like.
 
     Raises:
+        UsageError: it is no Caffe net.
         UnknownNameError: the net has no such blob.
         ExportError: nothing is left without losses.
     """
+    net = require_net(net)
     labelled_layers = list(zip(net.labels, net.spec.layer, strict=True))
     shapes = {top: net.shapes[top] for label, spec in labelled_layers if label in net.sources for top in spec.top}
     definition = deploy(without_splits(_renamed(labelled_layers)), net.phase, shapes, outputs)
@@ -202,6 +158,29 @@ def _model(definition: schema.NetParameter, source: Net, outputs: Collection[str
     net = plain(definition, source)
     inputs = dict(net.inputs)
     axes = {name: axis for name, axis in batch_axes(definition).items() if len(inputs[name]) > axis}
-    chosen = outputs or ends(definition)
-    order = [top for spec in net.spec.layer for top in spec.top]
-    return Model(definition.name, net, inputs, sorted(set(chosen), key=order.index), axes, bool(axes))
+    order = [top for spec in definition.layer for top in spec.top]
+    chosen = sorted(set(outputs or ends(definition)), key=order.index)
+    return Model(read(net, chosen, stateless=True), inputs, axes, Reference(net, chosen), bool(axes))
+
+
+class Reference:
+    """The net that a model was read from, which computes its outputs.
+
+    Args:
+        net: the net, of plain layers alone.
+        outputs: names of the blobs to return.
+    """
+
+    def __init__(self, net: Net, outputs: list[str]) -> None:
+        self.net = net
+        self._outputs = outputs
+
+    @torch.no_grad()
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        for layer in self.net.named_layers().values():
+            if isinstance(layer, Recurrent) and not layer.exposes:
+                # as the graph does, it begins with a state of zeros
+                for part in layer.parts:
+                    setattr(layer, part, torch.zeros_like(getattr(layer, part)))
+        found: dict[str, Tensor] = self.net(inputs, keep=self._outputs)
+        return found

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from demitasse import examples
 from demitasse.caffe import schema
-from demitasse.caffe.inference import Plan, fused, optimize
 from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
 from demitasse.errors import NetError, UsageError
+from demitasse.runtime import Plan, optimize
+from demitasse.runtime.kernels import onednn
 from tests.contract.examples import EXAMPLES, Example
 
 INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 dim: 9 dim: 9 } } }\n'
@@ -60,9 +61,9 @@ def inputs(net: Net) -> dict[str, Tensor]:
 
 def agree(net: Net, plan: Plan, batch: dict[str, Tensor], tolerance: float = 1e-5) -> None:
     with torch.no_grad():
-        expected = net(batch, plan.program.results)
+        expected = net(batch, plan.graph.outputs)
     found = plan(batch)
-    assert set(found) == set(plan.program.results) <= set(expected)
+    assert set(found) == set(plan.graph.outputs) <= set(expected)
     for name, tensor in found.items():
         size = float(expected[name].abs().max()) + 1e-30
         assert float((tensor - expected[name]).abs().max()) <= tolerance * size, name
@@ -70,7 +71,7 @@ def agree(net: Net, plan: Plan, batch: dict[str, Tensor], tolerance: float = 1e-
 
 
 def kinds(plan: Plan) -> list[str]:
-    return [step.layer.spec.type for step in plan.program.steps]
+    return [step.kind for step in plan.graph.steps]
 
 
 NORM = layer("BatchNorm", "bn", "a", "a") + layer("Scale", "scale", "a", "a", "scale_param { bias_term: true }")
@@ -90,7 +91,7 @@ NETS = {
     ),
     "norm of another channel": (
         conv("a", "data", settings="axis: 2") + NORM,
-        "Convolution BatchNorm Scale",
+        "Convolution BatchNorm",
     ),
     "norm in one direction": (
         conv("a", "data") + layer("BatchNorm", "bn", "a", "b") + layer("TanH", "tanh", "a", "c"),
@@ -163,14 +164,14 @@ NETS = {
         + layer("LRN", "lrn2", "rows", "a"),
         "LRN Reshape LRN",
     ),
-    "masked": (conv("a", "data", kind="DNSInnerProduct") + RELU, "DNSInnerProduct"),
+    "masked": (conv("a", "data", kind="DNSInnerProduct") + RELU, "InnerProduct"),
 }
 
 
-@pytest.mark.parametrize("onednn", [True, False], ids=["fused", "plain"])
+@pytest.mark.parametrize("available", [True, False], ids=["fused", "plain"])
 @pytest.mark.parametrize("name", NETS)
-def test_small_net(name: str, onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "available", lambda: onednn)
+def test_small_net(name: str, available: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "available", lambda: available)
     text, left = NETS[name]
     net = make(INPUT + text)
     plan = optimize(net)
@@ -220,10 +221,10 @@ def test_large_net(name: str) -> None:
 
 
 def test_this_torch_has_the_fused_operations() -> None:
-    assert fused.available()
+    assert onednn.available()
     plan = optimize(make(INPUT + conv("a", "data") + conv("b", "data", kind="InnerProduct")))
-    assert isinstance(plan.program.steps[0].run, fused.FusedConvolutionKernel)
-    assert isinstance(plan.program.steps[1].run, fused.FusedInnerProductKernel)
+    assert isinstance(plan.kernels[0], onednn.FusedConvolutionKernel)
+    assert isinstance(plan.kernels[1], onednn.FusedInnerProductKernel)
 
 
 def test_lrn_is_the_layers_to_the_bit() -> None:
@@ -265,7 +266,7 @@ def test_layers_in_training() -> None:
     text += layer("Dropout", "drop", "a", "a", "phase: TRAIN dropout_param { dropout_ratio: 0.3 }")
     net = make(INPUT + text)
     plan, batch = optimize(net), inputs(net)
-    assert kinds(plan) == ["Convolution", "BatchNorm", "Scale", "Dropout"]
+    assert kinds(plan) == ["Convolution", "BatchNorm in training", "Scale", "Dropout in training"]
     torch.manual_seed(0)
     expected = net(batch)["a"].detach()
     torch.manual_seed(0)

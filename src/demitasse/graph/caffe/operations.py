@@ -1,0 +1,140 @@
+"""What a Caffe layer computes, as plain data: the kind of the operation, its settings, and its weights.
+
+A layer type without an entry in :data:`SETTINGS` is an operation of that kind without settings: its layer computes it,
+and a writer that knows the kind may ask the layer, which is the ``call`` of the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from demitasse.caffe.layers import Layer
+from demitasse.caffe.layers.convolution import Convolution
+from demitasse.caffe.layers.deconvolution import Deconvolution
+from demitasse.caffe.layers.inner_product import InnerProduct
+from demitasse.caffe.layers.normalization import BatchNorm
+from demitasse.caffe.layers.pooling import Pooling
+from demitasse.caffe.layers.spp import SPP
+
+# kind -> the attributes of its layer that say how it computes, with the same names in the settings
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "ArgMax": ("axis", "top_k", "with_scores"),
+    "Bias": ("expanded",),
+    "Clip": ("min", "max"),
+    "Concat": ("axis",),
+    "Crop": ("axis", "offset"),
+    "Dropout": ("ratio", "samples", "factor"),
+    "ELU": ("alpha",),
+    "Eltwise": ("operation", "coeff"),
+    "Exp": ("scale", "shift"),
+    "Flatten": ("axis", "end_axis"),
+    "LRN": ("size", "alpha", "beta", "k", "across"),
+    "LSTM": ("units", "has_static", "exposes"),
+    "Log": ("scale", "shift", "factor"),
+    "MVN": ("axes", "divides", "eps"),
+    "Pooling": ("method", "plane", "kernel", "stride", "pad", "ceil_mode", "margin", "sizes"),
+    "Power": ("power", "scale", "shift"),
+    "RNN": ("units", "has_static", "exposes"),
+    "ReLU": ("slope",),
+    "Reduction": ("axis", "operation", "coeff"),
+    "Reshape": ("dims", "start", "end"),
+    "Scale": ("expanded",),
+    "Slice": ("axis", "sizes"),
+    "Softmax": ("axis",),
+    "Swish": ("beta",),
+    "Threshold": ("threshold",),
+    "Tile": ("axis", "tiles"),
+}
+
+
+class Operation(NamedTuple):
+    """What a layer computes; see :class:`demitasse.graph.Step` for the parts."""
+
+    kind: str
+    settings: SimpleNamespace
+    weights: dict[str, Tensor]
+
+
+@torch.no_grad()
+def operation(layer: Layer) -> Operation:
+    """Returns the operation of a layer; one that trains is of a kind of its own, which only its layer computes."""
+    kind = layer.spec.type
+    if layer.training:
+        return Operation(f"{kind} in training", SimpleNamespace(), {})
+    for base, read in _READERS.items():
+        if isinstance(layer, base):
+            return read(layer)
+    weights = dict(zip(layer.blob_names, (blob.detach() for blob in layer.blobs()), strict=True))
+    return Operation(kind, _settings(kind, layer), weights)
+
+
+def _settings(kind: str, layer: Layer) -> SimpleNamespace:
+    return SimpleNamespace(**{name: getattr(layer, name) for name in SETTINGS.get(kind, ())})
+
+
+def _weights(weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
+    return {"weight": weight.detach()} | ({} if bias is None else {"bias": bias.detach()})
+
+
+def _convolution(layer: Layer) -> Operation:
+    """``weight`` is (outputs, inputs / group, kernel...); of a Deconvolution (inputs, outputs / group, kernel...)."""
+    assert isinstance(layer, Convolution)
+    window = layer.window
+    settings = SimpleNamespace(
+        axis=layer.axis,
+        kernel=window.kernel,
+        stride=window.stride,
+        pad=window.pad,
+        dilation=window.dilation,
+        group=layer.group,
+    )
+    kind = "Deconvolution" if isinstance(layer, Deconvolution) else "Convolution"
+    return Operation(kind, settings, _weights(*layer.effective()))
+
+
+def _inner_product(layer: Layer) -> Operation:
+    """``weight`` is (outputs, inputs), whichever way it is stored."""
+    assert isinstance(layer, InnerProduct)
+    weight, bias = layer.effective()
+    settings = SimpleNamespace(axis=layer.axis)
+    return Operation("InnerProduct", settings, _weights(weight.t() if layer.transpose else weight, bias))
+
+
+def _batch_norm(layer: Layer) -> Operation:
+    """``mean`` and ``variance`` are missing where they are the batch's, ``weight`` and ``bias`` where it has none."""
+    assert isinstance(layer, BatchNorm)
+    weights = {}
+    if layer.by_blobs():
+        weights["mean"], weights["variance"] = layer.statistics()
+    if layer.has_bias:
+        weights |= _weights(layer.weight, layer.bias)
+    return Operation("BatchNorm", SimpleNamespace(eps=layer.eps), weights)
+
+
+def _pooling(layer: Layer) -> Operation:
+    """``share`` is the factor of each window's sum, where a mean's windows are not torch's own."""
+    assert isinstance(layer, Pooling)
+    settings = _settings("Pooling", layer)
+    return Operation("Pooling", settings, {"share": layer.share} if settings.margin else {})
+
+
+def _pyramid(layer: Layer) -> Operation:
+    """``levels`` are the settings of its poolings, the coarse ones first; their shares are weights by level."""
+    assert isinstance(layer, SPP)
+    levels = [_pooling(level) for level in layer.levels if isinstance(level, Pooling)]
+    shares = {f"share{index}": level.weights["share"] for index, level in enumerate(levels) if level.weights}
+    return Operation("SPP", SimpleNamespace(levels=[level.settings for level in levels]), shares)
+
+
+_READERS: dict[type[Layer], Callable[[Layer], Operation]] = {
+    Convolution: _convolution,
+    InnerProduct: _inner_product,
+    BatchNorm: _batch_norm,
+    Pooling: _pooling,
+    SPP: _pyramid,
+}
