@@ -27,10 +27,10 @@ from rich.console import Console
 from rich.table import Table
 
 from demitasse import examples
-from demitasse.runtime import optimize
 from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.net import Net
 from demitasse.caffe.weights import save_weights
+from demitasse.runtime import optimize
 
 FOLDER = Path(examples.__file__).parent
 TOLERANCE = 1e-4

@@ -197,5 +197,5 @@ def test_blobs_that_do_not_fit() -> None:
     with pytest.raises(WeightsError, match=r"layer 'z' of type InnerProduct has blobs \['z\.0'\]; expected 2"):
         reorder_units(definition, tensors[:-1])
     definition.layer[1].convolution_param.num_output = 7
-    with pytest.raises(WeightsError, match=r"a\.0 has shape \[6, 3, 3, 3\]; expected 7 rows, as the net says"):
+    with pytest.raises(WeightsError, match=r"a\.0 has shape \[6, 3, 3, 3\]; expected 7 rows, its num_output"):
         reorder_units(definition, tensors)

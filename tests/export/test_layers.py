@@ -9,7 +9,7 @@ from demitasse.caffe import schema
 from demitasse.caffe.weights import save_weights
 from demitasse.errors import ExportError
 from demitasse.export import TARGETS, of_files, of_net
-from demitasse.export.check import Row, compare
+from demitasse.export.check import OutputComparison, compare
 from tests.contract.examples import EXAMPLES, Example
 from tests.export.nets import build, together
 
@@ -34,7 +34,7 @@ def sourceless(example: Example) -> str | None:
     return NO_SOURCE.get(example.type)
 
 
-def compared(examples: list[Example], suffix: str) -> list[Row]:
+def compared(examples: list[Example], suffix: str) -> list[OutputComparison]:
     net = together(examples)
     tops = [top for spec in net.spec.layer if spec.name.startswith("e") for top in spec.top]
     model = of_net(net, tops).fixed()

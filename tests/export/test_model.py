@@ -16,7 +16,7 @@ from demitasse.caffe.upgrade import upgrade_net
 from demitasse.caffe.weights import save_weights
 from demitasse.errors import DataError, ExportError, UnknownNameError, UsageError, WeightsError
 from demitasse.export import TARGETS, Model, of_files, of_net
-from demitasse.export.check import Row, compare
+from demitasse.export.check import OutputComparison, compare
 from demitasse.graph.caffe.deploy import batch_axes, deploy
 from tests.export.nets import LENET, SEQUENCE, build
 
@@ -91,7 +91,7 @@ def test_nothing_but_measures_is_an_error():
     layer { name: "in" type: "Input" top: "a" top: "b" }
     layer { name: "loss" type: "EuclideanLoss" bottom: "a" bottom: "b" top: "loss" }
     """
-    with pytest.raises(ExportError, match="no layers"):
+    with pytest.raises(ExportError, match="the net has no outputs"):
         deploy(layers(text))
 
 
@@ -234,7 +234,7 @@ layer { name: "s" type: "Scale" bottom: "data" bottom: "g" top: "s" scale_param 
 def test_inputs_whose_batches_differ_keep_them(suffix: str) -> None:
     target = TARGETS[suffix]
 
-    def compared(model: Model) -> list[Row]:
+    def compared(model: Model) -> list[OutputComparison]:
         files = target.make(model).files
         return compare(model, lambda inputs: target.run(files, inputs), target.tolerance)
 

@@ -161,8 +161,8 @@ def test_export_applies_masks_to_a_plain_net(
     _, path = compressed(kind, tmp_path)
     said: list[str] = []
     model = of_files(tmp_path / "plain.prototxt", path, say=said.append)
-    weight, bias = model.net.layer("ip").blobs()
-    assert (weight.tolist(), bias.tolist()) == expected
+    weights = next(step.weights for step in model.graph.steps if step.name == "ip")
+    assert (weights["weight"].tolist(), weights["bias"].tolist()) == expected
     assert "the masks of ip are applied" in said[0]
 
 

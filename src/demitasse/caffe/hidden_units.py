@@ -1,4 +1,4 @@
-"""The hidden units of a Caffe net: found in its definition, reordered, and the dead ones removed."""
+"""Finds the hidden units of a Caffe net in its definition, reorders them, and removes dead ones."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from demitasse.packed.units import Hidden, Link
 Tensors = Mapping[str, Tensor]
 
 
-class Reordered(NamedTuple):
-    """A net and its blobs, which go together.
+class ReorderedNet(NamedTuple):
+    """A net and the blobs that belong to it.
 
     Attributes:
-        net: the definition, as it was but for ``num_output``; of today's form.
+        net: the definition, upgraded to today's form, with the new ``num_output`` of each layer.
         tensors: the blobs, in the order in which they were given.
     """
 
@@ -36,15 +36,15 @@ def reorder_units(
     search: bool = True,
     remove_dead: bool = False,
     budget: int = BUDGET,
-) -> Reordered:
-    """Returns the same net, with blobs that a .demi file holds in fewer bytes.
+) -> ReorderedNet:
+    """Returns a net that computes the same, with blobs that take fewer bytes in a .demi file.
 
     Args:
         net: the definition; it is not changed.
         tensors: the blobs, named ``layer.index``.
         search: see :func:`demitasse.packed.order.reorder`.
-        remove_dead: likewise; ``num_output`` of the layers becomes less.
-        budget: likewise.
+        remove_dead: see there; layers that lose units get a smaller ``num_output``.
+        budget: see there.
 
     Raises:
         WeightsError: see :func:`find_links`.
@@ -56,16 +56,16 @@ def reorder_units(
     for layer in changed.layer:
         if layer.name in counts:
             _settings(layer).num_output = counts[layer.name]
-    return Reordered(changed, found.tensors)
+    return ReorderedNet(changed, found.tensors)
 
 
 def find_links(net: schema.NetParameter, tensors: Tensors) -> list[Link]:
-    """Follows tops to bottoms, of all phases, from each convolution and inner product to the next.
+    """Follows the units of each convolution and inner product to the next one, through the layers of all phases.
 
-    Units keep their order where another layer than the ones named below takes them (Eltwise, Concat, LRN across
-    channels, a loss), where nothing does (outputs of the net), and where the weights are grouped, transposed, shared,
-    or of four axes in an inner product, as they were before 2014. Between may stand layers that treat every channel
-    alike or by a value of its own: activations, Pooling, Dropout, LRN within channels, BatchNorm, Scale, Bias, Flatten.
+    Layers that act on each channel separately may come in between: activations, Pooling, Dropout, LRN within
+    channels, BatchNorm, Scale, Bias, Flatten. Units keep their order where any other layer takes them (Eltwise, Concat,
+    LRN across channels, a loss), where no layer takes them (outputs of the net), and where weights are grouped,
+    transposed, shared, or have four axes in an inner product, as in files from before 2014.
 
     Args:
         net: the definition.
@@ -75,7 +75,7 @@ def find_links(net: schema.NetParameter, tensors: Tensors) -> list[Link]:
         The hidden units that may move, from the first layer to the last.
 
     Raises:
-        WeightsError: a convolution or inner product has no blobs, or another number of outputs.
+        WeightsError: a convolution or inner product has no blobs, or its blobs have another number of outputs.
     """
     upgraded = upgrade_net(schema.NetParameter.FromString(net.SerializeToString()))
     flows: dict[str, Flow | None] = {}
@@ -94,7 +94,7 @@ def find_links(net: schema.NetParameter, tensors: Tensors) -> list[Link]:
         if not follow:
             fix(*given)
         for name in layer.top:
-            if name in flows and name not in layer.bottom:  # two layers make it, each in its phase
+            if name in flows and name not in layer.bottom:  # it is the top of two layers, each in its own phase
                 fix(flows[name], top)
             flows[name] = top
         unused |= {*layer.top}
@@ -103,7 +103,7 @@ def find_links(net: schema.NetParameter, tensors: Tensors) -> list[Link]:
 
 
 def _is_alone(layer: schema.LayerParameter, tensors: Tensors) -> bool:
-    """Tells whether the layer's name is its label; see :mod:`demitasse.caffe.definition.labels`."""
+    """Tells whether no other layer has the same name; see :mod:`demitasse.caffe.definition.labels`."""
     return bool(layer.name) and f"{layer.name}#2.0" not in tensors
 
 
@@ -112,7 +112,7 @@ def _settings(layer: schema.LayerParameter) -> schema.InnerProductParameter | sc
 
 
 def _weighted(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensors) -> Flow | None:
-    """Ends the units of the bottom, and begins those of the layer."""
+    """Ends the units of the bottom and begins those of the layer."""
     settings, dense = _settings(layer), "InnerProduct" in layer.type
     weight, *others = names = _blobs(layer, tensors)
     shape = tensors[weight].shape
@@ -122,7 +122,7 @@ def _weighted(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensor
         fix(bottom)
         return None
     if shape[0] != settings.num_output:
-        raise WeightsError(f"{weight} has shape {list(shape)}; expected {settings.num_output} rows, as the net says")
+        raise WeightsError(f"{weight} has shape {list(shape)}; expected {settings.num_output} rows, its num_output")
     biases = others[: int(settings.bias_term)]
     masks = others[len(biases) :]
     if bottom:
@@ -134,7 +134,7 @@ def _blobs(layer: schema.LayerParameter, tensors: Tensors) -> list[str]:
     """Returns the names of weight, bias, and their masks.
 
     Raises:
-        WeightsError: there are none, or another number.
+        WeightsError: the layer has no blobs, or another number of them.
     """
     found = [name for name in (f"{layer.name}.{index}" for index in range(5)) if name in tensors]
     plain = 1 + int(_settings(layer).bias_term)
@@ -173,14 +173,14 @@ def _by_channel(
     blobs: Iterable[int],
     silent: Sequence[int] | None = None,
 ) -> Flow | None:
-    """Takes blobs of the layer along, which have a value for each unit.
+    """Adds the blobs of a layer that have a value for each unit.
 
     Args:
-        layer: that has them.
-        bottom: with the units.
+        layer: the layer.
+        bottom: what its bottom carries.
         tensors: all blobs.
-        blobs: which of the layer's blobs these are.
-        silent: which of them silence a unit if they are zero; None: what did so before.
+        blobs: indices of the layer's blobs that have a value for each unit.
+        silent: indices of those that silence a unit if they are zero; None if the blobs before still decide that.
     """
     if not bottom:
         return None
@@ -195,7 +195,7 @@ def _prelu(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensors) 
 
 
 def _batch_norm(layer: schema.LayerParameter, bottom: Flow | None, tensors: Tensors) -> Flow | None:
-    scaled = f"{layer.name}.4" in tensors  # scale and shift are its own
+    scaled = f"{layer.name}.4" in tensors  # NVIDIA's dialect, with scale and shift of its own
     return _by_channel(layer, bottom, tensors, [0, 1, 3, 4] if scaled else [0, 1], (3, 4) if scaled else ())
 
 

@@ -1,4 +1,4 @@
-"""Which layers the converters and the compact formats take."""
+"""The rules by which converters and compact formats choose layers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ WEIGHTED = COMPRESSING | {*_KINDS, "Deconvolution"}
 
 
 class LayerRule(StrEnum):
-    """How layers are chosen.
+    """A rule by which layers are chosen.
 
-    TYPE takes convolutions and inner products, plain or compressing. ORIGINAL takes those whose name contains
-    "conv", "ip" or "fc", whatever they are; in some tools also "fire".
+    TYPE takes convolutions and inner products, plain or compressing. ORIGINAL takes layers whose name contains
+    "conv", "ip" or "fc", whatever their type; some tools also take "fire".
     """
 
     TYPE = "type"
     ORIGINAL = "original"
 
     def takes(self, name: str, kind: str, fire: bool = False) -> bool:
-        """Returns whether a layer of this name and type is taken; ``fire``: names with "fire" are, too."""
+        """Tells whether a layer of this name and type is taken; with ``fire``, names that contain "fire" are, too."""
         if self is LayerRule.TYPE:
             return kind in WEIGHTED
         return any(part in name for part in _NAMES) or (fire and "fire" in name)

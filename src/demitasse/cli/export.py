@@ -13,7 +13,7 @@ from demitasse.cli.train import Level
 from demitasse.errors import UsageError
 
 if TYPE_CHECKING:
-    from demitasse.export import Model, Report
+    from demitasse.export import ExportReport, Model
 
 
 def register(app: typer.Typer) -> None:
@@ -95,7 +95,7 @@ def _sized(model: Model, batch: str) -> Model:
     return model.fixed(int(batch))
 
 
-def _print(report: Report) -> None:
+def _print(report: ExportReport) -> None:
     for path in report.files:
         print(f"{path}: {path.stat().st_size:,} bytes")
     print(report.about)

@@ -12,59 +12,59 @@ from torch import nn
 
 from demitasse.errors import UsageError
 from demitasse.export import onnx, program, source
-from demitasse.export.check import Row, compare
+from demitasse.export.check import OutputComparison, compare
 from demitasse.export.targets import TARGETS
 from demitasse.files import write_bytes
 from demitasse.graph import Model
 from demitasse.graph.caffe import of_files, of_net
 from demitasse.registry import suggest
 
-__all__ = ["TARGETS", "Model", "Report", "Row", "export", "of_files", "of_net"]
+__all__ = ["TARGETS", "ExportReport", "Model", "OutputComparison", "export", "of_files", "of_net"]
 
 _FILES = (onnx, program, source)
 
 
-class Report(NamedTuple):
+class ExportReport(NamedTuple):
     """What an export wrote.
 
     Attributes:
-        files: the files.
-        about: a few words on them.
-        rows: an entry for each output: how far it is from the net's; none where nothing was compared.
+        files: paths of the files; the first one is the path that was asked for.
+        about: a short description of them.
+        rows: how far each output is from that of the net; empty where nothing was compared.
     """
 
     files: list[Path]
     about: str
-    rows: list[Row]
+    rows: list[OutputComparison]
 
 
-def export(model: nn.Module | Model, path: str | Path, check: bool = True) -> Report:
-    """Writes a net for another runtime; nothing is written if it computes something else there.
+def export(model: nn.Module | Model, path: str | Path, check: bool = True) -> ExportReport:
+    """Writes a net for another runtime. If the file computed something else, nothing is written.
 
     Args:
         model: a Caffe net, or a model of :func:`of_net` or :func:`of_files`.
-        path: the file to be written; its ending tells the form: ``.onnx``, ``.pt2`` or ``.py``. The weights of
-            ``.py`` stand beside it in ``.safetensors``.
-        check: run both on random inputs, and compare the outputs.
+        path: the file to write; its suffix says which target it is for: ``.onnx``, ``.pt2`` (torch.export) or ``.py``
+            (PyTorch source, whose weights are written beside it as ``.safetensors``).
+        check: whether to run both on random inputs and compare the outputs.
 
     Returns:
         The files, and by how much the outputs differ.
 
     Raises:
-        UsageError: the ending is none of a target, or a package is not installed.
-        ExportError: the target cannot express the net, or gives something else than the net.
+        UsageError: there is no target with this suffix, or a package that it needs is not installed.
+        ExportError: the target cannot express the net, or computes something else.
     """
     path = Path(path)
     if path.suffix not in TARGETS:
         near = suggest(path.suffix, list(TARGETS))
-        raise UsageError(f"{path}: no export has the ending {path.suffix or 'nothing'!r}; {near}")
+        raise UsageError(f"{path}: there is no export target for the suffix {path.suffix!r}; {near}")
     target = TARGETS[path.suffix]
     model = model if isinstance(model, Model) else of_net(model)
     made = target.make(model)
     rows = compare(model, lambda inputs: target.run(made.files, inputs), target.tolerance) if check else []
     written = []
-    # what others need is there before the file that asks for it
+    # the weights are there before the source that loads them
     for suffix, content in reversed(made.files.items()):
         written.append(path.with_suffix(suffix))
         write_bytes(written[-1], content)
-    return Report(written[::-1], made.about, rows)
+    return ExportReport(written[::-1], made.about, rows)

@@ -1,4 +1,4 @@
-"""What an exported file computes, beside the net it came from."""
+"""Compares what an exported file computes with the net that it was made of."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from demitasse.errors import ExportError
 from demitasse.graph import Graph, Model, Step
 from demitasse.graph.graph import Shape
 
-# an exported file with any batch must work with these
+# sizes that are tried where the batch may have any size
 _BATCHES = (1, 3)
 
 Run = Callable[[dict[str, Tensor]], Sequence[Tensor] | None]
 
 
-class Row(NamedTuple):
-    """One output.
+class OutputComparison(NamedTuple):
+    """How far one output of a file is from that of the net.
 
     Attributes:
-        name: of the blob.
-        shape: of the last run.
-        largest: the greatest magnitude that the net gives.
-        difference: the greatest difference between file and net.
+        name: name of the blob.
+        shape: its shape in the last run.
+        largest: greatest magnitude among the values of the net.
+        difference: greatest absolute difference between file and net.
     """
 
     name: str
@@ -35,28 +35,28 @@ class Row(NamedTuple):
 
     @property
     def relative(self) -> float:
-        """The difference by the greatest magnitude."""
+        """The difference divided by the greatest magnitude."""
         return self.difference / self.largest if self.largest else self.difference
 
 
-def compare(model: Model, run: Run, tolerance: float) -> list[Row]:
+def compare(model: Model, run: Run, tolerance: float) -> list[OutputComparison]:
     """Runs net and file on random inputs.
 
     Args:
-        model: the net; where its batch may have any size, several are tried.
-        run: the outputs of the file, in the order of the model, for inputs by name; None
-            where it cannot be run here.
-        tolerance: greatest relative difference of an output.
+        model: the net; where its batch may have any size, several sizes are tried.
+        run: runs the file: takes inputs by name and returns the outputs in the order of the model, or None where the
+            file cannot be run here.
+        tolerance: greatest allowed relative difference of an output.
 
     Returns:
-        A row for each output; none where the file cannot be run here.
+        An entry for each output; an empty list where the file cannot be run here.
 
     Raises:
-        ExportError: the file gives something else; names the output, and both figures.
-        UsageError: inputs of the net have batches of different sizes, and it does not take others.
+        ExportError: the file computes something else; says which output, and by how much.
+        UsageError: the inputs of the net have batches of different sizes, and it does not take others.
     """
     generator = torch.Generator().manual_seed(0)
-    found: dict[str, Row] = {}
+    found: dict[str, OutputComparison] = {}
     for shapes in map(model.sized, _BATCHES) if model.dynamic else (model.inputs,):
         inputs = samples(model, shapes, generator)
         try:
@@ -78,7 +78,7 @@ def compare(model: Model, run: Run, tolerance: float) -> list[Row]:
     return list(found.values())
 
 
-def _row(name: str, expected: Tensor, given: Tensor) -> Row:
+def _row(name: str, expected: Tensor, given: Tensor) -> OutputComparison:
     if expected.shape != given.shape:
         raise ExportError(
             f"output {name!r} of the file has shape {list(given.shape)}, but the net's {list(expected.shape)}"
@@ -87,11 +87,11 @@ def _row(name: str, expected: Tensor, given: Tensor) -> Row:
     same = torch.equal(finite, given.isfinite())
     difference = (expected - given)[finite].abs().max().item() if finite.any() else 0.0
     largest = expected[finite].abs().max().item() if finite.any() else 0.0
-    return Row(name, tuple(expected.shape), largest, difference if same else float("inf"))
+    return OutputComparison(name, tuple(expected.shape), largest, difference if same else float("inf"))
 
 
 def samples(model: Model, shapes: Mapping[str, Shape], generator: torch.Generator) -> dict[str, Tensor]:
-    """Returns random inputs: normal, but whole numbers and flags where a layer asks for them."""
+    """Returns random inputs: normally distributed, or whole numbers where a layer takes labels, indices or flags."""
     limits: dict[str, int] = {}
     names = {number: name for name, number in model.graph.inputs.items()}
     for step in model.graph.steps:
@@ -116,7 +116,7 @@ def _flags(graph: Graph, step: Step) -> int:
     return 2
 
 
-# kind of an operation and index of its input -> below which the input's whole numbers lie
+# kind of an operation and index of its input -> the number below which the whole numbers of that input lie
 _LIMITS: dict[tuple[str, int], Callable[[Graph, Step], int]] = {
     ("Accuracy", 1): _classes,
     ("BatchReindex", 1): lambda graph, step: graph.shapes(step)[0][0],

@@ -63,21 +63,21 @@ def traced(module: GraphModule, model: Model) -> torch.export.ExportedProgram:
     """Returns the program of the module that computes a model.
 
     Raises:
-        UsageError: the batch may have any size, but the inputs have batches of different ones.
-        ExportError: a layer cannot be expressed, or works with one size of batches alone.
+        UsageError: the batch may have any size, but the inputs have batches of different sizes.
+        ExportError: torch.export cannot express a layer, or a layer works with one batch size only.
     """
     dims, shapes = None, model.inputs
     if model.dynamic:
         size = torch.export.Dim("batch")
         dims = (tuple({model.batch_axes[name]: size} if name in model.batch_axes else {} for name in shapes),)
-        shapes = model.sized(max(model.batch(), 2))  # torch takes a size of 1 for a constant
+        shapes = model.sized(max(model.batch(), 2))  # torch.export makes a size of 1 a constant
     example = tuple(torch.zeros(shape) for shape in shapes.values())
     try:
         with torch.no_grad():
             return torch.export.export(module, example, dynamic_shapes=dims)
     except DemitasseError:
         raise
-    except Exception as error:  # torch raises what it likes
+    except Exception as error:  # torch.export raises exceptions of any type
         one_size = f"; if the batch must have one size, give it ({parameter('batch')})"
         hint = one_size if model.dynamic else ""
         raise ExportError(f"torch.export cannot express the net: {_first_line(error)}{hint}") from error

@@ -1,4 +1,4 @@
-"""Names for Python made of Caffe's, which are free: they come from a stranger's file and may be any text."""
+"""Makes Python identifiers of the names in a Caffe net, which may be any text and come from a stranger's file."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Iterable
 from torch import nn
 
 _LONGEST = 60
-# what modules have themselves, and what generated source calls its own
+# names that generated source uses itself
 _OWN = {"F", "Path", "load", "load_file", "nn", "self", "torch"}
 _TAKEN = {*dir(nn.Module()), *keyword.kwlist, *keyword.softkwlist, *_OWN}
 
 
 def identifiers(names: Iterable[str], prefix: str) -> dict[str, str]:
-    """Returns for every name an identifier of ASCII letters, digits and single underscores, each another one.
+    """Returns a different identifier for each name, made of ASCII letters, digits and single underscores.
 
     Args:
-        names: of layers or blobs.
-        prefix: stands before what does not begin with a letter.
+        names: names of layers or blobs.
+        prefix: is put before names that do not begin with a letter.
     """
     found: dict[str, str] = {}
     used: set[str] = set()
@@ -31,7 +31,7 @@ def identifiers(names: Iterable[str], prefix: str) -> dict[str, str]:
 
 
 def identifier(name: str, prefix: str) -> str:
-    """Returns one identifier; see :func:`identifiers`."""
+    """Returns the identifier for one name; see :func:`identifiers`."""
     words = re.sub(r"[^0-9A-Za-z]+", "_", name[: 4 * _LONGEST]).strip("_")[:_LONGEST].strip("_")
     made = words if words[:1].isalpha() else f"{prefix}_{words}".strip("_")
     return f"{made}_" if made in _TAKEN else made
@@ -46,7 +46,7 @@ def _free(wanted: str, used: set[str]) -> str:
 
 
 def class_name(name: str) -> str:
-    """Returns the name of a class for a net: ``bvlc lenet-5`` becomes ``BvlcLenet5``."""
+    """Returns the class name for a net: ``bvlc lenet-5`` becomes ``BvlcLenet5``."""
     words = re.findall(r"[0-9A-Za-z]+", name[: 4 * _LONGEST])
     made = "".join(word[:1].upper() + word[1:] for word in words)[:_LONGEST]
     if not made[:1].isalpha():

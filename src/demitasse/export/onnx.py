@@ -19,17 +19,17 @@ from demitasse.export.onnx_names import rename
 from demitasse.export.targets import TARGETS, Files, Made, Target
 from demitasse.graph import Model
 
-# what protobuf, and so a file without others beside it, can hold
+# the most that protobuf can hold, and so one file without external data
 _LARGEST = 2**31 - 2**20
 _EXTRA = "pip install demitasse[onnx]"
 
 
 def make(model: Model) -> Made:
-    """Returns a model with its weights as one file.
+    """Returns a model and its weights as one file.
 
     Raises:
         UsageError: the packages for ONNX are not installed.
-        ExportError: the net cannot be expressed in ONNX, or is larger than a file of it may be.
+        ExportError: ONNX cannot express the net, or its weights are too large for one file.
     """
     _require("onnx", "onnxscript")
     weights = {tensor.data_ptr(): tensor.nbytes for step in model.graph.steps for tensor in step.weights.values()}
@@ -55,7 +55,7 @@ def make(model: Model) -> Made:
 
 
 def run(files: Files, inputs: dict[str, Tensor]) -> list[Tensor] | None:
-    """Returns the outputs that onnxruntime computes; None where it is not installed."""
+    """Returns the outputs that onnxruntime computes, or None where it is not installed."""
     if find_spec("onnxruntime") is None:
         return None
     import onnxruntime
@@ -82,12 +82,12 @@ def _check(message: Any) -> None:
     try:
         onnx.checker.check_model(message, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"what torch.onnx made of the net is not valid: {str(error).splitlines()[0]}") from error
+        raise ExportError(f"torch.onnx made an invalid model of the net: {str(error).splitlines()[0]}") from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps torch.onnx from speaking of packages that a Caffe net does not need."""
+    """Silences the warnings of torch.onnx about packages that a Caffe net does not need."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

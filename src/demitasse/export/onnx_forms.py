@@ -17,7 +17,7 @@ OPSET = 18
 def form(step: Step) -> nn.Module:
     """Returns the module that computes a step with operators of ONNX; see :func:`demitasse.export.forms.form`."""
     if step.kind == "LRN" and step.settings.across:
-        return LRN(step)
+        return NativeLRN(step)
     if step.kind == "Pooling" and step.settings.method != "STOCHASTIC":
         return pool(step.settings, step.weights.get("share"), len(step.outputs) == 2)
     if step.kind == "SPP":
@@ -25,7 +25,7 @@ def form(step: Step) -> nn.Module:
     return Ranking(step) if step.kind == "ArgMax" else forms.form(step)
 
 
-class LRN(nn.Module):
+class NativeLRN(nn.Module):
     """ONNX's own operator, which torch does not have."""
 
     def __init__(self, step: Step) -> None:

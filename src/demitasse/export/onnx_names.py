@@ -1,4 +1,4 @@
-"""The names in a graph of ONNX: nodes and values after layers, weights after layers and blobs."""
+"""Names the nodes and values of an ONNX graph after layers, and its weights after layers and blobs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def rename(found: Any, name: str, modules: Mapping[str, str]) -> None:
-    """Names a model after the net, and drops what tells of files of this machine.
+    """Names a model after the net, and removes the paths of this machine's files from its metadata.
 
     Args:
-        found: an ``onnx_ir.Model`` of torch.onnx.
-        name: of the net.
+        found: an ``onnx_ir.Model`` of torch.onnx; it is changed.
+        name: name of the net.
         modules: name of a layer -> name of the module that was exported for it.
     """
     layers = {module: layer for layer, module in modules.items()}
@@ -28,7 +28,7 @@ def rename(found: Any, name: str, modules: Mapping[str, str]) -> None:
         value.metadata_props.clear()
         module, dot, blob = value.name.partition(".")
         if dot and module in layers:
-            # the bias of a convolution that a norm has become part of
+            # torch.onnx calls the bias of a convolution with a folded normalization weight_bias
             blob = blob.removeprefix("layer.").replace("weight_bias", "bias")
             value.name = _free(f"{layers[module]}.{blob}", set(graph.initializers) - {value.name})
     _rename_batch(graph)
@@ -36,17 +36,17 @@ def rename(found: Any, name: str, modules: Mapping[str, str]) -> None:
 
 
 def _rename_batch(graph: Any) -> None:
-    """Calls the one size that is free ``batch``."""
+    """Names the one size that is not fixed ``batch``."""
     sizes = {str(size) for value in graph.inputs for size in value.shape if not isinstance(size, int)}
     values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
     for value in values:
         if any(str(size) in sizes for size in value.shape or ()):
-            # a new one: of operators with several outputs the shapes cannot be changed
+            # a new shape, since those of operators with several outputs cannot be changed
             value.shape = type(value.shape)(["batch" if str(size) in sizes else size for size in value.shape])
 
 
 def _rename_nodes(graph: Any, layers: Mapping[str, str]) -> None:
-    """Gives a layer's name to its last node and to what that makes, ``layer/operator`` to those before it."""
+    """Names the last node of a layer, and its output, after the layer; the nodes before it ``layer/operator``."""
     made = [(node, _layer(node, layers)) for node in graph]
     last = {layer: node for node, layer in made}
     kept = {value.name for value in (*graph.inputs, *graph.outputs, *graph.initializers.values())}

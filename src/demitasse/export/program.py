@@ -1,4 +1,4 @@
-"""torch.export: a program that runs wherever PyTorch does, without demitasse."""
+"""Programs of torch.export, which run wherever PyTorch does, without demitasse."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from demitasse.graph import Model
 
 
 def make(model: Model) -> Made:
-    """Returns the program of a model, which takes the inputs in order and gives the outputs by name.
+    """Returns the program of a model, which takes the inputs in order and returns the outputs by name.
 
     Raises:
         ExportError: torch.export cannot express the net.
     """
     program = traced(GraphModule(prepared(model)), model)
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # it names files of this machine
+        node.meta.pop("stack_trace", None)  # it contains paths of this machine
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -31,7 +31,7 @@ def make(model: Model) -> Made:
 
 
 def run(files: Files, inputs: dict[str, Tensor]) -> list[Tensor]:
-    """Returns the outputs of a program that :func:`make` has made."""
+    """Runs a program that :func:`make` has made."""
     with torch.no_grad():
         found: dict[str, Tensor] = torch.export.load(io.BytesIO(files[".pt2"])).module()(*inputs.values())
     return list(found.values())

@@ -1,4 +1,4 @@
-"""What nets are exported to: one entry an ending of files."""
+"""The targets that nets are exported to, by the suffix of their files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Files = dict[str, bytes]
 
 
 class Made(NamedTuple):
-    """What a model became.
+    """The files that were made of a model.
 
     Attributes:
-        files: ending -> content; the first ending is that of the file that was asked for.
-        about: a few words on it.
+        files: suffix -> content; the first suffix is that of the file that was asked for.
+        about: a short description of them.
     """
 
     files: Files
@@ -26,13 +26,13 @@ class Made(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A form of files.
+    """One kind of files that a model can be exported to.
 
     Attributes:
-        make: writes a model.
-        run: gives the outputs that files made so compute, for inputs by name, both in the order of the model; None
-            where what would run them is not installed.
-        tolerance: up to which they may differ from the net's, by the greatest magnitude.
+        make: makes the files of a model.
+        run: runs such files: takes inputs by name, in the order of the model, and returns the outputs in the order of
+            the model, or None where the package that runs them is not installed.
+        tolerance: greatest allowed difference from the outputs of the net, relative to their greatest magnitude.
     """
 
     make: Callable[[Model], Made]
@@ -40,4 +40,4 @@ class Target(NamedTuple):
     tolerance: float
 
 
-TARGETS: Registry[Target] = Registry("ending of an exported file")
+TARGETS: Registry[Target] = Registry("suffix of an exported file")

@@ -1,4 +1,4 @@
-"""The hidden units of a PyTorch module, reordered, and the dead ones removed."""
+"""Reorders the hidden units of a PyTorch module, and removes dead ones."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def reorder_units(
         model: the module, wrapped or not.
         example: an input, or a tuple of the arguments of ``forward``, with a batch axis.
         search: see :func:`demitasse.packed.order.reorder`.
-        remove_dead: whether units go that give only zeros in evaluation, or that nothing uses. Layers then have fewer
-            features and channels, and so must those have that the file is loaded into.
+        remove_dead: whether to remove units that are always zero in evaluation, or that no layer uses. Layers then have
+            fewer features and channels, and the module that the file is loaded into must have as many.
         budget: see :func:`demitasse.packed.order.reorder`.
 
     Raises:
-        UsageError: an argument has no meaning; a tensor is of a type that .demi has not; or see
+        UsageError: an argument is invalid; a tensor has a dtype that .demi does not hold; or see
             :func:`demitasse.reorder.walk.find_links`.
     """
     settings.module("model", model)
@@ -55,7 +55,7 @@ def reorder_units(
 
 @torch.no_grad()
 def _put(model: nn.Module, name: str, value: Tensor) -> None:
-    """Replaces a parameter or buffer by one that may be smaller; the sizes that its layer tells go with it."""
+    """Replaces a parameter or buffer by one that may be smaller, and updates the sizes that its layer states."""
     owner, _, attribute = name.rpartition(".")
     module: Any = model.get_submodule(owner)
     old = getattr(module, attribute)

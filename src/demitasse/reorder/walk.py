@@ -1,4 +1,4 @@
-"""From layer to layer of a PyTorch module: which units are hidden, and which tensors know them."""
+"""Finds the hidden units of a PyTorch module, and the tensors that have rows or columns for them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from demitasse.packed.units import Hidden, Link
 
 _CONVOLUTIONS: dict[Any, int] = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
 _NORMS = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
-# entry by entry, and 0 stays 0: by class, or by name of a function or method
+# functions of each entry that keep 0: by class, or by the name of a function or method
 _SAME = {
     *(nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh),
     *(nn.Hardswish, nn.Hardtanh, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
     *("relu", "relu_", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "tanh", "hardswish"),
     *("hardtanh", "dropout", "dropout1d", "dropout2d", "dropout3d", "contiguous"),
 }
-# entry by entry, and 0 becomes another number
+# functions of each entry that make another number of 0
 _NO_ZEROS = {nn.Sigmoid, nn.Hardsigmoid, nn.Softplus, "sigmoid", "hardsigmoid", "softplus"}
 _POOLING = ("max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool")
-# channel by channel, over so many axes
+# functions of each channel -> the number of axes that they pool over
 _POOLS: dict[Any, int] = {
     kind: axes
     for axes, kinds in enumerate(
@@ -46,31 +46,31 @@ _POOLS: dict[Any, int] = {
 def find_links(model: nn.Module, example: Tensor | tuple[Any, ...]) -> list[Link]:
     """Returns the hidden units that may move, from the first layer to the last.
 
-    They are those that a linear or convolution layer makes and only linear and convolution layers use, with
-    activations, pooling, dropout, batch normalization and ``flatten`` from axis 1 on between. Units that are added,
-    concatenated, put out, or used by anything else keep their order; so do those of layers that run twice, are
-    grouped, share a parameter, or are of a class of their own.
+    These are the units that a linear or convolution layer makes and that only linear and convolution layers use;
+    activations, pooling, dropout, batch normalization and ``flatten`` from axis 1 on may come in between. Units that
+    are added, concatenated, returned, or used by anything else keep their order. So do those of layers that run twice,
+    are grouped, share a parameter, or are of a class of the user's own.
 
     Args:
-        model: one that ``torch.fx`` can trace. It is run once, in evaluation.
+        model: a module that ``torch.fx`` can trace. It is run once, in evaluation.
         example: an input, or a tuple of the arguments of ``forward``, with a batch axis.
 
     Raises:
-        UsageError: the module cannot be traced, or not run on the example.
+        UsageError: the module cannot be traced, or cannot be run on the example.
     """
     return links(_Walk(model, _traced(model, example)).made)
 
 
 def _traced(model: nn.Module, example: Tensor | tuple[Any, ...]) -> fx.Graph:
-    """Returns the graph of the calls, with the shapes of what they give."""
+    """Returns the graph of the calls, with the shapes of their results."""
     arguments = example if isinstance(example, tuple) else (example,)
     try:
         with _evaluating(model), torch.no_grad():
-            model(*arguments)  # an input that does not fit is told in torch's own words, not in those of fx
+            model(*arguments)  # for an input that does not fit, torch's own message is clearer than that of fx
             graph = fx.Tracer().trace(model)
             ShapeProp(fx.GraphModule(model, graph)).propagate(*arguments)
     except Exception as error:
-        # whatever the module's own code raises
+        # the module's own code may raise anything
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise UsageError(f"the hidden units of {type(model).__name__} cannot be found by torch.fx: {first}") from error
     return graph
@@ -113,7 +113,7 @@ class _Walk:
             flows[node] = follow(node, given[0]) if follow else fix(*given)
 
     def _follower(self, node: fx.Node) -> Callable[[fx.Node, Flow | None], Flow | None] | None:
-        """Returns how units are followed through a call; None if they are not."""
+        """Returns the function that follows units through a call; None if units cannot be followed through it."""
         kind = self._kind(node)
         if kind in _SAME and _axes(node) is not None:
             return lambda _, flow: flow
@@ -151,7 +151,7 @@ class _Walk:
         return flow if flow and (start, end, flow.axis) == (1, -1, 1) else fix(flow)
 
     def _weighted(self, node: fx.Node, flow: Flow | None) -> Flow | None:
-        """Ends the units that are given, and begins those of the layer."""
+        """Ends the units of the input and begins those of the layer."""
         layer, axes = self._module(node), _axes(node)
         linear = isinstance(layer, nn.Linear)
         if axes is None or (not linear and (layer.groups > 1 or axes != _CONVOLUTIONS[type(layer)] + 2)):
@@ -166,7 +166,7 @@ class _Walk:
         return Flow(self.made[-1], tuple(names), axis)
 
     def _by_channel(self, node: fx.Node, flow: Flow | None) -> Flow | None:
-        """Takes a layer's tensors along, which have a value for each unit."""
+        """Adds the tensors of a layer that have a value for each unit."""
         layer = self._module(node)
         tensors = [*layer.named_parameters(), *layer.named_buffers()]
         rows = {f"{node.target}.{name}": len(tensor) for name, tensor in tensors if tensor.ndim}
@@ -179,6 +179,6 @@ class _Walk:
 
 
 def _axes(node: fx.Node) -> int | None:
-    """Returns the number of axes of what a call gives; None if that is not one tensor."""
+    """Returns the number of axes of the result of a call; None if that is not one tensor."""
     found = node.meta.get("tensor_meta")
     return len(found.shape) if isinstance(found, TensorMetadata) else None

@@ -1,4 +1,4 @@
-"""PyTorch source: a class as a person would write it, and its weights in a safetensors file beside it."""
+"""PyTorch source: a class as a person would write it, with its weights in a safetensors file beside it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def make(model: Model) -> Made:
     """Returns source and weights of a model.
 
     Raises:
-        ExportError: a layer has no translation; names it.
+        ExportError: a layer has no translation; says which.
     """
     from safetensors.torch import save
 
@@ -26,11 +26,11 @@ def make(model: Model) -> Made:
 
 
 def run(files: Files, inputs: dict[str, Tensor]) -> list[Tensor]:
-    """Returns the outputs of a source that :func:`make` has made."""
+    """Runs a source that :func:`make` has made."""
     from safetensors.torch import load
 
     space: dict[str, Any] = {"__name__": "exported", "__file__": "exported.py"}
-    # it holds identifiers and numbers alone, see ``base.py``
+    # it contains nothing of the net but identifiers and numbers, see ``base.py``
     exec(compile(files[".py"], "exported.py", "exec"), space)
     *_, kind = (each for each in space.values() if isinstance(each, type) and each.__module__ == "exported")
     net = kind()

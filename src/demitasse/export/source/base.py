@@ -1,4 +1,4 @@
-"""What a translation is: a function from one step to the expression that a person would write for it.
+"""A translation: a function that returns the PyTorch expression a person would write for one step.
 
 To add one, register it under the step's kind, which is the layer's type::
 
@@ -6,7 +6,7 @@ To add one, register it under the step's kind, which is the layer's type::
     def tanh(code: Code, x: str) -> str:
         return call("torch.tanh", x)
 
-Nothing of a stranger's text enters the source: names are identifiers made of it, all else is numbers.
+No text of the net enters the source: names are made into identifiers, and everything else is numbers.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from demitasse.registry import Registry
 
 
 class Code:
-    """One step's part of the source.
+    """The source of one step: lines of the constructor, tensors of the state_dict, helpers.
 
     Attributes:
         step: the step.
         shapes: the shapes of its inputs.
-        name: the attribute that its module gets.
-        needs: helpers of the source, see ``helpers.py``.
+        name: the attribute that holds its module.
+        needs: the helpers that it calls, see ``helpers.py``.
     """
 
     def __init__(self, step: Step, shapes: list[Shape], name: str, used: set[str], shared: dict[object, str]) -> None:
@@ -55,12 +55,14 @@ class Code:
         return self.step.weights
 
     def module(self, constructor: str, **tensors: Tensor | None) -> str:
-        """Gives the layer a module; returns what stands for it in ``forward``: a layer that shares all weights
-        with one before it is that one.
+        """Adds a module to the constructor; a step that shares all weights with an earlier one gets the same module.
 
         Args:
-            constructor: such as ``nn.Linear(3, 4)``.
+            constructor: the expression that makes it, such as ``nn.Linear(3, 4)``.
             tensors: the entries of its state_dict.
+
+        Returns:
+            The expression for it in ``forward``, such as ``self.ip1``.
         """
         key = constructor, *(None if value is None else value.data_ptr() for value in tensors.values())
         if key in self._shared:
@@ -71,11 +73,11 @@ class Code:
         return f"self.{self.name}"
 
     def parameter(self, role: str, value: Tensor) -> str:
-        """Gives the layer a parameter outside modules; returns what stands for it in ``forward``."""
+        """Adds a parameter that belongs to no module; returns the expression for it in ``forward``."""
         return self._tensor(role, value, "self.{} = nn.Parameter(torch.empty({}))")
 
     def buffer(self, role: str, value: Tensor) -> str:
-        """Likewise a constant."""
+        """Adds a constant; returns the expression for it in ``forward``."""
         return self._tensor(role, value, 'self.register_buffer("{}", torch.empty({}))')
 
     def _tensor(self, role: str, value: Tensor, line: str) -> str:
@@ -88,33 +90,33 @@ class Code:
         return f"self.{name}"
 
     def helper(self, name: str) -> str:
-        """Asks for a helper of the source, and returns its name."""
+        """Adds a helper function or class to the source; returns its name."""
         self.needs.append(name)
         return name
 
     def refuse(self, reason: str) -> NoReturn:
-        """Says that the layer has no translation.
+        """Refuses a layer that has no translation.
 
         Raises:
-            ExportError: always; names the layer.
+            ExportError: always; says which layer it is, and why.
         """
         raise ExportError(f"layer {self.step.name!r} of type {self.step.kind} has no PyTorch source: {reason}")
 
 
-# gives one expression for all tops, or one a top
+# takes Code and the expressions of the inputs; returns one expression for all outputs, or one for each
 Translation = Callable[..., str | Sequence[str]]
 SOURCE: Registry[Translation] = Registry("translation of layer type")
 
 
 def call(function: str, *values: object, **settings: object) -> str:
-    """Returns a call as text; values are numbers, tuples of them, or text that is code."""
+    """Returns the text of a call; values are numbers, tuples of numbers, or text that is code already."""
     parts = [literal(value) for value in values]
     parts += [f"{name}={literal(value)}" for name, value in settings.items()]
     return f"{function}({', '.join(parts)})"
 
 
 def literal(value: object) -> str:
-    """Returns a value as code; text is code already, and equal entries of a tuple are written once."""
+    """Returns a value as code. Text is code already; a tuple of equal entries is written as one entry."""
     if isinstance(value, float):
         return number(value)
     if isinstance(value, tuple):
@@ -123,7 +125,7 @@ def literal(value: object) -> str:
 
 
 def number(value: float) -> str:
-    """Returns the shortest text of a float32."""
+    """Returns the shortest text that stands for the same float32."""
     if not np.isfinite(value):
         return f'float("{value}")'
     short = float(str(np.float32(value)))

@@ -1,4 +1,4 @@
-"""Entry by entry: activations, elementary functions, and several bottoms of one shape; sums over axes."""
+"""Translations of what is computed entry by entry: activations, elementary functions, Eltwise; and reductions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions that a source gets where a layer asks for them: name -> text."""
+"""Functions and classes that are written into a source where a layer needs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions, inner products, normalizations and scales: what has weights."""
+"""Translations of layers with weights: convolutions, inner products, normalizations, scales."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _operand(code: Code, name: str) -> str:
 
 
 def _expanded(code: Code, operand: str) -> str:
-    """Returns the second bottom with axes of size 1 behind, so that it is broadcast."""
+    """Returns the second bottom with axes of size 1 appended, so that it is broadcast."""
     behind = len(code.settings.expanded) - len(code.shapes[1])
     return f"{operand}[{', '.join(['...', *['None'] * behind])}]" if behind else operand
 

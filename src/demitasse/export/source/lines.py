@@ -1,4 +1,4 @@
-"""Lines of at most 100 characters, broken as formatters break them."""
+"""Breaks statements into lines of at most 100 characters, as code formatters do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _OPEN, _CLOSE = "([{", ")]}"
 
 
 def wrapped(line: str, indent: int) -> list[str]:
-    """Returns a statement as lines, each with its indent, of which none is too long if it can be broken."""
+    """Returns the lines of a statement, indented, and none too long where it can be broken."""
     if indent + len(line) <= WIDTH:
         return [" " * indent + line]
     target, equals, value = _assignment(line)
@@ -30,7 +30,7 @@ def _assignment(line: str) -> tuple[str, str, str]:
 
 
 def _listed(head: str, parts: list[str], tail: str, indent: int) -> list[str]:
-    """Returns ``head``, the parts in one line or one a line, and ``tail``."""
+    """Returns ``head``, the parts in one line or in a line each, and ``tail``."""
     inside = ", ".join(parts)
     if indent + 4 + len(inside) <= WIDTH:
         body = [" " * (indent + 4) + inside]
@@ -48,7 +48,7 @@ def _operators(head: str, value: str, indent: int) -> list[str]:
 
 
 def _parts(text: str, separators: str) -> list[str]:
-    """Cuts at separators outside brackets; an operator stays before what follows it, a comma goes."""
+    """Splits at separators outside brackets; operators stay at the start of the next part, commas are removed."""
     depth, cuts = 0, [0]
     for place, letter in enumerate(text):
         depth += (letter in _OPEN) - (letter in _CLOSE)
@@ -59,7 +59,7 @@ def _parts(text: str, separators: str) -> list[str]:
 
 
 def _last_bracket(line: str) -> int | None:
-    """Returns where the bracket opens that the line ends with; None if it ends with none, or closes it before."""
+    """Returns the index of the bracket whose partner ends the line; None where no bracket ends it."""
     text = line.rstrip(":,")
     if not text.endswith(tuple(_CLOSE)):
         return None

@@ -1,4 +1,4 @@
-"""Pooling."""
+"""Translations of Pooling and SPP."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _pooled(code: Code, given: SimpleNamespace, x: str, share: str) -> str:
 
 
 def _padded(code: Code, given: SimpleNamespace, x: str, share: str) -> str:
-    """Windows that torch's own rules do not give, of a bottom that is padded to fit."""
+    """Returns the pooling of a bottom that is padded by hand, for windows that torch's own rules do not give."""
     margin = f"({', '.join(map(str, given.margin))})"
     settings = other_than(stride=(given.stride, given.kernel))
     if given.method == "MAX":

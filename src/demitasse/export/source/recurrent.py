@@ -1,4 +1,4 @@
-"""LSTM and RNN, by modules that the source defines."""
+"""Translations of LSTM and RNN, by modules that the source defines."""
 
 from __future__ import annotations
 

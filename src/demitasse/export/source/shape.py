@@ -1,4 +1,4 @@
-"""Values moved without being changed."""
+"""Translations of layers that move values without changing them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole text: imports, helpers, the class, and how to load it."""
+"""The text of a source: imports, helpers, the class, and the function that loads it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def written(model: Model) -> tuple[str, dict[str, Tensor]]:
     """Returns the source of a model, and its state_dict.
 
     Raises:
-        ExportError: a layer has no translation; names it.
+        ExportError: a layer has no translation; says which.
     """
     graph = prepared(model)
     variables = _variables(graph)
@@ -103,7 +103,7 @@ def _statements(code: Code, inputs: list[str], outputs: list[str]) -> list[str]:
 
 
 def _joined(before: str, line: str) -> str | None:
-    """Returns two statements on one variable as one, as in ``x = F.relu(self.conv(y))``; None if that reads ill."""
+    """Returns two statements on one variable as one, ``x = F.relu(self.conv(y))``; None if that reads badly."""
     name, _, value = before.partition(" = ")
     start = re.match(rf"{name} = F\.\w+\({name}(?=[,)])", line)
     if start is None or value.startswith("F.") or not value.endswith(")") or line.count(name) != 2:
@@ -144,7 +144,7 @@ def _shape(shape: Shape, axis: int | None, batches: list[int]) -> str:
 
 
 def _head(name: str, code: str) -> str:
-    """Returns docstring and imports, of what the code uses."""
+    """Returns the docstring and the imports that the code needs."""
     torch = [line for word, line in _IMPORTS.items() if re.search(rf"[ (=]{re.escape(word)}", code)]
     lines = [f'"""{name}, written by demitasse from a Caffe net."""', "", "from pathlib import Path", "", *torch]
     return "\n".join([*lines, "from safetensors.torch import load_file", "from torch import nn", ""])

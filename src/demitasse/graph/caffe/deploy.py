@@ -1,4 +1,4 @@
-"""The deploy form of a net: what computes the scores. Sources become inputs; labels, losses and accuracies go."""
+"""The deploy form of a net: sources become inputs, and labels, losses and accuracies are left out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from demitasse.errors import DataError, ExportError, UnknownNameError, UsageErro
 from demitasse.graph.graph import Shape
 from demitasse.registry import suggest
 
-# how many of the first bottoms are no labels; one where nothing is said
+# loss -> the number of its first bottoms that are not labels; 1 for all others
 _SCORES = {"ContrastiveLoss": 2, "EuclideanLoss": 2}
 _MEASURES = {"Accuracy"}
-# parts of the state of recurrent layers, whose bottoms have the batch behind the time
+# recurrent layer -> number of parts of its state; its bottoms have the time on axis 0 and the batch on axis 1
 _STATES = {"LSTM": 2, "RNN": 1}
 _FILLERS = ("weight_filler", "bias_filler", "filler")
 
@@ -25,21 +25,21 @@ def deploy(
     shapes: Mapping[str, Shape] | None = None,
     outputs: Collection[str] = (),
 ) -> schema.NetParameter:
-    """Returns the layers that the outputs need, their inputs before them.
+    """Returns the layers that the outputs depend on, with Input layers before them.
 
     Args:
         layers: the layers of a net, filtered.
-        phase: for sources that are opened because no shape is given for their tops.
-        shapes: of tops of sources, by name.
-        outputs: names of blobs; by default what no layer takes but losses, accuracies and the like.
+        phase: the phase in which sources are opened for the shapes that are not given.
+        shapes: shapes of the tops of sources, by name.
+        outputs: names of blobs; by default those that only losses, accuracies or no layers take.
 
     Returns:
-        A NetParameter without fillers of blobs, rules and weights of losses.
+        A NetParameter without fillers, include and exclude rules, and loss weights.
 
     Raises:
-        UnknownNameError: a name of ``shapes`` or ``outputs`` is none of the net.
-        DataError: no shape is given for an input, and the data is not there to tell it.
-        ExportError: nothing is left.
+        UnknownNameError: ``shapes`` or ``outputs`` has a name that the net does not have.
+        DataError: no shape is given for an input, and its data cannot be opened to find it.
+        ExportError: no layer is left.
     """
     body = [layer for layer in layers if layer.type not in SOURCES]
     sources = [layer for layer in layers if layer.type in SOURCES]
@@ -48,7 +48,7 @@ def deploy(
     _require_known(outputs, [top for layer in body for top in layer.top], "blob")
     kept, needed = _needed(body, outputs or _ends(body))
     if not kept:
-        raise ExportError("the net has no layers whose result anybody wants: only inputs, labels and losses")
+        raise ExportError("the net has no outputs: its layers are only inputs, labels, losses and accuracies")
     result = schema.NetParameter()
     for source in sources:
         tops = [top for top in source.top if top in needed]
@@ -59,12 +59,12 @@ def deploy(
 
 
 def ends(net: schema.NetParameter) -> list[str]:
-    """Returns the names of the blobs of a deploy form that no layer takes."""
+    """Returns the names of the blobs that no layer of a deploy form takes."""
     return _ends([layer for layer in net.layer if layer.type not in SOURCES])
 
 
 def batch_axes(net: schema.NetParameter) -> dict[str, int]:
-    """Returns for each input of a deploy form the axis of its batch: 0, or 1 where it goes into a recurrent layer."""
+    """Returns input -> axis of its batch in a deploy form: 0, or 1 where it goes into a recurrent layer."""
     behind_time: set[str] = set()
     for layer in reversed(net.layer):
         if layer.type in _STATES:
@@ -75,7 +75,7 @@ def batch_axes(net: schema.NetParameter) -> dict[str, int]:
 
 
 def _sequences(layer: schema.LayerParameter) -> list[str]:
-    """Returns the bottoms of a recurrent layer but the static one, which has the batch first."""
+    """Returns the bottoms of a recurrent layer without the static one, which has the batch on axis 0."""
     states = _STATES[layer.type] if layer.recurrent_param.expose_hidden else 0
     static = len(layer.bottom) == 3 + states
     return [*layer.bottom[:2], *layer.bottom[2 + static :]]
@@ -104,7 +104,7 @@ def _ends(body: Iterable[schema.LayerParameter]) -> list[str]:
 
 
 def _is_measure(layer: schema.LayerParameter) -> bool:
-    """Tells whether a layer only says how good a net is, or takes blobs without giving any."""
+    """Tells whether a layer only measures the net, or has no tops."""
     is_loss = layer.type in LAYERS and LAYERS[layer.type].is_loss
     return is_loss or layer.type in _MEASURES or not (layer.top or layer.type == "Silence")
 
@@ -112,7 +112,7 @@ def _is_measure(layer: schema.LayerParameter) -> bool:
 def _needed(
     body: Sequence[schema.LayerParameter], outputs: Iterable[str]
 ) -> tuple[list[schema.LayerParameter], set[str]]:
-    """Returns the layers that the outputs come from, in order, and the blobs that sources must give them."""
+    """Returns the layers that the outputs depend on, in order, and the blobs that these need from sources."""
     needed, kept = set(outputs), []
     for layer in reversed(body):
         if needed.intersection(layer.top):
@@ -135,7 +135,7 @@ def _input(
 
 
 def _opened(source: schema.LayerParameter, phase: int, missing: str) -> dict[str, Shape]:
-    hint = f"give the shape of {missing!r} ({parameter('input_shapes', f'{missing}=N,...')}) to do without the data"
+    hint = f"give the shape of {missing!r} ({parameter('input_shapes', f'{missing}=N,...')}) instead of the data"
     try:
         opened = SOURCES[source.type](source, phase)
     except DataError as error:
@@ -147,7 +147,7 @@ def _opened(source: schema.LayerParameter, phase: int, missing: str) -> dict[str
 
 
 def _bare(layer: schema.LayerParameter) -> schema.LayerParameter:
-    """Returns a layer without what only training and the choice of layers need."""
+    """Returns a copy of a layer without the fields that only training and filtering need."""
     bare = schema.LayerParameter.FromString(layer.SerializeToString())
     for field in ("include", "exclude", "loss_weight", "propagate_down", "blobs"):
         bare.ClearField(field)

@@ -1,4 +1,4 @@
-"""The shapes of images that a net and its weights tell: their data need not be opened for it."""
+"""The shapes of images, found in a net and its weights without opening the data."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from demitasse.graph.graph import Shape
 
 
 def image_shapes(layers: Sequence[schema.LayerParameter], blobs: Mapping[str, Sequence[Array]]) -> dict[str, Shape]:
-    """Returns the shapes of the images that data layers make, by top, where batch, channels and size are told.
+    """Returns top -> shape for the data layers whose batch, channels and size are known.
 
     Args:
-        layers: of a net, filtered, with labels for names.
-        blobs: of layers, by label: a convolution tells the channels of its bottom.
+        layers: the layers of a net, filtered, with labels for names.
+        blobs: label -> blobs of the layer. The weight of the convolution that takes a top has its channels.
     """
     found: dict[str, Shape] = {}
     for layer in layers:

@@ -1,4 +1,4 @@
-"""Models of Caffe nets: the deploy form, every layer plain, with the values that it effectively computes with."""
+"""Models of Caffe nets: the deploy form, in plain layers with the weights that they compute with."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from demitasse.packed.file import File
 
 
 def of_net(net: nn.Module, outputs: Collection[str] = ()) -> Model:
-    """Returns the model of a net in memory; the net stays as it is.
+    """Returns the model of a net, which is not changed.
 
     Args:
         net: a :class:`~demitasse.caffe.net.Net`, with or without sources, in any phase, compressed or not.
-        outputs: names of blobs; by default what no layer takes but losses, accuracies and the like.
+        outputs: names of blobs; by default those that only losses, accuracies or no layers take.
 
     Raises:
         UsageError: it is no Caffe net.
-        UnknownNameError: the net has no such blob.
-        ExportError: nothing is left without losses.
+        UnknownNameError: ``outputs`` has a name that the net does not have.
+        ExportError: no layer is left without labels, losses and accuracies.
     """
     net = require_net(net)
     labelled_layers = list(zip(net.labels, net.spec.layer, strict=True))
@@ -61,23 +61,22 @@ def of_files(
     outputs: Collection[str] = (),
     say: Say = silent,
 ) -> Model:
-    """Reads the model of a prototxt and its weights; layers compute as in phase TEST.
+    """Reads the model of a prototxt and its weights. All layers compute as in phase TEST.
 
     Args:
-        net: the prototxt; None for a .demi file that keeps it.
+        net: the prototxt; None if ``weights`` is a .demi file that contains it.
         weights: a caffemodel, protobuf or HDF5, or a .demi file of the net.
-        phase: for include and exclude rules, and so are ``level`` and ``stages``; the two that are given are added to
-            the net's own ``state``, or replace it, as in :class:`~demitasse.caffe.net.Net`.
-        level: see ``phase``.
-        stages: see ``phase``.
-        shapes: of inputs, by name, instead of the net's; for an only input the name may be empty.
+        phase: the phase for include and exclude rules.
+        level: the level for these rules, which replaces that of the net's own ``state``; None keeps it.
+        stages: stages for these rules, which are added to those of the net's own ``state``.
+        shapes: input -> shape, instead of the net's; the name of an only input may be empty.
         outputs: see :func:`of_net`.
-        say: is told where masks of compressing layers were applied, as ``dns_to_normal`` does.
+        say: is called with a message where masks of compressing layers are applied, as ``dns_to_normal`` does.
 
     Raises:
         PrototxtError, NetError: the net cannot be read or built.
-        WeightsError: a layer has no weights in the file, or others.
-        UsageError: the .demi file keeps no definition.
+        WeightsError: the file has no weights for a layer, or weights of other shapes.
+        UsageError: the .demi file contains no definition.
     """
     spec, origin = _definition(net, weights)
     layers = _renamed(labelled(spec, origin, phase, level, stages).items())
@@ -92,7 +91,7 @@ def of_files(
 
 
 def _renamed(layers: Iterable[tuple[str, schema.LayerParameter]]) -> list[schema.LayerParameter]:
-    """Returns copies of layers with their labels for names: some may go, and the others keep theirs."""
+    """Returns copies of layers with their labels for names, which stay the same when other layers are left out."""
     found = []
     for label, layer in layers:
         copy = schema.LayerParameter.FromString(layer.SerializeToString())
@@ -105,11 +104,11 @@ def _definition(net: str | Path | None, weights: str | Path) -> tuple[schema.Net
     if net is not None:
         return prototxt.read_net(net), str(net)
     if Path(weights).suffix != PACKED:
-        raise UsageError(f"{weights}: expected a prototxt and its weights, or a {PACKED} file that keeps both")
+        raise UsageError(f"{weights}: expected a prototxt and its weights, or a {PACKED} file that contains both")
     with File(weights) as packed:
         found = packed.header.metadata.get(DEFINITION)
     if found is None:
-        raise UsageError(f"{weights}: no definition of the net is in it; give the prototxt before it")
+        raise UsageError(f"{weights}: it contains no definition of the net; give the prototxt as well")
     origin = f"definition of {weights}"
     return prototxt.parse(found, schema.NetParameter(), origin), origin
 
@@ -119,12 +118,12 @@ def _named(shapes: Mapping[str, Shape], layers: list[schema.LayerParameter]) -> 
         return dict(shapes)
     tops = [top for layer in layers if layer.type in SOURCES for top in layer.top]
     if len(shapes) > 1 or not tops:
-        raise UsageError("one shape without a name is for nets of one input; write name=N,...")
+        raise UsageError("a shape without a name needs a net with one input; write name=N,...")
     return {tops[0]: shapes[""]}
 
 
 def _stored(weights: str | Path) -> dict[str, LayerBlobs]:
-    """Returns label -> layer of a file."""
+    """Returns label -> layer of a file of weights."""
     if Path(weights).suffix != PACKED:
         return {layer.name: layer for layer in read_model(weights)}
     with File(weights) as packed:
@@ -133,15 +132,15 @@ def _stored(weights: str | Path) -> dict[str, LayerBlobs]:
 
 
 def _load(net: Net, stored: Mapping[str, LayerBlobs], weights: str | Path, say: Say) -> None:
-    """Loads all layers.
+    """Loads the blobs of all layers.
 
     Raises:
-        WeightsError: one that has blobs of its own is not in the file.
+        WeightsError: a layer with blobs of its own is not in the file.
     """
     known = {label: layer for label, layer in stored.items() if layer.blobs}
     for blob in net.learnable:
         if blob.layer not in known:
-            raise WeightsError(f"{weights}: has no weights for layer {blob.layer!r} of the net")
+            raise WeightsError(f"{weights}: it has no weights for layer {blob.layer!r} of the net")
     unmasked: list[str] = []
     for label, target in net.named_layers().items():
         if target.blob_names and label in known:

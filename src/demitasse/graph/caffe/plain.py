@@ -1,4 +1,4 @@
-"""Compressed layers as plain ones, with the values that they effectively compute with."""
+"""Turns compressed layers into plain ones, with the weights that they compute with."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _ROOTS = (Convolution, InnerProduct)
 
 
 def plain(definition: schema.NetParameter, source: Net) -> Net:
-    """Returns a net of plain layers with the values that the layers of ``source`` effectively compute with.
+    """Returns a net of plain layers with the weights that the layers of ``source`` compute with.
 
-    Compressed convolutions and inner products become ordinary ones; transposed weights stand as others do.
+    Compressed convolutions and inner products become ordinary ones, and transposed weights are transposed back.
     """
     net = schema.NetParameter.FromString(definition.SerializeToString())
     known = source.named_layers()
@@ -35,16 +35,16 @@ def plain(definition: schema.NetParameter, source: Net) -> Net:
 
 
 def _plain(spec: schema.LayerParameter, layer: Layer) -> list[Tensor]:
-    """Changes ``spec`` to the plain form of ``layer``, and returns its blobs."""
+    """Changes ``spec`` to the plain form of ``layer``; returns the blobs that go with it."""
     if any(param.share_mode == schema.ParamSpec.PERMISSIVE for param in spec.param):
-        del spec.param[:]  # shared under another shape, which other runtimes have no word for
+        del spec.param[:]  # other runtimes cannot share a blob under another shape
     if not isinstance(layer, _ROOTS):
         return layer.blobs()
     weight, bias = _effective(layer)
     kind = _plain_type(layer)
     transposed = isinstance(layer, InnerProduct) and layer.transpose
     if kind != spec.type or transposed:
-        del spec.param[:]  # values of its own, even where the stored ones are shared
+        del spec.param[:]  # its weights are its own now, even where the stored ones are shared
     if transposed:
         spec.inner_product_param.transpose = False
         weight = weight.t()
@@ -54,7 +54,7 @@ def _plain(spec: schema.LayerParameter, layer: Layer) -> list[Tensor]:
 
 def _effective(layer: Convolution | InnerProduct) -> tuple[Tensor, Tensor | None]:
     training = layer.training
-    layer.eval()  # in training, layers under compression would take a step
+    layer.eval()  # in training, compressing layers would decide on masks
     try:
         with torch.no_grad():
             return layer.effective()
@@ -63,7 +63,7 @@ def _effective(layer: Convolution | InnerProduct) -> tuple[Tensor, Tensor | None
 
 
 def _plain_type(layer: Layer) -> str:
-    """Returns the type of the nearest layer in the class's ancestry that computes with what it stores."""
+    """Returns the type of the nearest base class that computes with the blobs that it stores."""
     names = {LAYERS[name]: name for name in LAYERS}
     for kind in type(layer).__mro__:
         effective = getattr(kind, "effective", None)
