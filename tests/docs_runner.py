@@ -1,7 +1,7 @@
 """Runs the fenced examples of a Markdown page: ``python`` blocks, and the commands of ``sh`` and ``console`` blocks.
 
-In ``console`` blocks, lines after ``$`` are commands; the other lines must be in their output, in that order, and ``...``
-stands for anything. A comment before a block changes how it is treated:
+In ``console`` blocks, lines after ``$`` are commands; the other lines must be in their output, in that order, and
+``...`` stands for anything. A comment before a block changes how it is treated:
 
 - ``<!-- not run: why -->``: the block is left out,
 - ``<!-- figures vary -->``: numbers in the expected output stand for any numbers,

@@ -1,4 +1,4 @@
-"""What is published: the source distribution has all that its tests need, and hosted runners run the README's commands."""
+"""What is published: the sdist has all that its tests need, and hosted runners run the README's commands."""
 
 from __future__ import annotations
 
