@@ -1,6 +1,6 @@
 """The main job from end to end: train, prune, quantize, pack, unpack, test. What ``demitasse demo`` runs.
 
-Every step is the function behind a command of the README, run on the prototxts of an example.
+Every step is the function behind a command of docs/lenet5.md, run on the prototxts of an example.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from demitasse.packed import tensor
 from demitasse.packed.header import PRIMER, VERSION
 from demitasse.packed.kernels import weights
 
-PAGE = (Path(__file__).parents[2] / "docs/format.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/demi_format.md").read_text(encoding="utf-8")
 
 
 def block(before: str) -> str:

@@ -24,7 +24,10 @@ class Detector(Net):
     Args:
         model_file: the net's prototxt.
         pretrained_file: its caffemodel.
-        mean, input_scale, raw_scale, channel_swap: see :class:`~demitasse.pycaffe.classifier.Classifier`.
+        mean: see :class:`~demitasse.pycaffe.classifier.Classifier`.
+        input_scale: see there.
+        raw_scale: see there.
+        channel_swap: see there.
         context_pad: pixels of the input, at each of its borders, that show what is around the window; the mean
             stands for what is outside the image.
     """

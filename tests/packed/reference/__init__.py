@@ -1,4 +1,4 @@
-"""A reader of .demi files in plain Python, written from docs/format.md alone: the page, executable.
+"""A reader of .demi files in plain Python, written from docs/demi_format.md alone: the page, executable.
 
 It says the same as the page, a section a file, and takes whatever time and memory that takes.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.packed.reference.arithmetic import Decoder, Known
 from tests.packed.reference.mixing import Mixer, clip
 
-PAGE = (Path(__file__).parents[3] / "docs/format.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs/demi_format.md").read_text(encoding="utf-8")
 _WRITTEN = PAGE.split("The primer, in")[1].split("```text")[1].split("```")[0].replace("\n", "")
 PRIMER = _WRITTEN.encode().decode("unicode_escape").encode("latin-1")
 
