@@ -6,32 +6,35 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from demitasse.errors import ExportError, UsageError
+from demitasse.errors import ExportError
 from demitasse.export.graph import Graph, traced
 from demitasse.export.model import Model
 from demitasse.export.onnx_forms import OPSET, form
 from demitasse.export.onnx_names import rename
 from demitasse.export.targets import TARGETS, Files, Made, Target
+from demitasse.extras import needs
 
 # what protobuf, and so a file without others beside it, can hold
 _LARGEST = 2**31 - 2**20
-_EXTRA = "pip install demitasse[onnx]"
 
 
 def make(model: Model) -> Made:
     """Returns a model with its weights as one file.
 
     Raises:
-        UsageError: the packages for ONNX are not installed.
+        MissingPackageError: onnx or onnxscript is not installed.
         ExportError: the net cannot be expressed in ONNX, or is larger than a file of it may be.
     """
-    _require("onnx", "onnxscript")
+    for package in ("onnx", "onnxscript"):  # torch imports them
+        with needs(package):
+            import_module(package)
     size = sum(blob.tensor.nbytes for blob in model.net.learnable)
     if size > _LARGEST:
         raise ExportError(f"the weights are {size:,} bytes; one file of ONNX holds up to {_LARGEST:,}")
@@ -67,12 +70,6 @@ def run(files: Files, inputs: dict[str, Tensor]) -> list[Tensor] | None:
 
 
 TARGETS.register(".onnx")(Target(make, run, tolerance=1e-4))
-
-
-def _require(*packages: str) -> None:
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        raise UsageError(f"ONNX needs {' and '.join(missing)}: {_EXTRA}")
 
 
 def _check(message: Any) -> None:

@@ -11,6 +11,7 @@ from demitasse.caffe.definition.filter import filter_net, net_state
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import UsageError
+from demitasse.extras import needs
 from demitasse.files import write_bytes
 from demitasse.pycaffe.net_boxes import boxes
 from demitasse.pycaffe.proto import caffe_pb2
@@ -127,15 +128,13 @@ def choose_color_by_layertype(layertype: str) -> str:
 def get_pydot_graph(
     caffe_net: Message, rankdir: str, label_edges: bool = True, phase: int | None = None, display_lrm: bool = False
 ) -> Any:
-    """Returns a graph of pydot's with a node for each layer and one for each blob.
+    """Returns a graph of pydot's with a node for each layer and one for each blob; :func:`draw_net` needs no pydot.
 
     Raises:
-        UsageError: pydot is not installed.
+        MissingPackageError: pydot is not installed.
     """
-    try:
-        pydot = import_module("pydot")
-    except ImportError:
-        raise UsageError("get_pydot_graph needs pydot (pip install pydot); draw_net draws without it") from None
+    with needs("pydot"):
+        pydot: Any = import_module("pydot")
     graph = pydot.Dot(caffe_net.name or "Net", graph_type="digraph", rankdir=rankdir)
     nodes: dict[str, Any] = {}
     for layer in _layers(caffe_net, phase):
