@@ -13,10 +13,8 @@ from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import UsageError
 from demitasse.extras import needs
 from demitasse.files import write_bytes
-from demitasse.pycaffe.net_boxes import boxes
 from demitasse.pycaffe.proto import caffe_pb2
 from demitasse.pycaffe.spec_errors import MismatchError
-from demitasse.report import net_picture
 
 Message = Any
 
@@ -47,7 +45,11 @@ def draw_net(
     Raises:
         UsageError: an unknown direction or format.
         NetError: a layer has include and exclude rules.
+        MissingPackageError: matplotlib is not installed.
     """
+    from demitasse.pycaffe.net_boxes import boxes
+    from demitasse.report import net_picture
+
     found, edges = boxes(_layers(caffe_net, phase), display_lrm)
     return net_picture.draw(found, edges, rankdir, ext, caffe_net.name)
 
@@ -56,6 +58,8 @@ def draw_net_to_file(
     caffe_net: Message, filename: str, rankdir: str = "LR", phase: int | None = None, display_lrm: bool = False
 ) -> None:
     """Writes the picture of a net to a file whose ending tells the format; see :func:`draw_net`."""
+    from demitasse.report import net_picture
+
     ending = Path(filename).suffix.lstrip(".").lower()
     if ending not in net_picture.FORMATS:
         raise UsageError(f"{filename}: ends in {ending or 'nothing'!r}; expected {', '.join(net_picture.FORMATS)}")
