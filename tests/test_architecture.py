@@ -23,6 +23,7 @@ ROOT = Path(demitasse.__file__).parent
 COMMON = {
     "",
     "errors",
+    "extras",
     "registry",
     "files",
     "_version",

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from demitasse import __version__
 from demitasse.errors import UsageError
 from demitasse.files import write_text
 from demitasse.methods.method import Method
-from demitasse.report import plots, tables
+from demitasse.report import tables
 from demitasse.report.progress import TrainingBar
 from demitasse.zoo.recipe import Recipe, find_recipe
 from demitasse.zoo.records import Result, restart
@@ -65,7 +66,9 @@ def compress(
         DataError: the data is not there.
         DivergedError: a loss is not a number any more.
         SnapshotError: a checkpoint is broken.
+        MissingPackageError: matplotlib, which draws the report's plots, is not installed.
     """
+    import_module("demitasse.report.plots")  # fails before the training, not after it
     if isinstance(recipe, Recipe):
         beside, found = None, recipe
     else:
@@ -212,6 +215,8 @@ def write_report(
         quick: whether it was a quick run.
         dense: the result before anything was compressed; a line in the picture.
     """
+    from demitasse.report import plots
+
     title = f"{recipe.title or recipe.name}, seed {recipe.seed}{', quick' if quick else ''}"
     stages = as_stages(results)
     write_text(folder / "table.txt", tables.text(stages, title))

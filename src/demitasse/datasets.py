@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from demitasse.errors import DataError, FileFormatError
+from demitasse.extras import needs
 from demitasse.files import make_folder, write_bytes
 from demitasse.idx import read_idx
 
@@ -51,9 +52,13 @@ def digits() -> Dataset:
 
     The split is random but always the same. The 17 grey levels are spread over 0 to 255.
 
+    Raises:
+        MissingPackageError: scikit-learn is not installed.
+
     Reference: Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits.
     """
-    from sklearn.datasets import load_digits
+    with needs("sklearn"):
+        from sklearn.datasets import load_digits
 
     values, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(labels))

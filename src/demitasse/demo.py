@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,11 @@ from demitasse.caffe.training import solver_nets
 from demitasse.caffe.training.solver import Solver, read
 from demitasse.caffe.weights import load_weights
 from demitasse.examples import copy_example
+from demitasse.extras import needs
 from demitasse.files import make_folder, write_text
 from demitasse.formats import pack, unpack
 from demitasse.registry import Registry
-from demitasse.report import plots, tables
+from demitasse.report import tables
 from demitasse.report.log_parser import read_log
 from demitasse.report.progress import TrainingBar
 from demitasse.report.tables import Stage
@@ -97,7 +99,11 @@ def run_demo(
     Raises:
         UnknownNameError: there is no such data.
         DataError: the data is not there.
+        MissingPackageError: a package that the demo needs is not installed.
     """
+    for package in ("lmdb", "matplotlib"):  # fails before the training, not after it
+        with needs(package, extra="demo"):
+            import_module(package)
     choice = CHOICES[data]
     loaded = choice.load(mnist_folder)
     make_folder(out)
@@ -213,6 +219,8 @@ class Demo:
 
     def write_report(self, title: str) -> None:
         """Writes the table as text, Markdown and JSON, and the pictures."""
+        from demitasse.report import plots
+
         plots.training_curves(
             [(name, read_log(path)) for name, path in self._logs], "training.png", title="Training, stage after stage"
         )

@@ -85,6 +85,10 @@ class UnknownNameError(UsageError):
     """A name that no registry entry carries; the message names the nearest known one."""
 
 
+class MissingPackageError(UsageError, ImportError):
+    """A feature needs a package that is not installed; the message names both, and the extra that installs it."""
+
+
 class PrototxtError(UsageError):
     """A text file that is not a valid net or solver; the message says file and line."""
 

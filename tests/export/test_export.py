@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -128,9 +129,9 @@ def test_without_onnxruntime(files, capsys, monkeypatch):
 
 
 def test_without_the_packages_for_onnx(files, capsys, monkeypatch):
-    monkeypatch.setattr(exports.onnx, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert run("net.prototxt", "net.caffemodel", "net.onnx") == 2
-    assert "pip install demitasse[onnx]" in capsys.readouterr().err
+    assert "pip install 'demitasse[onnx]'" in capsys.readouterr().err
     assert not Path("net.onnx").exists()
 
 

@@ -179,5 +179,5 @@ def test_the_graph() -> None:
 
 def test_the_graph_needs_pydot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydot", None)
-    with pytest.raises(UsageError, match="pip install pydot"):
+    with pytest.raises(UsageError, match=r"pydot.*pip install 'demitasse\[pycaffe\]'"):
         draw.get_pydot_graph(net(), "TB")

@@ -8,7 +8,6 @@ from demitasse.caffe import log, schema
 from demitasse.caffe.layers import Layer
 from demitasse.caffe.models.blobs import Array, array_blob, blob_arrays
 from demitasse.caffe.models.caffemodel import read_model, write_net_message
-from demitasse.caffe.models.hdf5_file import write_hdf5
 from demitasse.caffe.models.masks import advice, beside_weights, has_masks, without_masks
 from demitasse.caffe.net import Net
 from demitasse.errors import WeightsError
@@ -93,6 +92,8 @@ def save_weights(net: Net, path: str | Path, hdf5: bool = False) -> None:
     if not hdf5:
         write_net_message(net_message(net), path)
         return
+    from demitasse.caffe.models.hdf5_file import write_hdf5
+
     owned = {(blob.layer, blob.index) for blob in net.learnable}
     layers = net.named_layers()
     blobs: dict[str, dict[int, Array]] = {}

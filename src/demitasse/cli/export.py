@@ -48,6 +48,7 @@ def export(
     """Write a Caffe net as ONNX, as a program of torch.export, or as PyTorch source."""
     from demitasse import export as exports
     from demitasse.caffe import schema
+    from demitasse.extras import install
 
     if len(files) not in (2, 3):
         raise UsageError(f"export takes NET WEIGHTS OUT, or a .demi file and OUT; found {len(files)} names")
@@ -68,7 +69,7 @@ def export(
     report = exports.export(_sized(model, batch), out, check)
     _print(report)
     if check and not report.rows:
-        print("not compared with the net: onnxruntime is not installed (pip install demitasse[onnx])")
+        print(f"not compared with the net: onnxruntime is not installed ({install('onnx')})")
 
 
 _MOST = 2**31 - 1  # of the size of an axis

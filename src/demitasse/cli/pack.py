@@ -105,13 +105,15 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
 ) -> None:
     """Show what is in a .demi file, and where its bytes go."""
-    from demitasse.report import inspection, inspection_picture, inspection_table
+    from demitasse.report import inspection, inspection_table
     from demitasse.report.progress import count_bar
     from demitasse.text_table import show
 
     with count_bar(f"Reading {path.name}") as progress:
         found = inspection.inspect(path, progress)
     if picture:
+        from demitasse.report import inspection_picture
+
         inspection_picture.picture(found, picture)
     if as_json:
         print(json.dumps(found.as_plain(), indent=2))

@@ -6,32 +6,35 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from demitasse.errors import ExportError, UsageError
+from demitasse.errors import ExportError
 from demitasse.export.module import GraphModule, prepared, traced
 from demitasse.export.onnx_forms import OPSET, form
 from demitasse.export.onnx_names import rename
 from demitasse.export.targets import TARGETS, Files, Made, Target
+from demitasse.extras import needs
 from demitasse.graph import Model
 
 # the most that protobuf can hold, and so one file without external data
 _LARGEST = 2**31 - 2**20
-_EXTRA = "pip install demitasse[onnx]"
 
 
 def make(model: Model) -> Made:
     """Returns a model and its weights as one file.
 
     Raises:
-        UsageError: the packages for ONNX are not installed.
+        MissingPackageError: onnx or onnxscript is not installed.
         ExportError: ONNX cannot express the net, or its weights are too large for one file.
     """
-    _require("onnx", "onnxscript")
+    for package in ("onnx", "onnxscript"):  # torch imports them
+        with needs(package):
+            import_module(package)
     weights = {tensor.data_ptr(): tensor.nbytes for step in model.graph.steps for tensor in step.weights.values()}
     size = sum(weights.values())
     if size > _LARGEST:
@@ -68,12 +71,6 @@ def run(files: Files, inputs: dict[str, Tensor]) -> list[Tensor] | None:
 
 
 TARGETS.register(".onnx")(Target(make, run, tolerance=1e-4))
-
-
-def _require(*packages: str) -> None:
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        raise UsageError(f"ONNX needs {' and '.join(missing)}: {_EXTRA}")
 
 
 def _check(message: Any) -> None:

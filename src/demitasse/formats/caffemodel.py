@@ -12,7 +12,6 @@ from demitasse.caffe.definition.selected import labelled
 from demitasse.caffe.layer_rule import COMPRESSING
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import LayerBlobs, net_message_bytes, read_model
-from demitasse.caffe.models.hdf5_file import hdf5_bytes
 from demitasse.caffe.models.masks import Array, advice, beside_weights, has_masks, plain_type, report, without_masks
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.upgrade import upgrade_net
@@ -72,6 +71,8 @@ class CaffeModelHDF5(CaffeModel):
 
     @override
     def write(self, contents: Contents, file: BinaryIO, settings: Settings) -> None:
+        from demitasse.caffe.models.hdf5_file import hdf5_bytes
+
         layers = _layers(contents)
         for layer in layers:
             if "/" in layer.name:

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from typing_extensions import override
 
 from demitasse.errors import FileFormatError, UsageError, WeightsError
+from demitasse.extras import needs
 from demitasse.formats.base import FORMATS, Contents, Format, Settings
 from demitasse.formats.sources import place_of
 from demitasse.packed.tensor import BY_NAME, DType, Tensor
@@ -107,10 +108,8 @@ FORMATS.register(Onnx.name)(Onnx())
 
 
 def _package() -> ModuleType:
-    try:
+    with needs("onnx"):
         import onnx
-    except ImportError:
-        raise UsageError(".onnx files need the package onnx; pip install 'demitasse[onnx]'") from None
     return onnx
 
 

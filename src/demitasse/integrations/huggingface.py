@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from demitasse.errors import SnapshotError, UsageError
+from demitasse.errors import SnapshotError
+from demitasse.extras import needs
 from demitasse.formats import load, save
 from demitasse.integrations.riding import Attach, Riding
 
-try:
+with needs("transformers"):
     from transformers import TrainerCallback
-except ImportError as error:
-    raise UsageError(f"transformers cannot be imported ({error}); pip install 'demitasse[huggingface]'") from error
 
 FILE = "demitasse.safetensors"
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from demitasse.errors import SnapshotError, UsageError
+from demitasse.errors import SnapshotError
+from demitasse.extras import needs
 from demitasse.integrations.riding import Attach, Riding
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
 else:
-    try:
+    with needs("lightning"):
         if "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules:
             from pytorch_lightning import Callback
         else:
             from lightning.pytorch import Callback
-    except ImportError as error:
-        raise UsageError(f"lightning cannot be imported ({error}); pip install 'demitasse[lightning]'") from error
 
 
 class DemitasseCallback(Callback):

@@ -11,11 +11,10 @@ from demitasse.caffe.definition.filter import filter_net, net_state
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import UsageError
+from demitasse.extras import needs
 from demitasse.files import write_bytes
-from demitasse.pycaffe.net_boxes import boxes
 from demitasse.pycaffe.proto import caffe_pb2
 from demitasse.pycaffe.spec_errors import MismatchError
-from demitasse.report import net_picture
 
 Message = Any
 
@@ -46,7 +45,11 @@ def draw_net(
     Raises:
         UsageError: an unknown direction or format.
         NetError: a layer has include and exclude rules.
+        MissingPackageError: matplotlib is not installed.
     """
+    from demitasse.pycaffe.net_boxes import boxes
+    from demitasse.report import net_picture
+
     found, edges = boxes(_layers(caffe_net, phase), display_lrm)
     return net_picture.draw(found, edges, rankdir, ext, caffe_net.name)
 
@@ -55,6 +58,8 @@ def draw_net_to_file(
     caffe_net: Message, filename: str, rankdir: str = "LR", phase: int | None = None, display_lrm: bool = False
 ) -> None:
     """Writes the picture of a net to a file whose ending tells the format; see :func:`draw_net`."""
+    from demitasse.report import net_picture
+
     ending = Path(filename).suffix.lstrip(".").lower()
     if ending not in net_picture.FORMATS:
         raise UsageError(f"{filename}: ends in {ending or 'nothing'!r}; expected {', '.join(net_picture.FORMATS)}")
@@ -127,15 +132,13 @@ def choose_color_by_layertype(layertype: str) -> str:
 def get_pydot_graph(
     caffe_net: Message, rankdir: str, label_edges: bool = True, phase: int | None = None, display_lrm: bool = False
 ) -> Any:
-    """Returns a graph of pydot's with a node for each layer and one for each blob.
+    """Returns a graph of pydot's with a node for each layer and one for each blob; :func:`draw_net` needs no pydot.
 
     Raises:
-        UsageError: pydot is not installed.
+        MissingPackageError: pydot is not installed.
     """
-    try:
-        pydot = import_module("pydot")
-    except ImportError:
-        raise UsageError("get_pydot_graph needs pydot (pip install pydot); draw_net draws without it") from None
+    with needs("pydot"):
+        pydot: Any = import_module("pydot")
     graph = pydot.Dot(caffe_net.name or "Net", graph_type="digraph", rankdir=rankdir)
     nodes: dict[str, Any] = {}
     for layer in _layers(caffe_net, phase):

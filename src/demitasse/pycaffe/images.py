@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
-from scipy import ndimage
 
 from demitasse.errors import DataError
+from demitasse.extras import needs
 from demitasse.pycaffe.spec_errors import MismatchError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Array = np.ndarray[Any, Any]
 
@@ -32,7 +34,10 @@ def load_image(filename: str | PathLike[str], color: bool = True) -> Array:
 
     Raises:
         DataError: the file is missing or not an image.
+        MissingPackageError: Pillow is not installed.
     """
+    with needs("PIL"):
+        from PIL import Image
     try:
         with Image.open(filename) as image:
             pixels = _pixels(image)
@@ -71,7 +76,10 @@ def resize_image(im: Array, new_dims: Iterable[int], interp_order: int = 1) -> A
 
     Raises:
         MismatchError: an array of another shape, or a size that is not positive.
+        MissingPackageError: SciPy is not installed.
     """
+    with needs("scipy"):
+        from scipy import ndimage
     height, width = map(int, new_dims)
     if im.ndim != 3 or 0 in im.shape or min(height, width) < 1:
         raise MismatchError(f"an image of shape {im.shape} (height, width, channels) cannot become {height} x {width}")

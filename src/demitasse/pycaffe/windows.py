@@ -8,10 +8,10 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import h5py
 import numpy as np
 
 from demitasse.errors import DataError, UsageError
+from demitasse.extras import needs
 from demitasse.files import atomic_write
 
 COLUMNS = ("ymin", "xmin", "ymax", "xmax")
@@ -82,6 +82,8 @@ def _csv(out: BinaryIO, detections: Sequence[Detection], predictions: np.ndarray
 
 
 def _h5(out: BinaryIO, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
+    with needs("h5py"):
+        import h5py
     buffer = BytesIO()  # HDF5 itself crashes when the disk is full
     with h5py.File(buffer, "w") as file:
         file["filename"] = np.array([each["filename"] for each in detections], h5py.string_dtype())

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from demitasse.errors import UsageError
+from demitasse.extras import needs
 from demitasse.files import atomic_write
+
+with needs("matplotlib"):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
 # each at 3:1 or more against white, and any two apart for colour-blind eyes, too (a CIE76 distance of at least 22
 # under the three dichromacies of Machado et al. 2009)

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter
 
 from demitasse.errors import UsageError
+from demitasse.extras import needs
 from demitasse.registry import suggest
 from demitasse.report.canvas import (
     COLOURS,
@@ -27,6 +26,10 @@ from demitasse.report.canvas import (
     useful_limits,
 )
 from demitasse.report.log_parser import Log, Series
+
+with needs("matplotlib"):
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import EngFormatter
 
 Run = tuple[str, Log]
 

@@ -9,19 +9,21 @@ from io import BytesIO
 from itertools import pairwise
 from typing import Any
 
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
-from matplotlib.path import Path as Curve
-from matplotlib.textpath import TextPath
-
 from demitasse.errors import UsageError
+from demitasse.extras import needs
 from demitasse.report.canvas import INK
 from demitasse.report.layered import Layout, Point, Size, layout
 from demitasse.report.layered_places import Node
+
+with needs("matplotlib"):
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import to_rgb
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
+    from matplotlib.path import Path as Curve
+    from matplotlib.textpath import TextPath
 
 FORMATS = ("pdf", "png", "svg")
 # how a point (across, along) of the layout, counted from its middle, lies on the page

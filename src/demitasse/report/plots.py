@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
+from demitasse.extras import needs
 from demitasse.report.canvas import (
     COLOURS,
     FAINT,
@@ -25,6 +25,9 @@ from demitasse.report.canvas import (
     useful_limits,
 )
 from demitasse.report.log_parser import Log, Series
+
+with needs("matplotlib"):
+    from matplotlib.ticker import MaxNLocator
 
 _MOST_LAYERS = len(COLOURS)  # in a picture that tells them by colour
 _MANY_BARS = 20

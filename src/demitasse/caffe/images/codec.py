@@ -8,12 +8,15 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from demitasse.caffe.images import jpeg
 from demitasse.caffe.images.pixels import pixels
 from demitasse.caffe.images.resizing import Resized, copy_window
 from demitasse.errors import DataError, UsageError
+from demitasse.extras import needs
+
+with needs("PIL"):
+    from PIL import Image
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 

@@ -6,7 +6,11 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from PIL import Image
+
+from demitasse.extras import needs
+
+with needs("PIL"):
+    from PIL import Image
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 

@@ -10,7 +10,11 @@ import ctypes
 from typing import Any
 
 import numpy as np
-from PIL import Image
+
+from demitasse.extras import needs
+
+with needs("PIL"):
+    from PIL import Image
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 

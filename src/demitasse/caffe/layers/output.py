@@ -6,12 +6,12 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
-import h5py
 from torch import Tensor
 
 from demitasse.caffe import log
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.errors import NetError
+from demitasse.extras import needs
 from demitasse.files import system_path, write_bytes
 
 
@@ -56,6 +56,8 @@ class HDF5Output(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         if not self.writes:
             return ()
+        with needs("h5py"):
+            import h5py
         buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
         with h5py.File(buffer, "w") as file:
             for name, bottom in zip(("data", "label"), bottoms, strict=True):

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from demitasse.caffe import schema
 from demitasse.caffe.definition import labels
 from demitasse.caffe.models.blobs import Array, blob_array
-from demitasse.caffe.models.hdf5_file import HDF5_MAGIC, read_hdf5
-from demitasse.caffe.models.messages import parse_message, read_bytes
+from demitasse.caffe.models.messages import is_hdf5, parse_message, read_bytes
 from demitasse.caffe.schema import dialects
 from demitasse.caffe.upgrade import upgrade_layers
 from demitasse.errors import FileFormatError
@@ -61,9 +60,12 @@ def read_model(source: str | Path | bytes) -> list[LayerBlobs]:
     Raises:
         FileFormatError: see :func:`read_net_message`.
         NetError: a layer of an old form has no counterpart today.
+        MissingPackageError: the file is HDF5 and h5py is not installed.
     """
     data = source if isinstance(source, bytes) else read_bytes(source)
-    if data.startswith(HDF5_MAGIC):
+    if is_hdf5(data):
+        from demitasse.caffe.models.hdf5_file import read_hdf5
+
         return [LayerBlobs(name, "", blobs) for name, blobs in read_hdf5(source)]
     return parse_model(data, "data" if isinstance(source, bytes) else source)
 

@@ -9,13 +9,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from demitasse.errors import FileFormatError, WeightsError
+from demitasse.extras import needs
 from demitasse.files import system_path, write_bytes
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+with needs("h5py"):
+    import h5py
+
 _MOST_BLOBS = 1000  # of a layer
 _MOST_DEFLATED = 1032  # bytes that deflate makes of one, at best
 

@@ -31,6 +31,11 @@ def read_bytes(path: str | Path) -> bytes:
     return data
 
 
+def is_hdf5(data: bytes) -> bool:
+    """Returns whether the content of a file is HDF5, which Caffe writes instead of binary protobuf if asked to."""
+    return data.startswith(b"\x89HDF\r\n\x1a\n")
+
+
 def parse_message(message: M, data: bytes, path: str | Path) -> M:
     """Parses serialized protobuf into ``message`` and returns it.
 

@@ -11,7 +11,6 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from demitasse.caffe import schema
-from demitasse.caffe.images.codec import decode
 from demitasse.caffe.images.transform import Image
 from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.images import ImageSource
@@ -89,9 +88,12 @@ def datum_image(datum: schema.Datum, color: bool | None = None) -> Image:
 
     Raises:
         DataError: the values are not as many as the shape says, or cannot be decoded.
+        MissingPackageError: the image is encoded and Pillow is not installed.
     """
     data = datum.data
     if datum.encoded:
+        from demitasse.caffe.images.codec import decode
+
         return decode(data, color)
     shape = (datum.channels, datum.height, datum.width)
     values: Image = np.frombuffer(data, np.uint8) if data else np.array(datum.float_data, np.float32)

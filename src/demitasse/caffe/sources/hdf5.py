@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
 from demitasse.caffe import schema
 from demitasse.caffe.list_file import read_lines, require_regular
-from demitasse.caffe.models.hdf5_file import dataset_array, held, open_hdf5, readable
 from demitasse.caffe.sources.base import SOURCES, Source
 from demitasse.errors import DataError, FileFormatError, NetError
+from demitasse.extras import needs
 from demitasse.files import system_path
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -125,6 +124,10 @@ def _exists(path: str) -> bool:
 
 def _read_file(path: str, names: list[str]) -> dict[str, Array]:
     """Returns the datasets as float32, all with the same number of rows."""
+    with needs("h5py"):
+        import h5py
+    from demitasse.caffe.models.hdf5_file import dataset_array, held, open_hdf5, readable
+
     datasets: dict[str, Any] = {}
     require_regular(path, "not an HDF5 file that can be read")
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from demitasse.caffe import schema
-from demitasse.caffe.images.codec import decode
 from demitasse.caffe.images.image_list import Entry, read_image_list
 from demitasse.caffe.images.resizing import Resized
 from demitasse.caffe.images.transform import Windowed
@@ -41,6 +40,8 @@ class ImageData(ImageSource):
         return entries
 
     def decode(self, item: Entry) -> tuple[Windowed, int]:
+        from demitasse.caffe.images.codec import decode
+
         param = self._param
         content = read_regular(param.root_folder + item.name)
         try:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from demitasse.caffe.sources.store import BACKENDS, Backend, Put, Reader, Record
-from demitasse.errors import DataError, UsageError, WriteError
+from demitasse.errors import DataError, WriteError
+from demitasse.extras import needs
 from demitasse.files import new_folder
 
 _WRITE_BUFFER = 1 << 26
@@ -33,7 +34,7 @@ class LevelDbReader(Reader):
 
     Raises:
         DataError: missing, not a LevelDB, corrupt, or empty.
-        UsageError: plyvel is not installed.
+        MissingPackageError: plyvel is not installed.
     """
 
     def __init__(self, path: str) -> None:
@@ -84,7 +85,8 @@ def create_leveldb(path: str | Path) -> Iterator[Put]:
     """Gives a function that puts a record into a new LevelDB.
 
     Raises:
-        UsageError: there is something at the path already, or plyvel is not installed.
+        UsageError: there is something at the path already.
+        MissingPackageError: plyvel is not installed.
         WriteError: the disk is full.
     """
     plyvel = _plyvel()
@@ -102,10 +104,8 @@ def create_leveldb(path: str | Path) -> Iterator[Put]:
 
 
 def _plyvel() -> Any:
-    try:
+    with needs("plyvel"):
         import plyvel
-    except ImportError as error:
-        raise UsageError(f"plyvel cannot be imported ({error}); pip install 'demitasse[leveldb]'") from error
     return plyvel
 
 

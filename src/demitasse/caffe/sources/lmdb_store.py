@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import lmdb
+from typing import TYPE_CHECKING
 
 from demitasse.caffe.sources.lmdb_pages import Pages
 from demitasse.caffe.sources.store import BACKENDS, Backend, Put, Reader, Record, write_database
 from demitasse.errors import DataError, WriteError
+from demitasse.extras import needs
 from demitasse.files import new_folder
+
+if TYPE_CHECKING:
+    import lmdb
 
 _TRANSACTION = 1000
 _FIRST_MAP = 1 << 24
@@ -54,7 +57,10 @@ def create_lmdb(path: str | Path) -> Iterator[Put]:
         UsageError: there is something at the path already.
         WriteError: the disk is full.
         DataError: a key is longer than LMDB's 511 bytes.
+        MissingPackageError: lmdb is not installed; reading needs no package.
     """
+    with needs("lmdb"):
+        import lmdb
     batch: list[Record] = []
     with new_folder(path) as temporary:
         try:
@@ -80,6 +86,8 @@ def write_lmdb(path: str | Path, records: Iterable[Record]) -> int:
 
 def _commit(environment: lmdb.Environment, batch: list[Record]) -> None:
     """Writes the batch, in a map of twice the size as often as it is full, and empties it."""
+    import lmdb
+
     while batch:
         try:
             with environment.begin(write=True) as transaction:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import schema
-from demitasse.caffe.images.codec import decode, resize
 from demitasse.caffe.images.mean import read_mean
 from demitasse.caffe.list_file import read_regular, shown
 from demitasse.caffe.sources.ahead import AheadSource
@@ -93,6 +92,8 @@ class WindowData(AheadSource):
 
     def _draw(self, crop: Array, window: Window, mirror: bool) -> None:
         """Warps a window into its place in the crop, (3, crop, crop)."""
+        from demitasse.caffe.images.codec import decode, resize
+
         image = decode(self._content(window[0]), color=True)
         x1, y1, x2, y2 = window[3:]
         region = self._framing.region(x1, y1, x2, y2, image.shape[2], image.shape[1])

@@ -18,7 +18,6 @@ from demitasse.caffe import log, net_log, schema
 from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.layers.surgery import Surgery
 from demitasse.caffe.list_file import is_text
-from demitasse.caffe.models import hdf5_file
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources.ahead import WORKERS
 from demitasse.caffe.training import debug as debugging
@@ -392,10 +391,15 @@ def _optimizer(param: schema.SolverParameter, origin: str) -> type[Optimizer]:
 
 
 def _check_names(param: schema.SolverParameter, net: Net) -> None:
-    """Raises WeightsError where snapshots are wanted in HDF5, which cannot have the name of a layer."""
+    """Raises, where snapshots are to be HDF5 files: WeightsError for a name of a layer that those cannot hold.
+
+    Without h5py it raises MissingPackageError, before the training and not at its first snapshot.
+    """
     if param.snapshot_format == schema.SolverParameter.HDF5 and (param.snapshot or param.snapshot_after_train):
+        from demitasse.caffe.models.hdf5_file import check_name
+
         for label in net.labels:
-            hdf5_file.check_name(label)
+            check_name(label)
 
 
 def _check_prefix(param: schema.SolverParameter, prefix: str) -> None:

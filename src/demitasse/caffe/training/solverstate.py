@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Any
-
-import h5py
-import numpy as np
 
 from demitasse.caffe import schema
-from demitasse.caffe.models import hdf5_file
-from demitasse.caffe.models.blobs import array_blob, blob_array
-from demitasse.caffe.models.messages import parse_message, read_bytes
+from demitasse.caffe.models.messages import is_hdf5, parse_message, read_bytes
 from demitasse.errors import FileFormatError
 from demitasse.files import write_bytes
 
@@ -22,9 +15,14 @@ def write(state: schema.SolverState, path: str | Path, hdf5: bool = False) -> No
 
     Raises:
         WriteError: the file cannot be written; an older one is as before.
+        MissingPackageError: ``hdf5`` and h5py is not installed.
     """
-    data = _hdf5_bytes(state) if hdf5 else state.SerializeToString()
-    write_bytes(path, data)
+    if hdf5:
+        from demitasse.caffe.training.solverstate_hdf5 import hdf5_bytes
+
+        write_bytes(path, hdf5_bytes(state))
+    else:
+        write_bytes(path, state.SerializeToString())
 
 
 def read(path: str | Path) -> schema.SolverState:
@@ -32,54 +30,15 @@ def read(path: str | Path) -> schema.SolverState:
 
     Raises:
         FileFormatError: missing, cut short, or of another kind.
+        MissingPackageError: it is in HDF5 and h5py is not installed.
     """
     data = read_bytes(path)
-    if data.startswith(hdf5_file.HDF5_MAGIC):
-        state = _read_hdf5(path)
+    if is_hdf5(data):
+        from demitasse.caffe.training.solverstate_hdf5 import read_hdf5
+
+        state = read_hdf5(path)
     else:
         state = parse_message(schema.SolverState(), data, path)
     if not state.HasField("iter") or state.iter < 0 or not state.learned_net:
         raise FileFormatError(f"{path}: not a solverstate (no iteration or no name of a caffemodel)")
     return state
-
-
-def _hdf5_bytes(state: schema.SolverState) -> bytes:
-    """Lays the message out as Caffe does."""
-    buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
-    with h5py.File(buffer, "w") as file:
-        file["iter"] = np.array([state.iter], np.int32)
-        file["learned_net"] = np.array(state.learned_net.encode() + b"\0", dtype=np.bytes_)
-        file["current_step"] = np.array([state.current_step], np.int32)
-        history = file.create_group("history")
-        for index, blob in enumerate(state.history):
-            history[str(index)] = blob_array(blob)
-        for field in ("json", "torch_rng"):
-            file[f"resume/{field}"] = np.frombuffer(getattr(state.resume, field), np.uint8)
-    return buffer.getvalue()
-
-
-def _read_hdf5(path: str | Path) -> schema.SolverState:
-    with hdf5_file.open_hdf5(path, "a solverstate in HDF5") as file:
-        with hdf5_file.readable(f"{path}: not a solverstate in HDF5"):  # values of other types among it
-            state = schema.SolverState(
-                iter=int(_held(file, "iter", path)[0]),
-                learned_net=bytes(_held(file, "learned_net", path)[()]).rstrip(b"\0").decode(),
-                current_step=int(_held(file, "current_step", path)[0]),
-            )
-            history = _held(file, "history", path)
-            count = len(history)
-        for index in range(count):
-            array = hdf5_file.dataset_array(_held(history, str(index), path), f"{path}: history {index}")
-            state.history.append(array_blob(array))
-        for field in ("json", "torch_rng"):
-            if (found := hdf5_file.held(file, f"resume/{field}", str(path))) is not None:
-                with hdf5_file.readable(f"{path}: resume/{field}"):
-                    setattr(state.resume, field, found[()].tobytes())
-    return state
-
-
-def _held(group: h5py.Group, name: str, path: str | Path) -> Any:
-    found = hdf5_file.held(group, name, str(path))
-    if found is None:
-        raise FileFormatError(f"{path}: not a solverstate in HDF5: there is no {name!r}")
-    return found

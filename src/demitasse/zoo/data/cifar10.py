@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from demitasse.datasets import Dataset
 from demitasse.errors import DataError, FileFormatError, parameter
+from demitasse.extras import needs
 from demitasse.files import atomic_write, make_folder
 from demitasse.zoo.data.base import DATASETS, Array, cache_folder
 from demitasse.zoo.data.images import ImageData
@@ -110,6 +110,8 @@ def _zip(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 def _pixels(read: Callable[[], bytes], place: str) -> Array:
     """Returns (3, 32, 32) uint8."""
+    with needs("PIL"):
+        from PIL import Image, UnidentifiedImageError
     try:
         with Image.open(io.BytesIO(read()), formats=["JPEG"]) as image:
             if image.size != (SIDE, SIDE):
