@@ -290,7 +290,9 @@ def test_weights_that_are_computed_otherwise_are_named_with_the_reason() -> None
         select(model)
     pruned = nn.Linear(4, 4)
     prune.l1_unstructured(pruned, "weight", 0.5)
-    with pytest.raises(MethodError, match=r"weight_orig: is masked by torch\.nn\.utils\.prune; call prune\.remove first"):
+    with pytest.raises(
+        MethodError, match=r"weight_orig: is masked by torch\.nn\.utils\.prune; call prune\.remove first"
+    ):
         select(pruned)
 
 
