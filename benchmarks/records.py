@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from demitasse import load, reorder_units, save
 from demitasse.compress import compress
 from demitasse.report.plots import COLOURS, FAINT
-from demitasse.zoo.data import DATASETS, Data
+from demitasse.zoo.data import DATASETS, TrainingData
 from demitasse.zoo.models import MODELS
 from demitasse.zoo.recipe import Recipe, bundled, find_recipe
 from demitasse.zoo.training import evaluate
@@ -100,7 +100,7 @@ def measure(name: str, seed: int, out: Path, data: Path | None) -> Measured:
     )
 
 
-def source(recipe: Recipe, settings: Mapping[str, Any]) -> Data:
+def source(recipe: Recipe, settings: Mapping[str, Any]) -> TrainingData:
     """Returns the data of a recipe with other settings."""
     return DATASETS[recipe.data.name](recipe.data.path, **settings)
 

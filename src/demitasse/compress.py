@@ -22,7 +22,7 @@ from demitasse.zoo.recipe import Recipe, find_recipe
 from demitasse.zoo.records import Result, restart
 from demitasse.zoo.runner import Runner, Watch
 from demitasse.zoo.stages import Stage
-from demitasse.zoo.training import Run
+from demitasse.zoo.training import TrainingRun
 
 _OTHERS = "all others"
 _LEAST_SHARE = 0.0005  # of all parameters; a smaller layer gets no bar of its own
@@ -133,7 +133,7 @@ def _watching(say: Callable[[str], None]) -> Iterator[Watch]:
         while bars:
             bars.pop().__exit__(None, None, None)
 
-    def step(run: Run, total: int) -> None:
+    def step(run: TrainingRun, total: int) -> None:
         if not bars:
             bars.append(TrainingBar(current, total).__enter__())
         if bars[0].is_due():
@@ -158,7 +158,7 @@ def _watching(say: Callable[[str], None]) -> Iterator[Watch]:
         close()
 
 
-def _shares(run: Run) -> tuple[float, float]:
+def _shares(run: TrainingRun) -> tuple[float, float]:
     """Returns the shares of weights that are zero and that are frozen, as the run's methods report them."""
     reports = [method.report() for method in run.methods.values() if isinstance(method, Method)]
     return max([0.0, *(one.sparsity for one in reports)]), max([0.0, *(one.frozen_share for one in reports)])
@@ -185,10 +185,10 @@ def metric_of(result: Result) -> str:
     return "error" if "error" in result.tests else "loss"
 
 
-def as_stages(results: Sequence[Result]) -> list[tables.Stage]:
+def as_stages(results: Sequence[Result]) -> list[tables.StageResult]:
     """Returns the results as rows of a table."""
     return [
-        tables.Stage(one.name, one.tests[metric_of(one)], *_sum(one), one.bytes, one.seconds, metric_of(one))
+        tables.StageResult(one.name, one.tests[metric_of(one)], *_sum(one), one.bytes, one.seconds, metric_of(one))
         for one in results
     ]
 

@@ -39,7 +39,7 @@ from demitasse.registry import Registry
 from demitasse.report import tables
 from demitasse.report.log_parser import read_log
 from demitasse.report.progress import TrainingBar
-from demitasse.report.tables import Stage
+from demitasse.report.tables import StageResult
 from demitasse.threads import threads
 
 # a quick run: iterations are divided by this, and surgery's c_rate is milder, since so few iterations mend less
@@ -49,7 +49,7 @@ _SURGERY = ("dns_convolution_param", "dns_inner_product_param")
 
 
 @dataclass(frozen=True)
-class Choice:
+class DemoData:
     """Data to run on.
 
     Attributes:
@@ -66,9 +66,9 @@ class Choice:
     threads: int = 0
 
 
-CHOICES: Registry[Choice] = Registry("data")
-CHOICES.register("digits")(Choice("digits", "digits", lambda _: datasets.digits(), threads=1))
-CHOICES.register("mnist")(Choice("lenet5", "mnist", datasets.mnist))
+CHOICES: Registry[DemoData] = Registry("data")
+CHOICES.register("digits")(DemoData("digits", "digits", lambda _: datasets.digits(), threads=1))
+CHOICES.register("mnist")(DemoData("lenet5", "mnist", datasets.mnist))
 
 
 def _at_once(line: str) -> None:
@@ -82,7 +82,7 @@ def run_demo(
     quick: bool = False,
     mnist_folder: Path | None = None,
     say: Callable[[str], None] = _at_once,
-) -> list[Stage]:
+) -> list[StageResult]:
     """Runs all stages in the folder ``out``; files of an earlier run there are overwritten, nothing else.
 
     Args:
@@ -132,7 +132,7 @@ class Demo:
 
     def __init__(self, folder: Path, seed: int, hurry: int, say: Callable[[str], None]) -> None:
         self.folder, self.seed, self.hurry, self.say = folder, seed, hurry, say
-        self.stages: list[Stage] = []
+        self.stages: list[StageResult] = []
         self._logs: list[tuple[str, Path]] = []
         self._plain = folder / "train_val.prototxt"
         self._deploy = folder / "deploy.prototxt"
@@ -203,7 +203,7 @@ class Demo:
     def _measure(self, name: str, model: Path, seconds: float, file: Path | None = None) -> None:
         """Tests a plain model and notes the stage; ``file`` is what it leaves, where that is not the model."""
         kept, total = (sum(column) for column in zip(*_kept(model).values(), strict=True))
-        stage = Stage(name, self._test(model), kept, total, (file or model).stat().st_size, seconds)
+        stage = StageResult(name, self._test(model), kept, total, (file or model).stat().st_size, seconds)
         self.stages.append(stage)
         self.say(f"{name}: test error {100 * stage.error:.2f} %, {kept:,} parameters kept, {seconds:.1f} s")
 

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from demitasse.errors import DemitasseError
-from demitasse.zoo.data import DATASETS, Batch, Data
+from demitasse.zoo.data import DATASETS, Batch, TrainingData
 
 
 def no_files(folder: Path) -> None:
@@ -67,7 +67,7 @@ SOURCES = {
 }
 
 
-def made(name: str, folder: Path, **settings: Any) -> Data:
+def made(name: str, folder: Path, **settings: Any) -> TrainingData:
     source = SOURCES[name]
     return DATASETS[name](source.files(folder), **{**source.settings, **settings})
 
@@ -78,7 +78,7 @@ def name(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return request.param
 
 
-def model(name: str, data: Data) -> nn.Module:
+def model(name: str, data: TrainingData) -> nn.Module:
     inputs, labels = next(data.train_batches(0))
     torch.manual_seed(0)
     if labels.ndim > 1:  # a label for each position

@@ -15,7 +15,7 @@ from torch import nn
 from demitasse.errors import DemitasseError
 from demitasse.zoo.data import DATASETS
 from demitasse.zoo.stages import STAGES, Stage, TrainingStage, Work
-from demitasse.zoo.training import Run
+from demitasse.zoo.training import TrainingRun
 from tests.zoo.recipes import Killed
 
 PLACE = "recipe.toml: [[stages]] 3"
@@ -123,7 +123,7 @@ def test_a_stage_gives_the_same_bits_again_and_after_a_stop(kind: str, tmp_path:
     for stop in [0, 1, 2, 3, batches - 1] if batches else [0]:
         folder, seen = tmp_path / str(stop), 0
 
-        def count(run: Run, total: int, stop: int = stop) -> None:
+        def count(run: TrainingRun, total: int, stop: int = stop) -> None:
             nonlocal seen
             seen += 1
             assert total == batches

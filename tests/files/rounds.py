@@ -20,7 +20,7 @@ from demitasse.files import atomic_write, write_bytes, write_text
 from demitasse.formats import Contents, Settings
 from demitasse.formats.base import format_of
 from demitasse.packed.compact import CODECS
-from demitasse.packed.reader import Reader
+from demitasse.packed.reader import ByteReader
 from demitasse.packed.tensor import of_array
 
 NAMES = ("fc.0", "fc.1")
@@ -70,9 +70,9 @@ def _write_compact(path: Path, number: int) -> None:
 
 
 def _read_compact(path: Path) -> Arrays:
-    reader = Reader(path.read_bytes())
+    reader = ByteReader(path.read_bytes())
     (weight,) = CODECS["4/8"].decode(reader, "fc", [FIXED])
-    reader.finish()
+    reader.expect_end()
     number = -np.log2(weight.flat[0])
     assert weight.shape == FIXED
     assert (weight == weight.flat[0]).all()

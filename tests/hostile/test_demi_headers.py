@@ -23,7 +23,7 @@ from demitasse.packed import header as header_module
 from demitasse.packed.codecs import CODECS
 from demitasse.packed.codecs.numbers import code_bytes
 from demitasse.packed.file import File
-from demitasse.packed.header import MAGIC, PRIMER, VERSION, Entry, Header, Payload, parse
+from demitasse.packed.header import MAGIC, PRIMER, VERSION, Header, Payload, TensorEntry, parse
 from demitasse.packed.reader import short
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import DTYPES, checksum_of, of_array
@@ -61,7 +61,7 @@ def bases() -> tuple[tuple[Header, bytes], ...]:
     return tuple(found)
 
 
-def changed_entry(entry: Entry, rng: random.Random) -> Entry:
+def changed_entry(entry: TensorEntry, rng: random.Random) -> TensorEntry:
     """Returns an entry of which one field is another."""
     kind = rng.randrange(8)
     if kind == 0:
@@ -230,9 +230,9 @@ def large() -> dict[str, bytes]:
     zero = Payload(0, 0)
     noise = np.random.default_rng(0).integers(0, 256, 1 << 17, np.uint8).tobytes()
     float32, uint8 = DTYPES[0], DTYPES[5]
-    weights = Entry("w", float32, (1 << 9, 1 << 12), 2, short(0 + 4, 120, 7))
-    numbers = Entry("n", uint8, (1 << 20,), 1, b"")
-    whole = Entry("p", uint8, (1 << 25,), 3, short(2))
+    weights = TensorEntry("w", float32, (1 << 9, 1 << 12), 2, short(0 + 4, 120, 7))
+    numbers = TensorEntry("n", uint8, (1 << 20,), 1, b"")
+    whole = TensorEntry("p", uint8, (1 << 25,), 3, short(2))
     held = of_array("p", np.arange(1 << 22, dtype=np.uint32).view(np.uint8) % 251)
     return {
         "header": made(b"\1\0\0a\0" + short(1 << 18) + noise[: 1 << 12] * 64, pad=1 << 12),

@@ -39,7 +39,7 @@ def module() -> Any:
         def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
             for method in callbacks[-1].riding.methods:
                 for record in method.records.values():
-                    assert not record.inside
+                    assert not record.in_step
             images, labels = batch
             return nn.functional.cross_entropy(self.net(images), labels)
 

@@ -58,14 +58,14 @@ def test_without_a_floor_a_layer_may_lose_all(kind: str) -> None:
     method, optimizer = pruned(kind, model, floor=0.0)
     with pytest.warns(UserWarning, match=rf"{kind} leaves 0 of 10,000 weights of 1\.weight; .* set floor"):
         step(model, optimizer)
-    assert "hardly anything is left: 0 of 10,000 weights of 1.weight" in str(method.report())
+    assert "hardly any weights are left: 0 of 10,000 weights of 1.weight" in str(method.report())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_layer_that_dies_is_named_once_at_the_first_decision(kind: str) -> None:
     model = uneven()
     method, optimizer = pruned(kind, model)
-    with pytest.warns(UserWarning, match=r"leaves 10 of 10,000 weights of 1\.weight; exclude what must live") as seen:
+    with pytest.warns(UserWarning, match=r"leaves 10 of 10,000 weights of 1\.weight; exclude such a layer") as seen:
         step(model, optimizer)
     assert len(seen) == 1
     with warnings.catch_warnings():

@@ -117,7 +117,7 @@ def test_frozen_share():
 
 
 def test_freeze_refuses_a_power_beyond_the_type():
-    with pytest.raises(MethodError, match=r"nearest to 2\^128; float32 ends at 2\^127"):
+    with pytest.raises(MethodError, match=r"nearest to 2\^128; the largest of float32 is 2\^127"):
         freezing.freeze(torch.tensor([3.3e38, 0.1]), torch.ones(2, dtype=torch.bool), Portions(0, 1), 7)
 
 

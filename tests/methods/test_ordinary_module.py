@@ -189,13 +189,13 @@ def test_channels_last_before_and_after_attaching() -> None:
             check(model, surgery)
 
     steps()
-    reserve = {name: record.hold().clone() for name, record in surgery.records.items()}
+    reserve = {name: record.ensure_reserve().clone() for name, record in surgery.records.items()}
     model.to(memory_format=torch.contiguous_format)
     model.to(memory_format=torch.channels_last)
     model.to(memory_format=torch.contiguous_format)
-    surgery.records["0.weight"].enter()
-    surgery.records["0.weight"].leave()
-    assert torch.equal(surgery.records["0.weight"].hold(), reserve["0.weight"])
+    surgery.records["0.weight"].load_dense()
+    surgery.records["0.weight"].load_effective()
+    assert torch.equal(surgery.records["0.weight"].ensure_reserve(), reserve["0.weight"])
     steps()
     assert surgery.report().sparsity == pytest.approx(0.8, abs=2e-3)
 
@@ -212,13 +212,13 @@ def test_a_module_moved_to_another_type() -> None:
             model(torch.randn(2, 16, dtype=dtype)).square().mean().backward()
             optimizer.step()
             check(model, surgery)
-    assert surgery.records["weight"].hold().dtype == torch.float64
+    assert surgery.records["weight"].ensure_reserve().dtype == torch.float64
 
 
 def test_a_method_is_not_copied() -> None:
     model = net()
     surgery = pruned(model, sgd(model))
-    with pytest.raises(MethodError, match="save its state_dict"):
+    with pytest.raises(MethodError, match="save state_dict"):
         copy.deepcopy(surgery)
 
 

@@ -27,7 +27,9 @@ class LoraLinear(nn.Module):
 
 
 LoraLinear.__module__ = "peft.tuners.lora.layer"
-SAID = r"this is a PEFT model: its adapters alone are compressed \(4 parameters\); 2 weights of the base model take no"
+SAID = (
+    r"this is a PEFT model: only its adapters are compressed \(4 parameters\); 2 weights of the base model require no"
+)
 
 
 def adapted() -> nn.Sequential:
@@ -51,7 +53,7 @@ def test_that_adapters_alone_are_compressed_is_said_at_attaching_and_in_the_repo
     ]
     assert all(row.kept == row.total / 2 for row in report.rows if "lora_B" in row.name)
     assert report.sparsity == 0.5
-    assert "its adapters alone are compressed" in report.notes[0]
+    assert "only its adapters are compressed" in report.notes[0]
 
 
 def test_a_model_that_is_trained_as_a_whole_is_not_spoken_of() -> None:
@@ -68,7 +70,7 @@ def test_adapters_that_are_merged_while_a_method_is_attached_are_noticed() -> No
     model = adapted()
     surgery = demitasse.Surgery(model, torch.optim.Adam(model.parameters(), lr=1e-3), sparsity=0.5)
     model[2] = model[2].base_layer
-    with pytest.raises(MethodError, match=r"no longer 2\.lora_A\.default\.weight by now"):
+    with pytest.raises(MethodError, match=r"2\.lora_A\.default\.weight is no longer in the module"):
         surgery.finish()
 
 

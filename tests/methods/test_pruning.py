@@ -42,7 +42,7 @@ def test_the_zeros_of_a_sparse_model_stay(kind: str, settings: dict[str, float])
     report = method.report()
     # 1,210 of 1,476 were zero before
     assert report.kept == (74 if settings["sparsity"] == 0.95 else 266)
-    assert "zeros from before are kept (keep_zeros): fc.weight (84%)" in str(report)
+    assert "earlier zeros are kept (keep_zeros): fc.weight (84%)" in str(report)
 
 
 def test_zeros_are_kept_where_a_threshold_is_given() -> None:
@@ -157,7 +157,7 @@ def test_a_layer_frozen_before_its_target_is_named_once(kind: str, scope: str) -
             optimizer.step()
     report = method.finish()
     assert report.notes == (
-        "the target is not reached: 0.weight (0.00% zeros) cannot be pruned further: no gradient is taken any more",
+        "the target is not reached: 0.weight (0.00% zeros) cannot be pruned further without a gradient",
     )
     assert [row.kept for row in report.rows] == [256, 128]
 

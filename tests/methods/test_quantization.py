@@ -159,10 +159,10 @@ def test_freezing_beyond_the_last_portion() -> None:
     [
         ({}, "expected one of bits and exponents"),
         ({"bits": 4, "exponents": 7}, "expected one of bits and exponents, found both"),
-        ({"bits": 1}, "1 bits hold no sign"),
+        ({"bits": 1}, "1 bits cannot hold a sign"),
         ({"exponents": 0}, "exponents is 0; expected 1 or more"),
         ({"bits": 11}, "weight: a grid of 512 powers of two is beyond float32, which has 277"),
-        ({"bits": 33}, "bits is 33, but float64 has no more than 2098 powers of two"),
+        ({"bits": 33}, "bits is 33, but float64 has only 2098 powers of two"),
         ({"bits": 4.5}, "bits is 4.5; expected a whole number"),
         ({"exponents": 278}, "weight: a grid of 278 powers of two is beyond float32"),
         ({"exponents": (200, 300)}, r"weight: powers of two from 2\^200 to 2\^300 are beyond float32"),
@@ -217,8 +217,12 @@ def test_a_module_that_was_moved_to_a_smaller_type_is_left_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("dtype", "value", "message"),
     [
-        (torch.float16, 6e4, "fc.weight: the largest weight is nearest to 2\\^16; float16 ends at 2\\^15"),
-        (torch.float32, 3.3e38, "fc.weight: the largest weight is nearest to 2\\^128; float32 ends at 2\\^127"),
+        (torch.float16, 6e4, "fc.weight: the largest weight is nearest to 2\\^16; the largest of float16 is 2\\^15"),
+        (
+            torch.float32,
+            3.3e38,
+            "fc.weight: the largest weight is nearest to 2\\^128; the largest of float32 is 2\\^127",
+        ),
         (torch.float32, float("nan"), "the largest weight of fc.weight is nan"),
         (torch.float32, float("-inf"), "the largest weight of fc.weight is inf"),
     ],
@@ -246,7 +250,7 @@ def test_what_cannot_be_frozen_leaves_every_layer_as_it_was(
         ({"c_rate": 1.0}, "both sparsity and c_rate are given"),
         ({"sparsity": 1.5}, r"sparsity is 1\.5; expected a share from 0 to 1"),
         ({"sparsity": {"fc": -1}}, "sparsity is -1"),
-        ({"stop": 3}, "stop is 3, before the ramp ends at step 4"),
+        ({"stop": 3}, "stop is 3, but the ramp ends at step 4"),
         ({"alpha_low": 0.0}, "alpha_low is 0"),
         ({"gamma": -1.0}, "gamma is -1"),
         ({"scope": "net"}, "scope is 'net'; expected 'global' or 'layer'"),
@@ -299,8 +303,8 @@ def test_the_report_says_when_targets_are_not_reached() -> None:
     surgery = pruned(model, optimizer, ramp=100)
     train(model, optimizer, 10)
     report = surgery.report()
-    assert "the targets are not reached yet: step 10 of a ramp of 100" in str(report)
-    dense = "dense (no weight of a linear or convolution layer): {conv,fc}.bias (2), norm.{weight,bias} (2)"
+    assert "the targets are not reached yet: step 10 of 100 of the ramp" in str(report)
+    dense = "dense (not a weight of a linear or convolution layer): {conv,fc}.bias (2), norm.{weight,bias} (2)"
     assert dense in str(report)
     assert report.as_plain()["rows"][1]["target"] == 0.8
 
@@ -314,7 +318,7 @@ def test_exponents_that_would_leave_no_weight_are_refused_before_the_first_chang
     before = [parameter.clone() for parameter in model.parameters()]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     method = demitasse.IncrementalQuantization(model, optimizer, exponents=(100, 107), per=per)  # type: ignore[arg-type]
-    message = r"1\.weight: all 256 weights that are not 0 are too small for the given exponents, 2\^100 \.\. 2\^107"
+    message = r"1\.weight: all 256 nonzero weights are too small for the given exponents, 2\^100 \.\. 2\^107"
     with pytest.raises(MethodError, match=message):
         next(iter(method))
     assert all(map(torch.equal, before, model.parameters()))

@@ -154,7 +154,7 @@ def test_the_smallest_of_several_parameters_within_bounds(
     tensors = [KINDS[kind]((number,)) * scale for number, scale in zip(numbers, (1, 2, 0.5), strict=True)]
     ranked = [of(tensor)[0] for tensor in tensors]
     found = [
-        int(boundary.low(tensor.abs()).sum())
+        int(boundary.is_small(tensor.abs()).sum())
         for boundary, tensor in zip(ranking.smallest(ranked, numbers, k, most), tensors, strict=True)
     ]
     caps = list(most or numbers)

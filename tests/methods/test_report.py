@@ -6,13 +6,13 @@ import pytest
 from torch import nn, optim
 
 import demitasse
-from demitasse.methods.report import Report, Row
+from demitasse.methods.report import MethodReport, ParameterRow
 from demitasse.methods.selection import Dense
 from demitasse.methods.sensitivity import LayerSensitivity, Sensitivity
 
 LONG = "transformer.encoder.layers.{}.attention.query_projection_of_block.weight"
 ROWS = tuple(
-    Row(LONG.format(number), (4096, 4096), 16_777_216, 1_677_722, frozen=1_500_000, exponents=(-12, -3))
+    ParameterRow(LONG.format(number), (4096, 4096), 16_777_216, 1_677_722, frozen=1_500_000, exponents=(-12, -3))
     for number in range(4)
 )
 WIDTHS = ("40", "80", "110", "200")
@@ -21,7 +21,7 @@ WIDTHS = ("40", "80", "110", "200")
 @pytest.mark.parametrize("width", WIDTHS)
 def test_printed_reports_fit_the_terminal(width: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", width)
-    printed = str(Report("Surgery", 12_345, ROWS, ()))
+    printed = str(MethodReport("Surgery", 12_345, ROWS, ()))
     assert all(len(line) <= int(width) for line in printed.splitlines())
     assert printed.count("1,677,722") == 4
     assert "6,710,888" in printed
@@ -41,7 +41,7 @@ def test_printed_sensitivities_fit_the_terminal(width: str, monkeypatch: pytest.
 
 def test_many_dense_parameters_are_a_few_patterns() -> None:
     names = [f"h.{block}.{kind}" for block in range(48) for kind in ("ln_1.weight", "ln_1.bias", "attn.bias")]
-    text = Report("Surgery", 0, (), tuple(Dense(name, 10, "no weight") for name in names)).table().text()
+    text = MethodReport("Surgery", 0, (), tuple(Dense(name, 10, "no weight") for name in names)).table().text()
     dense = text[text.index("dense") :]
     assert dense == "dense (no weight): h.*.ln_1.{weight,bias} (96), h.*.attn.bias (48); 1,440 entries"
 
@@ -50,7 +50,7 @@ def test_many_dense_parameters_are_a_few_patterns() -> None:
 def test_lines_of_dense_parameters_fit_the_terminal(width: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", width)
     name = LONG.format(0).replace("weight", "a_bias_with_a_very_long_name_of_its_own")
-    printed = str(Report("Surgery", 1, ROWS, (Dense(name, 10, "no weight"), Dense("short.bias", 2, "no weight"))))
+    printed = str(MethodReport("Surgery", 1, ROWS, (Dense(name, 10, "no weight"), Dense("short.bias", 2, "no weight"))))
     assert all(len(line) <= int(width) for line in printed.splitlines())
     assert f"{name},short.bias;" in printed[printed.index("dense") :].replace("\n", "").replace(" ", "")
 

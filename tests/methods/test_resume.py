@@ -207,7 +207,7 @@ def test_state_that_does_not_fit_is_refused() -> None:
         surgery.load_state_dict({**state, "mask.conf": torch.ones(1)})
     with pytest.raises(WeightsError, match=r"mask\.conv\.weight has shape \(3,\); expected \(4, 1, 3, 3\)"):
         surgery.load_state_dict({**state, "mask.conv.weight": torch.ones(3)})
-    with pytest.raises(WeightsError, match=r"'fc\.weihgt' is not compressed here; did you mean 'fc\.weight'"):
+    with pytest.raises(WeightsError, match=r"'fc\.weihgt' is not a compressed parameter; did you mean 'fc\.weight'"):
         surgery.load_masks({"fc.weihgt": torch.ones(10, 144)})
 
 

@@ -143,7 +143,7 @@ def test_what_cannot_be() -> None:
         made().proposal(sparsity=0.95)
     for settings, message in (
         ({"sparsities": (1.5,)}, "expected a share from 0 to 1"),
-        ({"bits": (1,)}, "1 bits hold no sign"),
+        ({"bits": (1,)}, "1 bits cannot hold a sign"),
         ({"sparsities": (), "bits": ()}, "neither sparsities nor bits"),
         ({"parameters": ["cnov"]}, "matches no parameter"),
     ):
@@ -168,7 +168,7 @@ def test_zero_ends_at_half_of_the_least_power() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_finite_at_the_start_is_refused(bad: float) -> None:
-    with pytest.raises(MethodError, match=f"evaluate returned {bad} for the model as it is"):
+    with pytest.raises(MethodError, match=f"evaluate returned {bad} for the unchanged model"):
         demitasse.sensitivity(net(), lambda model: bad)
     model = net()
     with torch.no_grad():

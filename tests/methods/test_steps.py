@@ -88,7 +88,7 @@ def test_the_gradient_of_the_masked_weight_goes_to_cut_weights() -> None:
         optimizer.step()
         assert model.weight[0, 0] == expected
     # 0.1 -> 0.5 -> 0.9, in the reserve; then it outgrows the threshold and the smallest of the others goes
-    assert record.hold()[0, 0] == pytest.approx(0.9)
+    assert record.ensure_reserve()[0, 0] == pytest.approx(0.9)
     for _ in range(2):
         model.zero_grad()
         (model(torch.tensor([[-0.4, 0.0, 0.0, 0.0]]))).sum().backward()
@@ -129,7 +129,7 @@ def test_load_state_dict_between_steps_wins() -> None:
     train(model, optimizer, 1)
     check(model, surgery)
     for record in surgery.records.values():
-        dense_values = torch.where(record.status == CUT, record.hold(), record.values)
+        dense_values = torch.where(record.status == CUT, record.ensure_reserve(), record.values)
         assert torch.equal(dense_values, torch.full_like(dense_values, 0.5))
 
 
@@ -230,7 +230,7 @@ def test_capture_of_a_cuda_graph_raises(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     monkeypatch.setattr("demitasse.methods.hooks.on_cuda", lambda records: True)
     backward(model, next(batches(1)))
-    with pytest.raises(MethodError, match="cannot be captured as a CUDA graph"):
+    with pytest.raises(MethodError, match="cannot be captured in a CUDA graph"):
         optimizer.step()
     check(model, surgery)
 

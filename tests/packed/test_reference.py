@@ -13,8 +13,8 @@ import pytest
 from demitasse.errors import FileFormatError
 from demitasse.packed.codecs import CODECS, Context
 from demitasse.packed.file import File
-from demitasse.packed.header import Entry, Header, Payload, blank
-from demitasse.packed.reader import Reader, short
+from demitasse.packed.header import Header, Payload, TensorEntry, blank
+from demitasse.packed.reader import ByteReader, short
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import BY_NAME, DTYPES, Tensor, checksum_of, of_array
 from demitasse.packed.writer import pack
@@ -132,11 +132,11 @@ def test_a_tensor_in_parts(shape: tuple[int, ...]) -> None:
     assert decode(data) == ({}, [found(tensor)])
 
 
-def stands_for(entries: Sequence[Entry], data: bytes) -> tuple[bytes, list[Tensor]]:
+def stands_for(entries: Sequence[TensorEntry], data: bytes) -> tuple[bytes, list[Tensor]]:
     """Returns a file of one payload of any bytes, and the tensors that they are."""
     stream, context, tensors = Stream(data), Context(), []
     for entry in entries:
-        bits, context = CODECS[entry.codec].decode(blank(entry), Reader(entry.settings), stream, context)
+        bits, context = CODECS[entry.codec].decode(blank(entry), ByteReader(entry.settings), stream, context)
         tensors.append(blank(entry)._replace(bits=bits))
     entries = [replace(entry, begins=entry is entries[0]) for entry in entries]
     payload = Payload(len(data), checksum_of(data, tensors))
@@ -147,18 +147,18 @@ def test_what_no_writer_writes() -> None:
     """Noise stands for the same values in both readers: numbers beyond a palette, kernels whose last line is short."""
     listed = bytes.fromhex("3f000000 be800000 40490fdb")
     entries = [
-        Entry("powers beyond the last", FLOAT, (9, 12), 2, short(0 + 4, 120, 4)),
-        Entry("powers beyond the type's", BY_NAME["float8_e4m3fn"], (9, 12), 2, short(0 + 4, 14, 4)),
-        Entry("linked, in uneven kernels", FLOAT, (9, 18), 2, short(0 + 4 + 8 + 16, 126, 0, 9, 4)),
-        Entry("one column", FLOAT, (9,), 2, short(0, 126, 0)),
-        Entry("still linked", FLOAT, (5, 3, 3), 2, short(1 + 4 + 8, 2) + listed),
-        Entry("linked without zeros", FLOAT, (5, 10), 2, short(1 + 8, 2) + listed),
-        Entry("one value", FLOAT, (4, 6), 2, short(1 + 4, 0) + listed[:4]),
-        Entry("no palette, no zeros", BY_NAME["int16"], (4, 6), 2, short(2)),
-        Entry("no palette", BY_NAME["bfloat16"], (4, 2, 3), 2, short(2 + 4)),
-        Entry("many values", BY_NAME["uint16"], (30, 10), 2, short(1, 299) + bytes(range(200)) * 3),
-        Entry("zeros", FLOAT, (3,), 0, b""),
-        Entry("numbers", BY_NAME["float64"], (3, 2), 1, b""),
+        TensorEntry("powers beyond the last", FLOAT, (9, 12), 2, short(0 + 4, 120, 4)),
+        TensorEntry("powers beyond the type's", BY_NAME["float8_e4m3fn"], (9, 12), 2, short(0 + 4, 14, 4)),
+        TensorEntry("linked, in uneven kernels", FLOAT, (9, 18), 2, short(0 + 4 + 8 + 16, 126, 0, 9, 4)),
+        TensorEntry("one column", FLOAT, (9,), 2, short(0, 126, 0)),
+        TensorEntry("still linked", FLOAT, (5, 3, 3), 2, short(1 + 4 + 8, 2) + listed),
+        TensorEntry("linked without zeros", FLOAT, (5, 10), 2, short(1 + 8, 2) + listed),
+        TensorEntry("one value", FLOAT, (4, 6), 2, short(1 + 4, 0) + listed[:4]),
+        TensorEntry("no palette, no zeros", BY_NAME["int16"], (4, 6), 2, short(2)),
+        TensorEntry("no palette", BY_NAME["bfloat16"], (4, 2, 3), 2, short(2 + 4)),
+        TensorEntry("many values", BY_NAME["uint16"], (30, 10), 2, short(1, 299) + bytes(range(200)) * 3),
+        TensorEntry("zeros", FLOAT, (3,), 0, b""),
+        TensorEntry("numbers", BY_NAME["float64"], (3, 2), 1, b""),
     ]
     for seed in range(2):
         noise = np.random.default_rng(seed).integers(0, 256, 3000).astype(np.uint8).tobytes()
@@ -168,14 +168,14 @@ def test_what_no_writer_writes() -> None:
 
 
 def test_symbols_beyond_a_palette_in_a_plane() -> None:
-    entry = Entry("x", BY_NAME["float16"], (2, 128), 3, short(0, 12, 4))
+    entry = TensorEntry("x", BY_NAME["float16"], (2, 128), 3, short(0, 12, 4))
     data, (tensor,) = stands_for([entry], b"\0" + bytes(range(256)))
     assert decode(data) == ({}, [found(tensor)])
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (0, (1 << 19) + 1), (3 << 20, 0)], ids=str)
 def test_a_cut_tensor_without_values(shape: tuple[int, ...]) -> None:
-    entry = Entry("x", BY_NAME["int8"], shape, 3, short(2), cut=True)
+    entry = TensorEntry("x", BY_NAME["int8"], shape, 3, short(2), cut=True)
     data = Header([entry], [Payload(1, zlib.crc32(b"\0"))]).pack() + b"\0"
     assert decode(data) == ({}, [("x", "int8", shape, [])])
     assert [tensor.shape for tensor in File(data).tensors()] == [shape]
@@ -212,8 +212,8 @@ def test_wrong_checksums_are_refused() -> None:
     assert decode(header.pack() + data[end:]) == ({}, [found(tensor)])
 
 
-def zeros(name: str = "x", codec: int = 0, settings: bytes = b"", shape: tuple[int, ...] = (2, 6)) -> Entry:
-    return Entry(name, FLOAT, shape, codec, settings)
+def zeros(name: str = "x", codec: int = 0, settings: bytes = b"", shape: tuple[int, ...] = (2, 6)) -> TensorEntry:
+    return TensorEntry(name, FLOAT, shape, codec, settings)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def zeros(name: str = "x", codec: int = 0, settings: bytes = b"", shape: tuple[i
         ([zeros(codec=3, settings=short(2))], {}, "cut short|too early"),
     ],
 )
-def test_wrong_headers_are_refused(entries: list[Entry], aliases: dict[str, str], message: str | None) -> None:
+def test_wrong_headers_are_refused(entries: list[TensorEntry], aliases: dict[str, str], message: str | None) -> None:
     """With right checksums, but for one that is fine (None), as long as its payload is."""
     if message is None:
         data, (tensor,) = stands_for(entries, b"\0" + bytes(range(12)))

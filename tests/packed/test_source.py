@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from demitasse.packed.file import File
-from demitasse.packed.source import Source
+from demitasse.packed.source import ByteSource
 from demitasse.packed.tensor import of_array
 from demitasse.packed.writer import pack
 
@@ -52,7 +52,7 @@ def test_forked_workers_read_one_open_file(packed: Path) -> None:
 
 @FORK
 def test_reading_moves_nothing_that_forked_processes_share(packed: Path) -> None:
-    source = Source(packed)
+    source = ByteSource(packed)
     descriptor = source._file.fileno()
     os.lseek(descriptor, 7, os.SEEK_SET)
     assert source.read(100, 50) == packed.read_bytes()[100:150]
@@ -72,7 +72,7 @@ def test_bytes_by_place(packed: Path, positional: bool, monkeypatch: pytest.Monk
     if not positional:
         monkeypatch.delattr("os.pread", raising=False)
     data = packed.read_bytes()
-    for source in (Source(packed), Source(data)):
+    for source in (ByteSource(packed), ByteSource(data)):
         assert source.size == len(data)
         assert source.read(5, 9) == data[5:14]
         assert source.read(len(data) - 3, 1 << 50) == data[-3:]

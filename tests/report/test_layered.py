@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demitasse.errors import UsageError
-from demitasse.report.layered import Layout, Size, layout
+from demitasse.report.layered import GraphLayout, Size, layout
 from demitasse.report.layered_places import Edge, Node
 
 GAP = Size(10.0, 20.0)
 
 
-def place(edges: list[Edge], sizes: dict[Node, Size] | None = None) -> Layout:
+def place(edges: list[Edge], sizes: dict[Node, Size] | None = None) -> GraphLayout:
     nodes = sorted({node for edge in edges for node in edge})  # type: ignore[type-var]
     return layout(sizes or dict.fromkeys(nodes, Size(30, 10)), edges, GAP)
 
@@ -53,7 +53,7 @@ def test_crossings_are_avoided() -> None:
 
 
 def test_nothing() -> None:
-    assert layout({}, [], GAP) == Layout({}, {}, Size(0, 0))
+    assert layout({}, [], GAP) == GraphLayout({}, {}, Size(0, 0))
     assert layout({0: Size(4, 6)}, [], GAP).centres == {0: (2, 3)}
 
 

@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from demitasse.errors import UsageError
-from demitasse.report.log_parser import Log, read_log
+from demitasse.report.log_parser import TrainingLog, read_log
 from demitasse.report.log_plots import _smooth, plot_logs
 from demitasse.report.plots import COLOURS
 
 
-def log(points: int = 30, dated: bool = True) -> Log:
-    made = Log()
+def log(points: int = 30, dated: bool = True) -> TrainingLog:
+    made = TrainingLog()
     for step in range(points):
         seconds = 0.5 * step if dated else float("nan")
         made.loss.add(10 * step, 2 / (step + 1), seconds)

@@ -15,8 +15,8 @@ from matplotlib.text import Text
 
 from demitasse.report import canvas, inspection_picture, log_plots, plots, sensitivity
 from demitasse.report.canvas import COLOURS, useful_limits
-from demitasse.report.inspection import Inspection, Row
-from demitasse.report.log_parser import Log, Series
+from demitasse.report.inspection import Inspection, TensorRow
+from demitasse.report.log_parser import Series, TrainingLog
 
 LONG = "model.encoder.layers.{}.self_attention.query_projection_of_the_block.weight"
 
@@ -61,9 +61,11 @@ def assert_all_texts_are_whole(figure: Figure) -> None:
             assert box.y1 <= height + 1, text
 
 
-def log(*errors: float, last: int = 0) -> Log:
+def log(*errors: float, last: int = 0) -> TrainingLog:
     steps = [10 * i for i in range(len(errors) - bool(last))] + ([last] if last else [])
-    return Log(loss=Series(steps, list(errors)), tests={"accuracy": Series(steps, [1 - error for error in errors])})
+    return TrainingLog(
+        loss=Series(steps, list(errors)), tests={"accuracy": Series(steps, [1 - error for error in errors])}
+    )
 
 
 RUNS = [
@@ -163,7 +165,7 @@ def test_exponents_of_many_layers_have_a_colour_each(tmp_path: Path, figures: li
 
 def inspection(name: str) -> Inspection:
     rows = [
-        Row(name.format(number), "float32", (10, 10), "weights", 100, 40, 2, positions, positions / 2, entropy)
+        TensorRow(name.format(number), "float32", (10, 10), "weights", 100, 40, 2, positions, positions / 2, entropy)
         for number, (positions, entropy) in enumerate([(3000.0, 9000.0), (4000.0, 5000.0), (2.0, 0.0)])
     ]
     return Inspection("net.demi", 10_700, 200, rows, {}, {})

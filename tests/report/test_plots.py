@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from demitasse.report import plots
-from demitasse.report.log_parser import Log, Series
+from demitasse.report.log_parser import Series, TrainingLog
 
 
 def colours(path: Path) -> set[str]:
@@ -17,9 +17,11 @@ def colours(path: Path) -> set[str]:
     return {"#{:02x}{:02x}{:02x}".format(*rgb) for count, rgb in found if count > 60}
 
 
-def log(*errors: float) -> Log:
+def log(*errors: float) -> TrainingLog:
     steps = [10 * i for i in range(len(errors))]
-    return Log(loss=Series(steps, list(errors)), tests={"accuracy": Series(steps, [1 - error for error in errors])})
+    return TrainingLog(
+        loss=Series(steps, list(errors)), tests={"accuracy": Series(steps, [1 - error for error in errors])}
+    )
 
 
 @pytest.mark.parametrize("metric", ["error", "loss"])
@@ -33,7 +35,11 @@ def test_epoch_curves(tmp_path: Path, metric: str) -> None:
 
 
 def test_training_curves(tmp_path: Path) -> None:
-    runs = [("reference", log(0.9, 0.1, 0.05)), ("pruned", log(0.06, 0.04)), ("untested", Log(Series([0], [0.1])))]
+    runs = [
+        ("reference", log(0.9, 0.1, 0.05)),
+        ("pruned", log(0.06, 0.04)),
+        ("untested", TrainingLog(Series([0], [0.1]))),
+    ]
     plots.training_curves(runs, tmp_path / "curves.png")
     assert {*plots.COLOURS[:2]} <= colours(tmp_path / "curves.png")
 

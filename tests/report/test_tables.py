@@ -4,11 +4,11 @@ from io import StringIO
 
 from rich.console import Console
 
-from demitasse.report.tables import Stage, as_plain, markdown, stage_table
+from demitasse.report.tables import StageResult, as_plain, markdown, stage_table
 
 STAGES = [
-    Stage("reference", 0.0123, 1000, 1000, 4096, 10.04),
-    Stage("compact file", 0.02, 55, 1000, 128, 0.5),
+    StageResult("reference", 0.0123, 1000, 1000, 4096, 10.04),
+    StageResult("compact file", 0.02, 55, 1000, 128, 0.5),
 ]
 
 
@@ -36,6 +36,6 @@ def test_plain_values_are_not_rounded() -> None:
 
 
 def test_losses_are_in_nats() -> None:
-    lines = markdown([Stage("train", 1.23456, 10, 10, 40, 1.0, "loss")]).splitlines()
+    lines = markdown([StageResult("train", 1.23456, 10, 10, 40, 1.0, "loss")]).splitlines()
     assert lines[0].startswith("| stage | test loss (nats) |")
     assert lines[2].startswith("| train | 1.2346 |")

@@ -10,7 +10,7 @@ from torch import nn
 
 from demitasse.zoo.records import Result
 from demitasse.zoo.runner import Watch
-from demitasse.zoo.training import Run
+from demitasse.zoo.training import TrainingRun
 
 SMALL = """
 seed = 3
@@ -60,7 +60,7 @@ def kill_after(batches: int) -> Watch:
     """Returns a watch that stops the run after so many batches in all."""
     seen = 0
 
-    def step(run: Run, total: int) -> None:
+    def step(run: TrainingRun, total: int) -> None:
         nonlocal seen
         seen += 1
         if seen == batches:

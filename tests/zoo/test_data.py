@@ -16,7 +16,7 @@ from demitasse.datasets import Dataset
 from demitasse.errors import DataError, FileFormatError, UsageError
 from demitasse.zoo.data import DATASETS, Batch
 from demitasse.zoo.data.cifar10 import read_images
-from demitasse.zoo.data.images import ImageData, channel_statistics, hold_out, shifted
+from demitasse.zoo.data.images import ImageTrainingData, channel_statistics, hold_out, shifted
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,9 @@ def same(left: list[Batch], right: list[Batch]) -> bool:
 
 
 def test_an_epoch_depends_on_seed_and_epoch_alone() -> None:
-    first, again, other = (ImageData(random_images(), shift=2, mirror=True, batch=8, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        ImageTrainingData(random_images(), shift=2, mirror=True, batch=8, seed=seed) for seed in (1, 1, 2)
+    )
     list(first.train_batches(0))
     third = list(first.train_batches(3))
     assert same(third, list(again.train_batches(3)))
@@ -64,12 +66,12 @@ def test_an_epoch_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_an_epoch_can_be_entered_anywhere() -> None:
-    data = ImageData(random_images(), shift=2, mirror=True, batch=8)
+    data = ImageTrainingData(random_images(), shift=2, mirror=True, batch=8)
     assert same(list(data.train_batches(5))[3:], list(data.train_batches(5, start=3)))
 
 
 def test_an_epoch_has_every_image_once() -> None:
-    data = ImageData(random_images(), batch=8)
+    data = ImageTrainingData(random_images(), batch=8)
     seen = torch.cat([images for images, _ in data.train_batches(0)]).flatten(1).sum(1)
     everything = data._normalised(data.images.train_images).flatten(1).sum(1)
     assert data.steps == 5
@@ -77,7 +79,7 @@ def test_an_epoch_has_every_image_once() -> None:
 
 
 def test_normalised_images_have_mean_0_and_deviation_1() -> None:
-    data = ImageData(random_images(), batch=40)
+    data = ImageTrainingData(random_images(), batch=40)
     images, _ = next(data.train_batches(0))
     assert torch.allclose(images.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
     assert torch.allclose(images.std((0, 2, 3)), torch.ones(3), atol=1e-3)
@@ -99,7 +101,7 @@ def test_shifting_brings_black_in() -> None:
 
 def test_images_held_out_are_tested_and_not_trained() -> None:
     images = random_images()
-    data, plain = ImageData(images, batch=8, holdout=10), ImageData(images, batch=8)
+    data, plain = ImageTrainingData(images, batch=8, holdout=10), ImageTrainingData(images, batch=8)
     assert (data.examples, data.steps) == (30, 3)
     ((tested, labels),) = data.test_batches()
     assert torch.equal(tested, plain._normalised(images.train_images[30:]))
@@ -118,7 +120,9 @@ def test_images_that_cannot_be_held_out(count: int) -> None:
 def test_augmentation_mirrors_about_half() -> None:
     pixels = np.zeros((100, 1, 2, 2), np.uint8)
     pixels[..., 0] = 255
-    data = ImageData(Dataset(pixels, np.zeros(100, np.int64), pixels, np.zeros(100, np.int64)), mirror=True, batch=100)
+    data = ImageTrainingData(
+        Dataset(pixels, np.zeros(100, np.int64), pixels, np.zeros(100, np.int64)), mirror=True, batch=100
+    )
     images, _ = next(data.train_batches(0))
     assert 30 < (images[:, 0, 0, 1] > 0).sum() < 70
 

@@ -17,7 +17,7 @@ from demitasse.zoo.data import DATASETS, Batch
 from demitasse.zoo.models import MODELS
 from demitasse.zoo.optimizers import make_optimizer
 from demitasse.zoo.schedules import factor, scheduler
-from demitasse.zoo.training import Precision, Run, evaluate
+from demitasse.zoo.training import Precision, TrainingRun, evaluate
 
 
 class Net(nn.Module):
@@ -35,14 +35,14 @@ class Net(nn.Module):
         return self.fc(x.flatten(1))
 
 
-def make_run(optimizer: str = "sgd", epochs: int = 3, **settings: Any) -> Run:
+def make_run(optimizer: str = "sgd", epochs: int = 3, **settings: Any) -> TrainingRun:
     torch.manual_seed(7)
     model = Net()
     data = DATASETS["digits"](None, batch=128, seed=3)
     momentum = {"momentum": 0.9} if optimizer == "sgd" else {}
     chosen = make_optimizer(optimizer, model, 0.02, weight_decay=1e-3, **momentum)
     plan = scheduler(chosen, "cosine", epochs * data.steps, 0.2)
-    return Run(model, data, chosen, plan, **settings)
+    return TrainingRun(model, data, chosen, plan, **settings)
 
 
 class Killed(Exception):
@@ -50,7 +50,7 @@ class Killed(Exception):
 
 
 def kill_at(epoch: int, step: int) -> Any:
-    def callback(run: Run) -> None:
+    def callback(run: TrainingRun) -> None:
         if (run.epoch, run.step) == (epoch, step):
             raise Killed
 
@@ -233,7 +233,7 @@ def test_a_small_gpt_learns(tmp_path: Path) -> None:
     data = DATASETS["text"](path, block=16, batch=16)
     torch.manual_seed(0)
     model = MODELS["gpt"](vocabulary=8, block_size=16, layers=1, heads=2, width=16)
-    run = Run(model, data, make_optimizer("adamw", model, 0.02))
+    run = TrainingRun(model, data, make_optimizer("adamw", model, 0.02))
     run.train(3)
     assert set(run.history[-1]) == {"epoch", "loss", "rate", "seconds", "test_loss"}
     assert run.history[-1]["test_loss"] < 0.5

@@ -23,7 +23,7 @@ from demitasse.formats.blobs import Array
 from demitasse.formats.nameless import content, net_for, of_blobs, stored_layers, stored_shapes
 from demitasse.formats.sources import place_of
 from demitasse.packed.compact import CODECS, Shape
-from demitasse.packed.reader import Reader
+from demitasse.packed.reader import ByteReader
 
 COMPACT = "compact"
 # layers with "fire" in their names are SqueezeNet's, and this is the format made for it
@@ -68,13 +68,13 @@ class Compact(Format):
         Raises:
             FileFormatError: it is cut short, damaged, or of another net; says at which byte.
         """
-        reader = Reader(data)
+        reader = ByteReader(data)
         try:
             for name, wanted in shapes.items():
                 start = reader.offset
                 arrays = CODECS[self.name].decode(reader, name, wanted)
-                yield name, arrays, reader.since(start)
-            reader.finish()
+                yield name, arrays, reader.bytes_since(start)
+            reader.expect_end()
         except FileFormatError as error:
             raise error.within(place) from error
 
@@ -104,14 +104,14 @@ class Compact(Format):
     def _kept(self, name: str, text: str, arrays: list[Array]) -> bytes:
         """Returns the bytes that were kept of a layer, which must be those of its values."""
         try:
-            reader = Reader(base64.b64decode(text, validate=True))
+            reader = ByteReader(base64.b64decode(text, validate=True))
             found = CODECS[self.name].decode(reader, name, [array.shape for array in arrays])
-            reader.finish()
+            reader.expect_end()
         except (FileFormatError, binascii.Error) as error:
             raise FileFormatError(f"metadata '{COMPACT}.{name}': {error}") from None
         if not all(np.array_equal(*both, equal_nan=True) for both in zip(found, arrays, strict=True)):
             raise FileFormatError(f"metadata '{COMPACT}.{name}' has other values than the layer")
-        return reader.since(0)
+        return reader.bytes_since(0)
 
 
 COMPACTS = {name: Compact(name) for name in CODECS}

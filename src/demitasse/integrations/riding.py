@@ -12,7 +12,7 @@ from demitasse.errors import MethodError, UsageError, WeightsError
 from demitasse.methods import settings, shards
 from demitasse.methods.incremental import IncrementalQuantization
 from demitasse.methods.method import Method
-from demitasse.methods.report import Report
+from demitasse.methods.report import MethodReport
 
 Attach = Callable[[nn.Module, Any], Method | Iterable[Method]]
 
@@ -39,7 +39,7 @@ class Riding:
             raise MethodError("portions_from is 1; expected a share of the training, below 1")
         self.attach, self.portions_from = attach, portions_from
         self.methods: list[Method] = []
-        self.reports: list[Report] = []
+        self.reports: list[MethodReport] = []
 
     def start(self, model: nn.Module, optimizer: Any, state: Mapping[str, Tensor] | None = None) -> None:
         """Attaches the methods, and takes up the state of an earlier run.

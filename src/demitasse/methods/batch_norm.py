@@ -1,10 +1,10 @@
-"""Batch normalization after compression: its statistics belong to weights that are no more."""
+"""Recalibrates batch normalization after compression, when its statistics no longer fit the weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,28 +13,31 @@ from demitasse.errors import DataError, MethodError
 from demitasse.methods import settings
 from demitasse.methods.selection import unwrap
 
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
 Forward = Callable[[nn.Module, Any], object]
 
 
 @torch.no_grad()
 def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any], forward: Forward | None = None) -> int:
-    """Measures mean and variance of all batch normalization layers anew, as averages over batches that count alike.
+    """Measures mean and variance of all batch normalization layers again, as averages over equally weighted batches.
 
-    Weights and the mode of every module stay as they are. Where something raises the old statistics come back. Under
-    DistributedDataParallel each process measures its own batches, and all get the mean of what they found.
+    Weights and the mode of every module do not change. If anything raises, the old statistics are restored. With
+    DistributedDataParallel each process measures its own batches, and all processes get the mean of their statistics.
 
     Args:
         model: any module, wrapped or not.
         batches: inputs, or tuples or lists whose first entry is the input, or mappings of keyword arguments; tensors
-            are moved to the model's device. Some thousand examples are enough.
-        forward: runs the model on a batch, where it takes more than that: ``forward(model, batch)``.
+            are moved to the model's device. A few thousand examples are enough.
+        forward: runs the model on a batch, for other kinds of batches: ``forward(model, batch)``.
 
     Returns:
-        How many layers were measured; 0 without such layers, and then no batch is read.
+        The number of layers measured. If it is 0, no batch is read.
 
     Raises:
         DataError: there is no batch.
-        MethodError: an argument has no meaning, a batch is an empty tuple, or what a layer measured is not finite.
+        MethodError: an argument is invalid, a batch is an empty tuple, or a measured statistic is not finite.
 
     Reference: Ioffe and Szegedy 2015, Batch Normalization (arXiv 1502.03167), algorithm 2, steps 8 to 12.
     """
@@ -42,13 +45,13 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any], forward: Fo
     if forward is not None:
         settings.function("forward", forward)
     if not isinstance(batches, Iterable):
-        raise MethodError(f"batches is {settings.shown(batches)}; expected inputs one after the other")
+        raise MethodError(f"batches is {settings.shown(batches)}; expected an iterable of batches")
     layers = [module for module in model.modules() if _has_statistics(module)]
     if not layers:
         return 0
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     run = forward or _forward
-    # DistributedDataParallel would copy rank 0's statistics over the others' before every forward
+    # DistributedDataParallel would copy the statistics of rank 0 to the other ranks before every forward
     bare = unwrap(model)
     with _measuring(model, layers):
         count = 0
@@ -66,21 +69,21 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any], forward: Fo
     return len(layers)
 
 
-def _group(model: nn.Module) -> Any:
-    """Returns the processes of a DistributedDataParallel, compiled or not; None where there is none."""
+def _group(model: nn.Module) -> ProcessGroup | None:
+    """Returns the processes of a DistributedDataParallel, compiled or not; None if there is none."""
     wrappers = (module for module in model.modules() if isinstance(module, nn.parallel.DistributedDataParallel))
     found = next(wrappers, None)
     return None if found is None else found.process_group
 
 
-def _least(count: int, device: torch.device, group: Any) -> int:
-    """Returns the least of the processes' counts: all of them raise, or none."""
+def _least(count: int, device: torch.device, group: ProcessGroup) -> int:
+    """Returns the least count of all processes, so that all of them raise or none."""
     least = torch.tensor(count, device=device)
     torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN, group=group)
     return int(least)
 
 
-def _average(layers: list[nn.Module], group: Any) -> None:
+def _average(layers: list[nn.Module], group: ProcessGroup) -> None:
     for layer in layers:
         for name in ("running_mean", "running_var"):
             buffer = layer.get_buffer(name)
@@ -89,7 +92,7 @@ def _average(layers: list[nn.Module], group: Any) -> None:
 
 
 def _check_finite(model: nn.Module, layers: list[nn.Module]) -> None:
-    """Raises where NaN or infinite inputs, or weights, became statistics."""
+    """Raises if NaN or infinite inputs or weights gave statistics that are not finite."""
     names = {module: name for name, module in unwrap(model).named_modules()}
     for layer in layers:
         if not all(bool(layer.get_buffer(name).isfinite().all()) for name in ("running_mean", "running_var")):
@@ -105,7 +108,7 @@ def _has_statistics(module: nn.Module) -> bool:
 
 @contextmanager
 def _measuring(model: nn.Module, layers: list[nn.Module]) -> Iterator[None]:
-    """Sets the layers to cumulative averages from nothing, all else to evaluation."""
+    """Resets the layers and sets them to cumulative averages; sets all other modules to evaluation."""
     modes = {module: module.training for module in model.modules()}
     momenta = {layer: layer.momentum for layer in layers}
     before = {layer: {name: buffer.clone() for name, buffer in layer.named_buffers(recurse=False)} for layer in layers}

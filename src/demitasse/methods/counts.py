@@ -1,4 +1,4 @@
-"""Order statistics and sums from integer counts: the same numbers whatever the order and the sharding.
+"""Order statistics and sums from integer counts, which do not depend on order or sharding.
 
 Sums of floats depend on their order, and so on how a tensor is split over processes; sums of integers do not.
 """
@@ -15,14 +15,14 @@ from torch import Tensor
 
 from demitasse.methods import shards
 
-# counts of the next ``width`` bits of all keys that begin with a prefix: (prefix, shift, width) -> (2^width,) int64
+# (prefix, shift, width) -> (2^width,) int64: counts of the next ``width`` bits of all keys that begin with ``prefix``
 Histogram = Callable[[int, int, int], Tensor]
-# bits of a magnitude in float32 that one pass counts: few where there are few magnitudes, many where a pass is dear
+# bits of a float32 magnitude that each pass counts: few for small tensors, many for large ones, where a pass is slow
 _FEW, _MANY = (11, 11, 9), (16, 15)
 _MANY_FROM = 1 << 20
 _INDEX_BITS = 16
 _PART = 1 << 20
-# the pattern of infinity; those of NaN are larger
+# the bit pattern of infinity; those of NaN are larger
 _INFINITE = 0xFF << 23
 
 
@@ -30,18 +30,18 @@ class Limit(NamedTuple):
     """Where the smallest entries of a parameter end.
 
     Attributes:
-        bound: all magnitudes below it are among them.
-        chosen: how many of those equal to it are, the first in the order of their flat indices.
-        tied: how many are equal to it.
-        small: how many there are in all, those that are left out of the histogram among them.
-        endless: how many entries are infinite or NaN.
+        bound: all magnitudes below it are among the smallest.
+        chosen: how many entries equal to ``bound`` are among the smallest: those with the lowest flat indices.
+        tied: number of entries equal to ``bound``.
+        small: number of smallest entries, those that the histogram leaves out included.
+        nonfinite: number of entries that are infinite or NaN.
     """
 
     bound: float
     chosen: int
     tied: int
     small: int = 0
-    endless: int = 0
+    nonfinite: int = 0
 
 
 def smallest(
@@ -49,29 +49,32 @@ def smallest(
 ) -> list[Limit]:
     """Returns where the k smallest magnitudes of several parameters end: exactly k, ties broken by order.
 
-    Of equal magnitudes those of the first parameter count as smaller, and in a parameter those of the lower flat
-    index. Magnitudes are known by their histograms alone, summed over all processes, so the answer depends neither on
-    sharding nor on ranks. The bit patterns of magnitudes in float32 are ordered as the magnitudes are; histograms of
-    their digits find one among any number of them exactly.
+    Among equal magnitudes, those of an earlier parameter count as smaller, and within a parameter those with a lower
+    flat index. The function uses only histograms, summed over all processes, so the result depends neither on
+    sharding nor on ranks. The bit patterns of float32 magnitudes have the same order as the magnitudes; histograms of
+    their digits find the k-th one exactly.
 
     Args:
-        histograms: of each parameter, see :data:`Histogram`; keys have 31 bits.
-        entries: of each parameter. Entries that its histogram leaves out count as smaller than all others.
-        k: how many to choose in all.
-        most: how many may be chosen in each parameter at most; None for no such bound. Where the bounds allow fewer
-            than k, all that they allow.
+        histograms: one for each parameter, see :data:`Histogram`; keys have 31 bits.
+        entries: number of entries of each parameter. Entries that the histogram leaves out count as the smallest.
+        k: how many entries to choose in all.
+        most: the largest number to choose in each parameter; None for no bound. If the bounds allow fewer than k,
+            all that they allow are chosen.
+
+    Returns:
+        One limit for each parameter.
     """
     most = list(entries) if most is None else most
     caps = torch.tensor([min(pair) for pair in zip(entries, most, strict=True)])
     k = min(k, int(caps.sum()))
-    prefix, shift, below, endless = 0, 31, torch.zeros_like(caps), torch.zeros_like(caps)
+    prefix, shift, below, nonfinite = 0, 31, torch.zeros_like(caps), torch.zeros_like(caps)
     for width in _MANY if max(entries) >= _MANY_FROM else _FEW:
         shift -= width
         found = torch.stack([histogram(prefix, shift, width).cpu() for histogram in histograms])
         if shift + width == 31:
             below = torch.tensor(entries) - found.sum(1)
-            caps = torch.maximum(caps, below)  # what is left out stays out, whatever the bounds
-            endless = found[:, _INFINITE >> shift :].sum(1)
+            caps = torch.maximum(caps, below)  # entries that are left out are chosen whatever the bounds
+            nonfinite = found[:, _INFINITE >> shift :].sum(1)
         upto = below[:, None] + found.cumsum(1)
         digit = int(torch.searchsorted(torch.minimum(upto, caps[:, None]).sum(0), k))
         below, tied = upto[:, digit] - found[:, digit], found[:, digit]
@@ -79,10 +82,10 @@ def smallest(
     left = k - int(torch.minimum(below, caps).sum())
     limits = []
     for histogram, number, cap, less, equal, bad in zip(
-        histograms, entries, caps.tolist(), below.tolist(), tied.tolist(), endless.tolist(), strict=True
+        histograms, entries, caps.tolist(), below.tolist(), tied.tolist(), nonfinite.tolist(), strict=True
     ):
         if less > cap:
-            # what the parameter has to keep reaches below the common bound
+            # the parameter must keep more, so its own bound is lower than the common one
             limits += smallest([histogram], [number], cap)
             continue
         chosen = max(min(equal, cap - less, left), 0)
@@ -92,7 +95,7 @@ def smallest(
 
 
 def kth_index(histogram: Histogram, k: int, size: int) -> int:
-    """Returns the k-th smallest (from 1) of whole numbers below ``size`` that are known by their histograms alone."""
+    """Returns the k-th smallest (from 1) of whole numbers below ``size``, given by their histogram."""
     digits = max(math.ceil((size - 1).bit_length() / _INDEX_BITS), 1)
     prefix = 0
     for shift in reversed(range(0, digits * _INDEX_BITS, _INDEX_BITS)):
@@ -104,13 +107,16 @@ def kth_index(histogram: Histogram, k: int, size: int) -> int:
 
 
 def histogram_of(keys: Tensor, prefix: int, shift: int, width: int) -> Tensor:
-    """Returns the counts that :data:`Histogram` asks for.
+    """Returns the counts of a :data:`Histogram` of these keys.
 
     Args:
-        keys: int32 or int64, flat, none negative.
-        prefix: the bits found so far.
-        shift: how many bits are below those that are counted.
-        width: how many are counted.
+        keys: int32 or int64, flat, not negative.
+        prefix: the leading bits of the keys to count.
+        shift: number of bits below the counted ones.
+        width: number of bits to count by.
+
+    Returns:
+        (2^width,) int64.
     """
     is_first = keys.dtype == torch.int32 and shift + width == 31
     matching = keys if is_first else keys[keys >> (shift + width) == prefix]
@@ -118,13 +124,13 @@ def histogram_of(keys: Tensor, prefix: int, shift: int, width: int) -> Tensor:
 
 
 def mean_and_deviation(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-    """Returns mean and standard deviation of the non-zero magnitudes of parameters, whatever their sharding.
+    """Returns mean and standard deviation of the nonzero magnitudes of parameters, whatever their sharding.
 
-    Magnitudes are rounded to multiples of 2^-b of a power of two above the largest, with b so large that 64-bit sums
-    just cannot overflow (2^-37 for 16 million entries), and summed as integers; likewise their squares.
+    Magnitudes and their squares are rounded to multiples of 2^-b of a power of two above the largest, and summed as
+    integers; b is the largest with which 64-bit sums cannot overflow (2^-37 for 16 million entries).
 
     Args:
-        parts: (parameter, the values that lie in this process).
+        parts: (parameter, its values in this process) for each parameter.
     """
     entries = sum(parameter.numel() for parameter, _ in parts)
     peak = max(float(shards.largest(parameter, _peak(values))) for parameter, values in parts)
@@ -138,13 +144,13 @@ def mean_and_deviation(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, f
 
 
 def _peak(values: Tensor) -> Tensor:
-    # of parts, so that a large tensor needs little memory besides its own
+    # part by part, so that a large tensor needs little extra memory
     peaks = [part.abs().amax().double() for part in _parts(values)]
     return torch.stack(peaks).amax() if peaks else values.new_zeros((), dtype=torch.float64)
 
 
 def _sums(values: Tensor, scale: float, unit: float) -> Tensor:
-    """Returns count, sum and sum of squares of the non-zero magnitudes, the sums in units of scale / unit."""
+    """Returns count, sum and sum of squares of the nonzero magnitudes; the sums in units of scale / unit."""
     sums = torch.zeros(3, dtype=torch.int64, device=values.device)
     for part in _parts(values):
         magnitude = part.double().abs() / scale
@@ -154,7 +160,7 @@ def _sums(values: Tensor, scale: float, unit: float) -> Tensor:
 
 
 def _parts(values: Tensor) -> Iterator[Tensor]:
-    """Yields all entries, in any order, a million or so at a time."""
+    """Yields all entries, in any order, about a million at a time."""
     if values.numel() <= _PART:
         yield from [values] if values.numel() else []
         return

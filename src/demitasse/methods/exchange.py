@@ -1,7 +1,7 @@
-"""Moves values between a compressed parameter and its reserve, and decides what is cut.
+"""Moves values between a compressed parameter and its reserve, and cuts and freezes entries.
 
-On a CPU and in float32 these are compiled loops, one pass over memory each (:mod:`demitasse.methods.kernels`);
-elsewhere torch operations with the same results, none of which waits for the device.
+On a CPU and in float32 each function is a compiled loop, one pass over memory (:mod:`demitasse.methods.kernels`);
+elsewhere it uses torch operations with the same results, none of which waits for the device.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from torch.autograd.graph import increment_version
 
 from demitasse.methods import compiled, counts, pow2
 
-# what an entry is: learning; cut for now and learning in the reserve; fixed at its value; 0 for good
+# states of an entry: learning; cut, and learning in the reserve; fixed at its value; 0 for good
 FREE, CUT, FROZEN, PRUNED = range(4)
 
 
-# more ties than there can be
+# larger than any number of ties
 ALL = 1 << 62
 
 
 class Boundary(NamedTuple):
-    """Where the entries that count as small end.
+    """Which entries count as small.
 
     Attributes:
-        bound: those that score less are small.
-        ties: those that score exactly that are, where their flat index is below this.
-        places: the flat index of each local entry in the whole parameter; None where nothing is sharded.
-        small: how many entries of the whole parameter are small; -1 where they were not counted.
-        endless: how many were found to be infinite or NaN.
+        bound: entries with a lower score are small.
+        ties: entries whose score equals ``bound`` are small if their flat index is below this number.
+        places: the flat index of each local entry in the whole parameter; None if it is not sharded.
+        small: number of small entries in the whole parameter; -1 if they were not counted.
+        nonfinite: number of entries that are infinite or NaN.
     """
 
     bound: float
     ties: int = ALL
     places: Tensor | None = None
     small: int = -1
-    endless: int = 0
+    nonfinite: int = 0
 
-    def low(self, scores: Tensor) -> Tensor:
+    def is_small(self, scores: Tensor) -> Tensor:
         """Returns which entries are small, as bool.
 
         Args:
@@ -54,7 +54,7 @@ class Boundary(NamedTuple):
         return (scores < self.bound) | ((scores == self.bound) & (places < self.ties))
 
     def stretches(self, values: Tensor) -> list[tuple[slice, float]] | None:
-        """Returns (stretch of memory, the largest score that is small there); None where ties lie scattered."""
+        """Returns (slice of memory, the largest small score in it); None if no slices separate the ties."""
         before = float(np.nextafter(np.float32(self.bound), np.float32(-np.inf)))
         if self.ties >= ALL or self.ties <= 0:
             return [(slice(None), self.bound if self.ties else before)]
@@ -64,20 +64,20 @@ class Boundary(NamedTuple):
 
 
 class Scales(NamedTuple):
-    """Factors of magnitudes before they are compared: 1 / alpha_low for free entries, 1 / alpha_high for cut ones."""
+    """Factors that turn magnitudes into scores: 1 / alpha_low for free entries, 1 / alpha_high for cut ones."""
 
     free: float = 1.0
     cut: float = 1.0
 
 
 def put_back(values: Tensor, status: Tensor, reserve: Tensor, edited: bool) -> bool:
-    """Puts dense values into a parameter before a step, and notes frozen ones in the reserve.
+    """Puts dense values into a parameter before a step, and copies frozen ones to the reserve.
 
     Args:
-        values: effective values, any shape; changed. A cut entry that is not 0 was written from outside and wins.
+        values: effective values, any shape; changed. A nonzero cut entry was written by somebody else and is kept.
         status: uint8, same shape.
         reserve: like ``values``; changed.
-        edited: whether the values may have been written from outside; on a CPU that is seen from the values.
+        edited: whether somebody else may have written the values; on a CPU the values themselves are checked instead.
 
     Returns:
         Whether a frozen value may be off the grid of powers of two.
@@ -95,12 +95,12 @@ def put_back(values: Tensor, status: Tensor, reserve: Tensor, edited: bool) -> b
 
 
 def take_out(values: Tensor, status: Tensor, reserve: Tensor | None) -> None:
-    """Puts effective values into a parameter after a step: cut ones go to the reserve, frozen ones come back.
+    """Puts effective values into a parameter after a step: moves cut values to the reserve, and frozen ones back.
 
     Args:
         values: dense values, any shape; changed.
         status: uint8, same shape.
-        reserve: like ``values``; changed. None where there is nothing but free and pruned entries.
+        reserve: like ``values``; changed. None if all entries are free or pruned.
     """
     if reserve is not None:
         arrays = compiled.flat(values, status, reserve)
@@ -134,18 +134,18 @@ def cut(
     state: int = CUT,
     skip: Tensor | None = None,
 ) -> None:
-    """Cuts what is small and brings back cut entries that are not; frozen and pruned ones stay.
+    """Cuts free entries that are small and splices back cut entries that are not.
 
-    A NaN is kept, so that a diverged run does not look healthy.
+    Keeps NaN entries, so that a diverged run does not look healthy.
 
     Args:
         values: effective values, any shape; changed.
         status: uint8, same shape; changed.
         reserve: like ``values``; changed.
         scales: see :func:`scores`.
-        boundary: in units of scaled magnitudes.
-        state: what is cut becomes, CUT or PRUNED.
-        skip: a tensor of one number on the device; nothing changes where it is not 0.
+        boundary: which entries are small, in units of the scores.
+        state: the state of the entries that are cut, CUT or PRUNED.
+        skip: a tensor of one number on the device; if it is not 0, nothing changes.
     """
     stretches = boundary.stretches(values)
     arrays = compiled.flat(values, status, reserve) if skip is None and stretches else None
@@ -154,9 +154,9 @@ def cut(
             compiled.run("cut_up_to", [array[part] for array in arrays], *scales, bound, state)
         increment_version((values, status, reserve))
         return
-    low = boundary.low(scores(values, status, reserve, scales))
+    low = boundary.is_small(scores(values, status, reserve, scales))
     if skip is not None:
-        # where the step was skipped everything stays as it is
+        # if the step was skipped, change nothing
         low = torch.where(skip != 0, status == CUT, low)
     cut, back = low & (status == FREE), ~low & (status == CUT)
     reserve.copy_(torch.where(cut, values, reserve))
@@ -172,14 +172,14 @@ def freeze(
     Args:
         values: effective values, any shape; changed.
         status: uint8, same shape; changed.
-        order: same shape; entries are compared by its magnitudes. It may be the values themselves.
-        boundary: in units of ``order``.
+        order: same shape; its magnitudes are the scores. It may be the values themselves.
+        boundary: which entries are small, in units of ``order``.
         tops: (1,) or (channels,) int64, the largest exponents.
-        axis: of the channels.
+        axis: the axis of the channels.
         levels: number of exponents.
 
     Returns:
-        How many values were beyond the grid and clipped to it.
+        The number of values that were beyond the grid and were clipped to it.
     """
     if not values.numel():
         return 0
@@ -199,7 +199,7 @@ def freeze(
         )
         increment_version((values, status))
         return clipped
-    chosen = (status == FREE) & ~boundary.low(order.abs().float())
+    chosen = (status == FREE) & ~boundary.is_small(order.abs().float())
     each = tops.reshape([-1 if number == axis else 1 for number in range(values.ndim)]) if tops.numel() > 1 else tops
     beyond = chosen & (values != 0) & (pow2.exponent(values) > each)
     values.copy_(torch.where(chosen, pow2.project_each(values, each - (levels - 1), each), values))
@@ -217,9 +217,9 @@ def count(
         status: uint8, same shape.
         reserve: like ``values``.
         scales: see :func:`scores`.
-        prefix: the bits found so far.
-        shift: how many bits are below those that are counted.
-        width: how many are counted.
+        prefix: the leading bits of the scores to count.
+        shift: number of bits below the counted ones.
+        width: number of bits to count by.
 
     Returns:
         (2^width,) int64 on the device of the values.
@@ -235,35 +235,35 @@ def count(
 
 
 class Near(NamedTuple):
-    """The free and cut entries whose scores lie in a span, and what is known of the others.
+    """The free and cut entries whose scores lie in a span, and counts of the others.
 
     Attributes:
         keys: int32, the bit patterns of their scores.
-        places: int64, where each is, in order of memory, ascending.
-        below: how many score less, those that are left out among them.
-        left_out: how many are frozen or pruned.
-        endless: how many are infinite or NaN.
+        places: int64, the flat index of each in order of memory, ascending.
+        below: number of entries with lower scores, frozen and pruned ones included.
+        left_out: number of frozen and pruned entries.
+        nonfinite: number of entries that are infinite or NaN.
     """
 
     keys: Tensor
     places: Tensor
     below: int
     left_out: int
-    endless: int
+    nonfinite: int
 
 
 def gather(values: Tensor, status: Tensor, reserve: Tensor, scales: Scales, span: tuple[int, int]) -> Near | None:
-    """Finds the entries near where a boundary will be, in one pass.
+    """Collects the entries whose scores lie in a span, in one pass.
 
     Args:
         values: effective values, any shape.
         status: uint8, same shape.
         reserve: like ``values``.
         scales: see :func:`scores`.
-        span: the least and the largest bit pattern.
+        span: the least and the largest bit pattern of the scores.
 
     Returns:
-        What was found; None where it is more than a sixteenth, or where the compiled loops do not apply.
+        The entries; None if they are more than a sixteenth of all, or if the compiled loops cannot be used.
     """
     arrays = compiled.flat(values, status, reserve)
     if arrays is None:
@@ -277,8 +277,8 @@ def gather(values: Tensor, status: Tensor, reserve: Tensor, scales: Scales, span
     taken = sums[:, 1].tolist()
     if max(taken) > most:
         return None
-    below, _, left_out, endless = sums.sum(0).tolist()
-    return Near(_joined(keys, taken), _joined(places, taken), below, left_out, endless)
+    below, _, left_out, nonfinite = sums.sum(0).tolist()
+    return Near(_joined(keys, taken), _joined(places, taken), below, left_out, nonfinite)
 
 
 def _joined(rows: np.ndarray, sizes: list[int]) -> Tensor:

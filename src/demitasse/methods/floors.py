@@ -1,4 +1,4 @@
-"""The least that pruning leaves in a layer, and which layers have hardly anything left."""
+"""The least share that pruning keeps in a layer, and warnings about layers with hardly any weights left."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ROUNDING = 1e-9  # 1 - 0.9 is a little less than 0.1
 
 
 def checked(floor: object, targets: Iterable[float]) -> float:
-    """Returns a floor: the least share that is kept in any layer.
+    """Returns a floor, the least share to keep in each layer.
 
     Raises:
-        MethodError: it is no share, or contradicts a target; the default does not, it gives way.
+        MethodError: the floor is not a share, or exceeds the share that a target keeps (the default never does).
     """
     found = settings.share("floor", floor)
     for target in targets:
@@ -32,12 +32,12 @@ def checked(floor: object, targets: Iterable[float]) -> float:
 
 
 def most(entries: Sequence[int], target: int, floor: float) -> list[int]:
-    """Returns how many entries may be cut in each layer, so that ``target`` of all can still be cut.
+    """Returns the largest number of entries to cut in each layer, large enough to cut ``target`` in all.
 
     Args:
-        entries: of each layer.
-        target: how many are to be cut in all.
-        floor: the least share that is kept in any of them, as far as the target allows.
+        entries: number of entries of each layer.
+        target: number of entries to cut in all.
+        floor: the least share to keep in each layer, as far as the target allows.
     """
     total = sum(entries)
     kept = [math.ceil(floor * number) for number in entries]
@@ -47,31 +47,31 @@ def most(entries: Sequence[int], target: int, floor: float) -> list[int]:
 
 
 def is_dying(total: int, kept: int, target: float | None) -> bool:
-    """Returns whether a layer has less than 1 % left, and less than its target says.
+    """Returns whether a layer keeps less than 1 % of its entries, and less than its target keeps.
 
     Args:
-        total: entries of the layer.
-        kept: those that are left.
-        target: the share of zeros that was asked for; None where a threshold was.
+        total: number of entries of the layer.
+        kept: number of entries it keeps.
+        target: the requested share of zeros; None if there is a threshold instead.
     """
     least = _DYING if target is None else min(_DYING, 1 - target)
-    return kept < least * total * (1 - 1e-9)  # as many as it says are enough, whatever 1 - target is in floats
+    return kept < least * total * (1 - _ROUNDING)
 
 
 def warn(kept: Mapping[str, tuple[int, int]], method: str) -> None:
-    """Warns of layers that a decision leaves with hardly anything.
+    """Warns of layers with hardly any weights left; does nothing if there are none.
 
     Args:
-        kept: name -> entries that are left, and of how many.
-        method: its name.
+        kept: name -> (number of entries that are left, number of all entries).
+        method: name of the method.
     """
     if kept:
         warnings.warn(
-            f"{method} leaves {said(kept)}; exclude what must live, or set floor, the least share kept in any layer",
+            f"{method} leaves {described(kept)}; exclude such a layer, or set floor, the least share kept in any layer",
             stacklevel=2,
         )
 
 
-def said(kept: Mapping[str, tuple[int, int]]) -> str:
-    """Returns the names with what is left of them."""
+def described(kept: Mapping[str, tuple[int, int]]) -> str:
+    """Returns what is left of each layer, for a message."""
     return ", ".join(f"{left:,} of {total:,} weights of {name}" for name, (left, total) in kept.items())

@@ -1,4 +1,4 @@
-"""Freezing the largest weights of one tensor at powers of two: what the Caffe layers of the original fork do.
+"""Freezes the largest weights of one tensor at powers of two, as the Caffe layers of the original fork do.
 
 Reference: Zhou, Yao, Guo, Xu, Chen 2017, Incremental Network Quantization (arXiv 1702.03044), section 2.2.
 """
@@ -25,10 +25,10 @@ class Portions(NamedTuple):
 
 
 def portions(values: Sequence[float]) -> Portions:
-    """Returns the step that a list of portions asks for: the first two, or 0 and the only one.
+    """Returns the portions before and after a step: the first two of a list, or 0 and the only one.
 
     Raises:
-        MethodError: there is none, one is outside 0..1, or they decrease.
+        MethodError: the list is empty, a portion is outside 0..1, or the portions decrease.
     """
     if not values:
         raise MethodError("portion is missing; expected two, the frozen share before and after this step")
@@ -42,7 +42,7 @@ def portions(values: Sequence[float]) -> Portions:
 
 
 def remaining(free: int, step: Portions) -> int:
-    """Returns how many of ``free`` weights stay free: round(round(free / (1 - before)) * (1 - after)).
+    """Returns the number of free weights after a step: round(round(free / (1 - before)) * (1 - after)).
 
     Halves are rounded away from zero.
     """
@@ -56,16 +56,16 @@ def _round(value: float) -> int:
 
 
 def partition(weight: Tensor, free: Tensor, keep: int) -> Tensor:
-    """Returns the entries to freeze: of the free ones all but the ``keep`` smallest by magnitude.
+    """Returns which free entries to freeze: all but the ``keep`` smallest by magnitude.
 
-    Entries as large as the smallest frozen one are frozen too.
+    Entries that are equal to the smallest frozen one are frozen too.
 
     Reference: Zhou 2017, section 2.2, pruning-inspired strategy.
 
     Args:
         weight: any shape.
         free: bool, same shape.
-        keep: how many stay free, ties aside.
+        keep: number of entries that stay free, ties aside.
 
     Returns:
         bool, same shape.
@@ -78,7 +78,7 @@ def partition(weight: Tensor, free: Tensor, keep: int) -> Tensor:
 
 
 def frozen_share(weight: Tensor, free: Tensor) -> float:
-    """Returns the share of frozen non-zero entries among those that are not pruned; 1 where all are pruned."""
+    """Returns the share of frozen nonzero entries among the entries that are not pruned; 1 if all are pruned."""
     frozen = int(torch.count_nonzero(weight[~free]))
     present = frozen + int(torch.count_nonzero(free))
     return frozen / present if present else 1.0
@@ -89,10 +89,10 @@ class Frozen:
     """What :func:`freeze` did.
 
     Attributes:
-        exponents: the grid; None where there was nothing but pruned weights.
+        exponents: the grid; None if all weights are pruned.
         before: number of free entries before.
-        after: number of free entries now.
-        clipped: how many values were beyond the grid and clipped to it.
+        after: number of free entries after.
+        clipped: number of values that were beyond the grid and were clipped to it.
     """
 
     exponents: pow2.Exponents | None
@@ -102,10 +102,11 @@ class Frozen:
 
 
 def exponents_of(weight: Tensor, free: Tensor, levels: int) -> pow2.Exponents | None:
-    """Returns the grid of a tensor: that of its frozen entries if any is not zero, else of its largest entry.
+    """Returns the grid of a tensor: that of its frozen entries if any is nonzero, else that of its largest entry.
 
     Raises:
-        MethodError: a frozen entry is neither zero nor a power of two, or the largest has no power near it.
+        MethodError: a frozen entry is neither zero nor a power of two, or the largest is not finite or beyond the
+            powers of two of its type.
     """
     frozen = weight[~free]
     if not bool(pow2.on_grid(frozen).all()):
@@ -125,16 +126,19 @@ def exponents_of(weight: Tensor, free: Tensor, levels: int) -> pow2.Exponents | 
 def freeze(weight: Tensor, free: Tensor, step: Portions, levels: int) -> Frozen:
     """Freezes the largest free weights at powers of two, in place, as the Caffe layers of the original fork do.
 
-    There 3/4 of the least power is the end of zero, not 1/2 as in the paper's equation (4), and entries as large as
-    the smallest frozen one are frozen too.
+    The fork rounds magnitudes below 3/4 of the least power to zero, not below 1/2 as the paper's equation (4), and
+    also freezes entries that are equal to the smallest frozen one.
 
     Reference: Zhou 2017, algorithm 1, steps 3 and 4.
 
     Args:
-        weight: any shape; changed where it is frozen now.
-        free: bool, same shape, False = frozen; changed likewise.
-        step: share of the weights that are not pruned that is frozen before and after.
+        weight: any shape; newly frozen entries are changed.
+        free: bool, same shape, False = frozen; changed.
+        step: the frozen share of the weights that are not pruned, before and after.
         levels: number of exponents, num_quantum_values in prototxts.
+
+    Returns:
+        What was frozen.
 
     Raises:
         MethodError: a weight cannot be quantized.

@@ -1,7 +1,7 @@
-"""Passes over all weights of a tensor that are worth one loop: masks with effective values, and the SGD step.
+"""Operations fused into one pass over a tensor: masks with effective values, and the step of SGD.
 
-On a CPU they run as compiled loops over float32 (:mod:`demitasse.methods.kernels`), elsewhere as torch
-operations with the same results. Tensors are changed in place, and autograd is told.
+On a CPU and in float32 they are compiled loops (:mod:`demitasse.methods.kernels`), elsewhere torch operations with
+the same results. They change tensors in place and increment their versions, as autograd expects.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def apply_mask(weight: Tensor, mask: Tensor, out: Tensor) -> None:
 
 @torch.no_grad()
 def operate(weight: Tensor, mask: Tensor, out: Tensor, low: float, high: float) -> None:
-    """Decides on the mask and writes weight * mask to ``out``; see :func:`demitasse.methods.surgery.decide`.
+    """Updates the mask and writes weight * mask to ``out``; see :func:`demitasse.methods.surgery.decide`.
 
     Args:
         weight: any shape.
         mask: bool, same shape, True = kept; changed.
         out: like ``weight``.
-        low: kept entries up to it are cut.
-        high: cut entries above it come back.
+        low: kept entries up to this magnitude are cut.
+        high: cut entries above this magnitude are spliced back.
     """
     arrays = flat(weight, mask, out)
     if arrays is None:
@@ -68,12 +68,12 @@ def sgd(
     Args:
         weight: w, any shape; changed.
         gradient: g, same shape.
-        history: v, same shape; changed. The learning rate is inside, unlike in torch.optim.SGD.
-        momentum: share of the history that stays.
+        history: v, same shape; changed. It includes the learning rate, unlike in torch.optim.SGD.
+        momentum: factor of the history.
         rate: learning rate of this tensor.
         scale: factor of the gradient.
         decay: weight decay of this tensor.
-        free: bool, same shape; where False the weight stays as it is and its history becomes 0.
+        free: bool, same shape; where it is False, the weight does not change and its history becomes 0.
     """
     tensors = (weight, gradient, history) if free is None else (weight, gradient, history, free)
     arrays = flat(*tensors)

@@ -1,4 +1,4 @@
-"""Where a parameter lives in a module: its names, the modules that hold it, and what it is to them."""
+"""Where a module holds a parameter: its names, the modules that own it, and its role in them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-# segments that wrappers put into names: DDP and averaged models, torch.compile, activation checkpointing
+# segments that wrappers add to names: DDP and averaged models, torch.compile, activation checkpointing
 _WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module")
 _ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
-# classes of torch.nn.utils, its hooks and its parametrizations: their name, and that of the parameter which the layer
-# computes with a multiple of
+# hooks and parametrizations of torch.nn.utils that scale a weight: class -> its function, and the (suffix of the)
+# name of the parameter that the layer uses a multiple of
 _SCALING_HOOKS = {"WeightNorm": ("weight_norm", "_v"), "SpectralNorm": ("spectral_norm", "_orig")}
 _SCALING = {"_WeightNorm": ("weight_norm", "original1"), "_SpectralNorm": ("spectral_norm", "original")}
 
@@ -25,13 +25,13 @@ class Home:
 
     Attributes:
         name: as in the state_dict of the bare module, without the prefixes of wrappers.
-        owner: the module that holds it.
-        leaf: its name there.
+        owner: the module that holds the parameter.
+        leaf: the parameter's name in the owner.
         within: the modules around it, from the outermost to the one whose weight it is.
         path: the name of the last of them.
-        role: what it is to that module: ``weight`` also where a norm of the weight is taken apart from it.
-        scaling: the name of such a norm; its layer computes with a multiple of the parameter.
-        hindrance: why it cannot be compressed here; empty where it can.
+        role: the name that the last of them uses, ``weight`` even where weight_norm or spectral_norm splits it.
+        scaling: the name of that norm, if any; the layer then computes with a multiple of the parameter.
+        hindrance: why the parameter cannot be compressed here; empty if it can.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Home:
 
     @property
     def names(self) -> tuple[str, str]:
-        """The name in the state_dict, and the one that its layer would give it."""
+        """The name in the state_dict, and the name made of the layer's path and the role."""
         return self.name, f"{self.path}.{self.role}" if self.path else self.role
 
     @property
@@ -64,7 +64,7 @@ class Home:
 
     @property
     def is_any_weight(self) -> bool:
-        """Whether it is a weight of whatever kind of layer."""
+        """Whether it is a weight of any kind of layer."""
         recurrent = isinstance(self.module, _RECURRENT) and self.role.startswith("weight")
         return self.is_weight or self.role == "weight" or recurrent
 
@@ -81,17 +81,17 @@ class Home:
 
 
 def is_conv1d(module: nn.Module) -> bool:
-    """Whether it is Hugging Face's linear layer with a transposed weight (in, out); their package is not imported."""
+    """Whether it is Hugging Face's linear layer with a transposed weight (in, out); does not import transformers."""
     return is_of_package(module, "transformers") and any(base.__name__ == "Conv1D" for base in type(module).__mro__)
 
 
 def is_of_package(module: nn.Module, package: str) -> bool:
-    """Whether a class of a module comes from a package; the package is not imported for the question."""
+    """Whether a class of a module comes from a package; does not import the package."""
     return any(base.__module__.partition(".")[0] == package for base in type(module).__mro__)
 
 
 def plain_name(name: str) -> str:
-    """Returns a parameter's name without the segments that wrappers put in."""
+    """Returns a parameter's name without the segments that wrappers add."""
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
@@ -101,9 +101,9 @@ def homes(model: nn.Module) -> Iterator[tuple[nn.Parameter, Home]]:
 
 
 def places(model: nn.Module, wanted: Container[int]) -> dict[tuple[int, str], int]:
-    """Returns where a bare module holds the parameters of these ids: id of a module, name there -> id.
+    """Returns where a bare module holds the parameters with these ids: (id of a module, name there) -> id.
 
-    It is asked before every step, and so looks at every module once and makes no names.
+    Runs before every step, so it visits every module once and builds no names.
     """
     found: dict[tuple[int, str], int] = {}
     seen, left = {id(model)}, [model]
@@ -122,13 +122,13 @@ def places(model: nn.Module, wanted: Container[int]) -> dict[tuple[int, str], in
 def _walk(module: nn.Module, path: str, within: tuple[nn.Module, ...]) -> Iterator[tuple[nn.Parameter, Home]]:
     for leaf, parameter in module._parameters.items():
         if parameter is not None:
-            yield parameter, _home(module, leaf, path, within)
+            yield parameter, _home_of(module, leaf, path, within)
     for name, child in module._modules.items():
         if child is not None:
             yield from _walk(child, f"{path}.{name}" if path else name, (*within, child))
 
 
-def _home(owner: nn.Module, leaf: str, path: str, within: tuple[nn.Module, ...]) -> Home:
+def _home_of(owner: nn.Module, leaf: str, path: str, within: tuple[nn.Module, ...]) -> Home:
     name = plain_name(f"{path}.{leaf}" if path else leaf)
     if isinstance(owner, ParametrizationList):
         # layer.parametrizations.weight.original
@@ -146,18 +146,18 @@ def _parametrized(owner: ParametrizationList, leaf: str) -> tuple[str, str]:
         name, of_direction = _SCALING[kinds[0]]
         return name if leaf == of_direction else "", ""
     return "", (
-        f"is computed by {' and '.join(kinds)} (torch.nn.utils.parametrize), which would not keep its zeros; "
-        "remove_parametrizations first"
+        f"is computed by {' and '.join(kinds)} (torch.nn.utils.parametrize), which does not keep zeros; "
+        "call remove_parametrizations first"
     )
 
 
 def _hooked(owner: nn.Module, leaf: str) -> tuple[str, str, str]:
-    """Returns role, scaling and hindrance under the hooks of torch.nn.utils of old."""
+    """Returns role, scaling and hindrance under the older, hook-based torch.nn.utils."""
     for hook in owner._forward_pre_hooks.values():
         name, suffix = _SCALING_HOOKS.get(type(hook).__name__, ("", ""))
         scaled, masked = getattr(hook, "name", None), getattr(hook, "_tensor_name", None)
         if name and leaf == f"{scaled}{suffix}":
             return str(scaled), name, ""
         if masked and leaf == f"{masked}_orig":
-            return str(masked), "", "is masked by torch.nn.utils.prune; prune.remove it first"
+            return str(masked), "", "is masked by torch.nn.utils.prune; call prune.remove first"
     return leaf, "", ""

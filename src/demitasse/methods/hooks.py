@@ -1,7 +1,7 @@
-"""How methods ride on an optimizer: one pair of step hooks, which serves all of them.
+"""Attaches methods to an optimizer: one pair of step hooks serves all methods of an optimizer.
 
-Before a step the dense values are put into the parameters, after it the effective ones, and then the methods decide.
-Nothing else is touched: modules, parameters and their names stay what they are.
+The hooks put the dense values into the parameters before a step and the effective values after it; then the methods
+decide. They change nothing else: modules, parameters and their names stay what they are.
 """
 
 from __future__ import annotations
@@ -20,54 +20,54 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from demitasse.errors import MethodError
 from demitasse.methods import shards
-from demitasse.methods.records import FROZEN, Record, Rider, known_records, record_of
+from demitasse.methods.records import FROZEN, AttachedMethod, Record, known_records, record_of
 from demitasse.methods.selection import Chosen, named_parameters, unwrap
 
 Closure = Callable[[], Any]
 _WHERE_STEPS_ARE = Optimizer.step.__code__.co_filename
-_CALLERS = 8  # a step may be wrapped by our guard, by schedulers and by others
+_CALLERS = 8  # our guard, schedulers and others may wrap a step
 
 
 class StepHooks:
     """The pair of hooks of one optimizer.
 
     Attributes:
-        methods: those that count this optimizer's steps, in the order in which they were attached.
-        riders: all methods that know this optimizer.
+        methods: the methods that count this optimizer's steps, in the order in which they were attached.
+        attached: all methods that know this optimizer.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.methods: list[Rider] = []
-        self.riders: list[Rider] = []
+        self.methods: list[AttachedMethod] = []
+        self.attached: list[AttachedMethod] = []
         self._records: list[Record] = []
         self._depth = 0
         self._outer: FrameType | None = None
-        # recording values, numba and random draws are nothing for a graph: torch.compile steps around the hooks
+        # a graph cannot record values, call numba or draw at random: torch.compile leaves the hooks out of its graphs
         before, after = _outside_graphs(self._before), _outside_graphs(self._after)
         self._handles = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
         self._guard = _Guard(optimizer, self._abandon)
 
     def remove(self) -> None:
-        """Leaves the optimizer as it was."""
+        """Removes the hooks from the optimizer."""
         for handle in self._handles:
             handle.remove()
         self._guard.remove()
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._depth and not _is_running(self._outer):
-            self._abandon()  # the step before raised where the guard did not see it
+            self._abandon()  # the previous step raised, and the guard did not see it
         self._depth += 1
         if self._depth > 1:
-            return None  # a step that calls its base class's step
+            return None  # a step that calls the step of its base class
         self._outer = _frame_of_step()
-        for method in self.riders:
+        for method in self.attached:
             method.check_module()
         records = _records_of(optimizer)
         if on_cuda(records) and torch.cuda.is_current_stream_capturing():
-            raise MethodError("a step under a method cannot be captured as a CUDA graph: its decisions are the host's")
+            raise MethodError("a step with a method attached cannot be captured in a CUDA graph: the host decides")
         self._records = records
         for record in records:
-            record.enter()
+            record.load_dense()
         return self._with_closure(args, kwargs)
 
     def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ class StepHooks:
         self._leave()
         if only_prepares:
             return
-        # set by a GradScaler whose fused optimizer decides on the device
+        # a GradScaler sets it for a fused optimizer, which decides on the device
         skip: Tensor | None = getattr(optimizer, "found_inf", None)
         if skip is not None and skip.device.type == "cpu":
             if skip.item():
@@ -89,16 +89,16 @@ class StepHooks:
 
     def _leave(self) -> None:
         for record in self._records:
-            record.leave()
+            record.load_effective()
         self._records = []
 
     def _abandon(self) -> None:
-        """After a step that raised: effective values, no decision."""
+        """Puts the effective values back after a step that raised, without a decision."""
         self._depth, self._outer = 0, None
         self._leave()
 
     def _with_closure(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Returns the arguments with a closure that sees effective values."""
+        """Returns the step's arguments with a closure that sees effective values; None without a closure."""
         if len(args) > 1 and args[1] is not None:
             return (args[0], self._effective(args[1]), *args[2:]), kwargs
         if kwargs.get("closure") is not None:
@@ -109,19 +109,19 @@ class StepHooks:
         @functools.wraps(closure)
         def run() -> Any:
             for record in self._records:
-                record.leave()
+                record.load_effective()
             try:
                 return closure()
             finally:
                 for record in self._records:
-                    record.enter()
-                    _still(record)
+                    record.load_dense()
+                    _clear_frozen_gradient(record)
 
         return run
 
 
 def _frame_of_step() -> FrameType | None:
-    """Returns the frame of the optimizer's step that has called the hook."""
+    """Returns the frame of the optimizer's step that called the hook."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename != _WHERE_STEPS_ARE:
         frame = frame.f_back
@@ -129,7 +129,7 @@ def _frame_of_step() -> FrameType | None:
 
 
 def _only_prepares(frame: FrameType | None) -> bool:
-    """Whether torch.distributed.checkpoint takes the step, at rate 0, to give an optimizer the state it lacks."""
+    """Whether torch.distributed.checkpoint takes this step, at rate 0, only to initialize the optimizer's state."""
     for _ in range(_CALLERS):
         if frame is None:
             return False
@@ -147,12 +147,12 @@ def _is_running(outer: FrameType | None) -> bool:
 
 
 def on_cuda(records: Sequence[Record]) -> bool:
-    """Whether a record lies on a GPU."""
+    """Whether any record is on a GPU."""
     return any(record.status.is_cuda for record in records)
 
 
-def _still(record: Record) -> None:
-    """Takes the gradient off frozen entries, so that LBFGS does not reckon with moves that never happen."""
+def _clear_frozen_gradient(record: Record) -> None:
+    """Sets the gradient of frozen entries to 0, so that LBFGS does not count on moves that never happen."""
     gradient = record.parameter.grad
     if gradient is not None and record.has_frozen and not gradient.is_sparse:
         shards.local(gradient).masked_fill_(record.status == FROZEN, 0)
@@ -164,7 +164,7 @@ def _outside_graphs(hook: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Guard:
-    """Calls back when an optimizer's step raises; hooks alone are not told."""
+    """Calls back when an optimizer's step raises, which hooks do not see."""
 
     def __init__(self, optimizer: Optimizer, abandon: Callable[[], None]) -> None:
         self._optimizer, self._abandon = optimizer, abandon
@@ -183,7 +183,7 @@ class _Guard:
         optimizer.step = self._step  # type: ignore[method-assign]
 
     def remove(self) -> None:
-        """Takes the guard off, unless somebody has wrapped it; then it stays and does nothing."""
+        """Removes the guard; where somebody else has wrapped it, it stays and does nothing."""
         self._abandon = _nothing
         if self._optimizer.__dict__.get("step") is not self._step:
             return
@@ -197,34 +197,34 @@ def _nothing() -> None:
     pass
 
 
-# weak on both sides, since hooks and methods know their optimizer: the optimizer holds its hooks
+# weak on both sides, since hooks and methods refer to their optimizer; the optimizer holds its hooks
 _HOOKS: WeakKeyDictionary[Optimizer, ref[StepHooks]] = WeakKeyDictionary()
 _watch: Any = None
 
 
-def ride(optimizer: Optimizer, method: Rider) -> None:
-    """Lets a method ride on an optimizer; the first of the method's optimizers counts its steps."""
+def attach(optimizer: Optimizer, method: AttachedMethod) -> None:
+    """Attaches a method to an optimizer; the first of the method's optimizers counts its steps."""
     global _watch
     if _watch is None:
-        _watch = register_optimizer_step_pre_hook(_outside_graphs(_see_strangers))
+        _watch = register_optimizer_step_pre_hook(_outside_graphs(_note_unknown_optimizer))
     hooks = _hooks_of(optimizer)
     if hooks is None:
         hooks = StepHooks(optimizer)
         _HOOKS[optimizer] = ref(hooks)
-    hooks.riders.append(method)
+    hooks.attached.append(method)
     if optimizer is method.optimizers[0]:
         hooks.methods.append(method)
 
 
-def dismount(optimizer: Optimizer, method: Rider) -> None:
-    """Ends what :func:`ride` began."""
+def detach(optimizer: Optimizer, method: AttachedMethod) -> None:
+    """Undoes :func:`attach`."""
     global _watch
     hooks = _hooks_of(optimizer)
-    assert hooks is not None, "the optimizer holds its hooks until the last method has ended"
-    hooks.riders.remove(method)
+    assert hooks is not None, "the optimizer holds its hooks until the last method is detached"
+    hooks.attached.remove(method)
     if method in hooks.methods:
         hooks.methods.remove(method)
-    if not hooks.riders:
+    if not hooks.attached:
         hooks.remove()
         del _HOOKS[optimizer]
     if not _HOOKS and _watch is not None:
@@ -237,19 +237,19 @@ def _hooks_of(optimizer: Optimizer) -> StepHooks | None:
     return reference() if reference is not None else None
 
 
-def _see_strangers(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Notes every step that an unknown optimizer takes on a compressed parameter; runs before any step."""
+def _note_unknown_optimizer(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Notes a step of an unknown optimizer on compressed parameters; runs before every step of any optimizer."""
     if optimizer in _HOOKS:
         return
     for record in _records_of(optimizer):
-        # inside another step this is a part of that one (an optimizer that wraps optimizers)
-        if not record.inside:
-            record.strangers.add(type(optimizer).__name__)
-    _see_sharded(optimizer)
+        # a step within a step belongs to the outer one (an optimizer that wraps optimizers)
+        if not record.in_step:
+            record.unknown_optimizers.add(type(optimizer).__name__)
+    _check_replaced(optimizer)
 
 
-def _see_sharded(optimizer: Optimizer) -> None:
-    """Raises where the optimizer's parameters took the place of compressed ones."""
+def _check_replaced(optimizer: Optimizer) -> None:
+    """Raises if the optimizer's parameters have replaced compressed ones."""
     replaced = [record for record in known_records() if record.is_stale]
     if not replaced:
         return
@@ -265,16 +265,17 @@ def _records_of(optimizer: Optimizer) -> list[Record]:
 
 
 def unwrapped(optimizer: Optimizer | Sequence[Optimizer] | None, method: str) -> list[Optimizer]:
-    """Returns the optimizers, those that only wrap one (accelerate, Lightning) replaced by what they wrap.
+    """Returns the optimizers without the wrappers of accelerate and Lightning.
 
     Raises:
-        MethodError: one is no optimizer, or none is given; says how the method is attached.
+        MethodError: no optimizer is given, or a value is not an optimizer; the message shows how to attach a method.
     """
     given: list[Any] = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
     if given in ([], [None]):
         raise MethodError(
-            f"no optimizer is given; {method} decides after its steps: make the one that trains the model, such as "
-            f"optimizer = torch.optim.SGD(model.parameters(), lr=0.01), and attach {method}(model, optimizer, ...)"
+            f"no optimizer is given, and {method} decides after each of its steps; create the one that trains the "
+            f"model, such as optimizer = torch.optim.SGD(model.parameters(), lr=0.01), and attach "
+            f"{method}(model, optimizer, ...)"
         )
     found: list[Optimizer] = []
     for one in given:
@@ -288,10 +289,10 @@ def unwrapped(optimizer: Optimizer | Sequence[Optimizer] | None, method: str) ->
 
 
 def check_optimizers(optimizers: Sequence[Optimizer], model: nn.Module, chosen: Sequence[Chosen]) -> None:
-    """Raises where an optimizer trains none of the model's parameters.
+    """Checks that every optimizer trains parameters of the model, and one of them the chosen ones.
 
     Raises:
-        MethodError: it is another model's optimizer, or was made before the model got its present parameters.
+        MethodError: an optimizer belongs to another model, or was made before the model got its present parameters.
     """
     known = {id(parameter) for parameter in named_parameters(model).values()}
     for optimizer in optimizers:
@@ -299,7 +300,7 @@ def check_optimizers(optimizers: Sequence[Optimizer], model: nn.Module, chosen: 
         if not given & known:
             raise MethodError(
                 f"the {type(optimizer).__name__} trains no parameter of this {type(unwrap(model)).__name__}; "
-                "make it of the model's parameters, after fully_shard"
+                "create it from the model's parameters, after fully_shard"
             )
     trained = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     if not any(id(item.parameter) in trained for item in chosen):

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from demitasse.errors import MethodError
 from demitasse.methods import exchange, pow2, ranking, selection, settings, shards
@@ -20,44 +21,44 @@ from demitasse.methods.freezing import Portions, remaining
 from demitasse.methods.method import Method
 from demitasse.methods.ranking import Ranked
 from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record
-from demitasse.methods.report import Row
+from demitasse.methods.report import ParameterRow
 
-# what these settings of a quantization may be
+# the values of these settings
 CHOICES = {"partition": ("magnitude", "random"), "per": ("tensor", "channel"), "fit": ("largest", "error")}
 
 
 class IncrementalQuantization(Method):
-    """Incremental Network Quantization on any module: freeze a share of the weights at powers of two, train, repeat.
+    """Incremental Network Quantization on any module: freezes a share of the weights at powers of two, lets you train.
 
-    Iterating takes the steps: each turn freezes up to the next portion and leaves it to you to train the rest ::
+    Iterate over it: each turn freezes weights up to the next portion, and you train the others ::
 
         for portion in IncrementalQuantization(model, optimizer, bits=4):
             train(model, optimizer)
 
-    Frozen weights are exactly powers of two, or zero, after every step of the optimizer. What is zero when freezing
-    begins counts as pruned and stays zero; what surgery has cut by then does, too, and its masks change no more.
+    Frozen weights are exactly powers of two, or zero, after every step of the optimizer. Weights that are zero or cut
+    when freezing begins count as pruned and stay zero; the masks of surgery no longer change.
 
     Args:
         model: any module.
-        optimizer: the optimizer that trains it, or several; the first one counts the steps.
-        bits: of a code, sign and zero included, as in the paper: 2^(bits - 2) powers of two of either sign.
+        optimizer: the optimizer or optimizers that train the model; the first one counts the steps.
+        bits: bits of a code, sign and zero included, as in the paper: 2^(bits - 2) powers of two of each sign.
         exponents: instead of bits, the number of powers, or the pair of the least and the largest exponent.
         portions: the frozen share of the weights that are not pruned, after each turn; increasing, at most 1.
-        partition: ``magnitude`` freezes the largest first, ``random`` any.
-        per: ``tensor``, one grid for a parameter, or ``channel``, one for each of its output channels.
-        fit: ``largest``, the grid reaches up to the largest weight, as in the paper, or ``error``, it is the one of
-            the least squared error, which clips the few largest where there are not many powers.
+        partition: ``magnitude`` freezes the largest weights first, ``random`` a random choice.
+        per: ``tensor`` for one grid for each parameter, ``channel`` for one for each output channel.
+        fit: ``largest``: the grid ends at the largest weight, as in the paper; ``error``: the grid has the least
+            squared error, and clips a few of the largest weights if it has few powers.
         parameters: what to quantize, see :func:`demitasse.methods.selection.select`.
-        exclude: what stays as it is all the same.
-        seed: of the random partition; in a distributed run that of rank 0.
+        exclude: what to leave as it is.
+        seed: for the random partition; a distributed run uses the seed of rank 0.
 
     Attributes:
-        stage: how many portions are frozen.
-        step: optimizer steps since the last of them was.
-        clipped: name -> values that had grown beyond the grid and were clipped to it.
+        stage: number of portions that are frozen.
+        step: number of optimizer steps since the last portion was frozen.
+        clipped: name -> number of values that had grown beyond the grid and were clipped to it.
 
     Raises:
-        MethodError: a setting has no meaning, a pattern matches nothing, or a parameter is under quantization already.
+        MethodError: a setting is invalid, a pattern matches nothing, or a parameter is already being quantized.
 
     Reference: Zhou 2017, algorithm 1. Grids of single channels and those of the least error are ours.
     """
@@ -91,22 +92,23 @@ class IncrementalQuantization(Method):
         super().__init__(model, optimizer, parameters, exclude, seed)
         self._tops = {name: self._no_top(record) for name, record in self.records.items()}
 
+    @override
     def check_chosen(self, chosen: Sequence[selection.Chosen]) -> None:
         for item in chosen:
             pow2.check_levels(self.levels, self._top, item.parameter.dtype, item.name)
 
     def _no_top(self, record: Record) -> Tensor:
-        """Returns the largest exponents: (1,) or, by channel, (local channels,) int64; unknown until freezing."""
+        """Returns the largest exponents before freezing, unknown unless given: (1,) or (local channels,) int64."""
         axis = self._axis(record)
         size = 1 if axis is None else record.values.shape[axis]
         return torch.full((size,), _UNKNOWN if self._top is None else self._top, device=record.values.device)
 
     def _axis(self, record: Record) -> int | None:
-        """Returns the axis along which there is a grid for each index; None where there is one for all."""
+        """Returns the axis that has a grid for each index; None if the parameter has one grid."""
         return record.chosen.channel_axis if self.per == "channel" and record.values.ndim > 0 else None
 
     def __iter__(self) -> Iterator[float]:
-        """Freezes portion after portion and gives each; goes on within the current one after a load."""
+        """Freezes one portion after the other and yields it; after a load it continues in the current one."""
         if self._is_open:
             yield self.portions[self.stage - 1]
             self._is_open = False
@@ -120,11 +122,11 @@ class IncrementalQuantization(Method):
 
     @torch.no_grad()
     def freeze(self) -> None:
-        """Freezes up to the next portion; what iterating does.
+        """Freezes up to the next portion, as iterating does.
 
         Raises:
             MethodError: all portions are frozen, a weight is not finite, an unknown optimizer stepped the module, or
-                given exponents are so large that every weight of a parameter would become 0.
+                the given exponents are so large that every weight of a parameter would become 0.
         """
         if self.stage == len(self.portions):
             raise MethodError(f"all portions are frozen already, up to {self.portions[-1]:g}")
@@ -134,7 +136,7 @@ class IncrementalQuantization(Method):
                 other.check_freezing(record)
         self.agree()
         before = self.portions[self.stage - 1] if self.stage else 0.0
-        # what cannot be quantized is found before the first change
+        # find what cannot be quantized before the first change
         tops = {name: self._grown(record) for name, record in self.records.items()}
         for record in self.records.values():
             self._check_reach(record)
@@ -156,25 +158,25 @@ class IncrementalQuantization(Method):
             clipped = exchange.freeze(record.values, record.status, order, boundary, tops, axis, self.levels)
             clipped = int(shards.total(record.parameter, record.status.new_tensor(clipped, dtype=torch.int64)))
             self.clipped[record.name] = self.clipped.get(record.name, 0) + clipped
-        record.seen()
+        record.note_version()
 
     def _take_over(self, record: Record) -> None:
-        """Begins freezing: what is zero was pruned, and stays so."""
+        """Begins freezing: marks zeros as pruned."""
         zero = (record.status == CUT) | (record.status == PRUNED) | (record.values == 0)
         record.set_status(torch.where(zero, PRUNED, FREE).to(torch.uint8))
         record.has_frozen = True
 
     def _grown(self, record: Record) -> Tensor:
-        """Returns the grids, those that are not known yet by the magnitudes of what is free.
+        """Returns the largest exponents; those that are unknown come from the magnitudes of the free entries.
 
         Raises:
-            MethodError: a weight is not finite, or beyond the powers that its type has.
+            MethodError: a weight is not finite, or beyond the powers of two of its type.
         """
         tops, kind = self._tops[record.name], record.values.dtype
         pow2.check_levels(self.levels, self._top, kind, record.name)
         found = self._maxima(record)
         bad = found[~torch.isfinite(found)]
-        # of all shards: what one process refuses no other may go on with
+        # over all shards, so that all processes raise or none
         if int(shards.total(record.parameter, tops.new_tensor(len(bad)))):
             shown = bad[0].item() if len(bad) else "not finite"
             raise MethodError(f"the largest weight of {record.name} is {shown}; expected a finite number")
@@ -187,7 +189,7 @@ class IncrementalQuantization(Method):
         return grown
 
     def _check_reach(self, record: Record) -> None:
-        """Raises where given exponents leave no weight, and warns where they hardly tell weights apart."""
+        """Raises if the given exponents turn all weights to 0; warns if they turn nearly all to one value."""
         if self._top is None or record.has_frozen:
             return
         least, top = torch.tensor(self._top - self.levels + 1), torch.tensor(self._top)
@@ -199,8 +201,8 @@ class IncrementalQuantization(Method):
         powers = f"the given exponents, 2^{int(least)} .. 2^{self._top}"
         if present and fallen_ == present:
             raise MethodError(
-                f"{record.name}: all {present:,} weights that are not 0 are too small for {powers}, and would become "
-                "0; expected exponents near those of the weights, or bits"
+                f"{record.name}: all {present:,} nonzero weights are too small for {powers}, and would become 0; "
+                "expected exponents near those of the weights, or bits"
             )
         for number, what in ((fallen_, "become 0"), (beyond_, "are clipped to the largest")):
             if number > _MOST * present:
@@ -229,7 +231,7 @@ class IncrementalQuantization(Method):
         return found if is_here else reduce(record.parameter, found)
 
     def _rows(self, record: Record) -> Iterator[tuple[Tensor, slice]]:
-        """Yields the free values piece by piece, 0 for others: (grids, entries), and which grids they belong to."""
+        """Yields pieces of the values, 0 unless free: (grids, entries), and a slice of the grids they belong to."""
         axis = self._axis(record)
         longest = max(range(record.values.ndim), key=lambda number: record.values.shape[number], default=0)
         values, status = (t if t.ndim else t.reshape(1) for t in (record.values, record.status))
@@ -247,16 +249,16 @@ class IncrementalQuantization(Method):
                 yield found.movedim(axis, 0).flatten(1) if found.ndim > 1 else found[:, None], own
 
     def _order(self, record: Record, number: int) -> Tensor:
-        """Returns numbers of the local shape; those of the largest magnitude are frozen first."""
+        """Returns numbers of the local shape; entries with the largest magnitudes are frozen first."""
         if self.partition == "magnitude":
             return record.values
-        # a seed of its own kind: weights may well have been filled from a generator seeded with a small number
+        # not the bare seed: the weights may have been initialized with it
         generator = torch.Generator().manual_seed(random.Random(f"{self.seed}:{number}:{self.stage}").getrandbits(63))
         whole = torch.rand(record.parameter.shape, generator=generator)
         return shards.part_of(record.parameter, whole).to(record.values.device)
 
     def _grids(self, record: Record) -> tuple[Tensor, Tensor]:
-        """Returns least and largest exponents, broadcastable to the local values."""
+        """Returns the least and the largest exponents, broadcastable to the local values."""
         tops = self._tops[record.name]
         axis = self._axis(record)
         if axis is not None:
@@ -268,19 +270,22 @@ class IncrementalQuantization(Method):
     def _projected(self, record: Record, values: Tensor) -> Tensor:
         return pow2.project_each(values, *self._grids(record))
 
-    def ground(self, record: Record) -> None:
+    @override
+    def project_frozen(self, record: Record) -> None:
         if record.name in self.records and record.reserve is not None:
             frozen = record.status == FROZEN
             record.reserve.copy_(torch.where(frozen, self._projected(record, record.reserve), record.reserve))
 
+    @override
     def decide(self, skip: Tensor | None) -> None:
         self.step += 1
 
-    def rows(self) -> list[Row]:
+    @override
+    def rows(self) -> list[ParameterRow]:
         return [self._row(record) for record in self.records.values()]
 
-    def _row(self, record: Record) -> Row:
-        return Row(
+    def _row(self, record: Record) -> ParameterRow:
+        return ParameterRow(
             record.name,
             tuple(record.parameter.shape),
             record.parameter.numel(),
@@ -294,61 +299,66 @@ class IncrementalQuantization(Method):
         """Returns the least and the largest exponent of all grids of a parameter, over all shards."""
         tops = self._tops[record.name]
         known = tops[tops != _UNKNOWN]
-        # of the negated ones too, since only maxima are reduced; an empty shard says nothing
+        # reduce the negated exponents too, since only maxima can be reduced; an empty shard does not count
         extremes = [part.amax() if part.numel() else tops.new_tensor(_UNKNOWN) for part in (-known, known)]
         low, high = shards.largest(record.parameter, torch.stack(extremes)).tolist()
         return None if high == _UNKNOWN else (1 - low - self.levels, high)
 
-    def notes(self, rows: Sequence[Row]) -> tuple[str, ...]:
+    @override
+    def notes(self, rows: Sequence[ParameterRow]) -> tuple[str, ...]:
         done = self.portions[self.stage - 1] if self.stage else 0.0
-        lines = [f"{done:.0%} of what is not pruned is frozen, portion {self.stage} of {len(self.portions)}"]
+        lines = [f"{done:.0%} of the unpruned weights are frozen, portion {self.stage} of {len(self.portions)}"]
         if clipped := sum(self.clipped.values()):
             lines.append(f"{clipped:,} values had grown beyond their grid and were clipped to it")
         return tuple(lines)
 
+    @override
     def state_dict(self) -> dict[str, Tensor]:
         own = {"stage": self.stage, "step": self.step, "open": self._is_open}
         return super().state_dict() | {name: torch.tensor(int(value)) for name, value in own.items()}
 
+    @override
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         super().load_state_dict(state)
         self.stage, self.step, self._is_open = int(state["stage"]), int(state["step"]), bool(state["open"])
         for record in self.records.values():
             record.has_frozen = self.stage > 0
 
-    def saved(self, record: Record) -> dict[str, Tensor]:
+    @override
+    def record_state(self, record: Record) -> dict[str, Tensor]:
         return {
             "status": shards.like(record.parameter, record.status.contiguous().clone()),
             "exponent": shards.channels_like(record.parameter, self._tops[record.name].clone(), self._axis(record)),
             "clipped": torch.tensor(self.clipped.get(record.name, 0)),
         }
 
-    def take(self, record: Record, saved: dict[str, Tensor]) -> None:
+    @override
+    def load_record_state(self, record: Record, saved: dict[str, Tensor]) -> None:
         tops = shards.channels_part_of(record.parameter, saved["exponent"], self._axis(record))
         self._tops[record.name] = tops.to(record.values.device).clone()
         self.clipped[record.name] = int(saved["clipped"])
         status = self._part(record, "status", saved["status"])
         mine = (status == FROZEN) | (status == PRUNED)
-        # what surgery has cut is its own to say; where it is not cut, it was not when the state was taken
+        # surgery's own state says what it has cut; entries that are not cut now were not cut in that state
         cut = (record.status == CUT) & (record.values == 0) | (record.status == PRUNED) & (status == CUT)
         record.restore(torch.where(mine, status, torch.where(cut, CUT, FREE)).to(torch.uint8))
-        record.hold()
+        record.ensure_reserve()
 
 
 _UNKNOWN = -(1 << 20)
-# so many grids are tried, each half as large as the one before
+# number of grids to try, each half as large as the one before
 _LOWER = 4
-# a share of weights that given exponents treat alike is worth a warning above this
+# warn if given exponents turn more than this share of the weights to one value
 _MOST = 0.99
-# entries that are looked at together where a pass needs memory of its own
+# entries that a pass with temporary memory handles at a time
 _PIECE = 1 << 20
 
 
 def levels_of(bits: int | None, exponents: int | tuple[int, ...] | None) -> tuple[int, int | None]:
-    """Returns the number of exponents, and the largest where it is given.
+    """Returns the number of exponents, and the largest one if it is given.
 
     Raises:
-        MethodError: not one of the two is given, or it has no meaning.
+        MethodError: both or none are given, or the value is invalid.
     """
     if bits is not None and exponents is not None:
         raise MethodError("expected one of bits and exponents, found both")

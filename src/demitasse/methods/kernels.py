@@ -1,7 +1,8 @@
-"""Compiled loops over flat float32 arrays, each in one pass over memory; see :mod:`demitasse.methods.fused`.
+"""Compiled loops over flat float32 arrays, each in one pass over memory.
 
-Importing this module imports numba; that is why only ``fused`` does, and only when it first needs it. Loops run
-from 0, which lets the compiler prove that indices are not negative and use vector instructions.
+:mod:`demitasse.methods.fused` and :mod:`demitasse.methods.exchange` describe what they compute, and call them through
+:mod:`demitasse.methods.compiled`, which imports this module, and with it numba, only when it is needed. Loops run from
+0, which lets the compiler prove that indices are not negative and use vector instructions.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
@@ -16,7 +17,7 @@ from demitasse.loops import njit
 
 CHUNK, BLOCK, STRIP = 1 << 15, 1 << 10, 1 << 6
 ZERO, SUM = np.float32(0), np.int32(0)
-INFINITE = np.int32(0xFF << 23)  # the pattern of infinity; those of NaN are larger
+INFINITE = np.int32(0xFF << 23)  # the bit pattern of infinity; those of NaN are larger
 
 
 @njit(cache=True, nogil=True)
@@ -53,7 +54,7 @@ def sgd_free(weight, gradient, history, free, momentum, rate, scale, decay):
         weight[i] -= v
 
 
-# Of compressed parameters: states are FREE 0, CUT 1, FROZEN 2, PRUNED 3, as in demitasse.methods.exchange.
+# For compressed parameters. The states are FREE 0, CUT 1, FROZEN 2, PRUNED 3, as in demitasse.methods.exchange.
 
 
 @njit(cache=True, nogil=True)
@@ -80,7 +81,7 @@ def take_out(values, status, reserve):
         values[i] = reserve[i] if state == 2 else ZERO
 
 
-# The next three go block by block: what vector instructions can do first, into a buffer that stays in the cache.
+# The next loops work block by block: vector instructions first fill a buffer that stays in the cache.
 
 
 @njit(cache=True, nogil=True)
@@ -146,22 +147,22 @@ def count(values, status, reserve, counts, free_scale, cut_scale, prefix, shift,
                 counts[digit] += 1
 
 
-# Sums of 32 bits are added up by vector instructions, in a block where they cannot overflow.
+# Vector instructions add up 32-bit sums, which cannot overflow within a block.
 
 
 @njit(cache=True, nogil=True)
 def tally(keys, low):
-    below = left_out = endless = SUM
+    below = left_out = nonfinite = SUM
     for i in range(keys.size):
         below = np.int32(below + (keys[i] < low))
         left_out = np.int32(left_out + (keys[i] < 0))
-        endless = np.int32(endless + (keys[i] >= INFINITE))
-    return below, left_out, endless
+        nonfinite = np.int32(nonfinite + (keys[i] >= INFINITE))
+    return below, left_out, nonfinite
 
 
 @njit(cache=True, nogil=True)
 def gather(values, status, reserve, found, places, sums, free_scale, cut_scale, low, high, first):
-    """The keys in low..high and where they are; how many are below, in it, left out, infinite or NaN."""
+    """Collects the keys in low..high and their places; counts those below, inside, left out, and infinite or NaN."""
     keys = np.empty(BLOCK, np.int32)
     least, width = np.int32(low), np.uint32(high - low)
     lower = missing = wild = seen = taken = 0
@@ -170,10 +171,10 @@ def gather(values, status, reserve, found, places, sums, free_scale, cut_scale, 
         part = slice(start, start + size)
         keys[size:] = -1
         keys_of(values[part], status[part], reserve[part], free_scale, cut_scale, keys[:size])
-        below, left_out, endless = tally(keys, least)
+        below, left_out, nonfinite = tally(keys, least)
         lower += below - (BLOCK - size)
         missing += left_out - (BLOCK - size)
-        wild += endless
+        wild += nonfinite
         for strip in range(0, BLOCK, STRIP):
             near = np.int32(0)
             for i in range(STRIP):
@@ -192,7 +193,7 @@ def gather(values, status, reserve, found, places, sums, free_scale, cut_scale, 
 
 @njit(cache=True, nogil=True)
 def freeze(values, status, order, tops, bound, run, levels, start):
-    """Of free entries those that rank above a bound; a grid for each ``run`` entries, and those again in turn."""
+    """Freezes free entries above a bound; each ``run`` of entries has the next of the grids, in rotation."""
     clipped = left = 0
     top = tops[0]
     for i in range(values.size):
@@ -202,7 +203,7 @@ def freeze(values, status, order, tops, bound, run, levels, start):
         left -= 1
         if status[i] == 0 and abs(order[i]) > bound:
             status[i] = 2
-            # in float64 no number of float32 is subnormal
+            # no float32 number is subnormal in float64
             bits = np.float64(abs(values[i])).view(np.int64)
             power = (bits + (1 << 51) >> 52) - 1023
             least = top - levels + 1
@@ -215,7 +216,7 @@ def freeze(values, status, order, tops, bound, run, levels, start):
     return clipped
 
 
-# The same in chunks on all threads.
+# The same loops, in chunks on all threads.
 
 
 @njit(cache=True)
@@ -274,7 +275,7 @@ def cut_up_to_parallel(values, status, reserve, free_scale, cut_scale, bound, st
         cut_up_to(values[part], status[part], reserve[part], free_scale, cut_scale, bound, state_of_cut)
 
 
-# With tables of its own for each part of the entries.
+# The same loops, where each part of the entries has its own tables.
 
 
 @njit(cache=True, parallel=True)
@@ -305,5 +306,5 @@ def freeze_parallel(values, status, order, tops, bound, run, levels, start):
 
 
 def set_threads(count: int) -> None:
-    """Lets parallel loops use ``count`` threads, or as many as numba has."""
+    """Sets the number of threads for parallel loops, at most as many as numba has."""
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]

@@ -23,13 +23,13 @@ def local_rate(weight: Tensor, gradient: Tensor, ratio: float, decay: float) -> 
     Returns:
         A scalar tensor on the weight's device.
     """
-    # squares of half-precision numbers overflow
+    # squares of half-precision numbers would overflow
     dtype = torch.promote_types(weight.dtype, torch.float32)
     w, g = (torch.linalg.vector_norm(tensor, dtype=dtype) for tensor in (weight, gradient))
     return rate_of_norms(w, g, ratio, decay)
 
 
 def rate_of_norms(weight: Tensor, gradient: Tensor, ratio: float, decay: float) -> Tensor:
-    """Returns the local rate of norms that are known, for one tensor or a stack of them; see :func:`local_rate`."""
+    """Returns the local rate for given norms, of one tensor or a stack of tensors; see :func:`local_rate`."""
     rate = ratio * weight / (gradient + decay * weight)
     return torch.where((weight > 0) & (gradient > 0), rate, torch.ones_like(rate))

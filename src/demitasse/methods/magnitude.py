@@ -1,4 +1,4 @@
-"""Gradual magnitude pruning, the baseline on equal footing: what is pruned never comes back.
+"""Gradual magnitude pruning, the baseline for comparisons: pruned weights never come back.
 
 Reference: Zhu and Gupta 2017, To prune, or not to prune (arXiv 1710.01878).
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from demitasse.methods import floors, selection, settings, shards
 from demitasse.methods.exchange import Scales
@@ -20,28 +21,28 @@ from demitasse.methods.schedule import Ramp
 
 
 class MagnitudePruning(Pruning):
-    """Prunes the smallest weights while a module trains, more and more up to a target.
+    """Prunes the smallest weights during training, up to a target.
 
-    Sparsity at step t is target * (1 - (1 - (t + 1 - begin) / ramp)^3). Pruned weights stay exactly 0.
+    The sparsity at step t is target * (1 - (1 - (t + 1 - begin) / ramp)^3). Pruned weights stay exactly 0.
 
     Args:
         model: any module.
-        optimizer: the optimizer that trains it, or several; the first one counts the steps.
-        sparsity: the share of zeros in the end, 0 to 1: one number for all chosen parameters together, or a mapping
-            of patterns to numbers, one for each parameter by the first pattern that matches it.
+        optimizer: the optimizer or optimizers that train the model; the first one counts the steps.
+        sparsity: the final share of zeros, 0 to 1: one number for all chosen parameters together, or a mapping of
+            patterns to numbers; each parameter gets the number of the first pattern that matches it.
         parameters: what to prune, see :func:`demitasse.methods.selection.select`.
-        exclude: what stays dense all the same.
-        scope: ``global``, one threshold for all (only where sparsity is one number), or ``layer``, each to its target.
+        exclude: what to leave dense.
+        scope: with one sparsity, ``global``: one threshold for all parameters; ``layer``: the sparsity in each one.
         begin: the step at which pruning begins.
-        ramp: the number of steps that lead to the target.
-        every: steps between two decisions; the last one of the ramp is always taken.
-        floor: the least share that is kept in any layer, as far as the sparsity of all allows.
-        keep_zeros: whether weights that are zero when the method is attached stay zero for good; None for that in
-            parameters with more than 10 % and less than 100 % zeros, which were pruned before. The report names them.
-        seed: taken for the sake of a common interface; nothing here is random.
+        ramp: the number of steps until the target is reached.
+        every: number of steps from one decision to the next; the last step of the ramp always decides.
+        floor: the least share to keep in each layer, as far as the total sparsity allows.
+        keep_zeros: whether weights that are zero when the method is attached stay zero. None: only in parameters with
+            more than 10 % and less than 100 % zeros, which were pruned before. The report names them.
+        seed: unused, since nothing is random here; all methods accept it.
 
     Raises:
-        MethodError: a setting has no meaning, or a pattern matches nothing.
+        MethodError: a setting is invalid, or a pattern matches nothing.
 
     Reference: Zhu and Gupta 2017, equation (1).
     """
@@ -72,6 +73,7 @@ class MagnitudePruning(Pruning):
         )
         self.targets = self._values
 
+    @override
     def decide(self, skip: Tensor | None) -> None:
         since = self.iteration - self.ramp.begin
         if (
@@ -81,12 +83,14 @@ class MagnitudePruning(Pruning):
         ):
             self.cut_to_target(Scales(), PRUNED, skip)
 
-    def saved(self, record: Record) -> dict[str, Tensor]:
+    @override
+    def record_state(self, record: Record) -> dict[str, Tensor]:
         mask = shards.like(record.parameter, (record.status != PRUNED).contiguous())
-        return {"mask": mask, **self.saved_zeros(record)}
+        return {"mask": mask, **self.zeros_state(record)}
 
-    def take(self, record: Record, saved: dict[str, Tensor]) -> None:
-        self.take_zeros(record, saved)
+    @override
+    def load_record_state(self, record: Record, saved: dict[str, Tensor]) -> None:
+        self.load_zeros_state(record, saved)
         kept = self._part(record, "mask", saved["mask"]).bool()
         state = torch.where(kept, FREE, PRUNED).to(torch.uint8)
         record.restore(torch.where(record.status == FROZEN, record.status, state))

@@ -1,6 +1,6 @@
-"""What all methods share: the parameters, the optimizers they ride on, their state, their end.
+"""The base class of all methods: choosing parameters, attaching to optimizers, state, reports, finishing.
 
-A method attaches to (model, optimizer). The mathematics is in the subclasses.
+The mathematics of each method is in its subclass.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,34 +20,35 @@ from demitasse.methods import hooks, selection, settings, shards
 from demitasse.methods.homes import places
 from demitasse.methods.peft import adapters_alone
 from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record, forget, known_records, record_for, record_of
-from demitasse.methods.report import Report, Row
+from demitasse.methods.report import MethodReport, ParameterRow
 from demitasse.registry import suggest
 
 
 class Method(ABC):
-    """A method of compression on chosen parameters of a module.
+    """A compression method, applied to chosen parameters of a module.
 
-    The module stays as it is: its parameters hold the effective values (cut: 0; frozen: a power of two) at any time
-    outside of ``optimizer.step()``. Attach after ``fully_shard``; before or after DistributedDataParallel, as you like.
+    The method wraps nothing: outside ``optimizer.step()`` the module's parameters always hold the effective values
+    (0 where cut, a power of two where frozen). Attach after ``fully_shard``, and before or after
+    DistributedDataParallel.
 
     Args:
         model: any module, wrapped or not.
-        optimizer: the optimizer that trains it, or several; the first one counts the steps.
+        optimizer: the optimizer or optimizers that train the model; the first one counts the steps.
         parameters: what to compress, see :func:`demitasse.methods.selection.select`.
-        exclude: what stays dense all the same.
-        seed: of all that is random; in a distributed run that of rank 0.
+        exclude: what to leave dense.
+        seed: for everything random; a distributed run uses the seed of rank 0.
 
     Attributes:
-        iteration: steps of the optimizer that were seen, skipped ones of a GradScaler not counted.
+        iteration: number of optimizer steps so far, without those that a GradScaler skipped.
 
     Raises:
-        MethodError: a setting has no meaning, a pattern matches nothing, a parameter is under such a method already,
-            or the optimizer is none.
+        MethodError: a setting is invalid, a pattern matches nothing, a parameter already has a method of this kind,
+            or the optimizer is missing or not an optimizer.
     """
 
-    kind: ClassVar[str]  # methods of the same kind exclude one another on a parameter
-    optional: ClassVar[tuple[str, ...]] = ()  # parts of the state that it may lack
-    is_exact: ClassVar[bool] = False  # layers must compute with the very values, not with a multiple of them
+    kind: ClassVar[str]  # a parameter takes one method of a kind
+    optional: ClassVar[tuple[str, ...]] = ()  # parts that a state may lack
+    is_exact: ClassVar[bool] = False  # layers must compute with the values themselves, not with a multiple of them
 
     def __init__(
         self,
@@ -70,26 +71,26 @@ class Method(ABC):
             check_finite(item)
             known = record_of(item.parameter)
             if known is not None:
-                self.check_beside(known)
+                self.check_compatible(known)
         self._adapters = adapters_alone(self.model, found)
         if self._adapters:
             warnings.warn(self._adapters, stacklevel=3)
         self.records = {item.name: self._record(item) for item in found.chosen}
         for one in self.optimizers:
-            hooks.ride(one, self)
+            hooks.attach(one, self)
 
-    def check_beside(self, record: Record) -> None:
-        """Raises where the method cannot be attached to a parameter beside those that it is under.
+    def check_compatible(self, record: Record) -> None:
+        """Checks that the method can be combined with those that a parameter already has.
 
         Raises:
-            MethodError: as said.
+            MethodError: the parameter already has a method of the same kind.
         """
         for other in record.methods:
             if other.kind == self.kind:
-                raise MethodError(f"{record.name} is under {type(other).__name__} already; finish that first")
+                raise MethodError(f"{record.name} already has a {type(other).__name__}; finish that first")
 
     def check_chosen(self, chosen: Sequence[selection.Chosen]) -> None:
-        """Raises where a setting does not fit a chosen parameter; nothing is attached yet."""
+        """Checks the settings against the chosen parameters, before anything is attached."""
         return
 
     def _record(self, item: selection.Chosen) -> Record:
@@ -98,57 +99,58 @@ class Method(ABC):
         return record
 
     def check_freezing(self, record: Record) -> None:
-        """Raises where the method is not done with a parameter that is about to be frozen.
+        """Checks that a parameter may be frozen now.
 
         Raises:
-            MethodError: as said.
+            MethodError: the method still has to change the parameter.
         """
         return
 
     @abstractmethod
     def decide(self, skip: Tensor | None) -> None:
-        """Decides after step ``self.iteration``; parameters hold effective values.
+        """Decides what to cut or freeze after step ``self.iteration``; parameters hold effective values.
 
         Args:
-            skip: where the device alone knows whether the step was skipped, a tensor of one number, not 0 if it was.
+            skip: a tensor of one number, nonzero if the step was skipped, where only the device knows; else None.
         """
 
     @abstractmethod
-    def rows(self) -> list[Row]:
-        """Returns the report's row of every compressed parameter."""
+    def rows(self) -> list[ParameterRow]:
+        """Returns the report's rows, one for each compressed parameter."""
 
-    def ground(self, record: Record) -> None:
-        """Puts frozen values in the reserve back onto the grid, after an edit from outside."""
+    def project_frozen(self, record: Record) -> None:
+        """Projects the frozen values in the reserve onto the grid, after somebody else wrote to the parameter."""
         return
 
     def after_step(self, skip: Tensor | None) -> None:
-        """Counts a step of the optimizer and decides."""
+        """Decides after a step of the optimizer, and counts the step."""
         self.agree()
         self.decide(skip)
         self.iteration += 1
 
     def agree(self) -> None:
-        """Takes over the seed of rank 0, once."""
+        """Adopts the seed of rank 0, once."""
         if not self._seed_agreed and self.records:
             self.seed = shards.from_first_rank(self.seed, next(iter(self.records.values())).values.device)
             self._seed_agreed = True
 
     def masks(self) -> dict[str, Tensor]:
-        """Returns name -> bool, True = kept; sharded as the parameters are."""
+        """Returns name -> bool mask, True = kept, sharded like the parameter."""
         return {
             name: shards.like(record.parameter, (record.status != CUT) & (record.status != PRUNED))
             for name, record in self.records.items()
         }
 
     def load_masks(self, masks: Mapping[str, Tensor]) -> None:
-        """Takes masks over from an earlier run, or from elsewhere; the rest of the state stays.
+        """Loads masks, for example from an earlier run; the rest of the state does not change.
 
         Args:
-            masks: name -> True or not 0 = kept; whole tensors or sharded ones. Names that are missing keep theirs.
+            masks: name -> tensor of the parameter's shape, nonzero = kept, whole or sharded. Parameters that are not
+                named keep their masks.
 
         Raises:
             WeightsError: a name is not among the compressed parameters, or a shape differs.
-            MethodError: it is no mapping of names to tensors.
+            MethodError: ``masks`` is not a mapping of names to tensors.
         """
         _check_tensors("masks", masks)
         for name, mask in masks.items():
@@ -161,7 +163,7 @@ class Method(ABC):
 
     def _named(self, name: str) -> Record:
         if name not in self.records:
-            raise WeightsError(f"{name!r} is not compressed here; {suggest(name, self.records)}")
+            raise WeightsError(f"{name!r} is not a compressed parameter; {suggest(name, self.records)}")
         return self.records[name]
 
     def _part(self, record: Record, what: str, given: Tensor) -> Tensor:
@@ -170,28 +172,28 @@ class Method(ABC):
         return shards.part_of(record.parameter, given).to(record.status.device)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns all that a resume needs, as tensors alone: for torch.save, safetensors and distributed checkpoints.
+        """Returns everything a resume needs, as tensors: for torch.save, safetensors and distributed checkpoints.
 
-        Save it beside the state_dicts of model and optimizer. Tensors of sharded parameters are DTensors.
+        Save it with the state_dicts of the model and the optimizer. Tensors of sharded parameters are DTensors.
         """
         state = {"iteration": torch.tensor(self.iteration), "seed": torch.tensor(self.seed)}
         for name, record in self.records.items():
-            for part, tensor in self.saved(record).items():
+            for part, tensor in self.record_state(record).items():
                 state[f"{part}.{name}"] = tensor
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on where the state was taken, at any number of processes.
+        """Restores a state from :meth:`state_dict`, on any number of processes.
 
-        Load the model's own state before or after; its cut entries are 0 there.
+        Load the model's own state before or after it; cut entries are 0 there.
 
         Raises:
-            WeightsError: the state is of other parameters or shapes, or of another method.
-            MethodError: it is no mapping of names to tensors.
+            WeightsError: the state has other parameters or shapes, or belongs to another method.
+            MethodError: ``state`` is not a mapping of names to tensors.
         """
         _check_tensors("state", state)
         own = {key: tensor for key, tensor in self.state_dict().items() if not self._is_optional(key)}
-        # all of it before the first change: a state that is refused leaves everything as it was
+        # check everything before the first change, so that a refused state changes nothing
         if missing := sorted(own.keys() - state.keys()):
             raise WeightsError(f"{type(self).__name__}: the state has no {missing[0]!r} ({len(missing)} missing)")
         if unknown := sorted(key for key in state.keys() - own.keys() if not self._is_optional(key)):
@@ -200,29 +202,31 @@ class Method(ABC):
             _same_shape(key, state[key], tensor)
         self.iteration, self.seed = int(state["iteration"]), int(state["seed"])
         for name, record in self.records.items():
-            record.strangers.clear()  # what they have done is undone
-            parts = dict.fromkeys([*self.saved(record), *self.optional])
-            self.take(record, {part: state[f"{part}.{name}"] for part in parts if f"{part}.{name}" in state})
+            record.unknown_optimizers.clear()  # loading undoes their steps
+            parts = dict.fromkeys([*self.record_state(record), *self.optional])
+            self.load_record_state(
+                record, {part: state[f"{part}.{name}"] for part in parts if f"{part}.{name}" in state}
+            )
 
     def _is_optional(self, key: str) -> bool:
         part, _, name = key.partition(".")
         return part in self.optional and name in self.records
 
     @abstractmethod
-    def saved(self, record: Record) -> dict[str, Tensor]:
-        """Returns the tensors of a parameter that go into the state."""
+    def record_state(self, record: Record) -> dict[str, Tensor]:
+        """Returns what a state holds about a parameter, by name."""
 
     @abstractmethod
-    def take(self, record: Record, saved: dict[str, Tensor]) -> None:
-        """Takes the tensors of a parameter back."""
+    def load_record_state(self, record: Record, saved: dict[str, Tensor]) -> None:
+        """Restores what :meth:`record_state` returned."""
 
-    def report(self) -> Report:
-        """Returns what was done to each parameter, and what stays dense; print it.
+    def report(self) -> MethodReport:
+        """Returns a printable report of what was done to each parameter, and of what stays dense.
 
         In a distributed run with sharded parameters every process must call it.
 
         Raises:
-            MethodError: the method has lost the module, see :meth:`check`, or a weight is not finite.
+            MethodError: a check of :meth:`check` fails, or a weight is not finite.
         """
         self.check()
         for record in self.records.values():
@@ -230,26 +234,26 @@ class Method(ABC):
         rows = tuple(self.rows())
         tied = [f"{name} is also {', '.join(record.chosen.tied)}" for name, record in self.records.items()]
         tied = [line for line, record in zip(tied, self.records.values(), strict=True) if record.chosen.tied]
-        said = [self._adapters] if self._adapters else []
-        notes = (*said, *tied, *self.notes(rows))
-        return Report(type(self).__name__, self.iteration, rows, tuple(self.dense), notes)
+        adapters = [self._adapters] if self._adapters else []
+        notes = (*adapters, *tied, *self.notes(rows))
+        return MethodReport(type(self).__name__, self.iteration, rows, tuple(self.dense), notes)
 
-    def notes(self, rows: Sequence[Row]) -> tuple[str, ...]:
-        """Returns what is to be said below the table of these rows."""
+    def notes(self, rows: Sequence[ParameterRow]) -> tuple[str, ...]:
+        """Returns the lines below the table of these rows."""
         return ()
 
-    def finish(self, averaged_model: nn.Module | None = None) -> Report:
-        """Ends the method: what is cut is 0 in the module, and stays so as long as nobody trains it.
+    def finish(self, averaged_model: nn.Module | None = None) -> MethodReport:
+        """Detaches the method: cut weights are 0 in the module, and stay 0 unless it is trained further.
 
         Args:
             averaged_model: an average of the module over its training (EMA, SWA), which is neither masked nor
-                quantized; it gets the zeros and the frozen values of the module.
+                quantized; it receives the zeros and the frozen values of the module.
 
         Returns:
             The last report.
 
         Raises:
-            MethodError: the method has lost the module, see :meth:`check`, or a weight is not finite.
+            MethodError: a check of :meth:`check` fails, or a weight is not finite.
         """
         if averaged_model is not None:
             settings.module("averaged_model", averaged_model)
@@ -259,17 +263,17 @@ class Method(ABC):
         if not self.is_finished:
             self.is_finished = True
             for optimizer in self.optimizers:
-                hooks.dismount(optimizer, self)
+                hooks.detach(optimizer, self)
             for record in self.records.values():
                 self._release(record)
         return report
 
     @torch.no_grad()
     def project(self, averaged_model: nn.Module) -> None:
-        """Gives an average of the module the zeros and the frozen values of the module.
+        """Copies the zeros and the frozen values of the module to an average of it.
 
         Raises:
-            WeightsError: it is not an average of this module.
+            WeightsError: a compressed parameter is missing in the average, or has another shape.
         """
         found = selection.named_parameters(averaged_model)
         for name, record in self.records.items():
@@ -284,33 +288,33 @@ class Method(ABC):
         if not record.methods:
             forget(record)
         elif bool((record.status == CUT).any()) and not any(method.kind == self.kind for method in record.methods):
-            # another method still trains the parameter: what is cut stays cut
+            # another method still trains the parameter: keep what is cut at 0
             record.set_status(torch.where(record.status == CUT, PRUNED, record.status).byte())
 
     def check(self) -> None:
-        """Raises where the method has lost the module: an unknown optimizer stepped it, or it got other parameters.
+        """Checks that the module still has the compressed parameters, and that only known optimizers stepped them.
 
-        Loading a state makes good what an unknown optimizer has done.
+        After a step of an unknown optimizer, loading a state repairs the parameters.
 
         Raises:
-            MethodError: as said.
+            MethodError: a parameter was replaced, or stepped by an unknown optimizer.
         """
         self.check_module()
         for record in self.records.values():
             record.check_shape()
-            if record.strangers:
-                names = " and ".join(sorted(record.strangers))
+            if record.unknown_optimizers:
+                names = " and ".join(sorted(record.unknown_optimizers))
                 raise MethodError(
                     f"{record.name} was stepped by {names}, which {type(self).__name__} does not know; "
                     "give it all optimizers of the model"
                 )
-            record.leave()
+            record.load_effective()
 
     def check_module(self) -> None:
-        """Raises where the module holds a compressed parameter no more, or at another place too.
+        """Checks that the module holds the compressed parameters at their places, and nowhere else.
 
         Raises:
-            MethodError: as said.
+            MethodError: a parameter was replaced, or was tied to another one.
         """
         found = places(self.model, {id(record.parameter) for record in self.records.values()})
         if found == self._places:
@@ -321,31 +325,31 @@ class Method(ABC):
             known = {home.name for home in record.chosen.homes}
             more = [key for key, one in present.items() if one is record.parameter and key not in known]
             if more and not record.is_stale:
-                raise MethodError(f"{record.name} is {more[0]} too by now; attach {name} after parameters are tied")
+                raise MethodError(f"{record.name} is now also {more[0]}; attach {name} after parameters are tied")
         for record in self.records.values():
             for home in record.chosen.homes:
                 if found.get((id(home.owner), home.leaf)) != id(record.parameter):
-                    what = "another parameter as" if home.name in present else "no longer"
+                    change = "was replaced in" if home.name in present else "is no longer in"
                     raise MethodError(
-                        f"the module holds {what} {home.name} by now; attach {name} after fully_shard, after loading "
-                        "with assign=True, and after layers are replaced"
+                        f"{home.name} {change} the module; attach {name} after fully_shard, after loading with "
+                        "assign=True, and after layers are replaced"
                     )
 
     @cached_property
     def _places(self) -> dict[tuple[int, str], int]:
-        """Returns which parameter belongs where; see :func:`places`."""
+        """The ids of the compressed parameters by their places; see :func:`places`."""
         records = self.records.values()
         return {(id(home.owner), home.leaf): id(one.parameter) for one in records for home in one.chosen.homes}
 
-    def __getstate__(self) -> Any:
-        raise MethodError(f"{type(self).__name__} rides on its optimizer and is not copied; save its state_dict()")
+    def __getstate__(self) -> object:
+        raise MethodError(f"{type(self).__name__} is attached to its optimizer and cannot be copied; save state_dict()")
 
 
 def check_methods(model: nn.Module) -> None:
-    """Raises where a method that is attached to a module, or to a part of it, has lost it; see :meth:`Method.check`.
+    """Calls :meth:`Method.check` of every method that is attached to a module, or to a part of it.
 
     Raises:
-        MethodError: as said.
+        MethodError: a check fails.
     """
     held = {id(parameter) for parameter in selection.named_parameters(model).values()}
     bare = selection.unwrap(model)
@@ -355,7 +359,7 @@ def check_methods(model: nn.Module) -> None:
 
 
 def check_finite(item: selection.Chosen) -> None:
-    """Raises where a weight is not finite, in every process that holds a part of the parameter."""
+    """Raises MethodError if a weight is not finite, in every process that holds a part of the parameter."""
     values = shards.local(item.parameter)
     extremes = torch.stack(values.aminmax()) if values.numel() else values.new_zeros(2)
     bad = ~torch.isfinite(extremes)

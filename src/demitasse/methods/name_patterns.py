@@ -1,4 +1,4 @@
-"""Many names of parameters as a few patterns, to be read."""
+"""Summarizes many parameter names as a few readable patterns."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 Parts = tuple[tuple[str, ...], ...]
 
-_FEW = 3  # so many numbers are listed; more become a star
-_MANY = 8  # so many other parts are listed; of more the first and the last
+_FEW = 3  # list up to this number of numbers; more become a star
+_MANY = 8  # list up to this number of other parts; of more, the first and the last
 
 
 def collapse(names: Sequence[str]) -> list[str]:
-    """Returns patterns that stand for these names, each with how many it stands for.
+    """Returns patterns that stand for these names, each with the number of names.
 
-    Names are equal but for some of their parts, between dots: ``h.0.ln.weight``, ``h.0.ln.bias``, ``h.1.ln.weight``,
-    ... become ``h.*.ln.{weight,bias} (24)``.
+    Names that differ in one part between dots are merged: ``h.0.ln.weight``, ``h.0.ln.bias``, ``h.1.ln.weight``, ...
+    become ``h.*.ln.{weight,bias} (24)``.
 
     Args:
-        names: each once.
+        names: the names, each once.
     """
     found: dict[Parts, None] = {tuple((part,) for part in name.split(".")): None for name in names}
     for place in range(max((len(parts) for parts in found), default=0)):
@@ -28,7 +28,7 @@ def collapse(names: Sequence[str]) -> list[str]:
 
 
 def _merged(found: dict[Parts, None], place: int, numbers: bool) -> dict[Parts, None]:
-    """Merges names that differ at one place alone."""
+    """Merges names that differ only at one place."""
     groups: dict[tuple[Parts, Parts | None], list[str]] = {}
     for parts in found:
         if place < len(parts) and (not numbers or parts[place][0].isdecimal()):

@@ -14,10 +14,10 @@ from torch import Tensor
 from demitasse.errors import MethodError
 from demitasse.methods import settings
 
-# where zero ends: at 1/2 of the least power, its middle with zero, or at 3/4 of it, as in the original fork of Caffe
+# below which share of the least power values become zero: 1/2 (paper), or 3/4 as in the original fork of Caffe
 Rule = Literal["paper", "fork"]
 
-# factors that best_factor tries, and exponents below that of the largest value that a grid may end at
+# best_factor tries this number of factors, and this number of largest exponents, from that of the largest value down
 _STEPS, _LOWER = 64, 4
 
 
@@ -34,36 +34,34 @@ class Exponents(NamedTuple):
 
 
 def levels_of_bits(bits: int) -> int:
-    """Returns the number of exponents that a width in bits allows: 2^(bits - 2).
+    """Returns the number of exponents for a width in bits: 2^(bits - 2).
 
-    Reference: Zhou 2017, section 2.1: one code is zero, 2^(bits - 1) are powers of two of either sign.
+    Reference: Zhou 2017, section 2.1: one code is zero, 2^(bits - 1) codes are powers of two of both signs.
 
     Raises:
-        MethodError: it is no whole number, below 2, or allows more powers than the widest type has.
+        MethodError: the width is not a whole number, is below 2, or allows more powers than float64 has.
     """
     bits = settings.whole("bits", bits)
     if bits < 2:
-        raise MethodError(f"{bits} bits hold no sign and power of two; expected 2 or more")
-    # tested before the shift, which a large number would make a very large one
+        raise MethodError(f"{bits} bits cannot hold a sign and a power of two; expected 2 or more")
+    # check before the shift: a large width would give a huge number
     known = exponents_of_type(torch.float64).levels
     most = known.bit_length() + 1
     if bits > most:
-        raise MethodError(
-            f"bits is {bits}, but float64 has no more than {known} powers of two; expected at most {most}"
-        )
+        raise MethodError(f"bits is {bits}, but float64 has only {known} powers of two; expected at most {most}")
     return 1 << (bits - 2)
 
 
 def bits_of_levels(levels: int) -> int:
-    """Returns the bits of a code: zero, and ``levels`` powers of either sign (7 -> 4, 8 -> 5)."""
+    """Returns the bits of a code for zero and ``levels`` powers of each sign (7 -> 4, 8 -> 5)."""
     return math.ceil(math.log2(2 * levels + 1))
 
 
 def levels_of_exponents(exponents: int | tuple[int, ...]) -> tuple[int, int | None]:
-    """Returns the number of exponents, and the largest where a pair (least, largest) is given.
+    """Returns the number of exponents, and the largest one if a pair (least, largest) is given.
 
     Raises:
-        MethodError: it is neither a whole number from 1 on nor a rising pair of them.
+        MethodError: the value is neither a positive whole number nor a pair (least, largest).
     """
     if isinstance(exponents, tuple | list):
         pair = [settings.whole("each of exponents", value) for value in exponents]
@@ -78,20 +76,20 @@ def levels_of_exponents(exponents: int | tuple[int, ...]) -> tuple[int, int | No
 
 
 def exponents_of_type(dtype: torch.dtype) -> Exponents:
-    """Returns the powers of two that a type of floating-point numbers has, subnormal ones included."""
+    """Returns the range of powers of two of a floating-point type, subnormal ones included."""
     limits = torch.finfo(dtype)
     ends = limits.smallest_normal * limits.eps, limits.max
     return Exponents(*(math.frexp(value)[1] - 1 for value in ends))
 
 
 def check_levels(levels: int, largest: int | None, dtype: torch.dtype, place: str) -> None:
-    """Raises where a grid is beyond a type.
+    """Checks that a type has the powers of two of a grid.
 
     Args:
         levels: number of exponents.
-        largest: the largest of them; None where the weights decide.
-        dtype: of the weights.
-        place: what the grid is for, as the message calls it.
+        largest: the largest exponent; None if it depends on the weights.
+        dtype: type of the weights.
+        place: name of the parameter, for the message.
 
     Raises:
         MethodError: the type has fewer powers of two, or not these.
@@ -107,22 +105,22 @@ def check_levels(levels: int, largest: int | None, dtype: torch.dtype, place: st
 
 
 def check_largest(exponent: int, dtype: torch.dtype, place: str) -> None:
-    """Raises where weights are so large that their nearest power of two is beyond their type.
+    """Checks that a type has the power of two nearest to the largest weight.
 
     Raises:
-        MethodError: as said.
+        MethodError: the power is too large for the type.
     """
     most = exponents_of_type(dtype).largest
     if exponent > most:
         kind = str(dtype).removeprefix("torch.")
-        raise MethodError(f"{place}: the largest weight is nearest to 2^{exponent}; {kind} ends at 2^{most}")
+        raise MethodError(f"{place}: the largest weight is nearest to 2^{exponent}; the largest of {kind} is 2^{most}")
 
 
 def exponent(values: Tensor) -> Tensor:
-    """Returns floor(log2(4 |w| / 3)) of every value, as int32; of zeros a meaningless number.
+    """Returns floor(log2(4 |w| / 3)) of every value, as int32; meaningless for zeros.
 
-    With |w| = m * 2^k and 1/2 <= m < 1 this is k where m >= 3/4 and k - 1 elsewhere, which needs no logarithm and
-    so puts the bounds exactly at 3/4 * 2^e and 3/2 * 2^e.
+    With |w| = m * 2^k and 1/2 <= m < 1 this is k if m >= 3/4, else k - 1. It needs no logarithm, so the bounds are
+    exactly 3/4 * 2^e and 3/2 * 2^e.
 
     Reference: Zhou 2017, equations (2) and (4).
     """
@@ -136,7 +134,7 @@ def grid(largest: float, levels: int, frozen: bool = False) -> Exponents:
     Args:
         largest: the largest magnitude, positive.
         levels: number of exponents, num_quantum_values in prototxts.
-        frozen: whether ``largest`` is on the grid already, which then must not move.
+        frozen: whether ``largest`` is already on the grid, which then must not move.
 
     Reference: Zhou 2017, equations (2) and (3).
 
@@ -152,8 +150,8 @@ def grid(largest: float, levels: int, frozen: bool = False) -> Exponents:
 def project(values: Tensor, exponents: Exponents, rule: Rule = "paper") -> Tensor:
     """Returns the nearest values on the grid: sign(w) * 2^e for |w| in [3/4 * 2^e, 3/2 * 2^e).
 
-    Values above the largest exponent are clipped to it. The neighbour of the least, n2, is zero: values in
-    [1/2 * 2^n2, 3/4 * 2^n2) become 2^n2 as well, by the rule of the fork 0.
+    Values above the largest exponent are clipped to it. Below the least exponent, n2, the next grid point is zero:
+    values in [1/2 * 2^n2, 3/4 * 2^n2) become 2^n2 by the rule of the paper, and 0 by the rule of the fork.
 
     Reference: Zhou 2017, equation (4).
     """
@@ -161,13 +159,13 @@ def project(values: Tensor, exponents: Exponents, rule: Rule = "paper") -> Tenso
 
 
 def project_each(values: Tensor, least: Tensor, largest: Tensor, rule: Rule = "paper") -> Tensor:
-    """Returns the values on grids of their own; see :func:`project`.
+    """Returns the nearest values on a grid for each value; see :func:`project`.
 
     Args:
         values: any shape.
-        least: int, broadcastable to the values: the least exponent of each.
-        largest: int, likewise: the largest.
-        rule: where zero ends.
+        least: int, broadcastable to the values: the least exponent for each value.
+        largest: int, broadcastable to the values: the largest exponent for each value.
+        rule: which small values become zero.
     """
     mantissa, power = torch.frexp(values.abs())
     powers = power - (mantissa < 0.75).to(torch.int32)
@@ -179,13 +177,13 @@ def project_each(values: Tensor, least: Tensor, largest: Tensor, rule: Rule = "p
 
 
 def error(values: Tensor, largest: Tensor, levels: int, unit: Tensor) -> Tensor:
-    """Returns the squared error of each row on a grid of its own, as integers: they add up alike in any order.
+    """Returns the squared error of each row on its own grid, as integers, whose sums do not depend on the order.
 
     Args:
         values: (rows, columns).
         largest: (rows,) int: the largest exponents.
         levels: number of exponents.
-        unit: (rows,) int: exponents near those of the largest values, to which errors are taken relative.
+        unit: (rows,) int: exponents near those of the largest values, which set the unit of the errors.
 
     Returns:
         (rows,) int64, in 2^(2 * unit - 30).
@@ -196,13 +194,16 @@ def error(values: Tensor, largest: Tensor, levels: int, unit: Tensor) -> Tensor:
 
 
 def best_factor(values: Tensor, levels: int) -> float:
-    """Returns by what to multiply values so that a grid fits them best: the least squared error, relative to theirs.
+    """Returns the scale that minimizes the relative squared error between the scaled values and their grid.
 
-    A factor of two changes nothing but the grid, so only those from 2^-1/2 to 2^1/2 are looked at.
+    A factor of two only moves the grid, so the search covers 2^-1/2 to 2^1/2.
 
     Args:
-        values: any shape; zeros do not count. 1 where there is nothing else.
+        values: any shape; zeros do not count.
         levels: number of exponents.
+
+    Returns:
+        The scale; 1 if all values are zero.
     """
     magnitudes = values[values != 0].abs().double()
     if not magnitudes.numel():
@@ -219,5 +220,5 @@ def _misfit(magnitudes: Tensor, levels: int) -> float:
 
 
 def on_grid(values: Tensor) -> Tensor:
-    """Returns where values are zero or powers of two of either sign, as bool."""
+    """Returns which values are zero or powers of two of either sign, as bool."""
     return (values == 0) | (torch.frexp(values).mantissa.abs() == 0.5)

@@ -1,7 +1,7 @@
-"""Which entries of compressed parameters are the smallest: exactly so many, whatever the sharding, in a fixed order.
+"""Finds the k smallest entries of compressed parameters: exactly k, in a fixed order, whatever the sharding.
 
-A sample says where the boundary will be. One pass over memory counts what is below, and gathers what is near; where
-the boundary is there, that was the only pass.
+A sample estimates the boundary. One pass over memory counts the entries below the estimate and collects those near
+it; if the boundary is among them, no other pass is needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from demitasse.methods.counts import Limit
 from demitasse.methods.exchange import ALL, FROZEN, Boundary, Near, Scales
 
 _SAMPLE, _PIECE = 1 << 16, 1 << 20
-_DEVIATIONS = 4  # of a share in the sample: how far from it the boundary is looked for
+_DEVIATIONS = 4  # search this number of standard deviations of the sample's share around the estimate
 _LARGEST = (1 << 31) - 1
 _AS_THEY_ARE = Scales()
 
@@ -28,9 +28,9 @@ class Ranked:
     """The free and cut entries of one parameter, ranked by their scores; a :data:`counts.Histogram`.
 
     Args:
-        parameter: the whole parameter, or a sharded one.
+        parameter: the parameter, whole or sharded.
         values: its effective values in this process.
-        status: uint8, of the local shape.
+        status: uint8 of the local shape.
         reserve: like ``values``, see :func:`exchange.scores`.
         scales: factors of the magnitudes.
     """
@@ -43,12 +43,13 @@ class Ranked:
         self._scales = scales
 
     def __call__(self, prefix: int, shift: int, width: int) -> Tensor:
+        """Returns the counts of the whole parameter; see :data:`counts.Histogram`."""
         return shards.total(self.parameter, exchange.count(*self._tensors, self._scales, prefix, shift, width))
 
     def sample(self, step: int) -> Tensor | None:
-        """Returns the bit patterns of every so many-th score, int32, ascending; -1 for frozen and pruned entries.
+        """Returns the bit patterns of every ``step``-th score, int32, ascending; -1 for frozen and pruned entries.
 
-        None where the parameter is sharded, so that processes would differ, or the loops of :meth:`near` do not apply.
+        Returns None if the parameter is sharded, since processes would differ, or if :meth:`near` has no loop for it.
         """
         arrays = None if shards.is_sharded(self.parameter) else compiled.flat(*self._tensors)
         if arrays is None:
@@ -62,14 +63,14 @@ class Ranked:
         return exchange.gather(*self._tensors, self._scales, span)
 
     def boundary(self, limit: Limit, near: Near | None = None) -> Boundary:
-        """Returns the boundary of a limit, which says how many of the ties lie below it.
+        """Returns the boundary for a limit: turns its number of ties into a flat index.
 
         Args:
             limit: where the smallest entries end.
-            near: the entries near it, if they are known.
+            near: the entries near the limit, if they are known.
         """
-        # among infinite and NaN entries there are no ties to be found, and nobody cuts
-        if limit.endless or limit.chosen in (0, limit.tied):
+        # with infinite or NaN entries nothing is cut, so the ties do not matter
+        if limit.nonfinite or limit.chosen in (0, limit.tied):
             return Boundary(limit.bound, ALL if limit.chosen else 0, None, *limit[3:])
         if not shards.is_sharded(self.parameter) and self._tensors[0].is_contiguous():
             after = self._after_tie(limit) if near is None else _after_tie(limit, near)
@@ -84,14 +85,14 @@ class Ranked:
         return Boundary(limit.bound, last + 1, index, *limit[3:])
 
     def _after_tie(self, limit: Limit) -> int:
-        """Returns where the ties that lie below the limit end, looking no further than to there."""
+        """Returns the flat index after the last tie that counts as small; stops the search there."""
         start, left = 0, limit.chosen
         for part in zip(*(torch.split(tensor.reshape(-1), _PIECE) for tensor in self._tensors), strict=True):
             places = self._tied(part, limit.bound).nonzero().flatten()
             if left <= len(places):
                 return start + int(places[left - 1]) + 1
             start, left = start + len(part[0]), left - len(places)
-        raise AssertionError("the ties were counted")
+        raise AssertionError("there are fewer ties than were counted")
 
     def _tied(self, tensors: Sequence[Tensor], bound: float) -> Tensor:
         values, status, reserve = tensors
@@ -110,9 +111,9 @@ def smallest(
 
     Args:
         parts: the parameters.
-        entries: of each, in all processes; frozen and pruned ones among them count as smaller than all others.
-        k: how many are small in all.
-        most: how many may be in each parameter at most; None for no such bound.
+        entries: number of entries of each, in all processes; frozen and pruned ones count as the smallest.
+        k: number of small entries in all.
+        most: the largest number of small entries in each parameter; None for no bound.
     """
     most = list(entries) if most is None else most
     boundaries = _near(parts, entries, k, most)
@@ -123,15 +124,15 @@ def smallest(
 
 
 def _near(parts: Sequence[Ranked], entries: Sequence[int], k: int, most: Sequence[int]) -> list[Boundary] | None:
-    """Returns what :func:`smallest` does, after one pass; None where the boundary is not where it was looked for."""
+    """Returns the result of :func:`smallest` after one pass; None if the boundary is not near its estimate."""
     span = _span(parts, entries, k, most)
     found = [part.near(span) for part in parts] if span else []
     near = [one for one in found if one is not None]
     if len(near) < len(parts):
         return None
-    # frozen and pruned entries stay small, whatever the bounds
+    # frozen and pruned entries are small, whatever the bounds
     caps = [max(min(number, cap), one.left_out) for number, cap, one in zip(entries, most, near, strict=True)]
-    # a parameter that has to keep so much that its own boundary lies below the span gives all that it may
+    # a parameter whose own cap puts its boundary below the span contributes all that its cap allows
     inside = [one.below < cap for one, cap in zip(near, caps, strict=True)]
     those, bounds = list(compress(near, inside)), list(compress(caps, inside))
     ends = [one.below + len(one.keys) for one in those]
@@ -142,7 +143,7 @@ def _near(parts: Sequence[Ranked], entries: Sequence[int], k: int, most: Sequenc
     boundaries = []
     for part, number, one, cap, is_inside in zip(parts, entries, near, caps, inside, strict=True):
         if is_inside:
-            boundaries.append(part.boundary(next(limits)._replace(endless=one.endless), one))
+            boundaries.append(part.boundary(next(limits)._replace(nonfinite=one.nonfinite), one))
         else:
             (limit,) = counts.smallest([part], [number], cap)
             boundaries.append(part.boundary(limit))
@@ -154,16 +155,16 @@ def _histogram(near: Near) -> counts.Histogram:
 
 
 def _span(parts: Sequence[Ranked], entries: Sequence[int], k: int, most: Sequence[int]) -> tuple[int, int] | None:
-    """Returns the bit patterns between which the boundary should be; None where two passes are cheap, or needed."""
+    """Returns the bit patterns that should enclose the boundary; None if two passes are cheap, or needed."""
     if sum(entries) < compiled.PARALLEL_FROM:
         return None
-    # an odd step, so that it does not meet the same few columns in every row
+    # an odd step, so that the sample does not contain the same few columns of every row
     step = sum(entries) // _SAMPLE | 1
     found = [part.sample(step) for part in parts]
     samples = [sample for sample in found if sample is not None]
     if len(samples) < len(parts):
         return None
-    # what a parameter has to keep is out of reach
+    # leave out what each parameter must keep
     within = [
         sample[: len(sample) * cap // max(number, 1)]
         for sample, number, cap in zip(samples, entries, most, strict=True)
@@ -173,6 +174,6 @@ def _span(parts: Sequence[Ranked], entries: Sequence[int], k: int, most: Sequenc
     place = share * sum(map(len, samples))
     off = _DEVIATIONS * math.sqrt(place * (1 - share)) + 2
     low, high = int(place - off), int(place + off)
-    if low >= len(ranked):  # so much is not to be had
+    if low >= len(ranked):  # the caps do not allow that many
         return None
     return max(int(ranked[low]), 0) if low >= 0 else 0, int(ranked[high]) if high < len(ranked) else _LARGEST

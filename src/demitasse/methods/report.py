@@ -1,4 +1,4 @@
-"""What a method did, parameter by parameter, as plain data and as a table."""
+"""The report of a method, parameter by parameter: as plain data and as a table."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from demitasse.text_table import Column, TextTable, printable
 
 
 @dataclass(frozen=True)
-class Row:
+class ParameterRow:
     """One compressed parameter.
 
     Attributes:
         name: as in the state_dict.
         shape: of the whole parameter.
         total: number of entries.
-        kept: entries that are not zero.
-        target: the share of zeros asked for, 0 to 1; None where nothing was.
-        threshold: in units of the weights; None where there is none yet.
-        frozen: entries that are fixed, at a power of two or at zero; None where nothing is to be frozen.
-        exponents: the least and the largest power of two in use; None where there is no grid yet.
-        clipped: values that had grown beyond the grid and were clipped to it.
+        kept: number of nonzero entries.
+        target: the requested share of zeros, 0 to 1; None if there is none.
+        threshold: in units of the weights; None if there is none yet.
+        frozen: number of entries fixed at a power of two or at zero; None if the method freezes nothing.
+        exponents: the least and the largest exponent of the grid; None if there is no grid yet.
+        clipped: number of values that had grown beyond the grid and were clipped to it.
     """
 
     name: str
@@ -43,31 +43,31 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
-    """All parameters under a method; ``str()`` gives a table that fits the terminal, a notebook shows it as HTML.
+class MethodReport:
+    """All parameters of a method; ``str()`` gives a table that fits the terminal, a notebook shows it as HTML.
 
     Attributes:
-        method: its name.
-        iteration: steps seen.
-        rows: one a compressed parameter, tied ones once.
-        dense: the parameters that stay as they are, each with the reason.
-        notes: what else is to be said.
+        method: name of the method.
+        iteration: number of optimizer steps.
+        rows: one for each compressed parameter; a tied parameter has one row.
+        dense: the parameters that stay dense, each with the reason.
+        notes: the lines below the table.
     """
 
     method: str
     iteration: int
-    rows: tuple[Row, ...]
+    rows: tuple[ParameterRow, ...]
     dense: tuple[Dense, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def kept(self) -> int:
-        """Entries of compressed parameters that are not zero."""
+        """Number of nonzero entries in the compressed parameters."""
         return sum(row.kept for row in self.rows)
 
     @property
     def total(self) -> int:
-        """Entries of compressed parameters."""
+        """Number of entries in the compressed parameters."""
         return sum(row.total for row in self.rows)
 
     @property
@@ -77,11 +77,11 @@ class Report:
 
     @property
     def frozen_share(self) -> float:
-        """The share of fixed entries among those of compressed parameters."""
+        """The share of frozen entries among the entries of compressed parameters."""
         return sum(row.frozen or 0 for row in self.rows) / self.total if self.total else 0.0
 
     def as_plain(self) -> dict[str, Any]:
-        """Returns plain values for JSON."""
+        """Returns a dictionary of plain values, for JSON."""
         rows = [{**asdict(row), "sparsity": row.sparsity} for row in self.rows]
         dense = [asdict(item) for item in self.dense]
         whole = {"kept": self.kept, "total": self.total, "sparsity": self.sparsity, "frozen_share": self.frozen_share}
@@ -95,7 +95,7 @@ class Report:
         return self.table().html()
 
     def table(self) -> TextTable:
-        """Returns the table, for any width."""
+        """Returns the table; it adapts to any width."""
         frozen = any(row.frozen is not None for row in self.rows)
         columns = [
             Column("parameter"),
@@ -106,13 +106,13 @@ class Report:
         ]
         columns += [Column("frozen", 1), Column("powers", 2)] if frozen else []
         rows = [[row.name, "x".join(map(str, row.shape)), *_cells(row, frozen)] for row in self.rows]
-        whole = Row("", (), self.total, self.kept, frozen=sum(row.frozen or 0 for row in self.rows))
-        totals = [["together", "", *_cells(whole, frozen)]] if len(rows) > 1 else []
+        whole = ParameterRow("", (), self.total, self.kept, frozen=sum(row.frozen or 0 for row in self.rows))
+        totals = [["total", "", *_cells(whole, frozen)]] if len(rows) > 1 else []
         title = f"{self.method} after {self.iteration:,} steps"
         return TextTable(title, columns, rows, totals, notes=[*self.notes, *self._dense_lines()])
 
     def _dense_lines(self) -> list[str]:
-        """Returns a line a reason."""
+        """Returns one line for each reason."""
         reasons: dict[str, list[Dense]] = {}
         for item in self.dense:
             reasons.setdefault(item.reason, []).append(item)
@@ -123,7 +123,7 @@ class Report:
         return lines
 
 
-def _cells(row: Row, frozen: bool) -> list[str]:
+def _cells(row: ParameterRow, frozen: bool) -> list[str]:
     cells = [f"{row.kept:,}", f"{row.total:,}", f"{row.sparsity:.2%}".replace("%", " %")]
     if frozen:
         share = (row.frozen or 0) / row.total if row.total else 0.0

@@ -1,4 +1,4 @@
-"""When and how much: ramps from nothing to a target, and draws that a resume repeats."""
+"""Ramps from 0 to a target, and random draws that a resume repeats."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from demitasse.methods import settings
 
 @dataclass(frozen=True)
 class Ramp:
-    """The cubic way to a target: fast while there is much to spare, slow at the end.
+    """A cubic curve from 0 to a target: fast at first, slow at the end.
 
     Reference: Zhu and Gupta 2017, To prune, or not to prune (arXiv 1710.01878), equation (1), from 0.
 
     Attributes:
-        begin: nothing before this step.
-        steps: so many later the target is reached; 0 asks for it at once.
+        begin: the first step.
+        steps: number of steps until the target is reached; 0 reaches it at the first step.
 
     Raises:
-        MethodError: a value is no whole number, or negative.
+        MethodError: a value is negative or not a whole number.
     """
 
     begin: int = 0
@@ -39,10 +39,10 @@ class Ramp:
 
     @property
     def end(self) -> int:
-        """The step from which on the target holds."""
+        """The step at which the target is reached."""
         return self.begin + max(self.steps - 1, 0)
 
 
 def uniform(seed: int, step: int) -> float:
-    """Returns a random number in 0..1 that depends on seed and step alone, so that a resume draws it again."""
+    """Returns a random number in 0..1 that depends only on seed and step, so that a resume draws the same one."""
     return random.Random(f"{seed}:{step}").random()

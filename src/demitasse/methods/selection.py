@@ -1,11 +1,11 @@
-"""Which parameters of a module a method compresses: by default the weights of linear and convolution layers."""
+"""Chooses the parameters that a method compresses: by default the weights of linear and convolution layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -16,8 +16,10 @@ from demitasse.methods.homes import Home, homes, plain_name
 from demitasse.registry import suggest
 
 Pattern = str | type[nn.Module]
+P = TypeVar("P", str, type[nn.Module])
 Number = int | float
-_REASONS = 3
+NO_GRADIENT = "requires no gradient"
+_REASONS = 3  # how many reasons a message lists
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,9 @@ class Chosen:
     """One parameter to compress.
 
     Attributes:
-        name: as in the state_dict of the bare module, without the prefixes of wrappers; of a tied parameter the first.
-        parameter: itself.
-        homes: where the module holds it, more than one where it is tied.
+        name: as in the state_dict of the bare module, without the prefixes of wrappers; the first if it is tied.
+        parameter: the parameter.
+        homes: where the module holds it; more than one if it is tied.
         channel_axis: the axis of the output channels.
     """
 
@@ -48,9 +50,9 @@ class Dense:
 
     Attributes:
         name: as in the state_dict of the bare module.
-        entries: how many numbers it holds.
-        reason: in words.
-        tied: its other names, where it is tied.
+        entries: number of entries.
+        reason: why it stays dense, in words.
+        tied: its other names if it is tied.
     """
 
     name: str
@@ -83,7 +85,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Returns plain name -> parameter, every name of a tied parameter."""
+    """Returns plain name -> parameter, with all names of tied parameters."""
     found = unwrap(model).named_parameters(remove_duplicate=False)
     return {plain_name(name): parameter for name, parameter in found}
 
@@ -96,24 +98,31 @@ def select(
 ) -> Selection:
     """Chooses the parameters to compress.
 
-    A pattern is a glob or a type of module. A glob that matches the name of a module, or of a module around it,
-    stands for the weights of linear and convolution layers there: ``fc1``, ``conv*``, ``encoder``,
-    ``*.attention.*``. Where there are none, it stands for the other weights of the modules it matches, such as
-    ``rnn``. Other parameters are chosen where the pattern names the parameter itself: ``fc1.bias``, ``*.bias``,
-    ``*weight*``, ``bn1.*``. A type stands for the weights of its modules, and for those of linear and convolution
-    layers inside of them. Any name and the type of any owner stand for a tied parameter. Parameters that take no
-    gradient always stay dense.
+    A pattern is a glob or a type of module.
+
+    - A glob that matches the name of a module chooses the weights of the linear and convolution layers in it:
+      ``fc1``, ``conv*``, ``encoder``, ``*.attention.*``. If there are none, it chooses the module's other weights,
+      such as those of ``rnn``.
+    - A glob that matches the name of a parameter chooses that parameter: ``fc1.bias``, ``*.bias``, ``*weight*``,
+      ``bn1.*``.
+    - A type chooses the weights of its modules, and those of the linear and convolution layers inside them.
+
+    A tied parameter is matched by any of its names and by the type of any module that holds it. Parameters that
+    require no gradient always stay dense.
 
     Args:
         model: any module, wrapped or not.
         parameters: patterns of what to compress; None for the weights of all linear and convolution layers (also
             Hugging Face's ``Conv1D``, and the projections of ``MultiheadAttention``) that are not tied to an embedding.
-        exclude: patterns of what stays dense all the same.
-        exact: whether a layer must compute with the very values of the parameter, and not with a multiple of them, as
-            under weight_norm.
+        exclude: patterns of what to leave dense.
+        exact: whether the layers must compute with the values of the parameter, and not with a multiple of them, as
+            with weight_norm.
+
+    Returns:
+        The chosen parameters and the dense ones.
 
     Raises:
-        MethodError: what is given is no module or no pattern, a pattern matches nothing, nothing is chosen, or a
+        MethodError: ``model`` is not a module, a pattern is invalid or matches nothing, nothing is chosen, or a
             parameter has no shape or no values yet, or shares its memory with another one.
     """
     settings.module("model", model)
@@ -134,16 +143,16 @@ def select(
 
 
 def check_patterns(model: nn.Module, argument: str, patterns: Collection[Pattern]) -> None:
-    """Raises where a pattern matches no parameter of a module, chosen or not.
+    """Checks that every pattern matches a parameter of a module, chosen or not.
 
     Raises:
-        MethodError: names the argument and the pattern.
+        MethodError: a pattern matches nothing.
     """
     _matching(argument, tuple(patterns), _candidates(model), _matched)
 
 
 def assign(chosen: Sequence[Chosen], values: Number | Mapping[Pattern, Number]) -> dict[str, float]:
-    """Returns name -> value; of the patterns of a mapping the first that matches a parameter counts."""
+    """Returns name -> value; a parameter gets the value of the first pattern that matches it."""
     if not isinstance(values, Mapping):
         return {item.name: float(values) for item in chosen}
     candidates = [_Candidate(item.parameter, list(item.homes)) for item in chosen]
@@ -155,7 +164,7 @@ def assign(chosen: Sequence[Chosen], values: Number | Mapping[Pattern, Number]) 
 
 
 def _listed(argument: str, patterns: Sequence[Pattern] | Pattern | None) -> list[Pattern]:
-    """A single pattern is a list of one: a string must not be read letter by letter."""
+    """Returns the patterns as a list; a single pattern counts as a list of one."""
     if patterns is None:
         return []
     if isinstance(patterns, str | type):
@@ -163,7 +172,7 @@ def _listed(argument: str, patterns: Sequence[Pattern] | Pattern | None) -> list
     listed: list[Pattern] = settings.listed(argument, patterns, "names and types of modules")
     for pattern in listed:
         if not isinstance(pattern, str) and not (isinstance(pattern, type) and issubclass(pattern, nn.Module)):
-            raise MethodError(f"{argument}: {_shown(pattern)} is no pattern; expected a name or a type of module")
+            raise MethodError(f"{argument}: {_shown(pattern)} is not a pattern; expected a name or a type of module")
     if argument == "parameters" and not listed:
         raise MethodError("parameters is empty; expected names or types of modules, or None for all weights")
     return listed
@@ -188,21 +197,21 @@ class _Candidate:
         return 0 if nn.parameter.is_lazy(self.parameter) else self.parameter.numel()
 
     def stays_dense(self, wanted: set[int] | None, unwanted: set[int], exact: bool) -> str:
-        """Returns why it stays dense; empty where it is to be compressed."""
+        """Returns why it stays dense; empty if it is chosen."""
         if id(self.parameter) in unwanted:
             return "excluded"
         if wanted is not None and id(self.parameter) not in wanted:
             return "not chosen"
         if wanted is None and not any(home.is_weight for home in self.homes):
-            return "no weight of a linear or convolution layer"
+            return "not a weight of a linear or convolution layer"
         if wanted is None and any(home.is_embedding for home in self.homes):
             return "tied to an embedding"
         if hindrance := next((home.hindrance for home in self.homes if home.hindrance), ""):
             return hindrance
         if exact and (scaling := next((home.scaling for home in self.homes if home.scaling), "")):
-            return f"is scaled by {scaling}, which would spoil its powers of two; remove that first"
+            return f"is scaled by {scaling}, so that its layer would not use powers of two; remove {scaling} first"
         if not self.parameter.requires_grad:
-            return "takes no gradient"
+            return NO_GRADIENT
         return "" if self.parameter.is_floating_point() else f"holds {self.parameter.dtype}"
 
     def chosen(self) -> Chosen:
@@ -229,7 +238,7 @@ def _candidates(model: nn.Module) -> list[_Candidate]:
 def _matching(
     argument: str, patterns: Sequence[Pattern] | None, candidates: Sequence[_Candidate], rule: Rule
 ) -> set[int]:
-    """Returns the ids of the parameters that the patterns match; raises where one matches none."""
+    """Returns the ids of the parameters that the patterns match; raises if a pattern matches none."""
     matched: set[int] = set()
     for pattern in _listed(argument, patterns):
         found = rule(pattern, candidates)
@@ -240,20 +249,22 @@ def _matching(
 
 
 def _matched(pattern: Pattern, candidates: Sequence[_Candidate]) -> set[int]:
-    """Returns what the first rule finds that finds anything: plain weights before others."""
-    rules: tuple[Callable[[Home, Any, _Candidate], bool], ...]
-    rules = (_by_name, _any_weight, _matrix) if isinstance(pattern, str) else (_by_type, _inside_of_type)
-    return next(filter(None, (_found(rule, pattern, candidates) for rule in rules)), set())
+    """Returns the matches of the first rule that has any: weights of linear and convolution layers come first."""
+    if isinstance(pattern, str):
+        matches = (_found(rule, pattern, candidates) for rule in (_by_name, _any_weight, _matrix))
+    else:
+        matches = (_found(rule, pattern, candidates) for rule in (_by_type, _inside_of_type))
+    return next(filter(None, matches), set())
 
 
 def _excluded(pattern: Pattern, candidates: Sequence[_Candidate]) -> set[int]:
-    """Returns what a pattern names, and all that is inside of a module it names."""
-    return _found(_anything if isinstance(pattern, str) else _anything_of_type, pattern, candidates)
+    """Returns the parameters that a pattern names, and everything inside a module that it names."""
+    if isinstance(pattern, str):
+        return _found(_anything, pattern, candidates)
+    return _found(_anything_of_type, pattern, candidates)
 
 
-def _found(
-    rule: Callable[[Home, Any, _Candidate], bool], pattern: Pattern, candidates: Sequence[_Candidate]
-) -> set[int]:
+def _found(rule: Callable[[Home, P, _Candidate], bool], pattern: P, candidates: Sequence[_Candidate]) -> set[int]:
     return {id(one.parameter) for one in candidates if any(rule(home, pattern, one) for home in one.homes)}
 
 
@@ -266,7 +277,7 @@ def _anything_of_type(home: Home, kind: type[nn.Module], candidate: _Candidate) 
 
 
 def _by_name(home: Home, pattern: str, candidate: _Candidate) -> bool:
-    """Names the parameter itself, or a module that has or holds the weight of a linear or convolution layer."""
+    """Whether the pattern matches the parameter's name, or a module around the weight of a linear or conv layer."""
     if home.is_weight and _names_module(home, pattern):
         return True
     return any(_names_parameter(name, pattern, home.is_weight) for name in home.names)
@@ -278,7 +289,7 @@ def _names_module(home: Home, pattern: str) -> bool:
 
 
 def _names_parameter(name: str, pattern: str, is_weight: bool) -> bool:
-    """Whether the pattern needs the parameter's own name to match: ``*`` and ``conv*`` match their modules anyway."""
+    """Whether the pattern matches only with the parameter's own name; ``*`` and ``conv*`` match the modules already."""
     module, _, leaf = name.rpartition(".")
     if is_weight:
         return fnmatchcase(name, pattern)
@@ -318,15 +329,15 @@ def _near(pattern: Pattern, candidates: Sequence[_Candidate]) -> str:
 
 
 def _expected(candidates: Sequence[_Candidate], dense: Sequence[Dense]) -> str:
-    """Returns what is expected, and what hinders the first weights that there are."""
+    """Returns what is expected, and why the first weights stay dense."""
     weights = {one.name for one in candidates if any(home.is_weight or home.hindrance for home in one.homes)}
     reasons = [f"{item.name}: {item.reason}" for item in dense if item.name in weights]
     shown = "; ".join(reasons[:_REASONS]) + (f"; and {len(reasons) - _REASONS} more" if reasons[_REASONS:] else "")
-    return "linear or convolution layers that take gradients" + (f" ({shown})" if reasons else "")
+    return "linear or convolution layers that require gradients" + (f" ({shown})" if reasons else "")
 
 
 def _check_memory(chosen: Sequence[Chosen], candidates: Sequence[_Candidate]) -> None:
-    """Raises where another parameter has the memory of a chosen one: what one cuts the other would train."""
+    """Raises if another parameter uses the memory of a chosen one: it would train what is cut."""
     owners: dict[tuple[object, int], str] = {}
     for candidate in candidates:
         if nn.parameter.is_lazy(candidate.parameter) or candidate.parameter.is_meta:
@@ -336,7 +347,7 @@ def _check_memory(chosen: Sequence[Chosen], candidates: Sequence[_Candidate]) ->
             key = values.device, values.data_ptr()
             if key in owners and {owners[key], candidate.name} & {item.name for item in chosen}:
                 raise MethodError(
-                    f"{candidate.name} and {owners[key]} are two parameters of the same memory; expected one parameter "
-                    "with two names, tied by assignment"
+                    f"{candidate.name} and {owners[key]} are two parameters that share their memory; expected one "
+                    "parameter with two names, tied by assignment"
                 )
             owners[key] = candidate.name

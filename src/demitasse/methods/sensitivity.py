@@ -1,4 +1,4 @@
-"""How much each layer bears: what a net loses when one layer alone is pruned, or quantized, without any training."""
+"""Sensitivity of each layer: what a model loses when only this layer is pruned or quantized, without training."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ BITS = (5, 4, 3, 2)
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """What one parameter bears.
+    """The sensitivity of one parameter.
 
     Attributes:
         name: as in the state_dict.
-        entries: how many numbers it holds.
+        entries: number of entries.
         by_sparsity: share of zeros -> the metric.
         by_bits: bits, sign and zero included -> the metric.
     """
@@ -45,8 +45,8 @@ class Sensitivity:
     """What :func:`sensitivity` measured; ``str()`` gives a table that fits the terminal, a notebook shows it as HTML.
 
     Attributes:
-        dense: the metric of the whole net, nothing done.
-        layers: one a parameter, in the order of the net.
+        dense: the metric of the unchanged model.
+        layers: one for each parameter, in the order of the model.
     """
 
     dense: float
@@ -55,20 +55,23 @@ class Sensitivity:
     def proposal(self, tolerance: float | None = None, sparsity: float | None = None) -> dict[str, float]:
         """Returns targets by layer, for ``Surgery(sparsity=...)``.
 
-        Each layer gets the largest sparsity at which it alone raises the metric by no more than the tolerance, linear
-        between what was measured; 0 where it bears nothing. By a sparsity of the whole, the least such tolerance is
-        solved for.
+        Each layer gets the largest sparsity at which it alone raises the metric by no more than the tolerance,
+        interpolated linearly between the measured ones; 0 if every one raises it by more. If ``sparsity`` is given
+        instead, the method solves for the least tolerance that gives it.
 
         Args:
-            tolerance: in units of the metric.
-            sparsity: of all layers together, instead.
+            tolerance: the largest rise, in units of the metric.
+            sparsity: the share of zeros of all layers together, 0 to 1.
+
+        Returns:
+            name -> share of zeros.
 
         Raises:
-            MethodError: neither or both are given, one has no meaning, or the sparsity cannot be had within what was
-                measured.
+            MethodError: neither or both are given, a value is invalid, or the sparsity is above the measured ones.
         """
         if (tolerance is None) == (sparsity is None):
-            raise MethodError("expected one of tolerance and sparsity")
+            found = "neither" if sparsity is None else "both"
+            raise MethodError(f"expected one of tolerance and sparsity, found {found}")
         if tolerance is not None:
             settings.number("tolerance", tolerance, 0)
             return {layer.name: self._bearable(layer, tolerance) for layer in self.layers}
@@ -76,15 +79,22 @@ class Sensitivity:
         return self._solve(settings.share("sparsity", sparsity))
 
     def proposal_bits(self, tolerance: float) -> dict[str, int]:
-        """Returns the least bits by layer at which it alone raises the metric by no more than the tolerance.
+        """Returns for each layer the least bits at which it alone raises the metric by no more than the tolerance.
 
-        A layer that bears none of the widths gets the largest.
+        Args:
+            tolerance: the largest rise, in units of the metric.
+
+        Returns:
+            name -> bits; the largest measured width if every width raises the metric by more.
+
+        Raises:
+            MethodError: the tolerance is invalid, or no bits were measured.
         """
         settings.number("tolerance", tolerance, 0)
         found = {}
         for layer in self.layers:
             if not layer.by_bits:
-                raise MethodError("no bits were measured; give sensitivity some to try")
+                raise MethodError("no bits were measured; call sensitivity with bits")
             fine = [bits for bits, metric in layer.by_bits.items() if metric - self.dense <= tolerance]
             found[layer.name] = min(fine, default=max(layer.by_bits))
         return found
@@ -94,7 +104,7 @@ class Sensitivity:
         for sparsity, metric in sorted(layer.by_sparsity.items()):
             rise = metric - self.dense
             if not rise <= tolerance:
-                # what is not finite says where the end is, not how the way there looks
+                # an infinite metric ends the range, but cannot be interpolated
                 part = (tolerance - rise_before) / (rise - rise_before) if rise_before < rise < math.inf else 0.0
                 return before + max(part, 0.0) * (sparsity - before)
             before, rise_before = sparsity, rise
@@ -120,7 +130,7 @@ class Sensitivity:
         return sum(targets[layer.name] * layer.entries for layer in self.layers) / total
 
     def as_plain(self) -> dict[str, Any]:
-        """Returns plain values for JSON."""
+        """Returns a dictionary of plain values, for JSON."""
         return {"dense": self.dense, "layers": [asdict(layer) for layer in self.layers]}
 
     def __str__(self) -> str:
@@ -130,7 +140,7 @@ class Sensitivity:
         return self.table().html()
 
     def table(self) -> TextTable:
-        """Returns the table, for any width."""
+        """Returns the table; it adapts to any width."""
         first = self.layers[0]
         headers = [f"{s:.3g} %" for s in (100 * share for share in first.by_sparsity)]
         headers += [f"{bits} bits" for bits in first.by_bits]
@@ -139,7 +149,7 @@ class Sensitivity:
         for layer in self.layers:
             numbers = [*layer.by_sparsity.values(), *layer.by_bits.values()]
             rows.append([layer.name, f"{layer.entries:,}", *(f"{number:.4g}" for number in numbers)])
-        return TextTable(f"Each layer alone; untouched: {self.dense:.4g}", columns, rows)
+        return TextTable(f"Each layer alone; unchanged: {self.dense:.4g}", columns, rows)
 
 
 def sensitivity(
@@ -152,22 +162,25 @@ def sensitivity(
     exclude: Sequence[selection.Pattern] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Sensitivity:
-    """Prunes and quantizes one layer at a time and looks what the net loses; afterwards it is as before, bit for bit.
+    """Prunes and quantizes one layer at a time and measures the model; restores it bit for bit afterwards.
 
-    Pruned is by magnitude; quantized to zero and the nearest of 2^(bits - 2) powers of two of either sign.
+    Prunes the smallest magnitudes; quantizes to zero and the nearest of 2^(bits - 2) powers of two of each sign.
 
     Args:
         model: any module.
-        evaluate: gives the metric of the model, a number of which less is better: an error, a loss.
+        evaluate: returns the metric of the model, where less is better: an error, a loss.
         sparsities: shares of zeros to try, 0 to 1.
         bits: widths to try, sign and zero included.
         parameters: what to try, see :func:`demitasse.methods.selection.select`.
-        exclude: what is left alone all the same.
-        progress: is told after every evaluation how many of how many are done.
+        exclude: what to leave out.
+        progress: called after every evaluation with (evaluations done, all evaluations).
+
+    Returns:
+        The metric of the unchanged model, and the metrics of each layer.
 
     Raises:
-        MethodError: a sparsity or width has no meaning, a pattern matches nothing, there is nothing to try, or a weight
-            or the metric of the model as it is is not finite.
+        MethodError: a sparsity or width is invalid, a pattern matches nothing, there is nothing to try, or a weight or
+            the metric of the unchanged model is not finite.
 
     Reference: Han, Pool, Tran, Dally 2015, Learning both Weights and Connections (arXiv 1506.02626), section 5.
     """
@@ -198,7 +211,7 @@ def sensitivity(
 
     dense = measured()
     if not math.isfinite(dense):
-        raise MethodError(f"evaluate returned {dense} for the model as it is; expected a finite number")
+        raise MethodError(f"evaluate returned {dense} for the unchanged model; expected a finite number")
     layers = []
     for item in chosen:
         with _restored(item) as (values, before):
@@ -217,13 +230,13 @@ def _metric(value: object) -> float:
     if isinstance(value, Tensor) and value.numel() == 1:
         value = value.item()
     if not isinstance(value, Real):
-        raise MethodError(f"evaluate returned {settings.shown(value)}; expected a number, of which less is better")
+        raise MethodError(f"evaluate returned {settings.shown(value)}; expected a number, where less is better")
     return float(value)
 
 
 @contextmanager
 def _restored(item: Chosen) -> Iterator[tuple[Tensor, Tensor]]:
-    """Gives the values of a parameter and a copy of them, and puts the copy back."""
+    """Yields the values of a parameter and a copy of them; restores the copy at the end."""
     values = item.parameter.detach()
     before = values.clone()
     try:
@@ -239,7 +252,7 @@ def _write(values: Tensor, new: Tensor) -> None:
 
 @contextmanager
 def _as_it_was(model: nn.Module) -> Iterator[None]:
-    """Takes back what an evaluation does to buffers (statistics of batch norm) and to modes."""
+    """Restores buffers (statistics of batch norm) and modes after an evaluation."""
     modes = {module: module.training for module in model.modules()}
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
@@ -252,7 +265,7 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
 
 
 def _pruned(weight: Tensor, share: float) -> Tensor:
-    """Returns the weight with exactly so many of its smallest entries 0; of equal ones the first."""
+    """Returns the weight with this share of its entries 0, the smallest ones; among equal ones the first."""
     result = weight.clone(memory_format=torch.contiguous_format)
     smallest = result.abs().flatten().sort(stable=True).indices[: round(share * weight.numel())]
     result.view(-1)[smallest] = 0

@@ -1,4 +1,4 @@
-"""Checks of settings: each names the setting, what was found and what was expected."""
+"""Checks of settings; each error names the setting, what was found and what was expected."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def number(name: str, value: object, least: float = -math.inf, below: float = ma
 
     Args:
         name: of the setting.
-        value: what was given for it.
-        least: the number is not below it.
-        below: the number is below it.
+        value: its value.
+        least: the smallest allowed number.
+        below: the number must be smaller than this.
 
     Raises:
-        MethodError: it is no number, not finite, or out of the range; True is no number.
+        MethodError: the value is not a number (True is not), not finite, or out of range.
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     found = float(value) if is_number else math.nan  # type: ignore[arg-type]
@@ -42,11 +42,11 @@ def whole(name: str, value: object, least: float = -math.inf) -> int:
 
     Args:
         name: of the setting.
-        value: what was given for it.
-        least: the number is not below it.
+        value: its value.
+        least: the smallest allowed number.
 
     Raises:
-        MethodError: it is none, or below ``least``; 1.0 and True are none.
+        MethodError: the value is not a whole number (1.0 and True are not), or is below ``least``.
     """
     if not isinstance(value, Integral) or isinstance(value, bool):
         # 4.0 would be shown as 4
@@ -58,15 +58,15 @@ def whole(name: str, value: object, least: float = -math.inf) -> int:
 
 
 def steps(name: str, value: object, least: int = 0) -> int:
-    """Returns a number of steps; 1e3 is one, too.
+    """Returns a number of steps; 1e3 is accepted, too.
 
     Args:
         name: of the setting.
-        value: what was given for it.
-        least: the number is not below it.
+        value: its value.
+        least: the smallest allowed number.
 
     Raises:
-        MethodError: it is no whole number, or below ``least``.
+        MethodError: the value is not a whole number, or is below ``least``.
     """
     try:
         return whole(name, int(value) if isinstance(value, float) and value.is_integer() else value, least)
@@ -75,10 +75,10 @@ def steps(name: str, value: object, least: int = 0) -> int:
 
 
 def share(name: str, value: object) -> float:
-    """Returns a value that is a share.
+    """Returns a value that is a share, from 0 to 1.
 
     Raises:
-        MethodError: it is no number, or not between 0 and 1.
+        MethodError: the value is not a number from 0 to 1.
     """
     found = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     if not 0 <= found <= 1:
@@ -87,10 +87,10 @@ def share(name: str, value: object) -> float:
 
 
 def each(name: str, value: object, check: Callable[[str, object], float]) -> None:
-    """Checks a number, or those of a mapping of patterns to numbers.
+    """Checks a number, or every number in a mapping of patterns to numbers.
 
     Raises:
-        MethodError: a number is refused, or the mapping is empty.
+        MethodError: ``check`` refuses a number, or the mapping is empty.
     """
     if not isinstance(value, Mapping):
         check(name, value)
@@ -106,61 +106,61 @@ def each(name: str, value: object, check: Callable[[str, object], float]) -> Non
 
 
 def listed(name: str, value: Iterable[T], expected: str) -> list[T]:
-    """Returns the items of a list.
+    """Returns the items of an iterable as a list.
 
     Raises:
-        MethodError: it is no list, but a single value, a text, a mapping or a module.
+        MethodError: the value is a string, a mapping, a module, or not iterable.
     """
     if isinstance(value, str | bytes | Mapping | nn.Module) or not isinstance(value, Iterable):
         raise MethodError(f"{name} is {shown(value)}; expected a list of {expected}")
     try:
         return list(value)
-    except TypeError:  # a tensor or an array without axes
+    except TypeError:  # a tensor or an array of 0 dimensions
         raise MethodError(f"{name} is {shown(value)}; expected a list of {expected}") from None
 
 
 def one_of(name: str, value: object, known: Collection[str]) -> None:
-    """Raises where a value is none of the known words.
+    """Checks that a value is one of the known words.
 
     Raises:
-        MethodError: names the known ones.
+        MethodError: it is not; lists the known words.
     """
     if not isinstance(value, str) or value not in known:
         raise MethodError(f"{name} is {shown(value)}; expected {' or '.join(map(repr, known))}")
 
 
 def flag(name: str, value: object) -> None:
-    """Raises where a value is neither True nor False.
+    """Checks that a value is True or False.
 
     Raises:
-        MethodError: as said.
+        MethodError: it is not.
     """
     if not isinstance(value, bool):
         raise MethodError(f"{name} is {shown(value)}; expected True or False")
 
 
 def module(name: str, value: object) -> None:
-    """Raises where a value is no module.
+    """Checks that a value is a module.
 
     Raises:
-        MethodError: names its type.
+        MethodError: it is not; names its type.
     """
     if not isinstance(value, nn.Module):
         raise MethodError(f"{name} is {shown(value)}; expected a torch.nn.Module")
 
 
 def function(name: str, value: object) -> None:
-    """Raises where a value cannot be called.
+    """Checks that a value can be called.
 
     Raises:
-        MethodError: as said.
+        MethodError: it cannot.
     """
     if not callable(value):
         raise MethodError(f"{name} is {shown(value)}; expected a function")
 
 
 def shown(value: object) -> str:
-    """Returns a value as messages show it: plain ones as they are, others by their type."""
+    """Returns a value as messages show it: plain values by their repr, others by their type."""
     if isinstance(value, float):
         return f"{value:g}"
     plain = isinstance(value, Real | str | bytes | tuple | list | dict) or value is None
@@ -169,7 +169,7 @@ def shown(value: object) -> str:
 
 
 def _refused(name: str, value: object, kind: str, least: float = -math.inf, below: float = math.inf) -> MethodError:
-    """Returns the error that says what is expected: the kind, unless that is right, and the range."""
+    """Returns the error; it names the expected kind, unless ``kind`` is empty, and the range."""
     words = [kind] if kind else []
     words += [f"{least:g} or more"] if least > -math.inf else []
     words += [f"below {below:g}"] if below < math.inf else []

@@ -1,4 +1,4 @@
-"""Parameters that are sharded over processes (DTensor, as FSDP2 makes them): the part here, and sums over all."""
+"""Parameters that are sharded over processes (DTensor, as in FSDP2): the local part, and sums over all parts."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from demitasse.errors import MethodError
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Whether a tensor is a DTensor; its package is not imported for the question."""
+    """Whether a tensor is a DTensor; does not import torch.distributed."""
     return hasattr(tensor, "placements")
 
 
 def local(tensor: Tensor) -> Tensor:
-    """Returns the part that lies in this process, sharing its memory, without gradient."""
+    """Returns the part of a tensor in this process, detached, sharing its memory."""
     found: Any = tensor.detach()
     part: Tensor = found.to_local() if is_sharded(tensor) else found
     return part
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Returns all of a tensor, gathered from all processes where it is sharded."""
+    """Returns the whole tensor; gathers it from all processes if it is sharded."""
     sharded: Any = tensor
     full: Tensor = sharded.full_tensor() if is_sharded(tensor) else tensor
     return full
 
 
 def like(parameter: Tensor, part: Tensor) -> Tensor:
-    """Returns the local part as a tensor that is sharded as the parameter is."""
+    """Returns the local part as a tensor that is sharded like the parameter."""
     if not is_sharded(parameter):
         return part
     from torch.distributed.tensor import DTensor
@@ -42,7 +42,7 @@ def like(parameter: Tensor, part: Tensor) -> Tensor:
 
 
 def part_of(parameter: Tensor, whole: Tensor) -> Tensor:
-    """Returns this process's part of a tensor of the parameter's whole shape; every process holds the whole."""
+    """Returns this process's part of a tensor of the parameter's shape, which every process holds whole."""
     if is_sharded(whole) or not is_sharded(parameter):
         return local(whole)
     from torch.distributed.tensor import distribute_tensor
@@ -54,7 +54,7 @@ def part_of(parameter: Tensor, whole: Tensor) -> Tensor:
 
 
 def flat_index(parameter: Tensor) -> Tensor:
-    """Returns the flat index that each entry of the local part has in the whole parameter, int64."""
+    """Returns the flat index of each local entry in the whole parameter, int64, of the local shape."""
     local_index = torch.zeros_like(local(parameter), dtype=torch.int64, memory_format=torch.contiguous_format)
     step = 1
     for axis in reversed(range(parameter.ndim)):
@@ -65,7 +65,7 @@ def flat_index(parameter: Tensor) -> Tensor:
 
 
 def channels_like(parameter: Tensor, part: Tensor, axis: int | None) -> Tensor:
-    """Returns one number for each local index along an axis, sharded as that axis of the parameter is."""
+    """Returns a vector, one number for each local index along an axis, sharded like that axis of the parameter."""
     if axis is None or not shard_axis_is(parameter, axis):
         return part
     from torch.distributed.tensor import DTensor, Replicate, Shard
@@ -78,7 +78,7 @@ def channels_like(parameter: Tensor, part: Tensor, axis: int | None) -> Tensor:
 
 
 def channels_part_of(parameter: Tensor, whole: Tensor, axis: int | None) -> Tensor:
-    """Undoes :func:`channels_like`; also takes the whole vector."""
+    """Returns the local part of a vector from :func:`channels_like`, or of the whole vector."""
     if is_sharded(whole) or axis is None or not shard_axis_is(parameter, axis):
         return local(whole)
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor
@@ -94,10 +94,10 @@ def shard_axis_is(parameter: Tensor, axis: int) -> bool:
 
 
 def groups(parameter: Tensor) -> list[Any]:
-    """Returns the process groups over which the parameter is split; none where it is whole here.
+    """Returns the process groups over which the parameter is split; an empty list if it is not.
 
     Raises:
-        MethodError: its parts are sums that are still to be added up.
+        MethodError: the parameter is placed as partial sums.
     """
     if not is_sharded(parameter):
         return []
@@ -108,12 +108,12 @@ def groups(parameter: Tensor) -> list[Any]:
 
 
 def total(parameter: Tensor, part: Tensor) -> Tensor:
-    """Returns the sum of integers over all shards of a parameter; changed in place."""
+    """Adds up integers over all shards of a parameter, in place, and returns the sums."""
     return _reduce(parameter, part, "SUM")
 
 
 def largest(parameter: Tensor, part: Tensor) -> Tensor:
-    """Returns the maximum over all shards of a parameter; changed in place."""
+    """Computes the maximum over all shards of a parameter, in place, and returns it."""
     return _reduce(parameter, part, "MAX")
 
 
@@ -126,12 +126,12 @@ def _reduce(parameter: Tensor, part: Tensor, operation: str) -> Tensor:
 
 
 def from_first_rank(number: int, device: torch.device) -> int:
-    """Returns rank 0's number in every process; the number itself outside of a distributed run."""
+    """Returns the number of rank 0 in every process; without a distributed run, the number itself."""
     from torch import distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):
         return number
-    # nccl carries tensors of its devices only
+    # nccl sends only tensors on its devices
     place = torch.device("cpu") if distributed.get_backend() in ("gloo", "mpi") else device
     value = torch.tensor(number, dtype=torch.int64, device=place)
     distributed.broadcast(value, 0)

@@ -1,4 +1,4 @@
-"""Dynamic Network Surgery: which weights are cut, and which are spliced back.
+"""Dynamic Network Surgery: cuts small weights during training, and splices back those that grow.
 
 Reference: Guo, Yao, Chen 2016, Dynamic Network Surgery for Efficient DNNs (arXiv 1608.04493).
 """
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from demitasse.errors import MethodError
 from demitasse.methods import counts, floors, selection, settings, shards
@@ -25,18 +26,18 @@ from demitasse.methods.schedule import Ramp, uniform
 
 @dataclass(frozen=True)
 class Schedule:
-    """How hard and how long a layer is operated on.
+    """The schedule of surgery on one layer.
 
     Attributes:
-        c_rate: the threshold lies this many standard deviations above the mean magnitude.
-        gamma: how fast surgery becomes rare.
-        power: likewise.
-        iter_stop: no surgery from this iteration on; none at all where it is negative.
+        c_rate: the threshold is this number of standard deviations above the mean magnitude.
+        gamma: the probability of surgery is (1 + gamma * iteration)^-power.
+        power: see ``gamma``.
+        iter_stop: surgery ends at this iteration; if it is negative, there is none.
         alpha_low: kept weights up to this multiple of the threshold are cut.
         alpha_high: cut weights above this multiple of the threshold are spliced back.
 
     Raises:
-        MethodError: a value has no meaning.
+        MethodError: a value is NaN or out of range.
     """
 
     c_rate: float
@@ -59,7 +60,7 @@ class Schedule:
             )
 
     def operates(self, iteration: int, drawn: float) -> bool:
-        """Returns whether there is surgery at an iteration.
+        """Returns whether surgery takes place at an iteration.
 
         Args:
             iteration: counted from 0.
@@ -84,10 +85,10 @@ class Statistics:
 def statistics(values: Sequence[Tensor], masks: Sequence[Tensor]) -> Statistics:
     """Returns the statistics of the kept non-zero entries of all tensors together.
 
-    mean = sum |w| / n, deviation = sqrt((sum w^2 - n mean^2) / n). The sums run one entry after the other in
-    float32, as the original's do: a more exact mean moves the threshold enough to change masks. (Over tens of
-    millions of entries such sums stall and the mean comes out too small, there as here.) Without any such entry
-    both are 0; a variance that rounding made negative counts as 0.
+    mean = sum |w| / n, deviation = sqrt((sum w^2 - n mean^2) / n). Like the original, it adds the entries one after
+    the other in float32: a more exact mean would move the threshold enough to change masks. (Over tens of millions of
+    entries such sums stall and the mean is too small, in the original too.) Without nonzero entries both are 0; a
+    variance that rounding makes negative counts as 0.
 
     Args:
         values: float tensors of any shape, such as weight and bias.
@@ -124,9 +125,9 @@ def probability(iteration: int, gamma: float, power: float) -> float:
 
 
 def decide(weight: Tensor, mask: Tensor, low: float, high: float) -> Tensor:
-    """Returns the new mask: kept entries up to ``low`` are cut, cut ones above ``high`` come back.
+    """Returns the new mask: cuts kept entries up to ``low``, splices back cut ones above ``high``.
 
-    An entry that is NaN is kept, so that a diverged run does not look healthy.
+    Keeps NaN entries, so that a diverged run does not look healthy.
 
     Reference: Guo 2016, equation (3).
 
@@ -134,48 +135,51 @@ def decide(weight: Tensor, mask: Tensor, low: float, high: float) -> Tensor:
         weight: dense values, any shape.
         mask: bool, same shape, True = kept.
         low: a = alpha_low * t, in units of the weights.
-        high: b = alpha_high * t; between the two nothing changes.
+        high: b = alpha_high * t, in units of the weights; entries between the two keep their mask.
+
+    Returns:
+        bool, same shape.
     """
     magnitude = weight.abs()
     return ~torch.where(mask, magnitude <= low, magnitude <= high)
 
 
 class Surgery(Pruning):
-    """Dynamic Network Surgery on any module: cuts weights while it trains, and splices back those that are missed.
+    """Dynamic Network Surgery on any module: cuts weights during training, and splices back those that grow.
 
-    Cut weights are 0 in the module, but go on learning in a reserve: their gradient is that of the masked weight, and
+    Cut weights are 0 in the module, but keep learning in a reserve: their gradient is that of the masked weight, and
     momentum and weight decay act on them as on all others. After step i, with probability (1 + gamma * i)^-power and
-    only while i < stop, a threshold t is set and
+    only while i < stop, the method sets a threshold t, and
 
-        kept weights with |w| <= alpha_low * t are cut,    cut weights with |w| > alpha_high * t come back.
+        cuts kept weights with |w| <= alpha_low * t,    splices back cut weights with |w| > alpha_high * t.
 
-    By ``sparsity``, t is solved for: exactly the share of zeros that the ramp asks for at step i is there afterwards.
-    By ``c_rate``, t = max(mean + c_rate * deviation, 0) of the magnitudes of each parameter at its first decision.
+    With ``sparsity``, it solves for the t that gives exactly the share of zeros that the ramp requires at step i.
+    With ``c_rate``, t = max(mean + c_rate * deviation, 0) of the magnitudes of each parameter at its first decision.
 
     Args:
         model: any module.
-        optimizer: the optimizer that trains it, or several; the first one counts the steps.
-        sparsity: the share of zeros in the end, 0 to 1: one number for all chosen parameters together, or a mapping
-            of patterns to numbers, one for each parameter by the first pattern that matches it.
+        optimizer: the optimizer or optimizers that train the model; the first one counts the steps.
+        sparsity: the final share of zeros, 0 to 1: one number for all chosen parameters together, or a mapping of
+            patterns to numbers; each parameter gets the number of the first pattern that matches it.
         c_rate: the threshold in standard deviations above the mean, instead of sparsity: a number or a mapping.
-        parameters: what to operate on, see :func:`demitasse.methods.selection.select`; by default the weights of
-            linear and convolution layers, of a mapping those that its patterns match.
-        exclude: what stays dense all the same.
-        scope: with one sparsity, ``global``: one threshold for all parameters; ``layer``: each to its target.
+        parameters: what to operate on, see :func:`demitasse.methods.selection.select`; by default what the patterns of
+            a mapping match, or else the weights of linear and convolution layers.
+        exclude: what to leave dense.
+        scope: with one sparsity, ``global``: one threshold for all parameters; ``layer``: the sparsity in each one.
         begin: the step at which surgery begins.
-        ramp: the number of steps that lead to the sparsity, by a cubic way.
-        gamma: how fast surgery becomes rare; 0 operates after every step.
-        power: likewise.
-        stop: no surgery from this step on; what is cut then stays cut. None for no end.
+        ramp: the number of steps until the sparsity is reached, on a cubic curve.
+        gamma: how fast surgery becomes rare; with 0 it takes place after every step.
+        power: see ``gamma``: the probability is (1 + gamma * i)^-power.
+        stop: the step at which surgery ends; weights that are cut then stay cut. None for no end.
         alpha_low: kept weights up to this multiple of the threshold are cut.
-        alpha_high: cut weights above this multiple come back.
-        floor: the least share that is kept in any layer, as far as the sparsity of all allows.
-        keep_zeros: whether weights that are zero when the method is attached stay zero for good; None for that in
-            parameters with more than 10 % and less than 100 % zeros, which were pruned before. The report names them.
-        seed: of the draws; in a distributed run that of rank 0.
+        alpha_high: cut weights above this multiple of the threshold are spliced back.
+        floor: the least share to keep in each layer, as far as the total sparsity allows.
+        keep_zeros: whether weights that are zero when the method is attached stay zero. None: only in parameters with
+            more than 10 % and less than 100 % zeros, which were pruned before. The report names them.
+        seed: for the random draws; a distributed run uses the seed of rank 0.
 
     Raises:
-        MethodError: a setting has no meaning, a pattern matches nothing, or a parameter is under pruning already.
+        MethodError: a setting is invalid, a pattern matches nothing, or a parameter already has a pruning method.
 
     Reference: Guo 2016, sections 3.2 and 3.3; the ramp: Zhu and Gupta 2017 (arXiv 1710.01878), equation (1). Solving
     for the threshold is ours.
@@ -211,11 +215,11 @@ class Surgery(Pruning):
         for name, value in (("gamma", gamma), ("power", power), ("alpha_low", alpha_low), ("alpha_high", alpha_high)):
             settings.number(name, value, 0)
         if alpha_low == 0:
-            raise MethodError("alpha_low is 0, so that nothing would be cut; expected a positive number")
-        # counted from the begin, as its iterations are here; rates are each parameter's own, in c_rates
+            raise MethodError("alpha_low is 0, which would cut nothing; expected a positive number")
+        # its iterations count from ``begin``; every parameter has its own rate, in c_rates
         self.schedule = Schedule(0.0, gamma, power, limit - way.begin, alpha_low, alpha_high)
         if c_rate is None and limit <= way.end:
-            raise MethodError(f"stop is {stop}, before the ramp ends at step {way.end}; the target was not reached")
+            raise MethodError(f"stop is {stop}, but the ramp ends at step {way.end}; expected a later step")
         self._scales = Scales(1 / alpha_low, 1 / alpha_high)
         self._statistics: dict[str, Statistics] = {}
         targets = [] if c_rate is not None else list(values.values()) if isinstance(values, Mapping) else [values]
@@ -223,9 +227,10 @@ class Surgery(Pruning):
         super().__init__(model, optimizer, values, parameters, exclude, scope, way, floor, keep_zeros, seed)
         self.targets, self.c_rates = (self._values, {}) if c_rate is None else ({}, self._values)
 
+    @override
     def decide(self, skip: Tensor | None) -> None:
         since = self.iteration - self.ramp.begin
-        # at the end of the ramp there is no chance about it: the target has to be met
+        # the end of the ramp leaves nothing to chance: the target must be met
         due = bool(self.targets) and self.iteration == self.ramp.end
         if since < 0 or not (due or self.schedule.operates(since, uniform(self.seed, self.iteration))):
             return
@@ -237,7 +242,7 @@ class Surgery(Pruning):
         self.cut_up_to(bounds, self._scales, skip)
 
     def _statistics_of(self, record: Record) -> Statistics:
-        """Returns the statistics of a parameter, taken at its first decision and never again."""
+        """Returns the statistics of a parameter, computed once, at its first decision."""
         if record.name not in self._statistics:
             found = Statistics(*counts.mean_and_deviation([(record.parameter, record.values)]))
             if math.isnan(found.mean):
@@ -245,25 +250,26 @@ class Surgery(Pruning):
             self._statistics[record.name] = found
         return self._statistics[record.name]
 
-    def saved(self, record: Record) -> dict[str, Tensor]:
+    @override
+    def record_state(self, record: Record) -> dict[str, Tensor]:
         known = self._statistics.get(record.name, _NOT_TAKEN)
         kept = (record.status != CUT) & (record.status != PRUNED)
         return {
             "mask": shards.like(record.parameter, kept.contiguous()),
-            "reserve": shards.like(record.parameter, record.hold().contiguous().clone()),
+            "reserve": shards.like(record.parameter, record.ensure_reserve().contiguous().clone()),
             "statistics": torch.tensor([known.mean, known.deviation], dtype=torch.float64),
-            **self.saved_zeros(record),
+            **self.zeros_state(record),
         }
 
-    def take(self, record: Record, saved: dict[str, Tensor]) -> None:
+    @override
+    def load_record_state(self, record: Record, saved: dict[str, Tensor]) -> None:
         statistics = Statistics(*saved["statistics"].tolist())
         self._statistics.pop(record.name, None)
         if statistics != _NOT_TAKEN:
             self._statistics[record.name] = statistics
         kept = self._part(record, "mask", saved["mask"]).bool()
-        self.take_zeros(record, saved)
-        # what is frozen, or pruned as freezing began, is another method's to say, but not against the mask: this may
-        # be a roll-back
+        self.load_zeros_state(record, saved)
+        # keep what another method froze, or pruned when freezing began, unless the mask differs: this may be a rollback
         frozen = torch.tensor(record.has_frozen, device=kept.device)
         fixed = torch.where(kept, record.status == FROZEN, (record.status == PRUNED) & frozen)
         state = torch.where(kept, FREE, CUT).to(torch.uint8)

@@ -16,9 +16,9 @@ import numpy as np
 from demitasse.errors import FileFormatError, UsageError
 from demitasse.files import Closing
 from demitasse.packed.codecs import CODECS, Context
-from demitasse.packed.header import FRONT, Entry, Header, Payload, blank, length_of, parse
-from demitasse.packed.reader import Reader
-from demitasse.packed.source import Source
+from demitasse.packed.header import FRONT, Header, Payload, TensorEntry, blank, length_of, parse
+from demitasse.packed.reader import ByteReader
+from demitasse.packed.source import ByteSource
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Part, Tensor, checksum_of
 
@@ -26,12 +26,12 @@ from demitasse.packed.tensor import Part, Tensor, checksum_of
 LIMIT = 1 << 34
 
 
-class _Place(NamedTuple):
+class _PayloadPlace(NamedTuple):
     """A payload: the byte where it starts, the tensors in it, and which part of them; all of them unless one is cut."""
 
     start: int
     payload: Payload
-    entries: list[Entry]
+    entries: list[TensorEntry]
     part: Part
 
 
@@ -67,7 +67,7 @@ class File(Closing):
             _check_number("threads", threads, 1)
         self._kept: tuple[int, list[Decoded]] | None = None
         self._given = source, limit, threads
-        self._source = Source(source)
+        self._source = ByteSource(source)
         self.name = self._source.name
         try:
             self.header = self._open(limit)
@@ -85,11 +85,11 @@ class File(Closing):
         length = length_of(self._source.read(0, FRONT), limit)
         header, end = parse(self._source.read(0, length), limit)
         payloads = iter(header.payloads)
-        self._places: list[_Place] = []
+        self._places: list[_PayloadPlace] = []
         self._found: dict[str, tuple[int, int]] = {}
         for entry in header.entries:
             for part in entry.parts if entry.begins else ():
-                place = _Place(end, next(payloads), [], part)
+                place = _PayloadPlace(end, next(payloads), [], part)
                 end += place.payload.length
                 if part.start == 0:
                     self._found[entry.name] = len(self._places), 0
@@ -154,7 +154,7 @@ class File(Closing):
         """
         return self._measured(self._places)
 
-    def _measured(self, places: Sequence[_Place]) -> Iterator[Decoded]:
+    def _measured(self, places: Sequence[_PayloadPlace]) -> Iterator[Decoded]:
         whole: Decoded | None = None
         for place, found in zip(places, self._decoded(places), strict=True):
             entry = place.entries[0]
@@ -172,7 +172,7 @@ class File(Closing):
                 yield whole
                 whole = None
 
-    def _decoded(self, places: Sequence[_Place]) -> Iterator[list[Decoded]]:
+    def _decoded(self, places: Sequence[_PayloadPlace]) -> Iterator[list[Decoded]]:
         """Yields what the payloads hold, in order; the memory is that of a few."""
         threads = min(self._threads, len(places))
         if threads < 2:
@@ -193,7 +193,7 @@ class File(Closing):
                 for waiting in ahead:
                     waiting.cancel()
 
-    def _decode(self, place: _Place, stop: Event | None = None) -> list[Decoded]:
+    def _decode(self, place: _PayloadPlace, stop: Event | None = None) -> list[Decoded]:
         data = self._source.read(place.start, place.payload.length)
         stream, context = Stream(data, stop), Context()
         found: list[Decoded] = []
@@ -201,7 +201,7 @@ class File(Closing):
             before = stream.spent.copy()
             empty = blank(entry)._replace(shape=place.part.shape) if entry.cut else blank(entry)
             try:
-                bits, context = CODECS[entry.codec].decode(empty, Reader(entry.settings), stream, context)
+                bits, context = CODECS[entry.codec].decode(empty, ByteReader(entry.settings), stream, context)
                 if entry.dtype.name == "bool" and bits.max(initial=0) > 1:
                     raise FileFormatError(f"a bool is {bits.max()}")
             except FileFormatError as error:

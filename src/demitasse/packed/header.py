@@ -16,7 +16,7 @@ import numpy as np
 from demitasse.errors import FileFormatError
 from demitasse.packed.codecs import CODECS
 from demitasse.packed.codecs.numbers import code_bytes
-from demitasse.packed.reader import Reader, short
+from demitasse.packed.reader import ByteReader, short
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import DTYPES, DType, Part, Tensor, checksum_of, parts
 
@@ -70,7 +70,7 @@ _NO_BITS = np.zeros(0, np.uint8)
 
 
 @dataclass(frozen=True)
-class Entry:
+class TensorEntry:
     """A tensor of the file.
 
     Attributes:
@@ -127,7 +127,7 @@ class Header:
         work: bytes of memory that decoding a payload takes besides the values, at most.
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[TensorEntry]
     payloads: Sequence[Payload]
     metadata: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -173,12 +173,12 @@ def length_of(data: bytes, limit: int) -> int:
     Raises:
         FileFormatError: it begins no file of this version.
     """
-    reader = Reader(data)
+    reader = ByteReader(data)
     _, length, *_ = _front(reader, limit)
     return reader.offset + length
 
 
-def _front(reader: Reader, limit: int) -> tuple[int, int, bytes, int]:
+def _front(reader: ByteReader, limit: int) -> tuple[int, int, bytes, int]:
     """Returns the size of the header, that of what it is coded in, the bytes so far, and the checksum."""
     if (magic := reader.raw(len(MAGIC), "magic")) != MAGIC:
         raise FileFormatError(
@@ -193,7 +193,7 @@ def _front(reader: Reader, limit: int) -> tuple[int, int, bytes, int]:
     length = reader.number(_MOST_BYTES, "size of the coded header")
     if size > _FREE + _RATIO * length:
         raise FileFormatError(f"a header of {size:,} bytes in {length:,}; expected at most {_FREE + _RATIO * length:,}")
-    return size, length, reader.since(0), reader.checksum("the header")
+    return size, length, reader.bytes_since(0), reader.checksum("the header")
 
 
 def parse(data: bytes, limit: int) -> tuple[Header, int]:
@@ -209,7 +209,7 @@ def parse(data: bytes, limit: int) -> tuple[Header, int]:
     Raises:
         FileFormatError: it is cut short, corrupt, of another version, or asks for more than the limit.
     """
-    reader = Reader(data)
+    reader = ByteReader(data)
     size, length, front, checksum = _front(reader, limit)
     coded = reader.raw(length, "header")
     values = np.frombuffer(PRIMER + bytes(size), np.uint8).copy()
@@ -221,12 +221,12 @@ def parse(data: bytes, limit: int) -> tuple[Header, int]:
     if checksum_of(front + coded + plain) != checksum:
         raise FileFormatError("the checksum of the header is wrong: the file is corrupt")
     try:
-        return _read(Reader(plain), limit), reader.offset
+        return _read(ByteReader(plain), limit), reader.offset
     except FileFormatError as error:
         raise error.within("header") from error
 
 
-def _read(reader: Reader, limit: int) -> Header:
+def _read(reader: ByteReader, limit: int) -> Header:
     texts = reader.number(_MOST_TENSORS, "pieces of metadata")
     others = reader.number(_MOST_TENSORS, "other names")
     count = reader.number(_MOST_TENSORS, "tensors")
@@ -235,7 +235,7 @@ def _read(reader: Reader, limit: int) -> Header:
         key = reader.text("key of metadata")
         if key in metadata:
             raise FileFormatError(f"byte {reader.offset}: metadata {key!r} is there twice")
-        metadata[key] = reader.decoded(reader.number(_MOST_BYTES, "length"), key)
+        metadata[key] = reader.utf8(reader.number(_MOST_BYTES, "length"), key)
     names = [reader.text("name of a tensor") for _ in range(count)]
     aliases = {reader.text("name of a tensor"): "" for _ in range(others)}
     for alias in aliases:
@@ -250,13 +250,13 @@ def _read(reader: Reader, limit: int) -> Header:
     for name, dtype, flags, shape in zip(names, dtypes, codecs, shapes, strict=True):
         start = reader.offset
         codec = _chosen(CODECS, flags >> 2, "codec", reader)
-        entry = Entry(name, dtype, shape, flags >> 2, b"", bool(flags & 1), bool(flags & 2))
+        entry = TensorEntry(name, dtype, shape, flags >> 2, b"", bool(flags & 1), bool(flags & 2))
         if dtype.complex and shape[-1:] != (2,):
             raise FileFormatError(f"byte {start}: {name}: {dtype.name} of shape {shape}; expected 2 last: both parts")
         if entry.cut and not codec.alone:
             raise FileFormatError(f"byte {start}: {name} is cut into parts; its codec does not allow it")
         work = max(work, codec.memory(blank(entry)._replace(shape=next(entry.parts).shape), reader))
-        entries.append(replace(entry, settings=reader.since(start)))
+        entries.append(replace(entry, settings=reader.bytes_since(start)))
     _check(entries)
     total = sum(entry.nbytes for entry in entries)
     if total + work > limit:
@@ -264,11 +264,11 @@ def _read(reader: Reader, limit: int) -> Header:
     begun = sum(1 for entry in entries if entry.begins for _ in entry.parts)
     lengths = [reader.number(_LARGEST, "length of a payload") for _ in range(begun)]
     checksums = [reader.checksum("a payload") for _ in range(begun)]
-    reader.finish()
+    reader.expect_end()
     return Header(entries, [Payload(*both) for both in zip(lengths, checksums, strict=True)], metadata, aliases, work)
 
 
-def _shape(rank: int, reader: Reader) -> tuple[int, ...]:
+def _shape(rank: int, reader: ByteReader) -> tuple[int, ...]:
     if rank > _MOST_DIMENSIONS:
         raise FileFormatError(f"byte {reader.offset}: {rank} dimensions; expected at most {_MOST_DIMENSIONS}")
     shape = tuple(reader.number(_LARGEST, "size of a dimension") for _ in range(rank))
@@ -278,13 +278,13 @@ def _shape(rank: int, reader: Reader) -> tuple[int, ...]:
     return shape
 
 
-def _chosen(known: Sequence[T], number: int, what: str, reader: Reader) -> T:
+def _chosen(known: Sequence[T], number: int, what: str, reader: ByteReader) -> T:
     if number >= len(known):
         raise FileFormatError(f"byte {reader.offset}: {what} {number} is not known")
     return known[number]
 
 
-def _check(entries: Sequence[Entry]) -> None:
+def _check(entries: Sequence[TensorEntry]) -> None:
     alone = True
     for entry in entries:
         # the first one begins, and who is alone has nobody behind it
@@ -294,6 +294,6 @@ def _check(entries: Sequence[Entry]) -> None:
         alone = CODECS[entry.codec].alone
 
 
-def blank(entry: Entry) -> Tensor:
+def blank(entry: TensorEntry) -> Tensor:
     """Returns the tensor of an entry, without values."""
     return Tensor(entry.name, entry.dtype, entry.shape, _NO_BITS)

@@ -29,7 +29,7 @@ BUDGET = 8_000_000
 _TRIAL = 4_000
 
 
-class Reordered(NamedTuple):
+class ReorderedTensors(NamedTuple):
     """What :func:`reorder` found.
 
     Attributes:
@@ -47,7 +47,7 @@ def reorder(
     search: bool = True,
     remove_dead: bool = False,
     budget: int = BUDGET,
-) -> Reordered:
+) -> ReorderedTensors:
     """Returns tensors of the same net that a file holds in fewer bytes; the same ones at every call.
 
     Args:
@@ -67,7 +67,7 @@ def reorder(
         take_dead_out(held, links, orders)
     if search and links:
         _Search(held, links, orders, budget).run()
-    return Reordered(list(held.values()), orders)
+    return ReorderedTensors(list(held.values()), orders)
 
 
 class _Search:

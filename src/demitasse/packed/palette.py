@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from demitasse.errors import FileFormatError
 from demitasse.packed.kernels.distinct import distinct, places
-from demitasse.packed.reader import Reader, short
+from demitasse.packed.reader import ByteReader, short
 from demitasse.packed.tensor import Bits, DType, from_bytes, to_bytes
 
 Symbols = np.ndarray[Any, np.dtype[np.uint16]]
@@ -69,12 +70,12 @@ class Powers(Palette):
     kind = POWERS
     signed = True
 
+    @override
     def pack(self) -> bytes:
-        """See :class:`Palette`."""
         return short(self.least, self.count - 1)
 
+    @override
     def bits(self, dtype: DType) -> Bits:
-        """See :class:`Palette`."""
         exponents = np.minimum(self.least + np.arange(1 << self.depth), dtype.largest_exponent)
         positive = exponents.astype(dtype.bits) << dtype.bits.type(dtype.mantissa)
         return np.stack([positive, positive | dtype.sign], axis=1).reshape(-1)
@@ -93,21 +94,21 @@ class Listed(Palette):
     kind = LISTED
     signed = False
 
+    @override
     def pack(self) -> bytes:
-        """See :class:`Palette`."""
         return short(self.count - 1) + to_bytes(self.values).tobytes()
 
     @property
+    @override
     def count(self) -> int:  # type: ignore[override]
-        """See :class:`Palette`."""
         return len(self.values)
 
+    @override
     def bits(self, dtype: DType) -> Bits:
-        """See :class:`Palette`."""
         return self.values[np.minimum(np.arange(self.size), self.count - 1)]
 
 
-def unpack(kind: int, data: Reader, dtype: DType) -> Palette | None:
+def unpack(kind: int, data: ByteReader, dtype: DType) -> Palette | None:
     """Reads what :meth:`Palette.pack` wrote; None if the kind is that there is none.
 
     Raises:
@@ -117,7 +118,7 @@ def unpack(kind: int, data: Reader, dtype: DType) -> Palette | None:
         return None
     if kind == LISTED:
         count = data.number(MOST_VALUES - 1, "number of values") + 1
-        return Listed(from_bytes(data.take("u1", count * dtype.size, "values"), dtype.bits))
+        return Listed(from_bytes(data.array("u1", count * dtype.size, "values"), dtype.bits))
     if kind != POWERS or not dtype.floating:
         raise FileFormatError(f"byte {data.offset}: palette {kind} in a tensor of {dtype.name}")
     least = data.number(dtype.largest_exponent, "least exponent")

@@ -25,7 +25,7 @@ def short(*numbers: int) -> bytes:
     return bytes(out)
 
 
-class Reader:
+class ByteReader:
     """A place in a byte string.
 
     Attributes:
@@ -36,7 +36,7 @@ class Reader:
         self._data = data
         self.offset = 0
 
-    def take(self, dtype: str, count: int, what: str) -> np.ndarray[Any, np.dtype[Any]]:
+    def array(self, dtype: str, count: int, what: str) -> np.ndarray[Any, np.dtype[Any]]:
         """Returns the next ``count`` values as a view into the data.
 
         Raises:
@@ -60,7 +60,7 @@ class Reader:
             FileFormatError: it is negative, or more than ``most``.
         """
         at = self.offset
-        found = int(self.take(dtype, 1, f"{what}: number of entries")[0])
+        found = int(self.array(dtype, 1, f"{what}: number of entries")[0])
         if not 0 <= found <= most:
             raise FileFormatError(f"byte {at}: {what}: expected 0 to {most} entries, found {found}")
         return found
@@ -71,7 +71,7 @@ class Reader:
         Raises:
             FileFormatError: fewer are left.
         """
-        return self.take("u1", count, what).tobytes()
+        return self.array("u1", count, what).tobytes()
 
     def number(self, most: int, what: str) -> int:
         """Returns the next number of :func:`short`.
@@ -94,7 +94,7 @@ class Reader:
                 return found
         raise FileFormatError(f"byte {at}: {what}: not a number in its shortest form")
 
-    def decoded(self, count: int, what: str) -> str:
+    def utf8(self, count: int, what: str) -> str:
         """Returns the next bytes as text.
 
         Raises:
@@ -115,7 +115,7 @@ class Reader:
         end = self._data.find(0, self.offset)
         if end < 0:
             raise FileFormatError(f"byte {self.offset}: {what}: no zero byte ends it")
-        found = self.decoded(end - self.offset, what)
+        found = self.utf8(end - self.offset, what)
         self.offset += 1
         return found
 
@@ -125,13 +125,13 @@ class Reader:
         Raises:
             FileFormatError: fewer are left.
         """
-        return int(self.take("<u4", 1, f"checksum of {what}")[0])
+        return int(self.array("<u4", 1, f"checksum of {what}")[0])
 
-    def since(self, start: int) -> bytes:
+    def bytes_since(self, start: int) -> bytes:
         """Returns the bytes taken from ``start`` on."""
         return self._data[start : self.offset]
 
-    def finish(self) -> None:
+    def expect_end(self) -> None:
         """Raises FileFormatError unless all bytes are taken."""
         if self.offset != len(self._data):
             raise FileFormatError(

@@ -12,7 +12,7 @@ from demitasse.errors import FileFormatError, UsageError
 from demitasse.files import check_readable
 
 
-class Source:
+class ByteSource:
     """Bytes by place; threads and forked processes may read at the same time.
 
     Processes that were forked share the offset of an open file, so that seeking in one moves the others. Reads name

@@ -12,7 +12,7 @@ import numpy as np
 
 from demitasse.errors import FileFormatError
 from demitasse.packed.kernels import arithmetic, text, weights
-from demitasse.packed.kernels.weights import Layout
+from demitasse.packed.kernels.weights import MatrixLayout
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -70,12 +70,12 @@ class Stream:
             text.text(values, begin + first, begin + last, begin, width, bits, *memory, state, self._data)
         self.spent[1] += (state[arithmetic.COST] - before) / _COST_OF_BYTE
 
-    def weights(self, symbols: Array, layout: Layout, before: Array) -> None:
+    def weights(self, symbols: Array, layout: MatrixLayout, before: Array) -> None:
         """Codes a matrix.
 
         Args:
             symbols: rows * columns of them, row by row: 0 for zero, else 1 + code; filled when reading.
-            layout: see :class:`demitasse.packed.kernels.weights.Layout`.
+            layout: see :class:`demitasse.packed.kernels.weights.MatrixLayout`.
             before: weights that are not zero of each unit that the columns come from; empty if not known.
 
         Raises:

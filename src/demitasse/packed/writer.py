@@ -8,7 +8,7 @@ import numpy as np
 
 from demitasse.errors import UsageError
 from demitasse.packed.codecs import CODECS, Context
-from demitasse.packed.header import Entry, Header, Payload
+from demitasse.packed.header import Header, Payload, TensorEntry
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import PART, Part, Tensor, checksum_of, parts
 
@@ -61,7 +61,7 @@ def pack(
     total, done = sum(tensor.size for tensor in tensors), 0
     if smallest is None:
         smallest = total <= SMALL
-    writer = _Writer(smallest)
+    writer = _PayloadWriter(smallest)
     progress(done, total)
     for tensor in tensors:
         writer.add(tensor if signed_zeros else _positive_zeros(tensor))
@@ -89,7 +89,7 @@ def _positive_zeros(tensor: Tensor) -> Tensor:
     return tensor._replace(bits=np.where(negative, tensor.dtype.bits.type(0), tensor.bits))
 
 
-class _Writer:
+class _PayloadWriter:
     """Fills payloads, one after the other.
 
     Attributes:
@@ -99,7 +99,7 @@ class _Writer:
     """
 
     def __init__(self, smallest: bool) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[TensorEntry] = []
         self.payloads: list[Payload] = []
         self.data: list[bytes] = []
         self._smallest = smallest
@@ -115,7 +115,7 @@ class _Writer:
         codec = CODECS[number]
         if codec.alone:
             self.end()
-        entry = Entry(
+        entry = TensorEntry(
             tensor.name, tensor.dtype, tensor.shape, number, settings, not self._held, codec.alone and _is_cut(tensor)
         )
         self.entries.append(entry)

@@ -12,7 +12,7 @@ import numpy as np
 
 from demitasse.packed.codecs import CODECS
 from demitasse.packed.file import File
-from demitasse.packed.header import Entry
+from demitasse.packed.header import TensorEntry
 from demitasse.packed.tensor import Bits
 
 _FLOAT32 = 4
@@ -21,7 +21,7 @@ _OFTEN = 8
 
 
 @dataclass(frozen=True)
-class Row:
+class TensorRow:
     """A tensor of a file.
 
     Attributes:
@@ -76,7 +76,7 @@ class Inspection:
     name: str
     size: int
     header: int
-    rows: Sequence[Row]
+    rows: Sequence[TensorRow]
     metadata: Mapping[str, str]
     aliases: Mapping[str, str]
 
@@ -118,12 +118,12 @@ def inspect(path: str | Path, progress: Callable[[int, int], None] = lambda done
     return Inspection(str(path), size, size - payloads, rows, header.metadata, header.aliases)
 
 
-def _row(entry: Entry, bits: Bits, positions: float, values: float) -> Row:
+def _row(entry: TensorEntry, bits: Bits, positions: float, values: float) -> TensorRow:
     present = bits[bits != 0]
     _, counts = np.unique(present, return_counts=True)
     entropy = _entropy(np.array([len(bits) - len(present), len(present)])) + _entropy(counts)
     codec = type(CODECS[entry.codec]).__name__.lower()
-    return Row(
+    return TensorRow(
         entry.name,
         entry.dtype.name,
         entry.dtype.shown(entry.shape),

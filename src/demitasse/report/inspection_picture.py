@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from demitasse.report.canvas import COLOURS, INK, Axes, figure_at, plain_axes, room_for, title_of
-from demitasse.report.inspection import Inspection, Row
+from demitasse.report.inspection import Inspection, TensorRow
 
 _MOST_BARS = 30
 _POSITIONS, _VALUES, _HEADER = COLOURS[0], COLOURS[1], COLOURS[2]
@@ -73,9 +73,9 @@ def _text(bar: Bar) -> str:
     return f"{size:,.0f}  ({8 * size / bar.total:.2f} bits each)" if size else "0"
 
 
-def _bars(rows: Sequence[Row]) -> list[Bar]:
+def _bars(rows: Sequence[TensorRow]) -> list[Bar]:
     """Returns a bar for each tensor; for each layer where they are too many; the rest in one where these are, too."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[TensorRow]] = {}
     for row in rows:
         groups.setdefault(row.name if len(rows) <= _MOST_BARS else row.name.rpartition(".")[0] or row.name, []).append(
             row
@@ -88,7 +88,7 @@ def _bars(rows: Sequence[Row]) -> list[Bar]:
     return [_bar(*group) for group in groups.items()]
 
 
-def _bar(label: str, rows: Sequence[Row]) -> Bar:
+def _bar(label: str, rows: Sequence[TensorRow]) -> Bar:
     known = all(row.against_entropy is not None or not row.entropy for row in rows)
     return Bar(
         label,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from demitasse.errors import shortened, visible
-from demitasse.report.inspection import Inspection, Row
+from demitasse.report.inspection import Inspection, TensorRow
 from demitasse.text_table import Column, TextTable
 
 _LONGEST_TEXT = 60
@@ -30,7 +30,7 @@ def table(found: Inspection) -> TextTable:
     return TextTable(visible(found.name), _COLUMNS, rows, [header, _totals(found)], result=True, notes=_notes(found))
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: TensorRow) -> list[str]:
     return [
         _name(row.name),
         row.dtype,

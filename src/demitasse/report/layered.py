@@ -35,7 +35,7 @@ class Point(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class GraphLayout:
     """Where everything lies.
 
     Attributes:
@@ -49,7 +49,7 @@ class Layout:
     size: Size
 
 
-def layout(sizes: Mapping[Node, Size], edges: Sequence[Edge], gap: Size) -> Layout:
+def layout(sizes: Mapping[Node, Size], edges: Sequence[Edge], gap: Size) -> GraphLayout:
     """Places boxes and edges.
 
     Args:
@@ -64,7 +64,7 @@ def layout(sizes: Mapping[Node, Size], edges: Sequence[Edge], gap: Size) -> Layo
         UsageError: so many long edges that nobody could see anything.
     """
     if not sizes:
-        return Layout({}, {}, Size(0.0, 0.0))
+        return GraphLayout({}, {}, Size(0.0, 0.0))
     ranks = _ranks(list(sizes), edges)
     if sum(ranks[end] - ranks[start] for start, end in edges) > _MOST_LANES:
         raise UsageError(f"{len(sizes)} boxes with {len(edges)} edges are too entangled to be drawn")
@@ -78,7 +78,7 @@ def layout(sizes: Mapping[Node, Size], edges: Sequence[Edge], gap: Size) -> Layo
     begins = [sum(depths[:index]) + index * gap.along for index in range(len(rows))]
     centres = {node: Point(across[node], begins[ranks[node]] + depths[ranks[node]] / 2) for node in sizes}
     paths = {edge: _path(chain, across, centres, sizes, ranks, begins, depths) for edge, chain in chains.items()}
-    return Layout(centres, paths, Size(max(across[i] + widths[i] / 2 for i in across), begins[-1] + depths[-1]))
+    return GraphLayout(centres, paths, Size(max(across[i] + widths[i] / 2 for i in across), begins[-1] + depths[-1]))
 
 
 def _ranks(nodes: Sequence[Node], edges: Sequence[Edge]) -> dict[Node, int]:

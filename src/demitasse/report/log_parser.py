@@ -37,7 +37,7 @@ class Series:
 
 
 @dataclass
-class Row:
+class LogRow:
     """The outputs that a net showed at one iteration.
 
     Attributes:
@@ -54,7 +54,7 @@ class Row:
 
 
 @dataclass
-class Log:
+class TrainingLog:
     """What one training run said.
 
     Attributes:
@@ -69,11 +69,11 @@ class Log:
     loss: Series = field(default_factory=Series)
     lr: Series = field(default_factory=Series)
     tests: dict[str, Series] = field(default_factory=dict)
-    train_rows: list[Row] = field(default_factory=list)
-    test_rows: list[Row] = field(default_factory=list)
+    train_rows: list[LogRow] = field(default_factory=list)
+    test_rows: list[LogRow] = field(default_factory=list)
 
 
-def read_log(path: str | Path) -> Log:
+def read_log(path: str | Path) -> TrainingLog:
     """Reads a log file.
 
     Raises:
@@ -90,14 +90,14 @@ def read_log(path: str | Path) -> Log:
     return log
 
 
-def parse_log(lines: Iterable[str], year: int | None = None) -> Log:
+def parse_log(lines: Iterable[str], year: int | None = None) -> TrainingLog:
     """Returns the numbers of the lines; lines of other kinds are passed over.
 
     Args:
         lines: of the log.
         year: of the first line, where its date has none; Caffe's parser takes that in which the file was made.
     """
-    log, clock = Log(), Clock(year)
+    log, clock = TrainingLog(), Clock(year)
     iteration, suffix = 0, ""
     for line in lines:
         seconds = clock.seconds(line)
@@ -110,7 +110,7 @@ def parse_log(lines: Iterable[str], year: int | None = None) -> Log:
             iteration, suffix = int(match[1]), "" if match[2] in (None, "0") else f" (#{match[2]})"
         elif match := _OUTPUT.search(line):
             rate = log.lr.values[-1] if log.lr.values else math.nan
-            row, number, value = Row(iteration, seconds, rate), int(match[2]), _float(match[4])
+            row, number, value = LogRow(iteration, seconds, rate), int(match[2]), _float(match[4])
             if match[1] == "Train":
                 _add(log.train_rows, row, match[3], number, value)
             else:
@@ -126,7 +126,7 @@ def _float(text: str) -> float:
         return math.nan  # "-nan", "1.#QNAN": how some C libraries print it
 
 
-def _add(rows: list[Row], row: Row, name: str, number: int, value: float) -> None:
+def _add(rows: list[LogRow], row: LogRow, name: str, number: int, value: float) -> None:
     """Adds an output to the last row, or to ``row`` as a new one where another iteration or pass began.
 
     An output that the last row has already comes from a second run that goes on in the same log. As in Caffe's
@@ -138,5 +138,5 @@ def _add(rows: list[Row], row: Row, name: str, number: int, value: float) -> Non
     rows[-1].outputs.setdefault(name, {})[number] = value
 
 
-def _is_full(rows: list[Row]) -> bool:
+def _is_full(rows: list[LogRow]) -> bool:
     return len(rows) > 1 and len(rows[-1].outputs) == len(rows[0].outputs)

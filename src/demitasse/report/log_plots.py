@@ -25,13 +25,13 @@ from demitasse.report.canvas import (
     title_of,
     useful_limits,
 )
-from demitasse.report.log_parser import Log, Series
+from demitasse.report.log_parser import Series, TrainingLog
 
 with needs("matplotlib"):
     from matplotlib.lines import Line2D
     from matplotlib.ticker import EngFormatter
 
-Run = tuple[str, Log]
+Run = tuple[str, TrainingLog]
 
 AXES = ("iterations", "seconds")
 _TRAIN_LOSS, _TEST_LOSS, _LOSS, _RATE = "train_loss", "test_loss", "loss", "lr"
@@ -104,7 +104,7 @@ def _usual(known: Sequence[str]) -> list[str]:
     return [*([_LOSS] if _LOSS in known else []), *outputs, *([_RATE] if _RATE in known else [])]
 
 
-def _curves(log: Log, name: str) -> list[_Curve]:
+def _curves(log: TrainingLog, name: str) -> list[_Curve]:
     """Returns the curves of a panel that a log has."""
     found = []
     if name in (_LOSS, _TRAIN_LOSS):

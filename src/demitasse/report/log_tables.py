@@ -9,17 +9,17 @@ from pathlib import Path
 
 from demitasse.errors import UsageError
 from demitasse.files import make_folder, write_text
-from demitasse.report.log_parser import Log, Row, read_log
+from demitasse.report.log_parser import LogRow, TrainingLog, read_log
 
 Table = list[dict[str, float]]
 
 
-def tables(log: Log) -> dict[str, Table]:
+def tables(log: TrainingLog) -> dict[str, Table]:
     """Returns the tables ``train`` and ``test`` of a log, a dict a row."""
     return {"train": _table(log.train_rows, log.lr.values), "test": _table(log.test_rows, log.lr.values)}
 
 
-def _table(rows: list[Row], rates: list[float]) -> Table:
+def _table(rows: list[LogRow], rates: list[float]) -> Table:
     table = [
         {"NumIters": float(row.iteration), "Seconds": row.seconds, "LearningRate": row.rate} | dict(_columns(row))
         for row in rows
@@ -32,7 +32,7 @@ def _table(rows: list[Row], rates: list[float]) -> Table:
     return table
 
 
-def _columns(row: Row) -> Iterable[tuple[str, float]]:
+def _columns(row: LogRow) -> Iterable[tuple[str, float]]:
     for name, by_number in row.outputs.items():
         values = list(by_number.values())
         if len(values) == 1:

@@ -12,7 +12,7 @@ from typing import Any
 from demitasse.errors import UsageError
 from demitasse.extras import needs
 from demitasse.report.canvas import INK
-from demitasse.report.layered import Layout, Point, Size, layout
+from demitasse.report.layered import GraphLayout, Point, Size, layout
 from demitasse.report.layered_places import Node
 
 with needs("matplotlib"):
@@ -115,7 +115,7 @@ def draw(
 class _Page:
     """A figure whose unit is the point."""
 
-    def __init__(self, placed: Layout, direction: str, title: str) -> None:
+    def __init__(self, placed: GraphLayout, direction: str, title: str) -> None:
         self._turn = DIRECTIONS[direction]
         self._upright = direction in ("TB", "BT")
         self._middle = Point(placed.size.across / 2, placed.size.along / 2)

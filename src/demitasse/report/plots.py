@@ -24,7 +24,7 @@ from demitasse.report.canvas import (
     title_of,
     useful_limits,
 )
-from demitasse.report.log_parser import Log, Series
+from demitasse.report.log_parser import Series, TrainingLog
 
 with needs("matplotlib"):
     from matplotlib.ticker import MaxNLocator
@@ -35,7 +35,7 @@ Stage = tuple[str, Series, Series]
 
 
 def training_curves(
-    runs: Sequence[tuple[str, Log]], path: str | Path, accuracy: str = "accuracy", title: str = "Training"
+    runs: Sequence[tuple[str, TrainingLog]], path: str | Path, accuracy: str = "accuracy", title: str = "Training"
 ) -> None:
     """Draws loss and test error of successive runs, one behind the other.
 

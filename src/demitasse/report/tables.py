@@ -17,7 +17,7 @@ METRICS: dict[str, tuple[str, Callable[[float], str]]] = {
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageResult:
     """One stage as it was measured.
 
     Attributes:
@@ -39,12 +39,12 @@ class Stage:
     metric: str = "error"
 
 
-def headers(stages: Sequence[Stage]) -> tuple[str, ...]:
+def headers(stages: Sequence[StageResult]) -> tuple[str, ...]:
     """Returns the headers of a table."""
     return (HEADERS[0], METRICS[stages[0].metric if stages else "error"][0], *HEADERS[2:])
 
 
-def rows(stages: Sequence[Stage]) -> list[tuple[str, ...]]:
+def rows(stages: Sequence[StageResult]) -> list[tuple[str, ...]]:
     """Returns the cells of the table as text; the ratio is that of the bytes to the first stage's."""
     return [
         (
@@ -59,24 +59,24 @@ def rows(stages: Sequence[Stage]) -> list[tuple[str, ...]]:
     ]
 
 
-def stage_table(stages: Sequence[Stage], title: str) -> TextTable:
+def stage_table(stages: Sequence[StageResult], title: str) -> TextTable:
     """Returns the table for a terminal; the last stage, the result, stands out."""
     ranks = (0, 0, 2, 1, 0, 3)
     columns = [Column(header, rank) for header, rank in zip(headers(stages), ranks, strict=True)]
     return TextTable(title, columns, rows(stages), result=True)
 
 
-def text(stages: Sequence[Stage], title: str) -> str:
+def text(stages: Sequence[StageResult], title: str) -> str:
     """Returns the table as plain text."""
     return f"{stage_table(stages, title).text()}\n"
 
 
-def markdown(stages: Sequence[Stage]) -> str:
+def markdown(stages: Sequence[StageResult]) -> str:
     """Returns the same table in Markdown."""
     lines = [headers(stages), ("---", *["---:"] * (len(HEADERS) - 1)), *rows(stages)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def as_plain(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+def as_plain(stages: Sequence[StageResult]) -> list[dict[str, Any]]:
     """Returns the stages as plain values for JSON, unrounded, each with its ratio of bytes."""
     return [{**asdict(stage), "ratio": stages[0].bytes / stage.bytes} for stage in stages]

@@ -24,7 +24,7 @@ _TOP = ("title", "seed", "threads", "device", "checkpoint", "start", "weights", 
 
 
 @dataclass(frozen=True)
-class Choice:
+class RecipePart:
     """A model or a data set.
 
     Attributes:
@@ -61,8 +61,8 @@ class Recipe:
 
     name: str
     source: str
-    model: Choice
-    data: Choice
+    model: RecipePart
+    data: RecipePart
     stages: tuple[Stage, ...]
     title: str = ""
     seed: int = 1
@@ -171,7 +171,7 @@ def _top(key: str, value: Any, source: str) -> Any:
     return found
 
 
-def _choice(key: str, table: Any, source: str) -> Choice:
+def _choice(key: str, table: Any, source: str) -> RecipePart:
     """Reads ``[model]`` or ``[data]``; the settings of an imported model are checked when it is built."""
     place = f"{source}: [{key}]"
     settings = dict(_table(table, place))
@@ -186,7 +186,7 @@ def _choice(key: str, table: Any, source: str) -> Choice:
     if special["name"]:
         settings = _builtin_settings(key, special["name"], settings, place)
     path = Path(special["path"]) if special["path"] else None
-    return Choice(special["name"], path, special["import"], settings)
+    return RecipePart(special["name"], path, special["import"], settings)
 
 
 def _builtin_settings(key: str, name: str, settings: Mapping[str, Any], place: str) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from demitasse.errors import DataError, UsageError, parameter
 from demitasse.files import atomic_write, make_folder
 from demitasse.threads import threads
 from demitasse.zoo.building import check_settings, choose_device, import_factory, load_weights
-from demitasse.zoo.data import DATASETS, Data
+from demitasse.zoo.data import DATASETS, TrainingData
 from demitasse.zoo.models import MODELS
 from demitasse.zoo.recipe import Recipe
 from demitasse.zoo.records import Result, check_same, read_record, write_record
 from demitasse.zoo.stages import Outcome, Stage, TrainingStage, Work
 from demitasse.zoo.stages.base import CHECKPOINT
-from demitasse.zoo.training import Precision, Run, evaluate
+from demitasse.zoo.training import Precision, TrainingRun, evaluate
 
 MODEL = "model.pt"
 
@@ -40,7 +40,7 @@ class Watch:
     """
 
     stage: Callable[[str, bool], None] = lambda name, done: None
-    step: Callable[[Run, int], None] = lambda run, total: None
+    step: Callable[[TrainingRun, int], None] = lambda run, total: None
     epoch: Callable[[dict[str, float]], None] = lambda record: None
     result: Callable[[Result], None] = lambda result: None
 
@@ -73,7 +73,7 @@ class Runner:
         self.watch = watch or Watch()
         self.builder = self._find_builder(allow_imports)
         self.device = choose_device(recipe.device, recipe.source)
-        self.data: Data = DATASETS[recipe.data.name](recipe.data.path, seed=recipe.seed, **recipe.data.settings)
+        self.data: TrainingData = DATASETS[recipe.data.name](recipe.data.path, seed=recipe.seed, **recipe.data.settings)
         self.basis = self._basis()
 
     def _find_builder(self, allow_imports: bool) -> Callable[..., nn.Module]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from demitasse.errors import DataError, parameter
 from demitasse.zoo.building import load_weights
-from demitasse.zoo.data import Data
+from demitasse.zoo.data import TrainingData
 from demitasse.zoo.recipe import Recipe, find_recipe
 from demitasse.zoo.runner import MODEL, Runner, stage_folder
 from demitasse.zoo.training import FLOAT32, Precision, evaluate
@@ -23,7 +23,7 @@ class Trained:
     """A trained model, its data, and the folder of its recipe's results."""
 
     model: nn.Module
-    data: Data
+    data: TrainingData
     folder: Path
 
     def metric(self, model: nn.Module, batches: int = 0, precision: Precision = FLOAT32) -> float:
@@ -37,7 +37,7 @@ class Trained:
 class _First:
     """The first test batches of data."""
 
-    def __init__(self, data: Data, batches: int) -> None:
+    def __init__(self, data: TrainingData, batches: int) -> None:
         self.measure = data.measure
         self.test_batches = lambda: islice(data.test_batches(), batches)
 

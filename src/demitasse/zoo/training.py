@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from demitasse.errors import DivergedError, SnapshotError
 from demitasse.files import atomic_write
-from demitasse.zoo.data.base import Batch, Data
+from demitasse.zoo.data.base import Batch, TrainingData
 
 LOOK = 50  # steps between two looks at the loss: each waits for the device
 
@@ -57,7 +57,7 @@ FLOAT32 = Precision()
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Data, precision: Precision = FLOAT32) -> dict[str, float]:
+def evaluate(model: nn.Module, data: TrainingData, precision: Precision = FLOAT32) -> dict[str, float]:
     """Tests a model.
 
     Returns:
@@ -81,7 +81,7 @@ def _device(model: nn.Module) -> torch.device:
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """A training: what it works on, and where it stands.
 
     Args:
@@ -106,14 +106,14 @@ class Run:
     """
 
     model: nn.Module
-    data: Data
+    data: TrainingData
     optimizer: Optimizer
     scheduler: LRScheduler | None = None
     methods: Mapping[str, Stateful] = field(default_factory=dict)
     precision: Precision = FLOAT32
     accumulate: int = 1
     clip: float = 0.0
-    on_step: Sequence[Callable[[Run], None]] = ()
+    on_step: Sequence[Callable[[TrainingRun], None]] = ()
     on_epoch: Sequence[Callable[[dict[str, float]], None]] = ()
     offset: int = 0
     epoch: int = 0

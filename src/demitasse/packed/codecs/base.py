@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from demitasse.errors import FileFormatError
-from demitasse.packed.reader import Reader
+from demitasse.packed.reader import ByteReader
 from demitasse.packed.stream import Array, Stream
 from demitasse.packed.tensor import Bits, Tensor
 
@@ -47,14 +47,14 @@ class Codec(Protocol):
     def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:
         """Writes the values; returns what the next tensor may know."""
 
-    def decode(self, tensor: Tensor, settings: Reader, stream: Stream, context: Context) -> tuple[Bits, Context]:
+    def decode(self, tensor: Tensor, settings: ByteReader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         """Reads the values of a tensor that has none yet.
 
         Raises:
             FileFormatError: the settings do not belong to such a tensor.
         """
 
-    def memory(self, tensor: Tensor, settings: Reader) -> int:
+    def memory(self, tensor: Tensor, settings: ByteReader) -> int:
         """Takes the settings off; returns the bytes that decoding needs besides the values.
 
         Raises:
@@ -62,6 +62,6 @@ class Codec(Protocol):
         """
 
 
-def refuse(settings: Reader, what: str) -> FileFormatError:
+def refuse(settings: ByteReader, what: str) -> FileFormatError:
     """Returns the error for settings that make no sense."""
     return FileFormatError(f"byte {settings.offset}: {what}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from typing_extensions import override
 
-from demitasse.packed.codecs.base import Context
-from demitasse.packed.reader import Reader
+from demitasse.packed.codecs.base import Codec, Context
+from demitasse.packed.reader import ByteReader
 from demitasse.packed.stream import Array, Stream
 from demitasse.packed.tensor import Bits, Tensor, from_bytes, to_bytes
 
@@ -34,28 +35,28 @@ def few(size: int) -> bool:
     return size <= _MOST
 
 
-class Numbers:
+class Numbers(Codec):
     """See the module."""
 
     alone = False
     slow = True
 
+    @override
     def settings(self, tensor: Tensor, context: Context) -> Iterator[bytes]:
-        """See :class:`demitasse.packed.codecs.base.Codec`."""
         if few(tensor.size * tensor.dtype.size):
             yield b""
 
+    @override
     def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:
-        """See :class:`demitasse.packed.codecs.base.Codec`."""
         code_bytes(stream, to_bytes(tensor.bits), width=tensor.dtype.size)
         return context
 
-    def decode(self, tensor: Tensor, settings: Reader, stream: Stream, context: Context) -> tuple[Bits, Context]:
-        """See :class:`demitasse.packed.codecs.base.Codec`."""
+    @override
+    def decode(self, tensor: Tensor, settings: ByteReader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         values = np.zeros(tensor.size * tensor.dtype.size, np.uint8)
         code_bytes(stream, values, width=tensor.dtype.size)
         return from_bytes(values, tensor.dtype.bits), context
 
-    def memory(self, tensor: Tensor, settings: Reader) -> int:
-        """See :class:`demitasse.packed.codecs.base.Codec`."""
+    @override
+    def memory(self, tensor: Tensor, settings: ByteReader) -> int:
         return memory_of(tensor.size * tensor.dtype.size)

@@ -9,7 +9,7 @@ import numpy as np
 
 from demitasse.errors import FileFormatError
 from demitasse.packed.kernels.rans import LEAST, STATES, SYMBOLS, decode, encode, spread
-from demitasse.packed.reader import Reader, short
+from demitasse.packed.reader import ByteReader, short
 from demitasse.packed.stream import Array, Stream
 from demitasse.packed.tensor import Bits, matrix
 
@@ -70,7 +70,7 @@ def pack_plane(plane: Plane) -> bytes:
     return min(raw, coded, key=len)
 
 
-def unpack_plane(data: Reader, rows: int, columns: int, values: Bits, out: Bits, stream: Stream) -> None:
+def unpack_plane(data: ByteReader, rows: int, columns: int, values: Bits, out: Bits, stream: Stream) -> None:
     """Reads what :func:`pack_plane` wrote.
 
     Args:
@@ -85,12 +85,12 @@ def unpack_plane(data: Reader, rows: int, columns: int, values: Bits, out: Bits,
         FileFormatError: it is no plane, or one of another size.
     """
     if not data.number(1, "kind of a plane"):
-        out[:] = values[data.take("u1", len(out), "plane")]
+        out[:] = values[data.array("u1", len(out), "plane")]
         return
     model = _read_model(data, rows, columns)
-    states = data.take("<u4", STATES, "states").astype(np.int64)
+    states = data.array("<u4", STATES, "states").astype(np.int64)
     start = data.offset
-    words = data.take("<u2", data.number(len(out), "words"), "words").astype(np.uint16, copy=False)
+    words = data.array("<u2", data.number(len(out), "words"), "words").astype(np.uint16, copy=False)
     model_of = model.frequencies, spread(model.frequencies, model.bits), model.bits, model.of_row, model.of_column
     place = np.zeros(1, np.int64)
     for begin, end in stream.pieces(len(out)):
@@ -99,9 +99,9 @@ def unpack_plane(data: Reader, rows: int, columns: int, values: Bits, out: Bits,
         raise FileFormatError(f"byte {start}: the plane does not end where its words do")
 
 
-def _read_model(data: Reader, rows: int, columns: int) -> _Model:
+def _read_model(data: ByteReader, rows: int, columns: int) -> _Model:
     start = data.offset
-    bits, of_rows, of_columns = data.take("u1", 3, "model of a plane").tolist()
+    bits, of_rows, of_columns = data.array("u1", 3, "model of a plane").tolist()
     if bits not in _PRECISIONS or not (0 < of_rows <= _MOST_KINDS and 0 < of_columns <= _MOST_KINDS):
         raise FileFormatError(f"byte {start}: {bits} bits, {of_rows} and {of_columns} kinds of rows and columns")
     of_row, of_column = _read_kinds(data, rows, of_rows), _read_kinds(data, columns, of_columns)
@@ -126,11 +126,11 @@ def _pack_kinds(of: Array, kinds: int) -> bytes:
     return np.packbits(of[:, None] >> np.arange(width) & 1).tobytes() if width else b""
 
 
-def _read_kinds(data: Reader, count: int, kinds: int) -> Array:
+def _read_kinds(data: ByteReader, count: int, kinds: int) -> Array:
     width, start = _width(kinds), data.offset
     if not width:
         return _ONE
-    packed = data.take("u1", (count * width + 7) // 8, "kinds")
+    packed = data.array("u1", (count * width + 7) // 8, "kinds")
     of = np.unpackbits(packed, count=count * width).reshape(count, width) @ (1 << np.arange(width, dtype=np.uint8))
     if of.max(initial=0) >= kinds:
         raise FileFormatError(f"byte {start}: kind {of.max()}; expected less than {kinds}")

@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from typing_extensions import override
 
 from demitasse.errors import FileFormatError
 from demitasse.packed import palette
-from demitasse.packed.codecs.base import Context, refuse
+from demitasse.packed.codecs.base import Codec, Context, refuse
 from demitasse.packed.codecs.plane import Plane, pack_plane, unpack_plane, work_of
 from demitasse.packed.kernels.rans import SYMBOLS, turn
 from demitasse.packed.palette import Palette
-from demitasse.packed.reader import Reader, short
+from demitasse.packed.reader import ByteReader, short
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, DType, Tensor, matrix
 
@@ -28,7 +29,7 @@ _LEAST = 1 << 12
 _BYTES = np.arange(SYMBOLS, dtype=np.uint8)
 
 
-class Plan(NamedTuple):
+class PlanesSettings(NamedTuple):
     """How a tensor is coded.
 
     Attributes:
@@ -45,8 +46,8 @@ class Plan(NamedTuple):
         return short(kind | self.zeros << 2) + values
 
 
-def unpack(settings: Reader, tensor: Tensor) -> Plan:
-    """Reads what :meth:`Plan.pack` wrote.
+def unpack(settings: ByteReader, tensor: Tensor) -> PlanesSettings:
+    """Reads what :meth:`PlanesSettings.pack` wrote.
 
     Raises:
         FileFormatError: it has no meaning for such a tensor.
@@ -55,30 +56,30 @@ def unpack(settings: Reader, tensor: Tensor) -> Plan:
     found = palette.unpack(flags & 3, settings, tensor.dtype)
     if found and (found.size >= SYMBOLS or flags & 4):
         raise refuse(settings, f"a plane of {found.size} values, or with zeros apart")
-    return Plan(found, bool(flags & 4))
+    return PlanesSettings(found, bool(flags & 4))
 
 
-class Planes:
+class Planes(Codec):
     """See the module."""
 
     alone = True
     slow = False
 
+    @override
     def settings(self, tensor: Tensor, context: Context) -> Iterator[bytes]:
-        """See :class:`demitasse.packed.codecs.base.Codec`."""
         if tensor.size < _LEAST:
             return
         found = palette.find(tensor.bits, tensor.dtype)
         if found and found.size < SYMBOLS:
-            yield Plan(found, False).pack()
+            yield PlanesSettings(found, False).pack()
         else:
-            yield Plan(None, False).pack()
+            yield PlanesSettings(None, False).pack()
             if not tensor.bits.all():
-                yield Plan(None, True).pack()
+                yield PlanesSettings(None, True).pack()
 
+    @override
     def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:
-        """See :class:`demitasse.packed.codecs.base.Codec`."""
-        plan, (rows, columns) = unpack(Reader(settings), tensor), matrix(tensor.shape)
+        plan, (rows, columns) = unpack(ByteReader(settings), tensor), matrix(tensor.shape)
         if plan.palette:
             symbols = palette.symbols(tensor.bits, plan.palette, tensor.dtype).astype(np.uint8)
             stream.put(pack_plane(Plane(symbols, rows, columns)))
@@ -93,10 +94,10 @@ class Planes:
         stream.put(out)
         return context
 
-    def decode(self, tensor: Tensor, settings: Reader, stream: Stream, context: Context) -> tuple[Bits, Context]:
-        """See :class:`demitasse.packed.codecs.base.Codec`."""
+    @override
+    def decode(self, tensor: Tensor, settings: ByteReader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         plan, (rows, columns) = unpack(settings, tensor), matrix(tensor.shape)
-        data = Reader(stream.take())
+        data = ByteReader(stream.take())
         apart = 0
         bits = np.zeros(tensor.size, tensor.dtype.bits)
         if plan.palette:
@@ -110,13 +111,13 @@ class Planes:
             bits[shown != 0] = _join(data, int(shown.sum(dtype=np.int64)), 1, tensor.dtype, stream)
         else:
             bits = _join(data, rows, columns, tensor.dtype, stream)
-        data.finish()
+        data.expect_end()
         # symbols tell both at once
         stream.spent += apart, data.offset - apart
         return bits, context
 
-    def memory(self, tensor: Tensor, settings: Reader) -> int:
-        """See :class:`demitasse.packed.codecs.base.Codec`."""
+    @override
+    def memory(self, tensor: Tensor, settings: ByteReader) -> int:
         plan = unpack(settings, tensor)
         return work_of(tensor.shape) + (0 if plan.palette else (tensor.dtype.size + 1) * tensor.size)
 
@@ -131,7 +132,7 @@ def _split(bits: Bits, dtype: DType) -> Iterator[Bits]:
         yield np.ascontiguousarray(planes[:, place])
 
 
-def _join(data: Reader, rows: int, columns: int, dtype: DType, stream: Stream) -> Bits:
+def _join(data: ByteReader, rows: int, columns: int, dtype: DType, stream: Stream) -> Bits:
     """Reads what :func:`_split` split."""
     planes = np.zeros((rows * columns, dtype.size), np.uint8)
     for place in reversed(range(dtype.size)):

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from demitasse.packed import palette
-from demitasse.packed.codecs.base import NOTHING, Context, refuse
+from demitasse.packed.codecs.base import NOTHING, Codec, Context, refuse
 from demitasse.packed.codecs.numbers import code_bytes, few, memory_of
-from demitasse.packed.kernels.weights import Layout
+from demitasse.packed.kernels.weights import MatrixLayout
 from demitasse.packed.palette import Palette
-from demitasse.packed.reader import Reader, short
+from demitasse.packed.reader import ByteReader, short
 from demitasse.packed.stream import Array, Stream
 from demitasse.packed.tensor import Bits, Tensor, from_bytes, matrix, to_bytes
 
@@ -27,7 +28,7 @@ _LINE = 220
 
 
 @dataclass(frozen=True)
-class Plan:
+class WeightsSettings:
     """How a tensor is coded.
 
     Attributes:
@@ -52,8 +53,8 @@ class Plan:
         return out + (short(self.group, self.side) if own else b"")
 
 
-def unpack(settings: Reader, tensor: Tensor) -> Plan:
-    """Reads what :meth:`Plan.pack` wrote.
+def unpack(settings: ByteReader, tensor: Tensor) -> WeightsSettings:
+    """Reads what :meth:`WeightsSettings.pack` wrote.
 
     Raises:
         FileFormatError: it has no meaning for such a tensor.
@@ -66,7 +67,7 @@ def unpack(settings: Reader, tensor: Tensor) -> Plan:
         group, side = settings.number(columns, "columns of a group"), settings.number(columns, "columns of a side")
     if not group or columns % group or not 0 < side <= group:
         raise refuse(settings, f"groups of {group} columns, {side} wide, in a matrix of {rows} x {columns}")
-    return Plan(found, bool(flags & 4), bool(flags & 8), group, side)
+    return WeightsSettings(found, bool(flags & 4), bool(flags & 8), group, side)
 
 
 def natural(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -99,23 +100,23 @@ def _is_square(number: int) -> bool:
     return math.isqrt(number) ** 2 == number
 
 
-def _code(symbols: Array, plan: Plan, tensor: Tensor, stream: Stream, context: Context) -> Context:
+def _code(symbols: Array, plan: WeightsSettings, tensor: Tensor, stream: Stream, context: Context) -> Context:
     """Codes symbols; returns what the next tensor may know."""
     rows, columns = matrix(tensor.shape)
     depth, signed = (plan.palette.depth, plan.palette.signed) if plan.palette else (0, False)
-    layout = Layout(rows, columns, plan.group, plan.side, depth, int(signed), plan.zeros)
+    layout = MatrixLayout(rows, columns, plan.group, plan.side, depth, int(signed), plan.zeros)
     stream.weights(symbols, layout, context.counts if plan.linked else NOTHING)
     return Context(np.count_nonzero(symbols.reshape(rows, columns), axis=1)) if columns > 1 else context
 
 
-class Weights:
+class Weights(Codec):
     """See the module."""
 
     alone = False
     slow = True
 
+    @override
     def settings(self, tensor: Tensor, context: Context) -> Iterator[bytes]:
-        """See :class:`demitasse.packed.codecs.base.Codec`."""
         if not suits(tensor.shape):
             return
         zeros = tensor.size - int(np.count_nonzero(tensor.bits))
@@ -125,13 +126,13 @@ class Weights:
         for group, side in geometries(tensor.shape, len(context.counts)):
             for linked in (False, True) if context.reaches(columns) else (False,):
                 if found:
-                    yield Plan(found, zeros > 0, linked, group, side).pack(tensor)
+                    yield WeightsSettings(found, zeros > 0, linked, group, side).pack(tensor)
                 if zeros and few(present * tensor.dtype.size) and (not found or found.size * 8 > present):
-                    yield Plan(None, True, linked, group, side).pack(tensor)
+                    yield WeightsSettings(None, True, linked, group, side).pack(tensor)
 
+    @override
     def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:
-        """See :class:`demitasse.packed.codecs.base.Codec`."""
-        plan = unpack(Reader(settings), tensor)
+        plan = unpack(ByteReader(settings), tensor)
         if plan.palette:
             symbols = palette.symbols(tensor.bits, plan.palette, tensor.dtype)
         else:
@@ -141,8 +142,8 @@ class Weights:
             code_bytes(stream, to_bytes(tensor.bits[tensor.bits != 0]), width=tensor.dtype.size)
         return known
 
-    def decode(self, tensor: Tensor, settings: Reader, stream: Stream, context: Context) -> tuple[Bits, Context]:
-        """See :class:`demitasse.packed.codecs.base.Codec`."""
+    @override
+    def decode(self, tensor: Tensor, settings: ByteReader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         plan = self._plan(tensor, settings)
         if plan.linked and not context.reaches(matrix(tensor.shape)[1]):
             raise refuse(settings, "there is no matrix before that the columns come from")
@@ -157,8 +158,8 @@ class Weights:
         bits[present] = from_bytes(values, tensor.dtype.bits)
         return bits, known
 
-    def memory(self, tensor: Tensor, settings: Reader) -> int:
-        """See :class:`demitasse.packed.codecs.base.Codec`."""
+    @override
+    def memory(self, tensor: Tensor, settings: ByteReader) -> int:
         plan = self._plan(tensor, settings)
         rows, columns = matrix(tensor.shape)
         need = 2 * tensor.size + _LINE * (rows + columns)
@@ -167,7 +168,7 @@ class Weights:
         size = tensor.size * tensor.dtype.size
         return need + 10 * tensor.size + size + memory_of(size)
 
-    def _plan(self, tensor: Tensor, settings: Reader) -> Plan:
+    def _plan(self, tensor: Tensor, settings: ByteReader) -> WeightsSettings:
         if not suits(tensor.shape):
             raise refuse(settings, f"weights in a tensor of shape {tensor.shape}")
         return unpack(settings, tensor)

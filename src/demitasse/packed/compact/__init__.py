@@ -5,8 +5,8 @@ then, where it has one, its bias.
 """
 
 from demitasse.packed.compact import deep_compression, pow2, sparse, squeezenet
-from demitasse.packed.compact.base import CODECS, Array, Codec, Shape, decode, encode
+from demitasse.packed.compact.base import CODECS, Array, CompactCodec, Shape, decode, encode
 
-__all__ = ["CODECS", "Array", "Codec", "Shape", "decode", "deep_compression", "encode"]
+__all__ = ["CODECS", "Array", "CompactCodec", "Shape", "decode", "deep_compression", "encode"]
 
 _FORMATS = (pow2, sparse, squeezenet)

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from typing_extensions import override
 
 from demitasse.errors import WeightsError
-from demitasse.packed.reader import Reader
+from demitasse.packed.reader import ByteReader
 from demitasse.registry import Registry
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -19,7 +20,7 @@ Shape = tuple[int, ...]
 ROLES = ("weight", "bias")
 
 
-class Place(NamedTuple):
+class BlobPlace(NamedTuple):
     """Which blob of a net: name of the layer and ``weight`` or ``bias``."""
 
     layer: str
@@ -29,7 +30,7 @@ class Place(NamedTuple):
         return f"layer {self.layer!r} {self.role}"
 
 
-def places(name: str, count: int) -> list[Place]:
+def places(name: str, count: int) -> list[BlobPlace]:
     """Returns the places of a layer's blobs.
 
     Raises:
@@ -37,10 +38,10 @@ def places(name: str, count: int) -> list[Place]:
     """
     if count > len(ROLES):
         raise WeightsError(f"layer {name!r}: expected weight and bias, found {count} blobs")
-    return [Place(name, role) for role in ROLES[:count]]
+    return [BlobPlace(name, role) for role in ROLES[:count]]
 
 
-class Codec(Protocol):
+class CompactCodec(Protocol):
     """One format; its files are the concatenation of its layers."""
 
     def encode(self, name: str, arrays: Sequence[Array]) -> bytes:
@@ -54,7 +55,7 @@ class Codec(Protocol):
             WeightsError: the format cannot hold the values; says layer, blob, value and what is allowed.
         """
 
-    def decode(self, reader: Reader, name: str, shapes: Sequence[Shape]) -> list[Array]:
+    def decode(self, reader: ByteReader, name: str, shapes: Sequence[Shape]) -> list[Array]:
         """Reads one layer back as float32 arrays of these shapes.
 
         Raises:
@@ -62,27 +63,27 @@ class Codec(Protocol):
         """
 
 
-class BlobCodec(ABC):
+class BlobCodec(CompactCodec, ABC):
     """A format whose layers are the concatenation of their blobs."""
 
+    @override
     def encode(self, name: str, arrays: Sequence[Array]) -> bytes:
-        """See :class:`Codec`."""
         blobs = zip(places(name, len(arrays)), arrays, strict=True)
         return b"".join(self._encode_blob(array.reshape(-1), place) for place, array in blobs)
 
-    def decode(self, reader: Reader, name: str, shapes: Sequence[Shape]) -> list[Array]:
-        """See :class:`Codec`."""
+    @override
+    def decode(self, reader: ByteReader, name: str, shapes: Sequence[Shape]) -> list[Array]:
         blobs = zip(places(name, len(shapes)), shapes, strict=True)
         return [self._decode_blob(reader, math.prod(shape), place).reshape(shape) for place, shape in blobs]
 
     @abstractmethod
-    def _encode_blob(self, values: Array, place: Place) -> bytes: ...
+    def _encode_blob(self, values: Array, place: BlobPlace) -> bytes: ...
 
     @abstractmethod
-    def _decode_blob(self, reader: Reader, size: int, place: Place) -> Array: ...
+    def _decode_blob(self, reader: ByteReader, size: int, place: BlobPlace) -> Array: ...
 
 
-CODECS: Registry[Codec] = Registry("compact format")
+CODECS: Registry[CompactCodec] = Registry("compact format")
 
 
 def encode(codec: str, layers: Mapping[str, Sequence[Array]]) -> bytes:
@@ -96,7 +97,7 @@ def decode(codec: str, data: bytes, shapes: Mapping[str, Sequence[Shape]]) -> di
     Raises:
         FileFormatError: the data is not what the shapes ask for, or goes on behind the last layer.
     """
-    reader = Reader(data)
+    reader = ByteReader(data)
     layers = {name: CODECS[codec].decode(reader, name, wanted) for name, wanted in shapes.items()}
-    reader.finish()
+    reader.expect_end()
     return layers

@@ -17,7 +17,7 @@ import numpy as np
 from demitasse.errors import WeightsError
 from demitasse.packed.compact import gaps, nibbles
 from demitasse.packed.compact.base import Array, Shape, places
-from demitasse.packed.reader import Reader
+from demitasse.packed.reader import ByteReader
 
 _LONGEST = 16
 
@@ -77,23 +77,23 @@ def decode(data: bytes, shapes: Mapping[str, Sequence[Shape]]) -> dict[str, list
     Raises:
         FileFormatError: the data is not what the shapes ask for; says at which byte.
     """
-    reader = Reader(data)
+    reader = ByteReader(data)
     counts = [reader.count(math.prod(s[0]), f"layer {name!r}", "<u4") for name, s in shapes.items()]
     layers = {
         name: _decode_layer(reader, count, wanted, f"layer {name!r}")
         for count, (name, wanted) in zip(counts, shapes.items(), strict=True)
     }
-    reader.finish()
+    reader.expect_end()
     return layers
 
 
-def _decode_layer(reader: Reader, count: int, shapes: Sequence[Shape], place: str) -> list[Array]:
+def _decode_layer(reader: ByteReader, count: int, shapes: Sequence[Shape], place: str) -> list[Array]:
     pairs = (count + 1) // 2
     bits = _bits(shapes[0])
-    codebook = reader.take("<f4", 1 << bits, f"{place}: codebook")
-    biases = [reader.take("<f4", math.prod(shape), f"{place}: bias").reshape(shape) for shape in shapes[1:]]
-    packed = reader.take("u1", count if bits == 8 else pairs, f"{place}: values")
+    codebook = reader.array("<f4", 1 << bits, f"{place}: codebook")
+    biases = [reader.array("<f4", math.prod(shape), f"{place}: bias").reshape(shape) for shape in shapes[1:]]
+    packed = reader.array("u1", count if bits == 8 else pairs, f"{place}: values")
     codes = packed if bits == 8 else nibbles.unpack(packed, count, low_first=True)
-    stored = nibbles.unpack(reader.take("u1", pairs, f"{place}: gaps"), count, low_first=True)
+    stored = nibbles.unpack(reader.array("u1", pairs, f"{place}: gaps"), count, low_first=True)
     weight = gaps.decode(reader, codes, stored, codebook, math.prod(shapes[0]), place)
     return [weight.reshape(shapes[0]), *biases]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from demitasse.errors import FileFormatError
-from demitasse.packed.reader import Reader
+from demitasse.packed.reader import ByteReader
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FILLER = 0
@@ -34,7 +34,7 @@ def encode(positions: Array, codes: Array, longest: int) -> tuple[Array, Array]:
     return filled, stored
 
 
-def decode(reader: Reader, codes: Array, gaps: Array, codebook: Array, size: int, place: str) -> Array:
+def decode(reader: ByteReader, codes: Array, gaps: Array, codebook: Array, size: int, place: str) -> Array:
     """Returns an array of ``size`` values with ``codebook[code]`` where the gaps lead, float32; code 0 is a filler.
 
     Args:

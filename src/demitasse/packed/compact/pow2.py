@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from demitasse.packed.compact import gaps, grid, nibbles
-from demitasse.packed.compact.base import CODECS, Array, BlobCodec, Place
-from demitasse.packed.reader import Reader
+from demitasse.packed.compact.base import CODECS, Array, BlobCodec, BlobPlace
+from demitasse.packed.reader import ByteReader
 
 _CODEBOOK = 2 * (grid.EXPONENTS + 1)
 
 
 class PowersOfTwo(BlobCodec):
-    """The codec; see :class:`demitasse.packed.compact.base.Codec`.
+    """The codec; see :class:`demitasse.packed.compact.base.CompactCodec`.
 
     Args:
         gap_bits: 4 or 8, width of a gap; longer gaps need fillers.
@@ -25,7 +25,7 @@ class PowersOfTwo(BlobCodec):
     def __init__(self, gap_bits: int) -> None:
         self.gap_bits = gap_bits
 
-    def _encode_blob(self, values: Array, place: Place) -> bytes:
+    def _encode_blob(self, values: Array, place: BlobPlace) -> bytes:
         positions = np.flatnonzero(values)
         codebook = np.zeros(_CODEBOOK, "<f4")
         codes = np.zeros(0, np.uint8)
@@ -42,12 +42,12 @@ class PowersOfTwo(BlobCodec):
     def _pack_gaps(self, stored: Array) -> bytes:
         return nibbles.pack(stored) if self.gap_bits == 4 else stored.tobytes() + bytes(len(stored) % 2)
 
-    def _decode_blob(self, reader: Reader, size: int, place: Place) -> Array:
+    def _decode_blob(self, reader: ByteReader, size: int, place: BlobPlace) -> Array:
         count = reader.count(size, str(place))
         pairs = (count + 1) // 2
-        codebook = reader.take("<f4", _CODEBOOK, f"{place}: codebook")
-        codes = nibbles.unpack(reader.take("u1", pairs, f"{place}: values"), count)
-        stored = reader.take("u1", pairs * self.gap_bits // 4, f"{place}: gaps")
+        codebook = reader.array("<f4", _CODEBOOK, f"{place}: codebook")
+        codes = nibbles.unpack(reader.array("u1", pairs, f"{place}: values"), count)
+        stored = reader.array("u1", pairs * self.gap_bits // 4, f"{place}: gaps")
         stored = nibbles.unpack(stored, count) if self.gap_bits == 4 else stored[:count]
         return gaps.decode(reader, codes, stored, codebook, size, str(place))
 

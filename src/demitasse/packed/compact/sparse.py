@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from demitasse.errors import FileFormatError
-from demitasse.packed.compact.base import CODECS, ROLES, Array, Place, Shape, places
-from demitasse.packed.reader import Reader
+from demitasse.packed.compact.base import CODECS, ROLES, Array, BlobPlace, CompactCodec, Shape, places
+from demitasse.packed.reader import ByteReader
 
 
-class Sparse:
-    """The codec; see :class:`demitasse.packed.compact.base.Codec`. Without a bias its number is 0."""
+class Sparse(CompactCodec):
+    """The codec; see :class:`demitasse.packed.compact.base.CompactCodec`. Without a bias its number is 0."""
 
     def encode(self, name: str, arrays: Sequence[Array]) -> bytes:
         """Returns the bytes of one layer."""
@@ -30,7 +30,7 @@ class Sparse:
             parts += [values[kept].astype("<f4").tobytes(), kept.astype("<i4").tobytes()]
         return b"".join(parts)
 
-    def decode(self, reader: Reader, name: str, shapes: Sequence[Shape]) -> list[Array]:
+    def decode(self, reader: ByteReader, name: str, shapes: Sequence[Shape]) -> list[Array]:
         """Reads one layer back; raises FileFormatError."""
         both = places(name, len(ROLES))
         sizes = [math.prod(shape) for shape in shapes] + [0] * (len(ROLES) - len(shapes))
@@ -39,10 +39,10 @@ class Sparse:
         return [_decode_blob(reader, count, shape, place) for count, shape, place in blobs]
 
 
-def _decode_blob(reader: Reader, count: int, shape: Shape, place: Place) -> Array:
-    kept = reader.take("<f4", count, f"{place}: values")
+def _decode_blob(reader: ByteReader, count: int, shape: Shape, place: BlobPlace) -> Array:
+    kept = reader.array("<f4", count, f"{place}: values")
     at, size = reader.offset, math.prod(shape)
-    positions = reader.take("<i4", count, f"{place}: positions")
+    positions = reader.array("<i4", count, f"{place}: positions")
     wrong = (positions < 0) | (positions >= size) | (np.diff(positions, prepend=-1) <= 0)
     if wrong.any():
         first = int(np.argmax(wrong))

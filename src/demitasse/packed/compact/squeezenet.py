@@ -11,8 +11,8 @@ import numpy as np
 
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.packed.compact import grid
-from demitasse.packed.compact.base import CODECS, Array, BlobCodec, Place
-from demitasse.packed.reader import Reader
+from demitasse.packed.compact.base import CODECS, Array, BlobCodec, BlobPlace
+from demitasse.packed.reader import ByteReader
 
 _ZERO = grid.EXPONENTS
 _UNUSED = 15
@@ -21,16 +21,16 @@ _GREATEST = 121  # 2^(121 + 6) is the greatest power that float32 holds
 _SHIFTS = 4 * np.arange(4, dtype=np.uint16)
 
 
-def codes_per_word(place: Place) -> int:
+def codes_per_word(place: BlobPlace) -> int:
     """Returns 3 for a weight whose layer is named for 3x3 windows (``conv10`` has 1x1), else 4."""
     wide = "3x3" in place.layer or ("conv" in place.layer and place.layer != "conv10")
     return 3 if wide and place.role == "weight" else 4
 
 
-class SqueezeNet(BlobCodec):
-    """The codec; see :class:`demitasse.packed.compact.base.Codec`. It has no exponent for an all-zero blob."""
+class SqueezeNetCodec(BlobCodec):
+    """The codec; see :class:`demitasse.packed.compact.base.CompactCodec`. It has no exponent for an all-zero blob."""
 
-    def _encode_blob(self, values: Array, place: Place) -> bytes:
+    def _encode_blob(self, values: Array, place: BlobPlace) -> bytes:
         positions = np.flatnonzero(values)
         if not len(positions):
             raise WeightsError(f"{place}: all values are 0, which this format cannot hold; use encode_compact")
@@ -45,16 +45,16 @@ class SqueezeNet(BlobCodec):
         words: Array = (codes.reshape(-1, per_word) << _SHIFTS[:per_word]).sum(axis=1).astype("<u2")
         return np.array((smallest, len(values)), _HEADER).tobytes() + words.tobytes()
 
-    def _decode_blob(self, reader: Reader, size: int, place: Place) -> Array:
+    def _decode_blob(self, reader: ByteReader, size: int, place: BlobPlace) -> Array:
         at = reader.offset
-        smallest = int(reader.take("i1", 1, f"{place}: smallest exponent")[0])
+        smallest = int(reader.array("i1", 1, f"{place}: smallest exponent")[0])
         if smallest > _GREATEST:
             raise FileFormatError(f"byte {at}: {place}: expected an exponent up to {_GREATEST}, found {smallest}")
         count = reader.count(size, str(place))
         if count != size:
             raise FileFormatError(f"byte {at + 1}: {place}: expected {size} entries, found {count}")
         per_word = codes_per_word(place)
-        words = reader.take("<u2", -(-size // per_word), f"{place}: codes")
+        words = reader.array("<u2", -(-size // per_word), f"{place}: codes")
         codes = (words[:, None] >> _SHIFTS[:per_word] & 15).reshape(-1)[:size]
         if (codes == _UNUSED).any():
             raise FileFormatError(f"byte {reader.offset}: {place}: expected codes 0 to 14, found 15")
@@ -63,4 +63,4 @@ class SqueezeNet(BlobCodec):
         return values
 
 
-CODECS.register("squeezenet")(SqueezeNet())
+CODECS.register("squeezenet")(SqueezeNetCodec())

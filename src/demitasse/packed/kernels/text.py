@@ -26,7 +26,7 @@ _BASE, _PACE, _EASE, _LIMIT = map(np.int64, (0, 4_194, 0, 250))
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Memory(NamedTuple):
+class TextMemory(NamedTuple):
     """What the model has learnt.
 
     Attributes:
@@ -42,20 +42,20 @@ class Memory(NamedTuple):
     weights: Array
 
 
-def fresh(bits: int) -> Memory:
+def fresh(bits: int) -> TextMemory:
     """Returns the memory of a model that has seen nothing, with 2^bits slots for every context."""
     slots, inputs = np.zeros(_SLOTS, np.int64), np.zeros(_SLOTS, np.int64)
-    return Memory(np.zeros(_SLOTS << bits, np.uint32), slots, inputs, _WEIGHTS.copy())
+    return TextMemory(np.zeros(_SLOTS << bits, np.uint32), slots, inputs, _WEIGHTS.copy())
 
 
-def primed(prefix: bytes, width: int, bits: int) -> Memory:
+def primed(prefix: bytes, width: int, bits: int) -> TextMemory:
     """Returns the memory of a model that has learnt from bytes which both sides know."""
     learnt = _learnt if bits <= _SMALL else _learnt.__wrapped__
-    return Memory(*(array.copy() for array in learnt(prefix, width, bits)))
+    return TextMemory(*(array.copy() for array in learnt(prefix, width, bits)))
 
 
 @lru_cache(4)
-def _learnt(prefix: bytes, width: int, bits: int) -> Memory:
+def _learnt(prefix: bytes, width: int, bits: int) -> TextMemory:
     memory, count, nothing = fresh(bits), len(prefix), np.zeros(0, np.uint8)
     values = np.frombuffer(prefix, np.uint8).copy()
     text(values, 0, count, count, width, bits, *memory, np.zeros(STATE, np.int64), nothing)
@@ -73,7 +73,7 @@ def text(values, first, last, begin, width, bits, memory, slots, inputs, weights
         begin: of those that are coded at all.
         width: bytes of a number; 1 for text.
         bits: 2^bits slots for every context.
-        memory: see :class:`Memory`, as are the next three.
+        memory: see :class:`TextMemory`, as are the next three.
         state: of the arithmetic coder, with its data.
     """
     for i in range(first, last):

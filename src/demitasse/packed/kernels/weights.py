@@ -49,7 +49,7 @@ IN, FOR, SYMBOL, HISTORY = range(_KEPT)
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Layout(NamedTuple):
+class MatrixLayout(NamedTuple):
     """How the weights of a matrix stand, and what values they have.
 
     Attributes:
@@ -81,7 +81,7 @@ class Layout(NamedTuple):
         return self.last == 1 and not self.zeros
 
 
-class Place(NamedTuple):
+class WeightPosition(NamedTuple):
     """Where a weight stands: row, column, index; channel, place in its kernel, and the column of that."""
 
     r: int
@@ -222,7 +222,7 @@ def _value(symbols, layout, at, run, of_column, of_channel, slots, memory, input
     return 1 + (magnitude << layout.signed | sign)
 
 
-class Memory(NamedTuple):
+class WeightsMemory(NamedTuple):
     """What the model has learnt of a matrix; of presence (slots, memory, ...) and of values each on its own.
 
     Attributes:
@@ -258,11 +258,11 @@ class Memory(NamedTuple):
     kinds: Array
 
 
-def fresh(layout: Layout, before: Array) -> Memory:
+def fresh(layout: MatrixLayout, before: Array) -> WeightsMemory:
     """Returns the memory of a model that has seen nothing.
 
     Args:
-        layout: see :class:`Layout`.
+        layout: see :class:`MatrixLayout`.
         before: weights that are not zero of each unit that the columns come from; empty if not known.
     """
     rows, columns, group = layout.rows, layout.columns, layout.group
@@ -272,7 +272,7 @@ def fresh(layout: Layout, before: Array) -> Memory:
     first = np.cumsum((0, *sizes))
     kinds = np.array((1, rows, columns, channels, group, _LAST, _LAST, _LEFT_AND_UP, _LAST_AND_SIGN, _SUM_AND_SIGN))
     value_first = np.cumsum((0, *(kinds * _NODES + (1 << layout.depth)).tolist()))
-    return Memory(
+    return WeightsMemory(
         _excess_of_units(before),
         np.zeros(_RUN, np.int64),
         np.zeros((_KEPT, columns), np.int64),
@@ -310,8 +310,8 @@ def weights(
         symbols: rows * columns of them, row by row: 0 for zero, else 1 + code; filled when decoding.
         begin: the first of them now.
         end: behind the last.
-        layout: see :class:`Layout`.
-        before: see :class:`Memory`, as is all up to ``kinds``.
+        layout: see :class:`MatrixLayout`.
+        before: see :class:`WeightsMemory`, as is all up to ``kinds``.
         costs: added to: what positions and values cost, as the arithmetic decoder counts.
         state: of the arithmetic coder, with its data.
     """
@@ -324,7 +324,7 @@ def weights(
             run[IN_ROW] = run[FOR_ROW] = 0
         channel = c // group
         place = c - channel * group
-        at = Place(r, c, i, channel, place, place % layout.side)
+        at = WeightPosition(r, c, i, channel, place, place % layout.side)
         if place == 0:
             run[NEAR] = 0
         present = 1

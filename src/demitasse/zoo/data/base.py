@@ -18,8 +18,8 @@ Batch = tuple[Tensor, Tensor]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Data(ABC):
-    """Data to train and to test with.
+class TrainingData(ABC):
+    """TrainingData to train and to test with.
 
     Args:
         batch: examples in a training batch; the last, smaller batch of an epoch is left out.
@@ -74,7 +74,7 @@ class Data(ABC):
 
 
 # a source takes the path given by the user or None, and the settings of its data as keywords
-DATASETS: Registry[Callable[..., Data]] = Registry("data set")
+DATASETS: Registry[Callable[..., TrainingData]] = Registry("data set")
 
 
 def cache_folder() -> Path:

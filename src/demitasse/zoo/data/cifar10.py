@@ -17,7 +17,7 @@ from demitasse.errors import DataError, FileFormatError, parameter
 from demitasse.extras import needs
 from demitasse.files import atomic_write, make_folder
 from demitasse.zoo.data.base import DATASETS, Array, cache_folder
-from demitasse.zoo.data.images import ImageData
+from demitasse.zoo.data.images import ImageTrainingData
 
 PARTS = ("train", "test")
 SIDE = 32
@@ -26,12 +26,12 @@ SIDE = 32
 @DATASETS.register("cifar10")
 def cifar10(
     path: Path | None, batch: int = 128, seed: int = 1, test_batch: int = 500, shift: int = 4, mirror: bool = True
-) -> ImageData:
+) -> ImageTrainingData:
     """Returns CIFAR-10: images (n, 3, 32, 32), 50,000 to train and 10,000 to test with.
 
     Args:
         path: the zip file or the folder.
-        batch, seed, test_batch, shift, mirror: see :class:`ImageData`.
+        batch, seed, test_batch, shift, mirror: see :class:`ImageTrainingData`.
 
     Reference: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images. The usual augmentation, shifts
     by 4 and mirroring: He et al. 2016 (arXiv 1512.03385), section 4.2.
@@ -40,7 +40,7 @@ def cifar10(
         raise DataError(
             f"cifar10: give the zip file or the folder that holds train|test/<class>/<n>.jpg ({parameter('data')})"
         )
-    return ImageData(read_images(path), shift, mirror, batch, seed, test_batch)
+    return ImageTrainingData(read_images(path), shift, mirror, batch, seed, test_batch)
 
 
 def read_images(path: Path) -> Dataset:

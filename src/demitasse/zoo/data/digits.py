@@ -9,7 +9,7 @@ import numpy as np
 from demitasse import datasets
 from demitasse.errors import UsageError
 from demitasse.zoo.data.base import DATASETS, Array
-from demitasse.zoo.data.images import ImageData
+from demitasse.zoo.data.images import ImageTrainingData
 
 
 @DATASETS.register("digits")
@@ -20,12 +20,12 @@ def digits(
     test_batch: int = 500,
     enlarge: bool = False,
     holdout: int = 0,
-) -> ImageData:
+) -> ImageTrainingData:
     """Returns scikit-learn's digits, 8x8 pixels, 1,500 to train and 297 to test with.
 
     Args:
         path: must be None; they come with scikit-learn.
-        batch, seed, test_batch, holdout: see :class:`ImageData`.
+        batch, seed, test_batch, holdout: see :class:`ImageTrainingData`.
         enlarge: to 28x28 pixels like MNIST's: three times as large, in a black frame of two.
     """
     if path is not None:
@@ -33,7 +33,7 @@ def digits(
     images = datasets.digits()
     if enlarge:
         images = images._replace(train_images=_enlarged(images.train_images), test_images=_enlarged(images.test_images))
-    return ImageData(images, 0, False, batch, seed, test_batch, holdout)
+    return ImageTrainingData(images, 0, False, batch, seed, test_batch, holdout)
 
 
 def _enlarged(images: Array) -> Array:
@@ -49,11 +49,11 @@ def mnist(
     test_batch: int = 1000,
     shift: int = 0,
     holdout: int = 0,
-) -> ImageData:
+) -> ImageTrainingData:
     """Returns MNIST, 28x28 pixels, 60,000 to train and 10,000 to test with.
 
     Args:
         path: the folder with its four files; None downloads them once.
-        batch, seed, test_batch, shift, holdout: see :class:`ImageData`.
+        batch, seed, test_batch, shift, holdout: see :class:`ImageTrainingData`.
     """
-    return ImageData(datasets.mnist(path), shift, False, batch, seed, test_batch, holdout)
+    return ImageTrainingData(datasets.mnist(path), shift, False, batch, seed, test_batch, holdout)

@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from demitasse.datasets import Dataset
 from demitasse.errors import UsageError
-from demitasse.zoo.data.base import Array, Batch, Data, as_tensor
+from demitasse.zoo.data.base import Array, Batch, TrainingData, as_tensor
 
 
-class ImageData(Data):
+class ImageTrainingData(TrainingData):
     """Images (n, channels, height, width) float32, less the channel's mean, over its standard deviation; labels (n,).
 
     Args:
@@ -25,7 +25,7 @@ class ImageData(Data):
             computes the same with and without it.
         shift: training images are moved by up to so many pixels, black coming in.
         mirror: training images are mirrored, left to right, at every second chance.
-        batch, seed, test_batch: see :class:`Data`.
+        batch, seed, test_batch: see :class:`TrainingData`.
 
     Raises:
         UsageError: there are not so many images to hold out.

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from demitasse.errors import DataError, FileFormatError, parameter
-from demitasse.zoo.data.base import DATASETS, Array, Batch, Data, as_tensor
+from demitasse.zoo.data.base import DATASETS, Array, Batch, TrainingData, as_tensor
 
 TRAINED_SHARE = 0.9
 
 
-class TextData(Data):
+class TextData(TrainingData):
     """Blocks of characters, each to be predicted from those before it in its block.
 
     An epoch has as many blocks as fit into the training text, from random places; the test text is read once through.
@@ -23,7 +23,7 @@ class TextData(Data):
     Args:
         text: the first nine tenths are trained, the rest is tested.
         block: characters that are predicted together.
-        batch, seed, test_batch: see :class:`Data`; counted in blocks.
+        batch, seed, test_batch: see :class:`TrainingData`; counted in blocks.
 
     Attributes:
         vocabulary: the characters of the text, sorted; a token is a place in it.

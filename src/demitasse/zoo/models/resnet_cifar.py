@@ -22,7 +22,7 @@ class Shortcut(nn.Module):
         return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.padding, self.padding))
 
 
-class Block(nn.Module):
+class CifarBlock(nn.Module):
     """Two 3x3 convolutions with batch normalization, and the way around them."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -70,8 +70,8 @@ class CifarResNet(nn.Module):
 
 def _group(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
     stride = 1 if inputs == outputs else 2
-    rest = [Block(outputs, outputs, 1) for _ in range(blocks - 1)]
-    return nn.Sequential(Block(inputs, outputs, stride), *rest)
+    rest = [CifarBlock(outputs, outputs, 1) for _ in range(blocks - 1)]
+    return nn.Sequential(CifarBlock(inputs, outputs, stride), *rest)
 
 
 @MODELS.register("resnet20")

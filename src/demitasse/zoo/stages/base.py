@@ -12,14 +12,15 @@ from typing import Any, ClassVar, Self
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from demitasse.errors import MethodError, UsageError
 from demitasse.methods import settings
 from demitasse.registry import Registry, suggest
-from demitasse.zoo.data.base import Data
+from demitasse.zoo.data.base import TrainingData
 from demitasse.zoo.optimizers import OPTIMIZERS, make_optimizer
 from demitasse.zoo.schedules import SCHEDULES, scheduler
-from demitasse.zoo.training import Precision, Run, Stateful
+from demitasse.zoo.training import Precision, Stateful, TrainingRun
 
 CHECKPOINT = "checkpoint.pt"
 QUICK = 10  # divides the epochs of a quick run
@@ -41,12 +42,12 @@ class Work:
     """
 
     model: nn.Module
-    data: Data
+    data: TrainingData
     folder: Path
     seed: int = 1
     every: int = 0
     offset: int = 0
-    on_step: Callable[[Run, int], None] = lambda run, total: None
+    on_step: Callable[[TrainingRun, int], None] = lambda run, total: None
     on_epoch: Callable[[dict[str, float]], None] = lambda record: None
 
 
@@ -55,7 +56,7 @@ class Outcome:
     """What a stage says of itself; the model itself is in the work.
 
     Attributes:
-        history: of every epoch, see :class:`demitasse.zoo.training.Run`.
+        history: of every epoch, see :class:`demitasse.zoo.training.TrainingRun`.
         report: of the method, as plain data.
         file: that the stage made to be shipped.
     """
@@ -130,8 +131,8 @@ class TrainingStage(Stage):
     bfloat16: bool = False
     channels_last: bool = False
 
+    @override
     def check(self, place: str, before: Sequence[Stage]) -> None:
-        """See :class:`Stage`."""
         super().check(place, before)
         for key, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             value: str = getattr(self, key)
@@ -159,8 +160,8 @@ class TrainingStage(Stage):
         settings = {"momentum": self.momentum, "nesterov": self.nesterov or None, "betas": self.betas or None}
         return {key: value for key, value in settings.items() if value is not None}
 
+    @override
     def quick(self) -> Self:
-        """See :class:`Stage`."""
         return replace(self, epochs=max(self.epochs // QUICK, 1))
 
     @property
@@ -178,7 +179,7 @@ class TrainingStage(Stage):
 
     def make_run(
         self, work: Work, optimizer: Optimizer, methods: Mapping[str, Stateful] | None = None, cycles: int = 1
-    ) -> Run:
+    ) -> TrainingRun:
         """Returns the training, which stands where the stage's checkpoint left it.
 
         Args:
@@ -188,7 +189,7 @@ class TrainingStage(Stage):
             cycles: how often the stage trains ``epochs``; the learning rate starts anew each time.
         """
         total = cycles * self.epochs * work.data.steps
-        run = Run(
+        run = TrainingRun(
             work.model,
             work.data,
             optimizer,
@@ -204,7 +205,7 @@ class TrainingStage(Stage):
         run.resume(work.folder / CHECKPOINT)
         return run
 
-    def train(self, work: Work, run: Run, epochs: int) -> None:
+    def train(self, work: Work, run: TrainingRun, epochs: int) -> None:
         """Trains until so many epochs of the stage are complete, with checkpoints."""
         run.train(epochs, work.folder / CHECKPOINT, work.every)
 

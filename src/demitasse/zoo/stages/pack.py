@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from demitasse.errors import UsageError, WeightsError
 from demitasse.files import write_bytes
@@ -35,8 +36,8 @@ class Pack(Stage):
 
     format: str = "demi"
 
+    @override
     def check(self, place: str, before: Sequence[Stage]) -> None:
-        """See :class:`Stage`."""
         super().check(place, before)
         known = [*_FORMS, *CODECS]
         if self.format not in known:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from demitasse.errors import UsageError
 from demitasse.methods import floors, settings
@@ -44,8 +45,8 @@ class PruningStage(TrainingStage):
     ramp: float = 0.5
     floor: float = floors.FLOOR
 
+    @override
     def check(self, place: str, before: Sequence[Stage]) -> None:
-        """See :class:`Stage`."""
         super().check(place, before)
         with at(place):
             if self.sparsity is not None:
@@ -62,8 +63,8 @@ class PruningStage(TrainingStage):
         """See :class:`Stage`; the share kept becomes its square root: 90 % sparsity instead of 99."""
         return replace(super().quick(), sparsity=_each(self.sparsity, lambda target: 1 - (1 - target) ** 0.5))
 
+    @override
     def run(self, work: Work) -> Outcome:
-        """See :class:`Stage`."""
         optimizer = self.make_optimizer(work)
         method = self.attach(work.model, optimizer, self.updates(work), work.seed)
         run = self.make_run(work, optimizer, {self.kind: method})
@@ -120,8 +121,8 @@ class SurgeryStage(PruningStage):
     alpha_high: float = 1.05
     stop: float = 0.75
 
+    @override
     def check(self, place: str, before: Sequence[Stage]) -> None:
-        """See :class:`Stage`."""
         super().check(place, before)
         with at(place):
             settings.share("stop", self.stop)
@@ -141,8 +142,8 @@ class SurgeryStage(PruningStage):
         """See :class:`PruningStage`; ``c_rate`` becomes smaller."""
         return replace(super().quick(), c_rate=_each(self.c_rate, lambda rate: _QUICK_C_RATE * rate))
 
+    @override
     def attach(self, model: nn.Module, optimizer: Optimizer, updates: int, seed: int) -> Surgery:
-        """See :class:`PruningStage`."""
         return Surgery(
             model,
             optimizer,
@@ -170,14 +171,14 @@ class MagnitudeStage(PruningStage):
 
     every: int = 1
 
+    @override
     def check(self, place: str, before: Sequence[Stage]) -> None:
-        """See :class:`Stage`."""
         super().check(place, before)
         if self.sparsity is None:
             raise UsageError(f"{place}: sparsity is missing")
         with at(place):
             settings.whole("every", self.every, 1)
 
+    @override
     def attach(self, model: nn.Module, optimizer: Optimizer, updates: int, seed: int) -> MagnitudePruning:
-        """See :class:`PruningStage`."""
         return MagnitudePruning(model, optimizer, every=self.every, **self._common(updates))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from typing_extensions import override
+
 from demitasse.errors import UsageError
 from demitasse.methods import settings
 from demitasse.methods.incremental import CHOICES, IncrementalQuantization, levels_of
@@ -40,8 +42,8 @@ class Quantize(TrainingStage):
     parameters: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
+    @override
     def check(self, place: str, before: Sequence[Stage]) -> None:
-        """See :class:`Stage`."""
         super().check(place, before)
         if isinstance(self.exponents, tuple) and len(self.exponents) != 2:
             raise UsageError(f"{place}: exponents is {list(self.exponents)}; expected the smallest and the largest")
@@ -56,8 +58,8 @@ class Quantize(TrainingStage):
                 f"{place}: portions is {list(self.portions)}; expected shares that rise, the first above 0"
             )
 
+    @override
     def run(self, work: Work) -> Outcome:
-        """See :class:`Stage`."""
         optimizer = self.make_optimizer(work)
         method = IncrementalQuantization(work.model, optimizer, seed=work.seed, **self._settings())
         run = self.make_run(work, optimizer, {self.kind: method}, cycles=len(self.portions))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from typing_extensions import override
+
 from demitasse.methods import settings
 from demitasse.methods.batch_norm import recalibrate_batch_norm
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work, at
@@ -24,13 +26,13 @@ class Recalibrate(Stage):
 
     batches: int = 100
 
+    @override
     def check(self, place: str, before: Sequence[Stage]) -> None:
-        """See :class:`Stage`."""
         super().check(place, before)
         with at(place):
             settings.whole("batches", self.batches, 1)
 
+    @override
     def run(self, work: Work) -> Outcome:
-        """See :class:`Stage`."""
         recalibrate_batch_norm(work.model, islice(work.data.train_batches(work.offset), self.batches))
         return Outcome()

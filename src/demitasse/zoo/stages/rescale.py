@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from demitasse.errors import UsageError, WeightsError
 from demitasse.methods import settings
@@ -33,8 +34,8 @@ class Rescale(Stage):
 
     exponents: int = 2
 
+    @override
     def check(self, place: str, before: Sequence[Stage]) -> None:
-        """See :class:`Stage`."""
         super().check(place, before)
         with at(place):
             settings.whole("exponents", self.exponents, 1)

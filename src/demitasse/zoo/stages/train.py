@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from demitasse.errors import UsageError
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work
 
@@ -16,15 +18,15 @@ class Train(TrainingStage):
 
     kind = "train"
 
+    @override
     def check(self, place: str, before: Sequence[Stage]) -> None:
-        """See :class:`Stage`."""
         super().check(place, before)
         spoilt = [stage.kind for stage in before if stage.compresses]
         if spoilt:
             raise UsageError(f"{place}: would spoil what {spoilt[-1]} made; give that stage more epochs instead")
 
+    @override
     def run(self, work: Work) -> Outcome:
-        """See :class:`Stage`."""
         run = self.make_run(work, self.make_optimizer(work))
         self.train(work, run, self.epochs)
         return Outcome(run.history)
