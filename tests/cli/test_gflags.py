@@ -19,7 +19,7 @@ KNOWN = {"solver": False, "gpu": False, "level": False, "gray": True, "shuffle":
 
 
 def read(*words: str, said: list[str] | None = None) -> CommandLine:
-    return CommandLine(KNOWN, {}, ("caffe", "train"), (said if said is not None else []).append).read(words)
+    return CommandLine(KNOWN, {}, ("caffe", "train"), (said if said is not None else []).append).parse(words)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_several_gpus_are_for_training(call, solver, tmp_path, monkeypatch):
 def test_several_devices_get_a_process_each(call, solver, monkeypatch, gpu):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     started = []
-    monkeypatch.setattr("demitasse.cli.processes.run", lambda *given: started.append(given))
+    monkeypatch.setattr("demitasse.cli.processes.run_ranks", lambda *given: started.append(given))
     arguments = ["train", f"--solver={solver()}", f"--gpu={gpu}", "--debug"]
     call(0, *arguments)
     assert started == [(arguments, 2)]

@@ -12,7 +12,7 @@ import typer
 
 from demitasse._version import __version__
 from demitasse.cli import streams
-from demitasse.cli.commands import Commands, WrongUse, print_help, said
+from demitasse.cli.commands import Commands, WrongUse, print_help, usage_message
 from demitasse.cli.flags import flag
 from demitasse.errors import DemitasseError, is_out_of_memory, named_by
 from demitasse.files import descriptor
@@ -55,7 +55,7 @@ def build() -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 failure, 2 wrong use."""
-    streams.shield()
+    streams.protect()
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     if "_DEMITASSE_COMPLETE" in os.environ:
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         if is_out_of_memory(error):
             _fail(f"error: out of memory: {str(error) or 'this needs more than the machine has'}", 1)
         _fail(f"internal error: {type(error).__name__}: {error}\nRun again with --debug to see where.", 1)
-    if failure := streams.failure():
+    if failure := streams.stdout_failure():
         _fail(f"error: standard output: {failure.strerror}", 1)
     sys.exit(code)
 
@@ -96,7 +96,7 @@ def _run(arguments: list[str], given: list[str]) -> int:
         return end.exit_code
     except WrongUse as error:
         place = error.ctx.command_path if error.ctx else "demitasse"
-        _fail(f"error: {said(error)}\nTry '{place} --help' for help.", error.exit_code)
+        _fail(f"error: {usage_message(error)}\nTry '{place} --help' for help.", error.exit_code)
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from typer import BadParameter, Exit
 from typer.core import TyperCommand, TyperGroup
+from typing_extensions import override
 
 from demitasse._version import __version__
 from demitasse.caffe import glog
@@ -56,6 +57,7 @@ class _Help:
 class Command(_Help, TyperCommand):
     """A command that also takes its flags with a single dash: ``-seed=1``."""
 
+    @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Shows the help where there are no arguments; names a missing file before missing arguments."""
         if ctx.resilient_parsing:
@@ -67,7 +69,7 @@ class Command(_Help, TyperCommand):
                 raise Exit(2)
             return super().parse_args(ctx, found)
         except WrongUse:
-            inputs.check(ctx)
+            inputs.check_noted_files(ctx)
             raise
 
     def canonical(self, args: list[str]) -> list[str]:
@@ -85,20 +87,21 @@ class CaffeCommand(Command):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **{**settings, "epilog": settings.get("epilog") or self.epilog_text})
-        self._settings = glog.Settings()
+        self._settings = glog.GlogSettings()
 
+    @override
     def canonical(self, args: list[str]) -> list[str]:
         options = {_plain(name): option for option in self.params for name in option.opts if name.startswith("--")}
         known = {name: bool(option.is_flag) for name, option in options.items()}  # type: ignore[attr-defined]
         ends = dict.fromkeys((*_ENDS, "version"), True)
-        further = {**glog.FLAGS, **self.foreign(), **ends}
-        line = CommandLine(known, further, ("caffe", str(self.name)), _warn).read(args)
+        further = {**glog.FLAGS, **self.unused_flags(), **ends}
+        line = CommandLine(known, further, ("caffe", str(self.name)), _warn).parse(args)
         if line.values.get("version") == "true":
             print(f"demitasse {__version__}")
             raise Exit
-        for name in sorted(line.values.keys() & (self.foreign().keys() - known.keys())):
+        for name in sorted(line.values.keys() & (self.unused_flags().keys() - known.keys())):
             _warn(f"{self.name}: --{name} has no meaning here, and is ignored")
-        self._settings = glog.Settings.read(
+        self._settings = glog.GlogSettings.from_flags(
             {name: line.values[name] for name in line.values.keys() & glog.FLAGS.keys()}
         )
         given = [_ENDS[name] for name in line.values if name in _ENDS]
@@ -107,10 +110,11 @@ class CaffeCommand(Command):
                 given += _spelt(options[name], value)
         return [*given, *(["--", *line.arguments] if line.arguments else [])]
 
-    def foreign(self) -> dict[str, bool]:
+    def unused_flags(self) -> dict[str, bool]:
         """Returns flags of the same program in Caffe that this command has no use for."""
         return {}
 
+    @override
     def invoke(self, ctx: Any) -> Any:
         """Runs the command, with a log as the flags say."""
         with glog.configured(self._settings):
@@ -122,13 +126,15 @@ class CaffeAction(CaffeCommand):
 
     _OF_CAFFE = ("gpu", "solver", "model", "phase", "level", "stage", "snapshot", "weights", "iterations")
 
-    def foreign(self) -> dict[str, bool]:
+    @override
+    def unused_flags(self) -> dict[str, bool]:
         return dict.fromkeys((*self._OF_CAFFE, "sigint_effect", "sighup_effect"), False)
 
 
 class Commands(_Help, TyperGroup):
     """All commands."""
 
+    @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Puts flags that come before a command of Caffe's behind it: ``-gpu=0 train`` is ``train -gpu=0``."""
         own = {name for param in self.params for name in param.opts} | {"--help"}
@@ -140,6 +146,7 @@ class Commands(_Help, TyperGroup):
             args = [args[at], *args[:at], *args[at + 1 :]]
         return super().parse_args(ctx, args)
 
+    @override
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Says which command is nearest to one that does not exist."""
         name = args[0]
@@ -161,7 +168,7 @@ def _plain(option: str) -> str:
     return option.removeprefix("--").replace("-", "_")
 
 
-def said(error: Any) -> str:
+def usage_message(error: Any) -> str:
     """Returns what is wrong with the use of a command, in plain words: typer passes on pydantic's."""
     if near := getattr(error, "possibilities", None):
         return f"No such option: {error.option_name}; did you mean {near[0]!r}?"

@@ -57,7 +57,7 @@ class CommandLine:
         self._undefok: set[str] = set()
         self._files: list[str] = []
 
-    def read(self, words: Sequence[str]) -> CommandLine:
+    def parse(self, words: Sequence[str]) -> CommandLine:
         """Reads the words of a command line and returns itself.
 
         Raises:

@@ -74,14 +74,14 @@ def classify(
     labels = _read_labels(labels_file) if labels_file else None
     files = sorted(source.glob(f"*.{ext}")) if source.is_dir() else [source]
     with python_layers_run(python_layers):
-        from demitasse.caffe.layers.output import keep_from_writing
+        from demitasse.caffe.layers.output import disable_file_output
         from demitasse.pycaffe import Classifier, io
 
         _choose_device(gpu)
         mean = _mean(mean_file)
         size = _numbers("images_dim", images_dim)
         classifier = Classifier(model_def, pretrained_model, size, mean.values, input_scale, raw_scale)
-        keep_from_writing(classifier.module.named_layers().values())
+        disable_file_output(classifier.module.named_layers().values())
         _swap_channels(classifier, channel_swap)
         if not files:
             raise DataError(f"{source}: no images that end in .{ext}")
@@ -123,7 +123,7 @@ def detect(
     if crop_mode != "list":
         raise UsageError(f"--crop_mode {crop_mode}: only list is known (selective search is a MATLAB program)")
     with python_layers_run(python_layers):
-        from demitasse.caffe.layers.output import keep_from_writing
+        from demitasse.caffe.layers.output import disable_file_output
         from demitasse.pycaffe import Detector, windows
 
         windows.check_ending(out)
@@ -131,7 +131,7 @@ def detect(
         _choose_device(gpu)
         mean = _mean(mean_file)
         detector = Detector(model_def, pretrained_model, mean.by_channel(), input_scale, raw_scale)
-        keep_from_writing(detector.module.named_layers().values())
+        disable_file_output(detector.module.named_layers().values())
         _swap_channels(detector, channel_swap)
         detector.configure_crop(context_pad)
         detections = detector.detect_windows(wanted)

@@ -30,11 +30,11 @@ def all_but_the_last(context: typer.Context, paths: list[Path]) -> list[Path]:
     for path in paths[:-1] or paths:
         existing(context, path)
     if len(paths) == 1:
-        check(context)
+        check_noted_files(context)
     return paths
 
 
-def check(context: Any) -> None:
+def check_noted_files(context: Any) -> None:
     """Checks that the files exist that were noted.
 
     Raises:

@@ -24,10 +24,10 @@ _PASSED_ON = tuple(getattr(signal, name) for name in ("SIGINT", "SIGHUP") if has
 _IS_POSIX = hasattr(signal, "pthread_sigmask")
 
 
-def run(arguments: list[str], size: int) -> None:
+def run_ranks(arguments: list[str], size: int) -> None:
     """Runs a command in so many processes of this machine, each with its place in the environment.
 
-    SIGINT and SIGHUP go on to rank 0; each process holds them back until :func:`heed` is called there. SIGTERM ends
+    SIGINT and SIGHUP go on to rank 0; each process holds them back until :func:`unblock_signals` is called there. SIGTERM ends
     all.
 
     Args:
@@ -41,7 +41,7 @@ def run(arguments: list[str], size: int) -> None:
     with tempfile.TemporaryDirectory(prefix="demitasse-") as folder, _held_back():
         context = spawn(_rank, (size, folder, arguments), size, join=False)  # type: ignore[no-untyped-call]
         with _passed_on_to(context):
-            heed()
+            unblock_signals()
             _wait(context)
 
 
@@ -56,13 +56,13 @@ def _rank(rank: int, size: int, folder: str, arguments: list[str]) -> None:
     main(arguments)
 
 
-def heed() -> None:
-    """Lets signals through that are held back, as they are in processes that :func:`run` has started."""
+def unblock_signals() -> None:
+    """Lets signals through that are held back, as they are in processes that :func:`run_ranks` has started."""
     if _IS_POSIX:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
 
 
-def leave() -> None:
+def exit_rank() -> None:
     """Ends a rank that has done its work, without torch's own end: that aborts the process now and then."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -7,12 +7,15 @@ import os
 import sys
 from typing import Any
 
+from typing_extensions import override
+
 
 class _Quiet(io.FileIO):
     """A stream that drops what its reader no longer takes, and remembers other failures."""
 
     failure: OSError | None = None
 
+    @override
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
@@ -23,7 +26,7 @@ class _Quiet(io.FileIO):
         return memoryview(data).nbytes
 
 
-def shield() -> None:
+def protect() -> None:
     """Makes printing safe: to streams that are closed, whose reader has gone, or that lack a character.
 
     A closed stream is opened on the null device, so that no file gets its number, and with it what is printed.
@@ -35,7 +38,7 @@ def shield() -> None:
     sys.stdout, sys.stderr = _shielded(sys.stdout), _shielded(sys.stderr)
 
 
-def failure() -> OSError | None:
+def stdout_failure() -> OSError | None:
     """Returns why what was printed on stdout did not arrive; None where it did, or nobody waited for it."""
     sys.stdout.flush()
     raw = _raw(sys.stdout)

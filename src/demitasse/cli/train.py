@@ -83,15 +83,15 @@ def train(
         del param.weights[:]
         param.weights.append(text_path(weights))
     signals = Signals(sigint_effect, sighup_effect)
-    place, count = device.place(), device.count(gpu, cpu)
-    if place.size == 1 and count > 1:
-        processes.run(context.obj, count)
+    process, count = device.process_rank(), device.count(gpu, cpu)
+    if process.size == 1 and count > 1:
+        processes.run_ranks(context.obj, count)
         return
-    speaks = place.rank == 0
+    speaks = process.rank == 0
     with log.to_stderr() if speaks else log.silenced(), python_layers_run(python_layers), signals:
-        processes.heed()
-        own = _said(device.of_rank(place, gpu, cpu, param), 211)
-        with ranks.joined(place, own) as together:
+        processes.unblock_signals()
+        own = _log_device(device.of_rank(process, gpu, cpu, param), 211)
+        with ranks.joined(process, own) as together:
             run = Solver(param, solver, own, signals, together, workers)
             if snapshot:
                 run.restore(snapshot)
@@ -99,8 +99,8 @@ def train(
             with _progress_bar(run) if speaks else nullcontext():
                 run.solve()
             log.info("caffe.cpp:259", "Optimization Done.")
-    if place.size > 1:
-        processes.leave()
+    if process.size > 1:
+        processes.exit_rank()
 
 
 def score(
@@ -136,16 +136,16 @@ def score(
         loss = 0.0
         for batch in range(iterations):
             with torch.no_grad():
-                blobs = run(solver.read(net, device))
+                blobs = run(solver.next_batch(net, device))
             loss += net.loss(blobs).item()
-            solver.add(scores, net, blobs)
+            solver.accumulate(scores, net, blobs)
             for name in net.outputs:
                 for value in blobs[name].flatten().tolist():
                     log.info("caffe.cpp:304", f"Batch {batch}, {name} = {log.number(value)}")
         log.info("caffe.cpp:309", f"Loss: {log.number(loss / iterations)}")
         for name in net.outputs:
             for mean in (scores[name] / iterations).tolist():
-                log.info("caffe.cpp:321", f"{name} = {log.number(mean)}{net_log.weighted(net, name, mean)}")
+                log.info("caffe.cpp:321", f"{name} = {log.number(mean)}{net_log.loss_term(net, name, mean)}")
 
 
 def benchmark(
@@ -242,10 +242,10 @@ def _device(gpu: str, line: int) -> torch.device:
     """Returns the device of ``-gpu``, else the CPU; and says so."""
     from demitasse.caffe import device
 
-    return _said(device.choose(gpu), line)
+    return _log_device(device.choose(gpu), line)
 
 
-def _said(device: torch.device, line: int) -> torch.device:
+def _log_device(device: torch.device, line: int) -> torch.device:
     """Logs on which device a command runs, and returns it."""
     from demitasse.caffe import log
 
@@ -255,13 +255,13 @@ def _said(device: torch.device, line: int) -> torch.device:
 
 def _net(model: str, phase: int, level: int | None, stage: str, device: torch.device, allow_output: bool) -> Net:
     from demitasse.caffe import net_log
-    from demitasse.caffe.layers.output import keep_from_writing
+    from demitasse.caffe.layers.output import disable_file_output
     from demitasse.caffe.net import Net
     from demitasse.caffe.training import solver_nets
 
-    net = solver_nets.place(Net.from_file(model, phase, level, _stages(stage)), device)
+    net = solver_nets.move_to_device(Net.from_file(model, phase, level, _stages(stage)), device)
     if not allow_output:
-        keep_from_writing(net.named_layers().values(), "; give --allow-output to let it")
+        disable_file_output(net.named_layers().values(), "; give --allow-output to let it")
     net_log.describe(net)
     return net
 
@@ -284,10 +284,10 @@ def _progress_bar(solver: Solver) -> Iterator[None]:
 def _shares(net: Net) -> tuple[float, float]:
     """Returns the share of the weights that surgery has cut, and the share that is frozen."""
     from demitasse.caffe.layers.incremental import Incremental
-    from demitasse.caffe.layers.surgery import Surgery
+    from demitasse.caffe.layers.surgery import SurgeryLayer
 
     layers = net.named_layers().values()
-    kept = [layer.compression() for layer in layers if isinstance(layer, Surgery)]
+    kept = [layer.compression() for layer in layers if isinstance(layer, SurgeryLayer)]
     frozen = [layer.compression() for layer in layers if isinstance(layer, Incremental)]
     return (
         1 - sum(count.marked for count in kept) / sum(count.total for count in kept) if kept else 0.0,

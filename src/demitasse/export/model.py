@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from demitasse.caffe import schema
-from demitasse.caffe.definition.selected import labelled
+from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.definition.split import without_splits
 from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
-from demitasse.caffe.models.masks import report
+from demitasse.caffe.models.masks import applied_masks_line
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.text import prototxt
@@ -124,7 +124,7 @@ def of_files(
         UsageError: the .demi file keeps no definition.
     """
     spec, origin = _definition(net, weights)
-    layers = _renamed(labelled(spec, origin, phase, level, stages).items())
+    layers = _renamed(labelled_layers(spec, origin, phase, level, stages).items())
     stored = _stored(weights)
     blobs = {name: found.blobs for name, found in stored.items()}
     told = {**image_shapes(layers, blobs), **_named(shapes or {}, layers)}
@@ -195,7 +195,7 @@ def _load(net: Net, stored: Mapping[str, LayerBlobs], weights: str | Path, say: 
                 raise error.within(str(weights)) from error
             net.load_blobs(label, blobs, str(weights))
     if unmasked:
-        say(report(unmasked, weights))
+        say(applied_masks_line(unmasked, weights))
 
 
 def _model(definition: schema.NetParameter, source: Net, outputs: Collection[str]) -> Model:

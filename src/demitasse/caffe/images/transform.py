@@ -22,7 +22,7 @@ Windowed = Image | Resized
 _CACHE = 1 << 18
 
 
-class Transformer:
+class ImageTransform:
     """Crops, subtracts the mean, scales and mirrors: ``(crop(x) - mean) * scale``, then the mirror.
 
     A crop is random in phase TRAIN and from the centre in TEST; a mirror, where asked for, is thrown by a coin
