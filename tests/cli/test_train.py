@@ -222,7 +222,7 @@ def test_looking_at_a_net_writes_none_of_its_files(call, tmp_path, command):
     arguments = [command, f"-model={path}", "-iterations=1"]
     arguments += [f"-weights={tmp_path}/net.caffemodel"] if command == "test" else []
     err = call(0, *arguments)
-    assert f"layer 'out' does not write {str(written)!r}; give --allow-output to let it" in err
+    assert f"layer 'out' does not write {str(written)!r}; give --allow-output to allow it" in err
     assert not written.exists()
     assert "does not write" not in call(0, *arguments, "--allow-output")
     assert written.exists()

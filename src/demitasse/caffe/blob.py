@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
 from demitasse.errors import NetError
 
 Shape = tuple[int, ...]
-Array = np.ndarray[Any, np.dtype[np.float32]]
+Array = NDArray[np.float32]
 
 
 class BlobMemory(Protocol):

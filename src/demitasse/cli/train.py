@@ -1,4 +1,4 @@
-"""train, test, time, device_query: what Caffe's own command does."""
+"""train, test, time, device_query: the actions of Caffe's own command."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from demitasse.caffe.net import Net
     from demitasse.caffe.training.solver import Solver
 
-Gpu = Annotated[str, typer.Option(help="Number of the GPU; without it the CPU computes.")]
-Gpus = Annotated[str, typer.Option(help="Numbers of GPUs, separated by commas, or 'all'.")]
-Weights = Annotated[str, typer.Option(help="caffemodels to start from, separated by commas.")]
+Gpu = Annotated[str, typer.Option(help="Number of the GPU; by default the CPU is used.")]
+Gpus = Annotated[str, typer.Option(help="Numbers of the GPUs, separated by commas, or 'all'.")]
+Weights = Annotated[str, typer.Option(help="Caffemodels to start from, separated by commas.")]
 Model = Annotated[str, typer.Option(help="The net's prototxt.")]
 Iterations = Annotated[int, typer.Option(help="Number of batches.", min=1)]
 Level = Annotated[
@@ -29,9 +29,9 @@ Level = Annotated[
     typer.Option(help="Level of the net, for include and exclude rules.", min=-(2**31), max=2**31 - 1),
 ]
 Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
-Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
+Workers = Annotated[int, typer.Option(help="Number of threads that prefetch images.", min=0)]
 
-AllowOutput = Annotated[bool, typer.Option("--allow-output", help="Let HDF5Output layers of the net write files.")]
+AllowOutput = Annotated[bool, typer.Option("--allow-output", help="Allow the net's HDF5Output layers to write files.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -49,18 +49,22 @@ def register(app: typer.Typer) -> None:
 def train(
     context: typer.Context,
     solver: Annotated[str, typer.Option(help="The solver's prototxt.")] = "",
-    snapshot: Annotated[str, typer.Option(help="solverstate to resume from.")] = "",
+    snapshot: Annotated[str, typer.Option(help="The solverstate to resume from.")] = "",
     weights: Weights = "",
     gpu: Gpus = "",
     cpu: Annotated[int, typer.Option(help="Number of processes on the CPU.", min=0, max=1024)] = 0,
     level: Level = None,
     stage: Stage = "",
-    sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",
-    sighup_effect: Annotated[str, typer.Option("--sighup_effect", help="stop, snapshot or none.")] = "snapshot",
+    sigint_effect: Annotated[
+        str, typer.Option("--sigint_effect", help="What SIGINT does: stop, snapshot or none.")
+    ] = "stop",
+    sighup_effect: Annotated[
+        str, typer.Option("--sighup_effect", help="What SIGHUP does: stop, snapshot or none.")
+    ] = "snapshot",
     workers: Workers = 1,
     python_layers: PythonLayers = False,
 ) -> None:
-    """Train or fine-tune a net, on several devices in as many processes."""
+    """Train or fine-tune a net, with one process for each device."""
     _require("train", "-solver=solver.prototxt", solver)
     if snapshot and weights:
         raise UsageError("train: give -snapshot to resume or -weights to fine-tune, not both")
@@ -79,7 +83,7 @@ def train(
     param.train_state.stage.extend(_stages(stage))
     if weights:
         if not is_text(weights):
-            raise UsageError(f"train: -weights={weights!r} is not UTF-8; give the file another name")
+            raise UsageError(f"train: -weights={weights!r}: the name is not UTF-8; rename the file")
         del param.weights[:]
         param.weights.append(text_path(weights))
     signals = Signals(sigint_effect, sighup_effect)
@@ -114,7 +118,7 @@ def score(
     python_layers: PythonLayers = False,
     allow_output: AllowOutput = False,
 ) -> None:
-    """Score a net: the outputs of each batch, then their means."""
+    """Score a net: print the outputs of each batch, then their means."""
     _require("test", "-model=net.prototxt -weights=net.caffemodel", model, weights)
     import torch
 
@@ -158,7 +162,7 @@ def benchmark(
     python_layers: PythonLayers = False,
     allow_output: AllowOutput = False,
 ) -> None:
-    """Measure how long each layer takes, forward and backward."""
+    """Measure the time of each layer's forward and backward pass."""
     _require("time", "-model=net.prototxt", model)
     from demitasse.caffe import log, schema
     from demitasse.caffe.timing import LayerTimes
@@ -203,7 +207,7 @@ def _print_times(forward: dict[str, float], backward: dict[str, float], total: f
 
 
 def device_query(gpu: Gpu = "") -> None:
-    """Show what the GPUs are."""
+    """Show the properties of the GPUs."""
     _require("device_query", "-gpu=0 or -gpu=all", gpu)
     import torch
 
@@ -239,14 +243,14 @@ def _stages(stage: str) -> list[str]:
 
 
 def _device(gpu: str, line: int) -> torch.device:
-    """Returns the device of ``-gpu``, else the CPU; and says so."""
+    """Returns the device of ``-gpu``, or the CPU, and logs it."""
     from demitasse.caffe import device
 
     return _log_device(device.choose(gpu), line)
 
 
 def _log_device(device: torch.device, line: int) -> torch.device:
-    """Logs on which device a command runs, and returns it."""
+    """Logs the device that a command runs on, and returns it."""
     from demitasse.caffe import log
 
     log.info(f"caffe.cpp:{line}", "Use CPU." if device.type == "cpu" else f"Use GPU with device ID {device.index}")
@@ -261,7 +265,7 @@ def _net(model: str, phase: int, level: int | None, stage: str, device: torch.de
 
     net = solver_nets.move_to_device(Net.from_file(model, phase, level, _stages(stage)), device)
     if not allow_output:
-        disable_file_output(net.named_layers().values(), "; give --allow-output to let it")
+        disable_file_output(net.named_layers().values(), "; give --allow-output to allow it")
     net_log.describe(net)
     return net
 
@@ -270,7 +274,7 @@ def _net(model: str, phase: int, level: int | None, stage: str, device: torch.de
 def _progress_bar(solver: Solver) -> Iterator[None]:
     from demitasse.report.progress import TrainingBar
 
-    # the log itself has the lines
+    # the log contains the lines already
     with TrainingBar(solver.net.spec.name or "Training", solver.param.max_iter, lines=False) as bar:
 
         def show(solver: Solver) -> None:
@@ -282,7 +286,7 @@ def _progress_bar(solver: Solver) -> Iterator[None]:
 
 
 def _shares(net: Net) -> tuple[float, float]:
-    """Returns the share of the weights that surgery has cut, and the share that is frozen."""
+    """Returns the share of weights that surgery has cut, and the share that quantization has frozen."""
     from demitasse.caffe.layers.incremental import Incremental
     from demitasse.caffe.layers.surgery import SurgeryLayer
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.caffe.models.caffemodel import LayerBlobs
 from demitasse.errors import FileFormatError, WeightsError
@@ -23,7 +23,7 @@ _INDEX = re.compile("0|[1-9][0-9]{0,5}")
 # what the index is where a net of PyTorch names it
 _ROLES = {"weight": 0, "bias": 1}
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 
 @dataclass

@@ -7,13 +7,14 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
 from demitasse.errors import DataError
 from demitasse.pycaffe.spec_errors import MismatchError
 
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 
 # shares of red, green and blue in the luminance of ITU-R BT.709
 _LUMINANCE = np.array([0.2125, 0.7154, 0.0721])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 import zlib
 from io import BytesIO
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from demitasse.caffe.images import jpeg
@@ -15,7 +15,7 @@ from demitasse.caffe.images.pixels import pixels
 from demitasse.caffe.images.resizing import Resized, copy_window
 from demitasse.errors import DataError, UsageError
 
-Array = np.ndarray[Any, np.dtype[np.uint8]]
+Array = NDArray[np.uint8]
 
 # other formats of Pillow's have readers that start programs, or that nobody expects
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.files import system_path, write_bytes
@@ -22,7 +23,7 @@ _MOST_DEFLATED = 1032  # bytes that deflate makes of one, at best
 _MOST_LINKS = 16  # that lead from one to the next
 _INDEX = re.compile("0|[1-9][0-9]{0,17}")
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 _EMPTY: Array = np.empty(0, np.float32)
 # what h5py raises at damaged files, whatever it is asked for

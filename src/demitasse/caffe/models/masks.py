@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.caffe import schema
 from demitasse.caffe.layer_rule import COMPRESSING, SURGERY
 from demitasse.errors import WeightsError
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 _PREFIXES = ("DNS", "INQ", "C")
 

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
@@ -18,7 +19,7 @@ from demitasse.caffe.sources.base import SOURCES, Source
 from demitasse.errors import DataError, FileFormatError, NetError
 from demitasse.files import system_path
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
+Array = NDArray[np.float32]
 
 
 @SOURCES.register("HDF5Data")

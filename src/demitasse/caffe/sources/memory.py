@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
@@ -27,11 +28,11 @@ class MemoryData(Source):
         image = (param.channels, param.height, param.width)
         if 0 in (param.batch_size, *image):
             raise NetError("memory_data_param needs batch_size, channels, height and width above 0")
-        self._arrays: list[np.ndarray[Any, np.dtype[np.float32]]] = []
+        self._arrays: list[NDArray[np.float32]] = []
         shapes: list[Shape] = [(param.batch_size, *image), (param.batch_size, 1, 1, 1)]
         self.shapes = shapes[: len(spec.top)]
 
-    def set_arrays(self, data: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
+    def set_arrays(self, data: NDArray[Any], labels: NDArray[Any]) -> None:
         """Takes the arrays to read from, and goes to their beginning. They are not copied if float32.
 
         Args:

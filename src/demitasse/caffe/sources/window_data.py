@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
@@ -18,7 +19,7 @@ from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.windows import Framing, read_window_file, split_windows
 from demitasse.errors import DataError, NetError
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
+Array = NDArray[np.float32]
 Window = list[int]  # image, class, overlap (whole), x1, y1, x2, y2
 
 

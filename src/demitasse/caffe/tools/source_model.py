@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.caffe import schema
 from demitasse.caffe.definition.selected import labelled_layers
@@ -16,7 +17,7 @@ from demitasse.caffe.models.masks import has_masks, has_masks_text, plain_model_
 from demitasse.caffe.text import prototxt
 from demitasse.errors import WeightsError
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

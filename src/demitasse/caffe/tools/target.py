@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.caffe import log, schema
 from demitasse.caffe.definition.filter import Placed
@@ -21,7 +21,7 @@ from demitasse.caffe.weights import save_weights
 from demitasse.errors import DataError, FileFormatError, NetError, PythonLayerError
 from demitasse.registry import suggest
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 
 class ConversionTarget(Protocol):
