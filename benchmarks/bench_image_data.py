@@ -91,7 +91,7 @@ def fed(folder: Path, paths: list[Path], workers: int, crop: int, resize: str) -
 
     def run() -> None:
         for _ in range(len(paths) // BATCH):
-            source.read()
+            source.next_batch()
         # batches made ahead count where they are made, not in the next round or against another way
         wait(source._ahead)
 

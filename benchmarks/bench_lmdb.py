@@ -62,7 +62,7 @@ def source_rate(database: Path, transform: str, count: int) -> float:
     param = f'source: "{database}" batch_size: {BATCH} backend: LMDB'
     spec = prototxt.parse(NET.format(transform, param), schema.NetParameter(), "net").layer[0]
     source = Data(spec, schema.TRAIN)
-    return rate(lambda: [source.read() for _ in range(count // BATCH)], count // BATCH * BATCH)
+    return rate(lambda: [source.next_batch() for _ in range(count // BATCH)], count // BATCH * BATCH)
 
 
 def main() -> None:

@@ -132,7 +132,7 @@ def error(example: Path, weights: Path) -> float:
     """Tests the plain net on all test digits; returns per cent."""
     net = Net.from_file(example / "train_val.prototxt", schema.TEST)
     load_weights(net, weights)
-    return 100 - float(np.mean([net(net.read_batch())["accuracy"].item() for _ in range(100)])) * 100
+    return 100 - float(np.mean([net(net.next_batch())["accuracy"].item() for _ in range(100)])) * 100
 
 
 def main() -> None:

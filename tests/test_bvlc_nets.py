@@ -335,7 +335,7 @@ def test_feature_extraction_reads_an_image_list(tmp_path: Path) -> None:
     net += layer("prob", "Softmax", "fc8", "prob") + layer("accuracy", "Accuracy", "prob label", "accuracy")
     built = Net(prototxt.parse(net, schema.NetParameter(), "net"))
     for _ in range(2):
-        assert built(built.read_batch(), keep=["fc7"])["fc7"].shape == (2, 16)
+        assert built(built.next_batch(), keep=["fc7"])["fc7"].shape == (2, 16)
 
 
 def test_linear_regression_with_a_python_loss(tmp_path: Path) -> None:

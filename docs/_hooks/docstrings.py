@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from griffe import Extension, NameResolutionError, Object
+from typing_extensions import override
 
 _ROLE = re.compile(r":(?:class|data|func|meth|mod):`(~?\.?)([\w.]+)`")
 _LITERAL_BLOCK = re.compile(r" *::$", re.MULTILINE)
@@ -18,6 +19,7 @@ _LITERAL_BLOCK = re.compile(r" *::$", re.MULTILINE)
 class SphinxRoles(Extension):
     """Rewrites the docstring of every object that was loaded."""
 
+    @override
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
         if obj.docstring:
             text = _ROLE.sub(lambda role: _reference(obj, *role.groups()), obj.docstring.value)

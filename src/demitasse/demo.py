@@ -29,7 +29,7 @@ from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
 from demitasse.caffe.training import solver_nets
-from demitasse.caffe.training.solver import Solver, read
+from demitasse.caffe.training.solver import Solver, next_batch
 from demitasse.caffe.weights import load_weights
 from demitasse.examples import copy_example
 from demitasse.extras import needs
@@ -210,11 +210,11 @@ class Demo:
     def _test(self, model: Path) -> float:
         """Returns the share of the test images that a model gets wrong."""
         device = torch.device("cpu")
-        net = solver_nets.place(Net.from_file(self._plain, schema.TEST), device)
+        net = solver_nets.move_to_device(Net.from_file(self._plain, schema.TEST), device)
         load_weights(net, model)
         batches = prototxt.read_solver(self.folder / "solver.prototxt").test_iter[0]
         with torch.no_grad():
-            right = sum(net(read(net, device))["accuracy"].item() for _ in range(batches))
+            right = sum(net(next_batch(net, device))["accuracy"].item() for _ in range(batches))
         return float(1 - right / batches)
 
     def write_report(self, title: str) -> None:

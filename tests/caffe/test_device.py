@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from demitasse.caffe import device, schema
-from demitasse.caffe.device import Place
+from demitasse.caffe.device import ProcessRank
 from demitasse.errors import DeviceError, UsageError
 
 ON_CPU = schema.SolverParameter(solver_mode=schema.SolverParameter.CPU)
 ON_GPU = schema.SolverParameter(solver_mode=schema.SolverParameter.GPU)
-SECOND = Place(rank=5, size=8, local_rank=1, local_size=2)
+SECOND = ProcessRank(rank=5, size=8, local_rank=1, local_size=2)
 
 
 @pytest.fixture
@@ -46,10 +46,10 @@ def test_gpus_that_are_not_there(monkeypatch):
 @pytest.mark.parametrize(
     ("place", "gpu", "cpu", "param", "expected"),
     [
-        (Place(), "", 0, ON_CPU, "cpu"),
-        (Place(), "", 0, ON_GPU, "cuda:0"),
-        (Place(), "3", 0, ON_CPU, "cuda:3"),
-        (Place(), "", 1, ON_GPU, "cpu"),
+        (ProcessRank(), "", 0, ON_CPU, "cpu"),
+        (ProcessRank(), "", 0, ON_GPU, "cuda:0"),
+        (ProcessRank(), "3", 0, ON_CPU, "cuda:3"),
+        (ProcessRank(), "", 1, ON_GPU, "cpu"),
         (SECOND, "1,3", 0, ON_CPU, "cuda:3"),
         (SECOND, "", 2, ON_GPU, "cpu"),
         (SECOND, "", 0, ON_CPU, "cpu"),
@@ -70,10 +70,10 @@ def test_each_process_needs_one(gpu, cpu, flag):
 def test_the_place_stands_in_the_environment(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    assert device.place() == Place(0, 1, 0, 1)
+    assert device.process_rank() == ProcessRank(0, 1, 0, 1)
     for name, value in {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    assert device.place() == SECOND
+    assert device.process_rank() == SECOND
     monkeypatch.setenv("LOCAL_RANK", "first")
     with pytest.raises(UsageError, match="LOCAL_RANK='first' in the environment: expected a number"):
-        device.place()
+        device.process_rank()

@@ -49,7 +49,7 @@ def test_image_lists_of_any_form_and_names_with_spaces(tmp_path: Path, form: byt
     image(tmp_path / "my image 3.png")
     line = f"{tmp_path}/my image 3.png 12".encode()
     assert read_image_list_of(tmp_path, form % line) == [(f"{tmp_path}/my image 3.png", 12)]
-    data, label = of_list(form % line, tmp_path, "ImageData").read()
+    data, label = of_list(form % line, tmp_path, "ImageData").next_batch()
     assert (data.unique().tolist(), label.tolist()) == ([7], [12])
 
 
@@ -64,9 +64,9 @@ def test_hdf5_lists_of_any_form_and_names_with_spaces(tmp_path: Path, form: byte
         with h5py.File(tmp_path / name, "w") as file:
             file["data"], file["label"] = np.full((1, 2), len(name)), np.zeros(1)
     source = of_list(form % f"{tmp_path}/my file 1.h5".encode(), tmp_path, "HDF5Data")
-    assert source.read()[0].tolist() == [[12, 12]]
+    assert source.next_batch()[0].tolist() == [[12, 12]]
     two = f"{tmp_path}/second.h5 {tmp_path}/second.h5".encode()
-    assert of_list(form % two, tmp_path, "HDF5Data").read()[0].tolist() == [[9, 9]]
+    assert of_list(form % two, tmp_path, "HDF5Data").next_batch()[0].tolist() == [[9, 9]]
 
 
 @pytest.mark.parametrize("form", [b"\xef\xbb\xbf%s", b"%s", b"\n%s\n\n"])
@@ -78,7 +78,7 @@ def test_window_files_of_any_form_and_names_with_spaces(tmp_path: Path, form: by
     content = form % end.join(lines)
     (tmp_path / "list.txt").write_bytes(content)
     assert read_window_file(tmp_path / "list.txt").images == [f"{tmp_path}/my image 3.png", "second"]
-    data, label = of_list(content, tmp_path, "WindowData", fg_fraction=1.0).read()
+    data, label = of_list(content, tmp_path, "WindowData", fg_fraction=1.0).next_batch()
     assert (data.unique().tolist(), label.tolist()) == ([7], [1])
 
 
@@ -108,7 +108,7 @@ def test_a_list_that_names_something_else_than_a_file_is_refused_at_once(tmp_pat
         (window, "WindowData", {"fg_fraction": 1.0}),
     ):
         with pytest.raises(DataError, match=what):
-            of_list(content, tmp_path, source, **settings).read()
+            of_list(content, tmp_path, source, **settings).next_batch()
     (tmp_path / "images.txt").write_text(f"{path} 1")
     with pytest.raises(DataError, match="none of the 1 files"):
         convert_imageset("", tmp_path / "images.txt", tmp_path / "db")
@@ -130,9 +130,9 @@ def test_names_need_not_be_utf_8(tmp_path: Path) -> None:
         image(name)
     except OSError:
         pytest.skip("the file system takes names of UTF-8 alone")
-    data, label = of_list(name + b" 3\n", tmp_path, "ImageData").read()
+    data, label = of_list(name + b" 3\n", tmp_path, "ImageData").next_batch()
     assert (data.unique().tolist(), label.tolist()) == ([7], [3])
     assert convert_imageset("", tmp_path / "list.txt", tmp_path / "db") == 1
     with pytest.raises(DataError, match=r"/\\xfc\.png: cannot be read: No such file") as caught:
-        of_list(os.fsencode(tmp_path) + b"/\xfc.png 3\n", tmp_path, "ImageData").read()
+        of_list(os.fsencode(tmp_path) + b"/\xfc.png 3\n", tmp_path, "ImageData").next_batch()
     assert str(caught.value).encode()

@@ -80,7 +80,7 @@ def test_the_top_of_a_loss_without_one_is_called_automatic(capsys):
     )
     with log.to_stderr():
         net_log.describe(net)
-        debug.forward(net, net(solver.read(net, torch.device("cpu")), net.shapes))
+        debug.log_forward(net, net(solver.next_batch(net, torch.device("cpu")), net.shapes))
     lines = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
     assert "one -> (automatic)" in lines
     assert "two -> (automatic)" in lines

@@ -327,7 +327,7 @@ def test_a_test_net_takes_permissively_shared_blobs_along():
     for net in (test, alone):
         assert not torch.allclose(net({"data": data})["b"], expected)
         for _ in range(2):
-            solver_nets.share(net, train)
+            solver_nets.share_blobs(net, train)
         torch.testing.assert_close(net({"data": data})["b"], expected)
 
 

@@ -67,7 +67,7 @@ def test_without_arguments_says_how_it_is_used(command: str, capsys: pytest.Capt
     assert run(command) == 2
     printed = "".join(capsys.readouterr())
     assert f"Usage: demitasse {command}" in printed
-    assert re.search(r"\bout\b.*to be written", printed, re.IGNORECASE)
+    assert re.search(r"\bout\b.* to write", printed, re.IGNORECASE)
 
 
 @pytest.mark.parametrize(

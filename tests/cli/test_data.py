@@ -119,7 +119,7 @@ def test_extract_features(tmp_path: Path) -> None:
     [
         ("ip", "a,b", "CPU", "1 blobs need as many databases, found 2"),
         ("ipp", "a", "CPU", "no blob 'ipp'; did you mean 'ip'?"),
-        ("ip", "a", "TPU", "expected CPU or GPU, found 'TPU'"),
+        ("ip", "a", "TPU", "MODE is 'TPU'; expected CPU or GPU"),
     ],
 )
 def test_extract_features_refuses(blobs: str, databases: str, mode: str, message: str, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (MemoryError(), "error: out of memory: this needs more than the machine has\n"),
+        (MemoryError(), "error: out of memory: the command needs more memory than this machine has\n"),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"),
             "error: out of memory: Default",
@@ -86,7 +86,10 @@ def test_a_path_that_is_not_utf_8_is_shown_as_it_can_be(capsys: pytest.CaptureFi
     ("arguments", "message"),
     [
         (("-solver=\udcff/solver.prototxt",), "snapshot_prefix '\\udcff/solver' is not UTF-8"),
-        (("-solver=solver.prototxt", "-weights=\udcff.caffemodel"), "-weights='\\udcff.caffemodel' is not UTF-8"),
+        (
+            ("-solver=solver.prototxt", "-weights=\udcff.caffemodel"),
+            "-weights='\\udcff.caffemodel': the name is not UTF-8",
+        ),
     ],
 )
 def test_training_in_a_folder_that_is_not_utf_8_is_refused_before_it_begins(
@@ -175,5 +178,5 @@ def test_a_fault_of_the_program_is_not_the_nets(
     code, printed = failing(capsys, "time", f"-model={net}")
     assert code == 1
     assert printed.endswith(
-        "internal error: ValueError: a mistake in the layer's code\nRun again with --debug to see where.\n"
+        "internal error: ValueError: a mistake in the layer's code\nRun again with --debug to see the traceback.\n"
     )

@@ -19,7 +19,7 @@ KNOWN = {"solver": False, "gpu": False, "level": False, "gray": True, "shuffle":
 
 
 def read(*words: str, said: list[str] | None = None) -> CommandLine:
-    return CommandLine(KNOWN, {}, ("caffe", "train"), (said if said is not None else []).append).read(words)
+    return CommandLine(KNOWN, {}, ("caffe", "train"), (said if said is not None else []).append).parse(words)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_what_a_flag_file_cannot_mean_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"flags\.txt:2: --gray=maybe: expected true or false"):
         read(f"--flagfile={path}")
     path.write_text(f"--flagfile={path}\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="the file reads itself"):
+    with pytest.raises(UsageError, match="the file includes itself"):
         read(f"--flagfile={path}")
 
 

@@ -112,7 +112,7 @@ def test_the_mean_of_ilsvrc_is_taken_where_caffe_keeps_it(
     assert f"(mean: {path})" in capsys.readouterr().out
     assert run("classify", "images.npy", "found", *files, *FLAGS, "--mean_file=") == 0
     assert np.load("found.npy") == pytest.approx(sums_, rel=1e-4)
-    assert "(no mean taken off)" in capsys.readouterr().out
+    assert "(no mean subtracted)" in capsys.readouterr().out
 
 
 def test_detect(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +128,7 @@ def test_detect(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["classify", "photos", "found.npy"], 1, "photos: no images that end in .jpg"),
+        (["classify", "photos", "found.npy"], 1, "photos: the folder contains no .jpg files"),
         (["classify", "photos/9.png", "found.npy"], 1, "photos/9.png: not an image"),
         (["classify", "net.prototxt", "found.npy"], 1, "net.prototxt: not an image"),
         (["classify", "photos/0.png", "found.npy", "--images_dim=8"], 2, "image_dims [8] are not"),
@@ -138,7 +138,7 @@ def test_detect(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         (["classify", "photos/0.png", "found.npy", "--labels_file=none.txt"], 1, "none.txt: cannot be read"),
         (["detect", "windows.csv", "found.csv"], 1, "windows.csv: cannot be read"),
         (["detect", "windows.csv", "found.txt"], 2, "detections are written as"),
-        (["detect", "list.txt", "found.csv", "--crop_mode=selective_search"], 2, "only list is known"),
+        (["detect", "list.txt", "found.csv", "--crop_mode=selective_search"], 2, "expected list"),
     ],
 )
 def test_wrong_use(
@@ -180,5 +180,5 @@ def test_a_mean_that_is_not_finite_is_refused(
     mean = np.full((3, 4, 4), value, np.float32)
     np.save(name, mean) if name.endswith("npy") else write_mean(name, mean)
     assert run("classify", "photos", "out.npy", "--ext=png", f"--mean_file={name}", *files) == 1
-    assert f"{name}: a value of the mean is not a finite number" in capsys.readouterr().err
+    assert f"{name}: the mean contains a value that is not a finite number" in capsys.readouterr().err
     assert not Path("out.npy").exists()

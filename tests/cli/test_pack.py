@@ -79,7 +79,7 @@ def test_through_a_compact_file_with_definition_and_metadata(capsys: pytest.Capt
     capsys.readouterr()
     Path("net.prototxt").unlink()
     assert run("unpack", "all.demi", "back.bin") == 0
-    assert capsys.readouterr().out.startswith("metadata that back.bin has no place for: made\n")
+    assert capsys.readouterr().out.startswith("metadata that back.bin cannot store: made\n")
     assert Path("back.bin").read_bytes() == Path("net.bin").read_bytes()
     assert run("unpack", "all.demi", "whole.caffemodel", "--definition") == 0
     assert Path("whole.prototxt").read_text() == NET
@@ -208,7 +208,7 @@ def test_a_path_that_is_not_utf_8(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (MemoryError(), "error: out of memory: this needs more than the machine has\n"),
+        (MemoryError(), "error: out of memory: the command needs more memory than this machine has\n"),
         (RuntimeError("[x] DefaultCPUAllocator: can't allocate memory: 4 bytes"), "error: out of memory: [x] Default"),
     ],
 )

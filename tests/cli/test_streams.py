@@ -81,7 +81,7 @@ def test_errors_keep_their_code() -> None:
 def test_no_file_gets_the_number_of_a_closed_stream() -> None:
     """What is written to stderr by others than Python must not land in an output."""
     code = (
-        "import os, sys; from demitasse.cli import streams; streams.shield(); "
+        "import os, sys; from demitasse.cli import streams; streams.protect(); "
         "file = open('out', 'wb'); os.write(1, b'x'); os.write(2, b'y'); print('z'); sys.exit(file.fileno() < 3)"
     )
     done = subprocess.run(["bash", "-c", f'"{sys.executable}" -c "{code}" >&- 2>&- <&-'], check=False)

@@ -120,7 +120,7 @@ def test_several_gpus_are_for_training(call, solver, tmp_path, monkeypatch):
 def test_several_devices_get_a_process_each(call, solver, monkeypatch, gpu):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     started = []
-    monkeypatch.setattr("demitasse.cli.processes.run", lambda *given: started.append(given))
+    monkeypatch.setattr("demitasse.cli.processes.run_ranks", lambda *given: started.append(given))
     arguments = ["train", f"--solver={solver()}", f"--gpu={gpu}", "--debug"]
     call(0, *arguments)
     assert started == [(arguments, 2)]
@@ -222,7 +222,7 @@ def test_looking_at_a_net_writes_none_of_its_files(call, tmp_path, command):
     arguments = [command, f"-model={path}", "-iterations=1"]
     arguments += [f"-weights={tmp_path}/net.caffemodel"] if command == "test" else []
     err = call(0, *arguments)
-    assert f"layer 'out' does not write {str(written)!r}; give --allow-output to let it" in err
+    assert f"layer 'out' does not write {str(written)!r}; give --allow-output to allow it" in err
     assert not written.exists()
     assert "does not write" not in call(0, *arguments, "--allow-output")
     assert written.exists()

@@ -87,7 +87,7 @@ def test_a_rank_that_is_killed_ends_the_run(tmp_path, solver):
     os.kill(ranks[1], signal.SIGKILL)
     code, log = run.end()
     assert code == 1
-    assert "error: rank 1 was ended by SIGKILL" in log
+    assert "error: rank 1 was killed by SIGKILL" in log
     assert "Traceback" not in log
     assert gone(ranks)
 

@@ -109,7 +109,7 @@ def test_the_command(files, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["net.caffemodel"], "takes NET WEIGHTS OUT"),
+        (["net.caffemodel"], "expected NET WEIGHTS OUT"),
         (["net.prototxt", "net.caffemodel", "net.py", "--batch", "many"], "expected 'dynamic', 'fixed' or a positive"),
         (["net.prototxt", "net.caffemodel", "net.py", "--batch", "0"], "expected 'dynamic', 'fixed' or a positive"),
         (["net.prototxt", "net.caffemodel", "net.py", "--phase", "TESTING"], "expected TRAIN or TEST"),

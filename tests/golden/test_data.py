@@ -66,7 +66,7 @@ def test_batches_are_those_of_caffe(case: str, workers: int, shared: Path, monke
         source.set_arrays(expected["array"], expected["labels"])
     passes = max(int(key.split("/")[0].removeprefix("pass")) for key in expected if key.startswith("pass"))
     for index in range(passes + 1):
-        tops = source.read()
+        tops = source.next_batch()
         if index == 0:
             assert [tuple(top.shape) for top in tops] == source.shapes
         for name, top in zip(layer.top, tops, strict=True):
@@ -84,7 +84,7 @@ def test_the_file_of_an_output_layer_is_that_of_caffe(
     monkeypatch.chdir(tmp_path)
     net = Net.from_file("net.prototxt")
     assert not Path("written.h5").exists()
-    net(net.read_batch())
+    net(net.next_batch())
     with h5py.File("written.h5") as ours, h5py.File(theirs / "written.h5") as expected:
         assert sorted(ours) == sorted(expected) == ["data", "label"]
         for name in ours:

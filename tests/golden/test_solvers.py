@@ -14,7 +14,7 @@ import torch
 
 from demitasse.caffe import log
 from demitasse.caffe.layers.masked import Masked
-from demitasse.caffe.layers.surgery import Surgery
+from demitasse.caffe.layers.surgery import SurgeryLayer
 from demitasse.caffe.models.blobs import blob_array
 from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.text import prototxt
@@ -90,7 +90,7 @@ def libc_rand(solver: Solver) -> None:
     libc = ctypes.CDLL(None)
     libc.srand(1)
     for layer in solver.net.named_layers().values():
-        if isinstance(layer, Surgery):
+        if isinstance(layer, SurgeryLayer):
             layer.draw = lambda: libc.rand() / 2147483647
 
 

@@ -138,7 +138,7 @@ def test_records(backend: str, times: int, tmp_path: Path) -> None:
     )
     refused = 0
     for _ in broken:
-        found = attempt(data.read)
+        found = attempt(data.next_batch)
         if isinstance(found, DataError):
             assert "record '0" in str(found)
             refused += 1
@@ -176,7 +176,7 @@ def test_hdf5(times: int, tmp_path: Path) -> None:
     refused = 0
     for index in range(HDF5 * times):
         (tmp_path / "broken.h5").write_bytes(mutated(whole[index % 3], rng))
-        found = attempt(lambda: hdf5_source(tmp_path / "list").read())
+        found = attempt(lambda: hdf5_source(tmp_path / "list").next_batch())
         if isinstance(found, DataError):
             assert "broken.h5" in str(found)
             refused += 1

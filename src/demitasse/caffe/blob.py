@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from typing_extensions import override
 
 from demitasse.errors import NetError
 
 Shape = tuple[int, ...]
-Array = np.ndarray[Any, np.dtype[np.float32]]
+Array = NDArray[np.float32]
 
 
-class Memory(Protocol):
+class BlobMemory(Protocol):
     """Values that torch computes with and numpy looks at."""
 
     @property
@@ -39,7 +41,7 @@ class Memory(Protocol):
         """Changes the shape; as many values as fit stay."""
 
 
-class Own:
+class OwnMemory:
     """Memory of a blob that layers make.
 
     Until an array is asked for, this is a reference to the tensor last put in, which costs nothing. The first
@@ -54,16 +56,16 @@ class Own:
 
     @property
     def shape(self) -> Shape:
-        """See :class:`Memory`."""
+        """See :class:`BlobMemory`."""
         return self._shape
 
     @property
     def is_shown(self) -> bool:
-        """See :class:`Memory`."""
+        """See :class:`BlobMemory`."""
         return self._current is self._host
 
     def array(self) -> Array:
-        """See :class:`Memory`."""
+        """See :class:`BlobMemory`."""
         if self._host is None:
             self._host = torch.empty(self._current.shape).copy_(self._current)
         elif self._current is not self._host:
@@ -72,12 +74,12 @@ class Own:
         return self._host.numpy()
 
     def tensor(self, device: torch.device) -> Tensor:
-        """See :class:`Memory`."""
+        """See :class:`BlobMemory`."""
         # its own version counter: writing a blob between the passes is the caller's right
         return self._current.data if self._current.device == device else self._current.to(device)
 
     def put(self, values: Tensor) -> None:
-        """See :class:`Memory`."""
+        """See :class:`BlobMemory`."""
         if self._host is not None and values.device.type == "cpu":
             self._host.copy_(values)
             self._current = self._host
@@ -85,7 +87,7 @@ class Own:
             self._current = values
 
     def reshape(self, shape: Shape) -> None:
-        """See :class:`Memory`."""
+        """See :class:`BlobMemory`."""
         self._shape = shape
         if math.prod(shape) == self._current.numel():
             shown = self.is_shown
@@ -98,7 +100,7 @@ class Own:
         self._current.view(-1)[:count] = before[:count]
 
 
-class _OfLayer:
+class _LayerMemory:
     """Memory of one of a layer's blobs: the layer's tensor itself, whichever it is at that moment.
 
     Where numpy cannot look at the tensor (on a GPU, or a mask of bools), an array is a copy, and what is written to
@@ -117,16 +119,16 @@ class _OfLayer:
 
     @property
     def shape(self) -> Shape:
-        """See :class:`Memory`."""
+        """See :class:`BlobMemory`."""
         return tuple(getattr(self._layer, self._name).shape)
 
     @property
     def is_shown(self) -> bool:
-        """See :class:`Memory`."""
+        """See :class:`BlobMemory`."""
         return True
 
     def array(self) -> Array:
-        """See :class:`Memory`."""
+        """See :class:`BlobMemory`."""
         target = self.target()
         if target.device.type == "cpu" and target.dtype == torch.float32 and target.is_contiguous():
             return target.numpy()
@@ -144,12 +146,12 @@ class _OfLayer:
             self._pending = False
 
     def tensor(self, device: torch.device) -> Tensor:
-        """See :class:`Memory`."""
+        """See :class:`BlobMemory`."""
         self.sync()
         return self.target().to(device)
 
     def put(self, values: Tensor) -> None:
-        """See :class:`Memory`."""
+        """See :class:`BlobMemory`."""
         self._pending = False
         self.target().copy_(values)
 
@@ -159,15 +161,16 @@ class _OfLayer:
             raise NetError(f"blob {self._name!r} of a layer has shape {list(self.shape)}; it cannot become {shape}")
 
 
-class _GradientOfLayer(_OfLayer):
+class _LayerGradientMemory(_LayerMemory):
     """The gradient of one of a layer's blobs: its ``grad``, or zeros beside a blob that cannot have one."""
 
     def __init__(self, layer: nn.Module, name: str) -> None:
         super().__init__(layer, name)
         self._beside: Tensor | None = None
 
+    @override
     def target(self) -> Tensor:
-        """See :class:`_OfLayer`."""
+        """See :class:`_LayerMemory`."""
         values: Tensor = getattr(self._layer, self._name)
         if not isinstance(values, nn.Parameter):
             if self._beside is None:
@@ -186,8 +189,8 @@ class Blob:
     """
 
     def __init__(self, *shape: int) -> None:
-        self.values: Memory = Own(shape)
-        self.gradient: Memory = Own(shape)
+        self.values: BlobMemory = OwnMemory(shape)
+        self.gradient: BlobMemory = OwnMemory(shape)
 
     @classmethod
     def of_layer(cls, layer: nn.Module, name: str) -> Blob:
@@ -198,7 +201,7 @@ class Blob:
 
     def attach(self, layer: nn.Module, name: str) -> None:
         """From now on shows ``layer.<name>`` and its gradient."""
-        self.values, self.gradient = _OfLayer(layer, name), _GradientOfLayer(layer, name)
+        self.values, self.gradient = _LayerMemory(layer, name), _LayerGradientMemory(layer, name)
 
     def put(self, values: Tensor) -> None:
         """Takes new values, and their shape."""
@@ -207,9 +210,9 @@ class Blob:
         self.values.put(values)
 
     def sync(self) -> None:
-        """Takes over what was written to arrays that are copies; see :class:`_OfLayer`."""
+        """Takes over what was written to arrays that are copies; see :class:`_LayerMemory`."""
         for memory in (self.values, self.gradient):
-            if isinstance(memory, _OfLayer):
+            if isinstance(memory, _LayerMemory):
                 memory.sync()
 
     @property

@@ -61,7 +61,7 @@ def of_solver(param: schema.SolverParameter) -> torch.device:
     return choose(str(param.device_id))
 
 
-class Place(NamedTuple):
+class ProcessRank(NamedTuple):
     """A process's number among all and among those of its machine, and how many these are."""
 
     rank: int = 0
@@ -70,16 +70,16 @@ class Place(NamedTuple):
     local_size: int = 1
 
 
-def place() -> Place:
+def process_rank() -> ProcessRank:
     """Returns this process's place as torchrun's variables in the environment tell it; without them it is alone.
 
     Raises:
         UsageError: a variable is not a number.
     """
     if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
-        return Place()
+        return ProcessRank()
     size = _number("WORLD_SIZE", 1)
-    return Place(_number("RANK", 0), size, _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", size))
+    return ProcessRank(_number("RANK", 0), size, _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", size))
 
 
 def _number(variable: str, default: int) -> int:
@@ -106,19 +106,19 @@ def count(gpu: str, cpu: int) -> int:
     return len(devices)
 
 
-def of_rank(place: Place, gpu: str, cpu: int, param: schema.SolverParameter) -> torch.device:
+def of_rank(process: ProcessRank, gpu: str, cpu: int, param: schema.SolverParameter) -> torch.device:
     """Returns the device of one process of a run; where a user names none the solver decides.
 
     Raises:
         DeviceError: there is no such GPU.
         UsageError: there are not as many devices as processes on this machine.
     """
-    if (gpu or cpu) and count(gpu, cpu) != place.local_size:
+    if (gpu or cpu) and count(gpu, cpu) != process.local_size:
         given = _gpu(gpu) if gpu else parameter("cpu", cpu)
-        raise UsageError(f"{given}: expected {place.local_size} devices, one for each process on this machine")
+        raise UsageError(f"{given}: expected {process.local_size} devices, one for each process on this machine")
     if gpu:
-        return torch.device("cuda", numbers(gpu)[place.local_rank])
+        return torch.device("cuda", numbers(gpu)[process.local_rank])
     chosen = torch.device("cpu") if cpu else of_solver(param)
-    if chosen.type == "cpu" or place.local_size == 1:
+    if chosen.type == "cpu" or process.local_size == 1:
         return chosen
-    return torch.device("cuda", place.local_rank % torch.cuda.device_count())
+    return torch.device("cuda", process.local_rank % torch.cuda.device_count())

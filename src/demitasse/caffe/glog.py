@@ -23,7 +23,7 @@ _IDLE = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class GlogSettings:
     """What is logged, and where to.
 
     Attributes:
@@ -45,7 +45,7 @@ class Settings:
     log_prefix: bool = True
 
     @classmethod
-    def read(cls, flags: Mapping[str, str]) -> Settings:
+    def from_flags(cls, flags: Mapping[str, str]) -> GlogSettings:
         """Returns the settings of flags, and of variables such as ``GLOG_minloglevel`` for those that are not given.
 
         Raises:
@@ -79,13 +79,13 @@ class Settings:
 
 
 # name of each flag -> whether it is boolean
-FLAGS = {**_IDLE, **{field.name: isinstance(field.default, bool) for field in fields(Settings)}}
+FLAGS = {**_IDLE, **{field.name: isinstance(field.default, bool) for field in fields(GlogSettings)}}
 
-SETTINGS: ContextVar[Settings] = ContextVar("glog", default=Settings())  # noqa: B039
+SETTINGS: ContextVar[GlogSettings] = ContextVar("glog", default=GlogSettings())  # noqa: B039
 
 
 @contextmanager
-def configured(settings: Settings) -> Iterator[None]:
+def configured(settings: GlogSettings) -> Iterator[None]:
     """Lets logs be written by these settings."""
     token = SETTINGS.set(settings)
     try:

@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from demitasse.caffe.glog import SETTINGS
 from demitasse.errors import shortened
 from demitasse.files import make_folder, writing
@@ -31,6 +33,7 @@ class GlogFormatter(logging.Formatter):
         self._day = "%Y%m%d" if settings.log_year_in_prefix else "%m%d"
         self._has_prefix = settings.log_prefix
 
+    @override
     def format(self, record: logging.LogRecord) -> str:
         if not self._has_prefix:
             return super().format(record)
@@ -43,6 +46,7 @@ class GlogFormatter(logging.Formatter):
 class Stderr(logging.StreamHandler[Any]):
     """Writes to what ``sys.stderr`` is at that moment: a progress bar puts itself in between."""
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
         super().emit(record)
@@ -64,6 +68,7 @@ class LogFile(logging.FileHandler):
         with writing(path):
             super().__init__(path, mode, encoding="utf-8", errors="backslashreplace")
 
+    @override
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
@@ -73,6 +78,7 @@ class LogFile(logging.FileHandler):
             with writing(self._place, "earlier snapshots are whole"):
                 raise error
 
+    @override
     def close(self) -> None:
         with suppress(OSError):  # what could not be written is not written now
             super().close()

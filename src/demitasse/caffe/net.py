@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from demitasse.caffe import layers, schema, sources
 from demitasse.caffe.definition import labels
@@ -17,8 +18,8 @@ from demitasse.caffe.definition.filter import Placed, filter_net, net_state
 from demitasse.caffe.definition.layer_types import check_types
 from demitasse.caffe.definition.split import insert_splits
 from demitasse.caffe.models.blobs import blob_array
-from demitasse.caffe.parameters import Blob as Blob
-from demitasse.caffe.parameters import Parameters
+from demitasse.caffe.parameters import LearnableBlob as LearnableBlob
+from demitasse.caffe.parameters import LearnableBlobs
 from demitasse.caffe.sizes import check_size
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.text.fields import Places
@@ -92,8 +93,8 @@ class Net(nn.Module):
         self.outputs = sorted(available)
         names = [spec.name for spec in self.spec.layer]
         have_blobs = [isinstance(part, layers.Layer) and bool(part.blob_names) for part in built]
-        self.labels = labels.distinct(names, have_blobs)
-        parameters = Parameters()
+        self.labels = labels.distinct_labels(names, have_blobs)
+        parameters = LearnableBlobs()
         for label, part, placed in zip(self.labels, built, kept, strict=True):
             with _at(placed):
                 self._enter(label, part, parameters)
@@ -184,7 +185,7 @@ class Net(nn.Module):
             del spec.blobs[:]
         return layer.top_shapes(*bottom_shapes) if spec.top else []
 
-    def _enter(self, label: str, part: layers.Layer | sources.Source, parameters: Parameters) -> None:
+    def _enter(self, label: str, part: layers.Layer | sources.Source, parameters: LearnableBlobs) -> None:
         """Takes a layer in under its label."""
         if isinstance(part, sources.Source):
             self.sources[label] = part
@@ -204,6 +205,7 @@ class Net(nn.Module):
             return [index not in layer.without_gradient for index in range(count)]
         return given or [True] * count
 
+    @override
     def train(self, mode: bool = True) -> Self:
         """Puts the layers into training or testing, except those whose ``phase`` is set to another than the net's."""
         super().train(mode)
@@ -233,20 +235,21 @@ class Net(nn.Module):
                 tensor.data = tensor.data.to(memory_format=torch.channels_last)
         return self
 
-    def read_batch(self) -> dict[str, Tensor]:
+    def next_batch(self) -> dict[str, Tensor]:
         """Reads the next batch of every source: name of top -> tensor."""
         batch: dict[str, Tensor] = {}
         for label, spec in zip(self.labels, self.spec.layer, strict=True):
             source = self.sources.get(label)
             if source is not None and not source.fed:
-                batch.update(zip(spec.top, source.batch(), strict=True))
+                batch.update(zip(spec.top, source.next_own_batch(), strict=True))
         return batch
 
+    @override
     def forward(self, batch: Mapping[str, Tensor], keep: Collection[str] = ()) -> dict[str, Tensor]:
         """Runs the layers in order.
 
         Args:
-            batch: the blobs that sources and the caller feed, by name, as :meth:`read_batch` returns them.
+            batch: the blobs that sources and the caller feed, by name, as :meth:`next_batch` returns them.
             keep: names of further blobs to return; an in-place blob has its final value.
 
         Returns:

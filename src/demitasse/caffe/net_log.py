@@ -38,11 +38,11 @@ def output_lines(place: str, prefix: str, net: Net, values: dict[str, list[float
     index = 0
     for name in net.outputs:
         for value in values[name]:
-            info(place, f"{prefix} #{index}: {name} = {number(value)}{weighted(net, name, value)}")
+            info(place, f"{prefix} #{index}: {name} = {number(value)}{loss_term(net, name, value)}")
             index += 1
 
 
-def weighted(net: Net, name: str, value: float) -> str:
+def loss_term(net: Net, name: str, value: float) -> str:
     """Returns `` (* weight = value loss)`` for an output that counts into the loss, else nothing."""
     weight = net.losses.get(name, 0.0)
     return f" (* {number(weight)} = {number(weight * value)} loss)" if weight else ""

@@ -12,7 +12,7 @@ from demitasse.errors import NetError
 
 
 @dataclass(frozen=True)
-class Blob:
+class LearnableBlob:
     """A learnable blob as a solver sees it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Blob:
     decay_mult: float
 
 
-class Parameters:
+class LearnableBlobs:
     """Collects the blobs of layers in net order; blobs of the same ``param { name }`` become one tensor.
 
     Attributes:
@@ -41,7 +41,7 @@ class Parameters:
     """
 
     def __init__(self) -> None:
-        self.blobs: list[Blob] = []
+        self.blobs: list[LearnableBlob] = []
         self.named: dict[str, tuple[Layer, str]] = {}
         self._shared: dict[str, tuple[int, schema.ParamSpec]] = {}
 
@@ -65,7 +65,7 @@ class Parameters:
                 self._shared[param.name] = len(self.blobs), param
                 self.named[param.name] = layer, name
             tensor = getattr(layer, name)
-            self.blobs.append(Blob(label, index, name, tensor, param.lr_mult, param.decay_mult))
+            self.blobs.append(LearnableBlob(label, index, name, tensor, param.lr_mult, param.decay_mult))
 
     def _share(self, layer: Layer, name: str, param: schema.ParamSpec) -> None:
         place, merged = self._shared[param.name]
@@ -86,7 +86,7 @@ class Parameters:
         layer.share_blob(name, owner.tensor)
         self.blobs[place] = replace(owner, lr_mult=merged.lr_mult, decay_mult=merged.decay_mult)
 
-    def freeze(self) -> list[Blob]:
+    def freeze(self) -> list[LearnableBlob]:
         """Takes the gradient from the blobs that do not learn, and returns all."""
         for blob in self.blobs:
             if isinstance(blob.tensor, nn.Parameter) and blob.lr_mult == 0:

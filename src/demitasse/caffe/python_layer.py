@@ -67,7 +67,7 @@ def allowing(decision: bool) -> Iterator[None]:
         _by_command = before
 
 
-def create(spec: schema.LayerParameter) -> PythonLayer:
+def create_user_layer(spec: schema.LayerParameter) -> PythonLayer:
     """Imports the module of a Python layer and returns an instance of its class.
 
     Raises:
@@ -79,16 +79,16 @@ def create(spec: schema.LayerParameter) -> PythonLayer:
             f"a Python layer runs the code of module {param.module!r}, which is not allowed here; if you trust it, "
             f"give {parameter('python_layer.allowing(True)')} to train, test or time, or import demitasse.pycaffe"
         )
-    with surfacing(f"module {param.module!r}"):
+    with user_code(f"module {param.module!r}"):
         found = getattr(import_module(param.module), param.layer)
     if not (isinstance(found, type) and issubclass(found, PythonLayer)):
         raise PythonLayerError(f"{param.module}.{param.layer} is no subclass of caffe.Layer (demitasse.pycaffe.Layer)")
-    with surfacing(f"{param.module}.{param.layer}"):
+    with user_code(f"{param.module}.{param.layer}"):
         return found(spec)
 
 
 @contextmanager
-def surfacing(place: str) -> Iterator[None]:
+def user_code(place: str) -> Iterator[None]:
     """Raises what a user's code raises as a PythonLayerError that says where, and is of the user's type, too."""
     try:
         yield

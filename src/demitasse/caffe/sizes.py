@@ -41,7 +41,7 @@ def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def growth(layer: schema.LayerParameter) -> int:
+def growth_bound(layer: schema.LayerParameter) -> int:
     """Returns a bound on how many times as many entries as its bottoms the tops of a layer have."""
     bound = 1
     for field, settings in layer.ListFields():

@@ -43,7 +43,7 @@ class LayerTimes:
             if label in self.net.sources:
                 source = self.net.sources[label]
                 with self._timed(self.forward, label):
-                    batch = map(torch.zeros, source.shapes) if source.fed else source.read()
+                    batch = map(torch.zeros, source.shapes) if source.fed else source.next_batch()
                     tops = [top.to(self.device) for top in batch]
                 self.backward[label] += 0.0
             else:

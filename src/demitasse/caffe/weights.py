@@ -8,7 +8,7 @@ from demitasse.caffe import log, schema
 from demitasse.caffe.layers import Layer
 from demitasse.caffe.models.blobs import Array, array_blob, blob_arrays
 from demitasse.caffe.models.caffemodel import read_model, write_net_message
-from demitasse.caffe.models.masks import advice, beside_weights, has_masks, without_masks
+from demitasse.caffe.models.masks import has_masks, has_masks_text, plain_model_advice, without_masks
 from demitasse.caffe.net import Net
 from demitasse.errors import WeightsError
 
@@ -67,7 +67,9 @@ def fitting(name: str, kind: str, blobs: list[Array], target: Layer, unmasked: l
     if len(blobs) != 2 * len(target.blob_names) or not has_masks(kind, blobs):
         return blobs
     if unmasked is None:
-        raise WeightsError(f"{beside_weights(name, kind)}, but the net's is a plain {target.spec.type}: {advice(kind)}")
+        raise WeightsError(
+            f"{has_masks_text(name, kind)}, but the net's is a plain {target.spec.type}: {plain_model_advice(kind)}"
+        )
     unmasked.append(name)
     return without_masks(name, kind, blobs)
 

@@ -1,4 +1,4 @@
-"""The command ``demitasse``: parse, call, print. Each file of this folder registers a family of commands."""
+"""The command ``demitasse``: parses arguments, calls the library, prints. Each file here registers related commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from demitasse._version import __version__
 from demitasse.cli import streams
-from demitasse.cli.commands import Commands, WrongUse, print_help, said
+from demitasse.cli.commands import Commands, WrongUse, print_help, usage_message
 from demitasse.cli.flags import flag
 from demitasse.errors import DemitasseError, is_out_of_memory, named_by
 from demitasse.files import descriptor
@@ -43,7 +43,7 @@ def _root(
 
 
 def build() -> typer.Typer:
-    """Returns the application with all commands."""
+    """Returns the application with all its commands."""
     from importlib import import_module
 
     app = typer.Typer(cls=Commands, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -54,12 +54,16 @@ def build() -> typer.Typer:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs one command and exits: 0 done, 1 failure, 2 wrong use."""
-    streams.shield()
+    """Runs one command and exits: code 0 for success, 1 for failure, 2 for wrong use, 130 when interrupted.
+
+    Args:
+        arguments: the words of the command line; None takes those of this process.
+    """
+    streams.protect()
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     if "_DEMITASSE_COMPLETE" in os.environ:
-        build()(prog_name="demitasse")  # the shell asks what may come next
+        build()(prog_name="demitasse")  # the shell asks for completions
     try:
         with _messages_apart(given), named_by(flag):
             code = _run([argument for argument in given if argument != "--debug"], given)
@@ -77,15 +81,15 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         if is_out_of_memory(error):
-            _fail(f"error: out of memory: {str(error) or 'this needs more than the machine has'}", 1)
-        _fail(f"internal error: {type(error).__name__}: {error}\nRun again with --debug to see where.", 1)
-    if failure := streams.failure():
+            _fail(f"error: out of memory: {str(error) or 'the command needs more memory than this machine has'}", 1)
+        _fail(f"internal error: {type(error).__name__}: {error}\nRun again with --debug to see the traceback.", 1)
+    if failure := streams.stdout_failure():
         _fail(f"error: standard output: {failure.strerror}", 1)
     sys.exit(code)
 
 
 def _run(arguments: list[str], given: list[str]) -> int:
-    """Runs one command, and returns its exit code; ``given`` are its arguments for other processes."""
+    """Runs one command and returns its exit code; ``given`` are the arguments it passes to the processes it starts."""
     command = typer.main.get_command(build())
     try:
         with warnings.catch_warnings():
@@ -96,17 +100,17 @@ def _run(arguments: list[str], given: list[str]) -> int:
         return end.exit_code
     except WrongUse as error:
         place = error.ctx.command_path if error.ctx else "demitasse"
-        _fail(f"error: {said(error)}\nTry '{place} --help' for help.", error.exit_code)
+        _fail(f"error: {usage_message(error)}\nTry '{place} --help' for help.", error.exit_code)
     return 0
 
 
 def _warn(message: Warning | str, *place: object, **rest: object) -> None:
-    """Prints a warning as the command's errors are printed, without the line of the source that gave it."""
+    """Prints a warning in the form of the command's errors, without the source line that raised it."""
     print(f"warning: {message}", file=sys.stderr)
 
 
 def _messages_apart(arguments: list[str]) -> AbstractContextManager[object]:
-    """Sends messages to standard error where the output goes to standard output."""
+    """Sends messages to standard error if the command writes its output file to standard output."""
     places = [place for argument in arguments for place in (argument, argument.rpartition("=")[2])]
     if any(descriptor(place) == 1 for place in places):
         return redirect_stdout(sys.stderr)

@@ -1,4 +1,4 @@
-"""Commands for the compact formats."""
+"""Commands that read and write the compact formats."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ from demitasse.cli.convert import Layers, Model, Net, Out
 from demitasse.cli.inputs import existing, prototxt
 
 Binary = Annotated[Path, typer.Argument(help="The compact file.", callback=existing)]
-BinaryOut = Annotated[Path, typer.Argument(help="The compact file to be written.")]
+BinaryOut = Annotated[Path, typer.Argument(help="The compact file to write.")]
 Normal = Annotated[Path, typer.Argument(help="Prototxt of the plain net.", callback=prototxt)]
 
 # command -> format and help
 _ENCODERS = {
     "encode_compact": ("4/4", "Pack a quantized model: 4-bit values, 4-bit gaps."),
-    "dns_inq2compact": ("4/4", "Do as encode_compact, under another name."),
+    "dns_inq2compact": ("4/4", "Pack a quantized model; another name of encode_compact."),
     "encode_compact48": ("4/8", "Pack a quantized model: 4-bit values, 8-bit gaps."),
-    "sqznet_inq_compact": ("squeezenet", "Pack a quantized model: 4-bit values, zeros too."),
-    "dns_model_compress": ("sparse", "Pack a pruned model: the values that were kept, and their positions."),
+    "sqznet_inq_compact": ("squeezenet", "Pack a quantized model: 4-bit values, including zeros."),
+    "dns_model_compress": ("sparse", "Pack a pruned model: the kept values and their positions."),
 }
 _DECODERS = {
-    "decode_compact": ("4/4", "Unpack what encode_compact wrote."),
-    "decode_compact48": ("4/8", "Unpack what encode_compact48 wrote."),
-    "sqznet_inq_decompact": ("squeezenet", "Unpack what sqznet_inq_compact wrote."),
-    "dns_decompress": ("sparse", "Unpack what dns_model_compress wrote."),
+    "decode_compact": ("4/4", "Unpack a file written by encode_compact."),
+    "decode_compact48": ("4/8", "Unpack a file written by encode_compact48."),
+    "sqznet_inq_decompact": ("squeezenet", "Unpack a file written by sqznet_inq_compact."),
+    "dns_decompress": ("sparse", "Unpack a file written by dns_model_compress."),
 }
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds the commands of this file."""
     for name, (codec, text) in _ENCODERS.items():
         _command(app, name, text)(_encoder(codec))
     for name, (codec, text) in _DECODERS.items():
         _command(app, name, text)(_decoder(codec))
-    _command(app, "deep_compression_to_caffe", "Make a caffemodel of a '.net' file of Deep Compression.")(
-        deep_compression_to_caffe
-    )
+    command = app.command("deep_compression_to_caffe", cls=CaffeCommand, rich_help_panel=COMPACT, no_args_is_help=True)
+    command(deep_compression_to_caffe)
 
 
 def _command(app: typer.Typer, name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -67,6 +66,7 @@ def _decoder(codec: str) -> Callable[..., None]:
 
 
 def deep_compression_to_caffe(net: Normal, binary: Binary, out: Out) -> None:
+    """Convert a '.net' file of Deep Compression to a caffemodel."""
     from demitasse.caffe.tools import compact_file
 
     compact_file.deep_compression_to_caffe(net, binary, out)

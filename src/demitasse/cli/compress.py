@@ -1,4 +1,4 @@
-"""compress: a PyTorch model by a recipe."""
+"""compress, recipes: compress a PyTorch model by a recipe."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from demitasse.cli.commands import PYTORCH, Command
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds the commands of this file."""
     app.command("compress", cls=Command, rich_help_panel=PYTORCH, no_args_is_help=True)(compress)
     app.command("recipes", cls=Command, rich_help_panel=PYTORCH)(recipes)
 
 
 def compress(
-    recipe: Annotated[str, typer.Argument(help="A file *.toml, or the name of a bundled recipe.")],
-    out: Annotated[Path, typer.Option(help="Gets a folder named like the recipe.")] = Path("compressed"),
-    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.", min=0)] = None,
-    data: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the recipe's path.")] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Do all stages of the recipe anew.")] = False,
+    recipe: Annotated[str, typer.Argument(help="A *.toml file, or the name of a bundled recipe.")],
+    out: Annotated[Path, typer.Option(help="The results go into a subfolder named after the recipe.")] = Path(
+        "compressed"
+    ),
+    seed: Annotated[int | None, typer.Option(help="Random seed, instead of the recipe's.", min=0)] = None,
+    data: Annotated[Path | None, typer.Option(help="Path of the data, instead of the recipe's.")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Run all stages of the recipe again.")] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A first look: a tenth of the epochs, milder pruning.")
+        bool, typer.Option("--quick", help="A quick trial: a tenth of the epochs, milder pruning.")
     ] = False,
     allow_imports: Annotated[
         bool, typer.Option("--allow-imports", help="Let the recipe import its model, which runs that module's code.")
     ] = False,
 ) -> None:
-    """Train, prune, quantize and pack a PyTorch model as a recipe says; stopped, it goes on where it was."""
+    """Train, prune, quantize and pack a PyTorch model by a recipe; a stopped run resumes where it was."""
     from demitasse.compress import as_stages, compress
     from demitasse.report.tables import stage_table
     from demitasse.text_table import show

@@ -1,4 +1,4 @@
-"""Commands between plain nets and those of Dynamic Network Surgery and Incremental Network Quantization."""
+"""Commands that convert between plain, pruned (Dynamic Network Surgery) and quantized (INQ) caffemodels."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from demitasse.cli.inputs import existing, prototxt
 
 Net = Annotated[Path, typer.Argument(help="Prototxt of the model.", callback=prototxt)]
 Model = Annotated[Path, typer.Argument(help="The caffemodel.", callback=existing)]
-Target = Annotated[Path, typer.Argument(help="Prototxt of the net that it is meant for.", callback=prototxt)]
-Out = Annotated[Path, typer.Argument(help="The caffemodel to be written.")]
+Target = Annotated[Path, typer.Argument(help="Prototxt of the net to convert it for.", callback=prototxt)]
+Out = Annotated[Path, typer.Argument(help="The caffemodel to write.")]
 Layers = Annotated[
     LayerRule,
-    typer.Option("--layers", help="Choose layers by type, or by 'conv', 'ip', 'fc' in their names (original)."),
+    typer.Option("--layers", help="Select layers by type, or by 'conv', 'ip' or 'fc' in their names (original)."),
 ]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds the commands of this file."""
     commands: dict[str, Callable[..., None]] = {
         "dns_to_normal": dns_to_normal,
         "inq_to_normal": inq_to_normal,
@@ -35,14 +35,14 @@ def register(app: typer.Typer) -> None:
 
 
 def dns_to_normal(net: Net, model: Model, target: Target, out: Out, layers: Layers = LayerRule.TYPE) -> None:
-    """Make a plain model of a pruned one, Guo's among them, and say how much was kept."""
+    """Convert a pruned model (DNS, also Guo's) to a plain one, and report how much of it was kept."""
     from demitasse.caffe.tools.dns_to_normal import dns_to_normal as convert
 
     convert(net, model, target, out, layers, print)
 
 
 def inq_to_normal(net: Net, model: Model, target: Target, out: Out, layers: Layers = LayerRule.TYPE) -> None:
-    """Make a plain model of a quantized one: drop the masks."""
+    """Convert a quantized model (INQ) to a plain one by dropping its masks."""
     from demitasse.caffe.tools.inq_to_normal import inq_to_normal as convert
 
     convert(net, model, target, out, layers, print)
@@ -58,14 +58,14 @@ def model2inq_raw(
     ] = False,
     layers: Layers = LayerRule.TYPE,
 ) -> None:
-    """Make a model for quantization to start from, of a plain or a pruned one."""
+    """Convert a plain or pruned model to the starting point of quantization (INQ)."""
     from demitasse.caffe.tools.model2inq_raw import model2inq_raw as convert
 
     convert(net, model, target, out, zeros_are_pruned, layers, print)
 
 
-def parse_model(model: Model, out: Annotated[Path, typer.Argument(help="The text to be written.")]) -> None:
-    """Write a binary caffemodel as text, all numbers included."""
+def parse_model(model: Model, out: Annotated[Path, typer.Argument(help="The text file to write.")]) -> None:
+    """Write a binary caffemodel as text, including all numbers."""
     from demitasse.caffe.tools.parse_model import parse_model as parse
 
     parse(model, out, print)

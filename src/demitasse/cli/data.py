@@ -1,4 +1,4 @@
-"""Commands that make databases, and the mean file of one."""
+"""Commands that make databases, and the mean file of a database."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 from demitasse.cli.commands import DATA, CaffeCommand
 from demitasse.cli.inputs import existing, prototxt
 
-Database = Annotated[Path, typer.Argument(help="The folder to be made.")]
+Database = Annotated[Path, typer.Argument(help="The folder of the new database.")]
 Backend = Annotated[str, typer.Option("--backend", help="The kind of database: lmdb or leveldb.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds the commands of this file."""
     for function in (convert_mnist_data, convert_imageset, compute_image_mean, extract_features):
         command = app.command(function.__name__, cls=CaffeCommand, rich_help_panel=DATA, no_args_is_help=True)
         command(function)
@@ -27,7 +27,7 @@ def convert_mnist_data(
     database: Database,
     backend: Backend = "lmdb",
 ) -> None:
-    """Make a database of MNIST's files."""
+    """Convert MNIST's files to a database."""
     from demitasse.caffe.tools.convert_mnist_data import convert_mnist_data as convert
 
     print(f"Processed {convert(images, labels, database, backend)} files.")
@@ -37,16 +37,18 @@ def convert_imageset(
     root: Annotated[
         Path, typer.Argument(help="The folder that the names in the list are relative to.", callback=existing)
     ],
-    image_list: Annotated[Path, typer.Argument(help="Text: '<file name> <label>' a line.", callback=existing)],
+    image_list: Annotated[
+        Path, typer.Argument(help="Text file with one '<file name> <label>' per line.", callback=existing)
+    ],
     database: Database,
     gray: Annotated[bool, typer.Option("--gray/--nogray", help="Store images in grey.")] = False,
-    shuffle: Annotated[bool, typer.Option("--shuffle/--noshuffle", help="In random order.")] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of the random order.")] = 0,
+    shuffle: Annotated[bool, typer.Option("--shuffle/--noshuffle", help="Store images in random order.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random order.")] = 0,
     backend: Backend = "lmdb",
-    resize_width: Annotated[int, typer.Option("--resize_width", help="In pixels; 0 as it is.")] = 0,
-    resize_height: Annotated[int, typer.Option("--resize_height", help="In pixels; 0 as it is.")] = 0,
+    resize_width: Annotated[int, typer.Option("--resize_width", help="New width in pixels; 0 keeps it.")] = 0,
+    resize_height: Annotated[int, typer.Option("--resize_height", help="New height in pixels; 0 keeps it.")] = 0,
     check_size: Annotated[
-        bool, typer.Option("--check_size/--nocheck_size", help="All images must have one size.")
+        bool, typer.Option("--check_size/--nocheck_size", help="Require that all images have the same size.")
     ] = False,
     encoded: Annotated[
         bool, typer.Option("--encoded/--noencoded", help="Store image files instead of pixels.")
@@ -54,11 +56,11 @@ def convert_imageset(
     encode_type: Annotated[
         str,
         typer.Option(
-            "--encode_type", help="Format of encoded images, png or jpg, and --encoded; by default that of the file."
+            "--encode_type", help="Format of encoded images, png or jpg; implies --encoded; default: the file's own."
         ),
     ] = "",
 ) -> None:
-    """Make a database of the image files named in a list."""
+    """Convert the image files named in a list to a database."""
     from demitasse.caffe.log import to_stderr
     from demitasse.caffe.tools.convert_imageset import ImageOptions
     from demitasse.caffe.tools.convert_imageset import convert_imageset as convert
@@ -71,7 +73,7 @@ def convert_imageset(
 
 def compute_image_mean(
     database: Annotated[str, typer.Argument(help="The folder of the database.", callback=existing)],
-    mean_file: Annotated[str, typer.Argument(help="The mean file to be written; none is left out.")] = "",
+    mean_file: Annotated[str, typer.Argument(help="The mean file to write; without it, none is written.")] = "",
     backend: Backend = "lmdb",
 ) -> None:
     """Compute the mean image of a database, and the mean of each channel."""
@@ -91,17 +93,17 @@ def extract_features(
     weights: Annotated[str, typer.Argument(help="The caffemodel.", callback=existing)],
     net: Annotated[str, typer.Argument(help="The net's prototxt, with data layers.", callback=prototxt)],
     blobs: Annotated[str, typer.Argument(help="Names of blobs, separated by commas.")],
-    databases: Annotated[str, typer.Argument(help="The folders to be made, separated by commas.")],
-    batches: Annotated[int, typer.Argument(help="How many batches to run.", min=1)],
+    databases: Annotated[str, typer.Argument(help="Folders of the new databases, separated by commas.")],
+    batches: Annotated[int, typer.Argument(help="Number of batches to run.", min=1)],
     backend: Annotated[str, typer.Argument(help="The kind of database: lmdb or leveldb.")],
     mode: Annotated[str, typer.Argument(help="CPU or GPU.")] = "CPU",
     device_id: Annotated[int, typer.Argument(help="Number of the GPU.", min=0)] = 0,
 ) -> None:
-    """Write blobs of a net, one record an image, into databases."""
+    """Write blobs of a net to databases, one record per image."""
     from demitasse.errors import UsageError
 
     if mode not in ("CPU", "GPU"):
-        raise UsageError(f"extract_features: expected CPU or GPU, found {mode!r}")
+        raise UsageError(f"extract_features: MODE is {mode!r}; expected CPU or GPU")
     from demitasse.caffe import device, log
     from demitasse.caffe.tools.extract_features import extract_features as extract
 

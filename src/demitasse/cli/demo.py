@@ -1,4 +1,4 @@
-"""demo, examples: what a new user tries first."""
+"""demo, examples: the commands that a new user tries first."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from demitasse.cli.commands import MORE, Command
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds the commands of this file."""
     app.command("demo", cls=Command, rich_help_panel=MORE)(demo)
     app.command("examples", cls=Command, rich_help_panel=MORE)(examples)
 
 
 def demo(
-    data: Annotated[str, typer.Option(help="digits (comes with scikit-learn) or mnist.")] = "digits",
-    mnist_folder: Annotated[Path | None, typer.Option(help="MNIST's files; else they are downloaded.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for all that is written.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Of the first weights and of surgery.", min=0)] = 1,
+    data: Annotated[str, typer.Option(help="digits (bundled with scikit-learn) or mnist.")] = "digits",
+    mnist_folder: Annotated[Path | None, typer.Option(help="Folder of MNIST's files; else download them.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for all results.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and of surgery.", min=0)] = 1,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A first look: a tenth of the iterations, milder pruning.")
+        bool, typer.Option("--quick", help="A quick trial: a tenth of the iterations, milder pruning.")
     ] = False,
 ) -> None:
-    """Train, prune, quantize, pack, unpack and test a net, and show what came of it."""
+    """Train, prune, quantize, pack, unpack and test a net, and show the results."""
     from demitasse.demo import run_demo
     from demitasse.report.tables import stage_table
     from demitasse.text_table import show
@@ -44,7 +44,7 @@ def demo(
 
 
 def examples(
-    folder: Annotated[Path, typer.Argument(help="Where to; made where it is missing.")] = Path("examples"),
+    folder: Annotated[Path, typer.Argument(help="The target folder; created if it is missing.")] = Path("examples"),
 ) -> None:
     """Copy the example nets and solvers into a folder."""
     from demitasse.examples import copy_examples

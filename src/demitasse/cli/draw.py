@@ -1,4 +1,4 @@
-"""draw_net: the picture of a net."""
+"""draw_net: draws a picture of a net."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from demitasse.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds the command of this file."""
     app.command("draw_net", cls=CaffeCommand, rich_help_panel=LOOK, no_args_is_help=True)(draw_net)
 
 
 def draw_net(
     net: Annotated[Path, typer.Argument(help="The net's prototxt.", callback=prototxt_file)],
-    out: Annotated[Path, typer.Argument(help="The picture: .png, .svg or .pdf.")],
-    rankdir: Annotated[str, typer.Option(help="Where data flows: LR, TB, BT or RL.")] = "LR",
-    phase: Annotated[str, typer.Option(help="TRAIN, TEST or ALL: whose layers are drawn.")] = "ALL",
+    out: Annotated[Path, typer.Argument(help="The picture to write: .png, .svg or .pdf.")],
+    rankdir: Annotated[str, typer.Option(help="Direction of the data flow: LR, TB, BT or RL.")] = "LR",
+    phase: Annotated[str, typer.Option(help="Phase whose layers to draw: TRAIN, TEST or ALL.")] = "ALL",
     display_lrm: Annotated[bool, typer.Option("--display_lrm", help="Show learning rate multipliers.")] = False,
 ) -> None:
-    """Draw a net."""
+    """Draw a picture of a net."""
     from demitasse.caffe.text import prototxt
     from demitasse.pycaffe import draw
     from demitasse.pycaffe.proto import caffe_pb2

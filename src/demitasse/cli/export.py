@@ -1,4 +1,4 @@
-"""export: Caffe nets for other runtimes."""
+"""export: writes Caffe nets for other runtimes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds the command of this file."""
     app.command("export", cls=Command, rich_help_panel=CONVERT, no_args_is_help=True)(export)
 
 
@@ -26,32 +26,34 @@ def export(
         list[Path],
         typer.Argument(
             metavar="[NET] WEIGHTS OUT",
-            help="NET: prototxt, unless the .demi file WEIGHTS keeps it. WEIGHTS: caffemodel or .demi. "
-            "OUT: .onnx, .pt2 (torch.export) or .py (PyTorch source, weights beside it).",
+            help="NET: prototxt, unless WEIGHTS is a .demi file that contains it. WEIGHTS: caffemodel or .demi. "
+            "OUT: .onnx, .pt2 (torch.export) or .py (PyTorch source, with a file of weights beside it).",
             callback=all_but_the_last,
         ),
     ],
     phase: Annotated[str, typer.Option(help="TRAIN or TEST, for include and exclude rules.")] = "TEST",
     level: Level = None,
     stage: Annotated[str, typer.Option(help="Stages of the net, separated by commas.")] = "",
-    batch: Annotated[str, typer.Option(help="dynamic: any size; fixed: the net's; or a number.")] = "dynamic",
+    batch: Annotated[str, typer.Option(help="Batch size: dynamic (any), fixed (the net's) or a number.")] = "dynamic",
     input_shape: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]N,...", help="Shape of an input, instead of the net's or its data's."),
+        typer.Option(metavar="[NAME=]N,...", help="Shape of an input, instead of the one from the net or its data."),
     ] = None,
     output: Annotated[
         list[str] | None,
-        typer.Option(help="Blob to give out; by default all that only losses, accuracies or no layers take."),
+        typer.Option(help="Blob to output; default: all blobs that only losses, accuracies or no layers use."),
     ] = None,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Compare with the net on random inputs.")] = True,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Compare the result with the net on random inputs.")
+    ] = True,
 ) -> None:
-    """Write a Caffe net as ONNX, as a program of torch.export, or as PyTorch source."""
+    """Write a Caffe net as ONNX, as a torch.export program, or as PyTorch source."""
     from demitasse import export as exports
     from demitasse.caffe import schema
     from demitasse.extras import install
 
     if len(files) not in (2, 3):
-        raise UsageError(f"export takes NET WEIGHTS OUT, or a .demi file and OUT; found {len(files)} names")
+        raise UsageError(f"export: found {len(files)} file names; expected NET WEIGHTS OUT, or a .demi file and OUT")
     phases = {"TRAIN": schema.TRAIN, "TEST": schema.TEST}
     if phase not in phases:
         raise UsageError(f"--phase {phase}: expected TRAIN or TEST")
@@ -69,10 +71,10 @@ def export(
     report = exports.export(_sized(model, batch), out, check)
     _print(report)
     if check and not report.rows:
-        print(f"not compared with the net: onnxruntime is not installed ({install('onnx')})")
+        print(f"not compared with the net, because onnxruntime is not installed ({install('onnx')})")
 
 
-_MOST = 2**31 - 1  # of the size of an axis
+_MOST = 2**31 - 1  # largest size of an axis
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:

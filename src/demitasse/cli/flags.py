@@ -1,10 +1,10 @@
-"""Flags with a single dash, as in Caffe: ``-seed=1`` and ``-seed 1``; and what messages call parameters."""
+"""Flags with a single dash, as in Caffe: ``-seed=1`` and ``-seed 1``; and the flags that messages show."""
 
 from __future__ import annotations
 
 import re
 
-# parameters of the library -> flags, where a flag is not the parameter's name; with one dash those of Caffe
+# parameter of the library -> flag, if the flag is not the parameter's name; Caffe's flags have one dash
 _FLAGS = {
     "cpu": "-cpu",
     "gpu": "-gpu",
@@ -15,7 +15,7 @@ _FLAGS = {
 
 
 def flag(parameter: str, value: object = None) -> str:
-    """Returns the flag of a parameter of the library, with a value if there is one to give: see :func:`named_by`."""
+    """Returns the flag for a parameter of the library, with its value if given; see :func:`named_by`."""
     word = _FLAGS.get(parameter, f"--{parameter.replace('_', '-')}")
     if value is None or value is True:
         return word
@@ -23,10 +23,10 @@ def flag(parameter: str, value: object = None) -> str:
 
 
 def normalise(arguments: list[str]) -> list[str]:
-    """Returns the arguments with single-dash long flags doubled and underscores kept.
+    """Returns the arguments with a second dash before long flags that have one; underscores stay.
 
-    ``-solver=x`` and ``-solver x`` become ``--solver=x`` and ``--solver x``; numbers such as ``-1`` and
-    everything after ``--`` stay.
+    ``-solver=x`` and ``-solver x`` become ``--solver=x`` and ``--solver x``. Numbers such as ``-1`` and
+    everything after ``--`` are left unchanged.
     """
     result: list[str] = []
     for index, argument in enumerate(arguments):

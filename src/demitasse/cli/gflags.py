@@ -1,4 +1,4 @@
-"""A command line as gflags reads it: what Caffe's programs take."""
+"""Parses a command line like gflags, the flag library of Caffe's programs."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ class CommandLine:
     """The flags of a command line with their values, and its positional arguments.
 
     ``-x=1``, ``--x=1``, ``-x 1`` and ``--x 1`` mean the same; ``-b``, ``-b=true``, ``-nob`` and ``-b=false`` set a
-    boolean flag. A dash in a name is as good as an underscore, the last value of a flag counts, flags and arguments
+    boolean flag. Dashes and underscores in names are equivalent, the last value of a flag counts, flags and arguments
     may be mixed, and ``--`` ends the flags. ``--flagfile=a,b`` reads flags from files, ``--fromenv=x`` and
-    ``--tryfromenv=x`` take the value of ``x`` from the variable ``FLAGS_x``, ``--undefok=x`` lets ``x`` be unknown.
+    ``--tryfromenv=x`` take the value of ``x`` from the variable ``FLAGS_x``, ``--undefok=x`` ignores ``x`` if it is
+    unknown.
 
     Args:
         known: name of each flag, with underscores -> whether it is boolean.
-        further: flags of libraries, which are not suggested where a flag is unknown.
-        programs: the names of the program, for sections of flag files.
-        warn: takes a line about what is ignored in a flag file.
+        further: flags of libraries, which are never suggested for an unknown flag.
+        programs: names of the program, which sections of flag files refer to.
+        warn: called with a message for each line of a flag file that is ignored.
 
     Attributes:
-        values: name of each flag that is set -> its value; of a boolean flag ``true`` or ``false``.
-        arguments: the positional ones.
+        values: name of each flag that is set -> its value, ``true`` or ``false`` for a boolean flag.
+        arguments: the positional arguments.
 
     Reference: gflags, "How To Use gflags", https://gflags.github.io/gflags/
     """
@@ -57,12 +58,12 @@ class CommandLine:
         self._undefok: set[str] = set()
         self._files: list[str] = []
 
-    def read(self, words: Sequence[str]) -> CommandLine:
-        """Reads the words of a command line and returns itself.
+    def parse(self, words: Sequence[str]) -> CommandLine:
+        """Parses the words of a command line and returns itself.
 
         Raises:
-            UsageError: a flag is unknown or has no value; a boolean flag has a value that is neither yes nor no; a
-                flag file cannot be read, or names itself; a variable is not set.
+            UsageError: a flag is unknown or has no value, a boolean flag has a value other than true or false, a
+                flag file cannot be read or includes itself, or an environment variable is not set.
         """
         left = deque(words)
         while left:
@@ -81,7 +82,7 @@ class CommandLine:
         return self
 
     def _name(self, text: str) -> str | None:
-        """Returns the flag that is meant; None where there is none."""
+        """Returns the name of the known flag, without the ``no`` that negates it; None if there is none."""
         name = _plain(text)
         positive = name.removeprefix("no")
         return name if name in self._known else positive if self._known.get(positive) else None
@@ -93,14 +94,12 @@ class CommandLine:
                 raise UsageError(f"Option '--{name}' requires an argument")
             return left.popleft()
         if match[2] is None and left and left[0].lower() in ("true", "false"):
-            raise UsageError(
-                f"--{name} {left[0]}: a flag that is on or off takes its value after '=': --{name}={left[0]}"
-            )
+            raise UsageError(f"--{name} {left[0]}: a boolean flag takes its value after '=': --{name}={left[0]}")
         return value
 
     def _given_value(self, match: re.Match[str], name: str) -> str | None:
         if _plain(match[1]) != name:
-            return "false"  # -noflag, whatever follows
+            return "false"  # -noflag ignores its value
         return "true" if match[2] is None and self._known[name] else match[2]
 
     def _assign(self, name: str, value: str) -> None:
@@ -133,7 +132,7 @@ class CommandLine:
 
     def _read_file(self, path: str) -> None:
         if path in self._files:
-            raise UsageError(f"--flagfile={path}: the file reads itself")
+            raise UsageError(f"--flagfile={path}: the file includes itself")
         try:
             lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
         except OSError as error:
@@ -146,7 +145,7 @@ class CommandLine:
             if not line or line.startswith("#"):
                 continue
             if not line.startswith("-"):
-                # what follows is for the programs that these patterns name
+                # the following lines are for the programs whose names match these patterns
                 is_meant = (in_names and is_meant) or self._is_named(line)
             elif is_meant:
                 self._read_line(line, f"{path}:{number}")

@@ -1,11 +1,11 @@
-"""classify, detect: what a trained net says of images, and of windows in them."""
+"""classify, detect: run a trained net on images, or on windows of images."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 import typer
@@ -16,6 +16,7 @@ from demitasse.cli.python_layers import PythonLayers, python_layers_run
 from demitasse.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from demitasse.caffe.models.blobs import Array
     from demitasse.pycaffe import Classifier, Detector
 
 Model = Annotated[Path, typer.Option("--model_def", help="The net's prototxt.", callback=prototxt)]
@@ -25,24 +26,29 @@ Mean = Annotated[
     str | None,
     typer.Option(
         "--mean_file",
-        help=".npy or .binaryproto (channels, height, width), '' for none; ILSVRC's where Caffe keeps it.",
+        help="Mean file, .npy or .binaryproto (channels, height, width); '' for none. "
+        "By default ILSVRC's, if Caffe's folder has it.",
         callback=existing,
     ),
 ]
-InputScale = Annotated[float | None, typer.Option("--input_scale", help="Factor after the mean is taken off.")]
-RawScale = Annotated[float, typer.Option("--raw_scale", help="Factor before: 255 for nets trained on 0 to 255.")]
+InputScale = Annotated[
+    float | None, typer.Option("--input_scale", help="Multiply the input by this after subtracting the mean.")
+]
+RawScale = Annotated[
+    float, typer.Option("--raw_scale", help="Multiply the image by this before; 255 for nets trained on 0 to 255.")
+]
 Swap = Annotated[
     str | None,
-    typer.Option("--channel_swap", help="Order of channels; 2,1,0 (BGR) where the net takes three, '' for none."),
+    typer.Option("--channel_swap", help="Order of channels; '' keeps it; default: 2,1,0 (BGR) for three channels."),
 ]
 
 _BEST = 5
-# in the folder of Caffe's Python scripts, or in the folder python of Caffe's own
+# relative to Caffe's folder python, or to the working directory
 _ILSVRC = Path("caffe/imagenet/ilsvrc_2012_mean.npy")
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds the commands of this file."""
     for function in (classify, detect):
         app.command(function.__name__, cls=CaffeCommand, rich_help_panel=RUN, no_args_is_help=True)(function)
 
@@ -52,39 +58,39 @@ def classify(
         Path,
         typer.Argument(metavar="INPUT", help="An image, a folder, or .npy (n, height, width, c).", callback=existing),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT.npy", help="Gets the predictions (images, classes).")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.npy", help="The predictions to write, (images, classes).")],
     model_def: Model,
     pretrained_model: Weights,
     gpu: Gpu = False,
-    center_only: Annotated[bool, typer.Option("--center_only", help="The centre alone, not ten pieces.")] = False,
-    images_dim: Annotated[str, typer.Option("--images_dim", help="height,width before cropping.")] = "256,256",
+    center_only: Annotated[bool, typer.Option("--center_only", help="Use the centre crop, not ten crops.")] = False,
+    images_dim: Annotated[str, typer.Option("--images_dim", help="height,width of images before crops.")] = "256,256",
     mean_file: Mean = None,
     input_scale: InputScale = None,
     raw_scale: RawScale = 255.0,
     channel_swap: Swap = None,
-    ext: Annotated[str, typer.Option("--ext", help="Ending of the images in a folder.")] = "jpg",
+    ext: Annotated[str, typer.Option("--ext", help="File name extension of the images in a folder.")] = "jpg",
     labels_file: Annotated[
-        Path | None, typer.Option("--labels_file", help="Names of classes, one a line.", callback=existing)
+        Path | None, typer.Option("--labels_file", help="Names of the classes, one per line.", callback=existing)
     ] = None,
     python_layers: PythonLayers = False,
 ) -> None:
-    """Classify images, and print the best five classes of each where names are given."""
+    """Classify images; with --labels_file, also print the best five classes of each."""
     from demitasse.files import atomic_write
 
     labels = _read_labels(labels_file) if labels_file else None
     files = sorted(source.glob(f"*.{ext}")) if source.is_dir() else [source]
     with python_layers_run(python_layers):
-        from demitasse.caffe.layers.output import keep_from_writing
+        from demitasse.caffe.layers.output import disable_file_output
         from demitasse.pycaffe import Classifier, io
 
         _choose_device(gpu)
         mean = _mean(mean_file)
         size = _numbers("images_dim", images_dim)
         classifier = Classifier(model_def, pretrained_model, size, mean.values, input_scale, raw_scale)
-        keep_from_writing(classifier.module.named_layers().values())
+        disable_file_output(classifier.module.named_layers().values())
         _swap_channels(classifier, channel_swap)
         if not files:
-            raise DataError(f"{source}: no images that end in .{ext}")
+            raise DataError(f"{source}: the folder contains no .{ext} files")
         if source.suffix == ".npy":
             images = list(_load_array(source))
             names = [f"{source.name}[{index}]" for index in range(len(images))]
@@ -103,27 +109,28 @@ def classify(
 
 def detect(
     source: Annotated[
-        Path, typer.Argument(metavar="WINDOWS.csv", help="filename,xmin,ymin,xmax,ymax a line.", callback=existing)
+        Path,
+        typer.Argument(metavar="WINDOWS.csv", help="One filename,xmin,ymin,xmax,ymax per line.", callback=existing),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help=".csv, .h5 or .npy: what the net says of each window.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The predictions to write: .csv, .h5 or .npy.")],
     model_def: Model,
     pretrained_model: Weights,
     gpu: Gpu = False,
-    crop_mode: Annotated[str, typer.Option("--crop_mode", help="list: the windows of the table.")] = "list",
+    crop_mode: Annotated[str, typer.Option("--crop_mode", help="list: use the windows of the table.")] = "list",
     mean_file: Mean = None,
     input_scale: InputScale = None,
     raw_scale: RawScale = 255.0,
     channel_swap: Swap = None,
     context_pad: Annotated[
-        int, typer.Option("--context_pad", help="Pixels of the net's input that show what is around a window.", min=0)
+        int, typer.Option("--context_pad", help="Pixels of context around a window, in the net's input.", min=0)
     ] = 16,
     python_layers: PythonLayers = False,
 ) -> None:
-    """Classify windows of images, each warped to the net's input."""
+    """Classify windows of images, each warped to the size of the net's input."""
     if crop_mode != "list":
-        raise UsageError(f"--crop_mode {crop_mode}: only list is known (selective search is a MATLAB program)")
+        raise UsageError(f"--crop_mode {crop_mode}: expected list (selective search is a MATLAB program)")
     with python_layers_run(python_layers):
-        from demitasse.caffe.layers.output import keep_from_writing
+        from demitasse.caffe.layers.output import disable_file_output
         from demitasse.pycaffe import Detector, windows
 
         windows.check_ending(out)
@@ -131,7 +138,7 @@ def detect(
         _choose_device(gpu)
         mean = _mean(mean_file)
         detector = Detector(model_def, pretrained_model, mean.by_channel(), input_scale, raw_scale)
-        keep_from_writing(detector.module.named_layers().values())
+        disable_file_output(detector.module.named_layers().values())
         _swap_channels(detector, channel_swap)
         detector.configure_crop(context_pad)
         detections = detector.detect_windows(wanted)
@@ -148,24 +155,24 @@ def _swap_channels(net: Classifier | Detector, channel_swap: str | None) -> None
 
 
 class _Mean(NamedTuple):
-    """What is taken off the images: (channels, height, width) or (channels,); None for nothing."""
+    """The mean to subtract from images, (channels, height, width) or (channels,), or None; and a line about it."""
 
-    values: np.ndarray[Any, Any] | None
+    values: Array | None
     about: str
 
-    def by_channel(self) -> np.ndarray[Any, Any] | None:
-        """Returns the mean of each channel over all places, (channels,)."""
+    def by_channel(self) -> Array | None:
+        """Returns the mean of each channel over all pixels, (channels,)."""
         return None if self.values is None else self.values.reshape(len(self.values), -1).mean(1)
 
 
 def _mean(name: str | None) -> _Mean:
-    """Returns the mean of a file; by default, that of ILSVRC where Caffe's folder is found, as in Caffe."""
+    """Reads the mean from a file; without a name, ILSVRC's mean if Caffe's folder is found, as in Caffe."""
     if name is None:
         folders = [Path(os.environ["CAFFE_ROOT"], "python")] if os.environ.get("CAFFE_ROOT") else []
         places = [folder / _ILSVRC for folder in (*folders, Path("python"), Path())]
         name = next((str(path) for path in places if path.is_file()), "")
     if not name:
-        return _Mean(None, "no mean taken off")
+        return _Mean(None, "no mean subtracted")
     path = Path(name)
     if path.suffix == ".npy":
         mean = _load_array(path)
@@ -174,19 +181,19 @@ def _mean(name: str | None) -> _Mean:
 
         mean = read_mean(path)
     if mean.ndim not in (1, 3) or not mean.size:
-        raise DataError(f"{path}: expected a mean (channels, height, width), found an array {mean.shape}")
+        raise DataError(f"{path}: found an array of shape {mean.shape}; expected a mean (channels, height, width)")
     if mean.dtype.kind not in "fiub" or not np.isfinite(mean).all():
-        raise DataError(f"{path}: a value of the mean is not a finite number")
+        raise DataError(f"{path}: the mean contains a value that is not a finite number")
     return _Mean(mean, f"mean: {path}")
 
 
-def _load_array(path: Path) -> np.ndarray[Any, Any]:
+def _load_array(path: Path) -> Array:
     try:
-        array: np.ndarray[Any, Any] = np.load(path, allow_pickle=False)
+        array: Array = np.load(path, allow_pickle=False)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: not an array that can be read: {error}") from error
+        raise DataError(f"{path}: not a readable .npy array: {error}") from error
     return array
 
 
@@ -206,9 +213,9 @@ def _read_labels(path: Path) -> list[str]:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
 
-def _print_best(names: Sequence[str], predictions: np.ndarray[Any, Any], labels: Sequence[str]) -> None:
+def _print_best(names: Sequence[str], predictions: Array, labels: Sequence[str]) -> None:
     if predictions.shape[1] > len(labels):
-        raise DataError(f"{len(labels)} names for {predictions.shape[1]} classes")
+        raise DataError(f"--labels_file has {len(labels)} names; expected {predictions.shape[1]}, one for each class")
     for name, prediction in zip(names, predictions, strict=True):
         print(name)
         for index in (-prediction).argsort()[:_BEST]:

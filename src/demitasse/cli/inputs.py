@@ -1,11 +1,11 @@
-"""Files that commands read: where a command line is not complete, one that is missing is named first."""
+"""Input files of commands: if a command line is incomplete, a missing file is reported before missing arguments."""
 
 from __future__ import annotations
 
 import errno
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import typer
 
@@ -16,30 +16,30 @@ _KEY = "demitasse.inputs"
 
 
 def prototxt(context: typer.Context, value: _Value) -> _Value:
-    """Notes a prototxt that a command reads."""
+    """Notes that a command reads this prototxt; a callback of typer that returns the value."""
     return _note(context, value, PrototxtError)
 
 
 def existing(context: typer.Context, value: _Value) -> _Value:
-    """Notes a file or folder that a command reads."""
+    """Notes that a command reads this file or folder; a callback of typer that returns the value."""
     return _note(context, value, FileFormatError)
 
 
 def all_but_the_last(context: typer.Context, paths: list[Path]) -> list[Path]:
-    """Notes the files that a command reads, where the last is one that it writes; a single one must exist."""
+    """Notes all files but the last, which the command writes; checks a single file at once."""
     for path in paths[:-1] or paths:
         existing(context, path)
     if len(paths) == 1:
-        check(context)
+        check_noted_files(context)
     return paths
 
 
-def check(context: Any) -> None:
-    """Checks that the files exist that were noted.
+def check_noted_files(context: typer.Context) -> None:
+    """Checks that the noted files exist.
 
     Raises:
-        PrototxtError: a prototxt does not.
-        FileFormatError: another file does not.
+        PrototxtError: a prototxt does not exist.
+        FileFormatError: another file does not exist.
     """
     for path, error in context.meta.get(_KEY, ()):
         if not os.path.exists(path):

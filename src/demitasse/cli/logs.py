@@ -1,4 +1,4 @@
-"""parse_log, plot_log: what training runs said, as tables and as a picture."""
+"""parse_log, plot_log: logs of training runs as tables and as pictures."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from demitasse.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds the commands of this file."""
     app.command("parse_log", cls=CaffeCommand, rich_help_panel=LOOK, no_args_is_help=True)(parse_log)
     app.command("plot_log", cls=Command, rich_help_panel=LOOK, no_args_is_help=True)(plot_log)
 
 
 def parse_log(
     log: Annotated[Path, typer.Argument(help="The log of demitasse train, or of caffe train.", callback=existing)],
-    folder: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Where the tables go.")],
-    delimiter: Annotated[str, typer.Option(help="Between columns.")] = ",",
+    folder: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder for the tables.")],
+    delimiter: Annotated[str, typer.Option(help="Delimiter between columns.")] = ",",
 ) -> None:
-    """Write LOG.train and LOG.test, tables of what the nets said."""
+    """Write the tables LOG.train and LOG.test of the nets' outputs."""
     from demitasse.report.log_tables import write_tables
 
     for path in write_tables(log, folder, delimiter):
@@ -33,13 +33,15 @@ def parse_log(
 def plot_log(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="LOG... OUT", help="Logs, then the picture: .png, .svg.", callback=all_but_the_last),
+        typer.Argument(
+            metavar="LOG... OUT", help="Logs, then the picture to write (.png, .svg).", callback=all_but_the_last
+        ),
     ],
     show: Annotated[
-        str, typer.Option(help="Panels, separated by commas: loss, train_loss, test_loss, lr, accuracy, ...")
+        str, typer.Option(help="Panels to show, separated by commas: loss, train_loss, test_loss, lr, accuracy, ...")
     ] = "",
-    x: Annotated[str, typer.Option("--x", help="iterations or seconds.")] = "iterations",
-    log_scale: Annotated[bool, typer.Option("--log_scale", help="Losses on a logarithmic axis.")] = False,
+    x: Annotated[str, typer.Option("--x", help="Horizontal axis: iterations or seconds.")] = "iterations",
+    log_scale: Annotated[bool, typer.Option("--log_scale", help="Show losses on a logarithmic axis.")] = False,
 ) -> None:
     """Draw training runs: loss, test results and learning rate."""
     if len(files) < 2:
@@ -54,6 +56,6 @@ def plot_log(
 
 
 def _names(paths: list[Path]) -> list[str]:
-    """Returns the files' names without their endings; with the folder where that is not enough to tell them apart."""
+    """Returns the files' names without extensions, or their whole paths if those names are not distinct."""
     short = [path.stem for path in paths]
     return short if len(set(short)) == len(short) else [str(path) for path in paths]

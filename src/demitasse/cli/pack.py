@@ -1,4 +1,4 @@
-"""pack, unpack, inspect: .demi files, what they are made of, and what they become."""
+"""pack, unpack, inspect: make .demi files of other files, convert them back, and show their contents."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from demitasse.cli.inputs import existing, prototxt
 from demitasse.errors import UsageError, shortened
 from demitasse.files import is_stream
 
-Format = Annotated[str | None, typer.Option("--format", help="Of the other file, where its ending does not tell.")]
+Format = Annotated[
+    str | None, typer.Option("--format", help="Format of the other file, if its extension does not determine it.")
+]
 Layers = Annotated[
     LayerRule,
-    typer.Option("--layers", help="What compact files hold: layers by type, or by their names (original)."),
+    typer.Option("--layers", help="Layers that compact files contain: by type, or by their names (original)."),
 ]
 Packed = Annotated[Path, typer.Argument(metavar="FILE", help="The .demi file.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds the commands of this file."""
     for name, function in (("pack", pack), ("unpack", unpack), ("inspect", inspect)):
         app.command(name, cls=Command, rich_help_panel=FILES, no_args_is_help=True)(function)
 
@@ -33,24 +35,27 @@ def pack(
         Path,
         typer.Argument(metavar="IN", help="caffemodel, ONNX, safetensors, .pt, compact file, .net.", callback=existing),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .demi file to be written.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .demi file to write.")],
     form: Format = None,
     net: Annotated[
         Path | None,
-        typer.Option(help="Prototxt of the net: names and shapes for compact files.", callback=prototxt),
+        typer.Option(help="Prototxt of the net, which gives compact files names and shapes.", callback=prototxt),
     ] = None,
     layers: Layers = LayerRule.TYPE,
-    definition: Annotated[bool, typer.Option("--definition", help="Keep the prototxt in the file.")] = False,
-    metadata: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Text to keep.")] = None,
-    signed_zeros: Annotated[bool, typer.Option("--signed-zeros", help="Keep -0.0; else it becomes 0.0.")] = False,
+    definition: Annotated[bool, typer.Option("--definition", help="Store the prototxt in the file.")] = False,
+    metadata: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Text to store.")] = None,
+    signed_zeros: Annotated[bool, typer.Option("--signed-zeros", help="Keep -0.0; by default it becomes 0.0.")] = False,
     smallest: Annotated[
-        bool | None, typer.Option("--smallest/--fast", help="Fewest bytes, or speed; by default, as the size suggests.")
+        bool | None,
+        typer.Option("--smallest/--fast", help="Prefer fewer bytes or speed; default: by the model's size."),
     ] = None,
-    reorder: Annotated[bool, typer.Option("--reorder", help="Put hidden units in an order of fewer bytes.")] = False,
+    reorder: Annotated[bool, typer.Option("--reorder", help="Reorder hidden units to save bytes.")] = False,
     remove_dead_units: Annotated[
-        bool, typer.Option("--remove-dead-units", help="Leave out hidden units that change nothing.")
+        bool, typer.Option("--remove-dead-units", help="Remove hidden units that have no effect on the output.")
     ] = False,
-    key: Annotated[str | None, typer.Option(help="Of the state_dict in a PyTorch checkpoint of several.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Key of the state_dict, if a PyTorch checkpoint contains several.")
+    ] = None,
 ) -> None:
     """Pack a net or a model into a .demi file."""
     from demitasse import formats
@@ -79,14 +84,16 @@ def pack(
 
 def unpack(
     source: Annotated[Path, typer.Argument(metavar="IN", help="The .demi file.", callback=existing)],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to be written.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
     form: Format = None,
     net: Annotated[
         Path | None,
-        typer.Option(help="Prototxt of the net: a caffemodel gets all its layers.", callback=prototxt),
+        typer.Option(help="Prototxt of the net, all of whose layers a caffemodel then contains.", callback=prototxt),
     ] = None,
     layers: Layers = LayerRule.TYPE,
-    definition: Annotated[bool, typer.Option("--definition", help="Write the prototxt, too, beside OUT.")] = False,
+    definition: Annotated[
+        bool, typer.Option("--definition", help="Also write the stored prototxt, beside OUT.")
+    ] = False,
 ) -> None:
     """Unpack a .demi file."""
     from demitasse import formats
@@ -95,16 +102,16 @@ def unpack(
     with count_bar(f"Unpacking {source.name}") as progress:
         lost = formats.unpack(source, out, form, net=net, layers=layers, definition=definition, progress=progress)
     if lost:
-        print(f"metadata that {out} has no place for: {shortened(', '.join(lost))}")
+        print(f"metadata that {out} cannot store: {shortened(', '.join(lost))}")
     print(f"{out}: {'written' if is_stream(out) else f'{out.stat().st_size:,} bytes'}")
 
 
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="The .demi file.", callback=existing)],
-    picture: Annotated[Path | None, typer.Option(help="A picture to be written, such as bytes.png.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="A picture to write, such as bytes.png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
 ) -> None:
-    """Show what is in a .demi file, and where its bytes go."""
+    """Show the contents of a .demi file, and what its bytes are used for."""
     from demitasse.report import inspection, inspection_table
     from demitasse.report.progress import count_bar
     from demitasse.text_table import show

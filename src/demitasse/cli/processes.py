@@ -1,4 +1,4 @@
-"""One process a device: starts them, passes signals on, and ends all when one has failed."""
+"""Starts one process per device, forwards signals to them, and ends all of them when one fails."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, 
 from demitasse.caffe.training import ranks
 from demitasse.errors import RankError
 
-# how long the other ranks may take to notice that one has failed, in seconds
+# seconds in which the other ranks may notice that one has failed
 _GRACE = 10
 
 _PASSED_ON = tuple(getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name))
-# Windows: it gives Ctrl-C to all processes of a console, and a signal cannot be held back or passed on
+# Windows sends Ctrl-C to all processes of a console, and can neither block nor forward a signal
 _IS_POSIX = hasattr(signal, "pthread_sigmask")
 
 
-def run(arguments: list[str], size: int) -> None:
-    """Runs a command in so many processes of this machine, each with its place in the environment.
+def run_ranks(arguments: list[str], size: int) -> None:
+    """Runs a command in several processes of this machine, each with torchrun's variables in its environment.
 
-    SIGINT and SIGHUP go on to rank 0; each process holds them back until :func:`heed` is called there. SIGTERM ends
-    all.
+    SIGINT and SIGHUP are forwarded to rank 0, and blocked in each process until it calls :func:`unblock_signals`.
+    SIGTERM ends all processes.
 
     Args:
-        arguments: of ``demitasse``.
+        arguments: the arguments of ``demitasse``.
         size: the number of processes.
 
     Raises:
         RankError: a process was killed.
-        SystemExit: a process has failed, and has said why.
+        SystemExit: a process failed; it has printed the reason.
     """
     with tempfile.TemporaryDirectory(prefix="demitasse-") as folder, _held_back():
         context = spawn(_rank, (size, folder, arguments), size, join=False)  # type: ignore[no-untyped-call]
         with _passed_on_to(context):
-            heed()
+            unblock_signals()
             _wait(context)
 
 
@@ -56,14 +56,14 @@ def _rank(rank: int, size: int, folder: str, arguments: list[str]) -> None:
     main(arguments)
 
 
-def heed() -> None:
-    """Lets signals through that are held back, as they are in processes that :func:`run` has started."""
+def unblock_signals() -> None:
+    """Unblocks the signals that are blocked in processes started by :func:`run_ranks`."""
     if _IS_POSIX:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
 
 
-def leave() -> None:
-    """Ends a rank that has done its work, without torch's own end: that aborts the process now and then."""
+def exit_rank() -> None:
+    """Ends a rank that has done its work, without torch's own clean-up, which sometimes aborts the process."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -71,7 +71,7 @@ def leave() -> None:
 
 @contextmanager
 def _held_back() -> Iterator[None]:
-    """Lets processes start that do not notice a signal before they can deal with it."""
+    """Starts processes with the signals blocked, so that none arrives before they can handle it."""
     if not _IS_POSIX:
         yield
         return
@@ -113,5 +113,5 @@ def _wait(context: ProcessContext) -> None:
         codes = [process.exitcode for process in context.processes]
         for rank, code in enumerate(codes):
             if code < 0 and code != -signal.SIGTERM:
-                raise RankError(f"rank {rank} was ended by {signal.Signals(-code).name}") from error
+                raise RankError(f"rank {rank} was killed by {signal.Signals(-code).name}") from error
         raise SystemExit(max(1, *codes)) from error

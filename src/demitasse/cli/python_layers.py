@@ -1,4 +1,4 @@
-"""The flag that lets a net's Python layers run their code."""
+"""The flag that allows a net's Python layers to run their code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PythonLayers = Annotated[bool, typer.Option("--allow-python-layers", help="Run t
 
 @contextmanager
 def python_layers_run(allowed: bool) -> Iterator[None]:
-    """Lets Python layers run, and ``import caffe`` work in them; or not."""
+    """Allows or forbids Python layers; if they are allowed, ``import caffe`` works in them."""
     from demitasse.caffe import python_layer
 
     with python_layer.allowing(allowed), ExitStack() as stack:

@@ -1,32 +1,35 @@
-"""The standard streams: where nobody takes what is printed, the work is done all the same."""
+"""The standard streams: a command does its work even if nothing reads its output."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from typing import Any
+from typing import TextIO
+
+from typing_extensions import Buffer, override
 
 
 class _Quiet(io.FileIO):
-    """A stream that drops what its reader no longer takes, and remembers other failures."""
+    """A stream that drops output after its reader has closed the pipe, and remembers other failures."""
 
     failure: OSError | None = None
 
-    def write(self, data: Any, /) -> int:
+    @override
+    def write(self, data: Buffer, /) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
-            pass  # the reader has what it wanted: `| head`
+            pass  # the reader has read enough: `| head`
         except OSError as error:
             self.failure = error
         return memoryview(data).nbytes
 
 
-def shield() -> None:
-    """Makes printing safe: to streams that are closed, whose reader has gone, or that lack a character.
+def protect() -> None:
+    """Makes printing safe for streams that are closed, whose reader is gone, or that cannot encode a character.
 
-    A closed stream is opened on the null device, so that no file gets its number, and with it what is printed.
+    A closed stream is reopened on the null device, so that no file gets its descriptor and thereby the output.
     """
     _open_closed_ones()
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
@@ -35,8 +38,8 @@ def shield() -> None:
     sys.stdout, sys.stderr = _shielded(sys.stdout), _shielded(sys.stderr)
 
 
-def failure() -> OSError | None:
-    """Returns why what was printed on stdout did not arrive; None where it did, or nobody waited for it."""
+def stdout_failure() -> OSError | None:
+    """Returns the error that kept output from being written to stdout; None if there is none, or no reader."""
     sys.stdout.flush()
     raw = _raw(sys.stdout)
     return raw.failure if isinstance(raw, _Quiet) else None
@@ -48,18 +51,18 @@ def _open_closed_ones() -> None:
     os.close(descriptor)
 
 
-def _raw(stream: Any) -> Any:
-    """Returns what writes the bytes of a stream; with PYTHONUNBUFFERED it has no other buffer."""
+def _raw(stream: object) -> object:
+    """Returns the raw stream below a text stream; with PYTHONUNBUFFERED its buffer is the raw stream."""
     buffer = getattr(stream, "buffer", None)
     return getattr(buffer, "raw", buffer)
 
 
-def _shielded(stream: Any) -> Any:
+def _shielded(stream: TextIO) -> TextIO:
     raw = _raw(stream)
     if type(stream) is not io.TextIOWrapper or type(raw) is not io.FileIO:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-        return stream  # a test's, a notebook's, or the console of Windows
+        return stream  # of a test, a notebook, or the Windows console
     stream.flush()
     quiet = _Quiet(raw.fileno(), "w", closefd=False)
     return io.TextIOWrapper(

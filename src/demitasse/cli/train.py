@@ -1,4 +1,4 @@
-"""train, test, time, device_query: what Caffe's own command does."""
+"""train, test, time, device_query: the actions of Caffe's own command."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from demitasse.caffe.net import Net
     from demitasse.caffe.training.solver import Solver
 
-Gpu = Annotated[str, typer.Option(help="Number of the GPU; without it the CPU computes.")]
-Gpus = Annotated[str, typer.Option(help="Numbers of GPUs, separated by commas, or 'all'.")]
-Weights = Annotated[str, typer.Option(help="caffemodels to start from, separated by commas.")]
+Gpu = Annotated[str, typer.Option(help="Number of the GPU; by default the CPU is used.")]
+Gpus = Annotated[str, typer.Option(help="Numbers of the GPUs, separated by commas, or 'all'.")]
+Weights = Annotated[str, typer.Option(help="Caffemodels to start from, separated by commas.")]
 Model = Annotated[str, typer.Option(help="The net's prototxt.")]
 Iterations = Annotated[int, typer.Option(help="Number of batches.", min=1)]
 Level = Annotated[
@@ -29,9 +29,9 @@ Level = Annotated[
     typer.Option(help="Level of the net, for include and exclude rules.", min=-(2**31), max=2**31 - 1),
 ]
 Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
-Workers = Annotated[int, typer.Option(help="Threads that decode and transform images ahead.", min=0)]
+Workers = Annotated[int, typer.Option(help="Number of threads that prefetch images.", min=0)]
 
-AllowOutput = Annotated[bool, typer.Option("--allow-output", help="Let HDF5Output layers of the net write files.")]
+AllowOutput = Annotated[bool, typer.Option("--allow-output", help="Allow the net's HDF5Output layers to write files.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -49,18 +49,22 @@ def register(app: typer.Typer) -> None:
 def train(
     context: typer.Context,
     solver: Annotated[str, typer.Option(help="The solver's prototxt.")] = "",
-    snapshot: Annotated[str, typer.Option(help="solverstate to resume from.")] = "",
+    snapshot: Annotated[str, typer.Option(help="The solverstate to resume from.")] = "",
     weights: Weights = "",
     gpu: Gpus = "",
     cpu: Annotated[int, typer.Option(help="Number of processes on the CPU.", min=0, max=1024)] = 0,
     level: Level = None,
     stage: Stage = "",
-    sigint_effect: Annotated[str, typer.Option("--sigint_effect", help="stop, snapshot or none.")] = "stop",
-    sighup_effect: Annotated[str, typer.Option("--sighup_effect", help="stop, snapshot or none.")] = "snapshot",
+    sigint_effect: Annotated[
+        str, typer.Option("--sigint_effect", help="What SIGINT does: stop, snapshot or none.")
+    ] = "stop",
+    sighup_effect: Annotated[
+        str, typer.Option("--sighup_effect", help="What SIGHUP does: stop, snapshot or none.")
+    ] = "snapshot",
     workers: Workers = 1,
     python_layers: PythonLayers = False,
 ) -> None:
-    """Train or fine-tune a net, on several devices in as many processes."""
+    """Train or fine-tune a net, with one process for each device."""
     _require("train", "-solver=solver.prototxt", solver)
     if snapshot and weights:
         raise UsageError("train: give -snapshot to resume or -weights to fine-tune, not both")
@@ -79,19 +83,19 @@ def train(
     param.train_state.stage.extend(_stages(stage))
     if weights:
         if not is_text(weights):
-            raise UsageError(f"train: -weights={weights!r} is not UTF-8; give the file another name")
+            raise UsageError(f"train: -weights={weights!r}: the name is not UTF-8; rename the file")
         del param.weights[:]
         param.weights.append(text_path(weights))
     signals = Signals(sigint_effect, sighup_effect)
-    place, count = device.place(), device.count(gpu, cpu)
-    if place.size == 1 and count > 1:
-        processes.run(context.obj, count)
+    process, count = device.process_rank(), device.count(gpu, cpu)
+    if process.size == 1 and count > 1:
+        processes.run_ranks(context.obj, count)
         return
-    speaks = place.rank == 0
+    speaks = process.rank == 0
     with log.to_stderr() if speaks else log.silenced(), python_layers_run(python_layers), signals:
-        processes.heed()
-        own = _said(device.of_rank(place, gpu, cpu, param), 211)
-        with ranks.joined(place, own) as together:
+        processes.unblock_signals()
+        own = _log_device(device.of_rank(process, gpu, cpu, param), 211)
+        with ranks.joined(process, own) as together:
             run = Solver(param, solver, own, signals, together, workers)
             if snapshot:
                 run.restore(snapshot)
@@ -99,8 +103,8 @@ def train(
             with _progress_bar(run) if speaks else nullcontext():
                 run.solve()
             log.info("caffe.cpp:259", "Optimization Done.")
-    if place.size > 1:
-        processes.leave()
+    if process.size > 1:
+        processes.exit_rank()
 
 
 def score(
@@ -114,7 +118,7 @@ def score(
     python_layers: PythonLayers = False,
     allow_output: AllowOutput = False,
 ) -> None:
-    """Score a net: the outputs of each batch, then their means."""
+    """Score a net: print the outputs of each batch, then their means."""
     _require("test", "-model=net.prototxt -weights=net.caffemodel", model, weights)
     import torch
 
@@ -136,16 +140,16 @@ def score(
         loss = 0.0
         for batch in range(iterations):
             with torch.no_grad():
-                blobs = run(solver.read(net, device))
+                blobs = run(solver.next_batch(net, device))
             loss += net.loss(blobs).item()
-            solver.add(scores, net, blobs)
+            solver.accumulate(scores, net, blobs)
             for name in net.outputs:
                 for value in blobs[name].flatten().tolist():
                     log.info("caffe.cpp:304", f"Batch {batch}, {name} = {log.number(value)}")
         log.info("caffe.cpp:309", f"Loss: {log.number(loss / iterations)}")
         for name in net.outputs:
             for mean in (scores[name] / iterations).tolist():
-                log.info("caffe.cpp:321", f"{name} = {log.number(mean)}{net_log.weighted(net, name, mean)}")
+                log.info("caffe.cpp:321", f"{name} = {log.number(mean)}{net_log.loss_term(net, name, mean)}")
 
 
 def benchmark(
@@ -158,7 +162,7 @@ def benchmark(
     python_layers: PythonLayers = False,
     allow_output: AllowOutput = False,
 ) -> None:
-    """Measure how long each layer takes, forward and backward."""
+    """Measure the time of each layer's forward and backward pass."""
     _require("time", "-model=net.prototxt", model)
     from demitasse.caffe import log, schema
     from demitasse.caffe.timing import LayerTimes
@@ -203,7 +207,7 @@ def _print_times(forward: dict[str, float], backward: dict[str, float], total: f
 
 
 def device_query(gpu: Gpu = "") -> None:
-    """Show what the GPUs are."""
+    """Show the properties of the GPUs."""
     _require("device_query", "-gpu=0 or -gpu=all", gpu)
     import torch
 
@@ -239,14 +243,14 @@ def _stages(stage: str) -> list[str]:
 
 
 def _device(gpu: str, line: int) -> torch.device:
-    """Returns the device of ``-gpu``, else the CPU; and says so."""
+    """Returns the device of ``-gpu``, or the CPU, and logs it."""
     from demitasse.caffe import device
 
-    return _said(device.choose(gpu), line)
+    return _log_device(device.choose(gpu), line)
 
 
-def _said(device: torch.device, line: int) -> torch.device:
-    """Logs on which device a command runs, and returns it."""
+def _log_device(device: torch.device, line: int) -> torch.device:
+    """Logs the device that a command runs on, and returns it."""
     from demitasse.caffe import log
 
     log.info(f"caffe.cpp:{line}", "Use CPU." if device.type == "cpu" else f"Use GPU with device ID {device.index}")
@@ -255,13 +259,13 @@ def _said(device: torch.device, line: int) -> torch.device:
 
 def _net(model: str, phase: int, level: int | None, stage: str, device: torch.device, allow_output: bool) -> Net:
     from demitasse.caffe import net_log
-    from demitasse.caffe.layers.output import keep_from_writing
+    from demitasse.caffe.layers.output import disable_file_output
     from demitasse.caffe.net import Net
     from demitasse.caffe.training import solver_nets
 
-    net = solver_nets.place(Net.from_file(model, phase, level, _stages(stage)), device)
+    net = solver_nets.move_to_device(Net.from_file(model, phase, level, _stages(stage)), device)
     if not allow_output:
-        keep_from_writing(net.named_layers().values(), "; give --allow-output to let it")
+        disable_file_output(net.named_layers().values(), "; give --allow-output to allow it")
     net_log.describe(net)
     return net
 
@@ -270,7 +274,7 @@ def _net(model: str, phase: int, level: int | None, stage: str, device: torch.de
 def _progress_bar(solver: Solver) -> Iterator[None]:
     from demitasse.report.progress import TrainingBar
 
-    # the log itself has the lines
+    # the log contains the lines already
     with TrainingBar(solver.net.spec.name or "Training", solver.param.max_iter, lines=False) as bar:
 
         def show(solver: Solver) -> None:
@@ -282,12 +286,12 @@ def _progress_bar(solver: Solver) -> Iterator[None]:
 
 
 def _shares(net: Net) -> tuple[float, float]:
-    """Returns the share of the weights that surgery has cut, and the share that is frozen."""
+    """Returns the share of weights that surgery has cut, and the share that quantization has frozen."""
     from demitasse.caffe.layers.incremental import Incremental
-    from demitasse.caffe.layers.surgery import Surgery
+    from demitasse.caffe.layers.surgery import SurgeryLayer
 
     layers = net.named_layers().values()
-    kept = [layer.compression() for layer in layers if isinstance(layer, Surgery)]
+    kept = [layer.compression() for layer in layers if isinstance(layer, SurgeryLayer)]
     frozen = [layer.compression() for layer in layers if isinstance(layer, Incremental)]
     return (
         1 - sum(count.marked for count in kept) / sum(count.total for count in kept) if kept else 0.0,

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from demitasse.errors import ExportError
 from demitasse.graph import Step
@@ -46,6 +47,7 @@ class Scaled(nn.Module):
         if step.settings.samples:
             raise ExportError(f"layer {step.name!r}: sample_weights_test draws at random, which the target cannot do")
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return bottom if self.factor == 1 else bottom * self.factor
 
@@ -57,6 +59,7 @@ class LocalResponse(nn.Module):
         super().__init__()
         self.settings = step.settings
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         settings = self.settings
         return F.local_response_norm(bottom, settings.size, settings.alpha, settings.beta, settings.k)
@@ -71,6 +74,7 @@ def local_response(step: Step) -> nn.Module:
 class Maximum(nn.Module):
     """The maximum by one operation for each input: which of two equal values gets the gradient does not matter."""
 
+    @override
     def forward(self, *bottoms: Tensor) -> Tensor:
         return reduce(torch.maximum, bottoms)
 
@@ -109,6 +113,7 @@ class Pool(nn.Module):
         self.places = places
         self.register_buffer("share", share)
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         return self.maximum(bottom) if self.is_maximum else self.mean(bottom)
 
@@ -148,6 +153,7 @@ class MeanVariance(nn.Module):
         super().__init__()
         self.settings = step.settings
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         axes = self.settings.axes
         rows = bottom.flatten(axes) if bottom.ndim > axes else bottom[..., None]

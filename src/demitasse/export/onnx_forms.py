@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from demitasse.export import forms
 from demitasse.graph import Step
@@ -33,6 +34,7 @@ class NativeLRN(nn.Module):
         given = step.settings
         self.settings = {"size": given.size, "alpha": given.alpha, "beta": given.beta, "bias": given.k}
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         found: Tensor = torch.onnx.ops.symbolic(
             "LRN", [bottom], self.settings, dtype=bottom.dtype, shape=bottom.shape, version=OPSET
@@ -71,6 +73,7 @@ class PaddedPool(forms.Pool):
         share = torch.where(counted > 0, 1 / counted, 0)
         super().__init__(SimpleNamespace(**{**vars(settings), "margin": margin}), share, places)
 
+    @override
     def mean(self, bottom: Tensor) -> Tensor:
         return F.avg_pool2d(F.pad(bottom, self.margin), self.kernel, self.stride) * self.share
 
@@ -83,6 +86,7 @@ class Pyramid(nn.Module):
         levels = enumerate(step.settings.levels)
         self.levels = nn.ModuleList(pool(level, step.weights.get(f"share{index}")) for index, level in levels)
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         if len(self.levels) == 1:
             top: Tensor = self.levels[0](bottom)
@@ -97,6 +101,7 @@ class Ranking(nn.Module):
         super().__init__()
         self.settings = step.settings
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         settings = self.settings
         if settings.axis is not None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.caffe.models.caffemodel import LayerBlobs
 from demitasse.errors import FileFormatError, WeightsError
@@ -23,11 +23,11 @@ _INDEX = re.compile("0|[1-9][0-9]{0,5}")
 # what the index is where a net of PyTorch names it
 _ROLES = {"weight": 0, "bias": 1}
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 
 @dataclass
-class Layer:
+class LayerTensors:
     """A layer and its tensors.
 
     Attributes:
@@ -40,7 +40,7 @@ class Layer:
     kind: str = ""
     tensors: dict[int, Tensor] = field(default_factory=dict)
 
-    def expect(self, what: str, *dtypes: str) -> None:
+    def require_dtypes(self, what: str, *dtypes: str) -> None:
         """Checks the types of the blobs.
 
         Args:
@@ -83,20 +83,20 @@ def of_layers(layers: Iterable[LayerBlobs]) -> Contents:
     return Contents(tensors, {TYPES: " ".join(kinds)} if kinds and all(kinds) else {})
 
 
-def to_layers(contents: Contents) -> list[Layer]:
+def to_layers(contents: Contents) -> list[LayerTensors]:
     """Returns the tensors layer by layer; ``weight`` and ``bias`` of PyTorch's names are blobs 0 and 1.
 
     Raises:
         WeightsError: a name is of another kind, or two name the same blob.
         FileFormatError: the metadata tells types for another number of layers.
     """
-    layers: dict[str, Layer] = {}
+    layers: dict[str, LayerTensors] = {}
     for tensor in contents.tensors:
         name, dot, last = tensor.name.rpartition(".")
         index = int(last) if _INDEX.fullmatch(last) else _ROLES.get(last)
         if not dot or index is None:
             raise WeightsError(f"{tensor.name!r} names no blob of a Caffe net; expected 'layer.0', 'layer.1' ...")
-        own = layers.setdefault(name, Layer(name)).tensors
+        own = layers.setdefault(name, LayerTensors(name)).tensors
         if index in own:
             raise WeightsError(f"{own[index].name!r} and {tensor.name!r} are both blob {index} of layer {name!r}")
         own[index] = tensor

@@ -8,16 +8,24 @@ from typing import BinaryIO
 from typing_extensions import override
 
 from demitasse.caffe import schema
-from demitasse.caffe.definition.selected import labelled
+from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.layer_rule import COMPRESSING
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import LayerBlobs, net_message_bytes, read_model
-from demitasse.caffe.models.masks import Array, advice, beside_weights, has_masks, plain_type, report, without_masks
+from demitasse.caffe.models.masks import (
+    Array,
+    applied_masks_line,
+    has_masks,
+    has_masks_text,
+    plain_model_advice,
+    plain_type,
+    without_masks,
+)
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.upgrade import upgrade_net
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.formats.base import FORMATS, Contents, Format, Settings
-from demitasse.formats.blobs import DEFINITION, Layer, of_layers, to_layers
+from demitasse.formats.blobs import DEFINITION, LayerTensors, of_layers, to_layers
 from demitasse.formats.sources import place_of
 from demitasse.registry import suggest
 
@@ -44,17 +52,17 @@ class CaffeModel(Format):
                 raise FileFormatError(f"{place}: layer {layer.name!r}: {layer.type!r} is no type of a layer")
             kind = layer.type or kinds.get(layer.name, "")
             if not layer.type and kind and kind not in COMPRESSING and has_masks("", layer.blobs):
-                beside = beside_weights(layer.name, "")
+                beside = has_masks_text(layer.name, "")
                 raise WeightsError(
-                    f"{place}: {beside}, but in {settings.net} it is a plain {kind}: {advice('')}, or give the "
-                    "prototxt that the model was trained with"
+                    f"{place}: {beside}, but in {settings.net} it is a plain {kind}: {plain_model_advice('')}, or give "
+                    "the prototxt that the model was trained with"
                 )
             if has_masks(kind, layer.blobs):
                 layer = layer._replace(blobs=_unmasked(layer, kind, place), type=plain_type(layer.type))
                 unmasked.append(layer.name)
             layers.append(layer)
         if unmasked:
-            settings.say(report(unmasked, place))
+            settings.say(applied_masks_line(unmasked, place))
         return of_layers(layers)
 
     @override
@@ -85,10 +93,10 @@ FORMATS.register(CaffeModel.name)(CaffeModel())
 FORMATS.register(CaffeModelHDF5.name)(CaffeModelHDF5())
 
 
-def _layers(contents: Contents) -> list[Layer]:
+def _layers(contents: Contents) -> list[LayerTensors]:
     layers = to_layers(contents)
     for layer in layers:
-        layer.expect("a caffemodel", "float32", "float64")
+        layer.require_dtypes("a caffemodel", "float32", "float64")
     return layers
 
 
@@ -96,7 +104,7 @@ def _kinds(net: Path) -> dict[str, str]:
     """Returns the types of a net's layers, by name and by label: HDF5 does not tell them."""
     spec = upgrade_net(prototxt.read_net(net), str(net))
     by_name = {layer.name: layer.type for layer in spec.layer}
-    return by_name | {label: layer.type for label, layer in labelled(spec, str(net)).items()}
+    return by_name | {label: layer.type for label, layer in labelled_layers(spec, str(net)).items()}
 
 
 def _unmasked(layer: LayerBlobs, kind: str, place: str) -> list[Array]:
@@ -115,10 +123,10 @@ def _definition(contents: Contents, settings: Settings) -> Definition | None:
         net = prototxt.parse(contents.metadata[DEFINITION], schema.NetParameter(), origin)
     else:
         return None
-    return schema.NetParameter(name=net.name), labelled(net, origin)
+    return schema.NetParameter(name=net.name), labelled_layers(net, origin)
 
 
-def _message(layers: list[Layer], definition: Definition | None) -> schema.NetParameter:
+def _message(layers: list[LayerTensors], definition: Definition | None) -> schema.NetParameter:
     if definition is None:
         definition = (
             schema.NetParameter(),

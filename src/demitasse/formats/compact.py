@@ -20,7 +20,7 @@ from demitasse.caffe.layer_rule import LayerRule
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.formats.base import FORMATS, Contents, Format, Settings
 from demitasse.formats.blobs import Array
-from demitasse.formats.nameless import content, net_for, of_blobs, stored_layers, stored_shapes
+from demitasse.formats.nameless import file_content, of_blobs, required_net, stored_layers, stored_shapes
 from demitasse.formats.sources import place_of
 from demitasse.packed.compact import CODECS, Shape
 from demitasse.packed.reader import ByteReader
@@ -45,10 +45,10 @@ class Compact(Format):
     @override
     def read(self, source: Path | bytes, settings: Settings) -> Contents:
         place = place_of(source)
-        net = net_for(settings, f"{place} ({self.name})")
+        net = required_net(settings, f"{place} ({self.name})")
         shapes = stored_shapes(net, LayerRule(settings.layers), self.takes_fire)
         layers, kept = {}, {COMPACT: self.name}
-        for name, arrays, data in self.decode(content(source), shapes, place):
+        for name, arrays, data in self.decode(file_content(source), shapes, place):
             layers[name] = arrays
             if self._own(name, arrays) != data:
                 kept[f"{COMPACT}.{name}"] = base64.b64encode(data).decode()

@@ -11,7 +11,7 @@ from demitasse.caffe.layer_rule import LayerRule
 from demitasse.errors import FileFormatError
 from demitasse.formats.base import FORMATS, Contents, Format, Settings
 from demitasse.formats.blobs import Array, to_layers
-from demitasse.formats.nameless import content, net_for, of_blobs, stored_layers, stored_shapes
+from demitasse.formats.nameless import file_content, of_blobs, required_net, stored_layers, stored_shapes
 from demitasse.formats.sources import place_of
 from demitasse.packed.compact import deep_compression
 
@@ -27,7 +27,7 @@ class DeepCompression(Format):
 
     @override
     def read(self, source: Path | bytes, settings: Settings) -> Contents:
-        net = net_for(settings, place_of(source))
+        net = required_net(settings, place_of(source))
         return of_blobs(decode(source, net, LayerRule(settings.layers)), net)
 
     @override
@@ -51,7 +51,7 @@ def decode(source: Path | bytes, net: Net, rule: LayerRule = LayerRule.TYPE) -> 
     Raises:
         FileFormatError: the file is missing, cut short, damaged, or of another net; says at which byte.
     """
-    data = content(source)
+    data = file_content(source)
     try:
         return deep_compression.decode(data, stored_shapes(net, rule))
     except FileFormatError as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from demitasse.caffe.net import Net
 
 
-def content(source: Path | bytes) -> bytes:
+def file_content(source: Path | bytes) -> bytes:
     """Returns the bytes of a file.
 
     Raises:
@@ -33,7 +33,7 @@ def of_blobs(layers: Mapping[str, list[Array]], net: Net) -> Contents:
     return of_layers(LayerBlobs(name, net.layer(name).spec.type, blobs) for name, blobs in layers.items())
 
 
-def net_for(settings: Settings, what: str) -> Net:
+def required_net(settings: Settings, what: str) -> Net:
     """Returns the plain net that a file without names and shapes belongs to.
 
     Args:
@@ -51,7 +51,7 @@ def net_for(settings: Settings, what: str) -> Net:
 
 
 def net_with_shapes(path: str | Path) -> Net:
-    """Returns the net of a prototxt; errors as of :func:`net_for`."""
+    """Returns the net of a prototxt; errors as of :func:`required_net`."""
     from demitasse.caffe.net import Net
 
     try:
@@ -100,7 +100,7 @@ def stored_layers(
                 f"{first} belongs to a layer of type {layer.kind}; {what} holds convolutions and inner products "
                 f"({parameter('layers', str(rule))})"
             )
-        layer.expect(what, "float32")
+        layer.require_dtypes(what, "float32")
         if len(layer.tensors) > len(ROLES):
             raise WeightsError(
                 f"{layer.name}.{len(ROLES)} is one blob too many; {what} holds weight and bias of a layer "

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from demitasse.errors import FileFormatError, UsageError, WeightsError
@@ -198,7 +199,7 @@ def _tensor(name: str, proto: Message) -> Tensor:
     return Tensor(name, dtype, dtype.stored(shape), bits)
 
 
-def _bits(proto: Message, dtype: DType) -> np.ndarray[Any, np.dtype[Any]]:
+def _bits(proto: Message, dtype: DType) -> NDArray[Any]:
     if proto.HasField("raw_data"):
         if len(proto.raw_data) % dtype.size:
             raise FileFormatError(f"tensor {proto.name!r} has {len(proto.raw_data)} bytes of type {dtype.name}")

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.files import Closing
 from demitasse.formats.sources import content_of
@@ -65,15 +66,19 @@ class PackedFile(Closing, Mapping[str, Tensor]):
         for tensor in self._file.tensors():
             yield tensor.name, to_torch(tensor).to(self._device)
 
+    @override
     def __getitem__(self, name: str) -> Tensor:
         return to_torch(self._file.tensor(name)).to(self._device)
 
+    @override
     def __iter__(self) -> Iterator[str]:
         return iter(self._file.names)
 
+    @override
     def __len__(self) -> int:
         return len(self._file.names)
 
+    @override
     def close(self) -> None:
         """Lets go of the file."""
         self._file.close()

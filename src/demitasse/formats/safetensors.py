@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from demitasse.errors import FileFormatError, UsageError
 from demitasse.formats.base import FORMATS, Settings
-from demitasse.formats.sources import missing, place_of, undisturbed, unreadable
+from demitasse.formats.sources import missing_file_error, place_of, read_undisturbed, unreadable_file_error
 from demitasse.formats.state_format import StateFormat
 from demitasse.formats.tensors import check_sizes, dense
 
@@ -65,13 +65,13 @@ class Safetensors(StateFormat):
             if isinstance(source, bytes):
                 return {name: tensor.to(device) for name, tensor in load(source).items()}
             # safetensors opens a file twice, for its header and for its values
-            return undisturbed(source, lambda: load_file(source, str(device)))
+            return read_undisturbed(source, lambda: load_file(source, str(device)))
         except KeyError as error:
             raise FileFormatError(f"{place_of(source)}: safetensors reads type {error} from a file alone") from error
         except FileNotFoundError:
-            raise missing(source) from None
+            raise missing_file_error(source) from None
         except Exception as error:
-            raise unreadable(source, error, ".safetensors") from error
+            raise unreadable_file_error(source, error, ".safetensors") from error
 
     @override
     def metadata(self, source: Path | bytes) -> Mapping[str, str]:

@@ -56,7 +56,7 @@ def check_writable(file: object) -> None:
         raise _takes_text(file)
 
 
-def put(content: bytes, file: BinaryIO) -> None:
+def write_all(content: bytes, file: BinaryIO) -> None:
     """Writes all to a file that is open, however little it takes at once.
 
     Raises:
@@ -108,7 +108,7 @@ def is_text(value: object) -> bool:
     return True
 
 
-def undisturbed(path: Path, read: Callable[[], T]) -> T:
+def read_undisturbed(path: Path, read: Callable[[], T]) -> T:
     """Returns what is read of a file while no other file took its place: else it is read again."""
     while True:
         before = _identity(path)
@@ -132,12 +132,12 @@ def place_of(source: Path | bytes) -> str:
     return "data" if isinstance(source, bytes) else str(source)
 
 
-def missing(source: Path | bytes) -> FileFormatError:
+def missing_file_error(source: Path | bytes) -> FileFormatError:
     """Returns the error for a file that is not there."""
     return FileFormatError(f"{place_of(source)}: there is no such file")
 
 
-def unreadable(source: Path | bytes, error: Exception, form: str) -> FileFormatError:
+def unreadable_file_error(source: Path | bytes, error: Exception, form: str) -> FileFormatError:
     """Returns the error for what a reader of the form raised: they raise what they like at a broken file."""
     text = str(error) or type(error).__name__
     reason = text.splitlines()[0]

@@ -16,8 +16,8 @@ from demitasse.errors import UsageError, WeightsError
 from demitasse.files import atomic_write
 from demitasse.formats.base import Format, Settings, format_named, format_of, format_within
 from demitasse.formats.packed_file import PackedFile
-from demitasse.formats.sources import check_writable, content_of, is_text, name_of, place_of, put
-from demitasse.formats.tensors import checked_device, shown
+from demitasse.formats.sources import check_writable, content_of, is_text, name_of, place_of, write_all
+from demitasse.formats.tensors import checked_device, with_plain_bools
 from demitasse.methods.homes import plain_name
 from demitasse.methods.method import check_methods
 from demitasse.methods.selection import unwrap
@@ -79,7 +79,7 @@ def save(
             return file.tell()
     content = BytesIO()
     form.save(state, content, metadata or {}, settings)
-    put(content.getvalue(), path)
+    write_all(content.getvalue(), path)
     return content.tell()
 
 
@@ -181,4 +181,4 @@ def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise UsageError(f"{name} is a {type(value).__name__}; expected tensors alone")
         if is_lazy(value):
             raise UsageError(f"{name} has no shape and no values yet; run the module once before it is saved")
-    return {plain_name(name): shown(value.detach()) for name, value in given.items()}
+    return {plain_name(name): with_plain_bools(value.detach()) for name, value in given.items()}

@@ -18,7 +18,7 @@ from demitasse.packed.tensor import Tensor as Packed
 _BITS = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
 
 
-def shown(tensor: Tensor) -> Tensor:
+def with_plain_bools(tensor: Tensor) -> Tensor:
     """Returns the tensor itself, or of bools that are kept as other bytes than 0 and 1 what torch shows them as."""
     if tensor.dtype != torch.bool or tensor.layout != torch.strided or tensor.is_meta:
         return tensor
@@ -34,7 +34,7 @@ def dense(name: str, tensor: Tensor) -> Tensor:
         UsageError: the tensor is sparse, quantized, nested, or on the meta device.
     """
     _check_dense(name, tensor)
-    return shown(tensor).detach().resolve_conj().resolve_neg().cpu().contiguous()
+    return with_plain_bools(tensor).detach().resolve_conj().resolve_neg().cpu().contiguous()
 
 
 def _check_dense(name: str, tensor: Tensor) -> None:
@@ -121,7 +121,7 @@ def of_state(state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = N
         UsageError: a tensor is not dense, of a type that files do not hold, or far larger than its memory.
     """
     check_sizes(state)
-    aliases = ties(state)
+    aliases = tied_names(state)
     tensors = [to_packed(name, tensor) for name, tensor in state.items() if name not in aliases]
     return Contents(tensors, metadata or {}, aliases)
 
@@ -141,7 +141,7 @@ def to_state(contents: Contents, device: str | torch.device = "cpu") -> dict[str
     return state | {name: state[other] for name, other in contents.aliases.items()}
 
 
-def ties(state: Mapping[str, Tensor]) -> dict[str, str]:
+def tied_names(state: Mapping[str, Tensor]) -> dict[str, str]:
     """Returns the names of tensors that are one with another before them, each with the name of that."""
     first: dict[tuple[Any, ...], str] = {}
     known = {name: first.setdefault(_memory(name, tensor), name) for name, tensor in state.items()}

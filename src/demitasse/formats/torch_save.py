@@ -15,7 +15,7 @@ from typing_extensions import override
 from demitasse.errors import UsageError
 from demitasse.formats.base import FORMATS, Settings
 from demitasse.formats.checkpoints import state_dict_of
-from demitasse.formats.sources import missing, place_of, unreadable
+from demitasse.formats.sources import missing_file_error, place_of, unreadable_file_error
 from demitasse.formats.state_format import StateFormat
 
 # protocols of the pickles that torch.save wrote of old
@@ -60,9 +60,9 @@ class TorchSave(StateFormat):
                 warnings.simplefilter("ignore")  # of TorchScript, before the error
                 found = torch.load(file, map_location=device, weights_only=True)
         except FileNotFoundError:
-            raise missing(source) from None
+            raise missing_file_error(source) from None
         except Exception as error:
-            raise unreadable(source, error, ".pt") from error
+            raise unreadable_file_error(source, error, ".pt") from error
         return state_dict_of(found, place_of(source), key)
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.pycaffe.proto import caffe_pb2
 from demitasse.pycaffe.spec_errors import MismatchError
 
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 Message = Any
 
 _LEGACY_SHAPE = ("num", "channels", "height", "width")

@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.pycaffe.images import oversample as ten_pieces
 from demitasse.pycaffe.images import resize_image
@@ -15,7 +16,7 @@ from demitasse.pycaffe.proto import caffe_pb2
 from demitasse.pycaffe.spec_errors import MismatchError
 from demitasse.pycaffe.transformer import image_input, image_transformer
 
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 
 
 class Classifier(Net):

@@ -7,6 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.errors import DataError
 from demitasse.extras import needs
@@ -15,7 +16,7 @@ from demitasse.pycaffe.spec_errors import MismatchError
 if TYPE_CHECKING:
     from PIL import Image
 
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 
 # shares of red, green and blue in the luminance of ITU-R BT.709
 _LUMINANCE = np.array([0.2125, 0.7154, 0.0721])

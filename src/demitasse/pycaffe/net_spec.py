@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from demitasse.pycaffe.proto import caffe_pb2
 from demitasse.pycaffe.spec_errors import FieldError, FieldTypeError, NotATopError, NoTopError
 from demitasse.registry import suggest
@@ -93,6 +95,7 @@ class NetSpec:
         self[name]
         del self.tops[name]
 
+    @override
     def __setattr__(self, name: str, top: Any) -> None:
         self[name] = top
 
@@ -101,6 +104,7 @@ class NetSpec:
             raise AttributeError(name)
         return self[name]
 
+    @override
     def __delattr__(self, name: str) -> None:
         del self[name]
 
@@ -118,10 +122,10 @@ class NetSpec:
 
     def to_proto(self) -> Message:
         """Returns the NetParameter of the layers that the named tops need; other tops get names made up."""
-        return _Writer({top: name for name, top in self.tops.items()}).net(self.tops.values())
+        return _SpecWriter({top: name for name, top in self.tops.items()}).net(self.tops.values())
 
 
-class _Writer:
+class _SpecWriter:
     """Turns functions into LayerParameters, each behind those that it needs."""
 
     def __init__(self, names: Mapping[Top | Function, str]) -> None:
@@ -181,7 +185,7 @@ def _set(layer: Message, field: str, value: Any) -> None:
 
 def to_proto(*tops: Top | Function) -> Message:
     """Returns the NetParameter of all layers that the tops need; names are made up: ``Convolution1``, ..."""
-    return _Writer({}).net(tops)
+    return _SpecWriter({}).net(tops)
 
 
 def assign_proto(proto: Message, name: str, val: Any) -> None:

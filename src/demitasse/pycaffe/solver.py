@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import net as caffe_net
 from demitasse.caffe import parameters, schema
@@ -38,12 +39,14 @@ class _Training(caffe_solver.Solver):
         self.ready: list[Callback] = []
         self.optimizer.on_update = _show_update  # type: ignore[method-assign]
 
-    def _place(self, net: caffe_net.Net) -> caffe_net.Net:
+    @override
+    def _move_to_device(self, net: caffe_net.Net) -> caffe_net.Net:
         # C order, for numpy; not the order that is fastest
         for tensor in (*net.parameters(), *net.buffers()):
             tensor.data = tensor.data.to(self.device)
         return net
 
+    @override
     def _before_iteration(self) -> None:
         self._follow_mode()
         self.views[self.net].clear_param_diffs()
@@ -56,11 +59,13 @@ class _Training(caffe_solver.Solver):
             for history in self.optimizer.history:
                 history.data = history.data.to(self.device)
 
+    @override
     def _before_update(self) -> None:
         for callback in self.ready:
             callback()
         self.views[self.net].sync()
 
+    @override
     def _run(
         self, net: caffe_net.Net, backward: bool, debug: bool = False, last: bool = True
     ) -> tuple[dict[str, Tensor], Tensor]:
@@ -70,13 +75,13 @@ class _Training(caffe_solver.Solver):
         blobs = {name: blob.values.tensor(self.device) for name, blob in view._own_blobs()}
         loss = net.loss(blobs)
         if debug:
-            debugging.forward(net, blobs)
+            debugging.log_forward(net, blobs)
         if backward:
             view._backward(end, 0)
         if debug:
             for name, blob in view._own_blobs():
                 blobs[name].grad = blob.gradient.tensor(self.device)
-            debugging.backward(net, blobs)
+            debugging.log_backward(net, blobs)
         return blobs, loss
 
     def apply_update(self) -> None:
@@ -86,7 +91,7 @@ class _Training(caffe_solver.Solver):
         self.optimizer.step(self._learning_rate(), self.iter)
 
 
-def _show_update(blob: parameters.Blob, change: Tensor) -> None:
+def _show_update(blob: parameters.LearnableBlob, change: Tensor) -> None:
     """Leaves the update in the gradient's place, as Caffe does."""
     if blob.tensor.grad is None:
         blob.tensor.grad = torch.zeros_like(blob.tensor, requires_grad=False)

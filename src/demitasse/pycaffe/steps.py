@@ -7,15 +7,16 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from demitasse.caffe.blob import Blob, Memory, Shape
+from demitasse.caffe.blob import Blob, BlobMemory, Shape
 from demitasse.caffe.layers import Layer
 from demitasse.caffe.layers.python import Python
 from demitasse.caffe.sources import Source
 from demitasse.errors import DemitasseError, NetError
 
 
-class Step:
+class LayerStep:
     """A layer with its blobs; this one does nothing.
 
     Args:
@@ -38,7 +39,7 @@ class Step:
         """Computes the bottoms' gradients from the tops', and adds to those of the layer's own blobs."""
 
 
-class SourceStep(Step):
+class SourceStep(LayerStep):
     """A data layer; what the caller feeds, and constants, stay as they are in the blobs."""
 
     def __init__(self, source: Source, top: Sequence[Blob]) -> None:
@@ -49,15 +50,16 @@ class SourceStep(Step):
             top[index].put(values)
         self._changing = [index for index in range(len(top)) if index not in constants]
 
+    @override
     def forward(self, device: torch.device) -> None:
-        """See :class:`Step`."""
+        """See :class:`LayerStep`."""
         if not self._source.fed and self._changing:
-            batch = self._source.read()
+            batch = self._source.next_batch()
             for index in self._changing:
                 self.top[index].put(batch[index].to(device))
 
 
-class PythonStep(Step):
+class PythonStep(LayerStep):
     """A user's layer: it gets the very blobs of the net."""
 
     def __init__(
@@ -66,23 +68,26 @@ class PythonStep(Step):
         super().__init__(bottom, top, down, needed)
         self._layer = layer
 
+    @override
     def reshape(self) -> None:
-        """See :class:`Step`."""
+        """See :class:`LayerStep`."""
         self._layer.reshape_blobs(self.bottom, self.top)
 
+    @override
     def forward(self, device: torch.device) -> None:
-        """See :class:`Step`."""
+        """See :class:`LayerStep`."""
         self._layer.forward_blobs(self.bottom, self.top)
 
+    @override
     def backward(self, device: torch.device) -> None:
-        """See :class:`Step`."""
+        """See :class:`LayerStep`."""
         self._layer.backward_blobs(self.top, self.down, self.bottom)
 
 
 Graph = tuple[list[Tensor], tuple[Tensor, ...]]
 
 
-class TorchStep(Step):
+class TorchStep(LayerStep):
     """A layer that autograd takes the gradient of: each layer's graph begins and ends at its own blobs."""
 
     def __init__(
@@ -120,16 +125,18 @@ class TorchStep(Step):
             raise NetError(f"layer {self._layer.spec.name!r} cannot take bottoms {shapes}: {error}") from error
         self._bottom_shapes = shapes
 
+    @override
     def reshape(self) -> None:
-        """See :class:`Step`."""
+        """See :class:`LayerStep`."""
         with self._fitted():
             told = self._top_shapes or self._layer.top_shapes(*self._shapes())
         for blob, shape in zip(self.top, told, strict=True):
             blob.reshape(*shape)
         self._top_shapes = told
 
+    @override
     def forward(self, device: torch.device) -> None:
-        """See :class:`Step`."""
+        """See :class:`LayerStep`."""
         for blob in self._own:
             blob.sync()
         keep = self.needed and torch.is_grad_enabled()
@@ -151,8 +158,9 @@ class TorchStep(Step):
             result = self._layer(*leaves)
         return leaves, (result,) if isinstance(result, Tensor) else tuple(result)
 
+    @override
     def backward(self, device: torch.device) -> None:
-        """See :class:`Step`."""
+        """See :class:`LayerStep`."""
         leaves, tops = self._graph or self._replay(device)
         given = [
             (top, blob.gradient, blob.gradient.tensor(device))
@@ -193,7 +201,7 @@ class TorchStep(Step):
         return self._graph
 
 
-def _addresses(pairs: Iterable[tuple[Memory, Tensor]]) -> set[int]:
+def _addresses(pairs: Iterable[tuple[BlobMemory, Tensor]]) -> set[int]:
     """Returns where the tensors lie whose memory arrays show."""
     return {tensor.untyped_storage().data_ptr() for memory, tensor in pairs if memory.is_shown}
 

@@ -12,7 +12,7 @@ from demitasse.caffe.layers.python import Python
 from demitasse.caffe.log import shown
 from demitasse.caffe.python_layer import PythonLayer
 from demitasse.pycaffe.errors import LayerNameError
-from demitasse.pycaffe.steps import PythonStep, SourceStep, Step, TorchStep
+from demitasse.pycaffe.steps import LayerStep, PythonStep, SourceStep, TorchStep
 from demitasse.pycaffe.wiring import wiring
 from demitasse.registry import suggest
 
@@ -53,7 +53,7 @@ class Structure:
         self.module = module
         self.blobs: OrderedDict[str, Blob] = OrderedDict()
         self.layers: list[LayerView | PythonLayer] = []
-        self._steps: list[Step] = []
+        self._steps: list[LayerStep] = []
         layers, found = module.named_layers(), wiring(module)
         parts = zip(module.labels, module.spec.layer, found.layers, found.bottoms, strict=True)
         for label, spec, needed, down in parts:
@@ -80,7 +80,7 @@ class Structure:
                 shape = self.module.shapes[name]
                 self.blobs[name] = layer.top[index] if isinstance(layer, Python) else Blob(*shape)
 
-    def _add(self, step: Step, layer: LayerView | PythonLayer) -> None:
+    def _add(self, step: LayerStep, layer: LayerView | PythonLayer) -> None:
         self._steps.append(step)
         self.layers.append(layer)
 

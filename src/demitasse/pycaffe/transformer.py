@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.pycaffe.images import resize_image
 from demitasse.pycaffe.spec_errors import MismatchError
 
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 
 
 class Transformer:

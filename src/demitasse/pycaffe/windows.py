@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.errors import DataError, UsageError
 from demitasse.extras import needs
@@ -71,7 +72,7 @@ def check_ending(path: str | Path) -> None:
         raise UsageError(f"{path}: detections are written as {', '.join(_WRITERS)}")
 
 
-def _csv(out: BinaryIO, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
+def _csv(out: BinaryIO, detections: Sequence[Detection], predictions: NDArray[Any]) -> None:
     classes = predictions.shape[1] if len(predictions) else 0
     text = StringIO(newline="")
     writer = csv.writer(text)
@@ -81,7 +82,7 @@ def _csv(out: BinaryIO, detections: Sequence[Detection], predictions: np.ndarray
     out.write(text.getvalue().encode(errors="surrogateescape"))
 
 
-def _h5(out: BinaryIO, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
+def _h5(out: BinaryIO, detections: Sequence[Detection], predictions: NDArray[Any]) -> None:
     with needs("h5py"):
         import h5py
     buffer = BytesIO()  # HDF5 itself crashes when the disk is full
@@ -92,11 +93,11 @@ def _h5(out: BinaryIO, detections: Sequence[Detection], predictions: np.ndarray[
     out.write(buffer.getvalue())
 
 
-def _npy(out: BinaryIO, detections: Sequence[Detection], predictions: np.ndarray[Any, Any]) -> None:
+def _npy(out: BinaryIO, detections: Sequence[Detection], predictions: NDArray[Any]) -> None:
     np.save(out, predictions)
 
 
-_WRITERS: dict[str, Callable[[BinaryIO, Sequence[Detection], np.ndarray[Any, Any]], None]] = {
+_WRITERS: dict[str, Callable[[BinaryIO, Sequence[Detection], NDArray[Any]], None]] = {
     ".csv": _csv,
     ".h5": _h5,
     ".npy": _npy,

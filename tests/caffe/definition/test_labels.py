@@ -57,15 +57,21 @@ def weights(net: Net) -> list[np.ndarray]:
 
 
 def test_labels_are_names_where_those_differ() -> None:
-    assert labels.distinct(["a", "b", "c"], [True, False, True]) == ["a", "b", "c"]
+    assert labels.distinct_labels(["a", "b", "c"], [True, False, True]) == ["a", "b", "c"]
 
 
 def test_layers_with_blobs_are_counted_first() -> None:
-    assert labels.distinct(["a", "a", "a", "", ""], [False, True, True, False, True]) == ["a#3", "a", "a#2", "#2", "#1"]
+    assert labels.distinct_labels(["a", "a", "a", "", ""], [False, True, True, False, True]) == [
+        "a#3",
+        "a",
+        "a#2",
+        "#2",
+        "#1",
+    ]
 
 
 def test_a_label_is_no_other_layers_name() -> None:
-    assert labels.distinct(["a", "a", "a#2"], [True, True, True]) == ["a", "a#2", "a#2#2"]
+    assert labels.distinct_labels(["a", "a", "a#2"], [True, True, True]) == ["a", "a#2", "a#2#2"]
 
 
 def test_layers_of_equal_names_compute() -> None:

@@ -9,16 +9,16 @@ import pytest
 
 from demitasse.caffe import schema
 from demitasse.caffe.images.mean import write_mean
-from demitasse.caffe.images.transform import Transformer
+from demitasse.caffe.images.transform import ImageTransform
 from demitasse.caffe.text import prototxt
 from demitasse.errors import DataError, FileFormatError, NetError
 
 IMAGE = np.arange(2 * 6 * 5, dtype=np.uint8).reshape(2, 6, 5)
 
 
-def transformer(settings: str, phase: int = schema.TRAIN) -> Transformer:
+def transformer(settings: str, phase: int = schema.TRAIN) -> ImageTransform:
     layer = schema.LayerParameter()
-    return Transformer(prototxt.parse(settings, layer.transform_param, "net"), phase)
+    return ImageTransform(prototxt.parse(settings, layer.transform_param, "net"), phase)
 
 
 def run(settings: str, phase: int = schema.TRAIN, count: int = 200, seed: int = 0) -> np.ndarray:

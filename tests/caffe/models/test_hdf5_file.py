@@ -100,7 +100,7 @@ def test_data_is_that_of_the_file_itself(tmp_path: Path, secret: Path, trick: Tr
     spec = schema.LayerParameter(top=["data"])
     spec.hdf5_data_param.source, spec.hdf5_data_param.batch_size = str(tmp_path / "list.txt"), 1
     with pytest.raises(DataError, match=REFUSED):
-        SOURCES["HDF5Data"](spec, schema.TRAIN).read()
+        SOURCES["HDF5Data"](spec, schema.TRAIN).next_batch()
 
 
 @pytest.mark.parametrize("name", ["iter", "learned_net", "history/0"])

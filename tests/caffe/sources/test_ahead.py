@@ -92,7 +92,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(kind: str, workers: int,
         alone.seed(seed)
         ahead.seed(seed)
         for _ in range(9):
-            assert_equal(ahead.read(), alone.read())
+            assert_equal(ahead.next_batch(), alone.next_batch())
             assert ahead.state() == alone.state()
     alone.close()
     ahead.close()
@@ -104,17 +104,17 @@ def test_a_state_is_that_behind_the_last_batch_read(kind: str, before: int, afte
     unbroken = source(kind, data, before)
     unbroken.seed(11)
     for _ in range(5):
-        unbroken.read()
+        unbroken.next_batch()
     state = json.loads(json.dumps(unbroken.state()))
     resumed = source(kind, data, after)
-    resumed.read()
+    resumed.next_batch()
     resumed.restore(state)
     assert resumed.state() == state
     for _ in range(5):
-        assert_equal(resumed.read(), unbroken.read())
+        assert_equal(resumed.next_batch(), unbroken.next_batch())
     unbroken.restore(state)
     resumed.restore(state)
-    assert_equal(resumed.read(), unbroken.read())
+    assert_equal(resumed.next_batch(), unbroken.next_batch())
     unbroken.close()
     resumed.close()
 
@@ -123,7 +123,7 @@ def test_the_workers_may_change_between_batches(data: Path) -> None:
     alone, changing = source("files", data, 0), source("files", data, 2)
     for workers in (2, 0, 0, 1, 3):
         changing.workers = workers
-        assert_equal(changing.read(), alone.read())
+        assert_equal(changing.next_batch(), alone.next_batch())
     changing.close()
 
 
@@ -133,10 +133,10 @@ def test_an_error_comes_with_its_batch(workers: int, data: Path) -> None:
     spec = layer("files", data).replace("shuffle: true", "")
     found = SOURCES["ImageData"](prototxt.parse(spec, schema.NetParameter(), "net").layer[0], schema.TRAIN)
     found.workers = workers
-    assert found.read()[1].tolist() == [0, 1, 2, 3, 4]
+    assert found.next_batch()[1].tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(DataError, match=r"7\.png: not an image that can be read"):
-        found.read()
-    assert found.read()[1].tolist() == [10, 11, 12, 0, 1]
+        found.next_batch()
+    assert found.next_batch()[1].tolist() == [10, 11, 12, 0, 1]
     found.close()
 
 
@@ -145,16 +145,16 @@ def test_no_more_is_made_ahead_than_asked_for(data: Path, monkeypatch: pytest.Mo
     spec.data_param.prefetch = 3
     found = SOURCES["Data"](spec, schema.TRAIN)
     planned: list[int] = []
-    take = found.take
-    monkeypatch.setattr(found, "take", lambda count: planned.append(count) or take(count))
-    found.read()
+    take = found.next_items
+    monkeypatch.setattr(found, "next_items", lambda count: planned.append(count) or take(count))
+    found.next_batch()
     time.sleep(0.2)
     assert planned == [4, 4, 4]
     found.close()
 
 
 def test_a_source_that_is_forgotten_ends_its_threads(data: Path) -> None:
-    source("files", data, 3).read()
+    source("files", data, 3).next_batch()
 
 
 NET = """

@@ -55,25 +55,25 @@ def write(tmp_path: Path, *values: bytes) -> Path:
 def test_batches_follow_the_keys_and_wrap_round(database: Path) -> None:
     data = source(database)
     assert data.shapes == [(4, 1, 4, 5), (4,)]
-    labels = np.concatenate([data.read()[1].numpy() for _ in range(4)])
+    labels = np.concatenate([data.next_batch()[1].numpy() for _ in range(4)])
     np.testing.assert_array_equal(labels, [2 * (i % COUNT) for i in range(16)])
 
 
 def test_pixels_are_float32_and_belong_to_their_label(database: Path) -> None:
-    image, label = source(database, "batch_size: 7 backend: LMDB", "scale: 0.5").read()
+    image, label = source(database, "batch_size: 7 backend: LMDB", "scale: 0.5").next_batch()
     assert str(image.dtype) == str(label.dtype) == "torch.float32"
     np.testing.assert_array_equal(image[3, 0].numpy(), (3 + np.arange(20).reshape(4, 5)) * 0.5)
 
 
 def test_a_batch_may_be_larger_than_the_database(database: Path) -> None:
-    labels = source(database, "batch_size: 23 backend: LMDB").read()[1].numpy()
+    labels = source(database, "batch_size: 23 backend: LMDB").next_batch()[1].numpy()
     np.testing.assert_array_equal(labels, [2 * (i % COUNT) for i in range(23)])
 
 
 def test_one_top_is_the_image(database: Path) -> None:
     data = source(database, tops=1)
     assert data.shapes == [(4, 1, 4, 5)]
-    assert len(data.read()) == 1
+    assert len(data.next_batch()) == 1
 
 
 def test_three_tops_are_refused(database: Path) -> None:
@@ -83,10 +83,10 @@ def test_three_tops_are_refused(database: Path) -> None:
 
 def test_two_nets_share_a_database(database: Path) -> None:
     first, second = source(database), source(database)
-    first.read()
-    np.testing.assert_array_equal(second.read()[1].numpy(), [0, 2, 4, 6])
+    first.next_batch()
+    np.testing.assert_array_equal(second.next_batch()[1].numpy(), [0, 2, 4, 6])
     first.close()
-    np.testing.assert_array_equal(second.read()[1].numpy(), [8, 10, 12, 14])
+    np.testing.assert_array_equal(second.next_batch()[1].numpy(), [8, 10, 12, 14])
 
 
 def test_rand_skip_starts_anywhere_below_and_by_the_seed(database: Path) -> None:
@@ -94,7 +94,7 @@ def test_rand_skip_starts_anywhere_below_and_by_the_seed(database: Path) -> None
     for seed in range(40):
         data = source(database, "batch_size: 1 backend: LMDB rand_skip: 5")
         data.seed(seed)
-        starts.append(int(data.read()[1]) // 2)
+        starts.append(int(data.next_batch()[1]) // 2)
     assert set(starts) == {0, 1, 2, 3, 4}
 
 
@@ -105,12 +105,12 @@ def test_a_resumed_run_reads_the_same_batches(database: Path, transform: str, be
     unbroken = source(database, *settings)
     unbroken.seed(11)
     for _ in range(before):
-        unbroken.read()
+        unbroken.next_batch()
     state = json.loads(json.dumps(unbroken.state()))
     resumed = source(database, *settings)
     resumed.restore(state)
     for _ in range(5):
-        for one, other in zip(unbroken.read(), resumed.read(), strict=True):
+        for one, other in zip(unbroken.next_batch(), resumed.next_batch(), strict=True):
             np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
@@ -118,7 +118,7 @@ def test_a_seed_decides_the_draws(database: Path) -> None:
     def read(seed: int) -> np.ndarray:
         data = source(database, "batch_size: 10 backend: LMDB", "crop_size: 2 mirror: true")
         data.seed(seed)
-        return data.read()[0].numpy()
+        return data.next_batch()[0].numpy()
 
     np.testing.assert_array_equal(read(-1), read(-1))
     assert not np.array_equal(read(1), read(2))
@@ -133,7 +133,7 @@ def test_a_state_beyond_the_database_is_refused(database: Path) -> None:
 def test_float_data(tmp_path: Path) -> None:
     values = [0.25, -1.5, 1e6]
     message = schema.Datum(channels=3, height=1, width=1, float_data=values, label=-1)
-    image, label = source(write(tmp_path, message.SerializeToString()), "batch_size: 1 backend: LMDB").read()
+    image, label = source(write(tmp_path, message.SerializeToString()), "batch_size: 1 backend: LMDB").next_batch()
     np.testing.assert_array_equal(image.numpy().ravel(), np.float32(values))
     assert label.item() == -1
 
@@ -159,13 +159,13 @@ def test_encoded_images_are_blue_green_red(
     tmp_path: Path, color: bool, data: str, transform: str, expected: list[list[int]]
 ) -> None:
     path = write(tmp_path, encoded(color))
-    image = source(path, f"batch_size: 1 backend: LMDB {data}", transform, tops=1).read()[0]
+    image = source(path, f"batch_size: 1 backend: LMDB {data}", transform, tops=1).next_batch()[0]
     np.testing.assert_array_equal(image[0, :, 0].numpy(), expected)
 
 
 def test_cropped_images_may_differ_in_size(tmp_path: Path) -> None:
     path = write(tmp_path, datum(0, 4, 5), datum(1, 6, 7))
-    image = source(path, "batch_size: 2 backend: LMDB", "crop_size: 2", phase=schema.TEST, tops=1).read()[0]
+    image = source(path, "batch_size: 2 backend: LMDB", "crop_size: 2", phase=schema.TEST, tops=1).next_batch()[0]
     np.testing.assert_array_equal(image[0, 0].numpy(), [[6, 7], [11, 12]])
     np.testing.assert_array_equal(image[1, 0].numpy(), [[17, 18], [24, 25]])
 
@@ -233,7 +233,7 @@ def test_bad_databases_are_named(tmp_path: Path, make: Callable[[Path], Path], m
 def test_an_image_of_another_size_is_named_with_both_shapes(tmp_path: Path) -> None:
     path = write(tmp_path, datum(0), datum(1), datum(2, 5, 4))
     with pytest.raises(DataError, match=r"record '00000002'.* \[1, 5, 4\], but .* \[1, 4, 5\]"):
-        source(path, "batch_size: 3 backend: LMDB").read()
+        source(path, "batch_size: 3 backend: LMDB").next_batch()
 
 
 def test_a_crop_that_does_not_fit_is_named(database: Path) -> None:

@@ -75,7 +75,7 @@ class Counting(Source):
         self.size, self.shape, self.next = batch, shape, 0
         super().__init__(None, schema.TRAIN)
 
-    def read(self) -> list[torch.Tensor]:
+    def next_batch(self) -> list[torch.Tensor]:
         rows = torch.arange(self.next, self.next + self.size, dtype=torch.float32)
         self.next += self.size
         return [rows[:, None].expand(-1, *self.shape), rows]
@@ -89,37 +89,37 @@ def test_the_batches_of_all_processes_make_up_that_of_one(
     make = kind(tmp_path)
     alone, dealt = make(2 * ranks), [make(2) for _ in range(ranks)]
     for rank, each in enumerate(dealt):
-        each.deal(rank, ranks)
+        each.split_among_ranks(rank, ranks)
     for _ in range(9):
-        whole = alone.batch()
+        whole = alone.next_own_batch()
         for rank, each in enumerate(dealt):
-            for theirs, mine in zip(whole, each.batch(), strict=True):
+            for theirs, mine in zip(whole, each.next_own_batch(), strict=True):
                 assert torch.equal(mine, theirs[rank::ranks])
-            if each.deals:
+            if each.splits_by_rank:
                 assert each.state() == alone.state()
 
 
 def test_positions_go_over_to_another_number_of_processes(tmp_path: Path) -> None:
     make = database(tmp_path)
     one, other, alone = make(2), make(1), make(6)
-    one.deal(1, 3)
-    one.batch()
-    alone.batch()
-    other.deal(3, 4)
+    one.split_among_ranks(1, 3)
+    one.next_own_batch()
+    alone.next_own_batch()
+    other.split_among_ranks(3, 4)
     other.restore(one.state())
-    assert other.batch()[1].tolist() == alone.batch()[1][3:4].tolist()
+    assert other.next_own_batch()[1].tolist() == alone.next_own_batch()[1][3:4].tolist()
 
 
 def test_what_has_no_records_cannot_be_dealt_out() -> None:
     class Scalar(Counting):
-        def read(self) -> list[torch.Tensor]:
+        def next_batch(self) -> list[torch.Tensor]:
             return [torch.zeros(())]
 
     made = Scalar(1)
-    assert made.batch()[0].ndim == 0
-    made.deal(0, 2)
+    assert made.next_own_batch()[0].ndim == 0
+    made.split_among_ranks(0, 2)
     with pytest.raises(DataError, match="Scalar: a top without axes cannot be dealt out over 2 processes"):
-        made.batch()
+        made.next_own_batch()
 
 
 def test_nets_read_their_own_records(tmp_path: Path) -> None:
@@ -127,5 +127,5 @@ def test_nets_read_their_own_records(tmp_path: Path) -> None:
     text = f"""layer {{ name: "d" type: "Data" top: "data" top: "label"
         data_param {{ backend: LMDB source: "{tmp_path / "lmdb"}" batch_size: 2 }} }}"""
     net = Net(prototxt.parse(text, schema.NetParameter(), "net"))
-    net.sources["d"].deal(1, 2)
-    assert net.read_batch()["label"].tolist() == [1, 3]
+    net.sources["d"].split_among_ranks(1, 2)
+    assert net.next_batch()["label"].tolist() == [1, 3]

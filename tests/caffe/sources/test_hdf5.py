@@ -47,7 +47,7 @@ def source(path: Path, settings: str = "batch_size: 4") -> HDF5Data:
 def labels(data: HDF5Data, batches: int) -> list[int]:
     found = []
     for _ in range(batches):
-        rows, label = data.read()
+        rows, label = data.next_batch()
         np.testing.assert_array_equal(rows.numpy(), label.numpy()[:, None] * np.ones((1, 2)))
         found += label.int().tolist()
     return found
@@ -140,9 +140,9 @@ def test_datasets_that_do_not_fit(tmp_path: Path, datasets: dict[str, np.ndarray
 def test_files_whose_rows_differ_in_shape(listed: Path, tmp_path: Path) -> None:
     write(tmp_path / "1.h5", data=np.ones((3, 7)), label=np.ones(3))
     data = source(listed)
-    data.read()
+    data.next_batch()
     with pytest.raises(DataError, match=r"1\.h5: rows of dataset 'data' have shape \[7\], .* \[2\]"):
-        data.read()
+        data.next_batch()
 
 
 def test_a_batch_size_is_needed(listed: Path) -> None:

@@ -37,7 +37,7 @@ def source(root: Path, settings: str = "batch_size: 4", transform: str = "", pha
 
 
 def labels(found: ImageData, batches: int) -> list[int]:
-    return [int(label) for _ in range(batches) for label in found.read()[1]]
+    return [int(label) for _ in range(batches) for label in found.next_batch()[1]]
 
 
 def test_batches_follow_the_list_and_wrap_round(root: Path) -> None:
@@ -48,25 +48,25 @@ def test_batches_follow_the_list_and_wrap_round(root: Path) -> None:
 
 def test_pixels_are_blue_green_red_or_grey(root: Path) -> None:
     expected = cv2.imread(str(root / "an image 0.png"), cv2.IMREAD_COLOR).transpose(2, 0, 1)
-    np.testing.assert_array_equal(source(root).read()[0][0].numpy(), expected)
+    np.testing.assert_array_equal(source(root).next_batch()[0][0].numpy(), expected)
     grey = cv2.imread(str(root / "an image 0.png"), cv2.IMREAD_GRAYSCALE)
-    np.testing.assert_allclose(source(root, "is_color: false").read()[0][0, 0].numpy(), grey, rtol=0, atol=1)
+    np.testing.assert_allclose(source(root, "is_color: false").next_batch()[0][0, 0].numpy(), grey, rtol=0, atol=1)
 
 
 @pytest.mark.parametrize("size", [(5, 7), (16, 11), (8, 9), (1, 1)])
 def test_resized_as_by_opencv(root: Path, size: tuple[int, int]) -> None:
-    found = source(root, f"batch_size: 2 new_height: {size[0]} new_width: {size[1]}").read()[0].numpy()
+    found = source(root, f"batch_size: 2 new_height: {size[0]} new_width: {size[1]}").next_batch()[0].numpy()
     image = cv2.imread(str(root / "an image 1.png"), cv2.IMREAD_COLOR)
     np.testing.assert_allclose(found[1], cv2.resize(image, size[::-1]).transpose(2, 0, 1), rtol=0, atol=1)
 
 
 def test_a_crop_of_a_resized_image_is_a_part_of_it(root: Path) -> None:
     size = "new_height: 12 new_width: 13"
-    whole = source(root, size).read()[0].numpy()
-    crop = source(root, size, "crop_size: 6", schema.TEST).read()[0].numpy()
+    whole = source(root, size).next_batch()[0].numpy()
+    crop = source(root, size, "crop_size: 6", schema.TEST).next_batch()[0].numpy()
     np.testing.assert_array_equal(crop, whole[:, :, 3:9, 3:9])
-    mirrored = source(root, f"batch_size: 20 {size}", "crop_size: 6 mirror: true", schema.TEST).read()[0].numpy()
-    plain = source(root, f"batch_size: 20 {size}", "crop_size: 6", schema.TEST).read()[0].numpy()
+    mirrored = source(root, f"batch_size: 20 {size}", "crop_size: 6 mirror: true", schema.TEST).next_batch()[0].numpy()
+    plain = source(root, f"batch_size: 20 {size}", "crop_size: 6", schema.TEST).next_batch()[0].numpy()
     which = [
         [np.array_equal(found, image), np.array_equal(found, image[..., ::-1])]
         for found, image in zip(mirrored, plain, strict=True)
@@ -122,5 +122,5 @@ def test_a_missing_file_is_named(root: Path) -> None:
 def test_images_of_several_sizes_need_a_crop(root: Path) -> None:
     (root / "an image 1.png").write_bytes(encode(np.zeros((3, 9, 9), np.uint8), "png"))
     with pytest.raises(DataError, match=r"an image 1\.png: the image has shape \[3, 9, 9\], but the batch began"):
-        source(root).read()
-    assert source(root, "batch_size: 4", "crop_size: 8").read()[0].shape == (4, 3, 8, 8)
+        source(root).next_batch()
+    assert source(root, "batch_size: 4", "crop_size: 8").next_batch()[0].shape == (4, 3, 8, 8)

@@ -69,11 +69,11 @@ def test_a_new_net_reads_the_database_that_took_the_place_of_an_older_one(
       data_param {{ source: "{path}" batch_size: 1 backend: {backend} }} }}"""
     write(path, 3)
     older = Net(parse(text, schema.NetParameter(), "net"))
-    assert older.read_batch()["label"].item() == 3
+    assert older.next_batch()["label"].item() == 3
     shutil.rmtree(path)
     write(path, 7)
     newer = Net(parse(text, schema.NetParameter(), "net"))
-    assert newer.read_batch()["label"].item() == 7
+    assert newer.next_batch()["label"].item() == 7
     assert [source.close() for net in (older, newer) for source in net.sources.values()] == [None, None]
 
 

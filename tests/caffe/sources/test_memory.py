@@ -35,7 +35,7 @@ def test_arrays_are_read_in_order_and_wrap_round() -> None:
     data.set_arrays(rows(6), np.arange(6))
     assert data.shapes == [(4, 1, 2, 3), (4, 1, 1, 1)]
     for expected in ([0, 1, 2, 3], [4, 5, 0, 1], [2, 3, 4, 5]):
-        images, labels = data.read()
+        images, labels = data.next_batch()
         assert labels.shape == (4, 1, 1, 1)
         assert labels.ravel().tolist() == expected
         np.testing.assert_array_equal(images.numpy(), rows(6)[expected])
@@ -44,29 +44,29 @@ def test_arrays_are_read_in_order_and_wrap_round() -> None:
 def test_new_arrays_start_at_their_beginning() -> None:
     data = memory()
     data.set_arrays(rows(6), np.arange(6))
-    data.read()
+    data.next_batch()
     data.set_arrays(rows(4), np.arange(10, 14))
-    assert data.read()[1].ravel().tolist() == [10, 11, 12, 13]
+    assert data.next_batch()[1].ravel().tolist() == [10, 11, 12, 13]
 
 
 def test_one_top_is_the_data() -> None:
     data = memory(tops=1)
     data.set_arrays(rows(4), np.arange(4))
-    assert len(data.read()) == len(data.shapes) == 1
+    assert len(data.next_batch()) == len(data.shapes) == 1
 
 
 def test_a_resumed_run_reads_on() -> None:
     data, resumed = memory(), memory()
     for source in (data, resumed):
         source.set_arrays(rows(7), np.arange(7))
-    data.read()
+    data.next_batch()
     resumed.restore(json.loads(json.dumps(data.state())))
-    assert torch.equal(resumed.read()[1], data.read()[1])
+    assert torch.equal(resumed.next_batch()[1], data.next_batch()[1])
 
 
 def test_reading_before_arrays_are_set() -> None:
     with pytest.raises(DataError, match="call set_arrays"):
-        memory().read()
+        memory().next_batch()
 
 
 @pytest.mark.parametrize(
@@ -100,17 +100,17 @@ def test_constants_stay_and_others_are_filled_anew() -> None:
     )
     assert source.shapes == [(3,), (2, 50)]
     torch.manual_seed(0)
-    first, second = source.read(), source.read()
+    first, second = source.next_batch(), source.next_batch()
     assert torch.equal(first[0], torch.full((3,), 7.0))
     first[0].zero_()
-    assert torch.equal(source.read()[0], torch.full((3,), 7.0))
+    assert torch.equal(source.next_batch()[0], torch.full((3,), 7.0))
     assert not torch.equal(first[1], second[1])
     torch.manual_seed(0)
-    assert torch.equal(source.read()[1], first[1])
+    assert torch.equal(source.next_batch()[1], first[1])
 
 
 def test_without_a_filler_the_tops_are_zero() -> None:
-    assert [top.tolist() for top in dummy("shape { dim: 2 }").read()] == [[0, 0], [0, 0]]
+    assert [top.tolist() for top in dummy("shape { dim: 2 }").next_batch()] == [[0, 0], [0, 0]]
 
 
 def test_the_old_spelling_has_one_value_or_one_a_top() -> None:

@@ -49,13 +49,13 @@ def source(root: Path, settings: str = "batch_size: 8", transform: str = "crop_s
 def test_background_comes_first_then_a_fraction_of_objects(root: Path) -> None:
     found = source(root, "batch_size: 8 fg_fraction: 0.4")
     assert found.shapes == [(8, 3, 10, 10), (8,)]
-    seen = [found.read()[1].tolist() for _ in range(10)]
+    seen = [found.next_batch()[1].tolist() for _ in range(10)]
     assert all(labels[:5] == [0] * 5 for labels in seen)
     assert {label for labels in seen for label in labels[5:]} == {7, 9}
 
 
 def test_a_window_is_warped_to_the_crop(root: Path) -> None:
-    data, labels = source(root, "batch_size: 6 fg_fraction: 0.5").read()
+    data, labels = source(root, "batch_size: 6 fg_fraction: 0.5").next_batch()
     background = cv2.resize(IMAGE[4:19, 10:26], (10, 10)).transpose(2, 0, 1)
     np.testing.assert_allclose(data[0].numpy(), background, rtol=0, atol=1)
     for image, label in zip(data[3:].numpy(), labels[3:].tolist(), strict=True):
@@ -72,20 +72,20 @@ def test_mean_scale_and_mirror(root: Path) -> None:
     mean = np.arange(3 * 14 * 14, dtype=np.float32).reshape(3, 14, 14)
     write_mean(root / "mean", mean)
     settings = "batch_size: 30 fg_fraction: 1 scale: 0.5"
-    found = source(root, settings, f'crop_size: 10 mirror: true mean_file: "{root}/mean"').read()[0].numpy()
+    found = source(root, settings, f'crop_size: 10 mirror: true mean_file: "{root}/mean"').next_batch()[0].numpy()
     plain = IMAGE[3:13, 2:12].transpose(2, 0, 1)
     either = [(image - mean[:, 2:12, 2:12]) / 2 for image in (plain, plain[..., ::-1])]
     which = [[np.array_equal(image, expected) for expected in either] for image in found]
     assert all(sum(each) == 1 for each in which)
     assert {tuple(each) for each in which} == {(True, False), (False, True)}
     values = "crop_size: 10 mean_value: 1 mean_value: 2 mean_value: 3"
-    found = source(root, settings, values).read()[0].numpy()
+    found = source(root, settings, values).next_batch()[0].numpy()
     np.testing.assert_array_equal(found[0], (plain - np.float32([1, 2, 3])[:, None, None]) / 2)
 
 
 def test_context_is_padded_with_zeros_beside_the_image(root: Path) -> None:
     only(root, "0 0 5 5")
-    data = source(root, "batch_size: 1 fg_fraction: 1 context_pad: 2").read()[0][0].numpy()
+    data = source(root, "batch_size: 1 fg_fraction: 1 context_pad: 2").next_batch()[0][0].numpy()
     # the window of 6 pixels grows to 10 and one more, from -2 to 8
     inside = cv2.resize(IMAGE[:9, :9], (8, 8)).transpose(2, 0, 1)
     np.testing.assert_allclose(data[:, 2:, 2:], inside, rtol=0, atol=1)
@@ -96,7 +96,7 @@ def test_context_is_padded_with_zeros_beside_the_image(root: Path) -> None:
 def test_the_padding_is_mirrored_too(root: Path) -> None:
     only(root, "0 5 5 10")
     found = source(root, "batch_size: 20 fg_fraction: 1 context_pad: 2", "crop_size: 10 mirror: true")
-    images = {image.tobytes(): image for image in found.read()[0].numpy()}
+    images = {image.tobytes(): image for image in found.next_batch()[0].numpy()}
     one, other = images.values()
     np.testing.assert_array_equal(one[:, :, ::-1], other)
 
@@ -130,20 +130,20 @@ def test_rounding_keeps_the_crop(root: Path) -> None:
 def test_cached_images_are_read_once(root: Path, cache: str) -> None:
     only(root, "0 0 5 5")
     found = source(root, f"batch_size: 2 fg_fraction: 1 cache_images: {cache}")
-    found.read()
+    found.next_batch()
     (root / "0.png").unlink()
     if cache == "true":
-        assert found.read()[0].shape == (2, 3, 10, 10)
+        assert found.next_batch()[0].shape == (2, 3, 10, 10)
     else:
         with pytest.raises(DataError, match=r"0\.png: cannot be read: No such file"):
-            found.read()
+            found.next_batch()
 
 
 def test_a_resumed_run_draws_the_same_windows(root: Path) -> None:
     unbroken, resumed = source(root), source(root)
-    unbroken.read()
+    unbroken.next_batch()
     resumed.restore(json.loads(json.dumps(unbroken.state())))
-    for one, other in zip(unbroken.read(), resumed.read(), strict=True):
+    for one, other in zip(unbroken.next_batch(), resumed.next_batch(), strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
@@ -191,4 +191,4 @@ def test_settings_without_a_meaning(root: Path, settings: str, transform: str, m
 def test_windows_that_cannot_be_drawn(root: Path, window: str, settings: str, message: str) -> None:
     windows(root, [window])
     with pytest.raises(DataError, match=message):
-        source(root, f"batch_size: 2 fg_fraction: 1 {settings}").read()
+        source(root, f"batch_size: 2 fg_fraction: 1 {settings}").next_batch()

@@ -95,14 +95,14 @@ def caffes_own(path):
 def test_caffes_own_state_restarts_the_data_and_says_so(tmp_path, caplog):
     param = solver_param(tmp_path, "DNS")
     solver = Solver(param)
-    first = solver.net.read_batch()
+    first = solver.net.next_batch()
     solver.step(4)
     path = solver.snapshot()
     caffes_own(path)
     again = Solver(param)
     again.restore(path)
     assert "the data restarts at the first record" in caplog.text
-    assert all(torch.equal(first[name], batch) for name, batch in again.net.read_batch().items())
+    assert all(torch.equal(first[name], batch) for name, batch in again.net.next_batch().items())
 
 
 def test_surgery_takes_new_statistics_where_caffe_kept_none(tmp_path):
@@ -244,7 +244,7 @@ def test_what_is_kept_is_plain_json(tmp_path):
 def test_a_source_that_is_new_starts_at_its_beginning(tmp_path):
     solver = Solver(solver_param(tmp_path))
     snapshot.restore_sources(solver.net, {"another": {}})
-    assert solver.net.read_batch()["data"].shape == (8, 1, 8, 8)
+    assert solver.net.next_batch()["data"].shape == (8, 1, 8, 8)
 
 
 def test_recorded_states_are_read_and_written_back(shared, tmp_path):

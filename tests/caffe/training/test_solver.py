@@ -86,7 +86,7 @@ def test_test_outputs_are_means_and_the_loss_is_shown_on_demand(tmp_path, caplog
     (net,) = solver.test_nets
     net.sources["data"].seed(solver.seed + 1)
     with torch.no_grad():
-        batches = [net(net.read_batch()) for _ in range(3)]
+        batches = [net(net.next_batch()) for _ in range(3)]
     loss = sum(batch["loss"].item() for batch in batches) / 3
     accuracy = sum(batch["accuracy"].item() for batch in batches) / 3
     shown = lines(caplog, "Test net output|Test loss")
@@ -306,13 +306,13 @@ def test_sigint_during_a_test_leaves_the_test_data_where_it_was(tmp_path, caplog
     with Signals() as signals:
         solver = Solver(solver_param(tmp_path, settings=TESTED), signals=signals)
         (net,) = solver.test_nets
-        read = net.sources["data"].read
+        read = net.sources["data"].next_batch
 
         def interrupted():
             os.kill(os.getpid(), signal.SIGINT)
             return read()
 
-        net.sources["data"].read = interrupted
+        net.sources["data"].next_batch = interrupted
         before = net.sources["data"].state()
         solver.solve()
     assert solver.iter == 0

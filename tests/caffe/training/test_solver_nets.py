@@ -55,7 +55,7 @@ def solver_param(folder: Path, text: str) -> schema.Message:
 
 def difference(net: Net) -> float:
     with torch.no_grad():
-        return float(net(net.read_batch())["same"])
+        return float(net(net.next_batch())["same"])
 
 
 @pytest.mark.parametrize("method", ["", "DNS", "INQ"])
@@ -118,4 +118,4 @@ def test_a_shared_parameter_of_another_size_is_refused() -> None:
     )
     train.shared_params["w"] = train.layer("other"), "bias"
     with pytest.raises(Exception, match=r"parameter 'w': the test net's has shape \[2, 3\], the training net's \[2\]"):
-        solver_nets.share(test, train)
+        solver_nets.share_blobs(test, train)

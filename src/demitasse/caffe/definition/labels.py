@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 
-def distinct(names: Sequence[str], have_blobs: Iterable[bool]) -> list[str]:
+def distinct_labels(names: Sequence[str], have_blobs: Iterable[bool]) -> list[str]:
     """Returns a label for each layer: its name; ``name#2``, ``name#3`` ... where others have it; ``#1`` without one.
 
     Layers with blobs are counted first: the nets of two phases, and the files of their weights, differ in the others.

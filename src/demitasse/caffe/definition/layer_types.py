@@ -18,11 +18,11 @@ def unknown_type(kind: str) -> str | None:
 
     if kind in LAYERS or kind in SOURCES:
         return None
-    near = today(kind) or nearest(kind, [*LAYERS, *SOURCES])
+    near = current_type(kind) or nearest(kind, [*LAYERS, *SOURCES])
     return f"unknown layer type {kind!r}" + (f"; did you mean {near!r}?" if near else "")
 
 
-def today(kind: str) -> str | None:
+def current_type(kind: str) -> str | None:
     """Returns today's type for a constant of ``layers``, the form of 2014; None where it is none."""
     constants = schema.V1LayerParameter.DESCRIPTOR.enum_types_by_name["LayerType"]
     return layer_type(kind) if kind in constants.values_by_name else None

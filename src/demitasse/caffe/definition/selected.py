@@ -11,7 +11,7 @@ from demitasse.caffe.layers import LAYERS
 from demitasse.caffe.upgrade import upgrade_net
 
 
-def labelled(
+def labelled_layers(
     net: schema.NetParameter,
     origin: str,
     phase: int | None = schema.TEST,
@@ -34,4 +34,4 @@ def labelled(
     placed = filter_net(net, [origin] * len(net.layer), net_state(net, phase, level, stages))
     layers = [layer for layer, _ in placed]
     have_blobs = [layer.type in LAYERS and LAYERS[layer.type].has_blobs for layer in layers]
-    return dict(zip(labels.distinct([layer.name for layer in layers], have_blobs), layers, strict=True))
+    return dict(zip(labels.distinct_labels([layer.name for layer in layers], have_blobs), layers, strict=True))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 import zlib
 from io import BytesIO
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.caffe.images import jpeg
 from demitasse.caffe.images.pixels import pixels
@@ -18,7 +18,7 @@ from demitasse.extras import needs
 with needs("PIL"):
     from PIL import Image
 
-Array = np.ndarray[Any, np.dtype[np.uint8]]
+Array = NDArray[np.uint8]
 
 # other formats of Pillow's have readers that start programs, or that nobody expects
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

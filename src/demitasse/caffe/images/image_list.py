@@ -12,14 +12,14 @@ from demitasse.errors import DataError
 _LINE = re.compile(r"(.+?)\s+(-?\d{1,9})")
 
 
-class Entry(NamedTuple):
+class ImageListEntry(NamedTuple):
     """A line of an image list."""
 
     name: str
     label: int
 
 
-def read_image_list(path: str | Path) -> list[Entry]:
+def read_image_list(path: str | Path) -> list[ImageListEntry]:
     """Reads ``<file name> <label>`` lines; the label, a whole number, is behind the last space of the line.
 
     Names may have spaces, and bytes that are not UTF-8. Empty lines do not count.
@@ -34,7 +34,7 @@ def read_image_list(path: str | Path) -> list[Entry]:
         match = _LINE.fullmatch(line.strip())
         if not match:
             raise DataError(f"{path}:{number}: expected '<file name> <label>', found {line!r}")
-        entries.append(Entry(match[1], int(match[2])))
+        entries.append(ImageListEntry(match[1], int(match[2])))
     if not entries:
         raise DataError(f"{path}: names no image")
     return entries

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.extras import needs
 
 with needs("PIL"):
     from PIL import Image
 
-Array = np.ndarray[Any, np.dtype[np.uint8]]
+Array = NDArray[np.uint8]
 
 _MAGIC = b"\xff\xd8\xff"
 # kinds of JPEG files -> whether they have colour; others, for printing, are left to Pillow

@@ -7,16 +7,16 @@ them by Arrow's C data interface (https://arrow.apache.org/docs/format/CDataInte
 from __future__ import annotations
 
 import ctypes
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.extras import needs
 
 with needs("PIL"):
     from PIL import Image
 
-Array = np.ndarray[Any, np.dtype[np.uint8]]
+Array = NDArray[np.uint8]
 
 _CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
 

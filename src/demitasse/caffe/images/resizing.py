@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import config, types
+from numpy.typing import NDArray
 
 from demitasse.loops import njit
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Indices = np.ndarray[Any, np.dtype[np.uintp]]
+Array = NDArray[Any]
+Indices = NDArray[np.uintp]
 Window = tuple[slice, slice, slice]
 
 _BITS = 11  # of a weight
@@ -88,7 +89,7 @@ class _Taps(NamedTuple):
     """For each new pixel of an axis the first of the two old ones, and the weight of the second."""
 
     first: Indices
-    weight: np.ndarray[Any, np.dtype[np.int32]]
+    weight: NDArray[np.int32]
 
     def part(self, places: slice) -> _Taps:
         return _Taps(self.first[places], self.weight[places])

@@ -7,14 +7,15 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.caffe import schema
 from demitasse.caffe.images.mean import read_mean
 from demitasse.caffe.images.resizing import Resized, Window, copy_window
 from demitasse.errors import DataError, NetError
 
-Image = np.ndarray[Any, np.dtype[Any]]
-Batch = np.ndarray[Any, np.dtype[np.float32]]
+Image = NDArray[Any]
+Batch = NDArray[np.float32]
 Shape = tuple[int, ...]
 Windowed = Image | Resized
 
@@ -22,7 +23,7 @@ Windowed = Image | Resized
 _CACHE = 1 << 18
 
 
-class Transformer:
+class ImageTransform:
     """Crops, subtracts the mean, scales and mirrors: ``(crop(x) - mean) * scale``, then the mirror.
 
     A crop is random in phase TRAIN and from the centre in TEST; a mirror, where asked for, is thrown by a coin

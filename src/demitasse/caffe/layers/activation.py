@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
@@ -17,9 +18,11 @@ class ReLU(Layer):
 
     in_place = True
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         self.slope = self.spec.relu_param.negative_slope
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return F.leaky_relu(bottom, self.slope) if self.slope else F.relu(bottom)
 
@@ -37,6 +40,7 @@ class PReLU(Layer):
     in_place = True
     weight: Tensor
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.prelu_param
         if len(shapes[0]) < 2:
@@ -44,6 +48,7 @@ class PReLU(Layer):
         filler = settings.filler if settings.HasField("filler") else schema.FillerParameter(value=0.25)
         self.add_blob("weight", () if settings.channel_shared else shapes[0][1:2], filler)
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return F.prelu(bottom, self.weight)
 
@@ -54,6 +59,7 @@ class Sigmoid(Layer):
 
     in_place = True
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.sigmoid(bottom)
 
@@ -64,6 +70,7 @@ class TanH(Layer):
 
     in_place = True
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.tanh(bottom)
 
@@ -77,9 +84,11 @@ class ELU(Layer):
 
     in_place = True
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         self.alpha = self.spec.elu_param.alpha
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return F.elu(bottom, self.alpha)
 
@@ -93,9 +102,11 @@ class Swish(Layer):
 
     in_place = True
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         self.beta = self.spec.swish_param.beta
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return F.silu(bottom) if self.beta == 1 else bottom * torch.sigmoid(self.beta * bottom)
 
@@ -106,6 +117,7 @@ class BNLL(Layer):
 
     in_place = True
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return F.softplus(bottom, threshold=50)
 
@@ -116,6 +128,7 @@ class Clip(Layer):
 
     in_place = True
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.clip_param
         if not self.spec.HasField("clip_param"):
@@ -124,6 +137,7 @@ class Clip(Layer):
             raise NetError(f"min {settings.min:g} of clip_param is above max {settings.max:g}")
         self.min, self.max = settings.min, settings.max
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return bottom.clamp(self.min, self.max)
 
@@ -134,9 +148,11 @@ class Threshold(Layer):
 
     in_place = True
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         self.threshold = self.spec.threshold_param.threshold
 
     @torch.no_grad()
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.gt(bottom, self.threshold).to(bottom.dtype)

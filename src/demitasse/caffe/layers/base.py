@@ -17,15 +17,16 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.fillers import fill
-from demitasse.caffe.sizes import check_size, growth
+from demitasse.caffe.sizes import check_size, growth_bound
 from demitasse.errors import NetError
 from demitasse.registry import Registry
 
 Shape = tuple[int, ...]
-Count = tuple[int, int | None]
+CountRange = tuple[int, int | None]
 
 # entries of the bottoms up to which a layer is really run to learn its top shapes
 _SMALL = 1 << 22
@@ -49,8 +50,8 @@ class Layer(nn.Module):
         spec: the LayerParameter.
     """
 
-    bottom_count: Count = (1, 1)
-    top_count: Count = (1, 1)
+    bottom_count: CountRange = (1, 1)
+    top_count: CountRange = (1, 1)
     is_loss: ClassVar[bool] = False
     has_blobs: ClassVar[bool] = False
     in_place: ClassVar[bool] = False
@@ -81,7 +82,7 @@ class Layer(nn.Module):
         """
         # an axis of 0 may be summed away, and what is left may be large
         count = sum(math.prod(max(size, 1) for size in shape) for shape in shapes)
-        small = count <= _SMALL and count * growth(self.spec) <= _FEW
+        small = count <= _SMALL and count * growth_bound(self.spec) <= _FEW
         device = torch.device("cpu" if small else "meta")
         state = {name: tensor.to(device) for name, tensor in (*self.named_parameters(), *self.named_buffers())}
         training = self.training
@@ -161,6 +162,7 @@ class Layer(nn.Module):
         with torch.no_grad():
             target.copy_(values.reshape(target.shape))
 
+    @override
     def __getattr__(self, name: str) -> Tensor | nn.Module:
         shared = self.__dict__.get("_shared", {})
         if name not in shared:

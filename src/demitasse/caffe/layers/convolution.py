@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
@@ -34,12 +35,13 @@ class Convolution(Layer):
         """The ConvolutionParameter."""
         return self.spec.convolution_param
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.settings
         shape = shapes[0]
         self.axis = canonical_axis(settings.axis, len(shape))
         channels, spatial = shape[self.axis], len(shape) - self.axis - 1
-        self.window = Window.read(settings, spatial)
+        self.window = Window.from_settings(settings, spatial)
         self.group = settings.group
         if not (self.group and settings.num_output):
             raise NetError("num_output and group must be positive")
@@ -67,6 +69,7 @@ class Convolution(Layer):
                     f"{self.spec.bottom[0]!r} of shape {list(shapes[0])}"
                 )
 
+    @override
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
         weight, bias = self.effective()
         if len(bottoms) == 1:
@@ -128,7 +131,7 @@ def convolve(
             taken.flatten(0, 1),
             weight[:, :, position],
             bias if position == 0 else None,
-            window.behind(),
+            window.without_first_axis(),
             group,
         )
         total = part if total is None else total + part

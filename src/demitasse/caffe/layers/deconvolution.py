@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
 from demitasse.caffe.layers.convolution import Convolution
@@ -24,9 +25,11 @@ class Deconvolution(Convolution):
     Blobs: weight (channels, num_output / group, kernel...), bias (num_output,) unless ``bias_term`` is false.
     """
 
+    @override
     def weight_shape(self, channels: int) -> Shape:
         return (channels, self.settings.num_output // self.group, *self.window.kernel)
 
+    @override
     def convolve_items(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return deconvolve(bottom, weight, bias, self.window, self.group)
 
@@ -57,7 +60,7 @@ def deconvolve(
     planes = bottom.transpose(1, 2).flatten(0, 1)
     total = None
     for position in range(weight.shape[2]):
-        part = deconvolve(planes, weight[:, :, position], None, window.behind(), group)
+        part = deconvolve(planes, weight[:, :, position], None, window.without_first_axis(), group)
         part = part.reshape(-1, bottom.shape[2], *part.shape[1:]).transpose(1, 2)
         if total is None:
             total = part.new_zeros((*part.shape[:2], size, *part.shape[3:]))
@@ -75,11 +78,13 @@ class Im2col(Layer):
     Of ``convolution_param`` it takes the window and ``axis``. Channels come first, then the places in the kernel.
     """
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.convolution_param
         self.axis = canonical_axis(settings.axis, len(shapes[0]))
-        self.window = Window.read(settings, len(shapes[0]) - self.axis - 1)
+        self.window = Window.from_settings(settings, len(shapes[0]) - self.axis - 1)
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         kernel, stride, pad, dilation = self.window
         taken = F.pad(bottom, [side for size in reversed(pad) for side in (size, size)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.errors import NetError
@@ -19,6 +20,7 @@ class Dropout(Layer):
 
     in_place = True
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.dropout_param
         self.ratio = settings.dropout_ratio
@@ -27,6 +29,7 @@ class Dropout(Layer):
         if not 0 <= self.ratio < 1:
             raise NetError(f"dropout_ratio must be at least 0 and less than 1, found {self.ratio:g}")
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         top = F.dropout(bottom, self.ratio, self.training or self.samples)
         return top if self.factor == 1 else top * self.factor

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
@@ -18,10 +19,12 @@ class Power(Layer):
 
     in_place = True
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.power_param
         self.power, self.scale, self.shift = settings.power, settings.scale, settings.shift
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         linear = bottom * self.scale + self.shift
         return linear if self.power == 1 else torch.pow(linear, self.power)
@@ -33,11 +36,13 @@ class Exp(Layer):
 
     in_place = True
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.exp_param
         factor = _log_of_base(settings)
         self.scale, self.shift = settings.scale * factor, settings.shift * factor
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.exp(bottom * self.scale + self.shift)
 
@@ -48,6 +53,7 @@ class Log(Layer):
 
     in_place = True
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.log_param
         factor = _log_of_base(settings)
@@ -55,6 +61,7 @@ class Log(Layer):
             raise NetError("there is no logarithm to base 1")
         self.scale, self.shift, self.factor = settings.scale, settings.shift, 1 / factor
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.log(bottom * self.scale + self.shift) * self.factor
 
@@ -71,5 +78,6 @@ def _log_of_base(settings: schema.ExpParameter | schema.LogParameter) -> float:
 class AbsVal(Layer):
     """The magnitude |x|."""
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return bottom.abs()

@@ -7,6 +7,7 @@ from functools import reduce
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.errors import NetError
@@ -18,6 +19,7 @@ class Eltwise(Layer):
 
     bottom_count = (2, None)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.eltwise_param
         self.operation = settings.EltwiseOp.Name(settings.operation)
@@ -36,6 +38,7 @@ class Eltwise(Layer):
         if all(value == 1 for value in self.coeff):
             self.coeff = []
 
+    @override
     def forward(self, *bottoms: Tensor) -> Tensor:
         if self.operation == "SUM" and self.coeff:
             total: Tensor = bottoms[0] * self.coeff[0]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import log, schema
 from demitasse.caffe.layers.base import LAYERS, Shape
 from demitasse.caffe.layers.convolution import Convolution
 from demitasse.caffe.layers.inner_product import InnerProduct
-from demitasse.caffe.layers.masked import Count, Masked
+from demitasse.caffe.layers.masked import EntryCount, Masked
 from demitasse.methods import freezing, pow2
 
 
@@ -28,6 +29,7 @@ class Incremental(Masked):
         super().__init__(spec)
         self.applied = False
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
         self.step = freezing.portions(self.compression_settings.portion)
@@ -64,17 +66,21 @@ class Incremental(Masked):
                 f"2^{result.exponents.largest}, the largest power of those frozen before",
             )
 
+    @override
     def free_masks(self) -> dict[str, Tensor]:
         return {name: free for name, (_, free) in self.masked().items()}
 
-    def compression(self) -> Count:
+    @override
+    def compression(self) -> EntryCount:
         """Counts the entries of weight and bias that are frozen."""
         free, total = super().compression()
-        return Count(total - free, total)
+        return EntryCount(total - free, total)
 
+    @override
     def state(self) -> dict[str, object]:
         return {"stage": list(self.step) if self.applied else None}
 
+    @override
     def restore(self, state: dict[str, Any]) -> None:
         """Takes the stage back; an empty state (Caffe's own solverstate) leaves it to be read off the masks.
 

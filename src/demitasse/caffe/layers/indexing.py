@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.caffe.layers.numeric import indices
@@ -22,6 +23,7 @@ class Embed(Layer):
     weight: Tensor
     bias: Tensor | None
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.embed_param
         if not (settings.num_output and settings.input_dim):
@@ -32,6 +34,7 @@ class Embed(Layer):
         else:
             self.bias = None
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         rows = F.embedding(indices(bottom, self.weight.shape[0], f"layer {self.spec.name!r}: index"), self.weight)
         return rows if self.bias is None else rows + self.bias
@@ -44,6 +47,7 @@ class BatchReindex(Layer):
     bottom_count = (2, 2)
     without_gradient = (1,)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         if not shapes[0] or len(shapes[1]) != 1:
             raise NetError(
@@ -51,6 +55,7 @@ class BatchReindex(Layer):
                 f"{list(shapes[0])} and {list(shapes[1])}"
             )
 
+    @override
     def forward(self, bottom: Tensor, numbers: Tensor) -> Tensor:
         return bottom.index_select(0, indices(numbers, bottom.shape[0], f"layer {self.spec.name!r}: item"))
 
@@ -65,6 +70,7 @@ class Filter(Layer):
     bottom_count = (2, None)
     top_count = (1, None)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         *taken, selector = shapes
         self.without_gradient = (len(taken),)
@@ -81,9 +87,11 @@ class Filter(Layer):
                     f"bottom {name!r} of shape {list(shape)} does not fit the selector of shape {list(selector)}"
                 )
 
+    @override
     def top_shapes(self, *shapes: Shape) -> list[Shape]:
         return list(shapes[:-1])
 
+    @override
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         *taken, selector = bottoms
         kept = selector.detach().flatten().nonzero()[:, 0]

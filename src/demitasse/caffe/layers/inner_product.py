@@ -6,6 +6,7 @@ import math
 
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
@@ -29,6 +30,7 @@ class InnerProduct(Layer):
         """The InnerProductParameter."""
         return self.spec.inner_product_param
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.settings
         if not settings.num_output:
@@ -42,6 +44,7 @@ class InnerProduct(Layer):
         else:
             self.bias = None
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return self.multiply(bottom, *self.effective())
 

@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
 from demitasse.caffe.layers.loss import LabelledLoss
@@ -25,9 +26,11 @@ class MultinomialLogisticLoss(Layer):
     is_loss = True
     without_gradient = (1,)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         require_a_label_an_item(*shapes)
 
+    @override
     def forward(self, probabilities: Tensor, labels: Tensor) -> Tensor:
         rows = probabilities.flatten(1)
         label = indices(labels.flatten(), rows.shape[1], f"layer {self.spec.name!r}: label")
@@ -59,6 +62,7 @@ class InfogainLoss(LabelledLoss):
     top_count = (1, 2)
     matrix: Tensor
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
         scores, labels = shapes[:2]
@@ -85,6 +89,7 @@ class InfogainLoss(LabelledLoss):
         if math.prod(shape) != self.classes**2:
             raise NetError(f"{name!r} has shape {list(shape)}, expected a matrix of {self.classes} by {self.classes}")
 
+    @override
     def forward(self, scores: Tensor, labels: Tensor, matrix: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         logarithms = F.log_softmax(scores.movedim(self.axis, -1).reshape(-1, self.classes), 1)
         label = labels.detach().flatten().long()

@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
 from demitasse.errors import DataError, NetError
@@ -22,6 +23,7 @@ class LabelledLoss(Layer):
     without_gradient: tuple[int, ...] = (1,)
     default_normalization = "VALID"
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.loss_param
         self.normalizer = settings.pre_fixed_normalizer
@@ -60,6 +62,7 @@ class SoftmaxWithLoss(LabelledLoss):
     top_count = (1, 2)
     class_weights: Tensor
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
         scores, labels = shapes
@@ -73,6 +76,7 @@ class SoftmaxWithLoss(LabelledLoss):
         if math.prod(labels) != wanted:
             raise NetError(f"scores of shape {list(scores)} need {wanted} labels, found labels of shape {list(labels)}")
 
+    @override
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         by_class = scores.movedim(self.axis, 1) if self.axis != 1 else scores
         label = labels.long().reshape(by_class.shape[:1] + by_class.shape[2:])
@@ -100,11 +104,13 @@ class EuclideanLoss(Layer):
     bottom_count = (2, 2)
     is_loss = True
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         left, right = shapes
         if left[:1] != right[:1] or math.prod(left) != math.prod(right):
             raise NetError(f"bottoms of shape {list(left)} and {list(right)} do not fit each other")
 
+    @override
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         return F.mse_loss(left, right.reshape(left.shape), reduction="sum") / (2 * left.shape[0])
 
@@ -115,11 +121,13 @@ class SigmoidCrossEntropyLoss(LabelledLoss):
 
     default_normalization = "BATCH_SIZE"
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
         if math.prod(shapes[0]) != math.prod(shapes[1]):
             raise NetError(f"scores of shape {list(shapes[0])} and targets of shape {list(shapes[1])} do not fit")
 
+    @override
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         targets = targets.detach().reshape(scores.shape)
         counted = None

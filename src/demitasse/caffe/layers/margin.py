@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.caffe.layers.likelihood import require_a_label_an_item
@@ -27,11 +28,13 @@ class HingeLoss(Layer):
     is_loss = True
     without_gradient = (1,)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         require_a_label_an_item(*shapes)
         settings = self.spec.hinge_loss_param
         self.squares = settings.norm == settings.L2
 
+    @override
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         rows = scores.flatten(1)
         label = indices(labels.flatten(), rows.shape[1], f"layer {self.spec.name!r}: label")
@@ -52,6 +55,7 @@ class ContrastiveLoss(Layer):
     bottom_count = (3, 3)
     is_loss = True
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         left, right, labels = shapes
         if left != right or len(left) < 2 or math.prod(left[2:]) != 1:
@@ -62,6 +66,7 @@ class ContrastiveLoss(Layer):
         settings = self.spec.contrastive_loss_param
         self.margin, self.legacy = settings.margin, settings.legacy_version
 
+    @override
     def forward(self, left: Tensor, right: Tensor, labels: Tensor) -> Tensor:
         square = (left - right).flatten(1).square().sum(1)
         if self.legacy:

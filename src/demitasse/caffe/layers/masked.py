@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.fillers import fill
@@ -13,7 +14,7 @@ from demitasse.caffe.layers.base import Layer, Shape
 from demitasse.errors import MethodError
 
 
-class Count(NamedTuple):
+class EntryCount(NamedTuple):
     """How many entries of a layer are kept (surgery) or frozen (quantization), and how many there are."""
 
     marked: int
@@ -51,6 +52,7 @@ class Masked(Layer):
         """The message of the compression method."""
         return getattr(self.spec, self.parameter)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
         if self.masked_names:
@@ -79,7 +81,7 @@ class Masked(Layer):
         """Returns name -> (values, mask) of weight and bias."""
         return {name: (getattr(self, name), self.mask(name)) for name in self.masked_names}
 
-    def compression(self) -> Count:
+    def compression(self) -> EntryCount:
         """Counts the entries of weight and bias that are kept."""
         masks = [mask for _, mask in self.masked().values()]
-        return Count(sum(int(torch.count_nonzero(m)) for m in masks), sum(m.numel() for m in masks))
+        return EntryCount(sum(int(torch.count_nonzero(m)) for m in masks), sum(m.numel() for m in masks))

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
@@ -28,6 +29,7 @@ class LRN(Layer):
     Reference: Krizhevsky, Sutskever, Hinton 2012, section 3.3.
     """
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.lrn_param
         if len(shapes[0]) != 4:
@@ -38,6 +40,7 @@ class LRN(Layer):
         self.alpha, self.beta, self.k = settings.alpha, settings.beta, settings.k
         self.across = settings.norm_region == settings.ACROSS_CHANNELS
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         if self.across:
             return _across_channels(bottom, self.size, self.alpha, self.beta, self.k)
@@ -52,6 +55,7 @@ class _AcrossChannels(torch.autograd.Function):
     """
 
     @staticmethod
+    @override
     def forward(ctx: Any, bottom: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
         scale = _window_sum(bottom.square(), size).mul_(alpha / size).add_(k)
         power = _negative_power(scale, beta)
@@ -61,6 +65,7 @@ class _AcrossChannels(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @override
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         bottom, scale, power = ctx.saved_tensors
         direct = gradient * power
@@ -110,6 +115,7 @@ class BatchNorm(Layer):
     weight: Tensor
     bias: Tensor
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.batch_norm_param
         shape = shapes[0]
@@ -140,6 +146,7 @@ class BatchNorm(Layer):
                 )
         params.extend(schema.ParamSpec(lr_mult=0, decay_mult=0) for _ in range(_STATISTICS - len(params)))
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         rows = bottom if bottom.ndim > 1 else bottom[:, None]
         top = self._by_blobs(rows) if self.by_blobs() else self._by_batch(rows)
@@ -184,11 +191,13 @@ class MVN(Layer):
 
     in_place = True
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.mvn_param
         self.axes = 1 if settings.across_channels else 2
         self.divides, self.eps = settings.normalize_variance, settings.eps
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         rows = bottom.reshape(*bottom.shape[: self.axes], -1)
         centred = rows - rows.mean(-1, keepdim=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import log
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
@@ -15,7 +16,7 @@ from demitasse.extras import needs
 from demitasse.files import system_path, write_bytes
 
 
-def keep_from_writing(layers: Iterable[Layer], hint: str = "") -> None:
+def disable_file_output(layers: Iterable[Layer], hint: str = "") -> None:
     """Lets the layers that write files write none; a warning tells of each.
 
     Args:
@@ -44,6 +45,7 @@ class HDF5Output(Layer):
     bottom_count = (2, 2)
     top_count = (0, 0)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         self._path = Path(system_path(self.spec.hdf5_output_param.file_name))
         if not self._path.name:
@@ -53,6 +55,7 @@ class HDF5Output(Layer):
         if len({shape[:1] for shape in shapes}) > 1:
             raise NetError(f"data and label need as many rows each, found shapes {[list(shape) for shape in shapes]}")
 
+    @override
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         if not self.writes:
             return ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.errors import NetError
@@ -19,11 +20,13 @@ class Parameter(Layer):
     has_blobs = True
     weight: Tensor
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         shape = tuple(self.spec.parameter_param.shape.dim)
         if not self.spec.parameter_param.HasField("shape") or min(shape, default=1) <= 0:
             raise NetError(f"parameter_param needs a shape of positive sizes, found {list(shape)}")
         self.add_blob("weight", shape)
 
+    @override
     def forward(self) -> Tensor:
         return self.weight

@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
@@ -28,6 +29,7 @@ class Pooling(Layer):
     top_count = (1, 2)
     share: Tensor
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.pooling_param
         if len(shapes[0]) != 4:
@@ -79,6 +81,7 @@ class Pooling(Layer):
         areas = [_counts(*axis, size) for axis, size in zip(axes, sizes, strict=True)]
         self.register_buffer("share", 1 / (areas[0][:, None] * areas[1]), persistent=False)
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         return _POOL[self.method](self, bottom)
 

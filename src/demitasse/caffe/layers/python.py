@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.blob import Blob
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
-from demitasse.caffe.python_layer import PythonLayer, create, surfacing
+from demitasse.caffe.python_layer import PythonLayer, create_user_layer, user_code
 
 
 @LAYERS.register("Python")
@@ -38,14 +39,15 @@ class Python(Layer):
         self.top: list[Blob] = []
         self._is_built = False
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         self.bottom = [Blob(*shape) for shape in shapes]
         in_place = dict(zip(self.spec.bottom, self.bottom, strict=True))
         tops = self.top or [Blob() for _ in self.spec.top]
         self.top = [in_place.get(name, blob) for name, blob in zip(self.spec.top, tops, strict=True)]
         if self.user is None:
-            self.user = create(self.spec)
-            with self._surfacing("setup"):
+            self.user = create_user_layer(self.spec)
+            with self._user_code("setup"):
                 self.user.setup(self.bottom, self.top)
             self._adopt(self.user)
         self.reshape_blobs(self.bottom, self.top)
@@ -64,12 +66,13 @@ class Python(Layer):
         assert self.user is not None
         return self.user
 
+    @override
     def top_shapes(self, *shapes: Shape) -> list[Shape]:
         return [blob.shape for blob in self.top]
 
     def reshape_blobs(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Lets the user's class give the tops their shapes."""
-        with self._surfacing("reshape"):
+        with self._user_code("reshape"):
             self.instance.reshape(bottom, top)
 
     def forward_blobs(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -79,13 +82,13 @@ class Python(Layer):
             PythonLayerError: the user's code raises; it is of that type, too.
         """
         self.reshape_blobs(bottom, top)
-        with self._surfacing("forward"):
+        with self._user_code("forward"):
             self.instance.forward(bottom, top)  # type: ignore[attr-defined]
         self._sync()
 
     def backward_blobs(self, top: Sequence[Blob], propagate_down: list[bool], bottom: Sequence[Blob]) -> None:
         """Lets the user's class compute the bottoms' diff, and its blobs', from the tops'; errors as above."""
-        with self._surfacing("backward"):
+        with self._user_code("backward"):
             self.instance.backward(top, propagate_down, bottom)  # type: ignore[attr-defined]
         self._sync()
 
@@ -93,11 +96,12 @@ class Python(Layer):
         for blob in self.instance.blobs:
             blob.sync()
 
-    def _surfacing(self, method: str) -> Any:
+    def _user_code(self, method: str) -> Any:
         # while the net is built, it says which layer it was
         layer, param = f"layer {self.spec.name!r}: " if self._is_built else "", self.spec.python_param
-        return surfacing(f"{layer}{param.module}.{param.layer}.{method}")
+        return user_code(f"{layer}{param.module}.{param.layer}.{method}")
 
+    @override
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         tensors = (*bottoms, *self.blobs())
         if not self.top:
@@ -117,6 +121,7 @@ class _Call(torch.autograd.Function):
         layer.forward_blobs(layer.bottom, layer.top)
 
     @staticmethod
+    @override
     def forward(ctx: Any, layer: Python, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.layer, ctx.count = layer, count
         ctx.device = tensors[0].device if tensors else torch.device("cpu")
@@ -125,6 +130,7 @@ class _Call(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @override
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         layer: Python = ctx.layer
         for blob, gradient in zip(layer.top, gradients, strict=True):

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
 from demitasse.errors import NetError
@@ -21,6 +22,7 @@ class Accuracy(Layer):
     bottom_count = (2, 2)
     top_count = (1, 2)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.accuracy_param
         scores, labels = shapes
@@ -35,6 +37,7 @@ class Accuracy(Layer):
             raise NetError(f"top_k {self.top_k} is not between 1 and the {self.classes} classes")
 
     @torch.no_grad()
+    @override
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         by_class = scores.movedim(self.axis, -1).reshape(-1, self.classes)
         label = labels.reshape(-1).long()
@@ -64,6 +67,7 @@ class ArgMax(Layer):
     the scores instead of the places.
     """
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.argmax_param
         shape = shapes[0]
@@ -75,6 +79,7 @@ class ArgMax(Layer):
             raise NetError(f"top_k {self.top_k} is not between 1 and the {count} scores")
 
     @torch.no_grad()
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         if self.axis is not None:
             scores, places = self._rank(bottom, self.axis)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, require_shape
@@ -52,6 +53,7 @@ class Recurrent(Layer, ABC):
         self.bottom_count = (2 + exposed, 3 + exposed)
         self.top_count = (1 + exposed, 1 + exposed)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.recurrent_param
         if not settings.num_output:
@@ -82,6 +84,7 @@ class Recurrent(Layer, ABC):
         for index in range(2 + self.has_static, len(shapes)):
             require_shape(self, index, shapes[index], (1, streams, self.units))
 
+    @override
     def forward(self, bottom: Tensor, going_on: Tensor, *rest: Tensor) -> Tensor | tuple[Tensor, ...]:
         inputs = F.linear(bottom.flatten(2), self.weight, self.bias)
         if self.has_static:
@@ -117,9 +120,11 @@ class Recurrent(Layer, ABC):
         """Returns the top for hidden states (steps, streams, num_output)."""
         return hidden
 
+    @override
     def state(self) -> dict[str, object]:
         return {} if self.exposes else {name: _to_plain(getattr(self, name)) for name in self.parts}
 
+    @override
     def restore(self, state: dict[str, Any]) -> None:
         """Takes the state back; an empty one (of Caffe's own solverstate) starts from zeros."""
         for name in () if self.exposes else self.parts:
@@ -162,6 +167,7 @@ class LSTM(Recurrent):
     gates = 4
     parts = ("hidden", "cell")
 
+    @override
     def step(self, inputs: Tensor, kept: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         hidden, cell = state
         return _unit(inputs + F.linear(kept * hidden, self.hidden_weight), kept * cell)
@@ -187,6 +193,7 @@ class LSTMUnit(Layer):
     top_count = (2, 2)
     without_gradient = (2,)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         if len(shapes[0]) != 3 or shapes[0][0] != 1:
             raise NetError(f"{self.spec.type} takes c of shape (1, streams, units), found {list(shapes[0])}")
@@ -194,6 +201,7 @@ class LSTMUnit(Layer):
         require_shape(self, 1, shapes[1], (1, streams, 4 * units))
         require_shape(self, 2, shapes[2], (1, streams))
 
+    @override
     def forward(self, cell: Tensor, rows: Tensor, going_on: Tensor) -> tuple[Tensor, Tensor]:
         hidden, cell = _unit(rows, going_on.detach()[..., None] * cell)
         return cell, hidden
@@ -209,14 +217,17 @@ class RNN(Recurrent):
     output_weight: Tensor
     output_bias: Tensor
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
         settings = self.spec.recurrent_param
         self.add_blob("output_weight", (self.units, self.units), settings.weight_filler)
         self.add_blob("output_bias", (self.units,), settings.bias_filler)
 
+    @override
     def step(self, inputs: Tensor, kept: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         return (torch.tanh(inputs + F.linear(kept * state[0], self.hidden_weight)),)
 
+    @override
     def read_out(self, hidden: Tensor) -> Tensor:
         return torch.tanh(F.linear(hidden, self.output_weight, self.output_bias))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
@@ -18,6 +19,7 @@ class Broadcasting(Layer):
     in_place = True
     operand: str
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.settings
         shape = shapes[0]
@@ -69,17 +71,20 @@ class Scale(Broadcasting):
     weight: Tensor
     bias: Tensor
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
         self.has_bias = self.spec.scale_param.bias_term
         if self.has_bias:
             self.add_blob("bias", self.covered, self.spec.scale_param.bias_filler)
 
+    @override
     def _filler(self) -> schema.FillerParameter:
         if self.settings.HasField("filler"):
             return self.settings.filler
         return schema.FillerParameter(value=1)
 
+    @override
     def forward(self, bottom: Tensor, scale: Tensor | None = None) -> Tensor:
         factor = self._broadcast(self.weight if scale is None else scale)
         if self.has_bias:
@@ -95,8 +100,10 @@ class Bias(Broadcasting):
     bias: Tensor
 
     @property
+    @override
     def settings(self) -> schema.ScaleParameter | schema.BiasParameter:
         return self.spec.bias_param
 
+    @override
     def forward(self, bottom: Tensor, bias: Tensor | None = None) -> Tensor:
         return bottom + self._broadcast(self.bias if bias is None else bias)

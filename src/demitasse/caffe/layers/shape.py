@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
 from demitasse.errors import NetError
@@ -27,9 +28,11 @@ class Concat(Layer):
 
     bottom_count = (1, None)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         self.axis = _axis(self.spec.concat_param, "concat_dim", len(shapes[0]))
 
+    @override
     def forward(self, *bottoms: Tensor) -> Tensor:
         return torch.cat(bottoms, self.axis)
 
@@ -40,6 +43,7 @@ class Slice(Layer):
 
     top_count = (1, None)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.slice_param
         self.axis = _axis(settings, "slice_dim", len(shapes[0]))
@@ -56,6 +60,7 @@ class Slice(Layer):
                 f"slice_point {bounds[1:-1]} does not cut {size} entries of axis {self.axis} into {count} tops"
             )
 
+    @override
     def forward(self, bottom: Tensor) -> tuple[Tensor, ...]:
         return torch.split(bottom, self.sizes, self.axis)
 
@@ -64,11 +69,13 @@ class Slice(Layer):
 class Flatten(Layer):
     """The axes from ``axis`` to ``end_axis`` (included) taken as one."""
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.flatten_param
         self.axis = canonical_axis(settings.axis, len(shapes[0]))
         self.end_axis = canonical_axis(settings.end_axis, len(shapes[0]), "end_axis")
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         return bottom.flatten(self.axis, self.end_axis)
 
@@ -80,6 +87,7 @@ class Reshape(Layer):
     ``axis`` and ``num_axes`` bound the axes of the bottom that the new shape stands for.
     """
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.reshape_param
         ndim = len(shapes[0])
@@ -93,6 +101,7 @@ class Reshape(Layer):
         if any(size == 0 and self.start + i >= ndim for i, size in enumerate(self.dims)):
             raise NetError(f"shape {self.dims} keeps an axis that the bottom {list(shapes[0])} does not have")
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         shape = bottom.shape
         middle = [size or shape[self.start + i] for i, size in enumerate(self.dims)]
@@ -108,6 +117,7 @@ class Crop(Layer):
 
     bottom_count = (2, 2)
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.crop_param
         whole, wanted = shapes
@@ -123,6 +133,7 @@ class Crop(Layer):
                 f"the bottom of shape {list(whole)}"
             )
 
+    @override
     def forward(self, bottom: Tensor, reference: Tensor) -> Tensor:
         for index, start in enumerate(self.offset):
             axis = self.axis + index
@@ -134,6 +145,7 @@ class Crop(Layer):
 class Tile(Layer):
     """The bottom ``tiles`` times, one behind the other along an axis."""
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.tile_param
         self.axis = canonical_axis(settings.axis, len(shapes[0]))
@@ -141,6 +153,7 @@ class Tile(Layer):
         if self.tiles <= 0:
             raise NetError(f"tiles must be positive, found {self.tiles}")
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         sizes = bottom.shape
         tiled = bottom.unsqueeze(self.axis).expand(*sizes[: self.axis], self.tiles, *sizes[self.axis :])
@@ -153,6 +166,7 @@ class Split(Layer):
 
     top_count = (1, None)
 
+    @override
     def forward(self, bottom: Tensor) -> tuple[Tensor, ...]:
         return (bottom,) * len(self.spec.top)
 
@@ -164,5 +178,6 @@ class Silence(Layer):
     bottom_count = (1, None)
     top_count = (0, 0)
 
+    @override
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return ()

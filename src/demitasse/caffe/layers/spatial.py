@@ -17,7 +17,7 @@ class Window(NamedTuple):
     dilation: tuple[int, ...]
 
     @classmethod
-    def read(cls, settings: schema.ConvolutionParameter, axes: int) -> Window:
+    def from_settings(cls, settings: schema.ConvolutionParameter, axes: int) -> Window:
         """Reads the window of a ConvolutionParameter for so many spatial axes.
 
         Raises:
@@ -36,7 +36,7 @@ class Window(NamedTuple):
             )
         return window
 
-    def behind(self) -> Window:
+    def without_first_axis(self) -> Window:
         """Returns the window of all spatial axes but the first."""
         return Window(*(values[1:] for values in self))
 

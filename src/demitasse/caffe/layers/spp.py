@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
@@ -20,6 +21,7 @@ class SPP(Layer):
     Reference: He, Zhang, Ren, Sun 2014, section 2.2.
     """
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.spp_param
         if len(shapes[0]) != 4:
@@ -33,6 +35,7 @@ class SPP(Layer):
             _pooling(shapes[0], 2**level, settings.pool) for level in range(settings.pyramid_height)
         )
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         if len(self.levels) == 1:
             top: Tensor = self.levels[0](bottom)

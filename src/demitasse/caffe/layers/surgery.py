@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import log, schema
 from demitasse.caffe.layers.base import LAYERS, Shape
@@ -18,7 +19,7 @@ from demitasse.caffe.layers.masked import Masked
 from demitasse.methods import fused, surgery
 
 
-class Surgery(Masked):
+class SurgeryLayer(Masked):
     """Mixin: computes with weight * weight_mask and bias * bias_mask; training forwards decide on the masks.
 
     The gradient of the effective values goes to all dense values, cut ones too, so that they may come back. In
@@ -35,6 +36,7 @@ class Surgery(Masked):
         self.statistics: surgery.Statistics | None = None
         self._effective: dict[str, _Effective] = {}
 
+    @override
     def setup(self, *shapes: Shape) -> None:
         super().setup(*shapes)
         settings = self.compression_settings
@@ -67,9 +69,11 @@ class Surgery(Masked):
         mean, deviation = log.number(self.statistics.mean), log.number(self.statistics.deviation)
         return f"mu_:{mean} std_:{deviation} {shares}"
 
+    @override
     def state(self) -> dict[str, object]:
         return {} if self.statistics is None else {**vars(self.statistics)}
 
+    @override
     def restore(self, state: dict[str, Any]) -> None:
         self.statistics = surgery.Statistics(**state) if state else None
 
@@ -112,17 +116,19 @@ class _StraightThrough(torch.autograd.Function):
     """The effective values; their whole gradient goes to the dense ones."""
 
     @staticmethod
+    @override
     def forward(ctx: Any, dense: Tensor, effective: Tensor) -> Tensor:
         # a view would share its base with every graph, and the memory would seem free while one still reads it
         return effective.detach()
 
     @staticmethod
+    @override
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
 
 
 @LAYERS.register("DNSConvolution")
-class DNSConvolution(Surgery, Convolution):
+class DNSConvolution(SurgeryLayer, Convolution):
     """Convolution under surgery; settings in ``dns_convolution_param``."""
 
     parameter = "dns_convolution_param"
@@ -130,7 +136,7 @@ class DNSConvolution(Surgery, Convolution):
 
 
 @LAYERS.register("DNSInnerProduct")
-class DNSInnerProduct(Surgery, InnerProduct):
+class DNSInnerProduct(SurgeryLayer, InnerProduct):
     """InnerProduct under surgery; settings in ``dns_inner_product_param``."""
 
     parameter = "dns_inner_product_param"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.caffe import schema
 from demitasse.caffe.list_file import require_regular
@@ -14,7 +15,7 @@ from demitasse.caffe.models.messages import parse_message, read_bytes
 from demitasse.caffe.sizes import MOST_AXES
 from demitasse.errors import FileFormatError
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 _RAW = {0: "<f8", 1: "<f4", 2: "<f2"}  # what the enum Type of NVIDIA's fork says of raw_data
 

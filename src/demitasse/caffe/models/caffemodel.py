@@ -74,7 +74,7 @@ def parse_model(data: bytes, path: str | Path) -> list[LayerBlobs]:
     """Parses the content of a binary caffemodel; see :func:`read_model`."""
     found = []
     specs = upgrade_layers(parse_net_message(data, path), str(path)).layer
-    names = labels.distinct([layer.name for layer in specs], [bool(layer.blobs) for layer in specs])
+    names = labels.distinct_labels([layer.name for layer in specs], [bool(layer.blobs) for layer in specs])
     for name, layer in zip(names, specs, strict=True):
         blobs = []
         for index, blob in enumerate(layer.blobs):

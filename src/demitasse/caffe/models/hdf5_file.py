@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.extras import needs
@@ -24,7 +25,7 @@ _MOST_DEFLATED = 1032  # bytes that deflate makes of one, at best
 _MOST_LINKS = 16  # that lead from one to the next
 _INDEX = re.compile("0|[1-9][0-9]{0,17}")
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 _EMPTY: Array = np.empty(0, np.float32)
 # what h5py raises at damaged files, whatever it is asked for
@@ -32,7 +33,7 @@ _BROKEN = (OSError, ValueError, TypeError, AttributeError, RuntimeError, LookupE
 
 
 @contextmanager
-def readable(place: str) -> Iterator[None]:
+def reading(place: str) -> Iterator[None]:
     """Says in errors what h5py cannot read; for calls of h5py alone.
 
     Raises:
@@ -58,7 +59,7 @@ def open_hdf5(source: str | Path | bytes, what: str) -> Iterator[h5py.File]:
     # memory takes no lock
     given = (io.BytesIO(source), {}) if isinstance(source, bytes) else (system_path(source), {"locking": False})
     with ExitStack() as stack:
-        with readable(f"{_place(source)}: not {what}"):
+        with reading(f"{_place(source)}: not {what}"):
             file = stack.enter_context(h5py.File(given[0], "r", **given[1]))
         yield file
 
@@ -78,10 +79,10 @@ def read_hdf5(source: str | Path | bytes) -> list[tuple[str, list[Array]]]:
     """
     place = _place(source)
     with open_hdf5(source, "a caffemodel in HDF5") as file:
-        data = held(file, "data", place)
+        data = find_object(file, "data", place)
         if not isinstance(data, h5py.Group):
             raise FileFormatError(f"{place}: an HDF5 file without the group 'data': not a caffemodel")
-        with readable(place):
+        with reading(place):
             names = list(data)
         return [layer for name in names for layer in _layers(data, name, name, place, set())]
 
@@ -89,15 +90,15 @@ def read_hdf5(source: str | Path | bytes) -> list[tuple[str, list[Array]]]:
 def _layers(parent: h5py.Group, key: str, name: str, path: str, seen: set[int]) -> Iterator[tuple[str, list[Array]]]:
     """Yields the layer of a group, and those whose names go on behind its name."""
     place = f"{path}: layer {name!r}"
-    group = held(parent, key, place)
+    group = find_object(parent, key, place)
     if not isinstance(group, h5py.Group):
         raise FileFormatError(f"{place} is {_kind(group)}; expected a group of blobs")
-    with readable(place):
+    with reading(place):
         address, names = h5py.h5o.get_info(group.id).addr, list(group)
     if address in seen:
         raise FileFormatError(f"{place} is a group that is there under another name too")
     seen.add(address)
-    found = {each: held(group, each, place) for each in names}
+    found = {each: find_object(group, each, place) for each in names}
     inner = [each for each, value in found.items() if isinstance(value, h5py.Group)]
     datasets = {each: value for each, value in found.items() if each not in inner}
     if datasets or not inner:
@@ -127,7 +128,7 @@ def _blobs(datasets: Mapping[str, h5py.Dataset], place: str) -> list[Array]:
     ]
 
 
-def held(group: h5py.Group, name: str, place: str) -> h5py.Group | h5py.Dataset | None:
+def find_object(group: h5py.Group, name: str, place: str) -> h5py.Group | h5py.Dataset | None:
     """Returns what the file itself holds under a name, which may be a path; None where there is nothing.
 
     A stranger's file may name any file of this machine: by a link, as the storage of a dataset, or as a part of a
@@ -138,7 +139,7 @@ def held(group: h5py.Group, name: str, place: str) -> h5py.Group | h5py.Dataset 
     """
     node = _followed(group, name, place, _MOST_LINKS)
     if isinstance(node, h5py.Dataset):
-        with readable(place):
+        with reading(place):
             external, is_virtual = node.external, node.is_virtual
         if external:
             raise FileFormatError(f"{place}: the values of {name!r} are in another file, {external[0][0]!r}")
@@ -154,14 +155,14 @@ def _followed(group: h5py.Group, name: str, place: str, links: int) -> h5py.Grou
     for part in name.split("/"):
         if part in ("", "."):
             continue
-        with readable(place):
+        with reading(place):
             link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:
             return None
         if isinstance(link, h5py.ExternalLink):
             raise FileFormatError(f"{place}: {name!r} is a link to another file, {link.filename!r}")
         if not isinstance(link, h5py.SoftLink):
-            with readable(place):
+            with reading(place):
                 node = node[part]
         elif links:
             node = _followed(node, link.path, place, links - 1)
@@ -176,7 +177,7 @@ def dataset_array(dataset: h5py.Dataset, place: str) -> Array:
     Raises:
         FileFormatError: they are no numbers, or the file does not hold as many as the dataset declares.
     """
-    with readable(place):
+    with reading(place):
         shape, dtype, size, chunks = dataset.shape, dataset.dtype, dataset.nbytes, dataset.chunks
         stored = dataset.id.get_storage_size()
     if shape is None:
@@ -185,7 +186,7 @@ def dataset_array(dataset: h5py.Dataset, place: str) -> Array:
         raise FileFormatError(f"{place} has values of type {dtype}; expected numbers")
     if size > stored * (_MOST_DEFLATED if chunks else 1):
         raise FileFormatError(f"{place} declares {size} bytes, of which the file holds {stored}")
-    with readable(place):
+    with reading(place):
         values = dataset[()]
     wide = dtype.kind == "f" and dtype.itemsize > 4
     return np.asarray(values, np.float64 if wide else np.float32)

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.caffe import schema
 from demitasse.caffe.layer_rule import COMPRESSING, SURGERY
 from demitasse.errors import WeightsError
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 _PREFIXES = ("DNS", "INQ", "C")
 
@@ -66,23 +67,23 @@ def without_masks(name: str, kind: str, blobs: list[Array]) -> list[Array]:
     if not kind and not all(map(np.array_equal, cut, values)):
         raise WeightsError(
             f"layer {name!r} has masks beside its weights, and HDF5 does not tell whether they cut or freeze them: "
-            f"{advice(kind)}, or give the prototxt of the net"
+            f"{plain_model_advice(kind)}, or give the prototxt of the net"
         )
     return cut
 
 
-def beside_weights(name: str, kind: str) -> str:
+def has_masks_text(name: str, kind: str) -> str:
     """Returns the words that a layer of a model has masks."""
     return f"layer {name!r} {f'is of type {kind} and ' if kind else ''}has masks beside its weights"
 
 
-def advice(kind: str) -> str:
+def plain_model_advice(kind: str) -> str:
     """Returns which command makes a plain model."""
     commands = ["'dns_to_normal'"] * (not kind or kind in SURGERY) + ["'inq_to_normal'"] * (kind not in SURGERY)
     return f"make a plain model by {' or '.join(commands)}"
 
 
-def report(names: Sequence[str], path: object) -> str:
+def applied_masks_line(names: Sequence[str], path: object) -> str:
     """Returns the line that says what was done."""
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return f"{path}: the masks of {shown} are applied and left out, as dns_to_normal and inq_to_normal do"

@@ -13,6 +13,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.sources.base import Source
@@ -25,8 +26,8 @@ Batch = tuple[list[Tensor], dict[str, Any]]
 class AheadSource(Source):
     """A source in two steps, of which threads run the second.
 
-    :meth:`plan` says what the next batch is made of. It alone moves in the data and draws random numbers, and its
-    calls follow one another. :meth:`make` depends on the plan alone. So the batches are the same, to the bit, for
+    :meth:`plan_batch` says what the next batch is made of. It alone moves in the data and draws random numbers, and its
+    calls follow one another. :meth:`make_batch` depends on the plan alone. So the batches are the same, to the bit, for
     any number of workers. At most ``data_param.prefetch`` batches (Caffe's 4) are made ahead.
     """
 
@@ -41,15 +42,15 @@ class AheadSource(Source):
         super().__init__(spec, phase)
 
     @abstractmethod
-    def plan(self) -> Any:
+    def plan_batch(self) -> Any:
         """Returns what the next batch is made of, and goes on behind it."""
 
     @abstractmethod
-    def make(self, plan: Any) -> list[Tensor]:
+    def make_batch(self, plan: Any) -> list[Tensor]:
         """Returns the batch of a plan; runs in any thread."""
 
     @abstractmethod
-    def start(self) -> None:
+    def rewind(self) -> None:
         """Goes to the beginning of the data."""
 
     @abstractmethod
@@ -57,13 +58,14 @@ class AheadSource(Source):
         """Returns where the next plan begins, as plain values for JSON."""
 
     @abstractmethod
-    def go_to(self, position: dict[str, Any]) -> None:
+    def seek(self, position: dict[str, Any]) -> None:
         """Goes to what :meth:`position` returned; raises DataError where there is no such position."""
 
-    def read(self) -> list[Tensor]:
+    @override
+    def next_batch(self) -> list[Tensor]:
         if not self.workers:
             self._return()
-            return self.make(self.plan())
+            return self.make_batch(self.plan_batch())
         if not self._threads:
             self._reached = self.position()
             self._threads = (ThreadPoolExecutor(1, "plan"), ThreadPoolExecutor(self.workers, "make"))
@@ -73,29 +75,33 @@ class AheadSource(Source):
         tops, self._reached = self._ahead.popleft().result()
         return tops
 
+    @override
     def seed(self, value: int) -> None:
         self._drop()
         super().seed(value)
-        self.start()
+        self.rewind()
 
+    @override
     def state(self) -> dict[str, Any]:
         return self._reached if self._threads else self.position()
 
+    @override
     def restore(self, state: dict[str, Any]) -> None:
         self._drop()
-        self.go_to(state)
+        self.seek(state)
 
+    @override
     def close(self) -> None:
         self._drop()
 
     def _plan(self) -> tuple[Any, dict[str, Any]]:
-        return self.plan(), self.position()
+        return self.plan_batch(), self.position()
 
     def _make(self, planned: Future[tuple[Any, dict[str, Any]]]) -> Batch:
         plan, reached = planned.result()
         if not threading.main_thread().is_alive():  # the program ends; it waits for its threads
             raise CancelledError
-        return self.make(plan), reached
+        return self.make_batch(plan), reached
 
     def _return(self) -> None:
         """Goes back to behind the last batch that was read, where others were made ahead."""

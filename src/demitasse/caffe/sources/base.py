@@ -23,19 +23,20 @@ class Source(ABC):
     net are relative to the working directory, as in Caffe.
 
     Attributes:
-        fed: the caller feeds the tops, :meth:`read` is not used (layer type Input).
+        fed: the caller feeds the tops, :meth:`next_batch` is not used (layer type Input).
         shapes: one shape a top.
         random: the generator of all random draws of this source.
         workers: how many threads make batches ahead; 0 makes a batch when it is read. Only sources that decode or
             transform images heed it (:class:`demitasse.caffe.sources.ahead.AheadSource`).
         rank: this process's number among those that train together.
         ranks: how many they are.
-        deals: :meth:`read` itself returns the records ``rank``, ``rank + ranks`` ... of the next ``ranks`` batches,
-            and goes behind all of them. Where it does not, :meth:`batch` reads all and leaves out the others'.
+        splits_by_rank: :meth:`next_batch` itself returns the records ``rank``, ``rank + ranks`` ... of the next
+            ``ranks`` batches, and goes behind all of them. Where it does not, :meth:`next_own_batch` reads all and
+            leaves out the others'.
     """
 
     fed: ClassVar[bool] = False
-    deals: ClassVar[bool] = False
+    splits_by_rank: ClassVar[bool] = False
     rank: int = 0
     ranks: int = 1
     shapes: list[Shape]
@@ -47,29 +48,29 @@ class Source(ABC):
         self.seed(0)
 
     @abstractmethod
-    def read(self) -> list[Tensor]:
+    def next_batch(self) -> list[Tensor]:
         """Returns the next batch, one float32 tensor a top."""
 
     def constants(self) -> dict[int, Tensor]:
         """Returns the tops that are the same in every batch, by index; the Python interface fills them once."""
         return {}
 
-    def deal(self, rank: int, ranks: int) -> None:
+    def split_among_ranks(self, rank: int, ranks: int) -> None:
         """Deals the records out from now on: record i belongs to the process ``i % ranks``.
 
         The position and the generator are the same in all of them: whatever is drawn is drawn for all records.
         """
         self.rank, self.ranks = rank, ranks
 
-    def batch(self) -> list[Tensor]:
+    def next_own_batch(self) -> list[Tensor]:
         """Returns this process's next batch.
 
         Raises:
             DataError: a top has no axis of records.
         """
-        if self.deals or self.ranks == 1:
-            return self.read()
-        batches = [self.read() for _ in range(self.ranks)]
+        if self.splits_by_rank or self.ranks == 1:
+            return self.next_batch()
+        batches = [self.next_batch() for _ in range(self.ranks)]
         return [self._own(top) for top in zip(*batches, strict=True)]
 
     def _own(self, top: tuple[Tensor, ...]) -> Tensor:

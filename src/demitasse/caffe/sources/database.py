@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.images.transform import Image
@@ -31,7 +32,8 @@ class Data(ImageSource):
         self._database = BACKENDS[backend].open(system_path(param.source))
         super().__init__(spec, phase, param.batch_size, param.force_encoded_color)
 
-    def take(self, count: int) -> list[Record]:
+    @override
+    def next_items(self, count: int) -> list[Record]:
         records: list[Record] = []
         while len(records) < count:
             found = list(islice(self._records, count - len(records)))
@@ -43,24 +45,29 @@ class Data(ImageSource):
                 self._open_at(0)
         return records
 
+    @override
     def decode(self, item: Record) -> tuple[Image, int]:
         try:
             datum = schema.Datum.FromString(item[1])
             return datum_image(datum, self._transformer.color), datum.label
         except (DecodeError, DataError) as error:
-            raise DataError(f"{self.place(item)}: not a Datum: {error}") from error
+            raise DataError(f"{self.describe_item(item)}: not a Datum: {error}") from error
 
-    def place(self, item: Record) -> str:
+    @override
+    def describe_item(self, item: Record) -> str:
         return f"{self._database.path}: record {item[0].decode(errors='backslashreplace')!r}"
 
-    def start(self) -> None:
+    @override
+    def rewind(self) -> None:
         skip = int(self.random.integers(self._rand_skip)) if self._rand_skip else 0
         self._open_at(skip % len(self._database) if skip else 0)
 
+    @override
     def position(self) -> dict[str, Any]:
         return {"random": self.random.bit_generator.state, "position": self._position}
 
-    def go_to(self, position: dict[str, Any]) -> None:
+    @override
+    def seek(self, position: dict[str, Any]) -> None:
         record = position["position"]
         if record and not 0 <= record <= len(self._database):
             raise DataError(
@@ -69,6 +76,7 @@ class Data(ImageSource):
         self.random.bit_generator.state = position["random"]
         self._open_at(record)
 
+    @override
     def close(self) -> None:
         super().close()
         self._records = iter(())

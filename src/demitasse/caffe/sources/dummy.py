@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.fillers import fill
@@ -22,7 +23,7 @@ class DummyData(Source):
     Constants are filled once, all others anew at each read, from torch's global generator like all fillers.
     """
 
-    deals = True  # nothing is read: each process makes its own
+    splits_by_rank = True  # nothing is read: each process makes its own
 
     def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         super().__init__(spec, phase)
@@ -39,10 +40,12 @@ class DummyData(Source):
             if filler.type == "constant"
         }
 
+    @override
     def constants(self) -> dict[int, Tensor]:
         return dict(self._constants)
 
-    def read(self) -> list[Tensor]:
+    @override
+    def next_batch(self) -> list[Tensor]:
         return [
             self._constants[index].clone() if index in self._constants else fill(filler, shape)
             for index, (filler, shape) in enumerate(zip(self._fillers, self.shapes, strict=True))

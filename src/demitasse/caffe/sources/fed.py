@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.sources.base import SOURCES, Source
@@ -22,5 +23,6 @@ class Input(Source):
             raise NetError(f"input_param has {len(given)} shapes for {len(spec.top)} tops")
         self.shapes = given if len(given) == len(spec.top) else (given or [()]) * len(spec.top)
 
-    def read(self) -> list[Tensor]:
+    @override
+    def next_batch(self) -> list[Tensor]:
         raise DataError("the tops of an Input layer are fed by the caller")

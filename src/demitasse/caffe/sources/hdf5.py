@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.list_file import read_lines, require_regular
@@ -16,7 +18,7 @@ from demitasse.errors import DataError, FileFormatError, NetError
 from demitasse.extras import needs
 from demitasse.files import system_path
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
+Array = NDArray[np.float32]
 
 
 @SOURCES.register("HDF5Data")
@@ -27,7 +29,7 @@ class HDF5Data(Source):
     is in memory.
     """
 
-    deals = True
+    splits_by_rank = True
 
     def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param = spec.hdf5_data_param
@@ -40,11 +42,13 @@ class HDF5Data(Source):
         super().__init__(spec, phase)
         self.shapes = [(param.batch_size, *self._data[name].shape[1:]) for name in self._names]
 
+    @override
     def seed(self, value: int) -> None:
         super().seed(value)
         self._start_epoch()
 
-    def read(self) -> list[Tensor]:
+    @override
+    def next_batch(self) -> list[Tensor]:
         wanted = self.shapes[0][0] * self.ranks
         own = self.rank
         parts: list[list[Array]] = []
@@ -58,10 +62,12 @@ class HDF5Data(Source):
             wanted -= len(rows)
         return [torch.from_numpy(np.concatenate(top)) for top in zip(*parts, strict=True)]
 
+    @override
     def state(self) -> dict[str, Any]:
         # the order of the rows is not kept but drawn again, from the generator as it was before the file
         return {"random": self._before, "order": self._order, "file": self._file, "row": self._row}
 
+    @override
     def restore(self, state: dict[str, Any]) -> None:
         order = state["order"]
         if sorted(order) != list(range(len(self._files))):
@@ -126,19 +132,19 @@ def _read_file(path: str, names: list[str]) -> dict[str, Array]:
     """Returns the datasets as float32, all with the same number of rows."""
     with needs("h5py"):
         import h5py
-    from demitasse.caffe.models.hdf5_file import dataset_array, held, open_hdf5, readable
+    from demitasse.caffe.models.hdf5_file import dataset_array, find_object, open_hdf5, reading
 
     datasets: dict[str, Any] = {}
     require_regular(path, "not an HDF5 file that can be read")
     try:
         with open_hdf5(path, "an HDF5 file that can be read") as file:
             for name in names:
-                datasets[name] = held(file, name, path)
-                with readable(path):
+                datasets[name] = find_object(file, name, path)
+                with reading(path):
                     known, has_rows = sorted(file), isinstance(datasets[name], h5py.Dataset) and datasets[name].ndim
                 if not has_rows:
                     raise DataError(f"{path}: no dataset {name!r} with rows; the file has {known}")
-            with readable(path):
+            with reading(path):
                 counts = {name: len(dataset) for name, dataset in datasets.items()}
             if len(set(counts.values())) > 1 or not counts[names[0]]:
                 raise DataError(f"{path}: datasets must have the same number of rows, above 0; found {counts}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from typing_extensions import override
+
 from demitasse.caffe import schema
-from demitasse.caffe.images.image_list import Entry, read_image_list
+from demitasse.caffe.images.image_list import ImageListEntry, read_image_list
 from demitasse.caffe.images.resizing import Resized
 from demitasse.caffe.images.transform import Windowed
 from demitasse.caffe.list_file import read_regular, shown
@@ -29,8 +31,9 @@ class ImageData(ImageSource):
         self._entries = read_image_list(param.source)
         super().__init__(spec, phase, param.batch_size)
 
-    def take(self, count: int) -> list[Entry]:
-        entries: list[Entry] = []
+    @override
+    def next_items(self, count: int) -> list[ImageListEntry]:
+        entries: list[ImageListEntry] = []
         while len(entries) < count:
             if self._position == len(self._order):
                 self._start_epoch()
@@ -39,7 +42,8 @@ class ImageData(ImageSource):
             self._position += len(found)
         return entries
 
-    def decode(self, item: Entry) -> tuple[Windowed, int]:
+    @override
+    def decode(self, item: ImageListEntry) -> tuple[Windowed, int]:
         from demitasse.caffe.images.codec import decode
 
         param = self._param
@@ -47,23 +51,27 @@ class ImageData(ImageSource):
         try:
             image = decode(content, param.is_color)
         except DataError as error:
-            raise error.within(self.place(item)) from error
+            raise error.within(self.describe_item(item)) from error
         size = (param.new_height, param.new_width)
         return image if size in (image.shape[1:], (0, 0)) else Resized(image, *size), item.label
 
-    def place(self, item: Entry) -> str:
+    @override
+    def describe_item(self, item: ImageListEntry) -> str:
         return shown(f"{self._param.root_folder}{item.name}")
 
-    def start(self) -> None:
+    @override
+    def rewind(self) -> None:
         skip = int(self.random.integers(self._param.rand_skip)) if self._param.rand_skip else 0
         self._start_epoch()
         self._position = skip % len(self._order)
 
+    @override
     def position(self) -> dict[str, Any]:
         # the order is not kept but drawn again, from the generator as it was before the epoch
         return {"random": self.random.bit_generator.state, "before": self._before, "position": self._position}
 
-    def go_to(self, position: dict[str, Any]) -> None:
+    @override
+    def seek(self, position: dict[str, Any]) -> None:
         if not 0 <= position["position"] <= len(self._entries):
             raise DataError(
                 f"{self._param.source}: the state is at image {position['position']}, "

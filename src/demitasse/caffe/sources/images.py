@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
-from demitasse.caffe.images.transform import Transformer, Windowed
+from demitasse.caffe.images.transform import ImageTransform, Windowed
 from demitasse.caffe.sources.ahead import AheadSource
 from demitasse.caffe.sources.base import Shape
 from demitasse.errors import DataError, NetError
 
 
-class Plan(NamedTuple):
+class BatchPlan(NamedTuple):
     """This process's items of a batch, and the seed of the crops and mirrors of all."""
 
     seed: int
@@ -38,7 +39,7 @@ class ImageSource(AheadSource):
         force_color: a wish for colour beside that of ``transform_param``.
     """
 
-    deals = True
+    splits_by_rank = True
 
     @abstractmethod
     def __init__(self, spec: schema.LayerParameter, phase: int, batch_size: int, force_color: bool = False) -> None:
@@ -46,16 +47,16 @@ class ImageSource(AheadSource):
             raise NetError(f"{spec.type} needs a batch_size above 0")
         if len(spec.top) > 2:
             raise NetError(f"{spec.type} makes an image and a label, but {len(spec.top)} tops are named")
-        self._transformer = Transformer(spec.transform_param, phase, force_color)
+        self._transformer = ImageTransform(spec.transform_param, phase, force_color)
         super().__init__(spec, phase)
-        (first,) = self.take(1)
+        (first,) = self.next_items(1)
         self.seed(0)
         image = self._output_shape(first, self.decode(first)[0])
         shapes: list[Shape] = [(batch_size, *image), (batch_size,)]
         self.shapes = shapes[: len(spec.top)]
 
     @abstractmethod
-    def take(self, count: int) -> list[Any]:
+    def next_items(self, count: int) -> list[Any]:
         """Returns the next so many items, round and round."""
 
     @abstractmethod
@@ -67,15 +68,17 @@ class ImageSource(AheadSource):
         """
 
     @abstractmethod
-    def place(self, item: Any) -> str:
+    def describe_item(self, item: Any) -> str:
         """Returns where an item stands, for messages."""
 
-    def plan(self) -> Plan:
+    @override
+    def plan_batch(self) -> BatchPlan:
         seed = int(self.random.integers(2**63)) if self._transformer.draws else 0
-        items = self.take(self.shapes[0][0] * self.ranks)
-        return Plan(seed, items[self.rank :: self.ranks])
+        items = self.next_items(self.shapes[0][0] * self.ranks)
+        return BatchPlan(seed, items[self.rank :: self.ranks])
 
-    def make(self, plan: Plan) -> list[Tensor]:
+    @override
+    def make_batch(self, plan: BatchPlan) -> list[Tensor]:
         labels: list[int] = []
         random = np.random.default_rng(plan.seed)
         batch = self._transformer(self._decoded(plan.items, labels), len(plan.items), random, self.rank, self.ranks)
@@ -93,7 +96,7 @@ class ImageSource(AheadSource):
                 first = first or shape
                 if shape != first:
                     raise DataError(
-                        f"{self.place(item)}: the image has shape {list(shape)}, but the batch began "
+                        f"{self.describe_item(item)}: the image has shape {list(shape)}, but the batch began "
                         f"with {list(first)}; give a crop_size or images of one size"
                     )
                 whole = image.shape
@@ -104,4 +107,4 @@ class ImageSource(AheadSource):
         try:
             return self._transformer.output_shape(image.shape)
         except DataError as error:
-            raise error.within(self.place(item)) from error
+            raise error.within(self.describe_item(item)) from error

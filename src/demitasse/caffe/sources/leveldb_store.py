@@ -12,7 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from demitasse.caffe.sources.store import BACKENDS, Backend, Put, Reader, Record
+from typing_extensions import override
+
+from demitasse.caffe.sources.store import BACKENDS, Backend, DatabaseReader, Put, Record
 from demitasse.errors import DataError, WriteError
 from demitasse.extras import needs
 from demitasse.files import new_folder
@@ -22,7 +24,7 @@ _BLOCK = 1 << 16
 _DATA = ("CURRENT", "MANIFEST-*", "*.log", "*.ldb", "*.sst")
 
 
-class LevelDbReader(Reader):
+class LevelDbReader(DatabaseReader):
     """The records of a LevelDB, which is not changed and may be read-only.
 
     LevelDB writes into the folder that it opens, even to read. So it gets a temporary folder of links: what it adds
@@ -48,6 +50,7 @@ class LevelDbReader(Reader):
         if next(self.records(), None) is None:
             raise DataError(f"{path}: the LevelDB has no records")
 
+    @override
     def __len__(self) -> int:
         return self._count
 
@@ -56,6 +59,7 @@ class LevelDbReader(Reader):
         with self._corruption(), self._iterator(include_value=False) as keys:
             return sum(1 for _ in keys)
 
+    @override
     def records(self, start: int = 0) -> Iterator[Record]:
         with self._corruption():
             with self._iterator(include_value=False) as keys:
@@ -65,6 +69,7 @@ class LevelDbReader(Reader):
             with self._iterator(start=first) as records:
                 yield from records
 
+    @override
     def close(self) -> None:
         self._database.close()
         self._release()

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from demitasse.caffe.sources.lmdb_pages import Pages
-from demitasse.caffe.sources.store import BACKENDS, Backend, Put, Reader, Record, write_database
+from demitasse.caffe.sources.store import BACKENDS, Backend, DatabaseReader, Put, Record, write_database
 from demitasse.errors import DataError, WriteError
 from demitasse.extras import needs
 from demitasse.files import new_folder
@@ -20,7 +22,7 @@ _TRANSACTION = 1000
 _FIRST_MAP = 1 << 24
 
 
-class LmdbReader(Reader):
+class LmdbReader(DatabaseReader):
     """The records of an LMDB.
 
     Args:
@@ -39,12 +41,15 @@ class LmdbReader(Reader):
         if not self._pages.count:
             raise DataError(f"{path}: the LMDB has no records")
 
+    @override
     def __len__(self) -> int:
         return self._pages.count
 
+    @override
     def records(self, start: int = 0) -> Iterator[Record]:
         return self._pages.records(start)
 
+    @override
     def close(self) -> None:
         self._pages.close()
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.sources.base import SOURCES, Shape, Source
@@ -17,7 +19,7 @@ from demitasse.errors import DataError, NetError
 class MemoryData(Source):
     """Batches of the arrays given to :meth:`set_arrays`, in order, wrapping round inside a batch."""
 
-    deals = True
+    splits_by_rank = True
 
     def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         self._position = 0
@@ -26,11 +28,11 @@ class MemoryData(Source):
         image = (param.channels, param.height, param.width)
         if 0 in (param.batch_size, *image):
             raise NetError("memory_data_param needs batch_size, channels, height and width above 0")
-        self._arrays: list[np.ndarray[Any, np.dtype[np.float32]]] = []
+        self._arrays: list[NDArray[np.float32]] = []
         shapes: list[Shape] = [(param.batch_size, *image), (param.batch_size, 1, 1, 1)]
         self.shapes = shapes[: len(spec.top)]
 
-    def set_arrays(self, data: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
+    def set_arrays(self, data: NDArray[Any], labels: NDArray[Any]) -> None:
         """Takes the arrays to read from, and goes to their beginning. They are not copied if float32.
 
         Args:
@@ -48,7 +50,8 @@ class MemoryData(Source):
         self._arrays = [np.asarray(data, np.float32), np.asarray(labels, np.float32).reshape(-1, 1, 1, 1)]
         self._position = 0
 
-    def read(self) -> list[Tensor]:
+    @override
+    def next_batch(self) -> list[Tensor]:
         if not self._arrays:
             raise DataError("no data: call set_arrays(data, labels) before the first batch is read")
         end = self._position + self.shapes[0][0] * self.ranks
@@ -56,13 +59,16 @@ class MemoryData(Source):
         self._position = end % len(self._arrays[0])
         return [torch.from_numpy(array[rows]) for array in self._arrays[: len(self.shapes)]]
 
+    @override
     def seed(self, value: int) -> None:
         super().seed(value)
         self._position = 0
 
+    @override
     def state(self) -> dict[str, Any]:
         return {**super().state(), "position": self._position}
 
+    @override
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self._position = state["position"]

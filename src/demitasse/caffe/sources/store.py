@@ -14,7 +14,7 @@ from demitasse.registry import Registry
 Record = tuple[bytes, bytes]
 
 
-class Reader(Closing):
+class DatabaseReader(Closing):
     """The records of a database in the order of their keys.
 
     Attributes:
@@ -42,11 +42,12 @@ Put = Callable[[bytes, bytes], None]
 class Backend(NamedTuple):
     """A kind of database.
 
-    ``open(path)`` gives a :class:`Reader`. ``create(path)`` is a context that gives a function ``put(key, value)``,
-    to be called with keys in any order; the database is there when the context has ended, and only then.
+    ``open(path)`` gives a :class:`DatabaseReader`. ``create(path)`` is a context that gives a function
+    ``put(key, value)``, to be called with keys in any order; the database is there when the context has ended, and
+    only then.
     """
 
-    open: Callable[[str], Reader]
+    open: Callable[[str], DatabaseReader]
     create: Callable[[str | Path], AbstractContextManager[Put]]
 
 

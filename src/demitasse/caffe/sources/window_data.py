@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.images.mean import read_mean
@@ -16,7 +18,7 @@ from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.windows import Framing, read_window_file, split_windows
 from demitasse.errors import DataError, NetError
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
+Array = NDArray[np.float32]
 Window = list[int]  # image, class, overlap (whole), x1, y1, x2, y2
 
 
@@ -28,7 +30,7 @@ class WindowData(AheadSource):
     ``window_data_param.scale``, as in Caffe. Beside the image the crop is 0.
     """
 
-    deals = True
+    splits_by_rank = True
 
     def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param, transform = spec.window_data_param, spec.transform_param
@@ -56,16 +58,20 @@ class WindowData(AheadSource):
         self.shapes = [(param.batch_size, 3, crop, crop), (param.batch_size,)][: len(spec.top)]
         super().__init__(spec, phase)
 
-    def start(self) -> None:
+    @override
+    def rewind(self) -> None:
         """There is no order, and so no beginning."""
 
+    @override
     def position(self) -> dict[str, Any]:
         return {"random": self.random.bit_generator.state}
 
-    def go_to(self, position: dict[str, Any]) -> None:
+    @override
+    def seek(self, position: dict[str, Any]) -> None:
         self.random.bit_generator.state = position["random"]
 
-    def plan(self) -> list[tuple[Window, bool]]:
+    @override
+    def plan_batch(self) -> list[tuple[Window, bool]]:
         drawn = [window for _ in range(self.ranks) for window in self._drawn()]
         return drawn[self.rank :: self.ranks]
 
@@ -80,7 +86,8 @@ class WindowData(AheadSource):
         mirrors = self.random.integers(2, size=len(rows), dtype=bool) & self._transform.mirror
         return list(zip(rows, mirrors.tolist(), strict=True))
 
-    def make(self, plan: list[tuple[Window, bool]]) -> list[Tensor]:
+    @override
+    def make_batch(self, plan: list[tuple[Window, bool]]) -> list[Tensor]:
         crops = np.zeros(self.shapes[0], np.float32)
         for crop, (window, mirror) in zip(crops, plan, strict=True):
             try:

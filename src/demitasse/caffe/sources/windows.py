@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.caffe.list_file import read_lines
 from demitasse.errors import DataError
 
-Table = np.ndarray[Any, np.dtype[np.float64]]
+Table = NDArray[np.float64]
 
 
 class WindowFile(NamedTuple):

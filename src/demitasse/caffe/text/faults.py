@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from demitasse.caffe.definition.layer_types import today, unknown_type
-from demitasse.caffe.text.fields import Layer, TextField, walk
+from demitasse.caffe.definition.layer_types import current_type, unknown_type
+from demitasse.caffe.text.fields import TextField, TextLayer, walk
 from demitasse.registry import nearest
 
 _MOST = 30  # faults that are shown
@@ -54,7 +54,7 @@ _BITS = {
 
 class _Fault(NamedTuple):
     line: int
-    layer: Layer | None
+    layer: TextLayer | None
     what: str
 
 
@@ -190,7 +190,7 @@ def _bad_value(known: FieldDescriptor, value: str) -> str | None:
         if quoted:
             return None
         is_type = known.full_name == "caffe.LayerParameter.type"
-        written = (is_type and today(value)) or (value if len(value) <= _SHOWN else "...")
+        written = (is_type and current_type(value)) or (value if len(value) <= _SHOWN else "...")
         return f'{known.name} takes a text in quotes, found {_short(value)}; write {known.name}: "{written}"'
     if not quoted and _fits(known, value):
         return None

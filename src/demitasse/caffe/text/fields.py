@@ -18,7 +18,7 @@ _TOKEN = re.compile(
 )
 
 
-class Layer:
+class TextLayer:
     """A layer of the text.
 
     Attributes:
@@ -49,7 +49,7 @@ class TextField(NamedTuple):
     line: int
     owner: Descriptor | None
     again: bool
-    layer: Layer | None
+    layer: TextLayer | None
     value: str
 
     @property
@@ -73,7 +73,7 @@ class Places(NamedTuple):
 class _Frame:
     """A message that is being read."""
 
-    def __init__(self, owner: Descriptor | None, layer: Layer | None) -> None:
+    def __init__(self, owner: Descriptor | None, layer: TextLayer | None) -> None:
         self.owner, self.layer = owner, layer
         self.name, self.line = "", 0
         self.listed = False
@@ -140,7 +140,7 @@ def _inside(field: TextField) -> _Frame:
     known = field.known
     owner = known.message_type if known else None
     is_layer = owner is not None and owner.name in LAYERS
-    return _Frame(owner, Layer(field.line) if is_layer else field.layer)
+    return _Frame(owner, TextLayer(field.line) if is_layer else field.layer)
 
 
 def _noted(field: TextField) -> TextField:

@@ -16,7 +16,7 @@ _PLACE = "upgrade_proto.cpp:137"  # where Caffe tells of fields that it leaves o
 _DEVICES = re.compile(r"\bdevice_id\s*:?\s*(\[[^\]]*\]|-?\w+)")
 
 
-def tell_unused(text: str, message: Descriptor, name: str) -> None:
+def warn_unused(text: str, message: Descriptor, name: str) -> None:
     """Warns, once in a process, of fields and constants of a text that are known and have no meaning here.
 
     Args:
@@ -35,7 +35,7 @@ def tell_unused(text: str, message: Descriptor, name: str) -> None:
         _warn_once(f"{name}: fields of other Caffes that have no meaning here are left out: {fields}")
 
 
-def one_device(text: str, name: str) -> str:
+def keep_first_device(text: str, name: str) -> str:
     """Returns a solver's text with one ``device_id``, the first; others are told of by a warning."""
     found = [
         field

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from demitasse.caffe import schema
 from demitasse.caffe.text import faults
 from demitasse.caffe.text.fields import Places, tokens, walk
-from demitasse.caffe.text.forks import one_device, tell_unused
+from demitasse.caffe.text.forks import keep_first_device, warn_unused
 from demitasse.errors import PrototxtError
 from demitasse.files import system_path
 
@@ -51,7 +51,7 @@ def read_solver(path: str | Path) -> schema.SolverParameter:
         PrototxtError: the file is missing, or not a solver; says file and line.
     """
     text = re.sub(r"(?m)^(\s*)trust_coef(\s*:)", r"\1local_gw_ratio\2", read_text(path))
-    return parse(one_device(text, str(path)), schema.SolverParameter(), str(path))
+    return parse(keep_first_device(text, str(path)), schema.SolverParameter(), str(path))
 
 
 def parse(text: str, message: M, name: str) -> M:
@@ -73,7 +73,7 @@ def parse(text: str, message: M, name: str) -> M:
         raise PrototxtError(f"{name}: a string is not text: {error}") from error
     if missing := untyped.FindInitializationErrors():
         raise PrototxtError(f"{name}: {', '.join(missing)}: needed, but not given")
-    tell_unused(text, untyped.DESCRIPTOR, name)
+    warn_unused(text, untyped.DESCRIPTOR, name)
     return message
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from demitasse.caffe import schema
 from demitasse.caffe.sources.database import datum_image
 from demitasse.caffe.sources.store import BACKENDS
 from demitasse.errors import DataError
 
-Mean = np.ndarray[Any, np.dtype[np.float32]]
+Mean = NDArray[np.float32]
 
 
 def compute_image_mean(database: str, backend: str = "lmdb") -> tuple[Mean, int]:
@@ -28,7 +27,7 @@ def compute_image_mean(database: str, backend: str = "lmdb") -> tuple[Mean, int]
         UnknownNameError: no such backend.
         DataError: not such a database, or an image has another shape than the first.
     """
-    total: np.ndarray[Any, np.dtype[np.float64]] | None = None
+    total: NDArray[np.float64] | None = None
     count = 0
     with BACKENDS[backend].open(database) as reader:
         for key, value in reader.records():

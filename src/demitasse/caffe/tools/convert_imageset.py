@@ -11,7 +11,7 @@ import numpy as np
 
 from demitasse.caffe import schema
 from demitasse.caffe.images.codec import Array, decode, encode, resize
-from demitasse.caffe.images.image_list import Entry, read_image_list
+from demitasse.caffe.images.image_list import ImageListEntry, read_image_list
 from demitasse.caffe.list_file import read_regular, shown
 from demitasse.caffe.log import info, warning
 from demitasse.caffe.sources.store import Record, write_database
@@ -88,7 +88,7 @@ def convert_imageset(
     return write_database(database, records, backend)
 
 
-def _records(root: str, entries: list[Entry], options: ImageOptions) -> Iterator[Record]:
+def _records(root: str, entries: list[ImageListEntry], options: ImageOptions) -> Iterator[Record]:
     first: tuple[int, ...] = ()
     for index, entry in enumerate(tracked(entries, "Converting")):
         path = root + entry.name

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe import schema
-from demitasse.caffe.layers.output import keep_from_writing
+from demitasse.caffe.layers.output import disable_file_output
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources.store import BACKENDS
 from demitasse.caffe.training import solver_nets
-from demitasse.caffe.training.solver import read
+from demitasse.caffe.training.solver import next_batch
 from demitasse.caffe.weights import load_weights
 from demitasse.errors import UnknownNameError, UsageError
 from demitasse.progress import tracked
@@ -54,8 +54,8 @@ def extract_features(
     if len(blobs) != len(databases):
         raise UsageError(f"{len(blobs)} blobs need as many databases, found {len(databases)}")
     device = device or torch.device("cpu")
-    net = solver_nets.place(Net.from_file(net_path, schema.TEST), device)
-    keep_from_writing(net.named_layers().values())
+    net = solver_nets.move_to_device(Net.from_file(net_path, schema.TEST), device)
+    disable_file_output(net.named_layers().values())
     for blob in blobs:
         _check(net, blob, str(net_path))
     load_weights(net, weights)
@@ -64,7 +64,7 @@ def extract_features(
         puts = [stack.enter_context(BACKENDS[backend].create(path)) for path in databases]
         for _ in tracked(range(batches), "Extracting"):
             with torch.no_grad():
-                found = net(read(net, device), keep=blobs)
+                found = net(next_batch(net, device), keep=blobs)
             for put, blob in zip(puts, blobs, strict=True):
                 for index, value in enumerate(_datums(found[blob]), start=count):
                     put(b"%010d" % index, value)

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.caffe import schema
-from demitasse.caffe.definition.selected import labelled
+from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.layer_rule import COMPRESSING, SURGERY, WEIGHTED
 from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
-from demitasse.caffe.models.masks import advice, beside_weights, has_masks
+from demitasse.caffe.models.masks import has_masks, has_masks_text, plain_model_advice
 from demitasse.caffe.text import prototxt
 from demitasse.errors import WeightsError
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ def read_source(net: str | Path, model: str | Path) -> list[SourceLayer]:
     """
     held = {layer.name: layer for layer in read_model(model)}
     found = []
-    for label, layer in labelled(prototxt.read_net(net), str(net)).items():
+    for label, layer in labelled_layers(prototxt.read_net(net), str(net)).items():
         if label in held and held[label].blobs:
             _check_masks(layer, held[label], net, model)
             found.append(_source_layer(label, layer, held[label].blobs, str(model)))
@@ -78,11 +79,11 @@ def _check_masks(spec: schema.LayerParameter, held: LayerBlobs, net: str | Path,
     if {held.type, spec.type} <= COMPRESSING and (held.type in SURGERY) != (spec.type in SURGERY):
         raise WeightsError(
             f"{model}: layer {held.name!r} is of type {held.type}, but in {net} of type {spec.type}, whose masks mean "
-            f"something else: {advice(held.type)}, with the prototxt that the model was trained with"
+            f"something else: {plain_model_advice(held.type)}, with the prototxt that the model was trained with"
         )
     if spec.type in WEIGHTED - COMPRESSING and len(held.blobs) > 1 and has_masks(held.type, held.blobs):
         raise WeightsError(
-            f"{model}: {beside_weights(held.name, held.type)}, but in {net} it is a plain {spec.type}: "
+            f"{model}: {has_masks_text(held.name, held.type)}, but in {net} it is a plain {spec.type}: "
             "give the prototxt that the model was trained with"
         )
 

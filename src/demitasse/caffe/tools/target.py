@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.caffe import log, schema
 from demitasse.caffe.definition.filter import Placed
-from demitasse.caffe.definition.selected import labelled
+from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.definition.split import insert_splits
 from demitasse.caffe.layers import LAYERS, Layer, Shape
 from demitasse.caffe.models.blobs import array_blob, blob_arrays
@@ -21,10 +21,10 @@ from demitasse.caffe.weights import save_weights
 from demitasse.errors import DataError, FileFormatError, NetError, PythonLayerError
 from demitasse.registry import suggest
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 
-class Target(Protocol):
+class ConversionTarget(Protocol):
     """What takes the blobs of layers, by label, and becomes a caffemodel."""
 
     def layer(self, label: str, blobs: list[Array]) -> Layer:
@@ -40,7 +40,7 @@ class Target(Protocol):
         """Writes the model, and logs which layers got nothing."""
 
 
-def open_target(path: str | Path) -> Target:
+def open_target(path: str | Path) -> ConversionTarget:
     """Returns the net of a prototxt, whose data need not be there.
 
     Raises:
@@ -48,13 +48,13 @@ def open_target(path: str | Path) -> Target:
         PrototxtError: it cannot be read.
     """
     try:
-        return Built(Net.from_file(path), path)
+        return BuiltTarget(Net.from_file(path), path)
     except (DataError, FileFormatError, PythonLayerError) as error:
         log.warning("tools", f"{path} is not built, as its definition is enough here: {error}")
-        return Defined(path)
+        return DefinedTarget(path)
 
 
-class Built:
+class BuiltTarget:
     """A net with values for all its layers."""
 
     def __init__(self, net: Net, path: str | Path) -> None:
@@ -62,36 +62,36 @@ class Built:
         self._loaded: set[str] = set()
 
     def layer(self, label: str, blobs: list[Array]) -> Layer:
-        """See :class:`Target`."""
+        """See :class:`ConversionTarget`."""
         return self._net.layer(label)
 
     def has(self, label: str) -> bool:
-        """See :class:`Target`."""
+        """See :class:`ConversionTarget`."""
         return label in self._net.named_layers()
 
     def load(self, label: str, blobs: list[Array]) -> None:
-        """See :class:`Target`."""
+        """See :class:`ConversionTarget`."""
         self._net.load_blobs(label, blobs, f"for {self._path}")
         self._loaded.add(label)
 
     def save(self, out: str | Path) -> None:
-        """See :class:`Target`."""
+        """See :class:`ConversionTarget`."""
         log_initial(self._net, self._loaded)
         save_weights(self._net, out)
 
 
-class Defined:
+class DefinedTarget:
     """A definition: a layer is set up for the bottoms that its blobs tell of; one without blobs is left out."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
         net = prototxt.read_net(path)
-        self._specs = labelled(net, str(path))
+        self._specs = labelled_layers(net, str(path))
         self._message = schema.NetParameter(name=net.name)
         self._layers: dict[str, Layer] = {}
 
     def layer(self, label: str, blobs: list[Array]) -> Layer:
-        """See :class:`Target`."""
+        """See :class:`ConversionTarget`."""
         if label not in self._specs:
             raise NetError(f"no layer {label!r}; {suggest(label, self._specs)}")
         if label not in self._layers:
@@ -107,15 +107,15 @@ class Defined:
         return self._layers[label]
 
     def has(self, label: str) -> bool:
-        """See :class:`Target`."""
+        """See :class:`ConversionTarget`."""
         return label in self._specs and self._specs[label].type.endswith(tuple(_BOTTOMS))
 
     def load(self, label: str, blobs: list[Array]) -> None:
-        """See :class:`Target`."""
+        """See :class:`ConversionTarget`."""
         write_blobs(self.layer(label, blobs), label, blobs, f"for {self._path}")
 
     def save(self, out: str | Path) -> None:
-        """See :class:`Target`."""
+        """See :class:`ConversionTarget`."""
         for label, layer in self._layers.items():
             self._specs[label].blobs.extend(map(array_blob, blob_arrays(layer.blobs())))
         empty = [

@@ -8,31 +8,31 @@ from demitasse.caffe import log
 from demitasse.caffe.net import Net
 
 
-def forward(net: Net, blobs: dict[str, Tensor]) -> None:
+def log_forward(net: Net, blobs: dict[str, Tensor]) -> None:
     """Logs the mean magnitudes after a forward pass; blobs changed in place show their final values.
 
     Args:
         net: the net.
-        blobs: all blobs by name; gradients are kept for :func:`backward`.
+        blobs: all blobs by name; gradients are kept for :func:`log_backward`.
     """
     layers = net.named_layers()
     for label, spec in zip(net.labels, net.spec.layer, strict=True):
         for name in spec.top:
             if blobs[name].requires_grad:
                 blobs[name].retain_grad()
-            _say("net.cpp:593", f"[Forward] Layer {spec.name}, top blob {log.shown(name)} data", blobs[name])
+            _log_magnitude("net.cpp:593", f"[Forward] Layer {spec.name}, top blob {log.shown(name)} data", blobs[name])
         for index, blob in enumerate(layers[label].blobs() if label in layers else []):
-            _say("net.cpp:605", f"[Forward] Layer {spec.name}, param blob {index} data", blob)
+            _log_magnitude("net.cpp:605", f"[Forward] Layer {spec.name}, param blob {index} data", blob)
 
 
-def backward(net: Net, blobs: dict[str, Tensor]) -> None:
+def log_backward(net: Net, blobs: dict[str, Tensor]) -> None:
     """Logs the mean magnitudes of the gradients, and the norms of all parameters, after a backward pass."""
     layers = net.named_layers()
     for label, spec in reversed(list(zip(net.labels, net.spec.layer, strict=True))):
         for name in spec.bottom:
-            _say("net.cpp:621", f"[Backward] Layer {spec.name}, bottom blob {name} diff", blobs[name].grad)
+            _log_magnitude("net.cpp:621", f"[Backward] Layer {spec.name}, bottom blob {name} diff", blobs[name].grad)
         for index, blob in enumerate(layers[label].blobs() if label in layers else []):
-            _say("net.cpp:632", f"[Backward] Layer {spec.name}, param blob {index} diff", blob.grad)
+            _log_magnitude("net.cpp:632", f"[Backward] Layer {spec.name}, param blob {index} diff", blob.grad)
     parameters = [blob.tensor for blob in net.learnable]
     gradients = [tensor.grad for tensor in parameters if tensor.grad is not None]
     norms = [
@@ -47,6 +47,6 @@ def backward(net: Net, blobs: dict[str, Tensor]) -> None:
     )
 
 
-def _say(place: str, what: str, tensor: Tensor | None) -> None:
+def _log_magnitude(place: str, what: str, tensor: Tensor | None) -> None:
     if tensor is not None:
         log.info(place, f"    {what}: {log.number(float(tensor.detach().float().abs().mean()))}")

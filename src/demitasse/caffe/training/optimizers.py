@@ -12,15 +12,16 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from demitasse.caffe import log, schema
-from demitasse.caffe.net import Blob, Net
+from demitasse.caffe.net import LearnableBlob, Net
 from demitasse.errors import UsageError
 from demitasse.methods import fused, lars
 from demitasse.registry import Registry
 
 
-class Step(NamedTuple):
+class UpdateStep(NamedTuple):
     """What one iteration's updates have in common.
 
     Attributes:
@@ -77,7 +78,7 @@ class Optimizer(ABC):
             rate: the learning rate of this iteration, before lr_mult.
             iteration: counted from 0.
         """
-        step = Step(rate, self._clip_scale() / self.solver.iter_size, iteration)
+        step = UpdateStep(rate, self._clip_scale() / self.solver.iter_size, iteration)
         blobs = self.net.learnable
         free = {name: layer.free_masks() for name, layer in self.net.named_layers().items()}
         for index, blob in enumerate(blobs):
@@ -86,7 +87,7 @@ class Optimizer(ABC):
                 self.update(blob, history, free[blob.layer].get(blob.name), step)
 
     @abstractmethod
-    def update(self, blob: Blob, history: list[Tensor], free: Tensor | None, step: Step) -> None:
+    def update(self, blob: LearnableBlob, history: list[Tensor], free: Tensor | None, step: UpdateStep) -> None:
         """Updates one blob from ``blob.tensor.grad``.
 
         Args:
@@ -96,17 +97,17 @@ class Optimizer(ABC):
             step: the iteration.
         """
 
-    def on_update(self, blob: Blob, change: Tensor) -> None:  # noqa: B027 (most runs do not look)
+    def on_update(self, blob: LearnableBlob, change: Tensor) -> None:  # noqa: B027 (most runs do not look)
         """Called with what was subtracted from a blob; does nothing. The Python interface shows it, as Caffe does."""
 
-    def gradient(self, blob: Blob, step: Step) -> Tensor:
+    def gradient(self, blob: LearnableBlob, step: UpdateStep) -> Tensor:
         """Returns a new tensor: the scaled gradient with the regulariser."""
         weight = blob.tensor
         scaled = torch.zeros_like(weight) if weight.grad is None else weight.grad * step.scale
         penalty = torch.sign(weight) if self.solver.regularization_type == "L1" else weight
         return scaled.add_(penalty, alpha=self.decay(blob))
 
-    def decay(self, blob: Blob) -> float:
+    def decay(self, blob: LearnableBlob) -> float:
         """Returns the weight decay of a blob."""
         return float(self.solver.weight_decay * blob.decay_mult)
 
@@ -124,7 +125,7 @@ class Optimizer(ABC):
         return float(limit / norm)
 
 
-def _history_type(blob: Blob) -> torch.dtype:
+def _history_type(blob: LearnableBlob) -> torch.dtype:
     return blob.tensor.dtype if blob.tensor.is_floating_point() else torch.float32
 
 
@@ -141,7 +142,8 @@ OPTIMIZERS: Registry[type[Optimizer]] = Registry("solver type")
 class SGD(Optimizer):
     """v <- momentum * v + rate * g; w <- w - v."""
 
-    def update(self, blob: Blob, history: list[Tensor], free: Tensor | None, step: Step) -> None:
+    @override
+    def update(self, blob: LearnableBlob, history: list[Tensor], free: Tensor | None, step: UpdateStep) -> None:
         weight, gradient, scale, decay = blob.tensor, blob.tensor.grad, step.scale, self.decay(blob)
         if self.solver.regularization_type == "L1":
             gradient, scale, decay = self.gradient(blob, step), 1.0, 0.0
@@ -161,7 +163,8 @@ class LarsSGD(Optimizer):
     Reference: You, Gitman, Ginsburg 2017 (arXiv 1708.03888), algorithm 1.
     """
 
-    def update(self, blob: Blob, history: list[Tensor], free: Tensor | None, step: Step) -> None:
+    @override
+    def update(self, blob: LearnableBlob, history: list[Tensor], free: Tensor | None, step: UpdateStep) -> None:
         solver, gradient = self.solver, self.gradient(blob, step)
         local = lars.local_rate(blob.tensor, gradient, solver.local_gw_ratio, solver.weight_decay)
         rate = step.rate * float(local)
@@ -172,7 +175,8 @@ class LarsSGD(Optimizer):
 class _Plain(Optimizer):
     """A rule that is written in terms of g, by torch's operations."""
 
-    def update(self, blob: Blob, history: list[Tensor], free: Tensor | None, step: Step) -> None:
+    @override
+    def update(self, blob: LearnableBlob, history: list[Tensor], free: Tensor | None, step: UpdateStep) -> None:
         gradient = self.gradient(blob, step)
         change = self.change(gradient, history, step.rate * blob.lr_mult, step.iteration)
         if free is not None:
@@ -196,6 +200,7 @@ class Nesterov(_Plain):
     Reference: Sutskever, Martens, Dahl, Hinton 2013, section 2.
     """
 
+    @override
     def change(self, g: Tensor, history: list[Tensor], rate: float, iteration: int) -> Tensor:
         (v,), momentum = history, float(self.solver.momentum)
         before = v.clone()
@@ -210,10 +215,12 @@ class AdaGrad(_Plain):
     Reference: Duchi, Hazan, Singer 2011.
     """
 
+    @override
     def check(self) -> None:
         super().check()
         self._check_no_momentum()
 
+    @override
     def change(self, g: Tensor, history: list[Tensor], rate: float, iteration: int) -> Tensor:
         (s,) = history
         s.addcmul_(g, g)
@@ -227,12 +234,14 @@ class RMSProp(_Plain):
     Reference: Tieleman, Hinton 2012, lecture 6.5.
     """
 
+    @override
     def check(self) -> None:
         super().check()
         self._check_no_momentum()
         decay = self.solver.rms_decay
         _require(0 <= decay < 1, "rms_decay", decay, "at least 0 and less than 1")
 
+    @override
     def change(self, g: Tensor, history: list[Tensor], rate: float, iteration: int) -> Tensor:
         (s,), decay = history, self.solver.rms_decay
         s.mul_(decay).addcmul_(g, g, value=1 - decay)
@@ -249,6 +258,7 @@ class AdaDelta(_Plain):
 
     slots = 2
 
+    @override
     def change(self, g: Tensor, history: list[Tensor], rate: float, iteration: int) -> Tensor:
         (s, u), momentum, delta = history, self.solver.momentum, self.solver.delta
         s.mul_(momentum).addcmul_(g, g, value=1 - momentum)
@@ -267,12 +277,14 @@ class Adam(_Plain):
 
     slots = 2
 
+    @override
     def check(self) -> None:
         super().check()
         for name in ("momentum", "momentum2"):
             value = getattr(self.solver, name)
             _require(0 <= value < 1, name, value, "at least 0 and less than 1 for Adam")
 
+    @override
     def change(self, g: Tensor, history: list[Tensor], rate: float, iteration: int) -> Tensor:
         (m, s), b1, b2 = history, self.solver.momentum, self.solver.momentum2
         m.mul_(b1).add_(g, alpha=1 - b1)

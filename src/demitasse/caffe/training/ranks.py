@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+from typing_extensions import override
 
-from demitasse.caffe.device import Place
+from demitasse.caffe.device import ProcessRank
 from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.net import Net
 from demitasse.errors import DemitasseError, DivergedError, RankError
@@ -101,6 +102,7 @@ class _Loss(nn.Module):
         # a net may have unused parameters; where torch is asked to look for them, it warns unless it finds one
         self.unused = nn.Parameter(torch.zeros((), device=next(net.parameters()).device))
 
+    @override
     def forward(self, batch: Mapping[str, Tensor], keep: Collection[str]) -> Tensor:
         self.blobs = self.net(batch, keep)
         return self.net.loss(self.blobs)
@@ -121,6 +123,7 @@ class _SharedPass(Pass):
                 self._loss, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
             )
 
+    @override
     def __call__(
         self, batch: Mapping[str, Tensor], keep: Collection[str] = (), last: bool = True
     ) -> tuple[Blobs, Tensor]:
@@ -136,25 +139,30 @@ class Joined(Ranks):
     def __init__(self) -> None:
         self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
 
+    @override
     def wrap(self, net: Net) -> Pass:
         learns = any(parameter.requires_grad for parameter in net.parameters())
         return _SharedPass(net) if learns else Pass(net)
 
+    @override
     def mean(self, value: Tensor) -> Tensor:
         total = value.detach().clone()
         distributed.all_reduce(total)
         return total / self.size
 
+    @override
     def any(self, *flags: bool) -> tuple[bool, ...]:
         shared = torch.tensor(flags, dtype=torch.uint8)
         distributed.all_reduce(shared, distributed.ReduceOp.MAX)
         return tuple(map(bool, shared.tolist()))
 
+    @override
     def gather(self, value: Any) -> list[Any]:
         values: list[Any] = [None] * self.size
         distributed.all_gather_object(values, value)
         return values
 
+    @override
     def check_masks(self, net: Net, iteration: int) -> None:
         first, *others = self.gather({name: _sums(layer) for name, layer in net.named_layers().items()})
         for rank, sums in enumerate(others, 1):
@@ -168,30 +176,30 @@ def _sums(layer: nn.Module) -> list[int]:
 
 
 @contextmanager
-def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
+def joined(process: ProcessRank, device: torch.device) -> Iterator[Ranks]:
     """Takes part in a run, from first to last.
 
     An error that ends the run is raised by the rank where it happened first; the others leave without a word.
 
     Args:
-        place: this rank's, see :func:`demitasse.caffe.device.place`.
+        process: this rank's, see :func:`demitasse.caffe.device.process_rank`.
         device: where it computes.
 
     Raises:
         RankError: another rank was lost.
         SystemExit: another rank has failed.
     """
-    if place.size == 1:
+    if process.size == 1:
         yield Ranks()
         return
     from torch.distributed.rendezvous import rendezvous
 
-    store, _, _ = next(rendezvous(os.environ.get(MEETING, "env://"), place.rank, place.size))
+    store, _, _ = next(rendezvous(os.environ.get(MEETING, "env://"), process.rank, process.size))
     if device.type == "cuda":
         torch.cuda.set_device(device)
     # what the ranks agree on lies on the CPU, so that no GPU is waited for
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=_PATIENCE)
+    distributed.init_process_group(backend, store=store, rank=process.rank, world_size=process.size, timeout=_PATIENCE)
     try:
         yield Joined()
         # nobody takes its connections down while another still works
@@ -205,9 +213,9 @@ def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
         if not is_first:
             raise SystemExit(1) from error
         if isinstance(error, DemitasseError):
-            raise error.within(f"rank {place.rank}") from error
+            raise error.within(f"rank {process.rank}") from error
         if _is_loss_of_connection(error):
-            raise RankError(f"rank {place.rank}: lost the connection to another rank, which has ended") from error
+            raise RankError(f"rank {process.rank}: lost the connection to another rank, which has ended") from error
         raise
 
 

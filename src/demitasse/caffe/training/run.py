@@ -16,7 +16,7 @@ from demitasse.caffe.training.optimizers import Optimizer
 from demitasse.caffe.training.ranks import Ranks
 
 
-class Run(Protocol):
+class SolverRun(Protocol):
     """A run as snapshots see it; the solver is one.
 
     Attributes:

@@ -19,13 +19,13 @@ from demitasse.caffe import log, schema
 from demitasse.caffe.models.blobs import array_blob, blob_array, blob_arrays
 from demitasse.caffe.net import Net
 from demitasse.caffe.training import lr_policy, solverstate
-from demitasse.caffe.training.run import Run
+from demitasse.caffe.training.run import SolverRun
 from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.errors import FileFormatError, SnapshotError, WriteError
 from demitasse.files import system_path, text_path
 
 
-def write(run: Run) -> Path:
+def write(run: SolverRun) -> Path:
     """Writes ``<prefix>_iter_<N>.caffemodel``, then the solverstate that names it, each atomically.
 
     Rank 0 writes; what the other ranks would need to go on is in its file.
@@ -55,7 +55,7 @@ def write(run: Run) -> Path:
     return path
 
 
-def restore(run: Run, path: str | Path) -> None:
+def restore(run: SolverRun, path: str | Path) -> None:
     """Takes a solver back to a snapshot, ours or Caffe's own.
 
     A solverstate that Caffe wrote says nothing of the data or of surgery: the data restarts at the first record,
@@ -68,7 +68,7 @@ def restore(run: Run, path: str | Path) -> None:
         WeightsError: the caffemodel belongs to another net.
     """
     state = solverstate.read(path)
-    with _said_by(path):
+    with _damage_reported(path):
         resume = _resume(state.resume.json)
     history = _history(state, path)
     _check(run, resume, history, path)
@@ -80,10 +80,10 @@ def restore(run: Run, path: str | Path) -> None:
             tensor.copy_(torch.from_numpy(array))
     run.iter = state.iter
     for name, layer in run.net.named_layers().items():
-        with _said_by(path, f"layer {name!r}: "):
+        with _damage_reported(path, f"layer {name!r}: "):
             layer.restore(resume.get("layers", {}).get(name, {}))
     if resume:
-        with _said_by(path):
+        with _damage_reported(path):
             _restore_rest(run, resume, state.resume.torch_rng)
     else:
         log.warning(
@@ -94,7 +94,7 @@ def restore(run: Run, path: str | Path) -> None:
 
 
 @contextmanager
-def _said_by(path: str | Path, place: str = "") -> Iterator[None]:
+def _damage_reported(path: str | Path, place: str = "") -> Iterator[None]:
     """Says of what values taken from a file do to those that take their state back that the file is damaged.
 
     Raises:
@@ -157,7 +157,7 @@ def _torch_generators(device: torch.device) -> dict[str, str]:
     return {"cpu": torch.get_rng_state().numpy().tobytes().hex(), "cuda": cuda.hex()}
 
 
-def _state(run: Run, model: str, generators: list[dict[str, str]]) -> schema.SolverState:
+def _state(run: SolverRun, model: str, generators: list[dict[str, str]]) -> schema.SolverState:
     state = schema.SolverState(
         iter=run.iter,
         learned_net=text_path(model),
@@ -183,7 +183,7 @@ def _state(run: Run, model: str, generators: list[dict[str, str]]) -> schema.Sol
     return state
 
 
-def _restore_rest(run: Run, resume: dict[str, Any], torch_rng: bytes) -> None:
+def _restore_rest(run: SolverRun, resume: dict[str, Any], torch_rng: bytes) -> None:
     run.seed = resume["seed"]
     version, numbers = resume["generator"]
     run.generator.setstate((version, tuple(numbers), None))
@@ -225,7 +225,7 @@ def _blobs(net: Net) -> list[list[Any]]:
     return [[blob.layer, blob.index, list(blob.tensor.shape)] for blob in net.learnable]
 
 
-def _check(run: Run, resume: dict[str, Any], history: list[Any], path: str | Path) -> None:
+def _check(run: SolverRun, resume: dict[str, Any], history: list[Any], path: str | Path) -> None:
     """Raises SnapshotError where the solverstate is another net's or another solver type's."""
     ours = _blobs(run.net)
     if "blobs" in resume:

@@ -16,7 +16,7 @@ from torch import Tensor
 from demitasse.caffe import device as devices
 from demitasse.caffe import log, net_log, schema
 from demitasse.caffe.layers.masked import Masked
-from demitasse.caffe.layers.surgery import Surgery
+from demitasse.caffe.layers.surgery import SurgeryLayer
 from demitasse.caffe.list_file import is_text
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources.ahead import WORKERS
@@ -77,10 +77,10 @@ class Solver:
         if self.ranks.rank == 0:
             _check_prefix(self.param, self.prefix)
         self._seed()
-        self.net = self._place(solver_nets.train_net(self.param, origin))
+        self.net = self._move_to_device(solver_nets.train_net(self.param, origin))
         _check_names(self.param, self.net)
         tested = solver_nets.test_nets(self.param, origin) if self.ranks.rank == 0 else []
-        self.test_nets = [self._place(net) for net in tested]
+        self.test_nets = [self._move_to_device(net) for net in tested]
         self.share_blobs()
         self._hand_out_generators(workers)
         self.optimizer = make_optimizer(self.net, self.param)
@@ -99,8 +99,8 @@ class Solver:
             self.load_weights(names)
         log.info("solver.cpp:56", "Solver scaffolding done.")
 
-    def _place(self, net: Net) -> Net:
-        return solver_nets.place(net, self.device)
+    def _move_to_device(self, net: Net) -> Net:
+        return solver_nets.move_to_device(net, self.device)
 
     def _seed(self) -> None:
         self.seed = self.param.random_seed
@@ -112,14 +112,14 @@ class Solver:
 
     def _hand_out_generators(self, workers: int) -> None:
         for layer in self.net.named_layers().values():
-            if isinstance(layer, Surgery):
+            if isinstance(layer, SurgeryLayer):
                 layer.draw = self.generator.random
         sources = [source for net in (self.net, *self.test_nets) for source in net.sources.values()]
         for index, source in enumerate(sources):
             source.seed(self.seed + index)
             source.workers = workers
         for source in self.net.sources.values():
-            source.deal(self.ranks.rank, self.ranks.size)
+            source.split_among_ranks(self.ranks.rank, self.ranks.size)
         if self.ranks.rank:
             # dropout differs between ranks; surgery and sources draw alike
             torch.manual_seed(self.seed + self.ranks.rank)
@@ -127,7 +127,7 @@ class Solver:
     def share_blobs(self) -> None:
         """Lets the test nets hold the very blobs of the training net; says which blobs that one does not have."""
         for index, net in enumerate(self.test_nets):
-            if alone := solver_nets.share(net, self.net):
+            if alone := solver_nets.share_blobs(net, self.net):
                 log.warning(
                     "solver.cpp:336",
                     f"test net (#{index}): the training net does not have all blobs of {', '.join(map(repr, alone))}: "
@@ -266,13 +266,13 @@ class Solver:
         Behind the ``last`` backward of an iteration the gradients are the means over the ranks.
         """
         run = self._pass if net is self.net else Pass(net)
-        blobs, loss = run(read(net, self.device), net.shapes if debug else (), last)
+        blobs, loss = run(next_batch(net, self.device), net.shapes if debug else (), last)
         if debug:
-            debugging.forward(net, blobs)
+            debugging.log_forward(net, blobs)
         if backward and loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
         if debug:
-            debugging.backward(net, blobs)
+            debugging.log_backward(net, blobs)
         return blobs, loss
 
     def _checked(self, loss: Tensor) -> float | Tensor:
@@ -332,7 +332,7 @@ class Solver:
     def _test(self, index: int) -> None:
         net, batches = self.test_nets[index], self.param.test_iter[index]
         log.info("solver.cpp:334", f"Iteration {self.iter}, Testing net (#{index})")
-        solver_nets.share(net, self.net)
+        solver_nets.share_blobs(net, self.net)
         before = snapshot.source_states(net)
         scores: dict[str, Tensor] = {}
         loss = 0.0
@@ -344,7 +344,7 @@ class Solver:
                 return
             with torch.no_grad():
                 blobs, part = self._run(net, backward=False)
-            add(scores, net, blobs)
+            accumulate(scores, net, blobs)
             if self.param.test_compute_loss:
                 loss += part.item()
         if self.param.test_compute_loss:
@@ -353,7 +353,7 @@ class Solver:
         net_log.output_lines("solver.cpp:401", "    Test net output", net, means)
 
 
-def read(net: Net, device: torch.device) -> dict[str, Tensor]:
+def next_batch(net: Net, device: torch.device) -> dict[str, Tensor]:
     """Returns the next batch of a net's sources, on the device.
 
     Raises:
@@ -361,13 +361,13 @@ def read(net: Net, device: torch.device) -> dict[str, Tensor]:
     """
     if net.inputs:
         raise DataError(f"no data for {', '.join(map(repr, net.inputs))}: Input layers must be fed; use a data layer")
-    batch = net.read_batch()
+    batch = net.next_batch()
     if device.type == "cpu":
         return batch
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
 
-def add(scores: dict[str, Tensor], net: Net, blobs: dict[str, Tensor]) -> None:
+def accumulate(scores: dict[str, Tensor], net: Net, blobs: dict[str, Tensor]) -> None:
     """Adds the outputs of one batch to the sums, flat and in float64."""
     for name in net.outputs:
         values = blobs[name].detach().flatten().double()

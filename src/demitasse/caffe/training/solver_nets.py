@@ -86,7 +86,7 @@ def _build(
     return net
 
 
-def place(net: Net, device: torch.device) -> Net:
+def move_to_device(net: Net, device: torch.device) -> Net:
     """Moves a net to a device, in the memory format that is fastest there; its tensors stay the same objects."""
     if device.type == "cpu":
         return net.channels_last()
@@ -95,7 +95,7 @@ def place(net: Net, device: torch.device) -> Net:
     return net
 
 
-class _Place(NamedTuple):
+class _LayerBlob(NamedTuple):
     """A blob: its layer, and its attribute there."""
 
     layer: Layer
@@ -106,7 +106,7 @@ class _Place(NamedTuple):
         return self.layer.owner(self.name)
 
 
-def share(test: Net, train: Net) -> list[str]:
+def share_blobs(test: Net, train: Net) -> list[str]:
     """Lets the layers of a test net hold the very blobs of the training net.
 
     Those are the blobs of the layer of the same name. A layer that the training net does not have gets those that
@@ -127,7 +127,7 @@ def share(test: Net, train: Net) -> list[str]:
 
 
 def share_values(net: Net, other: Net) -> None:
-    """Lets the blobs of a net have the memory of another net's, as :func:`share` does; gradients are apart.
+    """Lets the blobs of a net have the memory of another net's, as :func:`share_blobs` does; gradients are apart.
 
     Raises:
         NetError: the blobs of two such layers differ; says both shapes.
@@ -136,17 +136,17 @@ def share_values(net: Net, other: Net) -> None:
         mine.tensor.data = theirs.tensor.data.reshape(mine.tensor.shape)
 
 
-def _matches(net: Net, other: Net, what: str, other_what: str) -> list[tuple[_Place, _Place]]:
+def _matches(net: Net, other: Net, what: str, other_what: str) -> list[tuple[_LayerBlob, _LayerBlob]]:
     """Returns the blobs of a net that another has, too, each with the other's."""
     pairs = [
-        (_Place(layer, name), _Place(theirs, name))
+        (_LayerBlob(layer, name), _LayerBlob(theirs, name))
         for layer, theirs in _common(net, other, what, other_what)
         for name in layer.blob_names
     ]
     given = {id(mine.tensor): theirs for mine, theirs in pairs}
     for param, owner in net.shared_params.items():
         if param in other.shared_params:
-            mine, theirs = _Place(*owner), _Place(*other.shared_params[param])
+            mine, theirs = _LayerBlob(*owner), _LayerBlob(*other.shared_params[param])
             if mine.tensor.numel() != theirs.tensor.numel():
                 raise NetError(
                     f"parameter {param!r}: the {what}'s has shape {list(mine.tensor.shape)}, "
@@ -160,17 +160,17 @@ def _matches(net: Net, other: Net, what: str, other_what: str) -> list[tuple[_Pl
     return pairs
 
 
-def _shared(layer: Layer, given: Mapping[int, _Place]) -> Iterator[tuple[_Place, _Place]]:
+def _shared(layer: Layer, given: Mapping[int, _LayerBlob]) -> Iterator[tuple[_LayerBlob, _LayerBlob]]:
     """Yields the blobs of a layer that are other layers', too, with what is given for those, and their masks."""
     for name in layer.blob_names:
-        mine = _Place(layer, name)
+        mine = _LayerBlob(layer, name)
         theirs = given.get(id(mine.tensor))
         if theirs is None:
             continue
         yield mine, theirs
         mask, their_mask = (f"{place.name}_mask" for place in (mine, theirs))
         if mask in layer.blob_names and their_mask in theirs.layer.blob_names:
-            yield _Place(layer, mask), _Place(theirs.layer, their_mask)
+            yield _LayerBlob(layer, mask), _LayerBlob(theirs.layer, their_mask)
 
 
 def _common(net: Net, other: Net, what: str, other_what: str) -> Iterator[tuple[Layer, Layer]]:

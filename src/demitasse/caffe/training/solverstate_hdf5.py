@@ -40,7 +40,7 @@ def read_hdf5(path: str | Path) -> schema.SolverState:
         FileFormatError: damaged, or of another kind.
     """
     with hdf5_file.open_hdf5(path, "a solverstate in HDF5") as file:
-        with hdf5_file.readable(f"{path}: not a solverstate in HDF5"):  # values of other types among it
+        with hdf5_file.reading(f"{path}: not a solverstate in HDF5"):  # values of other types among it
             state = schema.SolverState(
                 iter=int(_held(file, "iter", path)[0]),
                 learned_net=bytes(_held(file, "learned_net", path)[()]).rstrip(b"\0").decode(),
@@ -52,14 +52,14 @@ def read_hdf5(path: str | Path) -> schema.SolverState:
             array = hdf5_file.dataset_array(_held(history, str(index), path), f"{path}: history {index}")
             state.history.append(array_blob(array))
         for field in ("json", "torch_rng"):
-            if (found := hdf5_file.held(file, f"resume/{field}", str(path))) is not None:
-                with hdf5_file.readable(f"{path}: resume/{field}"):
+            if (found := hdf5_file.find_object(file, f"resume/{field}", str(path))) is not None:
+                with hdf5_file.reading(f"{path}: resume/{field}"):
                     setattr(state.resume, field, found[()].tobytes())
     return state
 
 
 def _held(group: h5py.Group, name: str, path: str | Path) -> Any:
-    found = hdf5_file.held(group, name, str(path))
+    found = hdf5_file.find_object(group, name, str(path))
     if found is None:
         raise FileFormatError(f"{path}: not a solverstate in HDF5: there is no {name!r}")
     return found

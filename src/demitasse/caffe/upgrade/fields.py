@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 
-def put(message: Any, field: str, value: Any) -> None:
+def set_field(message: Any, field: str, value: Any) -> None:
     """Sets a field of any kind; to a repeated one the value, or all of its values, are appended.
 
     Raises:

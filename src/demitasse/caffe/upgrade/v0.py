@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from demitasse.caffe import log, schema
-from demitasse.caffe.upgrade.fields import put
+from demitasse.caffe.upgrade.fields import set_field
 from demitasse.errors import NetError
 from demitasse.registry import suggest
 
@@ -113,7 +113,7 @@ def _upgrade_layer(outer: schema.V1LayerParameter, place: str) -> None:
         outer.name = inner.name
     for field in ("blobs", "blobs_lr", "weight_decay"):
         outer.ClearField(field)
-        put(outer, field, getattr(inner, field))
+        set_field(outer, field, getattr(inner, field))
     for described, value in inner.ListFields():
         if described.name not in _COMMON:
             _move(outer, described.name, value, place)
@@ -126,11 +126,11 @@ def _move(outer: schema.V1LayerParameter, field: str, value: object, place: str)
     name = _RENAMED.get(field, field)
     try:
         if field in _TRANSFORM:
-            put(outer.transform_param, name, value)
+            set_field(outer.transform_param, name, value)
         elif field in fields:
-            put(getattr(outer, message), name, value)
+            set_field(getattr(outer, message), name, value)
         elif field == "hdf5_output_param" and kind == "hdf5_output":
-            put(outer, name, value)
+            set_field(outer, name, value)
         else:
             log.warning("upgrade_proto.cpp:137", f"{place}: layer {outer.name!r}: its type {kind!r} has no {field}")
     except ValueError as error:

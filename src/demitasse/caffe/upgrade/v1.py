@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from demitasse.caffe import schema
-from demitasse.caffe.upgrade.fields import put
+from demitasse.caffe.upgrade.fields import set_field
 
 # today's types that are not the capitals of V1 in title case without underscores
 _TYPES = {
@@ -69,7 +69,7 @@ def _fill(new: schema.LayerParameter, old: schema.V1LayerParameter) -> None:
         elif field.name == "type":
             new.type = layer_type(_type_name(old))
         else:
-            put(new, field.name, value)
+            set_field(new, field.name, value)
 
 
 def _type_name(layer: schema.V1LayerParameter) -> str:

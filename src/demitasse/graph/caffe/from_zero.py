@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from demitasse.caffe.layers.recurrent import Recurrent
 
@@ -22,6 +23,7 @@ class FromZero(nn.Module):
         self.hides = not layer.exposes
         self.layer.exposes = True
 
+    @override
     def forward(self, bottom: Tensor, going_on: Tensor, *rest: Tensor) -> Tensor | tuple[Tensor, ...]:
         if not self.hides:
             return self.layer(bottom, going_on, *rest)  # type: ignore[no-any-return]

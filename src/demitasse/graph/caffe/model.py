@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from demitasse.caffe import schema
-from demitasse.caffe.definition.selected import labelled
+from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.definition.split import without_splits
 from demitasse.caffe.layers.recurrent import Recurrent
 from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
-from demitasse.caffe.models.masks import report
+from demitasse.caffe.models.masks import applied_masks_line
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources import SOURCES
 from demitasse.caffe.text import prototxt
@@ -79,7 +79,7 @@ def of_files(
         UsageError: the .demi file contains no definition.
     """
     spec, origin = _definition(net, weights)
-    layers = _renamed(labelled(spec, origin, phase, level, stages).items())
+    layers = _renamed(labelled_layers(spec, origin, phase, level, stages).items())
     stored = _stored(weights)
     blobs = {name: found.blobs for name, found in stored.items()}
     told = {**image_shapes(layers, blobs), **_named(shapes or {}, layers)}
@@ -150,7 +150,7 @@ def _load(net: Net, stored: Mapping[str, LayerBlobs], weights: str | Path, say: 
                 raise error.within(str(weights)) from error
             net.load_blobs(label, blobs, str(weights))
     if unmasked:
-        say(report(unmasked, weights))
+        say(applied_masks_line(unmasked, weights))
 
 
 def _model(definition: schema.NetParameter, source: Net, outputs: Collection[str]) -> Model:
@@ -176,6 +176,7 @@ class Reference:
 
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the outputs by name for inputs by name."""
         for layer in self.net.named_layers().values():
             if isinstance(layer, Recurrent) and not layer.exposes:
                 # as the graph does, it begins with a state of zeros

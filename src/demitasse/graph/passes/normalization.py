@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from demitasse.graph.graph import Graph, Step
 
@@ -28,6 +29,7 @@ class Normalization(nn.Module):
         for name in ("mean", "variance", "weight", "bias"):
             self.register_buffer(name, step.weights.get(name))
 
+    @override
     def forward(self, bottom: Tensor) -> Tensor:
         rows = bottom if bottom.ndim > 1 else bottom[:, None]
         by_batch = self.mean is None

@@ -18,6 +18,7 @@ class LRNKernel:
         self._layer = step.call
 
     def __call__(self, bottom: Tensor) -> Tensor:
+        """Returns the normalized images, (n, channels, height, width) float32."""
         channels = bottom.shape[1]
         bottom = bottom.contiguous(memory_format=torch.channels_last)
         top = torch.empty_like(bottom)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Size, Tensor
+from typing_extensions import override
 
 from demitasse.graph.graph import Activation
 from demitasse.runtime.kernels.products import ConvolutionKernel, InnerProductKernel
@@ -43,6 +44,7 @@ class FusedConvolutionKernel(ConvolutionKernel):
 
     shape: Size | None = None
 
+    @override
     def __call__(self, bottom: Tensor, *other: Tensor) -> Tensor:
         settings = self.settings
         geometry = settings.pad, settings.stride, settings.dilation, settings.group
@@ -68,6 +70,7 @@ class FusedInnerProductKernel(InnerProductKernel):
 
     shape: Size | None = None
 
+    @override
     def __call__(self, bottom: Tensor, *other: Tensor) -> Tensor:
         rows = bottom.flatten(self.settings.axis)
         if rows.ndim != 2 or len(rows) == 1 or other:

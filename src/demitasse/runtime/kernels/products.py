@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from demitasse.graph.graph import Step
 from demitasse.runtime.kernels.activation import in_place
@@ -37,6 +38,7 @@ class ProductKernel(ABC):
         self._activate = in_place(step.activation) if step.activation else None
 
     def __call__(self, bottom: Tensor, *summands: Tensor) -> Tensor:
+        """Returns the result, in memory of its own unless it may overwrite the summand."""
         top = self.multiply(bottom)
         for summand in summands:
             top += summand
@@ -54,6 +56,7 @@ class ConvolutionKernel(ProductKernel):
         super().__init__(step)
         self._convolve = _CONVOLVE[len(step.settings.kernel)]
 
+    @override
     def multiply(self, bottom: Tensor) -> Tensor:
         settings = self.settings
         return self._convolve(
@@ -64,5 +67,6 @@ class ConvolutionKernel(ProductKernel):
 class InnerProductKernel(ProductKernel):
     """An inner product of the axes from ``axis`` on, taken as one."""
 
+    @override
     def multiply(self, bottom: Tensor) -> Tensor:
         return F.linear(bottom.flatten(self.settings.axis), self.weight, self.bias)
