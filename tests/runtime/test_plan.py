@@ -223,8 +223,8 @@ def test_large_net(name: str) -> None:
 def test_this_torch_has_the_fused_operations() -> None:
     assert onednn.available()
     plan = optimize(make(INPUT + conv("a", "data") + conv("b", "data", kind="InnerProduct")))
-    assert isinstance(plan.kernels[0], onednn.FusedConvolutionKernel)
-    assert isinstance(plan.kernels[1], onednn.FusedInnerProductKernel)
+    assert isinstance(plan.dense.kernels[0], onednn.FusedConvolutionKernel)
+    assert isinstance(plan.dense.kernels[1], onednn.FusedInnerProductKernel)
 
 
 def test_lrn_is_the_layers_to_the_bit() -> None:

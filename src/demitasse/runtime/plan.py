@@ -1,4 +1,4 @@
-"""The plan of a net: its graph after all passes, with a kernel for each step."""
+"""The plan of a net: its graph after all passes, and how each size of batches is computed."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from demitasse.graph.passes import (
     merge_normalizations,
     plan_memory,
 )
-from demitasse.runtime.kernels import kernel
+from demitasse.runtime.cost import native_pays
+from demitasse.runtime.dense import DensePlan
+from demitasse.runtime.native.plan import NativePlan, NotNative
 
-_PASSES = (drop_identities, merge_normalizations, fold_normalizations, fuse, plan_memory)
+PASSES = (drop_identities, merge_normalizations, fold_normalizations, fuse, plan_memory)
+
+# sizes of batches for which native plans are kept
+_KEPT = 4
 
 
 class Plan:
     """Computes what a net computes, without gradients; :func:`optimize` makes it.
 
     Args:
-        graph: with its memory planned.
+        graph: after all passes.
 
     Attributes:
         graph: the graph; its steps are what is computed.
-        kernels: what computes each of the steps.
+        dense: computes it with PyTorch's dense operations.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        with torch.no_grad():
-            self.kernels = [kernel(step) for step in graph.steps]
-        self._calls = [
-            (kernel, step.inputs, step.outputs, step.dead)
-            for kernel, step in zip(self.kernels, graph.steps, strict=True)
-        ]
+        self.dense = DensePlan(graph)
+        self._natives: dict[tuple[int, int], NativePlan | None] = {}
 
-    @torch.no_grad()
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns name -> tensor of the outputs, of the parts of the loss, and of the blobs that were to be kept.
 
@@ -53,23 +53,34 @@ class Plan:
         Raises:
             UsageError: a blob is not fed.
         """
-        values: dict[int, Tensor] = {}
-        for name, number in self.graph.inputs.items():
+        for name in self.graph.inputs:
             if name not in batch:
                 raise UsageError(f"blob {name!r} is not fed; found {', '.join(batch) or 'none'}")
-            values[number] = _arranged(batch[name])
-        for call, inputs, outputs, dead in self._calls:
-            result = call(*[values[number] for number in inputs])
-            values.update(zip(outputs, (result,) if isinstance(result, Tensor) else result, strict=True))
-            for number in dead:
-                del values[number]
-        return {name: values[number] for name, number in self.graph.outputs.items()}
+        return (self.native(batch) or self.dense)(batch)
 
+    def native(self, batch: Mapping[str, Tensor]) -> NativePlan | None:
+        """Returns what computes a batch from sparse weights; None where dense operations are faster, or needed."""
+        shapes = {name: batch[name].shape for name in self.graph.inputs}
+        sizes = {shape[0] for shape in shapes.values() if shape}
+        known = {name: self.graph.values[number].shape for name, number in self.graph.inputs.items()}
+        if len(sizes) != 1 or any(tuple(shape[1:]) != known[name][1:] for name, shape in shapes.items()):
+            return None
+        if any(tensor.device.type != "cpu" or tensor.dtype != torch.float32 for tensor in batch.values()):
+            return None
+        key = sizes.pop(), torch.get_num_threads()
+        if key not in self._natives:
+            while len(self._natives) >= _KEPT:
+                self._natives.pop(next(iter(self._natives)))
+            self._natives[key] = self._native(*key)
+        return self._natives[key]
 
-def _arranged(tensor: Tensor) -> Tensor:
-    if tensor.ndim == 4 and tensor.device.type == "cpu":
-        return tensor.contiguous(memory_format=torch.channels_last)
-    return tensor
+    def _native(self, batch: int, threads: int) -> NativePlan | None:
+        if not batch or not native_pays(self.graph, batch):
+            return None
+        try:
+            return NativePlan(self.graph, batch, threads)
+        except NotNative:
+            return None
 
 
 def optimize(net: nn.Module, keep: Collection[str] = ()) -> Plan:
@@ -87,4 +98,4 @@ def optimize(net: nn.Module, keep: Collection[str] = ()) -> Plan:
         UsageError: the net is in phase TRAIN, or no Caffe net.
         NetError: ``keep`` names no blob.
     """
-    return Plan(reduce(lambda graph, apply: apply(graph), _PASSES, of_whole_net(net, keep)))
+    return Plan(reduce(lambda graph, apply: apply(graph), PASSES, of_whole_net(net, keep)))

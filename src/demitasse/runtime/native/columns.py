@@ -1,0 +1,105 @@
+"""Inner products of one row at a time: by columns, of which those whose input is 0 are passed over."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+
+from demitasse.runtime.native.code import Code, Operand
+from demitasse.runtime.native.llvm import BYTE, FLOAT, INT, LONG, Machine
+from demitasse.runtime.native.product import SparseRows, sparse_rows
+
+
+def sparse_columns(matrix: npt.NDArray[np.float32], chunks: int) -> SparseRows:
+    """Returns the columns of a matrix, (outputs, inputs), each of the first chunk of outputs, then of the next.
+
+    Outputs ``chunk * outputs // chunks`` and on are those of a chunk.
+    """
+    bounds = [chunk * len(matrix) // chunks for chunk in range(chunks + 1)]
+    widest = max(end - begin for begin, end in pairwise(bounds))
+    parts = np.zeros((chunks, matrix.shape[1], widest), np.float32)
+    for part, begin, end in zip(parts, bounds, bounds[1:], strict=False):
+        part[:, : end - begin] = matrix[begin:end].T
+    return sparse_rows(parts.reshape(-1, widest))
+
+
+COLUMNS = (
+    "*starts *gaps *codes *values *offsets *input *output *bias .low .high inputs outputs images chunks "
+    "input_image output_image"
+)
+
+
+def columns(machine: Machine, coded: bool, bias: bool, activation: str) -> ir.Module:
+    """Returns the kernel that multiplies sparse columns with the values at ``offsets`` of each image."""
+    code = Code("kernel", machine, COLUMNS)
+    first, last = code.share(code.mul(code.images, code.chunks))
+    with code.loop(first, last) as item:
+        chunk, image = code.rem(item, code.chunks), code.div(item, code.chunks)
+        begin = code.div(code.mul(chunk, code.outputs), code.chunks)
+        end = code.div(code.mul(code.add(chunk, 1), code.outputs), code.chunks)
+        source = code.at(code.input, code.mul(image, code.input_image))
+        target = code.at(code.output, code.add(code.mul(image, code.output_image), begin))
+        count = code.b.sub(end, begin)
+        with code.loop(0, count) as place:
+            given = code.load(code.bias, code.add(begin, place)) if bias else FLOAT(0.0)
+            code.store(given, target, place)
+        with code.loop(0, code.inputs) as column:
+            value = code.load(source, code.load(code.offsets, column, INT))
+            with code.b.if_then(code.b.fcmp_unordered("!=", value, FLOAT(0.0))):
+                _column(code, code.add(code.mul(chunk, code.inputs), column), value, target, coded)
+        if activation:
+            with code.loop(0, count) as place:
+                code.store(_activated(code, code.load(target, place), activation), target, place)
+    return code.finish()
+
+
+def _column(code: Code, column: Operand, value: Operand, target: Operand, coded: bool) -> None:
+    place = code.variable(LONG(0))
+    with code.loop(code.load(code.starts, column, INT), code.load(code.starts, code.add(column, 1), INT)) as entry:
+        code.set(place, code.add(code.get(place), code.load(code.gaps, entry, BYTE)))
+        weight = code.load(code.values, code.load(code.codes, entry, BYTE) if coded else entry)
+        known = code.load(target, code.get(place))
+        code.store(code.intrinsic("fma", weight, value, known), target, code.get(place))
+
+
+def _activated(code: Code, value: Operand, activation: str) -> Operand:
+    b = code.b
+    if activation == "ReLU":
+        return b.select(b.fcmp_ordered("<", value, FLOAT(0.0)), FLOAT(0.0), value)
+    if activation == "LeakyReLU":
+        return b.select(b.fcmp_ordered("<", value, FLOAT(0.0)), b.fmul(value, code.low), value)
+    value = b.select(b.fcmp_ordered("<", value, code.low), code.low, value)
+    return b.select(b.fcmp_ordered(">", value, code.high), code.high, value)
+
+
+TRANSPOSE = "*offsets *input *output columns images input_image output_plane"
+
+
+def into_columns(machine: Machine) -> ir.Module:
+    """Returns the kernel that makes a plane of each input, with a position for each image."""
+    code = Code("kernel", machine, TRANSPOSE)
+    first, last = code.share(code.columns)
+    with code.loop(first, last) as column:
+        source = code.at(code.input, code.load(code.offsets, column, INT))
+        with code.loop(0, code.images) as image:
+            value = code.load(source, code.mul(image, code.input_image))
+            code.store(value, code.output, code.add(code.mul(column, code.output_plane), image))
+        with code.loop(code.images, code.output_plane) as image:
+            code.store(FLOAT(0.0), code.output, code.add(code.mul(column, code.output_plane), image))
+    return code.finish()
+
+
+BACK = "*input *output columns images input_plane output_image"
+
+
+def out_of_columns(machine: Machine) -> ir.Module:
+    """Returns the kernel that makes a row of each image again."""
+    code = Code("kernel", machine, BACK)
+    first, last = code.share(code.images)
+    with code.loop(first, last) as image, code.loop(0, code.columns) as column:
+        value = code.load(code.input, code.add(code.mul(column, code.input_plane), image))
+        code.store(value, code.output, code.add(code.mul(image, code.output_image), column))
+    return code.finish()

@@ -1,0 +1,65 @@
+"""Compiled kernels: one for each set of options that a step needs, kept on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import llvmlite
+from llvmlite import ir
+
+from demitasse.runtime.native.llvm import Library, Machine, object_file
+
+
+@cache
+def address(machine: Machine, build: Callable[..., ir.Module], *options: Any) -> int:
+    """Returns the address of the kernel that ``build(machine, *options)`` describes."""
+    library = Library(_object(build(machine, *options), machine))
+    _LOADED.append(library)
+    return library.address("kernel")
+
+
+_LOADED: list[Library] = []
+
+
+def folders() -> Iterator[Path]:
+    """Yields where compiled kernels may lie: ``NUMBA_CACHE_DIR``, where loops are, this folder, the user's own."""
+    if given := os.environ.get("NUMBA_CACHE_DIR"):
+        yield Path(given, "demitasse_kernels")
+    yield Path(__file__).parent / "__pycache__"
+    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    if own.is_absolute():
+        yield own / "demitasse"
+
+
+def _object(module: ir.Module, machine: Machine) -> bytes:
+    text = f"{llvmlite.__version__}\n{machine}\n{module}".encode()
+    name = f"kernel-{hashlib.sha256(text).hexdigest()[:40]}.o"
+    for folder in folders():
+        with suppress(OSError):
+            stored = (folder / name).read_bytes()
+            code, check = stored[:-32], stored[-32:]
+            if hashlib.sha256(code).digest() == check:
+                return code
+    code = object_file(module, machine)
+    for folder in folders():
+        with suppress(OSError):
+            _write(folder / name, code + hashlib.sha256(code).digest())
+            break
+    return code
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{uuid4().hex}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

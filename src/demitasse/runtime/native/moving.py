@@ -1,0 +1,86 @@
+"""Kernels that move values: into planes, into phases, and out of planes."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from demitasse.runtime.native.code import Code, Operand
+from demitasse.runtime.native.llvm import LONG, Machine
+
+PHASES = (
+    "*input *output .fill planes input_plane input_row height width output_plane before output_row rows "
+    "down across phases"
+)
+
+
+def into_phases(machine: Machine) -> ir.Module:
+    """Returns the kernel that copies planes into phases, with ``fill`` wherever there is no pixel."""
+    code = Code("kernel", machine, PHASES)
+    first, last = code.share(code.mul(code.planes, code.phases))
+    with code.loop(first, last) as item:
+        phase, plane = code.rem(item, code.phases), code.div(item, code.phases)
+        y0, x0 = code.div(phase, code.across), code.rem(phase, code.across)
+        source = code.at(code.input, code.add(code.mul(plane, code.input_plane), code.mul(y0, code.input_row), x0))
+        target = code.at(code.output, code.mul(item, code.output_plane))
+        height = code.div(code.add(code.b.sub(code.height, y0), code.down, -1), code.down)
+        few = code.b.icmp_signed("<", height, code.rows)
+        height = code.b.select(few, height, code.rows)
+        width = code.div(code.add(code.b.sub(code.width, x0), code.across, -1), code.across)
+        with code.loop(0, code.before) as place:
+            code.store(code.fill, target, place)
+        step = code.mul(code.input_row, code.down)
+        with code.b.if_else(code.b.icmp_signed("==", code.across, LONG(1))) as (dense, strided):
+            with dense:
+                _rows(code, source, target, height, width, step, 1)
+            with strided:
+                _rows(code, source, target, height, width, step, code.across)
+        with code.loop(code.add(code.before, code.mul(height, code.output_row)), code.output_plane) as place:
+            code.store(code.fill, target, place)
+    return code.finish()
+
+
+def _rows(
+    code: Code, source: Operand, target: Operand, height: Operand, width: Operand, step: Operand, across: Operand
+) -> None:
+    with code.loop(0, height) as y:
+        row = code.at(target, code.add(code.before, code.mul(y, code.output_row)))
+        line = code.at(source, code.mul(y, step))
+        with code.loop(0, width) as x:
+            code.store(code.load(line, code.mul(x, across)), row, x)
+        with code.loop(width, code.output_row) as x:
+            code.store(code.fill, row, x)
+
+
+ROWS = "*input *output planes input_plane input_row height width output_plane output_row"
+
+
+def rows(machine: Machine) -> ir.Module:
+    """Returns the kernel that copies the pixels of planes into planes with other distances."""
+    code = Code("kernel", machine, ROWS)
+    first, last = code.share(code.planes)
+    with code.loop(first, last) as plane, code.loop(0, code.height) as y:
+        source = code.at(code.input, code.add(code.mul(plane, code.input_plane), code.mul(y, code.input_row)))
+        target = code.at(code.output, code.add(code.mul(plane, code.output_plane), code.mul(y, code.output_row)))
+        with code.loop(0, code.width) as x:
+            code.store(code.load(source, x), target, x)
+    return code.finish()
+
+
+PART = "*input *output before images size input_image output_image"
+
+
+def part(machine: Machine) -> ir.Module:
+    """Returns the kernel that copies each image to a place in an image of the output."""
+    code = Code("kernel", machine, PART)
+    piece = 1 << 12
+    pieces = code.div(code.add(code.size, piece - 1), piece)
+    first, last = code.share(code.mul(code.images, pieces))
+    with code.loop(first, last) as item:
+        image, start = code.div(item, pieces), code.mul(code.rem(item, pieces), piece)
+        source = code.at(code.input, code.mul(image, code.input_image))
+        target = code.at(code.output, code.add(code.mul(image, code.output_image), code.before))
+        stop = code.add(start, piece)
+        stop = code.b.select(code.b.icmp_signed(">", stop, code.size), code.size, stop)
+        with code.loop(start, stop) as place:
+            code.store(code.load(source, place), target, place)
+    return code.finish()

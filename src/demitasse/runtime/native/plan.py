@@ -1,0 +1,44 @@
+"""Runs a graph from sparse weights, with kernels of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from demitasse.graph.graph import Graph
+from demitasse.runtime.native.llvm import Machine
+from demitasse.runtime.native.lower import NotNative, lowered
+
+__all__ = ["NativePlan", "NotNative"]
+
+
+class NativePlan:
+    """Computes a graph for batches of one size, on the CPU, in float32.
+
+    Args:
+        graph: after all passes.
+        batch: images of a batch.
+        threads: that compute it.
+        machine: what the kernels are for; by default this machine.
+
+    Raises:
+        NotNative: a step has no kernel.
+    """
+
+    def __init__(self, graph: Graph, batch: int, threads: int, machine: Machine | None = None) -> None:
+        self._made = lowered(graph, batch, threads, machine)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights in memory."""
+        return sum(rows.nbytes for rows in self._made.weights)
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the outputs by name for inputs by name."""
+        with self._made.program.lock:
+            for name, given in self._made.inputs.items():
+                given[...] = batch[name].detach().numpy()
+            self._made.program.run()
+            return {name: torch.from_numpy(found.copy()) for name, found in self._made.outputs.items()}
