@@ -1,5 +1,7 @@
-"""Runs graphs: :func:`optimize` makes a plan of a net, which computes the same in fewer and faster steps."""
+"""Runs models fast, from their packed weights: :func:`optimize`."""
 
-from demitasse.runtime.plan import Plan, optimize
+from demitasse.runtime.module import OptimizedModule
+from demitasse.runtime.optimize import optimize
+from demitasse.runtime.plan import Plan
 
-__all__ = ["Plan", "optimize"]
+__all__ = ["OptimizedModule", "Plan", "optimize"]

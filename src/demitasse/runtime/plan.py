@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import reduce
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from demitasse.errors import UsageError
-from demitasse.graph.caffe import of_whole_net
 from demitasse.graph.graph import Graph
 from demitasse.graph.passes import (
     drop_identities,
+    drop_unused,
     fold_normalizations,
     fuse,
     merge_normalizations,
@@ -22,7 +22,7 @@ from demitasse.runtime.cost import native_pays
 from demitasse.runtime.dense import DensePlan
 from demitasse.runtime.native.plan import NativePlan, NotNative
 
-PASSES = (drop_identities, merge_normalizations, fold_normalizations, fuse, plan_memory)
+PASSES = (drop_unused, drop_identities, merge_normalizations, fold_normalizations, fuse, plan_memory)
 
 # sizes of batches for which native plans are kept
 _KEPT = 4
@@ -60,6 +60,8 @@ class Plan:
 
     def native(self, batch: Mapping[str, Tensor]) -> NativePlan | None:
         """Returns what computes a batch from sparse weights; None where dense operations are faster, or needed."""
+        if any(not isinstance(batch[name], Tensor) for name in self.graph.inputs):
+            return None
         shapes = {name: batch[name].shape for name in self.graph.inputs}
         sizes = {shape[0] for shape in shapes.values() if shape}
         known = {name: self.graph.values[number].shape for name, number in self.graph.inputs.items()}
@@ -83,19 +85,6 @@ class Plan:
             return None
 
 
-def optimize(net: nn.Module, keep: Collection[str] = ()) -> Plan:
-    """Returns a fast plan of a Caffe net for use.
-
-    Batch normalization and scaling go into the weights before them, sums and activations into the convolution
-    before them; dropout is dropped; memory is used again. Results differ from the net's in rounding, by about 1e-6 of
-    their size. The plan keeps the values that the weights have now: make another after they change.
-
-    Args:
-        net: a :class:`~demitasse.caffe.net.Net` in phase TEST; it is not changed.
-        keep: names of blobs to return beside outputs and parts of the loss.
-
-    Raises:
-        UsageError: the net is in phase TRAIN, or no Caffe net.
-        NetError: ``keep`` names no blob.
-    """
-    return Plan(reduce(lambda graph, apply: apply(graph), PASSES, of_whole_net(net, keep)))
+def plan_of(graph: Graph) -> Plan:
+    """Returns the plan of a graph as it was read."""
+    return Plan(reduce(lambda made, apply: apply(made), PASSES, graph))

@@ -33,6 +33,11 @@ def of_whole_net(net: nn.Module, keep: Collection[str] = ()) -> Graph:
     return read(net, (*net.outputs, *net.losses, *keep))
 
 
+def is_net(module: nn.Module) -> bool:
+    """Tells whether a module is a Caffe net."""
+    return isinstance(module, Net)
+
+
 def require_net(module: nn.Module) -> Net:
     """Returns a module that is a Caffe net.
 

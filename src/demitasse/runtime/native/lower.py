@@ -159,7 +159,8 @@ def lowered(graph: Graph, batch: int, threads: int, machine: Machine | None = No
     Raises:
         NotNative: a step has no kernel.
     """
-    sizes = {value.shape[:1] for value in graph.values}
+    used = {*graph.inputs.values(), *(number for step in graph.steps for number in (*step.inputs, *step.outputs))}
+    sizes = {graph.values[number].shape[:1] for number in used}
     if len(sizes) != 1:
         raise NotNative(f"values with batches of different sizes, {sizes}")
     made = Lowering(graph, batch, threads, machine or host())
@@ -248,13 +249,14 @@ def _convolution(made: Lowering, step: Step) -> None:
 
 def _ungrouped(weight: npt.NDArray[np.float32], groups: int) -> npt.NDArray[np.float32]:
     """Returns the weight over all channels, (outputs, channels * kernel)."""
-    rows = weight.reshape(groups, len(weight) // groups, -1)
+    rows: npt.NDArray[np.float32] = weight.reshape(groups, len(weight) // groups, -1)
     if groups == 1:
-        return rows[0]
+        return weight.reshape(len(weight), -1)
     whole = np.zeros((groups, rows.shape[1], groups, rows.shape[2]), np.float32)
     for group in range(groups):
         whole[group, :, group] = rows[group]
-    return whole.reshape(len(weight), -1)
+    flat: npt.NDArray[np.float32] = whole.reshape(len(weight), -1)
+    return flat
 
 
 def _product(
@@ -339,6 +341,27 @@ def _pooling(made: Lowering, step: Step) -> None:
     made.call(
         pooling.pool, (vectors, maximum), one.reshape(-1).astype(np.int32), source, made.output(step.outputs[0]), share,
         one.size, made.batch * out.channels, -(-count // vectors), int(plane), out.plane,
+    )  # fmt: skip
+
+
+@LOWER.register("GlobalMean")
+def _global_mean(made: Lowering, step: Step) -> None:
+    source = made.layout(step.inputs[0])
+    windows = Windows((source.height, source.width), (1, 1), (0, 0), (1, 1))
+    row = least_row(windows, source.width, 1)
+    out = planes(source.channels, 1, 1, row, made.lanes)
+    found = made.new(out.size(made.batch))
+    share = np.full(out.plane, 1 / (source.height * source.width), np.float32)
+    offsets = source.offsets()[0].reshape(-1).astype(np.int32)
+    made.call(
+        pooling.pool, (1, False), offsets, made.value(step.inputs[0]), found, share, offsets.size,
+        made.batch * source.channels, 1, source.plane, out.plane,
+    )  # fmt: skip
+    target = made.layout(step.outputs[0])
+    flat = len(made.graph.values[step.outputs[0]].shape) == 2
+    made.call(
+        moving.rows, (), found, made.output(step.outputs[0]), made.batch * source.channels, out.plane, 1, 1, 1,
+        1 if flat else target.plane, 1,
     )  # fmt: skip
 
 

@@ -1,0 +1,279 @@
+"""The adapter of PyTorch modules: what reads a program of torch.export into a graph."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+from torch._ops import OpOverload
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.utils import _pytree as pytree
+from typing_extensions import override
+
+from demitasse.errors import UsageError
+from demitasse.graph.graph import Graph, Shape, Step
+from demitasse.registry import Registry
+
+
+class Exported(NamedTuple):
+    """A module as a graph.
+
+    Attributes:
+        graph: what it computes; inputs and outputs have numbers for names.
+        flatten: makes the inputs of the graph, in order, of arguments and named arguments.
+        restore: makes what the module returns of the outputs of the graph, in order.
+    """
+
+    graph: Graph
+    flatten: Callable[[tuple[Any, ...], dict[str, Any]], list[Any]]
+    restore: Callable[[Sequence[Any]], Any]
+
+
+def read_module(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Exported:
+    """Returns the graph of a module in evaluation, for batches of any size where the module allows them.
+
+    Args:
+        model: the module; it is not changed, and the graph has the values that its weights have now.
+        args: an example of the arguments of ``forward``; the first axis of each tensor is that of the batch.
+        kwargs: an example of the named arguments.
+
+    Raises:
+        UsageError: the module is in training mode, the example does not fit, or torch.export cannot read the module.
+    """
+    if model.training:
+        raise UsageError(f"{type(model).__name__} is in training mode; call model.eval() first")
+    kwargs = kwargs or {}
+    try:
+        with torch.no_grad():
+            model(*args, **kwargs)  # for an example that does not fit, PyTorch's own message is the clearest
+    except Exception as error:
+        raise UsageError(f"{type(model).__name__} cannot be run on the example: {_first_line(error)}") from error
+    program = _exported(model, args, kwargs)
+    return Exported(_Reading(program, type(model).__name__).graph, _flatten(program), _restore(program))
+
+
+def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram:
+    """Returns a program for any size of batches, or for that of the example where the module works with no other."""
+    bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+    shapes = pytree.tree_map(lambda leaf: {0: torch.export.Dim.AUTO} if _has_batch(leaf) else None, dict(bound))
+    with torch.no_grad():
+        try:
+            wide = pytree.tree_map(_wider, (args, kwargs))  # torch.export makes a size of 1 a constant
+            return _functional(torch.export.export(model, *wide, dynamic_shapes=shapes))
+        except Exception:  # torch.export and the module raise exceptions of any type
+            try:
+                return _functional(torch.export.export(model, args, kwargs))
+            except Exception as error:
+                raise UsageError(
+                    f"torch.export cannot read {type(model).__name__}: {_first_line(error)}; code that depends on the "
+                    "values of tensors, such as an if or a loop over them, has to be changed"
+                ) from error
+
+
+def _functional(program: ExportedProgram) -> ExportedProgram:
+    """Returns the same program without operations that change tensors in place."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        functional: ExportedProgram = program.run_decompositions({})
+        return functional
+
+
+def _has_batch(leaf: object) -> bool:
+    return isinstance(leaf, Tensor) and leaf.ndim > 0
+
+
+def _wider(leaf: Any) -> Any:
+    return torch.cat([leaf, leaf]) if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == 1 else leaf
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0]
+
+
+def _flatten(program: ExportedProgram) -> Callable[[tuple[Any, ...], dict[str, Any]], list[Any]]:
+    wanted = program.call_spec.in_spec
+
+    def flatten(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        leaves, found = pytree.tree_flatten((args, kwargs))
+        if found != wanted:
+            raise UsageError(
+                f"the arguments have another structure than those of the example: {found}; expected {wanted}"
+            )
+        return leaves
+
+    return flatten
+
+
+def _restore(program: ExportedProgram) -> Callable[[Sequence[Any]], Any]:
+    spec = program.call_spec.out_spec
+    return lambda outputs: pytree.tree_unflatten(list(outputs), spec)
+
+
+@dataclass(frozen=True)
+class Input:
+    """The place of an input among the arguments of a call.
+
+    Attributes:
+        index: number of the input.
+    """
+
+    index: int
+
+
+class Call(nn.Module):
+    """One call of a program, with its constant arguments.
+
+    Args:
+        target: what is called.
+        args: the arguments, with an :class:`Input` in the place of each input.
+        kwargs: the named ones.
+    """
+
+    def __init__(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__()
+        self.target, self.args, self.kwargs = target, args, kwargs
+
+    @override
+    def forward(self, *inputs: Any) -> Any:
+        args, kwargs = fx.node.map_aggregate(
+            (self.args, self.kwargs), lambda each: inputs[each.index] if isinstance(each, Input) else each
+        )
+        result = self.target(*args, **kwargs)
+        return result if isinstance(result, Tensor) else (result,)  # a list is one value
+
+
+# calls that return their first argument in evaluation
+_IDENTITIES: dict[Any, Callable[[fx.Node], bool]] = {
+    torch.ops.aten.dropout.default: lambda node: node.args[2] is False,
+    torch.ops.aten.contiguous.default: lambda node: True,
+    torch.ops.aten.clone.default: lambda node: True,
+    torch.ops.aten.alias.default: lambda node: True,
+    torch.ops.aten.detach_.default: lambda node: True,
+    torch.ops.aten.lift_fresh_copy.default: lambda node: True,
+}
+_CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
+
+
+class Reading(NamedTuple):
+    """What a step is: its kind, its settings, its weights, and which of the call's arguments are inputs.
+
+    Attributes:
+        kind: see :class:`demitasse.graph.Step`.
+        settings: see there.
+        weights: see there.
+        inputs: the arguments that are inputs.
+        call: computes it; None if that is the call itself, and the inputs are all that the call has.
+    """
+
+    kind: str
+    settings: SimpleNamespace
+    weights: dict[str, Tensor]
+    inputs: list[fx.Node]
+    call: nn.Module | None = None
+
+
+# operation -> what it is, for a node whose arguments are in the order of the operation's schema; None if it is not that
+OPERATIONS: Registry[Callable[[dict[str, Any], Callable[[Any], Tensor | None]], Reading | None]] = Registry("operation")
+
+
+class _Reading:
+    def __init__(self, program: ExportedProgram, name: str) -> None:
+        self.graph = Graph(name)
+        self._numbers: dict[fx.Node, int] = {}
+        self._constants: dict[fx.Node, Any] = {}
+        self._with_statistics: set[fx.Node] = set()
+        specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+        tensors = {**program.state_dict, **program.constants}
+        for node in program.graph.nodes:
+            if node.op == "placeholder":
+                self._placeholder(node, specs[node.name], tensors)
+            elif node.op == "call_function":
+                self._call(node)
+            elif node.op == "output":
+                for index, each in enumerate(node.args[0]):
+                    self.graph.outputs[str(index)] = self._number(each)
+            else:
+                raise UsageError(f"torch.export made a {node.op} of {name}, which is not supported")
+
+    def _placeholder(self, node: fx.Node, spec: Any, tensors: dict[str, Any]) -> None:
+        if spec.kind is InputKind.USER_INPUT:
+            number = self.graph.add_value(node.name, _shape(node))
+            self.graph.inputs[node.name] = self._numbers[node] = number
+        else:
+            found = tensors[spec.target]
+            self._constants[node] = found.detach() if isinstance(found, Tensor) else found
+
+    def _number(self, each: Any) -> int:
+        """Returns the number of a value, of a new one if it is a constant that the module returns."""
+        if isinstance(each, fx.Node) and each in self._numbers:
+            return self._numbers[each]
+        constant = self._constants[each] if isinstance(each, fx.Node) else each
+        number = self.graph.add_value("constant", tuple(constant.shape) if isinstance(constant, Tensor) else ())
+        call = Call(lambda: constant, (), {})
+        self.graph.steps.append(Step(f"constant{number}", "constant", [], [number], SimpleNamespace(), {}, call))
+        return number
+
+    def _call(self, node: Any) -> None:
+        name = getattr(node.target, "_opname", "")
+        if name in _CHECKS:
+            return
+        first = node.args[0] if node.args else None
+        same = self._is_first(node) or (node.target in _IDENTITIES and _IDENTITIES[node.target](node))
+        if same and first in self._numbers:
+            self._numbers[node] = self._numbers[first]
+            return
+        reading = self._read(node)
+        inputs: list[fx.Node] = []
+
+        def place(each: fx.Node) -> Any:
+            if each in self._constants:
+                return self._constants[each]
+            if each not in inputs:
+                inputs.append(each)
+            return Input(inputs.index(each))
+
+        args, kwargs = fx.node.map_arg(node.args, place), fx.node.map_arg(node.kwargs, place)
+        if reading is None or (reading.call is None and reading.inputs != inputs):
+            kind = name or getattr(node.target, "__name__", str(node.target))
+            reading = Reading(kind, SimpleNamespace(), {}, inputs)
+        elif reading.kind == "BatchNorm":
+            self._with_statistics.add(node)
+        number = self.graph.add_value(node.name, _shape(node))
+        self._numbers[node] = number
+        given = [self._numbers[each] for each in reading.inputs]
+        call = reading.call or Call(node.target, args, kwargs)
+        self.graph.steps.append(Step(node.name, reading.kind, given, [number], reading.settings, reading.weights, call))
+
+    def _is_first(self, node: Any) -> bool:
+        """Tells whether a node takes the first of the results of a normalization, whose step has no others."""
+        return node.target is operator.getitem and node.args[0] in self._with_statistics and node.args[1] == 0
+
+    def _read(self, node: fx.Node) -> Reading | None:
+        target = node.target
+        if not isinstance(target, OpOverload) or str(target) not in OPERATIONS:
+            return None
+        arguments: dict[str, Any] = {}
+        for index, described in enumerate(target._schema.arguments):
+            default = described.default_value
+            given = node.args[index] if index < len(node.args) else node.kwargs.get(described.name, default)
+            arguments[described.name] = given
+        return OPERATIONS[str(target)](arguments, lambda each: self._constants.get(each))
+
+
+def _shape(node: fx.Node) -> Shape:
+    found = node.meta.get("val")
+    found = found[0] if isinstance(found, tuple) else found
+    return tuple(_size(size) for size in found.shape) if isinstance(found, Tensor) else ()
+
+
+def _size(size: Any) -> int:
+    """Returns a size, of the example where it may be any."""
+    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)
