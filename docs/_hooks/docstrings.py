@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from griffe import Extension, NameResolutionError, Object
+from griffe import Alias, Extension, Module, NameResolutionError, Object
 
 _ROLE = re.compile(r":(?:class|data|func|meth|mod):`(~?\.?)([\w.]+)`")
 _LITERAL_BLOCK = re.compile(r" *::$", re.MULTILINE)
@@ -18,10 +18,22 @@ _LITERAL_BLOCK = re.compile(r" *::$", re.MULTILINE)
 class SphinxRoles(Extension):
     """Rewrites the docstring of every object that was loaded."""
 
+    def on_package(self, *, pkg: Module, **kwargs: Any) -> None:
+        """Lets every ``Raises`` name the exceptions, also in modules that do not import them."""
+        for name, error in pkg["errors"].classes.items() if "errors" in pkg.members else ():
+            if name not in pkg.members:
+                pkg.set_member(name, Alias(name, error))
+        _rewrite(pkg)
+
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
-        if obj.docstring:
-            text = _ROLE.sub(lambda role: _reference(obj, *role.groups()), obj.docstring.value)
-            obj.docstring.value = _LITERAL_BLOCK.sub("", text)
+        """Comes once for every object in a package."""
+        _rewrite(obj)
+
+
+def _rewrite(obj: Object) -> None:
+    if obj.docstring:
+        text = _ROLE.sub(lambda role: _reference(obj, *role.groups()), obj.docstring.value)
+        obj.docstring.value = _LITERAL_BLOCK.sub("", text)
 
 
 def _reference(place: Object, prefix: str, name: str) -> str:
