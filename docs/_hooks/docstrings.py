@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from griffe import Alias, Extension, Module, NameResolutionError, Object
+from typing_extensions import override
 
 _ROLE = re.compile(r":(?:class|data|func|meth|mod):`(~?\.?)([\w.]+)`")
 _LITERAL_BLOCK = re.compile(r" *::$", re.MULTILINE)
@@ -18,6 +19,7 @@ _LITERAL_BLOCK = re.compile(r" *::$", re.MULTILINE)
 class SphinxRoles(Extension):
     """Rewrites the docstring of every object that was loaded."""
 
+    @override
     def on_package(self, *, pkg: Module, **kwargs: Any) -> None:
         """Lets every ``Raises`` name the exceptions, also in modules that do not import them."""
         for name, error in pkg["errors"].classes.items() if "errors" in pkg.members else ():
@@ -25,8 +27,8 @@ class SphinxRoles(Extension):
                 pkg.set_member(name, Alias(name, error))
         _rewrite(pkg)
 
+    @override
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
-        """Comes once for every object in a package."""
         _rewrite(obj)
 
 
