@@ -1,10 +1,11 @@
-"""One suite over every codec of .demi files: each holds what it offers settings for, to the bit, and survives damage."""
+"""One suite over every codec of .demi files: what it offers settings for comes back to the bit; damage does no harm."""
 
 from __future__ import annotations
 
 import math
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from demitasse.packed.reader import Reader
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import DTYPES, Bits, DType, Tensor
 
-# the last are large enough for codecs of large tensors
-SHAPES = [(), (0,), (0, 3), (1,), (17,), (6, 9), (3, 2, 2, 5), (8, 16), (16, 3, 3, 3), (4200,), (96, 64)]
+# the last is large enough for codecs of large tensors
+SHAPES = [(), (0,), (0, 3), (1,), (17,), (6, 9), (3, 2, 2, 5), (8, 16), (16, 3, 3, 3), (64, 65)]
 KINDS = ("zeros", "one value", "few values", "powers", "pruned powers", "pruned numbers", "any bits")
 SLACK = 1 << 16  # bytes of memory that are no array
+
+SHARING = [codec for codec in CODECS if not codec.alone]
 
 each_codec = pytest.mark.parametrize("codec", CODECS, ids=[type(codec).__name__ for codec in CODECS])
 each_type = pytest.mark.parametrize("dtype", DTYPES, ids=[dtype.name for dtype in DTYPES])
@@ -72,27 +75,29 @@ def read(codec: Codec, given: Tensor, settings: bytes, data: bytes) -> Bits:
 def test_values_come_back_to_the_bit(codec: Codec, dtype: DType) -> None:
     for given, settings in cases(codec, dtype):
         before = given.bits.copy()
-        data = written(codec, given, settings)
-        found = read(codec, given, settings, data)
+        found = read(codec, given, settings, written(codec, given, settings))
         assert found.dtype == dtype.bits
         np.testing.assert_array_equal(found, before)
         np.testing.assert_array_equal(given.bits, before)  # what was given is as it was
-        assert written(codec, given, settings) == data  # the same bytes each time
 
 
 @each_codec
 def test_a_codec_is_tried(codec: Codec) -> None:
     tried = [given for dtype in DTYPES for given, _ in cases(codec, dtype)]
-    assert {given.dtype.name for given in tried} == {dtype.name for dtype in DTYPES}, (
-        "give SHAPES or KINDS what it codes"
-    )
+    assert {given.dtype for given in tried} == set(DTYPES), "give SHAPES or KINDS what it codes"
     assert any(given.size for given in tried)
 
 
-@each_type
 @each_codec
-def test_memory_is_what_decoding_takes_at_most(codec: Codec, dtype: DType) -> None:
-    for given, settings in cases(codec, dtype):
+def test_the_same_values_have_the_same_bytes(codec: Codec) -> None:
+    for given, settings in examples(codec):
+        assert written(codec, given, settings) == written(codec, given, settings)
+        assert list(codec.settings(given, Context())) == list(codec.settings(given, Context()))
+
+
+@each_codec
+def test_memory_is_what_decoding_takes_at_most(codec: Codec) -> None:
+    for given, settings in examples(codec):
         reader = Reader(settings)
         said = codec.memory(given, reader)
         reader.finish()
@@ -104,10 +109,8 @@ def test_memory_is_what_decoding_takes_at_most(codec: Codec, dtype: DType) -> No
         assert most <= said + bits.nbytes + 2 * len(data) + SLACK, (given.shape, settings)
 
 
-@each_codec
+@pytest.mark.parametrize("codec", SHARING, ids=[type(codec).__name__ for codec in SHARING])
 def test_tensors_of_one_stream_come_back_in_order(codec: Codec) -> None:
-    if codec.alone:
-        pytest.skip("has a stream for each tensor")
     stream, context = Stream(), Context()
     wanted: list[tuple[Tensor, bytes]] = []
     for number, shape in enumerate([(8, 4), (8,), (6, 8, 3, 3), (5, 54)]):
@@ -163,17 +166,16 @@ def test_wrong_settings_do_no_harm(codec: Codec) -> None:
     rng = np.random.default_rng(2)
     for given, settings in examples(codec):
         data = written(codec, given, settings)
-        wrong = [settings[:end] for end in range(len(settings))] + [settings + b"\1", b"\xff" * 12, rng.bytes(4)]
-        for index in range(8 * len(settings)):
+        ends = range(0, len(settings), max(1, len(settings) // 8))
+        wrong = [settings[:end] for end in ends] + [settings + b"\1", b"\xff" * 12, rng.bytes(4)]
+        for index in (*range(8), *rng.integers(8 * len(settings), size=8).tolist()) if settings else ():
             broken = bytearray(settings)
             broken[index // 8] ^= 1 << index % 8
             wrong.append(bytes(broken))
         for each in wrong:
             check_survives(codec, given, each, data)
-            try:
+            with suppress(FileFormatError):
                 assert codec.memory(given, Reader(each)) >= 0
-            except FileFormatError as error:
-                assert str(error).startswith("byte ")
 
 
 @each_codec
