@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from demitasse.methods.selection import unwrap
 from demitasse.registry import suggest
 
 open = PackedFile
+M = TypeVar("M", bound=nn.Module)
 
 
 def save(
@@ -83,6 +84,24 @@ def save(
     return content.tell()
 
 
+@overload
+def load(
+    path: str | Path | bytes | BinaryIO,
+    into: None = None,
+    device: str | torch.device = "cpu",
+    *,
+    format: str | None = None,
+    key: str | None = None,
+) -> dict[str, Tensor]: ...
+@overload
+def load(
+    path: str | Path | bytes | BinaryIO,
+    into: M,
+    device: str | torch.device = "cpu",
+    *,
+    format: str | None = None,
+    key: str | None = None,
+) -> M: ...
 def load(
     path: str | Path | bytes | BinaryIO,
     into: nn.Module | None = None,

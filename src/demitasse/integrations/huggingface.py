@@ -38,7 +38,7 @@ class DemitasseCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         saved = None
         if state.global_step:
             saved = load(self._find(args, state) / FILE)
-        self.riding.start(kwargs["model"], kwargs["optimizer"], saved)  # type: ignore[arg-type]
+        self.riding.start(kwargs["model"], kwargs["optimizer"], saved)
 
     def _find(self, args: Any, state: Any) -> Path:
         """Returns the folder of the checkpoint that the Trainer goes on from."""
@@ -72,5 +72,5 @@ class DemitasseCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         best = state.best_model_checkpoint if args.load_best_model_at_end else None
         if best is not None and (Path(best) / FILE).exists():
             # the module holds that checkpoint's weights by now
-            self.riding.load_state_dict(load(Path(best) / FILE))  # type: ignore[arg-type]
+            self.riding.load_state_dict(load(Path(best) / FILE))
         self.riding.finish()
