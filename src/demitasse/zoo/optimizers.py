@@ -21,7 +21,7 @@ OPTIMIZERS.register("lars")(LARS)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Returns the parameters that decay, and those that do not: biases and the parameters of normalization."""
+    """Returns two groups of parameters: weights, which decay, and biases and normalization, which do not."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
@@ -35,10 +35,10 @@ def make_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float =
 
     Args:
         name: an entry of ``OPTIMIZERS``.
-        model: what it trains.
+        model: the model to train.
         lr: the learning rate.
-        weight_decay: of weights; biases and normalization do not decay.
-        settings: of the optimizer itself, such as ``momentum``.
+        weight_decay: decay of weights; biases and normalization do not decay.
+        settings: other settings of the optimizer, such as ``momentum``.
 
     Raises:
         UnknownNameError: there is no such optimizer.

@@ -1,4 +1,4 @@
-"""From a TOML table to frozen dataclasses: what is unknown, missing or of another type is said, with its place."""
+"""Turns TOML tables into frozen dataclasses; errors name the place of keys that are unknown, missing or mistyped."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def read_table(kind: type[T], table: Mapping[str, Any], place: str) -> T:
     """Returns a dataclass whose fields are the keys of a table.
 
     Args:
-        kind: a dataclass; its types may be bool, int, float, str, tuples and dicts of these, and unions.
-        table: as tomllib gives it.
-        place: file and table, for errors.
+        kind: a dataclass with fields of type bool, int, float, str, tuples and dicts of these, and unions.
+        table: the table from tomllib.
+        place: file and table, for messages.
 
     Raises:
-        UsageError: a key is unknown or missing, or its value is of another type.
+        UsageError: a key is unknown or missing, or its value has the wrong type.
     """
     known = {field.name: field for field in fields(kind) if field.init}  # type: ignore[arg-type]
     check_keys(table, known, place)
@@ -46,10 +46,10 @@ def _is_needed(field: Field[Any]) -> bool:
 
 
 def check_keys(table: Mapping[str, Any], known: Collection[str], place: str) -> None:
-    """Refuses keys that are not known.
+    """Checks that all keys are known.
 
     Raises:
-        UsageError: names the nearest known key.
+        UsageError: a key is unknown; names the most similar known key.
     """
     for key in table:
         if key not in known:
@@ -57,10 +57,10 @@ def check_keys(table: Mapping[str, Any], known: Collection[str], place: str) -> 
 
 
 def convert(value: Any, kind: Any, place: str) -> Any:
-    """Returns a TOML value as the type, lists as tuples, whole numbers as floats where those are asked for.
+    """Converts a TOML value to a type: lists to tuples, and whole numbers to floats where the type is float.
 
     Raises:
-        UsageError: it is of another type; says which, and what is expected.
+        UsageError: the value has another type.
     """
     options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     for option in options:
@@ -74,7 +74,7 @@ _NONE = type(None)
 
 
 def _as(value: Any, kind: Any, place: str) -> tuple[bool, Any]:
-    """Returns whether the value is of this one type, and its form."""
+    """Returns whether the value has this type, and the converted value."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is tuple:
         if not isinstance(value, list):
