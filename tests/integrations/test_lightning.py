@@ -142,7 +142,7 @@ def test_a_checkpoint_without_our_state(tmp_path: Path) -> None:
     one = trainer(tmp_path, 1)
     one.callbacks.remove(callbacks[-1])
     one.fit(module(), data())
-    with pytest.raises(SnapshotError, match=r"goes on from step 4, but the checkpoint holds no state"):
+    with pytest.raises(SnapshotError, match=r"resumes from step 4, but the checkpoint has no state"):
         trainer(tmp_path, 2).fit(module(), data(), ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True)
 
 
@@ -158,7 +158,7 @@ def test_a_training_that_broke_off_can_begin_again(tmp_path: Path) -> None:
 
 
 def test_portions_need_an_end(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="portions are shares of the training, which has no end"):
+    with pytest.raises(UsageError, match="portions are shares of the training, but it has no end"):
         trainer(tmp_path, -1).fit(module(), data())
 
 

@@ -1,4 +1,4 @@
-"""The picture of a sensitivity analysis: which layers bear much, and which little."""
+"""The picture of a sensitivity analysis: how much each layer can be compressed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from demitasse.report.canvas import COLOURS, MARKS, columns_of, figure_at, plain
 
 
 def sensitivity_curves(measured: Mapping[str, Any], path: str | Path, metric: str = "error") -> None:
-    """Draws the metric against sparsity and against bits, a line a layer.
+    """Draws the metric against sparsity and against bits, with a line for each layer.
 
     Args:
-        measured: ``Sensitivity.as_plain()``.
-        path: the picture to write; its suffix tells the format.
-        metric: what was measured; ``error`` is drawn in per cent.
+        measured: the result of ``Sensitivity.as_plain()``.
+        path: the picture to write; its suffix gives the format.
+        metric: name of the metric; ``error`` is drawn in percent.
     """
     factor, unit = (100, "test error (%)") if metric == "error" else (1, f"test {metric}")
     kinds = [
@@ -31,7 +31,7 @@ def sensitivity_curves(measured: Mapping[str, Any], path: str | Path, metric: st
         panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
         for axes, (key, label) in zip(panels, kinds, strict=True):
             _draw(axes, measured["layers"], key, factor)
-            reference_line(axes, factor * measured["dense"], f"untouched: {factor * measured['dense']:.3g}")
+            reference_line(axes, factor * measured["dense"], f"unchanged: {factor * measured['dense']:.3g}")
             axes.set(xlabel=label)
             if key == "by_bits":
                 axes.invert_xaxis()
