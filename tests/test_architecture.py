@@ -29,6 +29,7 @@ COMMON = {
     "datasets",
     "idx",
     "threads",
+    "arrays",
     "loops",
     "text_table",
     "progress",

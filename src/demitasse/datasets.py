@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.errors import DataError, FileFormatError
 from demitasse.files import make_folder, write_bytes
 from demitasse.idx import read_idx
 
-Images = np.ndarray[Any, np.dtype[np.uint8]]
-Labels = np.ndarray[Any, np.dtype[np.int64]]
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

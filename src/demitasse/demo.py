@@ -12,12 +12,12 @@ from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from demitasse import __version__, datasets
+from demitasse.arrays import Array
 from demitasse.caffe import log, schema
 from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
@@ -268,7 +268,7 @@ def _portion(net: Path) -> float:
     )
 
 
-def _weights(model: Path) -> dict[str, np.ndarray[Any, Any]]:
+def _weights(model: Path) -> dict[str, Array]:
     """Returns layer -> (n,), all its parameters."""
     layers = read_model(model)
     return {layer.name: np.concatenate([blob.ravel() for blob in layer.blobs]) for layer in layers if layer.blobs}

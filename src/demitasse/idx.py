@@ -7,13 +7,13 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.errors import FileFormatError
 
-Array = np.ndarray[Any, np.dtype[np.uint8]]
+Array = NDArray[np.uint8]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 8

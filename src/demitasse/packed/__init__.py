@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from demitasse.arrays import Array
 
 __all__ = ["load"]
 
 
-def load(source: str | Path | bytes) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+def load(source: str | Path | bytes) -> dict[str, Array]:
     """Reads a .demi file as numpy arrays, without PyTorch.
 
     Args:

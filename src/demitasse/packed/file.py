@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from numbers import Integral
 from pathlib import Path
 from threading import Event
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class File(Closing):
         free = (limit - self.header.nbytes) // max(self.header.work, 1)
         self._threads = max(1, min(threads or _cores(), free))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickles the arguments, so that another process opens the file itself."""
         return type(self), self._given
 

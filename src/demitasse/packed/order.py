@@ -10,17 +10,16 @@ most similar one. It then moves single units at random. It keeps an order if the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.packed.codecs.base import Context
 from demitasse.packed.codecs.weights import Weights
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Tensor, matrix
 from demitasse.packed.units import Link, arranged, count_units, present, remove_dead_units
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 # number of weights that a search may code: a million take about a second
 BUDGET = 8_000_000

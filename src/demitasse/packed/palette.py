@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from demitasse.errors import FileFormatError
@@ -14,7 +15,7 @@ from demitasse.packed.kernels.distinct import distinct, places
 from demitasse.packed.reader import ByteReader, short
 from demitasse.packed.tensor import Bits, DType, from_bytes, to_bytes
 
-Symbols = np.ndarray[Any, np.dtype[np.uint16]]
+Symbols = NDArray[np.uint16]
 
 # kinds of palettes in a header; NONE says that there is none
 POWERS, LISTED, NONE = range(3)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import FileFormatError
 
 _MOST_BYTES = 9
@@ -36,7 +35,7 @@ class ByteReader:
         self._data = data
         self.offset = 0
 
-    def array(self, dtype: str, count: int, what: str) -> np.ndarray[Any, np.dtype[Any]]:
+    def array(self, dtype: str, count: int, what: str) -> Array:
         """Returns the next ``count`` values as a view into the data.
 
         Args:

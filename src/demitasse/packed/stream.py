@@ -6,15 +6,13 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from threading import Event
-from typing import Any
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import FileFormatError
 from demitasse.packed.kernels import arithmetic, text, weights
 from demitasse.packed.kernels.weights import MatrixLayout
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 # a decision costs at most two bytes: the least probability is 2^-16
 _BYTES_A_DECISION = 2

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import UsageError
 
 # the most values of a part
 PART = 1 << 19
 
-Bits = np.ndarray[Any, np.dtype[Any]]
+Bits = Array
 
 
 class DType(NamedTuple):
@@ -46,9 +47,10 @@ class DType(NamedTuple):
         return np.dtype(f"u{self.size}")
 
     @property
-    def sign(self) -> Any:
+    def sign(self) -> np.unsignedinteger:
         """The highest bit, as a number of type :attr:`bits`."""
-        return self.bits.type(1 << (8 * self.size - 1))
+        highest: np.unsignedinteger = self.bits.type(1 << (8 * self.size - 1))
+        return highest
 
     def stored(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape of a tensor in the file."""

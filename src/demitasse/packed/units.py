@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import UsageError
 from demitasse.packed.tensor import Tensor
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Link(NamedTuple):

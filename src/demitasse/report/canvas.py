@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -20,7 +21,6 @@ from demitasse.files import atomic_write
 COLOURS = ("#4a2c1a", "#c8792a", "#1f7fa3", "#a070e8", "#708858", "#884010", "#401088", "#104058")
 MARKS = "osD^vPX"
 INK, FAINT = "#2e2a27", "#d8d2cb"
-Axes = Any
 
 _LETTER = 0.085  # average width of a letter of a label, in inches
 _SHORT = 20  # number of letters that every figure has room for
@@ -50,7 +50,7 @@ def title_of(figure: Figure, text: str) -> None:
     figure.suptitle(text, x=0.01, ha="left", weight="bold", color=INK)
 
 
-def plain_axes(axes: Axes, grid: str | None = "y") -> None:
+def plain_axes(axes: Axes, grid: Literal["x", "y"] | None = "y") -> None:
     """Removes the upper and the right edge of the frame, and draws a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
@@ -73,8 +73,10 @@ def reference_line(axes: Axes, value: float, text: str) -> None:
     """Draws a horizontal line for comparison, with a label."""
     axes.axhline(value, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
-    place = {"xytext": (-4, 4), "textcoords": "offset points", "ha": "right", "va": "bottom"}
-    axes.annotate(text, (1, value), xycoords=("axes fraction", "data"), color=INK, fontsize=8.5, bbox=ground, **place)
+    axes.annotate(
+        text, (1, value), (-4, 4), ("axes fraction", "data"), "offset points",
+        ha="right", va="bottom", color=INK, fontsize=8.5, bbox=ground,
+    )  # fmt: skip
 
 
 def useful_limits(values: Sequence[float], floor: float | None = None) -> tuple[float, float]:

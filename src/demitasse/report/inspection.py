@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -90,7 +89,7 @@ class Inspection:
         """How many times smaller the file is than its values as float32."""
         return _FLOAT32 * self.count / self.size
 
-    def as_plain(self) -> dict[str, Any]:
+    def as_plain(self) -> dict[str, object]:
         """Returns a dictionary of plain values, for JSON."""
         rows = [{**asdict(row), "bytes": row.bytes, "against_entropy": row.against_entropy} for row in self.rows]
         return {**asdict(self), "rows": rows, "count": self.count, "ratio": self.ratio}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from demitasse.report.canvas import COLOURS, INK, Axes, figure_at, plain_axes, room_for, title_of
+from matplotlib.axes import Axes
+
+from demitasse.report.canvas import COLOURS, INK, figure_at, plain_axes, room_for, title_of
 from demitasse.report.inspection import Inspection, TensorRow
 
 _MOST_BARS = 30
@@ -44,8 +46,10 @@ def picture(found: Inspection, path: str | Path) -> None:
         ends = [max(bar.positions + bar.values, bar.entropy or 0) for bar in bars] + [found.header]
         for place, (end, text) in enumerate(zip(ends, [*map(_text, bars), f"{found.header:,}"], strict=True)):
             # outside the axes if the bar is long; the layout leaves room for it
-            offset: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-            axes.annotate(text, (end, place), fontsize=8.5, color=INK, annotation_clip=False, **offset)
+            axes.annotate(
+                text, (end, place), (6, 0), textcoords="offset points", va="center",
+                fontsize=8.5, color=INK, annotation_clip=False,
+            )  # fmt: skip
         axes.set_yticks(range(len(labels)), labels)
         axes.set(xlabel="bytes", xlim=(0, max(*ends, 1)), ylim=(len(labels) - 0.4, -0.6))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -36,7 +36,7 @@ class Neighbours:
     def mean(
         self, item: Node, places: Mapping[Node, float], sides: Sequence[Mapping[Node, Sequence[Node]]]
     ) -> tuple[float, float]:
-        """Returns the mean position of the neighbours on these sides and its weight; straight connections count more."""
+        """Returns the mean position of the neighbours on these sides and its weight; straight ones count more."""
         near = [other for side in sides for other in side[item]]
         weights = [_STRAIGHT if self._straight(item, other) else 1.0 for other in near]
         total = sum(weights)

@@ -6,19 +6,20 @@ import math
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
+from demitasse.arrays import Array
 from demitasse.errors import UsageError
 from demitasse.registry import suggest
 from demitasse.report.canvas import (
     COLOURS,
     INK,
     MARKS,
-    Axes,
     columns_of,
     figure_at,
     log_axis,
@@ -152,7 +153,7 @@ def _line(axes: Axes, places: Sequence[float], curve: _Curve, look: tuple[str, s
         axes.plot(places, _smooth(values), color=colour, linewidth=1.5)
 
 
-def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _smooth(values: Array) -> Array:
     """Returns the moving mean of the values, over fewer values at both ends."""
     half = max(1, len(values) // _WINDOWS // 2)
     sums = np.concatenate([[0.0], np.cumsum(values)])

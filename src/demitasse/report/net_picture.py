@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from itertools import pairwise
-from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -151,11 +150,12 @@ class _Page:
     def _note(self, point: Point, note: str) -> None:
         x, y = self._place(Point(point.across, point.along - 7))
         x, y = (x + 3, y) if self._upright else (x, y + 2)
-        place: dict[str, Any] = {"ha": "left", "va": "center"} if self._upright else {"ha": "center", "va": "bottom"}
+        across, along = ("left", "center") if self._upright else ("center", "bottom")
         ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
         self._axes.text(
-            x, y, note, size=5.5, color=_NOTE, style="italic", zorder=2.5, parse_math=False, bbox=ground, **place
-        )
+            x, y, note, size=5.5, color=_NOTE, style="italic", zorder=2.5, parse_math=False, bbox=ground,
+            ha=across, va=along,
+        )  # fmt: skip
 
     def _arrow(self, tip: Point) -> None:
         corners = [tip, Point(tip.across - 2.2, tip.along - 5), Point(tip.across + 2.2, tip.along - 5)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from demitasse.arrays import Array
 from demitasse.report.canvas import (
     COLOURS,
     FAINT,
@@ -188,7 +188,7 @@ def kept_by_layer(kept: Mapping[str, tuple[int, int]], path: str | Path) -> None
         plain_axes(axes, grid=None)
 
 
-def exponent_histogram(weights: Mapping[str, np.ndarray[Any, Any]], path: str | Path) -> None:
+def exponent_histogram(weights: Mapping[str, Array], path: str | Path) -> None:
     """Draws the number of weights for each power of two: positive weights upwards, negative ones downwards.
 
     Args:
@@ -234,7 +234,7 @@ def _grouped(counts: Mapping[str, Signs]) -> dict[str, Signs]:
     return {**shown, f"{len(counts) - len(large)} others": others}
 
 
-def _count(values: np.ndarray[Any, Any]) -> Signs:
+def _count(values: Array) -> Signs:
     """Counts the exponents of the positive and of the negative values."""
     found = []
     for part in (values[values > 0], -values[values < 0]):

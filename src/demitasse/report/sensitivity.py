@@ -7,6 +7,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
+
 from demitasse.report.canvas import COLOURS, MARKS, columns_of, figure_at, plain_axes, reference_line, title_of
 
 
@@ -42,7 +44,7 @@ def sensitivity_curves(measured: Mapping[str, Any], path: str | Path, metric: st
         figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=8)
 
 
-def _draw(axes: Any, layers: Sequence[Mapping[str, Any]], key: str, factor: float) -> None:
+def _draw(axes: Axes, layers: Sequence[Mapping[str, Any]], key: str, factor: float) -> None:
     scale = 100 if key == "by_sparsity" else 1
     for number, (layer, colour) in enumerate(zip(layers, cycle(COLOURS))):
         axes.plot(

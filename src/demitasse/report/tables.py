@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from demitasse.text_table import Column, TextTable
 
@@ -77,6 +76,6 @@ def markdown(stages: Sequence[StageResult]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def as_plain(stages: Sequence[StageResult]) -> list[dict[str, Any]]:
+def as_plain(stages: Sequence[StageResult]) -> list[dict[str, object]]:
     """Returns the stages as plain values for JSON, each with its ratio of bytes."""
     return [{**asdict(stage), "ratio": stages[0].bytes / stage.bytes} for stage in stages]

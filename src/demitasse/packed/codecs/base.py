@@ -7,9 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import FileFormatError
 from demitasse.packed.reader import ByteReader
-from demitasse.packed.stream import Array, Stream
+from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, Tensor
 
 NOTHING = np.zeros(0, np.int64)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from typing_extensions import override
 
+from demitasse.arrays import Array
 from demitasse.packed.codecs.base import Codec, Context
 from demitasse.packed.reader import ByteReader
-from demitasse.packed.stream import Array, Stream
+from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, Tensor, from_bytes, to_bytes
 
 _MOST = 1 << 16

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import FileFormatError
 from demitasse.packed.kernels.rans import LEAST, STATES, SYMBOLS, decode, encode, spread
 from demitasse.packed.reader import ByteReader, short
-from demitasse.packed.stream import Array, Stream
+from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, matrix
 
 # bits of a frequency: more for rare symbols, fewer for a table that stays in the cache

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from typing_extensions import override
 
+from demitasse.arrays import Array
 from demitasse.packed import palette
 from demitasse.packed.codecs.base import NOTHING, Codec, Context, refuse
 from demitasse.packed.codecs.numbers import code_bytes, few, memory_of
 from demitasse.packed.kernels.weights import MatrixLayout
 from demitasse.packed.palette import Palette
 from demitasse.packed.reader import ByteReader, short
-from demitasse.packed.stream import Array, Stream
+from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, Tensor, from_bytes, matrix, to_bytes
 
 # bytes of the slots and counters of a row or a column

@@ -4,8 +4,9 @@ All integers and floats are little-endian. Each format stores a net layer by lay
 by its bias, if it has one.
 """
 
+from demitasse.arrays import Array
 from demitasse.packed.compact import deep_compression, pow2, sparse, squeezenet
-from demitasse.packed.compact.base import CODECS, Array, CompactCodec, Shape, decode, encode
+from demitasse.packed.compact.base import CODECS, CompactCodec, Shape, decode, encode
 
 __all__ = ["CODECS", "Array", "CompactCodec", "Shape", "decode", "deep_compression", "encode"]
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-import numpy as np
 from typing_extensions import override
 
+from demitasse.arrays import Array
 from demitasse.errors import WeightsError
 from demitasse.packed.reader import ByteReader
 from demitasse.registry import Registry
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, ...]
 
 ROLES = ("weight", "bias")

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import WeightsError
 from demitasse.packed.compact import gaps, nibbles
-from demitasse.packed.compact.base import Array, Shape, places
+from demitasse.packed.compact.base import Shape, places
 from demitasse.packed.reader import ByteReader
 
 _LONGEST = 16

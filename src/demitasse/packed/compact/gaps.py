@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import FileFormatError
 from demitasse.packed.reader import ByteReader
 
-Array = np.ndarray[Any, np.dtype[Any]]
 FILLER = 0
 
 

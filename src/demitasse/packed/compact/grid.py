@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import WeightsError
 
 EXPONENTS = 7
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def split(values: Array, place: str) -> tuple[Array, int]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
-Codes = np.ndarray[Any, np.dtype[np.uint8]]
+Codes = NDArray[np.uint8]
 
 
 def pack(codes: Codes, low_first: bool = False) -> bytes:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.packed.compact import gaps, grid, nibbles
-from demitasse.packed.compact.base import CODECS, Array, BlobCodec, BlobPlace
+from demitasse.packed.compact.base import CODECS, BlobCodec, BlobPlace
 from demitasse.packed.reader import ByteReader
 
 _CODEBOOK = 2 * (grid.EXPONENTS + 1)

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
+from demitasse.arrays import Array
 from demitasse.errors import FileFormatError
-from demitasse.packed.compact.base import CODECS, ROLES, Array, BlobPlace, CompactCodec, Shape, places
+from demitasse.packed.compact.base import CODECS, ROLES, BlobPlace, CompactCodec, Shape, places
 from demitasse.packed.reader import ByteReader
 
 

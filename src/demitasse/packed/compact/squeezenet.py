@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.packed.compact import grid
-from demitasse.packed.compact.base import CODECS, Array, BlobCodec, BlobPlace
+from demitasse.packed.compact.base import CODECS, BlobCodec, BlobPlace
 from demitasse.packed.reader import ByteReader
 
 _ZERO = grid.EXPONENTS

@@ -7,13 +7,10 @@ Reference: Martin 1979, Range encoding: an algorithm for removing redundancy fro
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.loops import inner, njit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 LOW, RANGE, CODE, HELD, PENDING, POSITION, ENCODE, END, COST = range(9)
 STATE = 9

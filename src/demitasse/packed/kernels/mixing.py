@@ -10,14 +10,11 @@ Reference: Mahoney 2005, Adaptive weighing of context models for lossless data c
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.loops import inner
 from demitasse.packed.kernels.tables import LARGEST, UNIT, tables
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 SQUASH, STRETCH, LOG, RATE = tables()
 # the bits of a slot with the number of observations

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.loops import njit
 from demitasse.packed.kernels.arithmetic import STATE, code
 from demitasse.packed.kernels.mixing import SEEN, learn, mix
@@ -22,8 +23,6 @@ _HASH = 0x9E3779B1
 _SMALL = 16
 # numpy integers, since plain ones would be compiled in, with one loop for each set of values
 _BASE, _PACE, _EASE, _LIMIT = map(np.int64, (0, 4_194, 0, 250))
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class TextMemory(NamedTuple):

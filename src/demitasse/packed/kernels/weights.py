@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.loops import inner, njit
 from demitasse.packed.kernels.arithmetic import COST, code
 from demitasse.packed.kernels.mixing import learn, level, log, logit, logs, mix, squash, step
@@ -44,9 +45,6 @@ _RUN = 5
 FOUND, IN_ROW, FOR_ROW, NEAR, LAST = range(_RUN)
 _KEPT = 4
 IN, FOR, SYMBOL, HISTORY = range(_KEPT)
-
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class MatrixLayout(NamedTuple):

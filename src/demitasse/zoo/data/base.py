@@ -6,16 +6,15 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from demitasse.arrays import Array
 from demitasse.registry import Registry
 
 Batch = tuple[Tensor, Tensor]
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class TrainingData(ABC):

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from demitasse.arrays import Array
 from demitasse.datasets import Dataset
 from demitasse.errors import DataError, FileFormatError, parameter
 from demitasse.files import atomic_write, make_folder
-from demitasse.zoo.data.base import DATASETS, Array, cache_folder
+from demitasse.zoo.data.base import DATASETS, cache_folder
 from demitasse.zoo.data.images import ImageTrainingData
 
 PARTS = ("train", "test")

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from demitasse import datasets
+from demitasse.arrays import Array
 from demitasse.errors import UsageError
-from demitasse.zoo.data.base import DATASETS, Array
+from demitasse.zoo.data.base import DATASETS
 from demitasse.zoo.data.images import ImageTrainingData
 
 

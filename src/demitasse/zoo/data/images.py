@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from demitasse.arrays import Array
 from demitasse.datasets import Dataset
 from demitasse.errors import UsageError
-from demitasse.zoo.data.base import Array, Batch, TrainingData, as_tensor
+from demitasse.zoo.data.base import Batch, TrainingData, as_tensor
 
 
 class ImageTrainingData(TrainingData):

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from demitasse.arrays import Array
 from demitasse.errors import DataError, FileFormatError, parameter
-from demitasse.zoo.data.base import DATASETS, Array, Batch, TrainingData, as_tensor
+from demitasse.zoo.data.base import DATASETS, Batch, TrainingData, as_tensor
 
 TRAINED_SHARE = 0.9
 
