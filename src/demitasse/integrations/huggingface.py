@@ -12,7 +12,7 @@ from demitasse.formats import load, save
 from demitasse.integrations.compression import Attach, Compression
 
 try:
-    from transformers import TrainerCallback
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 except ImportError as error:
     raise UsageError(f"transformers cannot be imported ({error}); pip install 'demitasse[huggingface]'") from error
 
@@ -39,17 +39,19 @@ class DemitasseCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         self.compression = Compression(attach, portions_from)
 
     @override
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         saved = None
         if state.global_step:
             saved = load(self._find(args, state) / FILE)
         self.compression.start(kwargs["model"], kwargs["optimizer"], saved)  # type: ignore[arg-type]
 
-    def _find(self, args: Any, state: Any) -> Path:
+    def _find(self, args: TrainingArguments, state: TrainerState) -> Path:
         """Returns the folder of the checkpoint that the Trainer resumes from."""
         given = args.resume_from_checkpoint
         folders = [Path(given)] if isinstance(given, str) else []
-        folders.append(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        folders.append(Path(args.output_dir or ".") / f"checkpoint-{state.global_step}")
         for folder in folders:
             if (folder / FILE).exists():
                 return folder
@@ -59,17 +61,21 @@ class DemitasseCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         )
 
     @override
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.compression.advance(state.global_step, state.max_steps)
 
     @override
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         saved = self.compression.state_dict()
         if state.is_world_process_zero and self.compression.methods:
-            save(saved, Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE)
+            save(saved, Path(args.output_dir or ".") / f"checkpoint-{state.global_step}" / FILE)
 
     @override
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
+    ) -> None:
         metrics = self.compression.metrics()
         if logs is not None:
             logs.update(metrics)
@@ -77,7 +83,9 @@ class DemitasseCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
             state.log_history[-1].update(metrics)
 
     @override
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         best = state.best_model_checkpoint if args.load_best_model_at_end else None
         if best is not None and (Path(best) / FILE).exists():
             # the Trainer has already loaded the weights of that checkpoint

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from torch import Tensor
 from typing_extensions import override
 
 from demitasse.errors import SnapshotError, UsageError
 from demitasse.integrations.compression import Attach, Compression
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Callback
+    from lightning.pytorch import Callback, LightningModule, Trainer
 else:
     try:
         if "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules:
@@ -41,11 +42,11 @@ class DemitasseCallback(Callback):
     def __init__(self, attach: Attach, portions_from: float = 0.0) -> None:
         super().__init__()
         self.compression = Compression(attach, portions_from)
-        self._saved: dict[str, Any] | None = None
-        self._last: dict[str, Any] = {}
+        self._saved: dict[str, Tensor] | None = None
+        self._last: dict[str, Tensor] = {}
 
     @override
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         optimizers = trainer.optimizers
         # Lightning loads the state of callbacks before there are optimizers
         saved, self._saved = self._saved or self._last or None, None
@@ -58,24 +59,24 @@ class DemitasseCallback(Callback):
         self.compression.start(pl_module, one_or_all, saved if trainer.global_step else None)
 
     @override
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         self.compression.advance(trainer.global_step, trainer.estimated_stepping_batches)
 
     @override
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, value in self.compression.metrics().items():
             pl_module.log(name, value)
 
     @override
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning may write the last checkpoint after this
         self._last = {name: tensor.cpu() for name, tensor in self.compression.state_dict().items()}
         self.compression.finish()
 
     @override
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Tensor]:
         return dict(self.compression.state_dict()) or self._last
 
     @override
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
         self._saved = dict(state_dict)

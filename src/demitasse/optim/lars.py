@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 from demitasse.errors import MethodError
 from demitasse.methods import lars, settings, shards
 
-Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+Group = dict[str, Any]
+Params = Iterable[Tensor] | Iterable[Group]
 
 
 class LARS(Optimizer):
@@ -76,7 +77,7 @@ class LARS(Optimizer):
         except (TypeError, ValueError) as error:
             raise MethodError(f"params: {error}") from error
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: Group) -> None:
         """Adds a group of parameters.
 
         Raises:
@@ -133,7 +134,7 @@ class LARS(Optimizer):
         return cast(Tensor, state["velocity"])
 
 
-def _check(group: dict[str, Any]) -> None:
+def _check(group: Group) -> None:
     rate = group["lr"]
     if isinstance(rate, Tensor) and rate.numel() != 1:
         raise MethodError(f"lr is a tensor of {rate.numel()} numbers; expected one")
@@ -156,13 +157,11 @@ def _checked(gradient: Tensor) -> Tensor:
     return gradient
 
 
-def _is_left_out(weight: Tensor, group: dict[str, Any]) -> bool:
+def _is_left_out(weight: Tensor, group: Group) -> bool:
     return bool(group["exclude_1d"]) and weight.ndim <= 1
 
 
-def _one_by_one(
-    weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], group: dict[str, Any]
-) -> None:
+def _one_by_one(weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], group: Group) -> None:
     decay, momentum = group["weight_decay"], group["momentum"]
     for weight, given, velocity in zip(weights, gradients, velocities, strict=True):
         gradient = -given if group["maximize"] else given
@@ -182,7 +181,7 @@ def _norms(tensors: list[Tensor]) -> Tensor:
     return torch.stack(list(torch._foreach_norm(tensors, 2, dtype)))
 
 
-def _foreach(weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], group: dict[str, Any]) -> None:
+def _foreach(weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], group: Group) -> None:
     """Does the same as :func:`_one_by_one` for many tensors at once; local rates stay on the device."""
     decay, momentum = group["weight_decay"], group["momentum"]
     if group["maximize"]:

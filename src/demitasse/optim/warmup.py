@@ -87,7 +87,7 @@ class WarmUp(LRScheduler):
         """Returns the current rates, one for each group."""
         return list(self._current())
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Returns everything a resume needs, including the state of the scheduler."""
         inner = None if self.scheduler is None else self.scheduler.state_dict()
         return {"iteration": self.iteration, "rates": list(self.rates), "scheduler": inner}

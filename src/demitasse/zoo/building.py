@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 import torch
 from torch import nn
@@ -17,8 +17,8 @@ from demitasse.zoo.tables import check_keys, convert
 
 
 def check_settings(
-    builder: Callable[..., Any], settings: Mapping[str, Any], place: str, own: tuple[str, ...]
-) -> dict[str, Any]:
+    builder: Callable[..., object], settings: Mapping[str, object], place: str, own: tuple[str, ...]
+) -> dict[str, object]:
     """Returns settings as keyword arguments of a builder, converted to the types of its annotations.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +19,7 @@ OPTIMIZERS.register("adamw")(torch.optim.AdamW)
 OPTIMIZERS.register("lars")(LARS)
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Returns two groups of parameters: weights, which decay, and biases and normalization, which do not."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
@@ -30,7 +29,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [group for group in groups if group["params"]]
 
 
-def make_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float = 0.0, **settings: Any) -> Optimizer:
+def make_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float = 0.0, **settings: object) -> Optimizer:
     """Returns an optimizer for a model.
 
     Args:

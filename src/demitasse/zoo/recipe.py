@@ -37,7 +37,7 @@ class RecipePart:
     name: str = ""
     path: Path | None = None
     imported: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def parse(text: str, name: str, source: str, folder: Path | None = None) -> Reci
     )
 
 
-def _top(key: str, value: Any, source: str) -> Any:
+def _top(key: str, value: object, source: str) -> Any:
     kind = int if key in ("seed", "threads", "checkpoint") else str
     found = convert(value, kind, f"{source}: {key}")
     if kind is int and found < 0:
@@ -176,7 +176,7 @@ def _top(key: str, value: Any, source: str) -> Any:
     return found
 
 
-def _choice(key: str, table: Any, source: str) -> RecipePart:
+def _choice(key: str, table: object, source: str) -> RecipePart:
     """Reads ``[model]`` or ``[data]``; :class:`Runner` checks the settings of an imported model."""
     place = f"{source}: [{key}]"
     settings = dict(_table(table, place))
@@ -194,24 +194,24 @@ def _choice(key: str, table: Any, source: str) -> RecipePart:
     return RecipePart(special["name"], path, special["import"], settings)
 
 
-def _builtin_settings(key: str, name: str, settings: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _builtin_settings(key: str, name: str, settings: Mapping[str, object], place: str) -> dict[str, object]:
     registry: Registry[Any] = MODELS if key == "model" else DATASETS
     if name not in registry:
         raise UsageError(f"{place}: name is {name!r}; {suggest(name, list(registry))}")
     return check_settings(registry[name], settings, place, own=("self", "path", "seed"))
 
 
-def _table(value: Any, place: str) -> Mapping[str, Any]:
+def _table(value: object, place: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise UsageError(f"{place} is {value!r}; expected a table")
     return value
 
 
-def _stages(tables: Any, shared: Any, source: str) -> tuple[Stage, ...]:
+def _stages(tables: object, shared: object, source: str) -> tuple[Stage, ...]:
     if not isinstance(tables, list) or not tables:
         raise UsageError(f"{source}: stages is {tables!r}; expected tables [[stages]]")
-    shared = _table(shared, f"{source}: [training]")
-    check_keys(shared, [one.name for one in fields(TrainingStage) if one.name != "name"], f"{source}: [training]")
+    common = _table(shared, f"{source}: [training]")
+    check_keys(common, [one.name for one in fields(TrainingStage) if one.name != "name"], f"{source}: [training]")
     stages: list[Stage] = []
     for number, table in enumerate(tables, 1):
         place = f"{source}: [[stages]] {number}"
@@ -220,7 +220,7 @@ def _stages(tables: Any, shared: Any, source: str) -> tuple[Stage, ...]:
         if kind not in STAGES:
             raise UsageError(f"{place}: kind is {kind!r}; {suggest(kind, list(STAGES))}")
         if issubclass(STAGES[kind], TrainingStage):
-            settings = {**shared, **settings}
+            settings = {**common, **settings}
         stage = read_table(STAGES[kind], settings, f"{place} ({kind})")
         stage.check(f"{place} ({kind})", stages)
         stages.append(stage)

@@ -39,7 +39,7 @@ class Result:
     file: str
     seconds: float
     history: list[dict[str, float]] = field(default_factory=list)
-    report: Any = None
+    report: object = None
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -60,7 +60,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         ) from error
 
 
-def write_record(folder: Path, settings: Mapping[str, Any], result: Mapping[str, Any] | None) -> None:
+def write_record(folder: Path, settings: Mapping[str, object], result: Mapping[str, object] | None) -> None:
     """Writes the record of a stage: its settings, and its result or None if it is not complete."""
     write_text(folder / RECORD, json.dumps({"settings": settings, "result": result}, indent=2) + "\n")
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -89,7 +88,7 @@ class Runner:
         check_settings(builder, choice.settings, place, own=("self",))
         return builder
 
-    def _basis(self) -> dict[str, Any]:
+    def _basis(self) -> dict[str, object]:
         """Returns the settings that all stages depend on, as plain data."""
         recipe = self.recipe
         return {
@@ -142,9 +141,9 @@ class Runner:
                 f"{data.name!r}: {str(error).splitlines()[0]}"
             ) from error
 
-    def _settings(self, number: int) -> dict[str, Any]:
+    def _settings(self, number: int) -> dict[str, object]:
         stage = self.recipe.stages[number]
-        plain: dict[str, Any] = json.loads(json.dumps({"kind": stage.kind, **asdict(stage), "recipe": self.basis}))
+        plain: dict[str, object] = json.loads(json.dumps({"kind": stage.kind, **asdict(stage), "recipe": self.basis}))
         return plain
 
     def _finished(self, number: int) -> Result | None:

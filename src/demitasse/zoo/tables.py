@@ -12,7 +12,7 @@ from demitasse.registry import suggest
 
 T = TypeVar("T")
 
-_WORDS: dict[Any, str] = {
+_WORDS: dict[object, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -21,7 +21,7 @@ _WORDS: dict[Any, str] = {
 }
 
 
-def read_table(kind: type[T], table: Mapping[str, Any], place: str) -> T:
+def read_table(kind: type[T], table: Mapping[str, object], place: str) -> T:
     """Returns a dataclass whose fields are the keys of a table.
 
     Args:
@@ -41,11 +41,11 @@ def read_table(kind: type[T], table: Mapping[str, Any], place: str) -> T:
     return kind(**{key: convert(value, hints[key], f"{place}: {key}") for key, value in table.items()})
 
 
-def _is_needed(field: Field[Any]) -> bool:
+def _is_needed(field: Field[object]) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def check_keys(table: Mapping[str, Any], known: Collection[str], place: str) -> None:
+def check_keys(table: Mapping[str, object], known: Collection[str], place: str) -> None:
     """Checks that all keys are known.
 
     Raises:
@@ -56,7 +56,7 @@ def check_keys(table: Mapping[str, Any], known: Collection[str], place: str) -> 
             raise UsageError(f"{place}: unknown key {key!r}; {suggest(key, list(known))}")
 
 
-def convert(value: Any, kind: Any, place: str) -> Any:
+def convert(value: object, kind: object, place: str) -> Any:
     """Converts a TOML value to a type: lists to tuples, and whole numbers to floats where the type is float.
 
     Raises:
@@ -73,7 +73,7 @@ def convert(value: Any, kind: Any, place: str) -> Any:
 _NONE = type(None)
 
 
-def _as(value: Any, kind: Any, place: str) -> tuple[bool, Any]:
+def _as(value: object, kind: object, place: str) -> tuple[bool, object]:
     """Returns whether the value has this type, and the converted value."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is tuple:
@@ -85,12 +85,13 @@ def _as(value: Any, kind: Any, place: str) -> tuple[bool, Any]:
             return False, None
         return True, {key: convert(item, inner[1], f"{place}.{key}") for key, item in value.items()}
     if kind is float:
-        return type(value) in (int, float), float(value) if type(value) in (int, float) else None
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number, float(value) if is_number else None  # type: ignore[arg-type]
     # a bool is an int in Python, not in TOML
     return type(value) is kind, value
 
 
-def _in_words(kind: Any) -> str:
+def _in_words(kind: object) -> str:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is tuple:
         return f"a list, each {_in_words(inner[0])}"

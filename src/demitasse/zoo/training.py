@@ -24,10 +24,10 @@ LOOK = 50  # steps between two checks of the loss, each of which waits for the d
 class Stateful(Protocol):
     """An object with a state that a resume needs: an optimizer, a scheduler, a compression method."""
 
-    def state_dict(self) -> Any:
+    def state_dict(self) -> Mapping[str, object]:
         """Returns the state."""
 
-    def load_state_dict(self, state: Any, /) -> Any:
+    def load_state_dict(self, state: Any, /) -> object:
         """Restores the state."""
 
 
@@ -43,7 +43,7 @@ class Precision:
     bfloat16: bool = False
     channels_last: bool = False
 
-    def context(self, device: torch.device) -> AbstractContextManager[Any]:
+    def context(self, device: torch.device) -> AbstractContextManager[object]:
         """Returns the context for a forward pass."""
         return torch.autocast(device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
 
@@ -204,7 +204,7 @@ class TrainingRun:
         if self.scheduler is not None:
             self.scheduler.step()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Returns everything a resume needs: tensors and plain values."""
         seconds = self._elapsed() if self.step else 0.0
         gradients = {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from torch import nn
 from torch.optim import Optimizer
@@ -62,7 +62,7 @@ class Outcome:
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
-    report: Any = None
+    report: object = None
     file: Path | None = None
 
 
@@ -164,7 +164,7 @@ class TrainingStage(Stage):
         if self.betas and (len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas)):
             raise UsageError(f"{place}: betas is {list(self.betas)}; expected two numbers, 0 or more and below 1")
 
-    def _optimizer_settings(self) -> dict[str, Any]:
+    def _optimizer_settings(self) -> dict[str, object]:
         settings = {"momentum": self.momentum, "nesterov": self.nesterov or None, "betas": self.betas or None}
         return {key: value for key, value in settings.items() if value is not None}
 

@@ -14,6 +14,7 @@ from typing_extensions import override
 from demitasse.errors import UsageError
 from demitasse.methods import floors, settings
 from demitasse.methods.magnitude import MagnitudePruning
+from demitasse.methods.method import Method
 from demitasse.methods.surgery import Schedule, Surgery
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, at
 
@@ -73,7 +74,7 @@ class PruningStage(TrainingStage):
         return Outcome(run.history, method.finish().as_plain())
 
     @abstractmethod
-    def attach(self, model: nn.Module, optimizer: Optimizer, updates: int, seed: int) -> Any:
+    def attach(self, model: nn.Module, optimizer: Optimizer, updates: int, seed: int) -> Method:
         """Attaches the method and returns it.
 
         Args:
