@@ -73,7 +73,7 @@ def test_plain_training_would_spoil_a_start_that_is_pruned(recipes: Path) -> Non
 
 def test_recipes_in_a_circle(recipes: Path) -> None:
     (recipes / "dense.toml").write_text(PRUNED.replace('start = "dense"', 'start = "pruned"'))
-    with pytest.raises(UsageError, match=r"pruned\.toml: starts from itself, by way of dense\.toml"):
+    with pytest.raises(UsageError, match=r"pruned\.toml: starts from itself, through dense\.toml"):
         compress("pruned.toml", "out")
 
 
