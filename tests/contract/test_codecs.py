@@ -12,7 +12,7 @@ import pytest
 
 from demitasse.errors import FileFormatError
 from demitasse.packed.codecs import CODECS, Codec, Context
-from demitasse.packed.reader import Reader
+from demitasse.packed.reader import ByteReader
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import DTYPES, Bits, DType, Tensor
 
@@ -63,7 +63,7 @@ def written(codec: Codec, given: Tensor, settings: bytes) -> bytes:
 
 def read(codec: Codec, given: Tensor, settings: bytes, data: bytes) -> Bits:
     """Decodes a tensor of which only type and shape are known."""
-    reader = Reader(settings)
+    reader = ByteReader(settings)
     empty = given._replace(bits=np.zeros(0, given.dtype.bits))
     bits, _ = codec.decode(empty, reader, Stream(data), Context())
     reader.finish()
@@ -98,7 +98,7 @@ def test_the_same_values_have_the_same_bytes(codec: Codec) -> None:
 @each_codec
 def test_memory_is_what_decoding_takes_at_most(codec: Codec) -> None:
     for given, settings in examples(codec):
-        reader = Reader(settings)
+        reader = ByteReader(settings)
         said = codec.memory(given, reader)
         reader.finish()
         data = written(codec, given, settings)
@@ -123,7 +123,7 @@ def test_tensors_of_one_stream_come_back_in_order(codec: Codec) -> None:
     reading, context = Stream(stream.close()), Context()
     for given, settings in wanted:
         empty = given._replace(bits=np.zeros(0, given.dtype.bits))
-        bits, context = codec.decode(empty, Reader(settings), reading, context)
+        bits, context = codec.decode(empty, ByteReader(settings), reading, context)
         np.testing.assert_array_equal(bits, given.bits)
 
 
@@ -175,7 +175,7 @@ def test_wrong_settings_do_no_harm(codec: Codec) -> None:
         for each in wrong:
             check_survives(codec, given, each, data)
             with suppress(FileFormatError):
-                assert codec.memory(given, Reader(each)) >= 0
+                assert codec.memory(given, ByteReader(each)) >= 0
 
 
 @each_codec

@@ -13,7 +13,7 @@ import pytest
 
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.packed.compact import CODECS, Shape, decode, encode
-from demitasse.packed.reader import Reader
+from demitasse.packed.reader import ByteReader
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Layers = dict[str, list[Array]]
@@ -148,7 +148,7 @@ def test_a_file_is_its_layers_one_after_the_other(codec: str) -> None:
     parts = {name: CODECS[codec].encode(name, arrays) for name, arrays in layers.items()}
     assert b"".join(parts.values()) == encode(codec, layers)
     for name, part in parts.items():
-        reader = Reader(part + b"more")
+        reader = ByteReader(part + b"more")
         check_equal({name: CODECS[codec].decode(reader, name, SHAPES[name])}, {name: layers[name]})
         assert reader.offset == len(part)
 

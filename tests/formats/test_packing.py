@@ -104,7 +104,7 @@ def test_the_sign_of_zeros(tmp_path: Path) -> None:
     [
         ({"state_dict": {"w": 2}, "epoch": 3}, "'state_dict' is a dict; expected a state_dict"),
         ({0: torch.ones(2)}, "key 0 is a int; expected tensors by name"),
-        ({"\ud800": torch.ones(2)}, r"'\\ud800' holds half a character"),
+        ({"\ud800": torch.ones(2)}, r"'\\ud800' contains half a character"),
         ([torch.ones(2)], "holds a list; expected tensors by name"),
         ({"w": torch.ones(2, 2).to_sparse()}, "w is no dense tensor"),
         ({"w": torch.ones(2, device="meta")}, "w is no dense tensor with values but meta"),

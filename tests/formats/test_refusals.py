@@ -142,7 +142,7 @@ def test_options_of_other_forms(tmp_path: Path) -> None:
 
 def test_a_packed_file_that_asks_for_too_much(tmp_path: Path) -> None:
     demitasse.save({"w": torch.zeros(1000, 1000)}, tmp_path / "zeros.demi")
-    with pytest.raises(FileFormatError, match=r"zeros\.demi: header: tensors take 4,000,000 bytes .* limit is 1,000"):
+    with pytest.raises(FileFormatError, match=r"zeros\.demi: header: tensors need 4,000,000 bytes .* limit is 1,000"):
         demitasse.open(tmp_path / "zeros.demi", limit=1_000)
 
 
@@ -204,7 +204,7 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
 
 def test_a_small_limit_is_named(tmp_path: Path) -> None:
     demitasse.save({"w": torch.ones(8)}, tmp_path / "m.demi")
-    with pytest.raises(FileFormatError, match=r"m\.demi: the header takes [0-9]+ bytes; the limit is 3"):
+    with pytest.raises(FileFormatError, match=r"m\.demi: the header needs [0-9]+ bytes; the limit is 3"):
         demitasse.open(tmp_path / "m.demi", limit=3)
 
 

@@ -74,5 +74,5 @@ def test_biases_of_a_layer_without_bias() -> None:
 def test_codebook_that_holds_no_numbers() -> None:
     data = bytearray(encode("4/4", {"a": [np.ones(12, np.float32)]}))
     data[8:12] = np.float32(np.nan).tobytes()
-    with pytest.raises(FileFormatError, match="layer 'a' weight: expected a codebook of numbers"):
+    with pytest.raises(FileFormatError, match="layer 'a' weight: expected a codebook of finite numbers"):
         decode("4/4", bytes(data), {"a": [(12,)]})
