@@ -154,7 +154,8 @@ FAULTY = [
       "kernel_size: 1 pad: 9 } }"], r"Deconvolution cannot take bottoms of shape \[2, 3, 8, 8\]"),
     ([DATA, 'layer { name: "c" type: "Im2col" bottom: "data" top: "c" convolution_param { kernel_size: 9 } }'],
      r"Im2col cannot take bottoms of shape \[2, 3, 8, 8\]"),
-    (['input: "data" input_dim: 1 input_dim: 3 input_dim: 8'], r"net: input_dim takes four values an input, found 3"),
+    (['input: "data" input_dim: 1 input_dim: 3 input_dim: 8'],
+     r"net: found 3 values of input_dim; expected four for each input"),
 ]  # fmt: skip
 
 
@@ -248,7 +249,7 @@ def test_channels_last_holds_behind_a_single_channel():
 
 
 def test_a_setting_that_must_be_given_is_told():
-    with pytest.raises(PrototxtError, match=r"net: layer\[1\]\.clip_param\.max: needed, but not given"):
+    with pytest.raises(PrototxtError, match=r"net: required fields are missing: layer\[1\]\.clip_param\.max"):
         build(DATA, 'layer { name: "c" type: "Clip" bottom: "data" top: "c" clip_param { min: 0 } }')
 
 

@@ -139,7 +139,7 @@ def test_weights_that_are_not_there_or_broken(tmp_path: Path) -> None:
         Runner(small(), tmp_path, start=tmp_path / "bad.pt").run()
     restart(tmp_path)
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(FileFormatError, match=r"list\.pt: holds a list; expected tensors by name"):
+    with pytest.raises(FileFormatError, match=r"list\.pt: found a list; expected tensors by name"):
         Runner(small(), tmp_path, start=tmp_path / "list.pt").run()
 
 

@@ -222,7 +222,7 @@ def image_cut_short(tmp_path: Path) -> Path:
         (datum_without_values, r"record '00000000': not a Datum: shape \[0, 0, 0\]"),
         (too_few_values, r"record '00000000': not a Datum: shape \[1, 2, 2\] but 3 values"),
         (negative_shape, r"shape \[-1, -1, 4\] but 4 values"),
-        (image_cut_short, "record '00000000': not a Datum: not an image that can be read"),
+        (image_cut_short, "record '00000000': not a Datum: not a readable image"),
     ],
 )
 def test_bad_databases_are_named(tmp_path: Path, make: Callable[[Path], Path], message: str) -> None:

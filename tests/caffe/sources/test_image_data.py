@@ -104,7 +104,7 @@ def test_a_state_beyond_the_list_is_refused(root: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("new_height: 3", "new_height 3 and new_width 0: give both or none"),
+        ("new_height: 3", "new_height 3 and new_width 0: give both or neither"),
         ("batch_size: 0", "ImageData needs a batch_size above 0"),
     ],
 )

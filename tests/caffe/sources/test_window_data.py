@@ -150,7 +150,7 @@ def test_a_resumed_run_draws_the_same_windows(root: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "names no image"),
+        ("", "contains no images"),
         ("# 1\na.png\n3\n5\n5\n0\n", "image 0: .*expected '# 0', found '# 1'"),
         ("# 0\na.png\n3\n5\n5\n2\n1 0.5 0 0 1 1\n", "image 0: .*2 windows need 12 numbers, found 6"),
         ("# 0\na.png\n3\n5\n5\n1\n1 0.5 0 0 nan 1\n", "image 0: .*not finite"),
