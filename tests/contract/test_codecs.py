@@ -66,7 +66,7 @@ def read(codec: Codec, given: Tensor, settings: bytes, data: bytes) -> Bits:
     reader = ByteReader(settings)
     empty = given._replace(bits=np.zeros(0, given.dtype.bits))
     bits, _ = codec.decode(empty, reader, Stream(data), Context())
-    reader.finish()
+    reader.expect_end()
     return bits
 
 
@@ -100,7 +100,7 @@ def test_memory_is_what_decoding_takes_at_most(codec: Codec) -> None:
     for given, settings in examples(codec):
         reader = ByteReader(settings)
         said = codec.memory(given, reader)
-        reader.finish()
+        reader.expect_end()
         data = written(codec, given, settings)
         tracemalloc.start()
         bits = read(codec, given, settings, data)
