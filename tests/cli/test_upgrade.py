@@ -46,7 +46,9 @@ def run(*arguments: str) -> int:
     return int(stop.value.code or 0)
 
 
-@pytest.mark.parametrize(("source", "said"), [("old", "in the current form\n"), ("new", "already had the current form\n")])
+@pytest.mark.parametrize(
+    ("source", "said"), [("old", "in the current form\n"), ("new", "already had the current form\n")]
+)
 def test_text(source: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("upgrade_net_proto_text", f"{source}.prototxt", "out") == 0
     assert Path("out").read_text() == NEW

@@ -111,7 +111,9 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             call()
-    with pytest.raises(FileFormatError, match="data: found 7 bytes that begin with b'neither'; expected the contents of"):
+    with pytest.raises(
+        FileFormatError, match="data: found 7 bytes that begin with b'neither'; expected the contents of"
+    ):
         demitasse.load(b"neither")
     with pytest.raises(WriteError, match=r"model\.pt: cannot be written: there is no folder"):
         demitasse.save(net(), tmp_path / "missing/model.pt")
@@ -190,10 +192,10 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
             (lambda: demitasse.save(state, ""), "the path is empty"),
             (lambda: demitasse.save(state, "."), r"\.: found a folder; expected a file"),
             (lambda: demitasse.load(""), "the path is empty"),
-            (lambda: demitasse.load(text), "m.demi gives str; open it in binary mode"),
+            (lambda: demitasse.load(text), r"m.demi: read\(\) returns str; open it in binary mode"),
             (lambda: demitasse.load(writing), "x is not open for reading"),
-            (lambda: demitasse.load(closed), "data is a closed file; expected one that is open for reading"),
-            (lambda: demitasse.save(state, closed, format="pt"), "data is a closed file; expected .* open for writing"),
+            (lambda: demitasse.load(closed), "data is closed; expected a file that is open for reading"),
+            (lambda: demitasse.save(state, closed, format="pt"), "data is closed; expected .* open for writing"),
             (lambda: demitasse.save(state, reading, format="demi"), "m.demi is not open for writing"),
             (lambda: file["bias"], "m.demi is a closed file; open it again"),
             (lambda: list(file.tensors()), "m.demi is a closed file; open it again"),

@@ -179,7 +179,10 @@ def model(**fields: Any) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (model(shape={"dim": [2] * 2000000}), "blob 0 of layer 'ip': found a blob with 2000000 axes; expected at most 32"),
+        (
+            model(shape={"dim": [2] * 2000000}),
+            "blob 0 of layer 'ip': found a blob with 2000000 axes; expected at most 32",
+        ),
         (model(shape={"dim": [0, 2**62, 2**62]}), "blob 0 of layer 'ip': shape .* is not a valid blob shape"),
         (model(shape={"dim": [-1, -1]}, data=b"1234"), "blob 0 of layer 'ip': shape .* needs 4 bytes"),
         (model(num=-1, channels=-1, data=b"1234"), "blob 0 of layer 'ip': shape"),
@@ -214,7 +217,10 @@ def hdf5(make: Callable[[h5py.Group], Any]) -> None:
     [
         (lambda group: group.create_dataset("0", (2**20, 2**20), "f4"), "blob 0 declares 4398046511104 bytes"),
         (lambda group: group.create_dataset("0", (2**20,), "f4", chunks=(64,)), "but the file contains only 0"),
-        (lambda group: group.create_dataset("999999999999", data=[1.0]), "has blob 999999999999; expected at most 1000 blobs"),
+        (
+            lambda group: group.create_dataset("999999999999", data=[1.0]),
+            "has blob 999999999999; expected at most 1000 blobs",
+        ),
         (lambda group: group.create_dataset("0", data="text"), "blob 0 has values of type object; expected numbers"),
         (lambda group: group.create_dataset("-7", data=[1.0]), "has a blob named '-7'; expected numbers"),
         (lambda group: group.create_dataset("weight", data=[1.0]), "has a blob named 'weight'; expected numbers"),
