@@ -141,8 +141,8 @@ def test_states_that_are_broken_are_told():
     assert torch.equal(layer.hidden, hidden)
     for broken, message in (
         ({"hidden": good["hidden"]}, r"layer 'l': the state of 'cell' is corrupt: 'cell'"),
-        ({**good, "hidden": {"shape": [2, 6], "data": good["hidden"]["data"]}}, r"'hidden' is broken: cannot reshape"),
-        ({**good, "cell": 7}, r"'cell' is broken: 'int' object"),
+        ({**good, "hidden": {"shape": [2, 6], "data": good["hidden"]["data"]}}, r"'hidden' is corrupt: cannot reshape"),
+        ({**good, "cell": 7}, r"'cell' is corrupt: 'int' object"),
         ({**good, "cell": {"shape": [6, 3], "data": good["cell"]["data"]}},
          r"has shape \[6, 3\], expected \(streams, 6\)"),
     ):  # fmt: skip

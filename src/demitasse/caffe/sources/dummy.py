@@ -64,5 +64,7 @@ def _shapes(param: schema.DummyDataParameter) -> list[Shape]:
 
 def _one_a_top(what: str, given: list[T], count: int) -> list[T]:
     if len(given) not in (1, count) or not given:
-        raise NetError(f"dummy_data_param: found {len(given)} {what} for {count} tops; expected 1 or {count}")
+        raise NetError(
+            f"dummy_data_param: {what} is given {len(given)} times for {count} tops; expected once, or once for each"
+        )
     return given if len(given) == count else given * count
