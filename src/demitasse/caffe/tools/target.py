@@ -12,10 +12,11 @@ from demitasse.caffe import log, schema
 from demitasse.caffe.definition.filter import Placed
 from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.definition.split import insert_splits
+from demitasse.caffe.layer_blobs import write_blobs
 from demitasse.caffe.layers import LAYERS, Layer, Shape
 from demitasse.caffe.models.blobs import Array, array_blob, blob_arrays
 from demitasse.caffe.models.caffemodel import write_net_message
-from demitasse.caffe.net import Net, write_blobs
+from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.weights import save_weights
 from demitasse.errors import DataError, FileFormatError, NetError, PythonLayerError
