@@ -30,6 +30,7 @@ COMMON = {
     "datasets",
     "idx",
     "threads",
+    "arrays",
     "loops",
     "text_table",
     "progress",

@@ -54,26 +54,26 @@ def test_the_recipe_that_it_starts_from_is_run_first_and_once(recipes: Path) -> 
     assert [line.split(":")[0] for line in said] == ["dense", "train", "pruned", "surgery"]
     said.clear()
     compress("pruned.toml", "out", restart_all=True, say=said.append)
-    assert said[1] == "train: done before"
+    assert said[1] == "train: already complete"
     assert said[3].startswith("surgery: test error")
     assert (recipes / "out/dense/report.json").exists()
 
 
 def test_a_start_that_is_not_there(recipes: Path) -> None:
     (recipes / "pruned.toml").write_text(PRUNED.replace('"dense"', '"dens"'))
-    with pytest.raises(UsageError, match=r"pruned\.toml: start: no recipe 'dens'"):
+    with pytest.raises(UsageError, match=r"pruned\.toml: start: there is no recipe 'dens'"):
         compress("pruned.toml", "out")
 
 
 def test_plain_training_would_spoil_a_start_that_is_pruned(recipes: Path) -> None:
     (recipes / "more.toml").write_text('start = "pruned"\n' + DENSE)
-    with pytest.raises(UsageError, match=r"more\.toml: train: would spoil what surgery made"):
+    with pytest.raises(UsageError, match=r"more\.toml: train: would undo the effect of surgery"):
         compress("more.toml", "out")
 
 
 def test_recipes_in_a_circle(recipes: Path) -> None:
     (recipes / "dense.toml").write_text(PRUNED.replace('start = "dense"', 'start = "pruned"'))
-    with pytest.raises(UsageError, match=r"pruned\.toml: starts from itself, by way of dense\.toml"):
+    with pytest.raises(UsageError, match=r"pruned\.toml: starts from itself, through dense\.toml"):
         compress("pruned.toml", "out")
 
 
@@ -118,7 +118,7 @@ def test_the_command(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "pack: test error" in said
     assert "Tables, pictures and weights are in out/small/" in said
     assert run("small.toml", "--out", "out", "--quick", "--seed=6") == 2
-    assert "was run with seed = 5, now it is 6; --restart" in capsys.readouterr().err
+    assert "was run with seed = 5, but now seed is 6; --restart" in capsys.readouterr().err
     assert run("small.toml", "--out", "out", "--seed=6", "--quick", "--restart") == 0
 
 
@@ -127,7 +127,7 @@ def test_the_command(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["digits_lenett"], "did you mean 'digits_lenet'"),
         (["none.toml"], "none.toml: cannot be read"),
-        (["small.toml", "--data", "x"], "the digits come with scikit-learn, not from x"),
+        (["small.toml", "--data", "x"], "path is x; expected none, since the digits come with scikit-learn"),
         (["imports.toml"], "runs code of that module; allow it with --allow-imports"),
     ],
 )

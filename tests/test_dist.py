@@ -85,6 +85,13 @@ def test_hosted_runners_take_every_python_that_the_package_names() -> None:
     assert project["requires-python"] == f">={named[0]}"
 
 
+def test_the_page_on_installing_names_every_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    for_users = project["optional-dependencies"].keys() - {"dev", "docs"}
+    assert sorted(extra for extra in for_users if f"| `{extra}` |" not in page) == []
+
+
 def test_the_python_of_a_hosted_runner_is_the_one_that_make_takes() -> None:
     assert WORKFLOW["jobs"]["test"]["env"]["PYTHON"] == "python${{ matrix.python }}"
     assert "PYTHON ?=" in (ROOT / "Makefile").read_text(encoding="utf-8")

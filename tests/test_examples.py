@@ -149,5 +149,7 @@ def test_nothing_is_overwritten(folder: Path) -> None:
 
 
 def test_unknown_example(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no example 'lenet6'; there are alexnet, autoencoder, caffenet, digits"):
+    with pytest.raises(
+        UsageError, match="there is no example 'lenet6'; expected one of alexnet, autoencoder, caffenet, digits"
+    ):
         examples.copy_example("lenet6", tmp_path)

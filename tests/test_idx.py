@@ -33,7 +33,7 @@ def test_plain_and_gzip(tmp_path: Path, pack) -> None:
     ("content", "message"),
     [
         (b"", "byte 0: not an IDX file of bytes with 3 axes"),
-        (idx(IMAGES.ravel()), "it begins with 00 00 08 01, not 00 00 08 03"),
+        (idx(IMAGES.ravel()), "found 00 00 08 01, expected 00 00 08 03"),
         (idx(IMAGES)[:10], "byte 10: the file is cut short in its header"),
         (idx(IMAGES)[:-1], r"sizes \[2, 3, 4\] need 24 bytes of values, found 23"),
         (idx(IMAGES) + b"x", "need 24 bytes of values, found more"),

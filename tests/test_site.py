@@ -94,3 +94,29 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(f"{path}#{anchor}")
     assert broken == []
+
+
+CUP = '''"""See :func:`pour`, :class:`~cup.errors.SpillError` and :func:`gone`."""
+
+
+def pour():
+    """Raises a :class:`SpillError`; see :mod:`.errors`::
+
+        pour()
+
+    Then drink.
+    """
+'''
+
+
+def test_roles_in_docstrings_become_references(tmp_path: Path) -> None:
+    griffe = pytest.importorskip("griffe")
+    (tmp_path / "cup").mkdir()
+    (tmp_path / "cup/__init__.py").write_text(CUP)
+    (tmp_path / "cup/errors.py").write_text("class SpillError(Exception): ...\n")
+    extensions = griffe.load_extensions(str(DOCS / "_hooks/docstrings.py"))
+    cup = griffe.load("cup", search_paths=[tmp_path], extensions=extensions, resolve_aliases=True)
+    known = "[`pour`][cup.pour], [`SpillError`][cup.errors.SpillError]"
+    assert cup.docstring.value == f"See {known} and [`gone`][gone]."  # the strict build refuses what has no entry
+    lines = cup["pour"].docstring.value.splitlines()
+    assert lines[:3] == ["Raises a [`SpillError`][cup.errors.SpillError]; see [`errors`][cup.errors]", "", "    pour()"]

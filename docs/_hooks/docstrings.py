@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from griffe import Extension, NameResolutionError, Object
+from griffe import Alias, Extension, Module, NameResolutionError, Object
 from typing_extensions import override
 
 _ROLE = re.compile(r":(?:class|data|func|meth|mod):`(~?\.?)([\w.]+)`")
@@ -20,10 +20,22 @@ class SphinxRoles(Extension):
     """Rewrites the docstring of every object that was loaded."""
 
     @override
+    def on_package(self, *, pkg: Module, **kwargs: Any) -> None:
+        """Lets every ``Raises`` name the exceptions, also in modules that do not import them."""
+        for name, error in pkg["errors"].classes.items() if "errors" in pkg.members else ():
+            if name not in pkg.members:
+                pkg.set_member(name, Alias(name, error))
+        _rewrite(pkg)
+
+    @override
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
-        if obj.docstring:
-            text = _ROLE.sub(lambda role: _reference(obj, *role.groups()), obj.docstring.value)
-            obj.docstring.value = _LITERAL_BLOCK.sub("", text)
+        _rewrite(obj)
+
+
+def _rewrite(obj: Object) -> None:
+    if obj.docstring:
+        text = _ROLE.sub(lambda role: _reference(obj, *role.groups()), obj.docstring.value)
+        obj.docstring.value = _LITERAL_BLOCK.sub("", text)
 
 
 def _reference(place: Object, prefix: str, name: str) -> str:

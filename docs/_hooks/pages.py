@@ -35,8 +35,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Turns links between files of the repository into links between pages of the site, and drops comments."""
     markdown = _COMMENT.sub("", markdown)
     place = page.file.src_uri
-    if place == "index.md":
-        page.meta["hide"] = ["navigation"]  # it has no neighbours
     folder = posixpath.dirname(_IN_REPOSITORY.get(place, f"docs/{place}"))
 
     def in_site(link: re.Match[str]) -> str:

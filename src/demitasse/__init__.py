@@ -1,12 +1,12 @@
 """demitasse makes neural networks small.
 
-Names and modules are loaded when they are first used: importing demitasse is light and touches no device.
+Names and modules are loaded at their first use: importing demitasse is light and touches no device.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from demitasse._version import __version__
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from demitasse.methods.surgery import Surgery
     from demitasse.reorder import reorder_units
 
-# name -> the module that has it
+# name -> the module that defines it
 _PLACES = {
     "IncrementalQuantization": "demitasse.methods.incremental",
     "MagnitudePruning": "demitasse.methods.magnitude",
@@ -50,7 +50,7 @@ _MODULES = (
     "zoo",
 )
 
-# demitasse.open is PackedFile; it is left out, so that `from demitasse import *` does not replace Python's own
+# demitasse.open is PackedFile; it is not in this list, so that `from demitasse import *` does not replace Python's open
 __all__ = [
     "IncrementalQuantization",
     "MagnitudePruning",
@@ -79,7 +79,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _PLACES:
         return getattr(import_module(_PLACES[name]), name)
     if name in _MODULES:

@@ -1,4 +1,4 @@
-"""``python -m demitasse``, for those who start processes by module, such as torchrun."""
+"""``python -m demitasse``, for programs that start modules, such as torchrun."""
 
 from demitasse.cli import main
 

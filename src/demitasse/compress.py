@@ -1,4 +1,4 @@
-"""A recipe from beginning to end, with a report: what ``demitasse compress`` runs."""
+"""Runs a recipe from beginning to end and writes a report, as ``demitasse compress`` does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from demitasse.zoo.stages import Stage
 from demitasse.zoo.training import TrainingRun
 
 _OTHERS = "all others"
-_LEAST_SHARE = 0.0005  # of all parameters; a smaller layer gets no bar of its own
+_LEAST_SHARE = 0.0005  # share of all parameters below which a layer has no bar of its own
 
 
 def _at_once(line: str) -> None:
@@ -43,28 +43,29 @@ def compress(
     allow_imports: bool = False,
     say: Callable[[str], None] = _at_once,
 ) -> list[Result]:
-    """Runs the stages of a recipe that are not done yet, and writes a report.
+    """Runs the stages of a recipe that are not complete yet, and writes a report.
 
-    Stopped at any moment and started again it goes on from its last checkpoint, on a CPU to the same bits. Where the
-    recipe starts from another one's result, that one is run first, in the same ``out``.
+    If it was stopped, call it again: it resumes from its last checkpoint, on a CPU with the same bits. If the recipe
+    starts from the result of another recipe, it runs that one first, in the same ``out``.
 
     Args:
-        recipe: a file, the name of a bundled recipe, or one that was read already.
-        out: gets a folder named like the recipe, with the stages' weights and the report.
-        seed: instead of the recipe's.
+        recipe: a file, the name of a bundled recipe, or a recipe.
+        out: the folder for the results: a folder with the recipe's name, with the weights of the stages and the report.
+        seed: the seed, instead of the recipe's.
         data: file or folder of the data, instead of the recipe's.
-        restart_all: does all stages of the recipe anew, though not those of the one that it starts from.
-        quick: a tenth of the epochs, with pruning that so few can mend; see :meth:`Recipe.quick`.
-        allow_imports: whether the recipe may import its model, which runs code of that module.
-        say: takes a line at the end of each stage.
+        restart_all: whether to run all stages of the recipe again, but not those of the recipe that it starts from.
+        quick: whether to run a tenth of the epochs, with milder pruning; see :meth:`Recipe.quick`.
+        allow_imports: whether the recipe may import its model, which runs the module's code.
+        say: called with a line at the end of each stage.
 
     Returns:
         The results of the stages, in order.
 
     Raises:
-        UsageError: there is no such recipe, it is not valid, it may not import, or a stage was run with other settings.
-        DataError: the data is not there.
-        DivergedError: a loss is not a number any more.
+        UsageError: there is no such recipe, it is invalid, it imports its model, which is not allowed, or a stage was
+            run before with other settings.
+        DataError: the data is missing.
+        DivergedError: a loss is not finite.
         SnapshotError: a checkpoint is broken.
         MissingPackageError: matplotlib, which draws the report's plots, is not installed.
     """
@@ -92,7 +93,7 @@ def compress(
 
 
 def _chain(recipe: Recipe, beside: Path | None) -> list[Recipe]:
-    """Returns the recipe behind those that it starts from."""
+    """Returns the recipes that a recipe starts from, in order, and the recipe itself as the last one."""
     chain = [recipe]
     while chain[0].start:
         try:
@@ -100,14 +101,14 @@ def _chain(recipe: Recipe, beside: Path | None) -> list[Recipe]:
         except UsageError as error:
             raise error.within(f"{chain[0].source}: start") from error
         if before.name in [one.name for one in chain]:
-            raise UsageError(f"{before.source}: starts from itself, by way of {chain[0].source}")
+            raise UsageError(f"{before.source}: starts from itself, through {chain[0].source}")
         chain.insert(0, before)
     _check_order(chain)
     return chain
 
 
 def _check_order(chain: Sequence[Recipe]) -> None:
-    """Refuses stages that would spoil what the recipes before have made."""
+    """Checks the stages of each recipe after those of the recipes that it starts from."""
     before: list[Stage] = []
     for recipe in chain:
         for name, stage in zip(recipe.stage_names, recipe.stages, strict=True):
@@ -125,7 +126,7 @@ def _adapted(recipe: Recipe, seed: int | None, data: str | Path | None, quick: b
 
 @contextmanager
 def _watching(say: Callable[[str], None]) -> Iterator[Watch]:
-    """Gives a watch that shows how far a stage is while it trains, and says a line when it is complete."""
+    """Yields callbacks that show the progress of a stage, and report a line when it is complete."""
     bars: list[TrainingBar] = []
     current = ""
 
@@ -150,7 +151,7 @@ def _watching(say: Callable[[str], None]) -> Iterator[Watch]:
         current = name
         close()
         if done:
-            say(f"{name}: done before")
+            say(f"{name}: already complete")
 
     try:
         yield Watch(stage=stage, step=step, result=result)
@@ -159,7 +160,7 @@ def _watching(say: Callable[[str], None]) -> Iterator[Watch]:
 
 
 def _shares(run: TrainingRun) -> tuple[float, float]:
-    """Returns the shares of weights that are zero and that are frozen, as the run's methods report them."""
+    """Returns the shares of zero and of frozen weights in the reports of the run's methods."""
     reports = [method.report() for method in run.methods.values() if isinstance(method, Method)]
     return max([0.0, *(one.sparsity for one in reports)]), max([0.0, *(one.frozen_share for one in reports)])
 
@@ -181,7 +182,7 @@ def _sum(result: Result) -> tuple[int, int]:
 
 
 def metric_of(result: Result) -> str:
-    """Returns which of a result's tests tells how good the model is."""
+    """Returns the metric that rates the model: ``error`` if it was measured, else ``loss``."""
     return "error" if "error" in result.tests else "loss"
 
 
@@ -209,11 +210,11 @@ def write_report(
     """Writes table.txt, table.md, report.json, training.png and kept.png into a folder.
 
     Args:
-        recipe: what was done.
-        results: of its stages.
-        folder: that exists.
+        recipe: the recipe.
+        results: the results of its stages.
+        folder: an existing folder.
         quick: whether it was a quick run.
-        dense: the result before anything was compressed; a line in the picture.
+        dense: the result before anything was compressed, drawn as a line in the picture.
     """
     from demitasse.report import plots
 
@@ -247,7 +248,7 @@ def write_report(
 
 
 def _bars(kept: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """Returns what each layer keeps, small layers such as normalizations together."""
+    """Returns the parameters kept in each layer, with small layers such as normalizations together."""
     all_parameters = sum(total for _, total in kept.values())
     bars = {name: counts for name, counts in kept.items() if counts[1] >= _LEAST_SHARE * all_parameters}
     small = [counts for name, counts in kept.items() if name not in bars]

@@ -1,4 +1,4 @@
-"""Digits to try things with: MNIST, and the small ones that come with scikit-learn."""
+"""Digits for experiments: MNIST, and the small ones of scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from collections.abc import Sequence
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.errors import DataError, FileFormatError
 from demitasse.extras import needs
 from demitasse.files import make_folder, write_bytes
 from demitasse.idx import read_idx
 
-Images = np.ndarray[Any, np.dtype[np.uint8]]
-Labels = np.ndarray[Any, np.dtype[np.int64]]
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-# of the files unpacked, so that it does not matter which program compressed them
+# SHA-256 of the uncompressed files, so that the program that compressed them does not matter
 CHECKSUMS = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -50,7 +51,7 @@ class Dataset(NamedTuple):
 def digits() -> Dataset:
     """Returns scikit-learn's 1,797 digits: 8x8 pixels, 1,500 to train and 297 to test with.
 
-    The split is random but always the same. The 17 grey levels are spread over 0 to 255.
+    The split is random but always the same. The 17 grey levels are scaled to 0 to 255.
 
     Raises:
         MissingPackageError: scikit-learn is not installed.
@@ -71,13 +72,13 @@ def mnist(folder: str | Path | None = None, mirrors: Sequence[str] = MIRRORS) ->
     """Returns MNIST: 28x28 pixels, 60,000 digits to train and 10,000 to test with.
 
     Args:
-        folder: where its four files are, plain or ``.gz``; None downloads them once into the cache folder
+        folder: the folder with its four files, plain or ``.gz``; None downloads them once to the cache folder
             (``$XDG_CACHE_HOME/demitasse/mnist``, else ``~/.cache/demitasse/mnist``).
-        mirrors: addresses of folders to download from; the next one is tried when one does not answer.
+        mirrors: addresses of folders to download from, tried in order.
 
     Raises:
-        DataError: a file is not in the folder, or no mirror answers.
-        FileFormatError: a file is cut short or of another kind; a download has another checksum.
+        DataError: a file is missing in the folder, or no mirror answers.
+        FileFormatError: a file is cut short or of another kind, or a download has the wrong checksum.
 
     Reference: LeCun, Bottou, Bengio, Haffner 1998.
     """
@@ -91,14 +92,14 @@ def mnist(folder: str | Path | None = None, mirrors: Sequence[str] = MIRRORS) ->
 
 
 def download_mnist(folder: str | Path | None = None, mirrors: Sequence[str] = MIRRORS) -> Path:
-    """Downloads the files of MNIST that are not in the folder yet, each checked before it gets its name.
+    """Downloads the files of MNIST that are missing in the folder, and checks each before it writes it.
 
     Returns:
         The folder.
 
     Raises:
         DataError: no mirror answers.
-        FileFormatError: a download has another checksum than it must.
+        FileFormatError: a download has the wrong checksum.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = Path(folder) if folder is not None else cache / "demitasse/mnist"
@@ -117,7 +118,7 @@ def _find(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
         if path.exists():
             return path
-    raise DataError(f"{folder}: neither {name} nor {name}.gz is there")
+    raise DataError(f"{folder}: there is no {name} and no {name}.gz")
 
 
 def _fetch(name: str, mirrors: Sequence[str]) -> bytes:
@@ -129,7 +130,7 @@ def _fetch(name: str, mirrors: Sequence[str]) -> bytes:
                 return content
         except (OSError, HTTPException) as error:
             failures.append(f"{mirror}{name}: {error}")
-    raise DataError(f"{name} cannot be downloaded: {'; '.join(failures)}; give the folder that holds MNIST instead")
+    raise DataError(f"{name} cannot be downloaded: {'; '.join(failures)}; give a folder with MNIST instead")
 
 
 def _verify(content: bytes, name: str, expected: str) -> None:
@@ -137,6 +138,6 @@ def _verify(content: bytes, name: str, expected: str) -> None:
         with gzip.open(BytesIO(content)) as stream:
             found = hashlib.sha256(stream.read(_LARGEST)).hexdigest()
     except (OSError, EOFError, zlib.error) as error:
-        raise FileFormatError(f"{name}.gz: the download is not a whole gzip file: {error}") from error
+        raise FileFormatError(f"{name}.gz: the download is not a complete gzip file: {error}") from error
     if found != expected:
         raise FileFormatError(f"{name}: the download has SHA-256 {found}, expected {expected}")

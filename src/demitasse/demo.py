@@ -1,6 +1,6 @@
-"""The main job from end to end: train, prune, quantize, pack, unpack, test. What ``demitasse demo`` runs.
+"""Runs the whole workflow: train, prune, quantize, pack, unpack, test, as ``demitasse demo`` does.
 
-Every step is the function behind a command of docs/lenet5.md, run on the prototxts of an example.
+Every step calls the function behind a command of docs/lenet5.md, on the prototxts of an example.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from contextlib import chdir
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from demitasse import __version__, datasets
+from demitasse.arrays import Array
 from demitasse.caffe import log, schema
 from demitasse.caffe.models.caffemodel import read_model
 from demitasse.caffe.net import Net
@@ -50,14 +50,14 @@ _SURGERY = ("dns_convolution_param", "dns_inner_product_param")
 
 @dataclass(frozen=True)
 class DemoData:
-    """Data to run on.
+    """A data set for the demo.
 
     Attributes:
-        example: made for it.
-        prefix: of its databases.
-        load: where it comes from.
-        threads: for the computation, 0 for torch's own choice. Work as small as the digits' is slower with
-            several threads, and much slower where other programs are busy too.
+        example: name of the example for it.
+        prefix: prefix of the names of its databases.
+        load: loads the images, from a folder if it is given.
+        threads: number of threads that torch uses; 0 keeps the current setting. Work as small as the digits is slower
+            with several threads, and much slower if other programs are busy.
     """
 
     example: str
@@ -83,22 +83,22 @@ def run_demo(
     mnist_folder: Path | None = None,
     say: Callable[[str], None] = _at_once,
 ) -> list[StageResult]:
-    """Runs all stages in the folder ``out``; files of an earlier run there are overwritten, nothing else.
+    """Runs all stages in the folder ``out``, and overwrites files of an earlier run.
 
     Args:
         data: ``digits`` or ``mnist``.
-        out: gets databases, prototxts, models, logs, the compact file, pictures and tables.
-        seed: of the first weights and of surgery.
-        quick: a tenth of the iterations, with a milder surgery that so few can mend.
+        out: the folder for databases, prototxts, models, logs, the compact file, pictures and tables.
+        seed: seed of the initial weights and of surgery.
+        quick: whether to run a tenth of the iterations, with milder surgery.
         mnist_folder: the folder with MNIST's files; None downloads them.
-        say: takes a line at the end of each stage.
+        say: called with a line at the end of each stage.
 
     Returns:
-        The stages as measured.
+        The results of the stages.
 
     Raises:
         UnknownNameError: there is no such data.
-        DataError: the data is not there.
+        DataError: the data is missing.
         MissingPackageError: a package that the demo needs is not installed.
     """
     for package in ("lmdb", "matplotlib"):  # fails before the training, not after it
@@ -118,16 +118,16 @@ def run_demo(
 
 
 class Demo:
-    """The stages, one after the other, in the working directory.
+    """Runs the stages one after the other, in the working directory.
 
     Args:
-        folder: of the example.
+        folder: folder of the example.
         seed: see :func:`run_demo`.
-        hurry: iterations are divided by this.
+        hurry: divisor of the iterations.
         say: see :func:`run_demo`.
 
     Attributes:
-        stages: what was measured so far.
+        stages: the results so far.
     """
 
     def __init__(self, folder: Path, seed: int, hurry: int, say: Callable[[str], None]) -> None:
@@ -138,7 +138,7 @@ class Demo:
         self._deploy = folder / "deploy.prototxt"
 
     def run(self) -> None:
-        """Runs everything from the reference to the unpacked file."""
+        """Runs all stages, from the reference to the unpacked file."""
         reference, seconds = self._train("reference", "solver.prototxt")
         self._measure("reference", reference, seconds)
         quantized = self._quantize(self._prune(reference))
@@ -166,7 +166,7 @@ class Demo:
         return plain
 
     def _pack(self, model: Path) -> None:
-        """Writes the smaller of both compact files, and a .demi file; what is tested comes from these alone."""
+        """Writes compact files and a .demi file; tests the models from the smaller compact file and the .demi file."""
         start = time.perf_counter()
         files = {name: self.folder / f"compact_{name.replace('/', '')}.bin" for name in ("4/4", "4/8")}
         sizes = {name: compact_file.encode(name, self._plain, model, path) for name, path in files.items()}
@@ -182,7 +182,7 @@ class Demo:
         self._measure("packed (.demi), unpacked", unpacked, time.perf_counter() - start, packed)
 
     def _train(self, name: str, solver: str, weights: Path | None = None) -> tuple[Path, float]:
-        """Trains as ``demitasse train`` does; returns the caffemodel and the seconds it took."""
+        """Trains as ``demitasse train`` does; returns the caffemodel and the seconds of training."""
         path = self.folder / solver
         param = prototxt.read_solver(path)
         param.random_seed = self.seed
@@ -201,14 +201,14 @@ class Demo:
         return Path(f"{param.snapshot_prefix}_iter_{run.iter}.caffemodel"), time.perf_counter() - start
 
     def _measure(self, name: str, model: Path, seconds: float, file: Path | None = None) -> None:
-        """Tests a plain model and notes the stage; ``file`` is what it leaves, where that is not the model."""
+        """Tests a plain model and records the stage; ``file`` is the stage's file if it is not the model."""
         kept, total = (sum(column) for column in zip(*_kept(model).values(), strict=True))
         stage = StageResult(name, self._test(model), kept, total, (file or model).stat().st_size, seconds)
         self.stages.append(stage)
         self.say(f"{name}: test error {100 * stage.error:.2f} %, {kept:,} parameters kept, {seconds:.1f} s")
 
     def _test(self, model: Path) -> float:
-        """Returns the share of the test images that a model gets wrong."""
+        """Returns the share of the test images that a model classifies wrongly."""
         device = torch.device("cpu")
         net = solver_nets.move_to_device(Net.from_file(self._plain, schema.TEST), device)
         load_weights(net, model)
@@ -240,7 +240,7 @@ class Demo:
 
 
 def write_database(path: str, images: datasets.Images, labels: datasets.Labels) -> None:
-    """Writes an LMDB of images (n, channels, height, width), unless an earlier run did."""
+    """Writes an LMDB of images (n, channels, height, width), unless it already exists."""
     if Path(path).exists():
         return
     channels, height, width = images.shape[1:]
@@ -252,7 +252,7 @@ def write_database(path: str, images: datasets.Images, labels: datasets.Labels) 
 
 
 def _hurry(param: schema.SolverParameter, hurry: int) -> None:
-    """Shortens a solver's training; surgery ends as early, and cuts less."""
+    """Shortens a solver's training and its surgery, which also cuts less."""
     param.max_iter = max(param.max_iter // hurry, 1)
     net = prototxt.read_net(param.net)
     for layer in net.layer:
@@ -267,7 +267,7 @@ def _hurry(param: schema.SolverParameter, hurry: int) -> None:
 
 
 def _portion(net: Path) -> float:
-    """Returns the share that an INQ net freezes in the end."""
+    """Returns the share of weights that an INQ net freezes in the end."""
     return max(
         float(portion)
         for layer in prototxt.read_net(net).layer
@@ -276,12 +276,12 @@ def _portion(net: Path) -> float:
     )
 
 
-def _weights(model: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Returns layer -> all its parameters, flat."""
+def _weights(model: Path) -> dict[str, Array]:
+    """Returns layer -> (n,), all its parameters."""
     layers = read_model(model)
     return {layer.name: np.concatenate([blob.ravel() for blob in layer.blobs]) for layer in layers if layer.blobs}
 
 
 def _kept(model: Path) -> dict[str, tuple[int, int]]:
-    """Returns layer -> number of parameters that are not zero, and of all."""
+    """Returns layer -> (number of nonzero parameters, number of all parameters)."""
     return {name: (int(np.count_nonzero(values)), values.size) for name, values in _weights(model).items()}

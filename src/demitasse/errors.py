@@ -1,4 +1,4 @@
-"""The exceptions that demitasse raises for a user's input, each with its exit code.
+"""The exceptions that demitasse raises about a user's input, each with its exit code.
 
 Exit code 2 means wrong use (a flag, a prototxt, a name), 1 means failure (a broken file, a diverged run).
 """
@@ -9,22 +9,22 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# characters of a word, and of a message: names in a stranger's file may have millions
+# the most characters of a word, and of a message: a name in a hostile file may have millions
 _WORD, _MESSAGE = 400, 20_000
 _LONG_WORD = re.compile(rf"\S{{{_WORD + 1},}}")
 
 
 def visible(text: str) -> str:
-    """Returns a text from a file with control characters written as escapes, so that none reaches the terminal."""
+    """Returns a text with control characters as escapes, so that a file cannot send them to the terminal."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def shortened(text: str, most: int = _MESSAGE) -> str:
-    """Returns a text from a file as people can read it: what is in the middle of a long word, or of all, is left out.
+    """Shortens a text for people: leaves out the middle of long words, and of the whole text if it is long.
 
     Args:
-        text: a name, or a message with names in it.
-        most: characters of the whole.
+        text: a name from a file, or a message with such names.
+        most: the most characters of the text.
     """
     text = _LONG_WORD.sub(lambda found: _cut(found.group(), _WORD), text) if len(text) > _WORD else text
     return _cut(text, most)
@@ -36,14 +36,14 @@ def _cut(text: str, most: int) -> str:
     return f"{text[: most // 2]} ... {text[-most // 4 :]} ({len(text):,} characters)"
 
 
-# what a parameter is called, from its name and the value to give it; None says it as Python does
+# (name, value) of a parameter -> its name in messages; None for the names of Python
 Naming = Callable[[str, object], str]
 _naming: Naming | None = None
 
 
 @contextmanager
 def named_by(naming: Naming) -> Iterator[None]:
-    """Lets messages call parameters by other names, such as the flags of the command that runs."""
+    """Makes messages use other names for parameters, such as the flags of the running command."""
     global _naming
     before, _naming = _naming, naming
     try:
@@ -53,9 +53,9 @@ def named_by(naming: Naming) -> Iterator[None]:
 
 
 def parameter(name: str, value: object = None) -> str:
-    """Returns how a message calls a parameter of the library: ``name``, or ``name=value`` with what to give it.
+    """Returns the name of a library parameter for a message: ``name``, or ``name=value`` with a value to give it.
 
-    A command line calls it by its flag; see :func:`named_by`.
+    On the command line it is the name of the flag; see :func:`named_by`.
     """
     if _naming is not None:
         return _naming(name, value)
@@ -63,7 +63,7 @@ def parameter(name: str, value: object = None) -> str:
 
 
 class DemitasseError(Exception):
-    """Base of all errors that are the input's fault, not the program's."""
+    """Base of all errors in the input, as opposed to errors in the program."""
 
     exit_code = 1
 
@@ -71,7 +71,7 @@ class DemitasseError(Exception):
         return shortened(super().__str__())
 
     def within(self, place: str) -> DemitasseError:
-        """Returns the same error with the place where it happened put in front of its message."""
+        """Returns the same error with the place where it happened before its message."""
         return type(self)(f"{place}: {self}")
 
 
@@ -82,7 +82,7 @@ class UsageError(DemitasseError):
 
 
 class UnknownNameError(UsageError):
-    """A name that no registry entry carries; the message names the nearest known one."""
+    """A name that is not in a registry; the message suggests the most similar known name."""
 
 
 class MissingPackageError(UsageError, ImportError):
@@ -90,7 +90,7 @@ class MissingPackageError(UsageError, ImportError):
 
 
 class PrototxtError(UsageError):
-    """A text file that is not a valid net or solver; the message says file and line."""
+    """A text file that is not a valid net or solver; the message names file and line."""
 
 
 class NetError(UsageError):
@@ -98,51 +98,51 @@ class NetError(UsageError):
 
 
 class DeviceError(UsageError):
-    """A device was asked for that this machine does not have."""
+    """A device that this machine does not have."""
 
 
 class MethodError(UsageError):
-    """A setting of a compression method that has no meaning, or a method that has lost track of its module."""
+    """An invalid setting of a compression method, or a module that was changed while a method was attached."""
 
 
 class FileFormatError(DemitasseError):
-    """A file that is cut short, corrupt or of another kind; the message says file and place."""
+    """A file that is cut short, corrupt or of another kind; the message names file and place."""
 
 
 class WriteError(DemitasseError, OSError):
-    """A file that cannot be written: the disk is full, the folder is missing; the message says what is safe."""
+    """A file that cannot be written: the disk is full, the folder is missing; the message says what is unchanged."""
 
 
 class WeightsError(DemitasseError):
-    """Weights that do not belong to the net; the message names the blob and both shapes."""
+    """Weights that do not fit the net; the message names the blob and both shapes."""
 
 
 class PythonLayerError(DemitasseError):
-    """A Python layer that may not run here, cannot be loaded, or whose code raised; the message says which."""
+    """A Python layer that is not allowed to run, cannot be loaded, or whose code raised; the message names it."""
 
 
 class ExportError(DemitasseError):
-    """A net that the target format cannot express, or whose exported file computes something else."""
+    """A net that the target format cannot express, or an exported file that computes something else."""
 
 
 class DataError(DemitasseError):
-    """A data source that is missing, empty or holds records that cannot be used."""
+    """A data source that is missing, empty or has records that cannot be used."""
 
 
 class SnapshotError(DemitasseError):
-    """A snapshot that could not be written or resumed from."""
+    """A snapshot that cannot be written or resumed from."""
 
 
 class RankError(DemitasseError):
-    """A process of a run on several devices was lost; the others ended with it."""
+    """A run on several devices that lost a process; the other processes ended, too."""
 
 
 class DivergedError(DemitasseError):
-    """The loss is no longer a number, or the masks of several devices differ; the message says the iteration."""
+    """A loss that is not finite, or masks that differ between devices; the message names the iteration."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an exception says that there is no memory left: Python's own, or torch's of a device."""
+    """Returns whether an exception means that there is no memory left: Python's own, or one of torch."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError)
         and any(words in str(error) for words in ("allocate memory", "out of memory", "bad_alloc"))

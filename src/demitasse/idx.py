@@ -7,13 +7,13 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from demitasse.errors import FileFormatError
 
-Array = np.ndarray[Any, np.dtype[np.uint8]]
+Array = NDArray[np.uint8]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 8
@@ -21,14 +21,14 @@ _GREATEST_RATIO = 1032  # of deflate: no file holds more than this many times it
 
 
 def read_idx(path: str | Path, axes: int) -> Array:
-    """Reads a file of unsigned bytes, plain or compressed by gzip (told by content).
+    """Reads a file of unsigned bytes, plain or compressed by gzip (recognized by its content).
 
     Args:
         path: the file.
-        axes: how many there must be: 3 for images (n, height, width), 1 for labels (n,).
+        axes: the expected number of axes: 3 for images (n, height, width), 1 for labels (n,).
 
     Raises:
-        FileFormatError: missing, of another kind, cut short, or longer than its sizes say.
+        FileFormatError: the file is missing, of another kind, cut short, or longer than its sizes say.
     """
     try:
         with Path(path).open("rb") as file:
@@ -39,7 +39,7 @@ def read_idx(path: str | Path, axes: int) -> Array:
             if header[:4] != expected:
                 raise FileFormatError(
                     f"{path}: byte 0: not an IDX file of bytes with {axes} axes: "
-                    f"it begins with {header[:4].hex(' ')}, not {expected.hex(' ')}"
+                    f"found {header[:4].hex(' ')}, expected {expected.hex(' ')}"
                 )
             if len(header) < 4 + 4 * axes:
                 raise FileFormatError(f"{path}: byte {len(header)}: the file is cut short in its header")

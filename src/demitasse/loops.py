@@ -1,7 +1,7 @@
-"""How loops are compiled: at their first call, and kept on the disk for later processes.
+"""Compiles loops at their first call, and caches them on disk for later processes.
 
-A cache is a help, not a need: where no folder can be written, loops are compiled in every process. Folders that can
-only be read serve as well, so that a container's image may bring the loops along (``python -m demitasse.warm``).
+The cache is optional: if no folder can be written, every process compiles its loops. Read-only folders work as well,
+so that a container's image can include the loops (``python -m demitasse.warm``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
-# what a file of another version, cut short or not one of ours, gives when it is read
+# the exceptions of reading a file that is of another version, cut short, or not one of ours
 _BROKEN = (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError, LookupError, pickle.UnpicklingError)
 
 
@@ -32,12 +32,12 @@ _KEPT: set[Path] = set()
 
 
 def njit(signatures: Sequence[Any] = (), *, cache: bool = True, **flags: Any) -> Callable[..., Any]:
-    """Returns a decorator: numba's ``njit``, with a cache that may be missing.
+    """Returns a decorator: numba's ``njit`` with an optional cache.
 
     Args:
-        signatures: compiled at once; without any, at the first call.
-        cache: whether the loop is kept on the disk; one that only other loops call need not be.
-        flags: numba's; loops run without Python's lock unless they say otherwise.
+        signatures: signatures to compile immediately; without any, the loop is compiled at its first call.
+        cache: whether to cache the loop on disk, which is useless for a function that only loops call.
+        flags: numba's flags; by default loops release Python's lock and do not raise on a division by zero.
     """
     flags = {"nogil": True, "error_model": "numpy", **flags}
 
@@ -53,15 +53,15 @@ def njit(signatures: Sequence[Any] = (), *, cache: bool = True, **flags: Any) ->
     return decorate
 
 
-# of a function that loops alone call: without what Python would call it by, it is compiled in half the time
+# for a function that only loops call: without wrappers for calls from Python and C, it compiles in half the time
 inner = njit(cache=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 class _Cache(NullCache):
-    """Files of compiled loops, in the first folder that has one, or that takes one.
+    """Files of compiled loops: reads from the first folder that has the file, writes to the first writable one.
 
-    A loop's file is for the loop's source and all beside it, as one loop calls the others; the type of the processor,
-    and the versions of Python and numba.
+    The key of a file includes all sources in the loop's folder, since loops call one another, the type of the
+    processor, and the versions of Python and numba.
     """
 
     def __init__(self, function: Callable[..., Any], flags: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ class _Cache(NullCache):
         if self._flags.get("parallel"):
             context.refresh()
         else:
-            # all that a loop needs which runs on one thread; the rest takes half a second
+            # a loop on one thread needs only this; the rest takes half a second
             rtsys.initialize(context)
         return CompileResult._rebuild(context, *pickle.loads(data))  # type: ignore[no-untyped-call]
 
@@ -108,24 +108,24 @@ class _Cache(NullCache):
 
 
 def kept() -> list[Path]:
-    """Returns the folders that loops were written to, by this process."""
+    """Returns the folders that this process has written loops to."""
     return sorted(_KEPT)
 
 
 def folders(package: Path) -> Iterator[Path]:
-    """Yields where compiled loops of a folder of sources may lie: ``NUMBA_CACHE_DIR``, the sources, the user's own."""
+    """Yields the cache folders of a folder of sources: in ``NUMBA_CACHE_DIR``, in the sources, in the user's cache."""
     name = f"demitasse_{hashlib.sha256(str(package).encode()).hexdigest()[:16]}"
     if config.CACHE_DIR:  # type: ignore[attr-defined]
         yield Path(config.CACHE_DIR, name)  # type: ignore[attr-defined]
     yield package / "__pycache__"
     own = Path(AppDirs(appname="numba", appauthor=False).user_cache_dir)  # type: ignore[no-untyped-call]
-    # without HOME it starts with a ~ that means nothing
+    # without HOME it starts with a literal ~
     if own.is_absolute():
         yield own / name
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Writes a file at once: another process may read it, or write the same."""
+    """Writes a file atomically, since another process may read it, or write the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
     own = path.with_suffix(f".{uuid4().hex}.tmp")
     try:
@@ -142,6 +142,6 @@ def _sources(folder: Path) -> str:
 
 @cache
 def _announce() -> None:
-    """Says, once and on a terminal, why nothing seems to happen."""
+    """Explains the delay on a terminal, once."""
     if sys.stderr is not None and sys.stderr.isatty():
-        print("compiling loops for this machine: some seconds, at the first use alone", file=sys.stderr, flush=True)
+        print("compiling loops for this machine; this takes some seconds, only once", file=sys.stderr, flush=True)

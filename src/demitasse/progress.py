@@ -1,4 +1,4 @@
-"""How far a long job is: a bar on a terminal, a line a minute elsewhere."""
+"""Shows the progress of a long job: a bar on a terminal, a line every minute elsewhere."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _BETWEEN = 0.2  # seconds between two updates of a bar
 
 
 class ProgressBar:
-    """Shows on stderr what is done of a job.
+    """Shows the progress of a job on stderr.
 
-    On a terminal it is a bar at the foot, above which other lines scroll; it disappears in the end. Elsewhere, such as
-    in the log of a batch job, it is a line a minute.
+    On a terminal it is a bar at the bottom, below the other lines, and disappears at the end. Elsewhere, such as in
+    the log of a batch job, it is a line every minute.
 
     Args:
-        what: the job.
-        total: its size; None while that is not known.
-        lines: whether lines are written where there is no terminal.
+        what: name of the job.
+        total: size of the job; None while it is unknown.
+        lines: whether to write lines if there is no terminal.
     """
 
     def __init__(self, what: str, total: int | None = None, lines: bool = True) -> None:
@@ -49,17 +49,17 @@ class ProgressBar:
             self._bar.stop()
 
     def is_due(self) -> bool:
-        """Returns whether it is time for :meth:`update`, which may cost something to prepare."""
+        """Returns whether :meth:`update` would show something now, for callers whose arguments are costly."""
         return bool(self._bar or self._lines) and time.monotonic() >= self._next
 
     def update(self, done: int, total: int | None = None, note: str = "", what: str = "") -> None:
-        """Shows how far the job is, if it is time.
+        """Shows the progress, if the last update is long enough ago.
 
         Args:
-            done: of the total.
-            total: where it was not known before.
-            note: more to show.
-            what: the job, where it has another name by now.
+            done: how much of the total is done.
+            total: size of the job, if it was unknown before.
+            note: a note to show.
+            what: name of the job, if it has changed.
         """
         self._total = self._total if total is None else total
         if not self.is_due():
@@ -79,7 +79,7 @@ class ProgressBar:
 
 
 def tracked(items: Sequence[T], what: str) -> Iterator[T]:
-    """Yields the items, and shows how many are done."""
+    """Yields the items, and shows the number of items done."""
     with ProgressBar(what, len(items)) as bar:
         for done, item in enumerate(items):
             bar.update(done)

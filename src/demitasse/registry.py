@@ -1,4 +1,4 @@
-"""The one Registry: maps names to classes or functions, refuses duplicates, helps on a miss."""
+"""The Registry: maps names to classes or functions, refuses duplicates, and suggests similar names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Registry(Generic[T]):
     """Named entries of one kind.
 
     Args:
-        kind: what the entries are, in words for messages, such as ``"layer type"``.
+        kind: the kind of the entries, for messages, such as ``"layer type"``.
     """
 
     def __init__(self, kind: str) -> None:
@@ -22,10 +22,10 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
 
     def register(self, *names: str) -> Callable[[T], T]:
-        """Returns a decorator that enters a class or function under the names.
+        """Returns a decorator that registers a class or function under these names.
 
         Raises:
-            ValueError: a name is taken.
+            ValueError: a name is already registered.
         """
 
         def enter(entry: T) -> T:
@@ -50,7 +50,7 @@ class Registry(Generic[T]):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Returns ``did you mean 'X'?``, or the list of what is known where nothing is near."""
+    """Returns ``did you mean 'X'?``, or the list of known names if none is similar."""
     names = list(known)
     if near := nearest(name, names):
         return f"did you mean {near!r}?"
@@ -58,10 +58,10 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Returns the known name that ``name`` is most likely a slip of, whatever its case; None if there is none.
+    """Returns the known name that ``name`` is most likely a misspelling of, ignoring case; None if there is none.
 
-    A slip changes at most a quarter of the letters (one of three or four), or leaves out up to three tenths of them.
-    A suffix in common (``_param``, ``_filler``) does not make two names alike.
+    A misspelling changes at most a quarter of the letters (one of three or four), or omits up to three tenths of them.
+    A common suffix (``_param``, ``_filler``) does not make two names similar.
     """
     found: tuple[int, str] | None = None
     for candidate in known:
@@ -89,9 +89,9 @@ def _abbreviates(left: str, right: str) -> bool:
 
 
 def _distance(left: str, right: str) -> int:
-    """Returns how many letters must be changed, inserted, left out, or swapped with their neighbour.
+    """Returns the number of letters to change, insert, delete, or swap with their neighbour.
 
-    Reference: Damerau 1964, in the form that changes no letter twice.
+    Reference: Damerau 1964, in the variant that changes no letter twice.
     """
     before: list[int] = []
     row = list(range(len(right) + 1))

@@ -1,4 +1,4 @@
-"""Tables of text that fit a width: names wrap, lesser columns are left out, others go on below; nothing is cut."""
+"""Tables of text that fit a width: they wrap names, leave out minor columns, and continue others below."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 _WIDE = 10_000
-_ROOM, _LEAST_ROOM = 28, 12  # a name is wrapped down to the first, then columns are left out, then down to the second
-# corners and lines: above the headers, below them, above the totals, at the end; and what stands between cells
+_ROOM, _LEAST_ROOM = 28, 12  # wrap names to the first width, then leave out columns, then wrap to the second width
+# corners and lines: above the headers, below them, above the totals, at the end; then the separators of cells
 _BOX = ("┏━┳┓", "┡━╇┩", "├─┼┤", "└─┴┘", "┃", "│")
 _ASCII = ("+-++", "+-++", "+-++", "+-++", "|", "|")
 _BREAKS = re.compile(r"(?<=[./_\- ])")
@@ -35,9 +35,9 @@ class Column:
     """A column.
 
     Attributes:
-        header: above it.
-        rank: where the width is short, the columns of the largest rank are left out first; those of 0 never.
-        left: cells stand at the left, as texts do, not at the right, as numbers do.
+        header: its header.
+        rank: in a narrow table, columns of the largest rank are left out first; columns of rank 0 never.
+        left: whether cells are aligned to the left, as texts, instead of to the right, as numbers.
     """
 
     header: str
@@ -47,15 +47,15 @@ class Column:
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table; printed by rich it fits the console, see :func:`show`.
+    """A table; rich prints it to fit the console, see :func:`show`.
 
     Attributes:
-        title: above it.
-        columns: from left to right; the first holds names, which are wrapped where the width is short.
-        rows: a cell for each column.
+        title: the title above the table.
+        columns: the columns from left to right; the first one has names, which are wrapped in a narrow table.
+        rows: the rows, with a cell for each column.
         totals: rows below a line.
-        result: whether the last row stands out.
-        notes: lines below the table; wrapped between words.
+        result: whether to highlight the last row.
+        notes: lines below the table, wrapped between words.
     """
 
     title: str
@@ -69,8 +69,8 @@ class TextTable:
         """Returns the table as text.
 
         Args:
-            width: characters in a line; None for as many as it takes.
-            plain: draw with ASCII alone.
+            width: the most characters in a line; None for no limit.
+            plain: whether to draw only with ASCII.
         """
         return "\n".join(line.text for line in self.lines(width, plain))
 
@@ -103,7 +103,7 @@ class TextTable:
         return [max(map(_width, cells)) for cells in zip(*every, strict=True)]
 
     def _kept(self, width: int) -> list[int]:
-        """Returns the columns behind the name that are not left out."""
+        """Returns the columns after the name that are not left out."""
         name, *_ = widths = self._widths()
         kept = list(range(1, len(widths)))
         while kept and _total([min(name, _ROOM), *(widths[number] for number in kept)]) > width:
@@ -114,7 +114,7 @@ class TextTable:
         return kept
 
     def _blocks(self, kept: Sequence[int], width: int) -> Iterator[dict[int, int]]:
-        """Yields the widths of columns: of all, or of as many as fit, each time with the names."""
+        """Yields the widths of the columns of each block: all columns, or as many as fit, with the names first."""
         name, *_ = widths = self._widths()
         free = width - _total([0, *(widths[number] for number in kept)])
         whole = free >= min(name, _LEAST_ROOM)
@@ -156,21 +156,21 @@ class TextTable:
 
 
 def show(table: TextTable) -> None:
-    """Prints a table as wide as the terminal; where the output is none, as wide as it takes."""
+    """Prints a table that fits the terminal; without a terminal, with its full width."""
     from rich.console import Console
 
     Console(width=display_width() or _WIDE).print(table, soft_wrap=True)
 
 
 def display_width() -> int | None:
-    """Returns the width of the terminal, or what ``COLUMNS`` says; None where the output is no terminal."""
+    """Returns the width of the terminal, or ``COLUMNS`` if it is set; None if the output is not a terminal."""
     if os.environ.get("COLUMNS", "").isdigit() or (sys.stdout and sys.stdout.isatty()):
         return shutil.get_terminal_size().columns
     return None
 
 
 def printable(table: TextTable) -> str:
-    """Returns a table as text for ``print``: it fits the terminal, and its encoding."""
+    """Returns a table as text for ``print``, which fits the terminal and its encoding."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return table.text(display_width(), plain=not encoding.lower().replace("-", "").startswith("utf"))
 
@@ -211,7 +211,7 @@ def _wrapped(text: str, width: int | None) -> list[str]:
 
 
 def _fitted(line: str, width: int) -> list[str]:
-    """Returns a line, or the parts of one in which a single word is too long."""
+    """Returns a line, or its parts if a word is too long."""
     if _width(line) <= width:
         return [line]
     first, *more = _folded(line, width - 2)

@@ -1,4 +1,4 @@
-"""How many threads compute."""
+"""The number of threads that torch uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Lets torch compute with so many threads, 0 for as many as before, and sets the number back."""
+    """Sets the number of threads torch uses, and restores it at the end; 0 keeps the current setting."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

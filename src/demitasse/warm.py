@@ -1,6 +1,7 @@
-"""``python -m demitasse.warm``: compiles all loops and keeps them, so that no first use has to wait.
+"""``python -m demitasse.warm``: compiles all loops and caches them, so that their first use does not have to wait.
 
-It is for the making of an image, and runs what uses loops on small data: whatever is compiled later is kept as well.
+It is for building images of containers. It runs everything that uses loops on small data; loops compiled later are
+cached as well.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from demitasse.packed.file import File
 from demitasse.packed.tensor import DTYPES, Tensor
 from demitasse.packed.writer import pack
 
-# rows of a matrix that is coded in planes, and of one that is so large that threads share it, and a sample is taken
+# rows of a matrix that is coded in planes, and of one that is large enough for several threads and for a sample
 _ROWS, _SIDE = 96, 1024
 
 
 def warm(say: Callable[[str], None] = print) -> None:
-    """Compiles what packing, surgery, quantization and images need.
+    """Compiles the loops of packing, surgery, quantization and images.
 
     Args:
-        say: told what is compiled, and where it is kept.
+        say: prints a line of progress.
     """
     for what, run in (("files", _files), ("methods", _methods), ("images", _images)):
-        say(f"loops of {what} ...")
+        say(f"compiling the loops of {what} ...")
         run()
-    say("kept in " + (", ".join(map(str, loops.kept())) or "the folders that they came from"))
+    say("cached in " + (", ".join(map(str, loops.kept())) or "the folders that they were loaded from"))
 
 
 def _files() -> None:
@@ -43,7 +44,7 @@ def _files() -> None:
 
 
 def _tensors() -> Iterator[Tensor]:
-    """Yields matrices of every type: of few values, of many, and of many of which most are zero."""
+    """Yields matrices of every type: with many distinct values, with few, and with many of which most are zero."""
     rng = np.random.default_rng(0)
     for dtype in DTYPES:
         shape = (_ROWS, _ROWS // 2, 2) if dtype.complex else (_ROWS, _ROWS)

@@ -58,7 +58,7 @@ FAULTY = [
     ([DATA, 'layer { name: "s" type: "Slice" bottom: "data" top: "a" top: "b" }'],
      r"3 entries of axis 1 cannot be cut into 2 equal tops"),
     ([DATA, 'layer { name: "p" type: "Pooling" bottom: "data" top: "a" top: "b" pooling_param { pool: AVE '
-      "kernel_size: 2 } }"], r"only MAX pooling has a second top, not AVE"),
+      "kernel_size: 2 } }"], r"AVE pooling has two tops; expected one"),
     # shapes that do not fit each other
     ([DATA, LABEL, 'layer { name: "e" type: "Eltwise" bottom: "data" bottom: "label" top: "e" }'],
      r"layer 'e' \(net\): bottom 'label' of shape \[3\] does not fit 'data' of shape \[2, 3, 8, 8\]"),
@@ -80,7 +80,7 @@ FAULTY = [
     # settings that do not fit the bottom
     ([DATA, IP.replace("num_output: 4", "num_output: 4 axis: 4") % ""],
      r"layer 'ip' \(net\): axis 4 is out of range for a bottom with 4 axes"),
-    ([DATA, IP.replace("num_output: 4", "") % ""], r"num_output must be positive"),
+    ([DATA, IP.replace("num_output: 4", "") % ""], r"num_output is 0; expected a positive number"),
     ([DATA, 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 '
       "kernel_size: 3 group: 2 } }"], r"group 2 does not divide the 3 channels of the bottom and the 4 of the top"),
     ([DATA, 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 } }'],
@@ -90,22 +90,24 @@ FAULTY = [
     ([DATA, 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 '
       "kernel_size: 3 kernel_size: 3 kernel_size: 3 } }"], r"kernel_size has 3 values for 2 spatial axes"),
     ([DATA, 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 '
-      "kernel_size: 3 pad: 1 pad_h: 1 } }"], r"pad_h and pad_w are for two spatial axes, and instead of pad"),
+      "kernel_size: 3 pad: 1 pad_h: 1 } }"],
+     r"found pad_h or pad_w; expected them only without pad and for two spatial axes"),
     ([DATA, 'layer { name: "p" type: "Pooling" bottom: "data" top: "p" pooling_param { kernel_size: 12 } }'],
      r"kernel \[12, 12\] is larger than the padded plane \[8, 8\]"),
     ([DATA, 'layer { name: "p" type: "Pooling" bottom: "data" top: "p" pooling_param { kernel_size: 2 pad: 2 } }'],
-     r"pad \[2, 2\] must be smaller than the kernel \[2, 2\]"),
-    ([DATA, 'layer { name: "p" type: "Pooling" bottom: "data" top: "p" }'], r"kernel and stride must be given"),
+     r"pad \[2, 2\] is not smaller than the kernel \[2, 2\]"),
+    ([DATA, 'layer { name: "p" type: "Pooling" bottom: "data" top: "p" }'],
+     r"the kernel is \[0, 0\] and the stride \[1, 1\]; expected positive numbers"),
     ([DATA, 'layer { name: "n" type: "LRN" bottom: "data" top: "n" lrn_param { local_size: 4 } }'],
-     r"local_size must be odd, found 4"),
+     r"local_size is 4; expected an odd number"),
     ([DATA, 'layer { name: "d" type: "Dropout" bottom: "data" top: "d" dropout_param { dropout_ratio: 1 } }'],
-     r"dropout_ratio must be at least 0 and less than 1, found 1"),
+     r"dropout_ratio is 1; expected at least 0 and less than 1"),
     ([DATA, 'layer { name: "r" type: "Reshape" bottom: "data" top: "r" reshape_param { shape { dim: 0 dim: 7 } } }'],
      r"layer 'r' \(net\): Reshape cannot take bottoms of shape \[2, 3, 8, 8\]"),
     ([DATA, 'layer { name: "e" type: "Eltwise" bottom: "data" bottom: "data" top: "e" eltwise_param { coeff: 1 } }'],
-     r"coeff takes one value a bottom and goes with SUM, found 1 values for 2 bottoms"),
+     r"found 1 values of coeff for 2 bottoms with operation SUM; expected one for each"),
     ([DATA, IP % "", 'layer { name: "a" type: "ArgMax" bottom: "ip" top: "a" argmax_param { top_k: 9 } }'],
-     r"top_k 9 is not between 1 and the 4 scores"),
+     r"top_k is 9; expected 1 to 4, the number of scores"),
     # parameters
     ([DATA, IP % "param {} param {} param {}"], r"layer 'ip' \(net\): 3 param entries, but InnerProduct has 2 blobs"),
     ([DATA, IP % 'param { name: "w" }', 'layer { name: "b" type: "InnerProduct" bottom: "ip" top: "b" '
@@ -123,38 +125,41 @@ FAULTY = [
      r"layer 'ip' \(net\): InnerProduct does not compute in place: give its top 'data' a name of its own"),
     ([DATA, IP % "loss_weight: 1 loss_weight: 0"], r"layer 'ip' \(net\): loss_weight has 2 values for 1 tops"),
     ([DATA, LABEL, 'layer { name: "h" type: "HingeLoss" bottom: "data" bottom: "label" }'],
-     r"scores of shape \[2, 3, 8, 8\] need one label an item, found labels of shape \[3\]"),
+     r"scores of shape \[2, 3, 8, 8\] need one label for each item, found labels of shape \[3\]"),
     ([DATA, LABEL.replace("3", "2"), 'layer { name: "c" type: "ContrastiveLoss" bottom: "data" bottom: "data" '
-      'bottom: "label" }'], r"pairs are two bottoms of the same shape \(n, channels\), found \[2, 3, 8, 8\]"),
+      'bottom: "label" }'],
+     r"the pairs have shapes \[2, 3, 8, 8\] and \[2, 3, 8, 8\]; expected the same shape \(n, channels\)"),
     ([DATA, IP % "", LABEL.replace("3", "2"), 'layer { name: "i" type: "InfogainLoss" bottom: "ip" bottom: "label" }'],
-     r"takes its matrix from a third bottom or from infogain_loss_param"),
+     r"has no matrix; expected a third bottom or infogain_loss_param"),
     ([DATA, IP % "", LABEL.replace("3", "2"), 'layer { name: "i" type: "InfogainLoss" bottom: "ip" bottom: "label" '
-      'bottom: "data" }'], r"'data_.*' has shape \[2, 3, 8, 8\], expected a matrix of 4 by 4"),
-    ([DATA, 'layer { name: "c" type: "Clip" bottom: "data" top: "c" }'], r"clip_param is missing; it says min and max"),
+      'bottom: "data" }'], r"'data_.*' has shape \[2, 3, 8, 8\]; expected a matrix of 4 x 4"),
+    ([DATA, 'layer { name: "c" type: "Clip" bottom: "data" top: "c" }'], r"clip_param is missing; expected clip_param"),
     ([DATA, 'layer { name: "c" type: "Clip" bottom: "data" top: "c" clip_param { min: 1 max: 0 } }'],
      r"min 1 of clip_param is above max 0"),
     ([DATA, 'layer { name: "e" type: "Exp" bottom: "data" top: "e" exp_param { base: 0 } }'],
-     r"base must be positive, or -1 for e, found 0"),
+     r"base is 0; expected a positive number, or -1 for e"),
     ([DATA, 'layer { name: "e" type: "Log" bottom: "data" top: "e" log_param { base: 1 } }'],
-     r"there is no logarithm to base 1"),
+     r"base is 1, which has no logarithm"),
     ([DATA, LABEL, 'layer { name: "c" type: "Crop" bottom: "data" bottom: "label" top: "c" }'],
-     r"a part of shape \[3\] at offset \[0, 0\] from axis 2 on does not lie in the bottom of shape \[2, 3, 8, 8\]"),
+     r"a crop of shape \[3\] at offset \[0, 0\] from axis 2 on does not fit in the bottom of shape \[2, 3, 8, 8\]"),
     ([DATA, 'layer { name: "c" type: "Crop" bottom: "data" bottom: "data" top: "c" crop_param { offset: 1 } }'],
-     r"at offset \[1, 1\] from axis 2 on does not lie in the bottom"),
+     r"at offset \[1, 1\] from axis 2 on does not fit in the bottom"),
     ([DATA, 'layer { name: "c" type: "Crop" bottom: "data" bottom: "data" top: "c" crop_param { axis: 1 offset: 1 '
       "offset: 0 } }"], r"offset has 2 values for 3 cropped axes"),
-    ([DATA, 'layer { name: "t" type: "Tile" bottom: "data" top: "t" }'], r"tiles must be positive, found 0"),
-    ([DATA, 'layer { name: "s" type: "SPP" bottom: "data" top: "s" }'], r"pyramid_height of 0 does not go with planes"),
+    ([DATA, 'layer { name: "t" type: "Tile" bottom: "data" top: "t" }'], r"tiles is 0; expected a positive number"),
+    ([DATA, 'layer { name: "s" type: "SPP" bottom: "data" top: "s" }'], r"pyramid_height is 0, but planes"),
     ([DATA, 'layer { name: "s" type: "SPP" bottom: "data" top: "s" spp_param { pyramid_height: 5 } }'],
-     r"a pyramid_height of 5 does not go with planes of shape \[8, 8\]: 2\^\(height - 1\) parts along each axis"),
-    (['layer { name: "p" type: "Parameter" top: "p" }'], r"needs a shape of positive sizes, found \[\]"),
+     r"pyramid_height is 5, but planes of shape \[8, 8\] cannot be divided into 2\^\(pyramid_height - 1\) parts"),
+    (['layer { name: "p" type: "Parameter" top: "p" }'],
+     r"the shape in parameter_param is \[\]; expected positive sizes"),
     ([DATA, 'layer { name: "c" type: "Deconvolution" bottom: "data" top: "c" convolution_param { num_output: 4 '
       "kernel_size: 3 group: 3 } }"], r"group 3 does not divide the 3 channels of the bottom and the 4 of the top"),
     ([DATA, 'layer { name: "c" type: "Deconvolution" bottom: "data" top: "c" convolution_param { num_output: 4 '
       "kernel_size: 1 pad: 9 } }"], r"Deconvolution cannot take bottoms of shape \[2, 3, 8, 8\]"),
     ([DATA, 'layer { name: "c" type: "Im2col" bottom: "data" top: "c" convolution_param { kernel_size: 9 } }'],
      r"Im2col cannot take bottoms of shape \[2, 3, 8, 8\]"),
-    (['input: "data" input_dim: 1 input_dim: 3 input_dim: 8'], r"net: input_dim takes four values an input, found 3"),
+    (['input: "data" input_dim: 1 input_dim: 3 input_dim: 8'],
+     r"net: found 3 values of input_dim; expected four for each input"),
 ]  # fmt: skip
 
 
@@ -169,7 +174,7 @@ def test_a_label_that_is_no_class_is_an_error():
     net = build(
         DATA, label, IP % "", 'layer { name: "l" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "l" }'
     )
-    with pytest.raises(DemitasseError, match=r"layer 'l': a label is none of the classes: Target 7 is out of bounds"):
+    with pytest.raises(DemitasseError, match=r"layer 'l': a label is not one of the classes: Target 7 is out"):
         net({"data": torch.zeros(2, 3, 8, 8), "label": torch.tensor([0.0, 7.0])})
 
 
@@ -248,7 +253,7 @@ def test_channels_last_holds_behind_a_single_channel():
 
 
 def test_a_setting_that_must_be_given_is_told():
-    with pytest.raises(PrototxtError, match=r"net: layer\[1\]\.clip_param\.max: needed, but not given"):
+    with pytest.raises(PrototxtError, match=r"net: required fields are missing: layer\[1\]\.clip_param\.max"):
         build(DATA, 'layer { name: "c" type: "Clip" bottom: "data" top: "c" clip_param { min: 0 } }')
 
 

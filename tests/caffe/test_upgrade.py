@@ -201,13 +201,14 @@ def test_padding_is_folded_into_what_takes_it() -> None:
     ("text", "message"),
     [
         (PADDED.replace('"pool" kernelsize: 3', '"relu"'),
-         r"net: layer 'pool' of type 'relu' takes the padding of 'pad'; only conv and pool do"),
-        (PADDED.replace('bottom: "padded" top: "pool"', 'bottom: "padded" bottom: "data" top: "pool"'), "of one blob"),
-        (PADDED.replace('bottom: "data"', ""), "layer 'conv' of type 'conv' takes the padding of 'pad'"),
+         r"net: layer 'pool' of type 'relu' follows the padding layer 'pad'; expected conv or pool"),
+        (PADDED.replace('bottom: "padded" top: "pool"', 'bottom: "padded" bottom: "data" top: "pool"'),
+         "with one blob"),
+        (PADDED.replace('bottom: "data"', ""), "layer 'conv' of type 'conv' follows the padding layer 'pad'"),
         (PADDED.replace('"conv" num', '"conw" num'),
          r"net: layer 'conv' has the unknown type 'conw'; did you mean 'conv'\?"),
-        (PADDED + 'layers { name: "new" type: RELU }', "net: layer 'new' is of the form of 2014"),
-        (PADDED.replace("input_dim: 1", ""), "net: input_dim takes four values an input, found 3"),
+        (PADDED + 'layers { name: "new" type: RELU }', "net: layer 'new' has the form of 2014"),
+        (PADDED.replace("input_dim: 1", ""), "net: found 3 values of input_dim; expected four for each input"),
         (PADDED.replace("padded", "other").replace('bottom: "other"', 'bottom: "data"')
          .replace('type: "pool" kernelsize: 3', 'type: "images" new_height: -1'),
          "layer 'pool' has new_height -1: Value out of range"),
@@ -252,7 +253,7 @@ def test_inputs_without_shapes_are_dropped() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('input: "x" input_shape { } input_shape { }', "net: expected a shape for each of 1 inputs, found 2"),
+        ('input: "x" input_shape { } input_shape { }', "net: found 2 shapes for 1 inputs; expected one for each"),
         ('input: "x" input_shape { } input_dim: 1', "net: the net has both input_shape and input_dim"),
     ],
 )

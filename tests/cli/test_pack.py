@@ -94,12 +94,12 @@ def test_through_a_compact_file_with_definition_and_metadata(capsys: pytest.Capt
         (
             ("pack", "net.caffemodl", "out.demi"),
             2,
-            "files ending in '.caffemodl' are not known; did you mean '.caffemodel'?",
+            "unknown suffix '.caffemodl'; did you mean '.caffemodel'?",
         ),
-        (("pack", "net", "out.demi"), 2, "net: files ending in 'nothing' are not known; expected .demi or .caffemodel"),
-        (("pack", "net.demi", "out.demi"), 2, "net.demi: is packed already"),
-        (("pack", "net.pt", "out.pt"), 2, "out.pt: expected a name that ends in '.demi'"),
-        (("pack", "net.pt", "out.demi", "--format", "4/9"), 2, "format '4/9' is not known; did you mean '4/"),
+        (("pack", "net", "out.demi"), 2, "net: the name has no suffix; expected .demi or .caffemodel"),
+        (("pack", "net.demi", "out.demi"), 2, "net.demi: this is a .demi file; expected a file of another format"),
+        (("pack", "net.pt", "out.pt"), 2, "out.pt: the name of the file to write must end in '.demi'"),
+        (("pack", "net.pt", "out.demi", "--format", "4/9"), 2, "unknown format '4/9'; did you mean '4/"),
         (("pack", "net.pt", "out.demi", "--format", "safetensors"), 1, "net.pt: cannot be read as .safetensors"),
         (("pack", "net.caffemodel", "out.demi", "--format", "pt"), 1, "net.caffemodel: cannot be read as .pt"),
         (("pack", "net.pt", "out.demi", "--format", "caffemodel"), 1, "net.pt: byte"),
@@ -108,12 +108,12 @@ def test_through_a_compact_file_with_definition_and_metadata(capsys: pytest.Capt
         (("pack", "net.pt", "out.demi", "--definition"), 2, "give it by --net"),
         (("pack", "net.pt", "out.demi", "--definition", "--net", "net.caffemodel"), 2, "not a text file"),
         (("pack", "net.pt", "out.demi", "--metadata", "who"), 2, "--metadata 'who': expected key=value"),
-        (("pack", "net.pt", "out.demi", "--metadata", "caffe=no"), 2, "metadata 'caffe': the key has a meaning"),
+        (("pack", "net.pt", "out.demi", "--metadata", "caffe=no"), 2, "metadata 'caffe': the key is reserved"),
         (("pack", "net.pt", "gone/out.demi"), 1, "gone/out.demi: cannot be written: there is no folder 'gone'"),
         (("unpack", "gone.demi", "out.pt"), 1, "gone.demi: there is no such file"),
         (("unpack", "net.pt", "out.pt"), 1, "not a .demi file"),
-        (("unpack", "net.demi", "out.pd"), 2, "out.pd: files ending in '.pd' are not known; did you mean '.pt'?"),
-        (("unpack", "net.demi", "out.pt", "--definition"), 2, "net.demi: no definition of the net is in it"),
+        (("unpack", "net.demi", "out.pd"), 2, "out.pd: unknown suffix '.pd'; did you mean '.pt'?"),
+        (("unpack", "net.demi", "out.pt", "--definition"), 2, "net.demi: contains no definition of the net"),
         (("inspect", "net.pt"), 1, "not a .demi file"),
     ],
 )
@@ -153,7 +153,7 @@ def test_hidden_units_are_reordered_and_dead_ones_left_out(capsys: pytest.Captur
     write_net_message(message, "hidden.caffemodel")
     options = ("--net", "hidden.prototxt", "--reorder", "--remove-dead-units")
     assert run("pack", "hidden.caffemodel", "hidden.demi", *options) == 2
-    assert "keep it in the file by --definition" in capsys.readouterr().err
+    assert "store it in the file by --definition" in capsys.readouterr().err
     assert run("pack", "hidden.caffemodel", "hidden.demi", "--reorder") == 2
     assert "give its prototxt by --net" in capsys.readouterr().err
     assert run("pack", "hidden.caffemodel", "hidden.demi", *options, "--definition") == 0
@@ -182,7 +182,7 @@ def test_a_key_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("pack", "nested.pt", "nested.demi", "--key", "worst") == 2
     assert "no state_dict under 'worst'; found 'state_dict', 'best'" in capsys.readouterr().err
     assert run("pack", "net.caffemodel", "nested.demi", "--key", "best") == 2
-    assert "files of format caffemodel have no key 'best'" in capsys.readouterr().err
+    assert "files of format caffemodel have no keys, found key 'best'" in capsys.readouterr().err
 
 
 def test_messages_stay_out_of_standard_output() -> None:

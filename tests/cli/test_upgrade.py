@@ -46,7 +46,9 @@ def run(*arguments: str) -> int:
     return int(stop.value.code or 0)
 
 
-@pytest.mark.parametrize(("source", "said"), [("old", "in today's form\n"), ("new", "was in today's form already\n")])
+@pytest.mark.parametrize(
+    ("source", "said"), [("old", "in the current form\n"), ("new", "already had the current form\n")]
+)
 def test_text(source: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("upgrade_net_proto_text", f"{source}.prototxt", "out") == 0
     assert Path("out").read_text() == NEW
@@ -58,7 +60,7 @@ def test_text(source: str, said: str, capsys: pytest.CaptureFixture[str]) -> Non
 def test_binary(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("upgrade_net_proto_binary", "old.caffemodel", "out") == 0
     assert run("upgrade_net_proto_binary", "out", "again") == 0
-    assert "out was in today's form already" in capsys.readouterr().out
+    assert "out already had the current form" in capsys.readouterr().out
     assert Path("again").read_bytes() == Path("out").read_bytes()
     (layer,) = read_model("out")
     assert (layer.name, layer.type, layer.blobs[0].tolist()) == ("ip", "InnerProduct", WEIGHT.tolist())

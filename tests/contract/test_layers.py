@@ -17,7 +17,7 @@ from demitasse.caffe import schema
 from demitasse.caffe.layers import LAYERS, Layer, base
 from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
-from demitasse.caffe.tools.target import bottoms_of
+from demitasse.caffe.tools.target import _BOTTOMS, bottoms_of
 from demitasse.errors import NetError
 from tests.contract.examples import EXAMPLES, IMAGE, RECORDED, Example
 
@@ -201,6 +201,7 @@ def test_a_type_tells_whether_its_layers_have_blobs(example):
     layer = example.net().layer("l")
     if layer.blob_names and example.type != "Python":
         assert LAYERS[example.type].has_blobs
+        assert example.type.endswith(tuple(_BOTTOMS)), "give the type a line in _BOTTOMS of caffe/tools/target.py"
         again = LAYERS[example.type](layer.spec)
         again.setup(*bottoms_of(layer.spec, [tuple(blob.shape) for blob in layer.blobs()]))
         assert [blob.shape for blob in again.blobs()] == [blob.shape for blob in layer.blobs()]

@@ -22,7 +22,7 @@ def test_a_checkpoint_that_nests_its_state_dict(tmp_path: Path, caplog: pytest.L
     assert same(model, demitasse.load(path, into=net(1)))
     assert caplog.messages == [
         f"{path}: the state_dict is under the key 'state_dict'; left out: 'epoch', 'optimizer'",
-        f"{path}: names without the prefix 'module.'",
+        f"{path}: removed the prefix 'module.' from all names",
     ]
     assert same(model, demitasse.load(path, into=net(1), key="state_dict"))
     with pytest.raises(UsageError, match="no state_dict under 'epoch'; found 'state_dict'"):
@@ -32,7 +32,9 @@ def test_a_checkpoint_that_nests_its_state_dict(tmp_path: Path, caplog: pytest.L
 def test_a_checkpoint_of_several_state_dicts(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pth"
     torch.save({"generator": net().state_dict(), "critic": net(1).state_dict()}, path)
-    with pytest.raises(UsageError, match=r"checkpoint\.pth: holds state_dicts under 'generator', 'critic'; choose one"):
+    with pytest.raises(
+        UsageError, match=r"checkpoint\.pth: found state_dicts under 'generator', 'critic'; give the key of one"
+    ):
         demitasse.load(path)
     assert same(net(1), demitasse.load(path, into=net(), key="critic"))
 
@@ -48,8 +50,8 @@ def test_the_usual_checkpoint_of_resnet20(shared: Path, caplog: pytest.LogCaptur
 def test_a_whole_pickled_module_gets_one_sentence(tmp_path: Path, new: bool) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "model.pt", _use_new_zipfile_serialization=new)
     message = (
-        r"^\S+model\.pt: cannot be read as \.pt: it holds a pickled torch\.nn\.modules\.linear\.Linear, "
-        r"which takes code to read: no such code runs here; save the state_dict\(\) of the module instead$"
+        r"^\S+model\.pt: cannot be read as \.pt: it contains a pickled torch\.nn\.modules\.linear\.Linear, "
+        r"and reading that would run code from the file; save the state_dict\(\) of the module instead$"
     )
     with pytest.raises(FileFormatError, match=message):
         demitasse.load(tmp_path / "model.pt")

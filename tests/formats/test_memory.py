@@ -63,7 +63,7 @@ def test_a_stream_that_takes_little_at_once_gets_all(form: str) -> None:
     assert demitasse.save(state, narrow, format=form) == demitasse.save(state, whole, format=form)  # type: ignore[arg-type]
     assert bytes(narrow.content) == whole.getvalue()
     for full in (Narrow(20), Narrow(20, at_once=None)):
-        with pytest.raises(WriteError, match=r"data: cannot be written: it took (20|0) of [0-9,]+ bytes"):
+        with pytest.raises(WriteError, match=r"data: cannot be written: it accepted (20|0) of [0-9,]+ bytes"):
             demitasse.save(state, full, format=form)  # type: ignore[arg-type]
 
 
@@ -73,5 +73,5 @@ def test_a_safetensors_file_cut_short_in_memory_is_known_as_one(first: bytes) ->
     for content in (begin, begin + b"{"):
         with pytest.raises(FileFormatError, match=r"data: cannot be read as \.safetensors"):
             demitasse.load(content)
-    with pytest.raises(FileFormatError, match="data: 5 bytes, which begin with"):
+    with pytest.raises(FileFormatError, match="data: found 5 bytes that begin with"):
         demitasse.load(begin[:5])

@@ -102,13 +102,13 @@ def test_the_sign_of_zeros(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"state_dict": {"w": 2}, "epoch": 3}, "'state_dict' is a dict; expected a state_dict"),
-        ({0: torch.ones(2)}, "key 0 is a int; expected tensors by name"),
-        ({"\ud800": torch.ones(2)}, r"'\\ud800' holds half a character"),
-        ([torch.ones(2)], "holds a list; expected tensors by name"),
-        ({"w": torch.ones(2, 2).to_sparse()}, "w is no dense tensor"),
-        ({"w": torch.ones(2, device="meta")}, "w is no dense tensor with values but meta"),
-        ({"w": torch.ones(1).expand(1 << 40)}, r"w of shape \(1099511627776,\) shows 4 bytes as 4,398,046,511,104"),
+        ({"state_dict": {"w": 2}, "epoch": 3}, "'state_dict' is of type dict; expected a state_dict"),
+        ({0: torch.ones(2)}, "key 0 is of type int; expected tensors by name"),
+        ({"\ud800": torch.ones(2)}, r"'\\ud800' contains half a character"),
+        ([torch.ones(2)], "found a list; expected tensors by name"),
+        ({"w": torch.ones(2, 2).to_sparse()}, "w is a sparse_coo tensor; expected a dense tensor"),
+        ({"w": torch.ones(2, device="meta")}, "w is a meta tensor; expected a dense tensor"),
+        ({"w": torch.ones(1).expand(1 << 40)}, r"w of shape \(1099511627776,\) expands 4 bytes to 4,398,046,511,104"),
     ],
 )
 def test_what_is_no_state_dict(content: object, message: str, tmp_path: Path) -> None:
@@ -142,5 +142,5 @@ def test_every_cut_of_a_source_is_noticed(form: str, tmp_path: Path) -> None:
 def test_a_net_of_pytorch_is_no_caffemodel(tmp_path: Path) -> None:
     write({"bn.running_mean": torch.ones(3)}, tmp_path / "net.pt")
     pack(tmp_path / "net.pt", tmp_path / "net.demi")
-    with pytest.raises(WeightsError, match=r"'bn\.running_mean' names no blob of a Caffe net"):
+    with pytest.raises(WeightsError, match=r"'bn\.running_mean' is not a blob of a Caffe net"):
         unpack(tmp_path / "net.demi", tmp_path / "net.caffemodel")

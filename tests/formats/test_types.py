@@ -40,7 +40,9 @@ def test_every_type_in_a_packed_file(tmp_path: Path, dtype: torch.dtype) -> None
 
 
 def test_types_that_safetensors_has_not(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"w: \.safetensors files cannot hold complex128 of shape \(2,\)"):
+    with pytest.raises(
+        UsageError, match=r"w: the installed safetensors cannot write complex128 tensors of shape \(2,\)"
+    ):
         demitasse.save({"w": torch.zeros(2, dtype=torch.complex128)}, tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
 

@@ -1,4 +1,4 @@
-"""Broken compact files: a typed error that says where, or arrays of the right shapes; never anything else."""
+"""Broken files of each compact format: the error says where; what all have in common is in tests/contract."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from demitasse.errors import FileFormatError
-from demitasse.packed.compact import CODECS, Shape, decode, encode
+from demitasse.packed.compact import Shape, decode, encode
 
 SHAPES: dict[str, list[Shape]] = {"conv1": [(4, 2, 3, 3), (4,)], "ip": [(5, 60)]}
 
@@ -20,45 +20,6 @@ def small_file(codec: str) -> bytes:
         ]
         layers[name][-1].reshape(-1)[-1] = 1
     return encode(codec, layers)
-
-
-@pytest.mark.parametrize("codec", sorted(CODECS))
-def test_every_cut_is_noticed(codec: str) -> None:
-    data = small_file(codec)
-    for end in range(len(data)):
-        with pytest.raises(FileFormatError, match=r"^byte \d+: layer '(conv1|ip)' .*expected \d+ bytes, found \d+"):
-            decode(codec, data[:end], SHAPES)
-
-
-@pytest.mark.parametrize("codec", sorted(CODECS))
-def test_more_bytes_are_noticed(codec: str) -> None:
-    data = small_file(codec)
-    with pytest.raises(FileFormatError, match=rf"byte {len(data)}: expected the end of the file, found 3 more bytes"):
-        decode(codec, data + b"abc", SHAPES)
-
-
-@pytest.mark.parametrize("codec", sorted(CODECS))
-def test_every_flipped_bit(codec: str) -> None:
-    data = small_file(codec)
-    refused = 0
-    for bit in range(8 * len(data)):
-        broken = bytearray(data)
-        broken[bit // 8] ^= 1 << bit % 8
-        try:
-            layers = decode(codec, bytes(broken), SHAPES)
-        except FileFormatError:
-            refused += 1
-            continue
-        assert {name: [a.shape for a in arrays] for name, arrays in layers.items()} == SHAPES
-    assert refused > 32
-
-
-@pytest.mark.parametrize("codec", sorted(CODECS))
-def test_random_bytes(codec: str) -> None:
-    rng = np.random.default_rng(1)
-    for size in range(1, 400):
-        with pytest.raises(FileFormatError, match=r"^byte \d+: "):
-            decode(codec, rng.bytes(size), SHAPES)
 
 
 @pytest.mark.parametrize(
@@ -113,5 +74,5 @@ def test_biases_of_a_layer_without_bias() -> None:
 def test_codebook_that_holds_no_numbers() -> None:
     data = bytearray(encode("4/4", {"a": [np.ones(12, np.float32)]}))
     data[8:12] = np.float32(np.nan).tobytes()
-    with pytest.raises(FileFormatError, match="layer 'a' weight: expected a codebook of numbers"):
+    with pytest.raises(FileFormatError, match="layer 'a' weight: expected a codebook of finite numbers"):
         decode("4/4", bytes(data), {"a": [(12,)]})

@@ -179,17 +179,20 @@ def model(**fields: Any) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (model(shape={"dim": [2] * 2000000}), "blob 0 of layer 'ip': 2000000 axes; a blob has 32 at most"),
-        (model(shape={"dim": [0, 2**62, 2**62]}), "blob 0 of layer 'ip': shape .* is none of a blob"),
+        (
+            model(shape={"dim": [2] * 2000000}),
+            "blob 0 of layer 'ip': found a blob with 2000000 axes; expected at most 32",
+        ),
+        (model(shape={"dim": [0, 2**62, 2**62]}), "blob 0 of layer 'ip': shape .* is not a valid blob shape"),
         (model(shape={"dim": [-1, -1]}, data=b"1234"), "blob 0 of layer 'ip': shape .* needs 4 bytes"),
         (model(num=-1, channels=-1, data=b"1234"), "blob 0 of layer 'ip': shape"),
         (
             model(shape={"dim": [2**31, 2**31]}, data=b"1234"),
             "blob 0 of layer 'ip': shape .* needs 18446744073709551616 bytes of values",
         ),
-        (b"\x0a\x03a\xffb", "NetParameter.name is not text in UTF-8"),
-        (b"\xa2\x06\x05\x1a\x03a\xffb", "LayerParameter.bottom is not text in UTF-8"),
-        (b"\x12\x04\x22\x02\xff\xff", "V1LayerParameter.name is not text in UTF-8"),
+        (b"\x0a\x03a\xffb", "NetParameter.name is not UTF-8 text"),
+        (b"\xa2\x06\x05\x1a\x03a\xffb", "LayerParameter.bottom is not UTF-8 text"),
+        (b"\x12\x04\x22\x02\xff\xff", "V1LayerParameter.name is not UTF-8 text"),
     ],
 )
 def test_what_no_model_says(data: bytes, message: str) -> None:
@@ -213,13 +216,16 @@ def hdf5(make: Callable[[h5py.Group], Any]) -> None:
     ("make", "message"),
     [
         (lambda group: group.create_dataset("0", (2**20, 2**20), "f4"), "blob 0 declares 4398046511104 bytes"),
-        (lambda group: group.create_dataset("0", (2**20,), "f4", chunks=(64,)), "of which the file holds 0"),
-        (lambda group: group.create_dataset("999999999999", data=[1.0]), "has blob 999999999999; expected 1000"),
+        (lambda group: group.create_dataset("0", (2**20,), "f4", chunks=(64,)), "but the file contains only 0"),
+        (
+            lambda group: group.create_dataset("999999999999", data=[1.0]),
+            "has blob 999999999999; expected at most 1000 blobs",
+        ),
         (lambda group: group.create_dataset("0", data="text"), "blob 0 has values of type object; expected numbers"),
-        (lambda group: group.create_dataset("-7", data=[1.0]), "has a blob called '-7'; expected numbers"),
-        (lambda group: group.create_dataset("weight", data=[1.0]), "has a blob called 'weight'; expected numbers"),
+        (lambda group: group.create_dataset("-7", data=[1.0]), "has a blob named '-7'; expected numbers"),
+        (lambda group: group.create_dataset("weight", data=[1.0]), "has a blob named 'weight'; expected numbers"),
         (lambda group: group.create_group("0"), None),
-        (lambda group: group.__setitem__("0", h5py.SoftLink("/data/ip/0")), "links lead round in a circle"),
+        (lambda group: group.__setitem__("0", h5py.SoftLink("/data/ip/0")), "links form a cycle"),
         (lambda group: group.__setitem__("0", h5py.ExternalLink("other", "/")), "is a link to another file"),
     ],
 )

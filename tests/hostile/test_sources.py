@@ -95,7 +95,7 @@ def bomb(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (2**31 - 1, 2**31 - 1), (1, 2**31 - 1), (0, 5)])
 def test_decompression_bombs_take_no_memory(size: tuple[int, int]) -> None:
-    with pytest.raises(DataError, match="not an image that can be read"):
+    with pytest.raises(DataError, match="not a readable image"):
         decode(bomb(*size))
 
 
@@ -191,7 +191,9 @@ def test_hdf5_that_declares_more_than_it_holds(settings: dict, tmp_path: Path) -
         for name in ("data", "label"):
             file.create_dataset(name, (1 << 44, 3), np.float32, **settings)
     (tmp_path / "list").write_text(str(tmp_path / "broken.h5"))
-    with pytest.raises(DataError, match=r"broken\.h5: dataset '/data' declares 211106232532992 bytes, .* holds 0"):
+    with pytest.raises(
+        DataError, match=r"broken\.h5: dataset '/data' declares 211106232532992 bytes, but the file contains only 0"
+    ):
         hdf5_source(tmp_path / "list")
 
 

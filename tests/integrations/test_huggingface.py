@@ -75,7 +75,7 @@ def trainer(folder: Path, attach: Any, *, steps: int = STEPS, **settings: Any) -
 def test_trains_logs_and_finishes(tmp_path: Path) -> None:
     one, callback = trainer(tmp_path, both)
     one.train()
-    pruned, quantized = callback.riding.reports
+    pruned, quantized = callback.compression.reports
     assert pruned.sparsity == pytest.approx(0.8, abs=0.02)
     assert quantized.frozen_share == 1
     assert {row.name for row in pruned.rows} >= {
@@ -85,7 +85,7 @@ def test_trains_logs_and_finishes(tmp_path: Path) -> None:
     logged = [entry for entry in one.state.log_history if "sparsity" in entry]
     assert logged[-1]["sparsity"] == pytest.approx(0.8, abs=0.02)
     assert [entry["frozen"] for entry in logged] == sorted(entry["frozen"] for entry in logged)
-    assert not callback.riding.methods
+    assert not callback.compression.methods
 
 
 @pytest.mark.parametrize("start", [8, 16])
@@ -123,7 +123,7 @@ def test_a_training_that_broke_off_can_begin_again(tmp_path: Path) -> None:
         one.train()
     one.remove_callback(Break)
     one.train()
-    assert callback.riding.reports[0].iteration == 12
+    assert callback.compression.reports[0].iteration == 12
 
 
 def test_the_best_checkpoint_brings_its_masks(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_the_best_checkpoint_brings_its_masks(tmp_path: Path) -> None:
     one.args.greater_is_better = True
     one.train()
     assert one.state.best_model_checkpoint == str(tmp_path / "checkpoint-8")
-    pruned, quantized = callback.riding.reports
+    pruned, quantized = callback.compression.reports
     assert (pruned.iteration, quantized.frozen_share) == (8, 0)
     saved = demitasse.load(tmp_path / "checkpoint-8/model.safetensors")
     assert isinstance(saved, dict)
@@ -144,8 +144,8 @@ def test_the_best_checkpoint_brings_its_masks(tmp_path: Path) -> None:
 def test_gradient_accumulation_and_clipping(tmp_path: Path) -> None:
     one, callback = trainer(tmp_path, surgery, steps=12, gradient_accumulation_steps=2, max_grad_norm=0.5)
     one.train()
-    assert callback.riding.reports[0].iteration == 12
-    assert callback.riding.reports[0].sparsity == pytest.approx(0.8, abs=0.02)
+    assert callback.compression.reports[0].iteration == 12
+    assert callback.compression.reports[0].sparsity == pytest.approx(0.8, abs=0.02)
 
 
 def test_attach_has_to_return_methods(tmp_path: Path) -> None:

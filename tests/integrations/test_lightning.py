@@ -37,7 +37,7 @@ def module() -> Any:
             self.net = Net()
 
         def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-            for method in callbacks[-1].riding.methods:
+            for method in callbacks[-1].compression.methods:
                 for record in method.records.values():
                     assert not record.in_step
             images, labels = batch
@@ -93,7 +93,7 @@ def test_trains_logs_and_finishes(tmp_path: Path, settings: dict[str, Any]) -> N
     model = module()
     one = trainer(tmp_path, 6, **settings)
     one.fit(model, data())
-    pruned, quantized = callbacks[-1].riding.reports
+    pruned, quantized = callbacks[-1].compression.reports
     assert (pruned.iteration, quantized.frozen_share) == (24, 1)
     assert pruned.sparsity == pytest.approx(0.8, abs=0.01)
     assert [row.name for row in pruned.rows] == ["net.conv.weight", "net.fc.weight"]
@@ -114,7 +114,7 @@ def test_resume_is_the_unbroken_run(tmp_path: Path, start: int) -> None:
 def test_gradient_accumulation(tmp_path: Path) -> None:
     model = module()
     trainer(tmp_path, 6, soon, accumulate_grad_batches=2).fit(model, data())
-    assert callbacks[-1].riding.reports[0].iteration == 12
+    assert callbacks[-1].compression.reports[0].iteration == 12
 
 
 def test_a_checkpoint_of_the_end_lets_a_longer_training_go_on(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_checkpoint_of_the_end_lets_a_longer_training_go_on(tmp_path: Path) ->
     one.save_checkpoint(tmp_path / "end.ckpt")
     resumed = module()
     trainer(tmp_path / "again", 8).fit(resumed, data(), ckpt_path=tmp_path / "end.ckpt", weights_only=True)
-    pruned, quantized = callbacks[-1].riding.reports
+    pruned, quantized = callbacks[-1].compression.reports
     assert (pruned.iteration, quantized.frozen_share) == (32, 1)
     assert torch.equal(resumed.net.fc.weight, model.net.fc.weight)
 
@@ -135,14 +135,14 @@ def test_the_same_trainer_goes_on(tmp_path: Path) -> None:
     one.fit(model, data())
     one.fit_loop.max_epochs = 3
     one.fit(model, data())
-    assert callbacks[-1].riding.reports[0].iteration == 12
+    assert callbacks[-1].compression.reports[0].iteration == 12
 
 
 def test_a_checkpoint_without_our_state(tmp_path: Path) -> None:
     one = trainer(tmp_path, 1)
     one.callbacks.remove(callbacks[-1])
     one.fit(module(), data())
-    with pytest.raises(SnapshotError, match=r"goes on from step 4, but the checkpoint holds no state"):
+    with pytest.raises(SnapshotError, match=r"resumes from step 4, but the checkpoint has no state"):
         trainer(tmp_path, 2).fit(module(), data(), ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True)
 
 
@@ -154,11 +154,11 @@ def test_a_training_that_broke_off_can_begin_again(tmp_path: Path) -> None:
         one.fit(model, data())
     model.training_step = good
     one.fit(model, data())
-    assert callbacks[-1].riding.reports[0].iteration == 8
+    assert callbacks[-1].compression.reports[0].iteration == 8
 
 
 def test_portions_need_an_end(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="portions are shares of the training, which has no end"):
+    with pytest.raises(UsageError, match="portions are shares of the training, but it has no end"):
         trainer(tmp_path, -1).fit(module(), data())
 
 
@@ -188,7 +188,7 @@ def test_several_optimizers(tmp_path: Path) -> None:
         return demitasse.Surgery(model, optimizers, sparsity=0.8, ramp=4)
 
     trainer(tmp_path, 2, surgery).fit(Two(), data())
-    report = callbacks[-1].riding.reports[0]
+    report = callbacks[-1].compression.reports[0]
     assert report.iteration == 8
     assert report.sparsity == pytest.approx(0.8, abs=0.01)
 
@@ -229,10 +229,10 @@ def trainer(epochs):
 data = DataLoader(TensorDataset(torch.randn(32, 8), torch.randint(0, 4, (32,))), batch_size=4)
 callback, one = trainer(1)
 one.fit(Module(), data)
-assert callback.riding.reports[0].sparsity == 0.5
+assert callback.compression.reports[0].sparsity == 0.5
 callback, two = trainer(2)
 two.fit(Module(), data, ckpt_path=one.checkpoint_callback.best_model_path)
-assert callback.riding.reports[0].iteration == 16
+assert callback.compression.reports[0].iteration == 16
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

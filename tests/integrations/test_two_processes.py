@@ -45,7 +45,7 @@ weights = torch.cat([parameter.detach().flatten() for parameter in model.paramet
 both = [torch.empty_like(weights) for _ in range(2)]
 distributed.all_gather(both, weights)
 assert torch.equal(*both)
-assert callback.riding.reports[1].frozen_share == 1
+assert callback.compression.reports[1].frozen_share == 1
 if distributed.get_rank() == 0:
     demitasse.save({"weights": weights}, f"{folder}/{name}.safetensors")
 """

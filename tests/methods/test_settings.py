@@ -13,7 +13,7 @@ from torch import nn
 
 import demitasse
 from demitasse.errors import MethodError
-from demitasse.integrations.riding import Riding
+from demitasse.integrations.compression import Compression
 from demitasse.methods import settings
 from demitasse.methods.sensitivity import LayerSensitivity, Sensitivity
 from demitasse.optim import LARS, WarmUp
@@ -297,9 +297,9 @@ def test_a_stage_of_surgery_by_thresholds() -> None:
 @pytest.mark.parametrize("value", SHARES)
 def test_when_the_portions_of_an_integration_begin(value: Any) -> None:
     with pytest.raises(MethodError, match="portions_from is .*; expected a share"):  # noqa: RUF043
-        Riding(lambda model, optimizer: [], value)
+        Compression(lambda model, optimizer: [], value)
     with pytest.raises(MethodError, match="attach is 5; expected a function"):
-        Riding(5)  # type: ignore[arg-type]
+        Compression(5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, NAN, "all"])

@@ -188,7 +188,7 @@ def test_under_surgery_and_quantization() -> None:
         ({"lr": torch.tensor([0.1, 0.2])}, "lr is a tensor of 2 numbers; expected one"),
         ({"weight_decay": -0.1}, r"weight_decay is -0\.1"),
         ({"trust": -0.1}, r"trust is -0\.1"),
-        ({"momentum": 0.0, "nesterov": True}, "nesterov is set and momentum is 0"),
+        ({"momentum": 0.0, "nesterov": True}, "nesterov is True and momentum is 0"),
     ],
 )
 def test_settings_without_meaning(settings: dict[str, Any], message: str) -> None:
@@ -226,5 +226,5 @@ def test_a_refused_gradient_leaves_everything_as_it_was() -> None:
 def test_gradients_of_other_kinds(kind: str) -> None:
     parameter = nn.Parameter(torch.ones(3, 2, dtype=torch.complex64 if kind == "complex" else torch.float32))
     parameter.grad = torch.ones_like(parameter) if kind == "complex" else torch.ones(3, 2).to_sparse()
-    with pytest.raises(MethodError, match=rf"a gradient of shape \(3, 2\) is {kind}; expected dense real ones"):
+    with pytest.raises(MethodError, match=rf"a gradient of shape \(3, 2\) is {kind}; expected dense, real gradients"):
         LARS([parameter]).step()

@@ -155,9 +155,9 @@ def test_settings_without_meaning() -> None:
         ({"steps": 1, "start": math.inf}, "start is inf"),
         ({"steps": 1, "start": -0.5}, r"start is -0\.5"),
         ({"steps": 1, "min_lr": float("nan")}, "min_lr is nan"),
-        ({"steps": 1, "scheduler": torchs.ConstantLR(optimizer())}, "another optimizer's"),
+        ({"steps": 1, "scheduler": torchs.ConstantLR(optimizer())}, "belongs to another optimizer"),
     ):
         with pytest.raises(MethodError, match=message):
             WarmUp(one, **arguments)  # type: ignore[arg-type]
-    with pytest.raises(MethodError, match="the state is of 2 groups, without a scheduler; expected 1, without a"):
+    with pytest.raises(MethodError, match="the state has 2 groups without a scheduler; expected 1 groups without a"):
         WarmUp(one, 3).load_state_dict(WarmUp(optimizer((1, 2)), 3).state_dict())

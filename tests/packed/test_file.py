@@ -120,5 +120,5 @@ def test_lenet5_of_the_paper(shared: Path) -> None:
 
 
 def test_what_follows_the_end_is_refused() -> None:
-    with pytest.raises(FileFormatError, match="more was added"):
+    with pytest.raises(FileFormatError, match="has bytes at the end"):
         File(pack(small()) + b"\0")

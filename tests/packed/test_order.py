@@ -130,9 +130,9 @@ def test_units_whose_weights_cannot_be_measured() -> None:
     ("link", "message"),
     [
         (Link(("a.0", "a.2"), ("b.0",)), r"there is no tensor 'a\.2' .* found a\.0, a\.1, b\.0, c\.0"),
-        (Link(("a.0", "b.0"), ("c.0",)), r"b\.0 has shape \(3, 4\); expected 4 rows, as a\.0 has"),
-        (Link(("a.0",), ("c.0",)), r"c\.0 has shape \(1, 3\); expected columns for the 4 units of a\.0"),
-        (Link(("a.0",), ("a.1",)), r"a\.1 has shape \(4,\); expected columns"),
+        (Link(("a.0", "b.0"), ("c.0",)), r"b\.0 has shape \(3, 4\); expected 4 rows, like a\.0"),
+        (Link(("a.0",), ("c.0",)), r"c\.0 has shape \(1, 3\); expected a multiple of 4 columns, for the units of a\.0"),
+        (Link(("a.0",), ("a.1",)), r"a\.1 has shape \(4,\); expected a multiple of 4 columns"),
         (Link(("a.0",), ()), "hidden units need a tensor with their rows and one with their columns"),
     ],
 )

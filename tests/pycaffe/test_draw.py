@@ -135,7 +135,7 @@ def test_to_file(tmp_path: Path) -> None:
     [
         (("net.jpeg",), UsageError, r"net\.jpeg: ends in 'jpeg'; expected pdf, png, svg"),
         (("net",), UsageError, r"net: ends in 'nothing'; expected pdf, png, svg"),
-        (("net.png", "UP"), UsageError, "rankdir 'UP': expected one of TB, BT, LR, RL"),
+        (("net.png", "UP"), UsageError, "rankdir is 'UP'; expected one of TB, BT, LR, RL"),
     ],
 )
 def test_unknown_formats(tmp_path: Path, arguments: tuple[str, ...], error: type[Exception], match: str) -> None:

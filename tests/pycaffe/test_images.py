@@ -43,7 +43,7 @@ def test_other_modes(tmp_path: Path, mode: str) -> None:
 
 
 def test_what_is_no_image(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not an image that can be read"):
+    with pytest.raises(DataError, match="not a readable image"):
         load_image(tmp_path / "missing.png")
     (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n1234")
     with pytest.raises(DataError, match=r"cut.png: not an image"):

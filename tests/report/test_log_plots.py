@@ -71,7 +71,7 @@ def test_smoothing() -> None:
 def test_what_cannot_be_drawn(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no log has 'acuracy'; did you mean 'accuracy'"):
         plot_logs([("a", log())], tmp_path / "x.png", ["acuracy"])
-    with pytest.raises(UsageError, match="x axis 'epochs': expected iterations or seconds"):
+    with pytest.raises(UsageError, match="x is 'epochs'; expected iterations or seconds"):
         plot_logs([("a", log())], tmp_path / "x.png", x="epochs")
     with pytest.raises(UsageError, match="a: the lines have no dates"):
         plot_logs([("a", log(dated=False))], tmp_path / "x.png", x="seconds")

@@ -189,7 +189,7 @@ def test_sensitivity_of_many_layers(tmp_path: Path, figures: list[Figure]) -> No
     ]
     sensitivity.sensitivity_curves({"dense": 0.05, "layers": layers}, tmp_path / "sensitivity.png")
     (figure,) = figures
-    assert "untouched: 5" in texts(figure)
+    assert "unchanged: 5" in texts(figure)
     looks = {(line.get_color(), line.get_marker()) for line in figure.axes[0].lines if line.get_marker() != "None"}
     assert len(looks) == 20
     assert_all_texts_are_whole(figure)

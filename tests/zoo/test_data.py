@@ -161,7 +161,7 @@ def test_a_changed_zip_is_decoded_again(tmp_path: Path) -> None:
 
 
 def test_cifar10_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.zip: not there; expected a zip file or a folder"):
+    with pytest.raises(DataError, match=r"none\.zip: there is no such file; expected a zip file or folder"):
         DATASETS["cifar10"](tmp_path / "none.zip")
     with pytest.raises(DataError, match="give the zip file or the folder"):
         DATASETS["cifar10"](None)
@@ -170,16 +170,16 @@ def test_cifar10_that_is_not_there(tmp_path: Path) -> None:
 def test_cifar10_without_test_images(tmp_path: Path) -> None:
     (tmp_path / "train/cat").mkdir(parents=True)
     (tmp_path / "train/cat/0.jpg").write_bytes(jpeg())
-    with pytest.raises(DataError, match=r"holds no test/<class>/<n>\.jpg"):
+    with pytest.raises(DataError, match=r"there is no test/<class>/<n>\.jpg"):
         read_images(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (jpeg()[:200], "cat/x.jpg: not a whole JPEG"),
-        (b"", "cat/x.jpg: not a whole JPEG"),
-        (jpeg(side=16), "cat/x.jpg: is 16x16; expected 32x32 pixels"),
+        (jpeg()[:200], "cat/x.jpg: not a complete JPEG"),
+        (b"", "cat/x.jpg: not a complete JPEG"),
+        (jpeg(side=16), "cat/x.jpg: found 16x16 pixels, expected 32x32"),
     ],
     ids=["cut", "empty", "size"],
 )
@@ -192,7 +192,7 @@ def test_a_broken_image(tmp_path: Path, content: bytes, message: str) -> None:
 def test_a_cut_zip(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "cifar.zip")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(FileFormatError, match="not a whole zip file"):
+    with pytest.raises(FileFormatError, match="not a complete zip file"):
         read_images(path)
 
 
@@ -245,7 +245,7 @@ def test_broken_texts(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match=r"latin\.txt: byte 3: not UTF-8"):
         DATASETS["text"](tmp_path / "latin.txt")
     (tmp_path / "short.txt").write_text("short")
-    with pytest.raises(DataError, match="5 characters; too few for blocks of 128"):
+    with pytest.raises(DataError, match="5 characters, too few for blocks of 128"):
         DATASETS["text"](tmp_path / "short.txt")
 
 

@@ -94,8 +94,8 @@ def test_what_is_done_is_not_done_again(unbroken: tuple[Path, list[Result]]) -> 
 @pytest.mark.parametrize(
     ("found", "instead", "message"),
     [
-        ("seed = 3", "seed = 4", "stage 'train' was run with seed = 3, now it is 4; restart_all=True"),
-        ("sparsity = 0.9", "sparsity = 0.8", r"stage 'surgery' was run with sparsity = 0\.9, now it is 0\.8"),
+        ("seed = 3", "seed = 4", "stage 'train' was run with seed = 3, but now seed is 4; restart_all=True"),
+        ("sparsity = 0.9", "sparsity = 0.8", r"stage 'surgery' was run with sparsity = 0\.9, but now sparsity is 0\.8"),
         ("batch = 250", "batch = 125", "stage 'train' was run with data ="),
     ],
 )
@@ -132,14 +132,14 @@ def test_a_recipe_starts_from_weights(unbroken: tuple[Path, list[Result]], tmp_p
 
 
 def test_weights_that_are_not_there_or_broken(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.pt: no such file of weights"):
+    with pytest.raises(DataError, match=r"none\.pt: there is no such file of weights"):
         Runner(small(), tmp_path, start=tmp_path / "none.pt").run()
     (tmp_path / "bad.pt").write_bytes(b"not torch")
     with pytest.raises(FileFormatError, match=r"bad\.pt: cannot be read as \.pt"):
         Runner(small(), tmp_path, start=tmp_path / "bad.pt").run()
     restart(tmp_path)
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(FileFormatError, match=r"list\.pt: holds a list; expected tensors by name"):
+    with pytest.raises(FileFormatError, match=r"list\.pt: found a list; expected tensors by name"):
         Runner(small(), tmp_path, start=tmp_path / "list.pt").run()
 
 
@@ -157,7 +157,9 @@ stages = [{ kind = "pack", format = "sparse" }]
 """
     (tmp_path / "text.txt").write_text("abc" * 100)
     recipe = parse(text, "r", "r.toml", tmp_path)
-    with pytest.raises(WeightsError, match=r"tokens\.weight and \d+ more tensors belong to no linear or convolution"):
+    with pytest.raises(
+        WeightsError, match=r"tokens\.weight and \d+ more tensors do not belong to a linear or convolution"
+    ):
         Runner(recipe, tmp_path / "out").run()
 
 
@@ -264,7 +266,7 @@ def test_other_optimizers(tmp_path: Path, optimizer: str) -> None:
     [("inputs = 64", "inputs = 784"), ("inputs = 64", "inputs = 64\nclasses = 5"), ("batch = 250", "enlarge = true")],
 )
 def test_a_model_that_does_not_take_the_data(tmp_path: Path, found: str, instead: str) -> None:
-    with pytest.raises(UsageError, match=r"small\.toml: model 'lenet300' does not take the batches of data 'digits': "):
+    with pytest.raises(UsageError, match=r"small\.toml: model 'lenet300' cannot process batches of data 'digits': "):
         Runner(small(**{found: instead}), tmp_path).run()
     assert not list(tmp_path.iterdir())
 
@@ -294,5 +296,5 @@ def misfit(weight: torch.Tensor) -> float:
 
 def test_a_model_that_cannot_be_rescaled(tmp_path: Path) -> None:
     text = SMALL_CONVOLUTIONS.replace('{ kind = "recalibrate", batches = 3 }', '{ kind = "rescale" }')
-    with pytest.raises(WeightsError, match="the model cannot be rescaled: expected layers one after the other"):
+    with pytest.raises(WeightsError, match="the model cannot be rescaled: expected a chain of layers"):
         Runner(parse(text, "r", "r.toml"), tmp_path, allow_imports=True).run()

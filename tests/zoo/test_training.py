@@ -160,7 +160,7 @@ def test_divergence_is_an_error_and_not_saved(tmp_path: Path) -> None:
     run.train(1, path)
     with torch.no_grad():
         run.model.fc.weight.fill_(math.nan)
-    with pytest.raises(DivergedError, match="the loss is nan by step 2 of epoch 2"):
+    with pytest.raises(DivergedError, match="the loss is nan at step 2 of epoch 2"):
         run.train(2, path, every=2)
     again = make_run()
     again.resume(path)
@@ -174,7 +174,7 @@ def test_a_broken_checkpoint(tmp_path: Path) -> None:
     assert not run.resume(path)
     run.save(path)
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(SnapshotError, match=r"checkpoint\.pt: cannot go on from it.*delete it"):
+    with pytest.raises(SnapshotError, match=r"checkpoint\.pt: cannot resume from this file.*delete it"):
         make_run().resume(path)
 
 

@@ -1,4 +1,4 @@
-"""The examples: nets and solvers that run as they are. README.md beside this file says how."""
+"""The examples: nets, solvers and training loops that run as they are. README.md in this folder explains them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def names() -> list[str]:
 
 
 def copy_example(name: str, folder: Path) -> None:
-    """Copies the files of one example into ``folder/name``, over those that are there.
+    """Copies the files of one example to ``folder/name``, and overwrites existing ones.
 
     Raises:
         UsageError: there is no such example.
     """
     known = [*names(), _LOOPS]
     if name not in known:
-        raise UsageError(f"no example {name!r}; there are {', '.join(known)}")
+        raise UsageError(f"there is no example {name!r}; expected one of {', '.join(known)}")
     for source in sorted((_HERE / name).rglob("*")):
         if source.is_file() and source.parent.name != "__pycache__":
             target = folder / name / source.relative_to(_HERE / name)
@@ -34,20 +34,20 @@ def copy_example(name: str, folder: Path) -> None:
 
 
 def copy_examples(folder: Path) -> list[Path]:
-    """Copies all examples and their README into a folder, which is made where it is missing; all of them or nothing.
+    """Copies all examples and their README to a folder, all or none of them; creates the folder if it is missing.
 
     Returns:
-        What was written.
+        The folders and the file that were written.
 
     Raises:
-        UsageError: one of them is there already; nothing is overwritten.
+        UsageError: one of them already exists; nothing is overwritten.
         WriteError: the disk is full, or the folder cannot be written.
     """
     examples = [*names(), _LOOPS]
     targets = [folder / name for name in (*examples, "README.md")]
     for target in targets:
         if target.exists():
-            raise UsageError(f"{target} exists already; name another folder")
+            raise UsageError(f"{target} already exists; give another folder")
     new = [] if folder.exists() else [folder]
     make_folder(folder)
     try:

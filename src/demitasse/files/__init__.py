@@ -1,4 +1,4 @@
-"""Files that are never half written, and never left open."""
+"""Writes files atomically, and reads and closes them safely."""
 
 from demitasse.files.atomic import atomic_write, write_bytes, write_text
 from demitasse.files.closing import Closing

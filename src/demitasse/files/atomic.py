@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Writes files atomically: a file is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from demitasse.files.drafts import Draft
 from demitasse.files.errors import check_name, writing
 from demitasse.files.streams import is_stream, write_through
 
-_OLD = "the file that was there is untouched"
+_OLD = "the existing file is unchanged"
 _NEW = "nothing was written"
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
-    """Gives a file to write to, which takes the place of ``path`` at the end of the block, if nothing fails in it.
+    """Yields a temporary file, which replaces ``path`` at the end of the block, if nothing fails in it.
 
     The data, and then the name, are on the disk before this returns: a run killed at any moment leaves the old file
-    or the new one. Of several writers of a path, the last one to end wins. A link stays, and the file that it leads
-    to is written. Permissions stay, and the owner where the system allows it. Devices, pipes and streams such as
-    ``/dev/stdout`` are written through, all at once.
+    or the new one. Of several writers of a path, the last one to end wins. If the path is a link, its target is
+    replaced. Permissions stay, and so does the owner where the system allows it. Devices, pipes and streams such as
+    ``/dev/stdout`` are written directly, in one write.
 
     Raises:
-        WriteError: the disk is full, the folder is missing, a folder has the name, ...; ``path`` is as before.
+        WriteError: the disk is full, the folder is missing, a folder has the name, ...; ``path`` is unchanged.
     """
     check_name(path)
     if is_stream(path):
@@ -42,13 +42,13 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     target = os.path.realpath(path)
     with writing(path):
         before = _before(target)
-    told = partial(writing, path, _OLD if before else _NEW)
-    with told():
+    errors = partial(writing, path, _OLD if before else _NEW)
+    with errors():
         draft = Draft(target, _maker(before))
     with draft:
-        with _recorded(draft.descriptor, told) as file:
+        with _recorded(draft.descriptor, errors) as file:
             yield file
-        with told():
+        with errors():
             if before:
                 _keep(draft.descriptor, before)
             os.fsync(draft.descriptor)
@@ -63,15 +63,15 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 def write_text(path: str | Path, text: str) -> None:
     """Writes a file of text in UTF-8; see :func:`atomic_write`."""
-    # half a character, as names of files that are not UTF-8 have it, stands as Python writes it
+    # write lone surrogates, from file names that are not UTF-8, as escapes
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def _before(target: str) -> os.stat_result | None:
-    """Returns what is known of the file that is there; None if there is none.
+    """Returns the status of the existing file; None if there is none.
 
     Raises:
-        OSError: it must not be replaced: renaming would not ask.
+        OSError: the file must not be replaced, which renaming would not check.
     """
     try:
         before = os.stat(target)
@@ -85,7 +85,7 @@ def _before(target: str) -> os.stat_result | None:
 
 
 def _maker(before: os.stat_result | None) -> Callable[[str], int]:
-    # what takes the place of a private file is private from the start
+    # a file that replaces a private one must be private from the start
     mode = 0o600 if before else 0o666
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return lambda name: os.open(name, flags, mode)
@@ -98,7 +98,7 @@ def _keep(descriptor: int, before: os.stat_result) -> None:
     mode = stat.S_IMODE(before.st_mode)
     try:
         os.fchown(descriptor, before.st_uid, before.st_gid)
-    except OSError:  # only root gives files away
+    except OSError:  # only root can change the owner
         mode &= 0o777
         with suppress(OSError):
             os.fchown(descriptor, -1, before.st_gid)
@@ -107,7 +107,7 @@ def _keep(descriptor: int, before: os.stat_result) -> None:
 
 
 class _Recording(io.FileIO):
-    """Keeps the first error of a write: libraries hide it behind one of their own."""
+    """Records the first error of a write, which libraries replace by errors of their own."""
 
     failure: OSError | None = None
 
@@ -120,7 +120,7 @@ class _Recording(io.FileIO):
 
 
 @contextmanager
-def _recorded(descriptor: int, told: Callable[[], AbstractContextManager[None]]) -> Iterator[BinaryIO]:
+def _recorded(descriptor: int, errors: Callable[[], AbstractContextManager[None]]) -> Iterator[BinaryIO]:
     raw = _Recording(descriptor, "r+b", closefd=False)
     file = io.BufferedRandom(raw)
     try:
@@ -129,8 +129,8 @@ def _recorded(descriptor: int, told: Callable[[], AbstractContextManager[None]])
     except Exception:
         if raw.failure is None:
             raise
-        with told():
+        with errors():
             raise raw.failure from None
     finally:
-        with suppress(OSError):  # what could not be written is not written again
+        with suppress(OSError):  # do not try again to write what could not be written
             file.close()

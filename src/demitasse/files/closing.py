@@ -1,4 +1,4 @@
-"""What ``with`` closes."""
+"""The base class of objects with an open file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Closing(ABC):
-    """What ``with`` closes."""
+    """An object with an open file, which ``with`` closes."""
 
     def __enter__(self) -> Self:
         return self
@@ -17,4 +17,4 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""

@@ -1,9 +1,9 @@
-"""Drafts: temporary files and folders beside a target, which take its place once they are whole.
+"""Drafts: temporary files and folders next to a target, which replace it once they are complete.
 
-A draft has a name that nobody can foresee, is made anew (a link that waits under the name is refused, not followed)
-and is locked as long as its writer lives. So the next writer of the target can tell what a killed one has left, and
-removes it. The writer's lock is a shared one: a reader that locks the file it reads, as HDF5 does, may find a new file
-still locked. Windows has no such locks: what a killed writer leaves stays there.
+A draft has an unpredictable name, is always newly created (an existing link of that name is refused, not followed) and
+is locked as long as its writer lives. So the next writer of the target recognizes what a killed writer has left, and
+removes it. The lock is shared, since a reader that locks its file, as HDF5 does, may open a new file that is still
+locked. Windows has no such locks: there the drafts of killed writers remain.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from contextlib import suppress
 
 from demitasse.files.closing import Closing
 
-# letters of the target's name in the draft's: a name of the greatest length must still fit
+# letters of the target's name in the draft's name, so that the draft of the longest name still fits
 _LETTERS = 48
 
 
 class Draft(Closing):
-    """A new temporary file or folder beside a target.
+    """A new temporary file or folder next to a target.
 
     Args:
-        target: path of the file or folder that the draft is for.
-        make: makes a file or folder of a name, or raises FileExistsError; returns its descriptor.
+        target: path of the file or folder that the draft will replace.
+        make: creates a file or folder of a name, or raises FileExistsError; returns its descriptor.
 
     Attributes:
-        name: its path.
-        descriptor: open, and locked, until the draft takes the place of the target.
+        name: path of the draft.
+        descriptor: an open, locked descriptor of the draft, until the draft replaces the target.
     """
 
     def __init__(self, target: str, make: Callable[[str], int]) -> None:
@@ -41,14 +41,14 @@ class Draft(Closing):
         self.name, self.descriptor = _claim(target, make)
 
     def publish(self, rename: Callable[[str, str], None]) -> None:
-        """Gives the draft the name of its target."""
-        if sys.platform == "win32":  # which renames nothing that is open
+        """Renames the draft to its target."""
+        if sys.platform == "win32":  # Windows cannot rename an open file
             self._release()
         rename(self.name, self._target)
         sync_folder(os.path.dirname(self._target))
 
     def close(self) -> None:
-        """Removes the draft, unless it has the name of its target."""
+        """Removes the draft, unless it was renamed to its target."""
         self._release()
         _remove(self.name)
 
@@ -65,7 +65,7 @@ def _claim(target: str, make: Callable[[str], int]) -> tuple[str, int]:
             descriptor = make(name)
         except FileExistsError:
             continue
-        # another writer that sweeps may have it at this moment: then it is gone when the lock is ours
+        # another writer may be removing the draft at this moment: then it no longer exists once we have the lock
         with suppress(OSError):
             _lock(descriptor, "LOCK_SH")
         if os.path.lexists(name):
@@ -79,10 +79,10 @@ def _prefix(target: str) -> str:
 
 
 def _sweep(target: str) -> None:
-    """Removes the drafts that killed writers of a target have left."""
+    """Removes the drafts that killed writers of the target have left."""
     folder, prefix = os.path.split(_prefix(target))
     left = re.compile(re.escape(prefix) + r"[0-9a-f]{8}\.tmp")
-    with suppress(OSError):  # a folder that is missing, or may be written but not listed
+    with suppress(OSError):  # the folder is missing, or may be written but not listed
         for name in filter(left.fullmatch, os.listdir(folder or ".")):
             _remove_abandoned(os.path.join(folder, name))
 
@@ -101,10 +101,10 @@ def _remove_abandoned(name: str) -> None:
 
 
 def _lock(descriptor: int, *flags: str) -> bool:
-    """Locks a file or folder; returns whether there are such locks.
+    """Locks a file or folder; returns whether the system has such locks.
 
     Raises:
-        OSError: somebody else has it, or the file system knows no locks.
+        OSError: another process has the lock, or the file system has no locks.
     """
     try:
         import fcntl
@@ -123,8 +123,8 @@ def _remove(name: str) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """Brings the names in a folder to the disk, where the system can."""
-    with suppress(OSError):  # Windows opens no folders, and not every file system has this for them
+    """Writes the names in a folder to the disk, where the system can."""
+    with suppress(OSError):  # Windows cannot open folders, and not every file system can sync them
         descriptor = os.open(folder or ".", os.O_RDONLY)
         try:
             os.fsync(descriptor)

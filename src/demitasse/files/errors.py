@@ -1,4 +1,4 @@
-"""One error for all that keeps a file from being written."""
+"""Checks of paths, and one error type for all failures to write a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from demitasse.errors import DemitasseError, FileFormatError, UsageError, WriteE
 
 
 def check_name(path: str | PathLike[str]) -> None:
-    """Raises UsageError for a path that no file can have."""
+    """Raises UsageError if no file can have this path."""
     try:
         possible = b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
@@ -21,38 +21,39 @@ def check_name(path: str | PathLike[str]) -> None:
     if not os.fspath(path):
         raise UsageError("the path is empty; expected the name of a file")
     if not possible:
-        raise UsageError(f"{os.fspath(path)!r} is not a possible name of a file")
+        raise UsageError(f"{os.fspath(path)!r} cannot be the name of a file")
 
 
 def check_readable(path: str | PathLike[str]) -> None:
-    """Raises where what is at a path is known not to be a file that can be read; one that is missing passes.
+    """Checks that a path is a regular file, or missing.
 
     Raises:
-        UsageError: the path is none that a file can have.
-        FileFormatError: a folder, a pipe or a device is there, or links that lead to nothing.
+        UsageError: no file can have this path.
+        FileFormatError: the path is a folder, a pipe or a device, or a circle of links.
     """
     check_name(path)
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         return
-    except OSError as error:  # also links in a circle
+    except OSError as error:  # such as a circle of links
         raise FileFormatError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}") from error
     if stat.S_ISDIR(mode):
         raise FileFormatError(f"{os.fspath(path)}: is a folder; expected a file")
     if not stat.S_ISREG(mode):
         raise FileFormatError(
-            f"{os.fspath(path)}: is a pipe or a device, which has no places to read at; expected a file, or its bytes"
+            f"{os.fspath(path)}: is a pipe or a device, which cannot be read at any position; expected a file, or its "
+            "bytes"
         )
 
 
 @contextmanager
 def writing(path: str | Path, safe: str = "") -> Iterator[None]:
-    """Turns what the system raises in the block into an error that names the file.
+    """Turns an OSError raised in the block into an error that names the file.
 
     Args:
-        path: of the file, as the user gave it.
-        safe: what the failure leaves as it was, for the message.
+        path: the file, as the user gave it.
+        safe: what the failure did not change, for the message.
 
     Raises:
         WriteError: the block raised OSError.

@@ -1,4 +1,4 @@
-"""Folders: new ones that are whole or not there, and those that files are put into."""
+"""Creates folders, and writes new folders atomically."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from demitasse.files.errors import check_name, writing
 
 
 def make_folder(path: str | Path) -> Path:
-    """Makes a folder, and those above it, where it is missing; returns its path.
+    """Creates a folder and its parents if they are missing; returns its path.
 
     Raises:
-        WriteError: it cannot be made, or a file has its name.
+        WriteError: the folder cannot be created, or a file has its name.
     """
     check_name(path)
     with writing(path):
@@ -28,23 +28,23 @@ def make_folder(path: str | Path) -> Path:
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary folder beside ``path``; renames it on success, removes it on failure.
+    """Yields a temporary folder next to ``path``; renames it to ``path`` on success, removes it on failure.
 
-    The files in it are on the disk before the name is. Of several writers of a path, the first one to end wins.
+    Its files are on the disk before its name. Of several writers of a path, the first one to end wins.
 
     Raises:
-        UsageError: there is something at the path already.
-        WriteError: the disk is full or the folder cannot be made.
+        UsageError: the path already exists.
+        WriteError: the disk is full, or the folder cannot be created.
     """
     check_name(path)
     target = os.path.abspath(path)
     _check(target, path)
-    told = partial(writing, path, "nothing was written")
-    with told():
+    errors = partial(writing, path, "nothing was written")
+    with errors():
         draft = Draft(target, _make)
     with draft:
         yield Path(draft.name)
-        with told():
+        with errors():
             for file in Path(draft.name).rglob("*"):
                 _sync(file)
             sync_folder(draft.name)
@@ -54,12 +54,12 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 def _check(target: str, path: str | Path) -> None:
     if os.path.lexists(target):
-        raise UsageError(f"{path}: exists already; remove it or give another name")
+        raise UsageError(f"{path}: already exists; remove it or give another name")
 
 
 def _make(name: str) -> int:
     os.mkdir(name)
-    # Windows opens no folders: any descriptor of our own will do
+    # Windows cannot open folders: use any other descriptor
     return os.open(os.devnull if sys.platform == "win32" else name, os.O_RDONLY)
 
 

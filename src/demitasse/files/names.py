@@ -1,4 +1,4 @@
-"""Names of files, in the words of the system and in those of other files."""
+"""Converts names of files between the encoding of the system and the text of other files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def system_path(path: str | Path) -> str:
-    """Returns a path that stands in another file, a prototxt say, as this system's encoding can carry it.
+    """Returns a path from the text of another file, such as a prototxt, in the encoding of this system.
 
-    Such a name is text, and means the bytes of its UTF-8; a system that is set to ASCII (``LC_ALL=C``) takes them
-    by escapes alone. A name that is none stays, and whoever opens it is told.
+    The name stands for its bytes in UTF-8; a system set to ASCII (``LC_ALL=C``) accepts them only as escapes. An
+    invalid name is returned unchanged, and opening it fails.
     """
     name = os.fspath(path)
     try:
@@ -18,15 +18,15 @@ def system_path(path: str | Path) -> str:
     except UnicodeEncodeError:
         try:
             return os.fsdecode(name.encode("utf-8", "surrogateescape"))
-        except UnicodeEncodeError:  # half of a pair of surrogates
+        except UnicodeEncodeError:  # a lone surrogate
             return name
     return name
 
 
 def text_path(path: str | Path) -> str:
-    """Returns a path as text that another file can hold: the opposite of :func:`system_path`.
+    """Returns a path as text for another file: the inverse of :func:`system_path`.
 
     Raises:
-        UnicodeError: its bytes are not UTF-8.
+        UnicodeError: the bytes of the path are not UTF-8.
     """
     return os.fsencode(path).decode("utf-8")

@@ -1,4 +1,4 @@
-"""Outputs that are no files: devices, pipes, and the streams that a process is given."""
+"""Outputs that are not regular files: devices, pipes, and the standard streams of the process."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 _STANDARD = {"stdin": 0, "stdout": 1, "stderr": 2}
 _DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|/(?:dev|proc/self)/fd/([0-9]{1,9})")
-# a chain of links that is longer goes in a circle
+# a longer chain of links is a circle
 _MOST_LINKS = 40
 
 
 def descriptor(path: str | Path) -> int | None:
-    """Returns the descriptor that a path such as ``/dev/stdout`` or ``/dev/fd/63``, or a link to it, stands for."""
+    """Returns the descriptor of a path such as ``/dev/stdout`` or ``/dev/fd/63``, or of a link to it; else None."""
     name = os.fspath(path)
     for _ in range(_MOST_LINKS):
         if found := _DESCRIPTOR.fullmatch(name):
@@ -28,7 +28,7 @@ def descriptor(path: str | Path) -> int | None:
 
 
 def is_stream(path: str | Path) -> bool:
-    """Returns whether what is at a path is written through: a device, a pipe, or a stream of this process."""
+    """Returns whether a path is a device, a pipe, or a stream of this process, which are written directly."""
     if descriptor(path) is not None:
         return True
     try:
@@ -42,11 +42,11 @@ def write_through(path: str | Path, content: BytesIO) -> None:
     """Writes to a device, a pipe or a stream.
 
     Raises:
-        OSError: it takes no more, or is not open.
+        OSError: writing fails, or the stream is not open.
     """
     number = descriptor(path)
     if number == _STANDARD["stdout"] and sys.stdout is not None:
         sys.stdout.flush()
-    # opened by its name, a file that the shell appends to would be emptied
+    # opening a stream by its name would truncate a file that the shell appends to
     with open(path if number is None else os.dup(number), "wb") as stream:
         stream.write(content.getvalue())

@@ -1,4 +1,4 @@
-"""What a format of files that hold tensors by name is: one class each, and how the format of a file is found."""
+"""The base class of file formats that hold tensors by name, and how the format of a file is determined."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PACKED = ".demi"
 
 
 class Contents(NamedTuple):
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
-        tensors: in the order of the file.
-        metadata: text by key: what the tensors do not tell, and another file of the same format needs.
-        aliases: other names of tensors, each with the name that the tensor has among ``tensors``.
+        tensors: the tensors, in the order of the file.
+        metadata: text by key, which another file of the same format needs in addition to the tensors.
+        aliases: further names of tensors -> the name that the same tensor has in ``tensors``.
     """
 
     tensors: Sequence[Tensor]
@@ -34,16 +34,16 @@ class Contents(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What reading and writing depends on beside the file; each format uses what has a meaning for it.
+    """Settings for reading and writing; each format uses those that apply to it.
 
     Attributes:
-        net: prototxt of the net, for names and shapes; None where there is none.
-        layers: which layers compact files hold; see :class:`demitasse.caffe.layer_rule.LayerRule`.
-        key: of the state_dict in a checkpoint of PyTorch; None for the only one.
+        net: prototxt of the net, for names and shapes, or None.
+        layers: which layers compact files contain; see :class:`demitasse.caffe.layer_rule.LayerRule`.
+        key: key of the state_dict in a PyTorch checkpoint; None for the only one.
         signed_zeros: whether a ``.demi`` file keeps -0.0; otherwise it becomes 0.0.
         smallest: see :func:`demitasse.packed.writer.pack`.
-        say: is told what a reader has changed.
-        progress: is called with the number of values that are coded, and the number of all values.
+        say: called with a message about each change that a reader makes.
+        progress: called with the number of values coded so far, and the number of all values.
     """
 
     net: Path | None = None
@@ -56,14 +56,14 @@ class Settings(NamedTuple):
 
 
 class Format(ABC):
-    """A format of files; an entry of :data:`FORMATS`.
+    """A file format; an entry of :data:`FORMATS`.
 
     Attributes:
-        name: in the registry.
-        suffixes: of its files; none where files have no suffix of their own.
-        options: what :func:`demitasse.save` takes for it beside the tensors.
-        keeps_metadata: whether its files have a place for any text by key.
-        nests: whether a file may hold several state_dicts, each under a key.
+        name: its name in the registry.
+        suffixes: the suffixes of its files; empty if its files have no suffix of their own.
+        options: the options of :func:`demitasse.save` that it supports.
+        keeps_metadata: whether its files can store any text by key.
+        nests: whether a file may contain several state_dicts, each under a key.
     """
 
     name: str
@@ -77,8 +77,8 @@ class Format(ABC):
         """Reads a file, given by its path or its bytes.
 
         Raises:
-            FileFormatError: it is missing, cut short, damaged, or of another format.
-            UsageError: the settings lack what the format needs, or a package that it needs is not installed.
+            FileFormatError: the file is missing, cut short, damaged, or of another format.
+            UsageError: a setting or an installed package that the format needs is missing.
         """
 
     @abstractmethod
@@ -86,12 +86,12 @@ class Format(ABC):
         """Writes a file.
 
         Raises:
-            WeightsError: the format cannot hold a tensor; the message names it, and says why.
-            UsageError: as :meth:`read`.
+            WeightsError: the format cannot hold a tensor; the message names the tensor and the reason.
+            UsageError: see :meth:`read`.
         """
 
     def load(self, source: Path | bytes, device: str | torch.device, key: str | None = None) -> dict[str, torch.Tensor]:
-        """Reads a file as PyTorch's tensors; errors as of :meth:`read`."""
+        """Reads a file as PyTorch tensors by name; raises the errors of :meth:`read`."""
         from demitasse.formats.tensors import to_state
 
         return to_state(self.read(source, Settings(key=key)), device)
@@ -99,18 +99,18 @@ class Format(ABC):
     def save(
         self, state: Mapping[str, torch.Tensor], file: BinaryIO, metadata: Mapping[str, str], settings: Settings
     ) -> None:
-        """Writes PyTorch's tensors; errors as of :meth:`write`."""
+        """Writes PyTorch tensors; raises the errors of :meth:`write`."""
         from demitasse.formats.tensors import of_state
 
         self.write(of_state(state, metadata), file, settings)
 
     def recognizes(self, content: bytes) -> bool:
-        """Returns whether bytes begin as files of this format do; False where nothing tells."""
+        """Returns whether bytes begin like a file of this format; False for formats without such a mark."""
         return False
 
     @property
     def title(self) -> str:
-        """The format as messages call it: its first suffix, or its name."""
+        """The name of the format in messages: its first suffix, or its registry name."""
         return self.suffixes[0] if self.suffixes else self.name
 
 
@@ -118,10 +118,10 @@ FORMATS: Registry[Format] = Registry("format")
 
 
 def format_of(path: str | Path) -> Format:
-    """Returns the format that the suffix of a path stands for.
+    """Returns the format of a path, by its suffix.
 
     Raises:
-        UsageError: it stands for none.
+        UsageError: the path is empty or a folder, or no format has its suffix.
     """
     if not os.fspath(path):
         raise UsageError("the path is empty; expected the name of a file")
@@ -130,17 +130,18 @@ def format_of(path: str | Path) -> Format:
         if path.name.endswith(suffix) and path.name != suffix:
             return found
     if path.is_dir():
-        raise UsageError(f"{path}: is a folder; expected a file")
+        raise UsageError(f"{path}: found a folder; expected a file")
     near = nearest(path.suffix, _by_suffix())
     hint = f"did you mean {near!r}?" if near else f"expected {_expected()}, or the format"
-    raise UsageError(f"{path}: files ending in {path.suffix or 'nothing'!r} are not known; {hint}")
+    found_suffix = f"unknown suffix {path.suffix!r}" if path.suffix else "the name has no suffix"
+    raise UsageError(f"{path}: {found_suffix}; {hint}")
 
 
 def format_named(name: str) -> Format:
-    """Returns the format of a name such as ``demi``, or of a suffix such as ``.pth``.
+    """Returns the format with a name such as ``demi``, or a suffix such as ``.pth``.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such format.
     """
     if not isinstance(name, str):
         raise UsageError(f"format is {name!r}; expected {_names()}")
@@ -149,21 +150,21 @@ def format_named(name: str) -> Format:
     if found is None:
         near = nearest(bare, FORMATS)
         hint = f"did you mean {near!r}?" if near else f"expected {_names()}"
-        raise UsageError(f"format {name!r} is not known; {hint}")
+        raise UsageError(f"unknown format {name!r}; {hint}")
     return found
 
 
 def format_within(content: bytes) -> Format:
-    """Returns the format of bytes.
+    """Returns the format of the bytes of a file.
 
     Raises:
-        FileFormatError: no format recognizes them.
+        FileFormatError: no format recognizes the bytes.
     """
     for name in FORMATS:
         if FORMATS[name].recognizes(content):
             return FORMATS[name]
     raise FileFormatError(
-        f"data: {len(content):,} bytes, which begin with {content[:9]!r}; expected the contents of {_expected()}"
+        f"data: found {len(content):,} bytes that begin with {content[:9]!r}; expected the contents of {_expected()}"
     )
 
 

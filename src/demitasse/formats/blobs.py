@@ -1,7 +1,7 @@
-"""The blobs of a Caffe net as tensors called ``layer.index``, and back.
+"""Converts the blobs of a Caffe net to tensors named ``layer.index``, and back.
 
-What a name does not tell stands in the metadata: under ``caffe`` the types of the layers that have blobs, in order;
-under ``definition`` the prototxt of the net, where it is wanted.
+The metadata holds what these names do not contain: under ``caffe`` the types of the layers that have blobs, in order;
+under ``definition`` the prototxt of the net, if it was requested.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from numpy.typing import NDArray
-
+from demitasse.caffe.models.blobs import Array as Array
 from demitasse.caffe.models.caffemodel import LayerBlobs
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.formats.base import Contents
@@ -20,20 +18,18 @@ from demitasse.packed.tensor import Tensor, of_array
 
 TYPES, DEFINITION = "caffe", "definition"
 _INDEX = re.compile("0|[1-9][0-9]{0,5}")
-# what the index is where a net of PyTorch names it
+# index of the blob for a name from PyTorch
 _ROLES = {"weight": 0, "bias": 1}
-
-Array = NDArray[Any]
 
 
 @dataclass
 class LayerTensors:
-    """A layer and its tensors.
+    """The tensors of one layer.
 
     Attributes:
-        name: of the layer.
-        kind: its type; empty if not known.
-        tensors: by index of the blob.
+        name: the name of the layer.
+        kind: the type of the layer; empty if unknown.
+        tensors: index of the blob -> tensor.
     """
 
     name: str
@@ -44,21 +40,21 @@ class LayerTensors:
         """Checks the types of the blobs.
 
         Args:
-            what: the file that they are for, for errors.
-            dtypes: that it holds.
+            what: the file to write, for error messages.
+            dtypes: names of the types that the file can hold.
 
         Raises:
-            WeightsError: a blob is of another type.
+            WeightsError: a blob has another type.
         """
         for tensor in self.tensors.values():
             if tensor.dtype.name not in dtypes:
-                raise WeightsError(f"{tensor.name} is of type {tensor.dtype.name}; {what} holds {' and '.join(dtypes)}")
+                raise WeightsError(f"{tensor.name} has type {tensor.dtype.name}; {what} holds {' and '.join(dtypes)}")
 
     def arrays(self, what: str) -> list[Array]:
         """Returns the blobs in order.
 
         Args:
-            what: the file that they are for, for errors.
+            what: the file to write, for error messages.
 
         Raises:
             WeightsError: a blob is missing.
@@ -66,14 +62,14 @@ class LayerTensors:
         for index in range(len(self.tensors)):
             if index not in self.tensors:
                 raise WeightsError(
-                    f"{self.name}.{index} is missing, which {what} needs before {self.name}.{max(self.tensors)}: "
-                    "is it shared with another layer, which alone has it?"
+                    f"{self.name}.{index} is missing; {what} needs it before {self.name}.{max(self.tensors)} "
+                    "(a shared blob may be stored only with the other layer)"
                 )
         return [self.tensors[index].array() for index in range(len(self.tensors))]
 
 
 def of_layers(layers: Iterable[LayerBlobs]) -> Contents:
-    """Returns the blobs of layers as tensors; the array without entries that stands for a shared blob is left out."""
+    """Returns the blobs of layers as tensors, without the empty arrays that represent shared blobs."""
     tensors, kinds = [], []
     for layer in layers:
         own = [of_array(f"{layer.name}.{i}", blob) for i, blob in enumerate(layer.blobs) if blob.shape != (0,)]
@@ -84,18 +80,18 @@ def of_layers(layers: Iterable[LayerBlobs]) -> Contents:
 
 
 def to_layers(contents: Contents) -> list[LayerTensors]:
-    """Returns the tensors layer by layer; ``weight`` and ``bias`` of PyTorch's names are blobs 0 and 1.
+    """Returns the tensors grouped by layer; PyTorch's names ``weight`` and ``bias`` are blobs 0 and 1.
 
     Raises:
-        WeightsError: a name is of another kind, or two name the same blob.
-        FileFormatError: the metadata tells types for another number of layers.
+        WeightsError: a name does not have this form, or two names refer to the same blob.
+        FileFormatError: the metadata has types for a different number of layers.
     """
     layers: dict[str, LayerTensors] = {}
     for tensor in contents.tensors:
         name, dot, last = tensor.name.rpartition(".")
         index = int(last) if _INDEX.fullmatch(last) else _ROLES.get(last)
         if not dot or index is None:
-            raise WeightsError(f"{tensor.name!r} names no blob of a Caffe net; expected 'layer.0', 'layer.1' ...")
+            raise WeightsError(f"{tensor.name!r} is not a blob of a Caffe net; expected 'layer.0', 'layer.1' ...")
         own = layers.setdefault(name, LayerTensors(name)).tensors
         if index in own:
             raise WeightsError(f"{own[index].name!r} and {tensor.name!r} are both blob {index} of layer {name!r}")

@@ -10,10 +10,9 @@ from typing_extensions import override
 from demitasse.caffe import schema
 from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.layer_rule import COMPRESSING
-from demitasse.caffe.models.blobs import array_blob
+from demitasse.caffe.models.blobs import Array, array_blob
 from demitasse.caffe.models.caffemodel import LayerBlobs, net_message_bytes, read_model
 from demitasse.caffe.models.masks import (
-    Array,
     applied_masks_line,
     has_masks,
     has_masks_text,
@@ -33,10 +32,10 @@ Definition = tuple[schema.NetParameter, dict[str, schema.LayerParameter]]
 
 
 class CaffeModel(Format):
-    """Layers with names, types and blobs; of HDF5 names and blobs alone. The content tells which of the two it is.
+    """Layers with names, types and blobs; HDF5 has no types. The content of a file determines which of the two it is.
 
-    Where the net is known, from the settings or the metadata, all its layers are written, with their settings;
-    otherwise those that have blobs.
+    If the net is known from the settings or the metadata, all its layers are written with their settings; otherwise
+    only the layers that have blobs.
     """
 
     name = "caffemodel"
@@ -49,13 +48,13 @@ class CaffeModel(Format):
         layers, unmasked = [], []
         for layer in read_model(source):
             if " " in layer.type:
-                raise FileFormatError(f"{place}: layer {layer.name!r}: {layer.type!r} is no type of a layer")
+                raise FileFormatError(f"{place}: layer {layer.name!r}: found type {layer.type!r}; expected one word")
             kind = layer.type or kinds.get(layer.name, "")
             if not layer.type and kind and kind not in COMPRESSING and has_masks("", layer.blobs):
-                beside = has_masks_text(layer.name, "")
+                masked, advice = has_masks_text(layer.name, ""), plain_model_advice("")
                 raise WeightsError(
-                    f"{place}: {beside}, but in {settings.net} it is a plain {kind}: {plain_model_advice('')}, or give "
-                    "the prototxt that the model was trained with"
+                    f"{place}: {masked}, but in {settings.net} it is a plain {kind}: {advice}, or give the "
+                    "prototxt that the model was trained with"
                 )
             if has_masks(kind, layer.blobs):
                 layer = layer._replace(blobs=_unmasked(layer, kind, place), type=plain_type(layer.type))
@@ -72,7 +71,7 @@ class CaffeModel(Format):
 
 
 class CaffeModelHDF5(CaffeModel):
-    """The same in HDF5."""
+    """Caffemodels in HDF5."""
 
     name = "hdf5"
     suffixes = (".caffemodel.h5", ".h5")
@@ -84,7 +83,9 @@ class CaffeModelHDF5(CaffeModel):
         layers = _layers(contents)
         for layer in layers:
             if "/" in layer.name:
-                raise WeightsError(f"layer {layer.name!r}: HDF5 takes '/' for a folder; expected a file without .h5")
+                raise WeightsError(
+                    f"layer {layer.name!r}: '/' in a name would be a group in HDF5; write a file without .h5 instead"
+                )
         arrays = {layer.name: {i: tensor.array() for i, tensor in layer.tensors.items()} for layer in layers}
         file.write(hdf5_bytes(arrays))
 
@@ -101,7 +102,7 @@ def _layers(contents: Contents) -> list[LayerTensors]:
 
 
 def _kinds(net: Path) -> dict[str, str]:
-    """Returns the types of a net's layers, by name and by label: HDF5 does not tell them."""
+    """Returns the types of a net's layers, by name and by label, since HDF5 does not store them."""
     spec = upgrade_net(prototxt.read_net(net), str(net))
     by_name = {layer.name: layer.type for layer in spec.layer}
     return by_name | {label: layer.type for label, layer in labelled_layers(spec, str(net)).items()}
@@ -115,7 +116,7 @@ def _unmasked(layer: LayerBlobs, kind: str, place: str) -> list[Array]:
 
 
 def _definition(contents: Contents, settings: Settings) -> Definition | None:
-    """Returns the net without layers, and label -> layer of those in phase TEST; None if it is not known."""
+    """Returns the net without layers, and label -> layer in phase TEST; None if the net is unknown."""
     if settings.net is not None:
         origin, net = str(settings.net), prototxt.read_net(settings.net)
     elif DEFINITION in contents.metadata:

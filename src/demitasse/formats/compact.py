@@ -1,8 +1,7 @@
-"""The compact formats: layers without names and shapes, which are the net's.
+"""The compact formats. Their files contain no names and no shapes; both come from the net.
 
-The metadata says under ``compact`` which of them a file was in. Where the bytes of a layer are not those that
-demitasse writes for its values, as another program may have written them, they are kept under ``compact.<layer>``, in
-base64: unpacking gives back the same file.
+The metadata entry ``compact`` names the format of a file. If another program wrote the bytes of a layer differently
+from demitasse, they are kept in base64 under ``compact.<layer>``, so that unpacking restores the same file.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from demitasse.packed.compact import CODECS, Shape
 from demitasse.packed.reader import ByteReader
 
 COMPACT = "compact"
-# layers with "fire" in their names are SqueezeNet's, and this is the format made for it
+# the format made for SqueezeNet, whose layers have "fire" in their names
 _WITH_FIRE = "squeezenet"
 
 
@@ -34,7 +33,7 @@ class Compact(Format):
     """Files of one codec.
 
     Args:
-        codec: name in :data:`demitasse.packed.compact.CODECS`.
+        codec: its name in :data:`demitasse.packed.compact.CODECS`.
     """
 
     def __init__(self, codec: str) -> None:
@@ -62,11 +61,11 @@ class Compact(Format):
 
         Args:
             data: the content of the file.
-            shapes: of the layers that it holds.
-            place: the file, for errors.
+            shapes: name -> shapes of weight and bias, for each layer in the file.
+            place: the file, for error messages.
 
         Raises:
-            FileFormatError: it is cut short, damaged, or of another net; says at which byte.
+            FileFormatError: the file is cut short, damaged, or belongs to another net; the message has the byte offset.
         """
         reader = ByteReader(data)
         try:
@@ -81,7 +80,7 @@ class Compact(Format):
     def _own(self, name: str, arrays: list[Array]) -> bytes | None:
         try:
             return self.encode(name, arrays)
-        except WeightsError:  # a codebook of values that this program does not write
+        except WeightsError:  # values that demitasse cannot write in this format
             return None
 
     @override
@@ -94,15 +93,15 @@ class Compact(Format):
         file.write(b"".join(parts))
 
     def encode(self, name: str, arrays: Sequence[Array]) -> bytes:
-        """Returns the bytes of a layer: weight and, where it has one, bias.
+        """Returns the bytes of a layer: of its weight and, if it has one, its bias.
 
         Raises:
-            WeightsError: a value that the format cannot hold; names layer, blob and value.
+            WeightsError: the format cannot hold a value; the message names layer, blob and value.
         """
         return CODECS[self.name].encode(name, arrays)
 
     def _kept(self, name: str, text: str, arrays: list[Array]) -> bytes:
-        """Returns the bytes that were kept of a layer, which must be those of its values."""
+        """Returns the bytes kept for a layer, after checking that they decode to its values."""
         try:
             reader = ByteReader(base64.b64decode(text, validate=True))
             found = CODECS[self.name].decode(reader, name, [array.shape for array in arrays])
@@ -110,7 +109,7 @@ class Compact(Format):
         except (FileFormatError, binascii.Error) as error:
             raise FileFormatError(f"metadata '{COMPACT}.{name}': {error}") from None
         if not all(np.array_equal(*both, equal_nan=True) for both in zip(found, arrays, strict=True)):
-            raise FileFormatError(f"metadata '{COMPACT}.{name}' has other values than the layer")
+            raise FileFormatError(f"metadata '{COMPACT}.{name}' does not decode to the values of the layer")
         return reader.bytes_since(0)
 
 

@@ -1,4 +1,4 @@
-"""Deep Compression's ``.net``: shared values, whose numbers are not kept: what is written gives them new ones."""
+"""Deep Compression's ``.net`` files. The numbering of their shared values is not kept; writing renumbers them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DeepCompression(Format):
-    """The bytes are those of :mod:`demitasse.packed.compact.deep_compression`."""
+    """The bytes are defined by :mod:`demitasse.packed.compact.deep_compression`."""
 
     name = "net"
     suffixes = (".net",)
@@ -34,22 +34,23 @@ class DeepCompression(Format):
     def write(self, contents: Contents, file: BinaryIO, settings: Settings) -> None:
         layers = stored_layers(contents, settings, "a .net file")
         for layer in to_layers(contents):
-            if "InnerProduct" in layer.kind:  # of four axes in models from before 2014
+            if "InnerProduct" in layer.kind:  # its weight has four axes in models from before 2014
                 weight = layers[layer.name][0]
                 layers[layer.name][0] = weight.reshape(weight.shape[-2:])
         file.write(deep_compression.encode(layers))
 
 
 def decode(source: Path | bytes, net: Net, rule: LayerRule = LayerRule.TYPE) -> dict[str, list[Array]]:
-    """Returns name -> weight and bias of the layers of a file.
+    """Decodes a file: name of layer -> weight and bias.
 
     Args:
         source: the path of the file, or its bytes.
-        net: the plain net that it belongs to.
+        net: the plain net that the file belongs to.
         rule: which layers are stored.
 
     Raises:
-        FileFormatError: the file is missing, cut short, damaged, or of another net; says at which byte.
+        FileFormatError: the file is missing, cut short, damaged, or belongs to another net; the message has the byte
+            offset.
     """
     data = file_content(source)
     try:

@@ -1,4 +1,4 @@
-"""``.demi``: what demitasse is for."""
+"""``.demi``, demitasse's own format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Demi(Format):
-    """The bytes are :mod:`demitasse.packed`'s."""
+    """The bytes are defined by :mod:`demitasse.packed`."""
 
     name = "demi"
     suffixes = (PACKED,)
@@ -50,13 +50,13 @@ class Demi(Format):
     def load(self, source: Path | bytes, device: str | torch.device, key: str | None = None) -> dict[str, torch.Tensor]:
         from demitasse.formats.packed_file import PackedFile
 
-        # tensor by tensor, so that the memory of the CPU never holds all of what goes to another device
+        # tensor by tensor, so that tensors for another device are never all in CPU memory
         with PackedFile(source, device) as file:
             return dict(file.tensors())
 
 
 def contents_of(file: File, progress: Progress = silent) -> Contents:
-    """Returns all that a file holds; see :class:`demitasse.formats.base.Settings` for ``progress``."""
+    """Returns the contents of a file; see :class:`demitasse.formats.base.Settings` for ``progress``."""
     total, done = sum(math.prod(entry.shape) for entry in file.header.entries), 0
     progress(done, total)
     tensors = []

@@ -1,4 +1,4 @@
-"""Files without names and shapes, which are those of a Caffe net: its weights and biases, layer by layer."""
+"""Files of weights and biases without names and shapes; both come from the Caffe net that the file belongs to."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 def file_content(source: Path | bytes) -> bytes:
-    """Returns the bytes of a file.
+    """Returns the content of a file.
 
     Raises:
-        FileFormatError: it is missing, cannot be read, or is empty.
+        FileFormatError: the file is missing, cannot be read, or is empty.
     """
     return source if isinstance(source, bytes) else read_bytes(source)
 
 
 def of_blobs(layers: Mapping[str, list[Array]], net: Net) -> Contents:
-    """Returns the blobs of a net's layers, by name, as tensors."""
+    """Returns blobs of a net as tensors, given as name of layer -> its blobs."""
     return of_layers(LayerBlobs(name, net.layer(name).spec.type, blobs) for name, blobs in layers.items())
 
 
@@ -37,39 +37,39 @@ def required_net(settings: Settings, what: str) -> Net:
     """Returns the plain net that a file without names and shapes belongs to.
 
     Args:
-        settings: tell its prototxt.
-        what: the file, for errors.
+        settings: the settings with its prototxt.
+        what: the file, for error messages.
 
     Raises:
         UsageError: no prototxt is given.
-        DataError: the shapes follow from its data, which cannot be read.
+        DataError: the shapes depend on the net's data, which cannot be read.
         NetError: the net cannot be built.
     """
     if settings.net is None:
-        raise UsageError(f"{what} has no names and no shapes: give the net's prototxt by {parameter('net')}")
+        raise UsageError(f"{what} contains no names and no shapes: give the net's prototxt by {parameter('net')}")
     return net_with_shapes(settings.net)
 
 
 def net_with_shapes(path: str | Path) -> Net:
-    """Returns the net of a prototxt; errors as of :func:`required_net`."""
+    """Returns the net of a prototxt; raises DataError and NetError like :func:`required_net`."""
     from demitasse.caffe.net import Net
 
     try:
         return Net.from_file(path)
     except DataError as error:
         raise DataError(
-            f"{error}; the file does not tell the shapes of the weights, and in this net they follow from the data: "
-            "give a deploy prototxt, whose Input has a shape"
+            f"{error}; the shapes of the weights are not in the file, and in this net they depend on the data: "
+            "give a deploy prototxt, whose Input layer has a shape"
         ) from None
 
 
 def stored_shapes(net: Net, rule: LayerRule, takes_fire: bool = False) -> dict[str, list[Shape]]:
-    """Returns name -> shapes of weight and bias of the layers that a file without names holds; masks are not stored.
+    """Returns name -> shapes of weight and bias, for the layers that such a file contains; masks are not stored.
 
     Args:
         net: the plain net.
         rule: which layers are stored.
-        takes_fire: whether layers with "fire" in their names are, too.
+        takes_fire: whether layers with "fire" in their names are stored too.
     """
     return {
         name: [tuple(getattr(layer, b).shape) for b in layer.blob_names if not b.endswith("_mask")]
@@ -81,30 +81,30 @@ def stored_shapes(net: Net, rule: LayerRule, takes_fire: bool = False) -> dict[s
 def stored_layers(
     contents: Contents, settings: Settings, what: str, takes_fire: bool = False
 ) -> dict[str, list[Array]]:
-    """Returns name -> weight and, where there is one, bias of all layers.
+    """Returns name -> weight and bias (if it has one), for all layers.
 
     Args:
-        contents: to be written.
-        settings: tell by which rule layers are stored.
-        what: the file, for errors.
+        contents: the contents to write.
+        settings: the settings with the rule by which layers are stored.
+        what: the file, for error messages.
         takes_fire: see :func:`stored_shapes`.
 
     Raises:
-        WeightsError: such files hold no layers of this kind; names the first tensor of it.
+        WeightsError: such files cannot contain a layer; the message names its first tensor.
     """
     rule, found = LayerRule(settings.layers), {}
     for layer in to_layers(contents):
         first = next(iter(layer.tensors.values())).name
         if layer.kind and not rule.takes(layer.name, layer.kind, takes_fire):
             raise WeightsError(
-                f"{first} belongs to a layer of type {layer.kind}; {what} holds convolutions and inner products "
+                f"{first} belongs to a layer of type {layer.kind}; {what} contains convolutions and inner products "
                 f"({parameter('layers', str(rule))})"
             )
         layer.require_dtypes(what, "float32")
         if len(layer.tensors) > len(ROLES):
             raise WeightsError(
-                f"{layer.name}.{len(ROLES)} is one blob too many; {what} holds weight and bias of a layer "
-                "(of a net with masks, dns_to_normal and inq_to_normal make a plain one)"
+                f"{layer.name}.{len(ROLES)} is one blob too many; {what} contains only weight and bias of a layer "
+                "(dns_to_normal and inq_to_normal remove masks)"
             )
         found[layer.name] = layer.arrays(what)
     return found

@@ -1,7 +1,7 @@
-"""``.onnx``: the weights of a model as tensors, and its graph without them as text.
+"""``.onnx``: the weights of a model as tensors, and its graph without the weights as text.
 
-The graph stands in the metadata under ``onnx``: the bytes of the ModelProto whose weights have no values, one character
-of Latin-1 each. The header of a .demi file codes them in fewer bytes than zlib.
+The metadata entry ``onnx`` is the graph: the bytes of the ModelProto without the values of the weights, one Latin-1
+character per byte. The header of a .demi file codes them in fewer bytes than zlib.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 from typing_extensions import override
 
+from demitasse.caffe.models.blobs import Array
 from demitasse.errors import FileFormatError, UsageError, WeightsError
 from demitasse.extras import needs
 from demitasse.formats.base import FORMATS, Contents, Format, Settings
@@ -24,7 +24,7 @@ from demitasse.formats.sources import place_of
 from demitasse.packed.tensor import BY_NAME, DType, Tensor
 
 GRAPH = "onnx"
-# number in TensorProto.DataType -> type; strings, and values of four bits, stay in the graph
+# number in TensorProto.DataType -> type; strings and 4-bit values stay in the graph
 _TYPES = {
     number: BY_NAME[name]
     for number, name in {
@@ -50,7 +50,7 @@ _TYPES = {
         24: "float8_e8m0fnu",
     }.items()
 }
-# where values stand that are not raw, and as what
+# fields for values that are not raw, and their types
 _FIELDS = {
     "float_data": np.float32,
     "double_data": np.float64,
@@ -58,14 +58,14 @@ _FIELDS = {
     "int64_data": np.int64,
     "uint64_data": np.uint64,
 }
-# a constant of fewer values takes fewer bytes in the graph
+# smaller constants take fewer bytes in the graph
 _LEAST = 64
 
-Message = Any  # of the package onnx, which has no types
+Message = Any  # a message of the package onnx, which has no types
 
 
 class Onnx(Format):
-    """Models of one file, or of several (external data) when they are read."""
+    """Models in one file; models with external data in other files can be read, too."""
 
     name = "onnx"
     suffixes = (".onnx",)
@@ -89,8 +89,8 @@ class Onnx(Format):
         onnx = _package()
         if GRAPH not in contents.metadata:
             raise UsageError(
-                "there is no graph beside the tensors, which an .onnx file needs: only what was packed from an .onnx "
-                "file can become one again (demitasse export makes one of a Caffe net)"
+                "an .onnx file needs a graph, which these tensors do not have: only a file packed from an .onnx file "
+                "can be unpacked to one (demitasse export writes a Caffe net as .onnx)"
             )
         model = onnx.ModelProto()
         try:
@@ -100,7 +100,7 @@ class Onnx(Format):
         _fill(model, contents)
         try:
             data = model.SerializeToString()
-        except ValueError as error:  # a message of protobuf has less than 2 GiB
+        except ValueError as error:  # protobuf messages are limited to 2 GiB
             raise WeightsError(f"the model does not fit into one .onnx file: {error}") from error
         file.write(data)
 
@@ -115,7 +115,7 @@ def _package() -> ModuleType:
 
 
 def _model(source: Path | bytes, place: str) -> Message:
-    """Returns the model of a file, with the values that stand in other files beside it."""
+    """Returns the model of a file, including values stored in other files beside it."""
     onnx = _package()
     model = onnx.ModelProto()
     try:
@@ -125,9 +125,9 @@ def _model(source: Path | bytes, place: str) -> Message:
     except OSError as error:
         raise FileFormatError(f"{place}: cannot be read: {error.strerror or error}") from error
     except DecodeError:
-        raise FileFormatError(f"{place}: cannot be read as .onnx: it is cut short, damaged, or no ONNX model") from None
+        raise FileFormatError(f"{place}: cut short, damaged, or not an ONNX model") from None
     if not (model.ir_version and model.HasField("graph") and model.opset_import):
-        raise FileFormatError(f"{place}: cannot be read as .onnx: it is cut short, or no ONNX model")
+        raise FileFormatError(f"{place}: cut short, or not an ONNX model")
     if isinstance(source, Path):
         _load_external(onnx, model, source)
     elsewhere = [proto.name for proto in _protos(model.graph) if proto.data_location == onnx.TensorProto.EXTERNAL]
@@ -139,24 +139,24 @@ def _model(source: Path | bytes, place: str) -> Message:
 
 
 def _load_external(onnx: ModuleType, model: Message, path: Path) -> None:
-    """Reads the values that are in other files; onnx refuses those that are outside of the model's folder."""
+    """Reads the values stored in other files; onnx refuses files outside the model's folder."""
     from onnx import external_data_helper
 
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise FileFormatError(f"{path}: the values that are in other files cannot be read: {error}") from None
+        raise FileFormatError(f"{path}: the values stored in other files cannot be read: {error}") from None
 
 
 def _weights(model: Message) -> Iterator[tuple[str, Message]]:
-    """Yields name and proto of what is a tensor beside the graph: initializers, and constants of many values.
+    """Yields name and proto of the values stored as tensors: initializers, and constants of many values.
 
-    The graph alone tells them, whether they have their values or not. Of several with one name, as branches of an If
-    may have, only the first is: the others stay in the graph.
+    The graph determines them, whether or not it still has their values. If several have the same name, as in the
+    branches of an If, only the first is stored as a tensor; the others stay in the graph.
     """
     taken = set()
     for proto, name in _named(model.graph):
-        # protobuf gives out text that is not UTF-8 as bytes
+        # protobuf returns text that is not UTF-8 as bytes
         is_name = isinstance(name, str) and name != "" and "\0" not in name and name not in taken
         if is_name and proto.data_type in _TYPES:
             taken.add(name)
@@ -190,45 +190,50 @@ def _tensor(name: str, proto: Message) -> Tensor:
     """Returns a weight with its values.
 
     Raises:
-        FileFormatError: the number of values is not what the shape says.
+        FileFormatError: the number of values does not match the shape.
     """
     dtype, shape = _TYPES[proto.data_type], tuple(proto.dims)
     bits = _bits(proto, dtype)
     if min(shape, default=0) < 0 or len(bits) != math.prod(dtype.stored(shape)):
-        raise FileFormatError(f"tensor {name!r} of shape {list(shape)} has {len(bits)} values of type {dtype.name}")
+        raise FileFormatError(
+            f"tensor {name!r} has {len(bits)} values of type {dtype.name}, which do not match its shape {list(shape)}"
+        )
     return Tensor(name, dtype, dtype.stored(shape), bits)
 
 
-def _bits(proto: Message, dtype: DType) -> NDArray[Any]:
+def _bits(proto: Message, dtype: DType) -> Array:
     if proto.HasField("raw_data"):
         if len(proto.raw_data) % dtype.size:
-            raise FileFormatError(f"tensor {proto.name!r} has {len(proto.raw_data)} bytes of type {dtype.name}")
+            raise FileFormatError(
+                f"tensor {proto.name!r} has {len(proto.raw_data)} bytes, not a multiple of {dtype.size} "
+                f"as its type {dtype.name} requires"
+            )
         return np.frombuffer(proto.raw_data, dtype.bits.newbyteorder("<")).astype(dtype.bits)
     for field, kind in _FIELDS.items():
         if values := getattr(proto, field):
             found = np.fromiter(values, kind, len(values))
-            # narrow types are kept in the lower bits of wider numbers, floats as they are
+            # narrow types are stored in the lower bits of wider numbers, floats unchanged
             return found.view(dtype.bits) if found.itemsize == dtype.size else found.astype(dtype.bits)
     return np.empty(0, dtype.bits)
 
 
 def _fill(model: Message, contents: Contents) -> None:
-    """Gives the weights of a graph their values.
+    """Writes the values of the tensors into the weights of a graph.
 
     Raises:
-        WeightsError: a tensor is missing, is not of the graph, or has another type or shape there.
+        WeightsError: a tensor is missing, is not in the graph, or has another type or shape there.
     """
     tensors = {tensor.name: tensor for tensor in contents.tensors}
     for name, proto in _weights(model):
         found = tensors.pop(name, None)
         dtype, shape = _TYPES[proto.data_type], tuple(proto.dims)
         if found is None:
-            raise WeightsError(f"{name} is missing, which the graph has with shape {list(shape)}")
+            raise WeightsError(f"{name} is missing; the graph needs it with shape {list(shape)}")
         if (found.dtype, found.shape) != (dtype, dtype.stored(shape)):
             raise WeightsError(
-                f"{name} is of type {found.dtype.name} and shape {list(found.dtype.shown(found.shape))}; "
-                f"the graph has {dtype.name} and {list(shape)}"
+                f"{name} has type {found.dtype.name} and shape {list(found.dtype.shown(found.shape))}; "
+                f"the graph needs {dtype.name} and {list(shape)}"
             )
         proto.raw_data = found.bits.astype(found.bits.dtype.newbyteorder("<"), copy=False).tobytes()
     if tensors:
-        raise WeightsError(f"{next(iter(tensors))} is no tensor of the graph")
+        raise WeightsError(f"{next(iter(tensors))} is not in the graph")

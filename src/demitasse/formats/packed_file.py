@@ -1,4 +1,4 @@
-"""A .demi file that is open: a mapping of names to PyTorch's tensors."""
+"""An open .demi file, as a mapping of names to PyTorch tensors."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from demitasse.packed.file import LIMIT, File
 
 
 class PackedFile(Closing, Mapping[str, Tensor]):
-    """A .demi file as a mapping of names to tensors, each decoded when it is asked for.
+    """A .demi file as a mapping of names to tensors; each tensor is decoded when it is accessed.
 
     ::
 
         with demitasse.open("model.demi") as file:
             bias = file["fc1.bias"]
 
-    Small tensors share a payload and are decoded together; the last payload is kept.
+    Small tensors share a payload and are decoded together; the last decoded payload is cached.
 
     Args:
         source: the path of the file, its bytes, or a file that is open for reading.
-        device: where the tensors go.
-        limit: most bytes of memory that all tensors together may take; a file that says it needs more is refused.
-        threads: that decode; None for as many as there are cores.
+        device: the device of the tensors.
+        limit: the largest memory of all tensors together, in bytes; files that need more are refused.
+        threads: the number of threads that decode; None for the number of cores.
 
     Raises:
-        UsageError: the source is no file, or the device, the limit or the threads have no meaning here.
-        FileFormatError: there is no such file, or it is cut short, corrupt, or needs more memory than the limit.
+        UsageError: the source is not a file, or the device, the limit or the number of threads is invalid.
+        FileFormatError: the file is missing, cut short, corrupt, or needs more memory than the limit.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class PackedFile(Closing, Mapping[str, Tensor]):
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """The text that the file carries, by key."""
+        """The text stored in the file, by key."""
         return self._file.header.metadata
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of the tensors, which the header knows."""
+        """The shapes of the tensors by name, from the header."""
         return {entry.name: entry.dtype.shown(entry.shape) for entry in self._file.header.entries}
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yields all names and tensors in order; several threads decode.
+        """Yields all names and tensors in order, decoded by several threads.
 
         Raises:
             FileFormatError: a payload is corrupt.
@@ -80,5 +80,4 @@ class PackedFile(Closing, Mapping[str, Tensor]):
 
     @override
     def close(self) -> None:
-        """Lets go of the file."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""``demitasse pack`` and ``unpack``: a file of one format in, a file of another out; one of the two is a .demi file."""
+"""``demitasse pack`` and ``unpack``: convert a file of another format to a .demi file, and back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from demitasse.packed.file import File
 from demitasse.packed.header import Header
 from demitasse.packed.writer import Progress, silent
 
-# keys of metadata that formats give a meaning to
+# keys of metadata that the formats use
 _MEANINGS = (TYPES, DEFINITION, COMPACT, GRAPH)
 _DEMI = Demi()
 
@@ -48,43 +48,43 @@ def pack(
 
     Args:
         source: the file of the net.
-        out: the file to be written.
-        form: format of the source, where its suffix does not tell it.
-        net: prototxt of the net, where the source has no names and shapes.
-        layers: which layers a compact file holds, ``type`` or ``original``.
-        metadata: more text to keep, by key.
-        definition: keep the text of ``net``, too: the file is a whole model then.
-        signed_zeros: whether -0.0 stays what it is; otherwise it becomes 0.0.
+        out: the file to write.
+        form: format of the source, if its suffix does not determine it.
+        net: prototxt of the net, if the source has no names and shapes.
+        layers: which layers a compact file contains, ``type`` or ``original``.
+        metadata: further text to store, by key.
+        definition: also store the text of ``net``, which makes the file a complete model.
+        signed_zeros: whether to keep -0.0; otherwise it becomes 0.0.
         smallest: see :func:`demitasse.packed.writer.pack`.
-        reorder: put the hidden units of ``net`` in an order that takes fewer bytes; the function stays, to rounding.
-        remove_dead_units: leave out hidden units that change nothing: blobs become smaller, and the definition
-            with them.
-        key: of the state_dict in a checkpoint of PyTorch that has several.
-        progress: called with the number of values that are packed, and of all.
-        say: is told where masks of compressing layers were applied, as ``dns_to_normal`` does.
+        reorder: reorder the hidden units of ``net`` to save bytes; the net computes the same, up to rounding.
+        remove_dead_units: remove hidden units that have no effect on the output; blobs and definition become smaller.
+        key: key of the state_dict, if a PyTorch checkpoint contains several.
+        progress: called with the number of values packed so far, and the number of all values.
+        say: called with a message if masks of compressing layers are applied, as ``dns_to_normal`` does.
 
     Returns:
         The header of the file.
 
     Raises:
-        UsageError: a format is not known, or needs the net, or a key is taken.
+        UsageError: a format is unknown or needs the net, or a metadata key is reserved.
         DemitasseError: the source cannot be read.
     """
     source, out = Path(source), Path(out)
     if out.suffix != PACKED and not is_stream(out):
-        raise UsageError(f"{out}: expected a name that ends in {PACKED!r}")
+        raise UsageError(f"{out}: the name of the file to write must end in {PACKED!r}")
     own = dict(metadata or {})
     for word in own:
         if _has_meaning(word):
-            raise UsageError(f"metadata {word!r}: the key has a meaning of its own; choose another")
+            raise UsageError(f"metadata {word!r}: the key is reserved; choose another")
     if remove_dead_units and not definition:
         raise UsageError(
-            f"without dead units the net has another definition; keep it in the file by {parameter('definition', True)}"
+            "removing dead units changes the definition of the net; store it in the file by "
+            f"{parameter('definition', True)}"
         )
     text = _definition(net) if definition else ""
     found = _other(source, form)
     if key is not None and not found.nests:
-        raise UsageError(f"{source}: files of format {found.name} have no key {key!r}; expected one of format pt")
+        raise UsageError(f"{source}: files of format {found.name} have no keys, found key {key!r}; expected format pt")
     settings = Settings(_path(net), layers, key, signed_zeros, smallest, say, progress)
     contents = found.read(source, settings)
     if reorder or remove_dead_units:
@@ -112,19 +112,19 @@ def unpack(
 
     Args:
         source: the .demi file.
-        out: the file to be written.
-        form: its format, where its suffix does not tell it, and it is not that of the file that was packed.
-        net: prototxt of the net, with which a caffemodel gets all layers with their settings.
-        layers: which layers a compact file may hold, ``type`` or ``original``.
-        definition: write the prototxt that the file keeps, too, beside the other.
-        progress: called with the number of values that are decoded, and of all.
+        out: the file to write.
+        form: format of ``out``, if neither its suffix nor the format of the packed file determines it.
+        net: prototxt of the net, so that a caffemodel contains all layers with their settings.
+        layers: which layers a compact file may contain, ``type`` or ``original``.
+        definition: also write the stored prototxt, beside ``out``.
+        progress: called with the number of values decoded so far, and the number of all values.
 
     Returns:
-        Keys of metadata that the format has no place for.
+        The metadata keys that the format cannot store.
 
     Raises:
-        UsageError: a format is not known, or the file keeps no definition.
-        WeightsError: the format cannot hold a tensor; the message names it, and says why.
+        UsageError: a format is unknown, or the file contains no definition.
+        WeightsError: the format cannot hold a tensor; the message names the tensor and the reason.
         FileFormatError: the file is missing, cut short or corrupt.
     """
     source, out = Path(source), Path(out)
@@ -133,7 +133,7 @@ def unpack(
         found = _other(out, form, metadata.get(COMPACT))
         if definition and DEFINITION not in metadata:
             raise UsageError(
-                f"{source}: no definition of the net is in it; pack keeps one by {parameter('definition', True)}"
+                f"{source}: contains no definition of the net; pack stores it with {parameter('definition', True)}"
             )
         contents = contents_of(packed, progress)
     with atomic_write(out) as file:
@@ -148,12 +148,12 @@ def _other(path: Path, form: str | None, otherwise: str | None = None) -> Format
     """Returns the format of the file that is not a .demi file.
 
     Args:
-        path: of the file.
-        form: its format, where it is given.
-        otherwise: the format where nothing is given and the suffix tells none.
+        path: the path of the file.
+        form: its format, if given.
+        otherwise: the format to use if none is given and the suffix is unknown.
 
     Raises:
-        UsageError: no format has this name or suffix, or it is that of .demi files.
+        UsageError: no format has this name or suffix, or it is the format of .demi files.
     """
     if form is not None:
         found = format_named(form)
@@ -165,7 +165,7 @@ def _other(path: Path, form: str | None, otherwise: str | None = None) -> Format
                 raise
             found = FORMATS[otherwise]
     if isinstance(found, Demi):
-        raise UsageError(f"{path}: is packed already; 'unpack' makes another file of it")
+        raise UsageError(f"{path}: this is a .demi file; expected a file of another format ('unpack' converts to one)")
     return found
 
 
@@ -178,20 +178,20 @@ def _has_meaning(key: str) -> bool:
 
 
 def _reordered(contents: Contents, net: str | Path | None, reorder: bool, remove_dead: bool) -> tuple[Contents, str]:
-    """Returns the contents with other hidden units, and the net that they belong to, as text."""
+    """Returns the contents with reordered or fewer hidden units, and the matching net as text."""
     if net is None:
         raise UsageError(
-            f"only the definition of a Caffe net tells its hidden units: give its prototxt by {parameter('net')}"
+            f"the hidden units are found in the definition of a Caffe net: give its prototxt by {parameter('net')}"
         )
     found = reorder_units(read_net(net), contents.tensors, reorder, remove_dead)
-    # what a compact file has beside the values is of the old order
+    # the bytes kept for a compact file are in the old order
     kept = {key: text for key, text in contents.metadata.items() if key.split(".")[0] != COMPACT}
     return contents._replace(tensors=found.tensors, metadata=kept), text_format.MessageToString(found.net)
 
 
 def _definition(net: str | Path | None) -> str:
     if net is None:
-        raise UsageError(f"the definition to keep is the prototxt of the net: give it by {parameter('net')}")
+        raise UsageError(f"the definition to store is the net's prototxt: give it by {parameter('net')}")
     message = read_net(net)
-    # files keep no masks
+    # .demi files contain no masks
     return str(message) if without_compression(message) else read_text(net)

@@ -1,4 +1,4 @@
-"""``.safetensors``, of Hugging Face."""
+"""``.safetensors``, the format of Hugging Face."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from demitasse.formats.state_format import StateFormat
 from demitasse.formats.tensors import check_sizes, dense
 
 _METADATA = "__metadata__"
-# the upper bytes of the length with which a file begins: no header is that long
+# the upper bytes of the header length at the start of a file; no header is that long
 _LENGTH = slice(4, 8)
 
 
 class Safetensors(StateFormat):
-    """A header in JSON, and the values behind it; tensors that are tied are written under every name."""
+    """A JSON header followed by the values; tied tensors are written once for each name."""
 
     name = "safetensors"
     suffixes = (".safetensors",)
@@ -32,7 +32,7 @@ class Safetensors(StateFormat):
 
     @override
     def recognizes(self, content: bytes) -> bool:
-        # or cut short behind the length of its header
+        # or a file cut short after the length of its header
         return content[8:9] == b"{" or (len(content) == _LENGTH.stop and not any(content[_LENGTH]))
 
     @override
@@ -43,7 +43,7 @@ class Safetensors(StateFormat):
 
         check_sizes(state)
         if _METADATA in state:
-            raise UsageError(f"{_METADATA}: this name is reserved in .safetensors files; give the tensor another")
+            raise UsageError(f"{_METADATA}: this name is reserved in .safetensors files; rename the tensor")
         plain: dict[str, Tensor] = {}
         taken: set[int] = set()
         for name, tensor in state.items():
@@ -67,7 +67,9 @@ class Safetensors(StateFormat):
             # safetensors opens a file twice, for its header and for its values
             return read_undisturbed(source, lambda: load_file(source, str(device)))
         except KeyError as error:
-            raise FileFormatError(f"{place_of(source)}: safetensors reads type {error} from a file alone") from error
+            raise FileFormatError(
+                f"{place_of(source)}: safetensors can read type {error} only from a path, not from bytes"
+            ) from error
         except FileNotFoundError:
             raise missing_file_error(source) from None
         except Exception as error:
@@ -81,11 +83,11 @@ class Safetensors(StateFormat):
             header = json.loads(source[8 : 8 + int.from_bytes(source[:8], "little")])
             return dict(sorted(header.get(_METADATA, {}).items()))
         with safe_open(source, "pt") as file:
-            return dict(sorted((file.metadata() or {}).items()))  # they come in any order
+            return dict(sorted((file.metadata() or {}).items()))  # safetensors returns them in any order
 
 
 def _refused(state: dict[str, Tensor]) -> UsageError | None:
-    """Returns the error for the first tensor that the version of safetensors that is installed cannot write."""
+    """Returns the error for the first tensor that the installed version of safetensors cannot write."""
     from safetensors.torch import save
 
     for name, tensor in state.items():
@@ -93,7 +95,9 @@ def _refused(state: dict[str, Tensor]) -> UsageError | None:
             save({name: tensor})
         except Exception:
             kind = str(tensor.dtype).removeprefix("torch.")
-            return UsageError(f"{name}: .safetensors files cannot hold {kind} of shape {tuple(tensor.shape)} here")
+            return UsageError(
+                f"{name}: the installed safetensors cannot write {kind} tensors of shape {tuple(tensor.shape)}"
+            )
     return None
 
 

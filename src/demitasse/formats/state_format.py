@@ -1,4 +1,4 @@
-"""Formats whose files PyTorch's tensors go to, and come from, as they are."""
+"""Base of formats that store PyTorch tensors directly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from demitasse.formats.tensors import of_state, to_state
 
 
 class StateFormat(Format):
-    """Such a format says how it loads and saves; what goes to another format, or comes from one, follows."""
+    """A format that defines :meth:`load` and :meth:`save`; :meth:`read` and :meth:`write` are built on them."""
 
     @override
     @abstractmethod
@@ -29,7 +29,7 @@ class StateFormat(Format):
     ) -> None: ...
 
     def metadata(self, source: Path | bytes) -> Mapping[str, str]:
-        """Returns the text, by key, of a file that can be read; nothing where the format has no place for it."""
+        """Returns the text stored in a readable file, by key; empty if the format cannot store text."""
         return {}
 
     @override

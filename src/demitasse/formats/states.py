@@ -1,4 +1,4 @@
-"""Saving and loading of modules and state_dicts, as tensors alone: no file that is opened here can run code."""
+"""Saves and loads modules and state_dicts as plain tensors; opening a file here never runs code from it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from demitasse.methods.selection import unwrap
 from demitasse.registry import suggest
 
 open = PackedFile
+M = TypeVar("M", bound=nn.Module)
 
 
 def save(
@@ -37,34 +38,35 @@ def save(
 ) -> int:
     """Writes a module's state, or any mapping of tensors, to ``.demi``, ``.safetensors`` or ``.pt``.
 
-    Of a module under a method the effective values are written: zeros and powers of two. Every value comes back as it
-    was, but for the sign of zeros in ``.demi``. Tied tensors are written once in ``.demi`` and ``.pt`` and under every
-    name in ``.safetensors``. The file is whole or not there.
+    For a module under a compression method, the effective values are written: zeros and powers of two. Loading
+    restores every value exactly, except the sign of zeros in ``.demi``. Tied tensors are written once in ``.demi`` and
+    ``.pt``, and once for each name in ``.safetensors``. The file is written completely or not at all.
 
     Args:
-        model: a module, wrapped or not, or its state_dict, or that of a method.
-        path: the file, or one that is open for writing in binary mode, such as ``io.BytesIO()``.
-        metadata: text by key, of ``.demi`` and ``.safetensors``.
-        signed_zeros: of ``.demi``: whether -0.0 stays what it is; by default it becomes 0.0.
-        smallest: of ``.demi``: True for the fewest bytes, False for speed; by default the fewest bytes up to 1.5
+        model: a module, wrapped or not, or its state_dict, or the state_dict of a method.
+        path: the path of the file, or a file open for writing in binary mode, such as ``io.BytesIO()``.
+        metadata: text by key, for ``.demi`` and ``.safetensors``.
+        signed_zeros: for ``.demi``: whether to keep -0.0; by default it becomes 0.0.
+        smallest: for ``.demi``: True for the fewest bytes, False for speed; by default the fewest bytes up to 1.5
             million values.
-        format: ``demi``, ``safetensors`` or ``pt``; by default the suffix tells it.
+        format: ``demi``, ``safetensors`` or ``pt``; by default the suffix determines it.
 
     Returns:
-        The size in bytes.
+        The size of the file in bytes.
 
     Raises:
-        UsageError: no format is given, or it does not know an option or cannot hold a tensor, or a value is no tensor.
+        UsageError: the format is unknown, does not support an option or cannot hold a tensor, or a value is not a
+            tensor.
         MethodError: an optimizer that a method does not know has stepped a compressed parameter.
-        WriteError: the file cannot be written; one that was there is untouched.
+        WriteError: the file cannot be written; an existing file is unchanged.
     """
     if not isinstance(path, (str, PathLike)) and not hasattr(path, "write"):
-        raise UsageError(f"found a {type(path).__name__}; expected a path, or a file that is open for writing")
+        raise UsageError(f"path is a {type(path).__name__}; expected a path, or a file that is open for writing")
     name = str(path) if isinstance(path, (str, PathLike)) else name_of(path)
     form = format_named(format) if format is not None else format_of(name)
     given = {"metadata": metadata, "signed_zeros": signed_zeros, "smallest": smallest}
     if unknown := {option for option, value in given.items() if value is not None} - form.options:
-        raise UsageError(f"{name}: {form.title} files have no {min(unknown)}; expected a .demi file")
+        raise UsageError(f"{name}: {form.title} files do not support {min(unknown)}; expected a .demi file")
     for option in ("signed_zeros", "smallest"):
         if not isinstance(given[option], bool | None):
             raise UsageError(f"{option} is {given[option]!r}; expected True or False")
@@ -83,6 +85,24 @@ def save(
     return content.tell()
 
 
+@overload
+def load(
+    path: str | Path | bytes | BinaryIO,
+    into: None = None,
+    device: str | torch.device = "cpu",
+    *,
+    format: str | None = None,
+    key: str | None = None,
+) -> dict[str, Tensor]: ...
+@overload
+def load(
+    path: str | Path | bytes | BinaryIO,
+    into: M,
+    device: str | torch.device = "cpu",
+    *,
+    format: str | None = None,
+    key: str | None = None,
+) -> M: ...
 def load(
     path: str | Path | bytes | BinaryIO,
     into: nn.Module | None = None,
@@ -91,27 +111,27 @@ def load(
     format: str | None = None,
     key: str | None = None,
 ) -> dict[str, Tensor] | nn.Module:
-    """Reads what :func:`save` wrote, and checkpoints of ``torch.save``.
+    """Reads files written by :func:`save`, and checkpoints of ``torch.save``.
 
-    A state_dict that stands under a key of a checkpoint, or whose names all begin with the prefix ``module.`` of
-    DataParallel, is taken out of there, which a line of the log says.
+    If the state_dict is under a key of a checkpoint, or all names begin with the prefix ``module.`` of DataParallel,
+    it is extracted, and a line is logged.
 
     Args:
-        path: the file, its bytes, or one that is open for reading in binary mode.
-        into: a module that takes the tensors; wrapped or not. Those on the meta device are replaced, others are
-            filled where they are.
-        device: where the tensors go, without a module.
-        format: ``demi``, ``safetensors`` or ``pt``; by default the suffix of the path, or the bytes, tell it.
-        key: of the state_dict in a checkpoint that has several.
+        path: the path of the file, its bytes, or a file open for reading in binary mode.
+        into: a module to load the tensors into, wrapped or not. Its tensors on the meta device are replaced, all
+            others are filled in place.
+        device: the device of the tensors, if no module is given.
+        format: ``demi``, ``safetensors`` or ``pt``; by default the suffix of the path, or the bytes, determine it.
+        key: key of the state_dict, if a checkpoint contains several.
 
     Returns:
-        The module, or without one the tensors by name.
+        The module, or the tensors by name if no module is given.
 
     Raises:
-        FileFormatError: the file is missing, cut short, corrupt, of another form, or holds more than tensors.
-        WeightsError: the tensors do not belong to the module; the message names the first one.
-        UsageError: the format is not known, or has no keys, or no state_dict is under the key; the source, the module
-            or the device is none, or the module has parameters without a shape.
+        FileFormatError: the file is missing, cut short, corrupt, of another format, or contains more than tensors.
+        WeightsError: the tensors do not match the module; the message names the first difference.
+        UsageError: the format is unknown or has no keys, there is no state_dict under the key, the source, the
+            module or the device is invalid, or the module has parameters without a shape.
     """
     if into is not None and not isinstance(into, nn.Module):
         raise UsageError(f"into is a {type(into).__name__}; expected a torch.nn.Module")
@@ -119,7 +139,7 @@ def load(
     source = content_of(path)
     form = format_named(format) if format is not None else _format(source)
     if key is not None and not form.nests:
-        raise UsageError(f"{place_of(source)}: {form.title} files have no key {key!r}; expected a .pt file")
+        raise UsageError(f"{place_of(source)}: {form.title} files have no keys, found key {key!r}; expected a .pt file")
     state = form.load(source, device, key)
     if into is None:
         return state
@@ -136,12 +156,12 @@ def _filled(into: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module
     own = {plain_name(name): tensor for name, tensor in given.items()}
     for name, tensor in own.items():
         if is_lazy(tensor):
-            raise UsageError(f"{source}: {name} of the module has no shape yet; run the module once first")
+            raise UsageError(f"{source}: {name} of the module has no shape yet; run the module once before loading")
     for name in sorted(own.keys() | state.keys()):
         if name not in state:
-            raise WeightsError(f"{source}: no tensor {name!r}; {suggest(name, state)}")
+            raise WeightsError(f"{source}: there is no tensor {name!r}; {suggest(name, state)}")
         if name not in own:
-            raise WeightsError(f"{source}: the module has no {name!r}; {suggest(name, own)}")
+            raise WeightsError(f"{source}: the module has no tensor {name!r}; {suggest(name, own)}")
         if state[name].shape != own[name].shape:
             raise WeightsError(
                 f"{source}: {name} has shape {tuple(state[name].shape)}; expected {tuple(own[name].shape)}"
@@ -155,10 +175,12 @@ def _filled(into: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module
     return into
 
 
-def _check_metadata(metadata: Any) -> None:
-    if metadata is not None and not isinstance(metadata, Mapping):
+def _check_metadata(metadata: object) -> None:
+    if metadata is None:
+        return
+    if not isinstance(metadata, Mapping):
         raise UsageError(f"metadata is a {type(metadata).__name__}; expected text by key")
-    for key, value in (metadata or {}).items():
+    for key, value in metadata.items():
         for text in (key, value):
             if not is_text(text):
                 raise UsageError(f"metadata {key!r}: {text!r} is not text; expected text by key")
@@ -171,14 +193,14 @@ def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     elif isinstance(model, Mapping):
         given = model
     else:
-        raise UsageError(f"found a {type(model).__name__} to save; expected a module, or tensors by name")
+        raise UsageError(f"model is a {type(model).__name__}; expected a module, or tensors by name")
     for name, value in given.items():
         if not isinstance(name, str):
-            raise UsageError(f"{name!r} is of type {type(name).__name__}; expected names of tensors")
+            raise UsageError(f"key {name!r} is of type {type(name).__name__}; expected tensors by name")
         if not is_text(name):
-            raise UsageError(f"{name!r} is not text; expected tensors by name")
+            raise UsageError(f"name {name!r} cannot be encoded in UTF-8; rename the tensor")
         if not isinstance(value, Tensor):
-            raise UsageError(f"{name} is a {type(value).__name__}; expected tensors alone")
+            raise UsageError(f"{name} is a {type(value).__name__}; expected only tensors")
         if is_lazy(value):
-            raise UsageError(f"{name} has no shape and no values yet; run the module once before it is saved")
+            raise UsageError(f"{name} has no shape and no values yet; run the module once before saving")
     return {plain_name(name): with_plain_bools(value.detach()) for name, value in given.items()}

@@ -1,9 +1,8 @@
-"""PyTorch's tensors as files hold them: dense values, as torch shows them."""
+"""Converts PyTorch tensors to dense tensors of the packed format, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,21 +13,21 @@ from demitasse.packed.file import LIMIT
 from demitasse.packed.tensor import BY_NAME
 from demitasse.packed.tensor import Tensor as Packed
 
-# torch cannot give numpy every type, but the bits of every type
+# numpy does not have every type of torch, but it can hold the bits of every type
 _BITS = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
 
 
 def with_plain_bools(tensor: Tensor) -> Tensor:
-    """Returns the tensor itself, or of bools that are kept as other bytes than 0 and 1 what torch shows them as."""
+    """Returns the tensor; bools stored as bytes other than 0 and 1 become 1, as torch displays them."""
     if tensor.dtype != torch.bool or tensor.layout != torch.strided or tensor.is_meta:
         return tensor
-    # bytes that other types have left there, seen as bools; a comparison of bools would pass them on
+    # such bytes come from views of other types; comparing the bools themselves would keep the bytes
     bytes_ = tensor.view(torch.uint8)
     return bytes_ != 0 if bool((bytes_ > 1).any()) else tensor
 
 
 def dense(name: str, tensor: Tensor) -> Tensor:
-    """Returns the values of a tensor, on the CPU, row by row.
+    """Returns the values of a tensor on the CPU, contiguous in C order.
 
     Raises:
         UsageError: the tensor is sparse, quantized, nested, or on the meta device.
@@ -41,33 +40,33 @@ def _check_dense(name: str, tensor: Tensor) -> None:
     kinds = {"meta": tensor.is_meta, "quantized": tensor.is_quantized, "nested": tensor.is_nested}
     kinds[str(tensor.layout).removeprefix("torch.")] = tensor.layout != torch.strided
     if found := [kind for kind, holds in kinds.items() if holds]:
-        raise UsageError(f"{name} is no dense tensor with values but {found[0]}; expected one")
+        raise UsageError(f"{name} is a {found[0]} tensor; expected a dense tensor with values")
 
 
 def checked_device(device: object) -> torch.device:
-    """Returns a device that tensors can be put on here.
+    """Returns the device, after checking that this machine can place tensors on it.
 
     Raises:
-        UsageError: it is none, or this machine does not have it.
+        UsageError: it is not a device, or this machine does not have it.
     """
     if isinstance(device, bool) or not isinstance(device, (str, int, torch.device)):
-        raise UsageError(f"device is a {type(device).__name__}; expected one such as 'cpu' or 'cuda:0'")
+        raise UsageError(f"device is a {type(device).__name__}; expected a device such as 'cpu' or 'cuda:0'")
     try:
         return torch.empty(0, device=device).device
-    except Exception as error:  # torch raises what it likes at devices that it does not have
+    except Exception as error:  # torch raises various exceptions for missing devices
         reason = str(error).splitlines()[0]
-        raise UsageError(f"device is {str(device)!r}; expected one such as 'cpu' or 'cuda:0': {reason}") from None
+        raise UsageError(f"device is {str(device)!r}; expected a device such as 'cpu' or 'cuda:0': {reason}") from None
 
 
 def check_sizes(state: Mapping[str, Tensor], limit: int = LIMIT) -> None:
-    """Refuses tensors that need far more memory in a file than they have: one number can be shown any number of times.
+    """Refuses tensors that would take far more memory in a file than they do now: an expanded tensor may be huge.
 
     Args:
         state: tensors by name.
-        limit: most bytes that all tensors which are larger than their memory may take in a file.
+        limit: the largest number of bytes that all expanded tensors together may take in a file.
 
     Raises:
-        UsageError: names the tensor that needs the most, or one that is nested and so has no shape.
+        UsageError: the limit is exceeded (names the largest tensor), or a tensor is nested and so has no shape.
     """
     for name, tensor in state.items():
         if tensor.is_nested:
@@ -81,16 +80,16 @@ def check_sizes(state: Mapping[str, Tensor], limit: int = LIMIT) -> None:
     if sum(larger.values()) > limit:
         name = max(larger, key=larger.__getitem__)
         raise UsageError(
-            f"{name} of shape {tuple(state[name].shape)} shows {state[name].untyped_storage().nbytes():,} bytes as "
-            f"{larger[name]:,}; the limit for such tensors is {limit:,}"
+            f"{name} of shape {tuple(state[name].shape)} expands {state[name].untyped_storage().nbytes():,} bytes to "
+            f"{larger[name]:,}; the limit for expanded tensors is {limit:,} bytes"
         )
 
 
 def to_packed(name: str, tensor: Tensor) -> Packed:
-    """Returns a tensor as the packed format knows it.
+    """Returns a tensor as one of the packed format.
 
     Raises:
-        UsageError: the format has no such type, or the tensor is not dense.
+        UsageError: the format does not support its type, or the tensor is not dense.
     """
     kind = str(tensor.dtype).removeprefix("torch.")
     if kind not in BY_NAME:
@@ -101,24 +100,24 @@ def to_packed(name: str, tensor: Tensor) -> Packed:
 
 
 def to_torch(tensor: Packed) -> Tensor:
-    """Returns a tensor of the packed format, on the CPU; it takes over the memory.
+    """Returns a tensor of the packed format as a PyTorch tensor on the CPU that shares its memory.
 
     Raises:
-        UsageError: this PyTorch has no such type.
+        UsageError: the installed PyTorch does not support its type.
     """
     kind = getattr(torch, tensor.dtype.name, None)
     if kind is None:
         raise UsageError(f"{tensor.name} has type {tensor.dtype.name}, which PyTorch {torch.__version__} does not know")
-    if not tensor.size:  # numpy's strides are none of torch's
+    if not tensor.size:  # torch does not accept numpy's strides of an empty array
         return torch.empty(tensor.dtype.shown(tensor.shape), dtype=kind)
     return torch.from_numpy(tensor.bits).view(kind).reshape(tensor.dtype.shown(tensor.shape))
 
 
 def of_state(state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Contents:
-    """Returns tensors by name as the contents of a file; those that are tied stay so.
+    """Returns tensors by name as the contents of a file; tied tensors stay tied.
 
     Raises:
-        UsageError: a tensor is not dense, of a type that files do not hold, or far larger than its memory.
+        UsageError: a tensor is not dense, has an unsupported type, or is far larger than its memory.
     """
     check_sizes(state)
     aliases = tied_names(state)
@@ -130,7 +129,7 @@ def to_state(contents: Contents, device: str | torch.device = "cpu") -> dict[str
     """Returns the contents of a file as tensors by name; names that share values are tied.
 
     Raises:
-        UsageError: this PyTorch does not have the type of a tensor.
+        UsageError: the installed PyTorch does not support the type of a tensor.
     """
     first: dict[int, Tensor] = {}
     state = {}
@@ -142,14 +141,14 @@ def to_state(contents: Contents, device: str | torch.device = "cpu") -> dict[str
 
 
 def tied_names(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Returns the names of tensors that are one with another before them, each with the name of that."""
-    first: dict[tuple[Any, ...], str] = {}
+    """Returns the names of tensors that are identical to an earlier tensor -> the name of that tensor."""
+    first: dict[tuple[object, ...], str] = {}
     known = {name: first.setdefault(_memory(name, tensor), name) for name, tensor in state.items()}
     return {name: other for name, other in known.items() if name != other}
 
 
-def _memory(name: str, tensor: Tensor) -> tuple[Any, ...]:
-    """Returns what only tensors that are tied have in common."""
+def _memory(name: str, tensor: Tensor) -> tuple[object, ...]:
+    """Returns a key that is equal only for tied tensors."""
     if not tensor.numel() or tensor.layout != torch.strided:
         return (name,)
     flags = tensor.is_conj(), tensor.is_neg()

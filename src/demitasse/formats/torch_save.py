@@ -1,4 +1,4 @@
-"""``.pt``, as ``torch.save`` writes it: a pickle, which is read as tensors alone."""
+"""``.pt``, the pickle that ``torch.save`` writes; only tensors are read from it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,12 +18,12 @@ from demitasse.formats.checkpoints import state_dict_of
 from demitasse.formats.sources import missing_file_error, place_of, unreadable_file_error
 from demitasse.formats.state_format import StateFormat
 
-# protocols of the pickles that torch.save wrote of old
+# pickle protocols of old versions of torch.save
 _PICKLES = range(2, 6)
 
 
 class TorchSave(StateFormat):
-    """A state_dict, or a checkpoint with one; tensors that are tied stay so."""
+    """A state_dict, or a checkpoint that contains one; tied tensors stay tied."""
 
     name = "pt"
     suffixes = (".pt", ".pth", ".pth.tar", ".th", ".ckpt")
@@ -38,7 +38,7 @@ class TorchSave(StateFormat):
     def save(
         self, state: Mapping[str, Tensor], file: BinaryIO, metadata: Mapping[str, str], settings: Settings
     ) -> None:
-        # torch.save refuses one memory with several types
+        # torch.save refuses storage that is shared by tensors of several types
         types: dict[int, torch.dtype] = {}
         plain = {}
         for name, tensor in state.items():
@@ -54,10 +54,10 @@ class TorchSave(StateFormat):
 
     @override
     def load(self, source: Path | bytes, device: str | torch.device, key: str | None = None) -> dict[str, Tensor]:
-        file: Any = BytesIO(source) if isinstance(source, bytes) else source
+        file: BytesIO | Path = BytesIO(source) if isinstance(source, bytes) else source
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of TorchScript, before the error
+                warnings.simplefilter("ignore")  # torch warns of TorchScript before it raises
                 found = torch.load(file, map_location=device, weights_only=True)
         except FileNotFoundError:
             raise missing_file_error(source) from None
@@ -67,12 +67,12 @@ class TorchSave(StateFormat):
 
 
 def _check_saved(name: str, tensor: Tensor) -> None:
-    """Raises UsageError where torch cannot save a tensor."""
+    """Raises UsageError if torch cannot save a tensor."""
     try:
         torch.save(tensor, BytesIO())
     except Exception as error:
         kind = f"{str(tensor.layout).removeprefix('torch.')} {str(tensor.dtype).removeprefix('torch.')}"
-        raise UsageError(f"{name}: torch cannot save a tensor of this kind, {kind}: {type(error).__name__}") from None
+        raise UsageError(f"{name}: torch cannot save a {kind} tensor: {type(error).__name__}") from None
 
 
 FORMATS.register(TorchSave.name)(TorchSave())

@@ -1,1 +1,1 @@
-"""demitasse's methods in other people's training loops: :mod:`.huggingface`, :mod:`.lightning`."""
+"""Callbacks for other training loops: :mod:`.huggingface`, :mod:`.lightning`."""

@@ -10,20 +10,24 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType, MethodType
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from demitasse.errors import MethodError
 from demitasse.methods import shards
 from demitasse.methods.records import FROZEN, AttachedMethod, Record, known_records, record_of
 from demitasse.methods.selection import Chosen, named_parameters, unwrap
 
-Closure = Callable[[], Any]
+Closure = Callable[[], object]
+Function = TypeVar("Function", bound=Callable[..., object])
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
 _WHERE_STEPS_ARE = Optimizer.step.__code__.co_filename
 _CALLERS = 8  # our guard, schedulers and others may wrap a step
 
@@ -53,7 +57,7 @@ class StepHooks:
             handle.remove()
         self._guard.remove()
 
-    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _before(self, optimizer: Optimizer, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
         if self._depth and not _is_running(self._outer):
             self._abandon()  # the previous step raised, and the guard did not see it
         self._depth += 1
@@ -70,7 +74,7 @@ class StepHooks:
             record.load_dense()
         return self._with_closure(args, kwargs)
 
-    def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _after(self, optimizer: Optimizer, args: Args, kwargs: Kwargs) -> None:
         self._depth -= 1
         if self._depth > 0:
             return
@@ -97,7 +101,7 @@ class StepHooks:
         self._depth, self._outer = 0, None
         self._leave()
 
-    def _with_closure(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _with_closure(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
         """Returns the step's arguments with a closure that sees effective values; None without a closure."""
         if len(args) > 1 and args[1] is not None:
             return (args[0], self._effective(args[1]), *args[2:]), kwargs
@@ -107,7 +111,7 @@ class StepHooks:
 
     def _effective(self, closure: Closure) -> Closure:
         @functools.wraps(closure)
-        def run() -> Any:
+        def run() -> object:
             for record in self._records:
                 record.load_effective()
             try:
@@ -158,8 +162,8 @@ def _clear_frozen_gradient(record: Record) -> None:
         shards.local(gradient).masked_fill_(record.status == FROZEN, 0)
 
 
-def _outside_graphs(hook: Callable[..., Any]) -> Callable[..., Any]:
-    disabled: Callable[..., Any] = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+def _outside_graphs(hook: Function) -> Function:
+    disabled: Function = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
     return disabled
 
 
@@ -172,7 +176,7 @@ class _Guard:
         inner = optimizer.step
 
         @functools.wraps(inner)
-        def step(_: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        def step(_: Optimizer, *args: Any, **kwargs: Any) -> object:
             try:
                 return inner(*args, **kwargs)
             except BaseException:
@@ -199,7 +203,7 @@ def _nothing() -> None:
 
 # weak on both sides, since hooks and methods refer to their optimizer; the optimizer holds its hooks
 _HOOKS: WeakKeyDictionary[Optimizer, ref[StepHooks]] = WeakKeyDictionary()
-_watch: Any = None
+_watch: RemovableHandle | None = None
 
 
 def attach(optimizer: Optimizer, method: AttachedMethod) -> None:
@@ -237,7 +241,7 @@ def _hooks_of(optimizer: Optimizer) -> StepHooks | None:
     return reference() if reference is not None else None
 
 
-def _note_unknown_optimizer(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _note_unknown_optimizer(optimizer: Optimizer, args: Args, kwargs: Kwargs) -> None:
     """Notes a step of an unknown optimizer on compressed parameters; runs before every step of any optimizer."""
     if optimizer in _HOOKS:
         return
@@ -270,7 +274,7 @@ def unwrapped(optimizer: Optimizer | Sequence[Optimizer] | None, method: str) ->
     Raises:
         MethodError: no optimizer is given, or a value is not an optimizer; the message shows how to attach a method.
     """
-    given: list[Any] = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
+    given: list[object] = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
     if given in ([], [None]):
         raise MethodError(
             f"no optimizer is given, and {method} decides after each of its steps; create the one that trains the "

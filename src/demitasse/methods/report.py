@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from demitasse.methods.name_patterns import collapse
 from demitasse.methods.selection import Dense
@@ -80,7 +79,7 @@ class MethodReport:
         """The share of frozen entries among the entries of compressed parameters."""
         return sum(row.frozen or 0 for row in self.rows) / self.total if self.total else 0.0
 
-    def as_plain(self) -> dict[str, Any]:
+    def as_plain(self) -> dict[str, object]:
         """Returns a dictionary of plain values, for JSON."""
         rows = [{**asdict(row), "sparsity": row.sparsity} for row in self.rows]
         dense = [asdict(item) for item in self.dense]

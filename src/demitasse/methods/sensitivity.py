@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from numbers import Real
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -129,7 +128,7 @@ class Sensitivity:
         total = sum(layer.entries for layer in self.layers)
         return sum(targets[layer.name] * layer.entries for layer in self.layers) / total
 
-    def as_plain(self) -> dict[str, Any]:
+    def as_plain(self) -> dict[str, object]:
         """Returns a dictionary of plain values, for JSON."""
         return {"dense": self.dense, "layers": [asdict(layer) for layer in self.layers]}
 

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor
 
 from demitasse.errors import MethodError
 
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+    from torch.distributed.tensor import DTensor
 
-def is_sharded(tensor: Tensor) -> bool:
+
+def is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
     """Whether a tensor is a DTensor; does not import torch.distributed."""
     return hasattr(tensor, "placements")
 
 
 def local(tensor: Tensor) -> Tensor:
     """Returns the part of a tensor in this process, detached, sharing its memory."""
-    found: Any = tensor.detach()
-    part: Tensor = found.to_local() if is_sharded(tensor) else found
-    return part
+    found = tensor.detach()
+    return found.to_local() if is_sharded(found) else found
 
 
 def whole(tensor: Tensor) -> Tensor:
     """Returns the whole tensor; gathers it from all processes if it is sharded."""
-    sharded: Any = tensor
-    full: Tensor = sharded.full_tensor() if is_sharded(tensor) else tensor
-    return full
+    return tensor.full_tensor() if is_sharded(tensor) else tensor
 
 
 def like(parameter: Tensor, part: Tensor) -> Tensor:
@@ -35,9 +36,13 @@ def like(parameter: Tensor, part: Tensor) -> Tensor:
         return part
     from torch.distributed.tensor import DTensor
 
-    sharded: Any = parameter
     return DTensor.from_local(
-        part, sharded.device_mesh, sharded.placements, run_check=False, shape=sharded.shape, stride=sharded.stride()
+        part,
+        parameter.device_mesh,
+        parameter.placements,
+        run_check=False,
+        shape=parameter.shape,
+        stride=parameter.stride(),
     )
 
 
@@ -47,9 +52,8 @@ def part_of(parameter: Tensor, whole: Tensor) -> Tensor:
         return local(whole)
     from torch.distributed.tensor import distribute_tensor
 
-    sharded: Any = parameter
     return distribute_tensor(
-        whole.to(sharded.device), sharded.device_mesh, sharded.placements, src_data_rank=None
+        whole.to(parameter.device), parameter.device_mesh, parameter.placements, src_data_rank=None
     ).to_local()
 
 
@@ -70,10 +74,9 @@ def channels_like(parameter: Tensor, part: Tensor, axis: int | None) -> Tensor:
         return part
     from torch.distributed.tensor import DTensor, Replicate, Shard
 
-    sharded: Any = parameter
-    places = [Shard(0) if place.is_shard(axis) else Replicate() for place in sharded.placements]
+    places = [Shard(0) if place.is_shard(axis) else Replicate() for place in parameter.placements]
     return DTensor.from_local(
-        part, sharded.device_mesh, places, run_check=False, shape=torch.Size([sharded.shape[axis]]), stride=(1,)
+        part, parameter.device_mesh, places, run_check=False, shape=torch.Size([parameter.shape[axis]]), stride=(1,)
     )
 
 
@@ -83,17 +86,16 @@ def channels_part_of(parameter: Tensor, whole: Tensor, axis: int | None) -> Tens
         return local(whole)
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
-    sharded: Any = parameter
-    places = [Shard(0) if place.is_shard(axis) else Replicate() for place in sharded.placements]
-    return distribute_tensor(whole.to(sharded.device), sharded.device_mesh, places, src_data_rank=None).to_local()
+    places = [Shard(0) if place.is_shard(axis) else Replicate() for place in parameter.placements]
+    return distribute_tensor(whole.to(parameter.device), parameter.device_mesh, places, src_data_rank=None).to_local()
 
 
-def shard_axis_is(parameter: Tensor, axis: int) -> bool:
+def shard_axis_is(parameter: Tensor, axis: int) -> TypeGuard[DTensor]:
     """Whether the parameter is split along an axis."""
-    return is_sharded(parameter) and any(place.is_shard(axis) for place in parameter.placements)  # type: ignore[attr-defined]
+    return is_sharded(parameter) and any(place.is_shard(axis) for place in parameter.placements)
 
 
-def groups(parameter: Tensor) -> list[Any]:
+def groups(parameter: Tensor) -> list[ProcessGroup]:
     """Returns the process groups over which the parameter is split; an empty list if it is not.
 
     Raises:
@@ -101,10 +103,11 @@ def groups(parameter: Tensor) -> list[Any]:
     """
     if not is_sharded(parameter):
         return []
-    sharded: Any = parameter
-    if any(place.is_partial() for place in sharded.placements):
-        raise MethodError(f"a parameter is placed as {sharded.placements}; expected shards or replicas")
-    return [sharded.device_mesh.get_group(axis) for axis, place in enumerate(sharded.placements) if place.is_shard()]
+    if any(place.is_partial() for place in parameter.placements):
+        raise MethodError(f"a parameter is placed as {parameter.placements}; expected shards or replicas")
+    return [
+        parameter.device_mesh.get_group(axis) for axis, place in enumerate(parameter.placements) if place.is_shard()
+    ]
 
 
 def total(parameter: Tensor, part: Tensor) -> Tensor:

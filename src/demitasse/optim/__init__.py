@@ -1,4 +1,4 @@
-"""Optimizers and learning rates for PyTorch loops: LARS, and warm-up before any of torch's schedulers."""
+"""Optimizers and learning rates for PyTorch: LARS, and warm-up for any of torch's schedulers."""
 
 from demitasse.optim.lars import LARS
 from demitasse.optim.warmup import WarmUp

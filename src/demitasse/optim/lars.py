@@ -1,4 +1,4 @@
-"""LARS for PyTorch loops."""
+"""The optimizer LARS for PyTorch."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from torch.optim import Optimizer
 from demitasse.errors import MethodError
 from demitasse.methods import lars, settings, shards
 
-Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+Group = dict[str, Any]
+Params = Iterable[Tensor] | Iterable[Group]
 
 
 class LARS(Optimizer):
-    """SGD with momentum, and a rate of its own for each parameter: trust * |w| / (|g| + weight_decay * |w|).
+    """SGD with momentum, and a local rate for each parameter: trust * |w| / (|g| + weight_decay * |w|).
 
     g <- g + weight_decay * w
     v <- momentum * v + lr * local * g
     w <- w - v                          (nesterov: w - (momentum * v + lr * local * g))
 
-    The learning rate is inside v, as in the paper and in Caffe, unlike in torch.optim.SGD. Parameters of one
-    dimension or none (biases, and scales and shifts of normalization) are left out: they take plain steps of SGD,
-    without decay, since a rate scaled by their norm has been found to hold training back.
+    v includes the learning rate, as in the paper and in Caffe, unlike in torch.optim.SGD. Parameters of at most one
+    dimension (biases, and scales and shifts of normalization) are excluded: they take plain steps of SGD without
+    decay, since rates scaled by their norm slow down training.
 
     Args:
-        params: parameters or groups of them; a group may set each of the settings below.
+        params: parameters or groups of parameters; a group may override each of the settings below.
         lr: the learning rate, a number or a tensor.
-        momentum: the share of v that stays.
-        weight_decay: added to the gradient, in units of the weight.
+        momentum: the factor of v.
+        weight_decay: the factor of the weight that is added to the gradient.
         trust: the paper's trust coefficient; local_gw_ratio in Caffe's solvers.
-        nesterov: look ahead.
-        maximize: climb instead of descend.
-        exclude_1d: leave out parameters of one dimension or none.
-        caffe: the behaviour of the Caffe solver type LarsSGD: nothing is left out, and g in the formula of the local
-            rate has the decay in it already. Otherwise g is the gradient alone, as in the paper.
-        foreach: one launch for many tensors; None for that where tensors are on a GPU.
+        nesterov: whether to use Nesterov's momentum.
+        maximize: whether to maximize the objective instead of minimizing it.
+        exclude_1d: whether to exclude parameters of at most one dimension.
+        caffe: whether to behave like Caffe's solver type LarsSGD: no parameter is excluded, and g in the formula of
+            the local rate includes the decay. Otherwise g is the gradient only, as in the paper.
+        foreach: whether to update many tensors in one launch; None: if all are on a GPU and not sharded.
 
     Raises:
-        MethodError: a setting has no meaning.
+        MethodError: a setting is invalid.
 
     Reference: You 2017, algorithm 1 and equation (6).
     """
@@ -76,8 +77,12 @@ class LARS(Optimizer):
         except (TypeError, ValueError) as error:
             raise MethodError(f"params: {error}") from error
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Adds a group; its settings are checked as those of the constructor."""
+    def add_param_group(self, param_group: Group) -> None:
+        """Adds a group of parameters.
+
+        Raises:
+            MethodError: the group is not a dict, or a setting is invalid.
+        """
         if not isinstance(param_group, dict):
             raise MethodError(f"param_group is {settings.shown(param_group)}; expected a dict")
         _check({**self.defaults, **param_group})
@@ -99,7 +104,7 @@ class LARS(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        # all of them before the first update: a step that is refused changes nothing
+        # check all gradients before the first update, so that a refused step changes nothing
         found = [
             [(weight, _checked(weight.grad)) for weight in group["params"] if weight.grad is not None]
             for group in self.param_groups
@@ -116,7 +121,7 @@ class LARS(Optimizer):
         return loss
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Takes a state over; settings that it lacks, as that of another optimizer, are the constructor's."""
+        """Restores a state; settings that it lacks, such as that of another optimizer, come from the constructor."""
         super().__setstate__(state)
         for group in self.param_groups:
             for name, value in self.defaults.items():
@@ -129,7 +134,7 @@ class LARS(Optimizer):
         return cast(Tensor, state["velocity"])
 
 
-def _check(group: dict[str, Any]) -> None:
+def _check(group: Group) -> None:
     rate = group["lr"]
     if isinstance(rate, Tensor) and rate.numel() != 1:
         raise MethodError(f"lr is a tensor of {rate.numel()} numbers; expected one")
@@ -142,23 +147,21 @@ def _check(group: dict[str, Any]) -> None:
     if group["foreach"] is not None:
         settings.flag("foreach", group["foreach"])
     if group["nesterov"] and not group["momentum"]:
-        raise MethodError("nesterov is set and momentum is 0; expected a positive momentum")
+        raise MethodError("nesterov is True and momentum is 0; expected a positive momentum")
 
 
 def _checked(gradient: Tensor) -> Tensor:
     if gradient.is_sparse or gradient.is_complex():
         kind = "sparse" if gradient.is_sparse else "complex"
-        raise MethodError(f"a gradient of shape {tuple(gradient.shape)} is {kind}; expected dense real ones")
+        raise MethodError(f"a gradient of shape {tuple(gradient.shape)} is {kind}; expected dense, real gradients")
     return gradient
 
 
-def _is_left_out(weight: Tensor, group: dict[str, Any]) -> bool:
+def _is_left_out(weight: Tensor, group: Group) -> bool:
     return bool(group["exclude_1d"]) and weight.ndim <= 1
 
 
-def _one_by_one(
-    weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], group: dict[str, Any]
-) -> None:
+def _one_by_one(weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], group: Group) -> None:
     decay, momentum = group["weight_decay"], group["momentum"]
     for weight, given, velocity in zip(weights, gradients, velocities, strict=True):
         gradient = -given if group["maximize"] else given
@@ -173,13 +176,13 @@ def _one_by_one(
 
 
 def _norms(tensors: list[Tensor]) -> Tensor:
-    """Returns the norms as one tensor; in float32 at least, since squares of half-precision numbers overflow."""
+    """Returns the norms as one tensor, in float32 or wider, since squares of half-precision numbers would overflow."""
     dtype = torch.promote_types(tensors[0].dtype, torch.float32)
     return torch.stack(list(torch._foreach_norm(tensors, 2, dtype)))
 
 
-def _foreach(weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], group: dict[str, Any]) -> None:
-    """The same for many tensors at once; local rates stay on the device."""
+def _foreach(weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], group: Group) -> None:
+    """Does the same as :func:`_one_by_one` for many tensors at once; local rates stay on the device."""
     decay, momentum = group["weight_decay"], group["momentum"]
     if group["maximize"]:
         gradients = list(torch._foreach_neg(gradients))

@@ -1,4 +1,4 @@
-"""Warm-up before any of torch's schedulers."""
+"""Learning rate warm-up for any of torch's schedulers."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from demitasse.methods import settings
 
 
 class WarmUp(LRScheduler):
-    """Raises the learning rate from ``start`` to what the schedule behind asks for, over the first steps.
+    """Raises the learning rate from ``start`` to the rate of a scheduler, over the first steps.
 
-    At step i < steps the rate of a group is min(rate, start + (rate - start) * i / steps), where ``rate`` is what the
-    scheduler (or the optimizer's own rate) gives at that very step: warm-up follows the policy, and a start above the
-    rate changes nothing. Then, and during all of it, it is at least ``min_lr``.
+    At step i < steps the rate of a group is min(rate, start + (rate - start) * i / steps), where ``rate`` is the rate
+    of the scheduler (or of the optimizer) at that step: warm-up follows the scheduler, and a start above the rate has
+    no effect. At all steps the rate is at least ``min_lr``.
 
     Use it in place of the scheduler: call ``step()`` where you would call the scheduler's.
 
     Args:
-        optimizer: its groups' rates are set.
-        steps: how long it takes; 0 for no warm-up.
-        scheduler: any scheduler of the same optimizer, made before; None for the groups' own rates.
+        optimizer: the optimizer whose rates to set.
+        steps: number of steps of the warm-up; 0 for no warm-up.
+        scheduler: any scheduler of the same optimizer, created before; None for the optimizer's own rates.
         start: the rate at step 0.
-        min_lr: rates are never below it.
+        min_lr: the smallest rate.
 
     Attributes:
-        iteration: steps taken.
-        rates: the rates of the schedule behind, without warm-up, one a group.
+        iteration: number of steps so far.
+        rates: the rates of the scheduler, without warm-up, one for each group.
 
     Raises:
-        MethodError: a setting has no meaning, or the scheduler is another optimizer's.
+        MethodError: a setting is invalid, or the scheduler belongs to another optimizer.
 
     Reference: Goyal et al. 2017, Accurate, Large Minibatch SGD (arXiv 1706.02677), section 2.2.
     """
@@ -55,8 +55,8 @@ class WarmUp(LRScheduler):
         if scheduler is not None and not isinstance(scheduler, LRScheduler):
             raise MethodError(f"scheduler is {settings.shown(scheduler)}; expected a learning-rate scheduler of torch")
         if scheduler is not None and scheduler.optimizer is not optimizer:
-            raise MethodError("the scheduler is another optimizer's; expected one of the same")
-        # not LRScheduler's own constructor, which would set rates and patch the optimizer's step
+            raise MethodError("the scheduler belongs to another optimizer; expected one of this optimizer")
+        # without LRScheduler's constructor, which would set rates and patch the optimizer's step
         self.optimizer, self.steps, self.scheduler = optimizer, steps, scheduler
         self.start, self.min_lr = start, min_lr
         self.iteration = 0
@@ -64,13 +64,13 @@ class WarmUp(LRScheduler):
         self._set()
 
     def step(self, *arguments: Any) -> None:
-        """Goes on by one step.
+        """Takes one step.
 
-        A rate that was set from outside since the last step is taken as the schedule's own.
+        A rate that somebody else has set since the last step counts as the scheduler's rate.
 
         Args:
-            arguments: for the scheduler's own step: the metric of ReduceLROnPlateau; without one only the warm-up goes
-                on, so that it may be stepped more often.
+            arguments: arguments of the scheduler's step, such as the metric of ReduceLROnPlateau; without a metric
+                only the warm-up takes a step, so that it can be stepped more often.
         """
         current = self._current()
         known = [*zip(self.rates, self._shown, strict=True), *[(None, None)] * (len(current) - len(self.rates))]
@@ -84,27 +84,27 @@ class WarmUp(LRScheduler):
         self._set()
 
     def get_last_lr(self) -> list[float | Tensor]:
-        """Returns the rates that are set, one a group."""
+        """Returns the current rates, one for each group."""
         return list(self._current())
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns all that a resume needs, that of the scheduler included."""
-        behind = None if self.scheduler is None else self.scheduler.state_dict()
-        return {"iteration": self.iteration, "rates": list(self.rates), "scheduler": behind}
+    def state_dict(self) -> dict[str, object]:
+        """Returns everything a resume needs, including the state of the scheduler."""
+        inner = None if self.scheduler is None else self.scheduler.state_dict()
+        return {"iteration": self.iteration, "rates": list(self.rates), "scheduler": inner}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where the state was taken, and sets the rates.
+        """Restores a state from :meth:`state_dict`, and sets the rates.
 
         Raises:
-            MethodError: the state is not that of a WarmUp, is that of other groups, or was taken with a scheduler where
-                there is none.
+            MethodError: the state is not that of a WarmUp, or has another number of groups, or has a scheduler where
+                there is none or none where there is one.
         """
         if not isinstance(state, dict) or not {"iteration", "rates", "scheduler"} <= state.keys():
-            raise MethodError("the state is not that of a WarmUp; expected what its state_dict() gives")
+            raise MethodError("the state is not that of a WarmUp; expected the result of its state_dict()")
         if len(state["rates"]) != len(self.rates) or (state["scheduler"] is None) != (self.scheduler is None):
             raise MethodError(
-                f"the state is of {len(state['rates'])} groups, {_with(state['scheduler'])} scheduler; "
-                f"expected {len(self.rates)}, {_with(self.scheduler)}"
+                f"the state has {len(state['rates'])} groups {_with(state['scheduler'])} scheduler; "
+                f"expected {len(self.rates)} groups {_with(self.scheduler)} scheduler"
             )
         self.iteration, self.rates = state["iteration"], list(state["rates"])
         if self.scheduler is not None:
@@ -126,7 +126,7 @@ class WarmUp(LRScheduler):
     def _put(self, rates: list[float]) -> None:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             if hasattr(group["lr"], "fill_"):
-                group["lr"].fill_(rate)  # a tensor that a compiled step has seen
+                group["lr"].fill_(rate)  # keep the tensor, which a compiled step uses
             else:
                 group["lr"] = rate
 

@@ -1,27 +1,26 @@
-"""Weights as bytes: file formats of compressed nets. Knows bytes and numpy arrays, neither torch nor Caffe."""
+"""File formats of compressed nets, from bytes to numpy arrays and back, without torch or Caffe."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from demitasse.arrays import Array
 
 __all__ = ["load"]
 
 
-def load(source: str | Path | bytes) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+def load(source: str | Path | bytes) -> dict[str, Array]:
     """Reads a .demi file as numpy arrays, without PyTorch.
 
     Args:
         source: the path of the file, or its bytes.
 
     Returns:
-        Name -> values in their shape. Of a type that numpy does not have, such as bfloat16, the bits of the values as
-        unsigned integers; where the two halves of a complex number are of such a type, in a last axis of 2.
+        Name -> array of the tensor's shape. For a type that numpy lacks, such as bfloat16, the array holds the bits of
+        the values as unsigned integers; for complex32 it has a last axis of 2, the real and the imaginary part.
 
     Raises:
-        FileFormatError: the file is missing, cut short, damaged, or no .demi file.
+        FileFormatError: the file is missing, cut short, damaged, or not a .demi file.
     """
     from demitasse.packed.file import File
 

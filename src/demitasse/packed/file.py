@@ -1,4 +1,4 @@
-"""A .demi file to read from: tensors one by one, or all in order."""
+"""Reads a .demi file: single tensors, or all of them in order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from numbers import Integral
 from pathlib import Path
 from threading import Event
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,12 +22,12 @@ from demitasse.packed.source import ByteSource
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Part, Tensor, checksum_of
 
-# bytes
+# default limit of the memory for tensors, in bytes
 LIMIT = 1 << 34
 
 
 class _PayloadPlace(NamedTuple):
-    """A payload: the byte where it starts, the tensors in it, and which part of them; all of them unless one is cut."""
+    """A payload: the byte where it starts, its tensors, and the part of a tensor that it holds if the tensor is cut."""
 
     start: int
     payload: Payload
@@ -36,7 +36,13 @@ class _PayloadPlace(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """A tensor and the bytes it takes: positions of what is not zero, and values, or both where symbols tell both."""
+    """A tensor and its size in the file.
+
+    Attributes:
+        tensor: the tensor.
+        positions: bytes that say which values are nonzero.
+        values: bytes that give the values; where symbols code both, all bytes.
+    """
 
     tensor: Tensor
     positions: float
@@ -44,21 +50,21 @@ class Decoded(NamedTuple):
 
 
 class File(Closing):
-    """A file to read from: nothing is decoded before it is asked for.
+    """An open .demi file, which decodes tensors only when they are asked for.
 
     Args:
         source: the path of the file, or its bytes.
-        limit: most bytes of memory that its tensors may take, all together.
-        threads: that decode; None for as many as there are cores.
+        limit: the largest memory for all tensors together, in bytes.
+        threads: number of threads that decode; None for one for each core.
 
     Attributes:
-        name: of the file, for messages.
-        header: what the file says about itself.
+        name: name of the file, for messages.
+        header: the file's header.
 
     Raises:
-        UsageError: the limit or the threads are no such number.
-        FileFormatError: there is no such file, the header is broken or asks for more than the limit, or the file has
-            another length.
+        UsageError: ``limit`` or ``threads`` is invalid.
+        FileFormatError: there is no such file, the header is broken or exceeds the limit, or the file does not have
+            the length that its header gives.
     """
 
     def __init__(self, source: str | Path | bytes, limit: int = LIMIT, threads: int | None = None) -> None:
@@ -77,8 +83,8 @@ class File(Closing):
         free = (limit - self.header.nbytes) // max(self.header.work, 1)
         self._threads = max(1, min(threads or _cores(), free))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Lets another process open the file for itself."""
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickles the arguments, so that another process opens the file itself."""
         return type(self), self._given
 
     def _open(self, limit: int) -> Header:
@@ -102,41 +108,43 @@ class File(Closing):
         for alias, name in header.aliases.items():
             self._aliases.setdefault(name, []).append(alias)
         if self._source.size != end:
-            raise FileFormatError(f"{self._source.size} bytes; expected {end}: cut short, or more was added")
+            raise FileFormatError(
+                f"found {self._source.size} bytes, expected {end}: the file is cut short or has bytes at the end"
+            )
         return header
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         self._kept = None
         self._source.close()
 
     @property
     def names(self) -> list[str]:
-        """The names of the tensors, in order, each followed by its other names."""
+        """The names of the tensors in order, each followed by its aliases."""
         return [each for name in self._found for each in (name, *self._aliases.get(name, ()))]
 
     def tensor(self, name: str) -> Tensor:
-        """Decodes one tensor, with those that share its payload: they are kept until another payload is asked for.
+        """Decodes one tensor, and keeps the others of its payload until another payload is read.
 
         Raises:
-            KeyError: there is none of this name.
-            FileFormatError: its payload is corrupt.
+            KeyError: there is no tensor of this name.
+            FileFormatError: the payload is corrupt.
         """
         number, place = self._found[self.header.aliases.get(name, name)]
         entries = self._places[number].entries
         if len(entries) == 1:
             last = number + sum(1 for _ in entries[0].parts)
             return next(self._measured(self._places[number:last])).tensor._replace(name=name)
-        kept = self._kept  # other threads may put another payload there
+        kept = self._kept  # a local variable, since other threads may replace it
         if kept is None or kept[0] != number:
             self._kept = kept = number, self._decode(self._places[number])
         tensor = kept[1][place].tensor
         return tensor._replace(name=name, bits=tensor.bits.copy())
 
     def tensors(self) -> Iterator[Tensor]:
-        """Decodes one tensor after the other; a few payloads are decoded ahead.
+        """Yields all tensors in order, and decodes a few payloads ahead.
 
-        One with several names comes once with each, with the same memory.
+        Yields a tensor with several names once for each of them, with the same memory.
 
         Raises:
             FileFormatError: a payload is corrupt.
@@ -147,7 +155,7 @@ class File(Closing):
                 yield tensor._replace(name=alias)
 
     def measured(self) -> Iterator[Decoded]:
-        """Decodes one tensor after the other, each once, and tells what it takes.
+        """Yields all tensors in order, each once, with their sizes in the file.
 
         Raises:
             FileFormatError: a payload is corrupt.
@@ -173,7 +181,7 @@ class File(Closing):
                 whole = None
 
     def _decoded(self, places: Sequence[_PayloadPlace]) -> Iterator[list[Decoded]]:
-        """Yields what the payloads hold, in order; the memory is that of a few."""
+        """Yields the tensors of each payload in order; only a few payloads are in memory at a time."""
         threads = min(self._threads, len(places))
         if threads < 2:
             yield from map(self._decode, places)
@@ -203,7 +211,7 @@ class File(Closing):
             try:
                 bits, context = CODECS[entry.codec].decode(empty, ByteReader(entry.settings), stream, context)
                 if entry.dtype.name == "bool" and bits.max(initial=0) > 1:
-                    raise FileFormatError(f"a bool is {bits.max()}")
+                    raise FileFormatError(f"found {bits.max()} as a bool, expected 0 or 1")
             except FileFormatError as error:
                 raise error.within(f"{self.name}: {entry.name}") from error
             found.append(Decoded(empty._replace(bits=bits), *(stream.spent - before).tolist()))

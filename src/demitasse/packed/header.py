@@ -1,7 +1,7 @@
-"""The header of a file: what it holds and where.
+"""The header of a file: its tensors and payloads.
 
-It is coded by the model of bytes, which a list of common words primes, so that the names of a small net cost a few
-bytes.
+The model of bytes codes the header. A primer of common words trains the model beforehand, so that the names of a small
+net take only a few bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 MAGIC = b"demi"
 VERSION = 1
 
-# what nets often say; a change of it is a change of the version
+# text that many headers contain; changing it changes the version of the format
 PRIMER = (
     b'layer {\n  name: "conv1"\n  type: "Convolution"\n  bottom: "data"\n  top: "conv1"\n'
     b"  param {\n    lr_mult: 1\n    decay_mult: 1\n  }\n  convolution_param {\n    num_output: 64\n    pad: 1\n"
@@ -58,10 +58,10 @@ PRIMER = (
     b"\x14\x01\x05\x05\x14\x32\x14\x05\x05\x32\xf4\x03\xa0\x06\xf4\x03\x0a\xf4\x03\x0a"
     b"\x04\x7b\x03\x04\x7c\0\x0c\x7c\x03\x04\x7b\x01\x1c\x7b\x03\x10\x04\x04\x7c\x01\x0c\x7c\x03\x04\x7c\0"
 )
-# no header has more bytes before its coded part
+# the most bytes of a header before its coded part
 FRONT = 32
 _MOST_BYTES = 1 << 28
-# bytes of a header that one byte of the coded one may stand for, and bytes that any may: names of nets come to 20
+# a header may be this many times as large as its coded form (names of nets reach 20), and any may have this many bytes
 _RATIO, _FREE = 64, 1 << 16
 _MOST_TENSORS = 1 << 20
 _MOST_DIMENSIONS = 32
@@ -74,13 +74,13 @@ class TensorEntry:
     """A tensor of the file.
 
     Attributes:
-        name: of the tensor.
-        dtype: of its values.
-        shape: of the tensor.
-        codec: place in :data:`demitasse.packed.codecs.CODECS`.
-        settings: of the codec.
-        begins: whether a payload begins with it; else it goes on in that of the tensor before.
-        cut: whether it is cut into parts, a payload each; see :func:`demitasse.packed.tensor.parts`.
+        name: name of the tensor.
+        dtype: type of its values.
+        shape: shape of the tensor.
+        codec: index in :data:`demitasse.packed.codecs.CODECS`.
+        settings: the codec's settings.
+        begins: whether the tensor begins a payload; otherwise it follows the previous tensor in the same payload.
+        cut: whether the tensor is cut into parts, one for each payload; see :func:`demitasse.packed.tensor.parts`.
     """
 
     name: str
@@ -93,7 +93,7 @@ class TensorEntry:
 
     @property
     def parts(self) -> Iterator[Part]:
-        """The parts of the tensor: one, the whole of it, if it is not cut."""
+        """The parts of the tensor; a single one, the whole tensor, if it is not cut."""
         return parts(self.shape) if self.cut else iter([Part(0, self.shape)])
 
     @property
@@ -104,11 +104,11 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class Payload:
-    """A stream of the file.
+    """A payload of the file.
 
     Attributes:
-        length: in bytes.
-        checksum: CRC-32 of its bytes, followed by the values that come of it (little-endian, tensor by tensor).
+        length: length in bytes.
+        checksum: CRC-32 of its bytes, followed by the decoded values (little-endian, tensor by tensor).
     """
 
     length: int
@@ -117,14 +117,14 @@ class Payload:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about itself.
+    """The header of a file.
 
     Attributes:
-        entries: its tensors, in order.
-        payloads: its streams, in order.
-        metadata: text by key.
-        aliases: other names of tensors, each with the name that the tensor has among the entries.
-        work: bytes of memory that decoding a payload takes besides the values, at most.
+        entries: the tensors, in order.
+        payloads: the payloads, in order.
+        metadata: key -> text.
+        aliases: other name of a tensor -> its name among the entries.
+        work: the most bytes of memory that decoding a payload needs in addition to the values.
     """
 
     entries: Sequence[TensorEntry]
@@ -144,13 +144,13 @@ class Header:
         values = np.frombuffer(PRIMER + plain, np.uint8).copy()
         stream = Stream()
         code_bytes(stream, values, len(PRIMER))
-        # zeros behind the end say nothing; they let a reader know beforehand how much may come of it
+        # padding with zeros tells a reader in advance how large the decoded header may be
         coded = stream.close().ljust(-(-(len(plain) - _FREE) // _RATIO), b"\0")
         front = MAGIC + short(VERSION, len(plain), len(coded))
         return front + checksum_of(front + coded + plain).to_bytes(4, "little") + coded
 
     def _plain(self) -> bytes:
-        """Returns all of it, kind by kind: like stands beside like."""
+        """Returns the uncoded header, field by field for all tensors, so that similar values are neighbours."""
         out = short(len(self.metadata), len(self.aliases), len(self.entries))
         for key, value in self.metadata.items():
             text = value.encode()
@@ -168,10 +168,14 @@ class Header:
 
 
 def length_of(data: bytes, limit: int) -> int:
-    """Returns the length of the header whose first bytes are given: FRONT, or all of the file if it is shorter.
+    """Returns the length of the header.
+
+    Args:
+        data: the first FRONT bytes of the file, or the whole file if it is shorter.
+        limit: the largest memory for the tensors, in bytes.
 
     Raises:
-        FileFormatError: it begins no file of this version.
+        FileFormatError: the bytes do not begin a file of this version.
     """
     reader = ByteReader(data)
     _, length, *_ = _front(reader, limit)
@@ -179,20 +183,21 @@ def length_of(data: bytes, limit: int) -> int:
 
 
 def _front(reader: ByteReader, limit: int) -> tuple[int, int, bytes, int]:
-    """Returns the size of the header, that of what it is coded in, the bytes so far, and the checksum."""
+    """Returns the size of the header, the size of its coded form, the bytes up to the checksum, and the checksum."""
     if (magic := reader.raw(len(MAGIC), "magic")) != MAGIC:
         raise FileFormatError(
-            f"byte 0: found {magic!r}, expected {MAGIC!r}: not a .demi file; 'demitasse pack' makes one"
+            f"byte 0: found {magic!r}, expected {MAGIC!r}: not a .demi file; 'demitasse pack' writes one"
         )
     version = reader.number(1 << 32, "version")
     if version != VERSION:
-        raise FileFormatError(f"version {version}; this program reads version {VERSION}")
+        raise FileFormatError(f"found version {version}, expected version {VERSION}, which this program reads")
     size = reader.number(_MOST_BYTES, "size of the header")
     if size > limit:
-        raise FileFormatError(f"the header takes {size:,} bytes; the limit is {limit:,}")
+        raise FileFormatError(f"the header needs {size:,} bytes; the limit is {limit:,}")
     length = reader.number(_MOST_BYTES, "size of the coded header")
     if size > _FREE + _RATIO * length:
-        raise FileFormatError(f"a header of {size:,} bytes in {length:,}; expected at most {_FREE + _RATIO * length:,}")
+        most = _FREE + _RATIO * length
+        raise FileFormatError(f"found a header of {size:,} bytes coded in {length:,}, expected at most {most:,} bytes")
     return size, length, reader.bytes_since(0), reader.checksum("the header")
 
 
@@ -200,14 +205,14 @@ def parse(data: bytes, limit: int) -> tuple[Header, int]:
     """Reads the header of a file.
 
     Args:
-        data: the whole file, or as much of it as holds the header.
-        limit: most bytes of memory that the tensors may take.
+        data: the whole file, or at least its header.
+        limit: the largest memory for the tensors, in bytes.
 
     Returns:
         The header and its length.
 
     Raises:
-        FileFormatError: it is cut short, corrupt, of another version, or asks for more than the limit.
+        FileFormatError: the header is cut short, corrupt, of another version, or exceeds the limit.
     """
     reader = ByteReader(data)
     size, length, front, checksum = _front(reader, limit)
@@ -234,7 +239,7 @@ def _read(reader: ByteReader, limit: int) -> Header:
     for _ in range(texts):
         key = reader.text("key of metadata")
         if key in metadata:
-            raise FileFormatError(f"byte {reader.offset}: metadata {key!r} is there twice")
+            raise FileFormatError(f"byte {reader.offset}: metadata {key!r} occurs twice")
         metadata[key] = reader.utf8(reader.number(_MOST_BYTES, "length"), key)
     names = [reader.text("name of a tensor") for _ in range(count)]
     aliases = {reader.text("name of a tensor"): "" for _ in range(others)}
@@ -252,15 +257,15 @@ def _read(reader: ByteReader, limit: int) -> Header:
         codec = _chosen(CODECS, flags >> 2, "codec", reader)
         entry = TensorEntry(name, dtype, shape, flags >> 2, b"", bool(flags & 1), bool(flags & 2))
         if dtype.complex and shape[-1:] != (2,):
-            raise FileFormatError(f"byte {start}: {name}: {dtype.name} of shape {shape}; expected 2 last: both parts")
+            raise FileFormatError(f"byte {start}: {name}: {dtype.name} has shape {shape}, expected a last axis of 2")
         if entry.cut and not codec.alone:
-            raise FileFormatError(f"byte {start}: {name} is cut into parts; its codec does not allow it")
+            raise FileFormatError(f"byte {start}: {name} is cut into parts, which its codec does not allow")
         work = max(work, codec.memory(blank(entry)._replace(shape=next(entry.parts).shape), reader))
         entries.append(replace(entry, settings=reader.bytes_since(start)))
     _check(entries)
     total = sum(entry.nbytes for entry in entries)
     if total + work > limit:
-        raise FileFormatError(f"tensors take {total:,} bytes and decoding {work:,} more; the limit is {limit:,}")
+        raise FileFormatError(f"tensors need {total:,} bytes and decoding {work:,} more; the limit is {limit:,}")
     begun = sum(1 for entry in entries if entry.begins for _ in entry.parts)
     lengths = [reader.number(_LARGEST, "length of a payload") for _ in range(begun)]
     checksums = [reader.checksum("a payload") for _ in range(begun)]
@@ -270,9 +275,9 @@ def _read(reader: ByteReader, limit: int) -> Header:
 
 def _shape(rank: int, reader: ByteReader) -> tuple[int, ...]:
     if rank > _MOST_DIMENSIONS:
-        raise FileFormatError(f"byte {reader.offset}: {rank} dimensions; expected at most {_MOST_DIMENSIONS}")
+        raise FileFormatError(f"byte {reader.offset}: found {rank} dimensions, expected at most {_MOST_DIMENSIONS}")
     shape = tuple(reader.number(_LARGEST, "size of a dimension") for _ in range(rank))
-    # also where another dimension is 0: no product may overflow
+    # even if another dimension is 0: no product may overflow
     if math.prod(size or 1 for size in shape) > _LARGEST:
         raise FileFormatError(f"byte {reader.offset}: a tensor of shape {shape} is too large")
     return shape
@@ -280,20 +285,20 @@ def _shape(rank: int, reader: ByteReader) -> tuple[int, ...]:
 
 def _chosen(known: Sequence[T], number: int, what: str, reader: ByteReader) -> T:
     if number >= len(known):
-        raise FileFormatError(f"byte {reader.offset}: {what} {number} is not known")
+        raise FileFormatError(f"byte {reader.offset}: unknown {what} {number}; expected less than {len(known)}")
     return known[number]
 
 
 def _check(entries: Sequence[TensorEntry]) -> None:
     alone = True
     for entry in entries:
-        # the first one begins, and who is alone has nobody behind it
+        # the first tensor begins a payload, and a codec with payloads of its own shares none
         alone |= CODECS[entry.codec].alone
         if alone and not entry.begins:
-            raise FileFormatError(f"{entry.name} begins no payload, and there is none that it could go on in")
+            raise FileFormatError(f"{entry.name} begins no payload, and there is none that it could share")
         alone = CODECS[entry.codec].alone
 
 
 def blank(entry: TensorEntry) -> Tensor:
-    """Returns the tensor of an entry, without values."""
+    """Returns the tensor of an entry with empty bits."""
     return Tensor(entry.name, entry.dtype, entry.shape, _NO_BITS)

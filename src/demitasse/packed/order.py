@@ -1,40 +1,38 @@
-"""The order of hidden units, which a net does not care about but the coder does; and units that do nothing.
+"""Reorders hidden units, which does not change a net but makes its file smaller, and removes units without effect.
 
-A hidden unit is a row of the layers that make it and some columns of those that use it. Moved together, rows and
-columns give the same net; a unit that gives only zeros, or that nothing uses, can go.
+A hidden unit is a row of the layers that compute it and some columns of the layers that use it. Moving these rows and
+columns together gives the same net; a unit that is always zero, or that no layer uses, can be removed.
 
-:func:`reorder` tries a few orders, link by link: as it is, by the number of weights, and each unit beside the one
-most like it. It then moves single units about at random, and keeps what is smaller. What counts is always what the
-coder of weights makes of it.
+:func:`reorder` tries a few orders for each link: the present one, by the number of weights, and each unit next to the
+most similar one. It then moves single units at random. It keeps an order if the coder of weights needs fewer bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.packed.codecs.base import Context
 from demitasse.packed.codecs.weights import Weights
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Tensor, matrix
-from demitasse.packed.units import Link, arranged, count_units, present, take_dead_out
+from demitasse.packed.units import Link, arranged, count_units, present, remove_dead_units
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-# weights that a search may code: a million take about a second
+# number of weights that a search may code: a million take about a second
 BUDGET = 8_000_000
-# a trial takes as long as so many, however few are coded
+# every trial takes at least as long as coding this number of weights
 _TRIAL = 4_000
 
 
 class ReorderedTensors(NamedTuple):
-    """What :func:`reorder` found.
+    """The result of :func:`reorder`.
 
     Attributes:
-        tensors: in the order in which they were given.
-        orders: for each link, which units stand where now, by their old numbers.
+        tensors: the tensors, in the order in which they were given.
+        orders: for each link, the old numbers of the units in their new order.
     """
 
     tensors: list[Tensor]
@@ -48,23 +46,23 @@ def reorder(
     remove_dead: bool = False,
     budget: int = BUDGET,
 ) -> ReorderedTensors:
-    """Returns tensors of the same net that a file holds in fewer bytes; the same ones at every call.
+    """Returns tensors of the same net that need fewer bytes in a file; the result is deterministic.
 
     Args:
-        tensors: in the order in which they will be packed.
-        links: the hidden units that may move; from the first layer to the last.
+        tensors: the tensors in the order in which they will be packed.
+        links: the hidden units that may move, from the first layer to the last.
         search: whether units may change places.
-        remove_dead: whether units that do nothing are taken out, which changes shapes. A layer keeps one at least.
-        budget: weights that may be coded, over and over, in the search. Units of tensors too large for it keep
-            their order, and so do those whose tensors the coder of weights does not suit.
+        remove_dead: whether to remove units without effect, which changes shapes. A layer keeps at least one unit.
+        budget: number of weights that the search may code, counted at every trial. Units keep their order if their
+            tensors exceed the budget or do not suit the coder of weights.
 
     Raises:
-        UsageError: a tensor of a link is missing, or its shape does not fit; names it.
+        UsageError: a tensor of a link is missing, or its shape does not fit; names the tensor.
     """
     held = {tensor.name: tensor for tensor in tensors}
     orders = [np.arange(count_units(held, link)) for link in links]
     if remove_dead:
-        take_dead_out(held, links, orders)
+        remove_dead_units(held, links, orders)
     if search and links:
         _Search(held, links, orders, budget).run()
     return ReorderedTensors(list(held.values()), orders)
@@ -74,10 +72,10 @@ class _Search:
     """Reorders tensors and orders in place.
 
     Args:
-        tensors: by name, in the order of the file.
-        links: of them.
-        orders: of the links.
-        budget: weights that may be coded.
+        tensors: name -> tensor, in the order of the file.
+        links: the hidden units.
+        orders: the order of the units of each link.
+        budget: number of weights that may be coded.
     """
 
     def __init__(self, tensors: dict[str, Tensor], links: Sequence[Link], orders: list[Array], budget: int) -> None:
@@ -90,7 +88,7 @@ class _Search:
         self._random = np.random.default_rng(0)
 
     def run(self) -> None:
-        """Tries orders of all units, then moves single ones until the budget is spent."""
+        """Tries orders of all units, then moves single units until the budget is spent."""
         ready = [i for i in range(len(self._links)) if self._prepare(i)]
         for i in ready:
             for order in list(self._candidates(i)):
@@ -105,18 +103,18 @@ class _Search:
             self._try(ready[chosen], self._moved(ready[chosen]))
 
     def _measured(self, i: int) -> list[str]:
-        """Returns the matrices whose size the order of a link decides."""
+        """Returns the matrices whose coded size depends on the order of a link."""
         link = self._links[i]
         behind = [name for name, before in self._before.items() if before in link.units]
         return [name for name in dict.fromkeys((*link.units, *link.next, *behind)) if name in self._settings]
 
     def _afford(self, i: int) -> bool:
-        """Takes a trial off the budget; returns whether there was enough left."""
+        """Subtracts a trial from the budget; returns whether enough was left."""
         self._left -= _TRIAL + sum(self._tensors[name].size for name in self._measured(i))
         return self._left >= 0
 
     def _prepare(self, i: int) -> bool:
-        """Finds how the matrices of a link are coded; returns whether its units can be moved and measured."""
+        """Finds the settings that code the matrices of a link; returns whether its units can be moved and measured."""
         link = self._links[i]
         for name in (*link.units, *link.next):
             tensor = self._tensors[name]
@@ -144,7 +142,7 @@ class _Search:
         return stream.bits
 
     def _try(self, i: int, order: Array) -> None:
-        """Keeps an order if it is smaller."""
+        """Keeps an order if it needs fewer bits."""
         changed = arranged(self._tensors, self._links[i], order)
         tensors = {**self._tensors, **changed}
         bits = {
@@ -157,14 +155,14 @@ class _Search:
             self._orders[i] = self._orders[i][order]
 
     def _supports(self, i: int) -> tuple[Array, Array]:
-        """Returns which weights of each unit are not zero: those that it comes from, and those that use it."""
+        """Returns which weights of each unit are nonzero: those that compute it, and those that use it."""
         link, count = self._links[i], len(self._orders[i])
         return present(self._tensors[link.units[0]], count), np.concatenate(
             [present(self._tensors[name], count, columns=True) for name in link.next], axis=1
         )
 
     def _candidates(self, i: int) -> Iterator[Array]:
-        """Yields orders worth a try; units without weights stand last in all."""
+        """Yields orders to try; all of them put units without weights last."""
         into, out = self._supports(i)
         counts = into.sum(1)
         empty = counts == 0
@@ -175,11 +173,11 @@ class _Search:
             yield _neighbours(np.concatenate([into, out], axis=1), np.lexsort((counts, empty)), empty)
 
     def _in_use(self, i: int) -> Array:
-        """Returns the places of units with weights."""
+        """Returns the positions of units with weights."""
         return np.flatnonzero(self._supports(i)[0].any(1))
 
     def _moved(self, i: int) -> Array:
-        """Returns the present order but for one unit that stands elsewhere, or two that have changed places."""
+        """Returns the present order with one unit moved, or two units swapped."""
         one, other = self._random.choice(self._in_use(i), 2, replace=False)
         order = list(range(len(self._orders[i])))
         if self._random.random() < 0.5:
@@ -190,12 +188,12 @@ class _Search:
 
 
 def _neighbours(supports: Array, order: Array, empty: Array) -> Array:
-    """Returns the units one by one, each the one that differs least from the one before; from the first of ``order``.
+    """Returns an order in which each unit differs as little as possible from the previous one.
 
     Args:
-        supports: (units, weights), which are not zero.
-        order: decides where several differ as little.
-        empty: units that stand last, as ``order`` has them.
+        supports: (units, weights) bool, which weights are nonzero.
+        order: (units,) int; it gives the first unit, and decides between units that differ equally.
+        empty: (units,) bool, the units that come last, in the order of ``order``.
     """
     chain = [unit for unit in order if not empty[unit]][:1]
     left = [unit for unit in order if not empty[unit]][1:]

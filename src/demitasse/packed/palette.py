@@ -1,12 +1,13 @@
-"""The values of a tensor as symbols: 0 for zero, else 1 + the number of the value."""
+"""Palettes turn the values of a tensor into symbols: 0 for zero, else 1 + the value's number in the palette."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from demitasse.errors import FileFormatError
@@ -14,22 +15,22 @@ from demitasse.packed.kernels.distinct import distinct, places
 from demitasse.packed.reader import ByteReader, short
 from demitasse.packed.tensor import Bits, DType, from_bytes, to_bytes
 
-Symbols = np.ndarray[Any, np.dtype[np.uint16]]
+Symbols = NDArray[np.uint16]
 
-# how the header names a palette, or that there is none
+# kinds of palettes in a header; NONE says that there is none
 POWERS, LISTED, NONE = range(3)
 
-# a list of values costs their bytes; with more of them, they are no list any more
+# the most values of a palette, since the header lists their bytes
 MOST_VALUES = 1 << 12
 
 
 class Palette(ABC):
-    """The values of a tensor that are not zero, by number.
+    """The distinct nonzero values of a tensor, by number.
 
     Attributes:
         kind: the number of the class in a header.
-        signed: whether the lowest bit of a number is a sign.
-        count: of the values, those of either sign counted once.
+        signed: whether the lowest bit of a value's number is its sign.
+        count: how many values there are; both signs count as one.
     """
 
     kind: ClassVar[int]
@@ -38,12 +39,12 @@ class Palette(ABC):
 
     @property
     def depth(self) -> int:
-        """Bits of a number, without a sign."""
+        """Number of bits of a value's number, without the sign."""
         return (self.count - 1).bit_length()
 
     @property
     def size(self) -> int:
-        """The number of values, counted to whole bits."""
+        """How many numbers the bits allow."""
         return 1 << (self.depth + self.signed)
 
     @abstractmethod
@@ -52,7 +53,7 @@ class Palette(ABC):
 
     @abstractmethod
     def bits(self, dtype: DType) -> Bits:
-        """Returns the values, by number; what bits allow and the palette does not have is something all the same."""
+        """Returns the bits of the values, (size,) by number; unused numbers get an arbitrary value."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,10 @@ class Powers(Palette):
 
 @dataclass(frozen=True)
 class Listed(Palette):
-    """Any values.
+    """A list of arbitrary values.
 
     Attributes:
-        values: their bits, in order.
+        values: (count,), the bits of the values in order.
     """
 
     values: Bits
@@ -109,10 +110,10 @@ class Listed(Palette):
 
 
 def unpack(kind: int, data: ByteReader, dtype: DType) -> Palette | None:
-    """Reads what :meth:`Palette.pack` wrote; None if the kind is that there is none.
+    """Reads what :meth:`Palette.pack` wrote; returns None if the kind is NONE.
 
     Raises:
-        FileFormatError: the kind is not known, or not one for this type.
+        FileFormatError: the kind is unknown, or invalid for this type.
     """
     if kind == NONE:
         return None
@@ -120,13 +121,13 @@ def unpack(kind: int, data: ByteReader, dtype: DType) -> Palette | None:
         count = data.number(MOST_VALUES - 1, "number of values") + 1
         return Listed(from_bytes(data.array("u1", count * dtype.size, "values"), dtype.bits))
     if kind != POWERS or not dtype.floating:
-        raise FileFormatError(f"byte {data.offset}: palette {kind} in a tensor of {dtype.name}")
+        raise FileFormatError(f"byte {data.offset}: found a palette of kind {kind} in a tensor of {dtype.name}")
     least = data.number(dtype.largest_exponent, "least exponent")
     return Powers(least, data.number(63, "exponents") + 1)
 
 
 def find(bits: Bits, dtype: DType) -> Palette | None:
-    """Returns the palette of the values that are not zero; None where they are too many, or all are zero."""
+    """Returns the palette of the nonzero values; None if there are too many, or none."""
     values = np.sort(distinct(bits, MOST_VALUES + 1))
     values = values[values != 0]
     if not 0 < len(values) <= MOST_VALUES:
@@ -141,32 +142,32 @@ def _powers(values: Bits, dtype: DType) -> Powers | None:
     fraction = values & dtype.bits.type((1 << dtype.mantissa) - 1)
     exponents = values >> mantissa & dtype.bits.type(dtype.largest_exponent)
     least, largest = int(exponents.min()), int(exponents.max())
-    # 0 is for numbers that are no powers; far ones make no grid
+    # exponent 0 belongs to zero and subnormal numbers; powers too far apart are not a grid
     if fraction.any() or not least or largest - least >= 64:
         return None
     return Powers(least, largest - least + 1)
 
 
 def _in_order(values: Bits, dtype: DType) -> Bits:
-    """Sorts by value where a floating-point number is meant: near numbers are near values."""
+    """Sorts floating-point numbers by value, so that close numbers belong to close values."""
     if not dtype.floating:
         return values
     return values[np.argsort(np.where(values & dtype.sign, ~values, values | dtype.sign))]
 
 
 def symbols(bits: Bits, palette: Palette, dtype: DType) -> Symbols:
-    """Returns the symbols of values, all of which the palette has."""
+    """Returns the symbols of values, all of which must be in the palette."""
     found: Symbols = places(bits, table(palette, dtype, palette.size + 1))
     return found
 
 
 def values(found: Symbols, palette: Palette, dtype: DType) -> Bits:
-    """Returns the bits of the values of symbols."""
+    """Returns the bits of the values that the symbols stand for."""
     return table(palette, dtype, palette.size + 1)[found]
 
 
 def table(palette: Palette, dtype: DType, count: int) -> Bits:
-    """Returns the bits of the value of every symbol below ``count``; beyond the palette's, zero."""
+    """Returns the bits of the value of every symbol below ``count``; zero for symbols beyond the palette."""
     found = np.zeros(count, dtype.bits)
     found[1 : palette.size + 1] = palette.bits(dtype)
     return found

@@ -1,20 +1,19 @@
-"""Takes arrays, numbers and texts off a byte string in order; every error says at which byte, and what was expected."""
+"""Reads arrays, numbers and texts from a byte string in order; errors name the byte and what was expected there."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import FileFormatError
 
 _MOST_BYTES = 9
 
 
 def short(*numbers: int) -> bytes:
-    """Returns numbers from 0 to 2^63 - 1 in as few bytes as they need: seven bits in each, lowest first.
+    """Encodes numbers from 0 to 2^63 - 1 in as few bytes as possible: seven bits in each byte, lowest first.
 
-    The eighth bit says that more follow.
+    The eighth bit of a byte says that more bytes follow.
     """
     out = bytearray()
     for number in numbers:
@@ -26,18 +25,23 @@ def short(*numbers: int) -> bytes:
 
 
 class ByteReader:
-    """A place in a byte string.
+    """A byte string with a position.
 
     Attributes:
-        offset: the byte where the next array begins.
+        offset: the next byte to read.
     """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.offset = 0
 
-    def array(self, dtype: str, count: int, what: str) -> np.ndarray[Any, np.dtype[Any]]:
+    def array(self, dtype: str, count: int, what: str) -> Array:
         """Returns the next ``count`` values as a view into the data.
+
+        Args:
+            dtype: numpy's code of the type, such as ``<f4``.
+            count: number of values.
+            what: what the values are, for messages.
 
         Raises:
             FileFormatError: fewer bytes are left.
@@ -47,17 +51,17 @@ class ByteReader:
         if needed > left:
             raise FileFormatError(
                 f"byte {self.offset}: {what}: expected {needed} bytes, found {left}: the file is cut short, "
-                "or of another net or format"
+                "or belongs to another net or format"
             )
         values = np.frombuffer(self._data, dtype, count, self.offset)
         self.offset += needed
         return values
 
     def count(self, most: int, what: str, dtype: str = "<i4") -> int:
-        """Reads one number of entries.
+        """Returns the next integer, a number of entries.
 
         Raises:
-            FileFormatError: it is negative, or more than ``most``.
+            FileFormatError: the number is negative or above ``most``.
         """
         at = self.offset
         found = int(self.array(dtype, 1, f"{what}: number of entries")[0])
@@ -66,18 +70,18 @@ class ByteReader:
         return found
 
     def raw(self, count: int, what: str) -> bytes:
-        """Returns the next bytes.
+        """Returns the next ``count`` bytes.
 
         Raises:
-            FileFormatError: fewer are left.
+            FileFormatError: fewer bytes are left.
         """
         return self.array("u1", count, what).tobytes()
 
     def number(self, most: int, what: str) -> int:
-        """Returns the next number of :func:`short`.
+        """Returns the next number that :func:`short` encoded.
 
         Raises:
-            FileFormatError: it is cut short, larger than ``most``, or in more bytes than it needs.
+            FileFormatError: the number is cut short, above ``most``, or uses more bytes than it needs.
         """
         at, found = self.offset, 0
         for index in range(_MOST_BYTES):
@@ -95,10 +99,10 @@ class ByteReader:
         raise FileFormatError(f"byte {at}: {what}: not a number in its shortest form")
 
     def utf8(self, count: int, what: str) -> str:
-        """Returns the next bytes as text.
+        """Returns the next ``count`` bytes as text.
 
         Raises:
-            FileFormatError: fewer are left, or they are not UTF-8.
+            FileFormatError: fewer bytes are left, or they are not UTF-8.
         """
         start = self.offset
         try:
@@ -107,14 +111,14 @@ class ByteReader:
             raise FileFormatError(f"byte {start}: {what}: not UTF-8") from None
 
     def text(self, what: str) -> str:
-        """Returns the text up to the next zero byte, which is taken too.
+        """Returns the text up to the next zero byte, and skips that byte.
 
         Raises:
-            FileFormatError: there is none, or the text is not UTF-8.
+            FileFormatError: there is no zero byte, or the text is not UTF-8.
         """
         end = self._data.find(0, self.offset)
         if end < 0:
-            raise FileFormatError(f"byte {self.offset}: {what}: no zero byte ends it")
+            raise FileFormatError(f"byte {self.offset}: {what}: expected a zero byte at its end, found none")
         found = self.utf8(end - self.offset, what)
         self.offset += 1
         return found
@@ -123,18 +127,18 @@ class ByteReader:
         """Returns the next four bytes as a CRC-32.
 
         Raises:
-            FileFormatError: fewer are left.
+            FileFormatError: fewer bytes are left.
         """
         return int(self.array("<u4", 1, f"checksum of {what}")[0])
 
     def bytes_since(self, start: int) -> bytes:
-        """Returns the bytes taken from ``start`` on."""
+        """Returns the bytes from ``start`` to the current position."""
         return self._data[start : self.offset]
 
     def expect_end(self) -> None:
-        """Raises FileFormatError unless all bytes are taken."""
+        """Raises FileFormatError unless all bytes have been read."""
         if self.offset != len(self._data):
             raise FileFormatError(
                 f"byte {self.offset}: expected the end of the file, found "
-                f"{len(self._data) - self.offset} more bytes: is the file of another net or format?"
+                f"{len(self._data) - self.offset} more bytes: does the file belong to another net or format?"
             )

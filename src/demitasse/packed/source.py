@@ -1,4 +1,4 @@
-"""Where the bytes of a file come from: the disk, piece by piece, or the memory."""
+"""Reads the bytes of a file at any position, from disk or from memory."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from demitasse.files import check_readable
 
 
 class ByteSource:
-    """Bytes by place; threads and forked processes may read at the same time.
+    """The bytes of a file, which several threads and forked processes may read at the same time.
 
-    Processes that were forked share the offset of an open file, so that seeking in one moves the others. Reads name
-    their place instead, where the system has such reads; where it has not, it has no fork either.
+    Forked processes share the offset of an open file, so seeking in one would move the others. Reads therefore give
+    their position (``os.pread``); a system without such reads has no fork either.
 
     Args:
         source: a path, or the bytes themselves.
 
     Attributes:
-        name: of the file, for messages.
-        size: in bytes.
+        name: name of the file, for messages.
+        size: size in bytes.
 
     Raises:
         FileFormatError: there is no such file, or it cannot be read.
@@ -35,7 +35,7 @@ class ByteSource:
         if not isinstance(source, bytes):
             check_readable(source)
         try:
-            # open as long as the reader is
+            # stays open until close()
             self._file: BinaryIO = BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115
         except FileNotFoundError:
             raise FileFormatError(f"{source!s}: there is no such file") from None
@@ -43,13 +43,13 @@ class ByteSource:
             raise FileFormatError(f"{source!s}: cannot be read: {error.strerror or error}") from error
         try:
             self.size = self._file.seek(0, os.SEEK_END)
-        except OSError as error:  # what has no end, in /proc
+        except OSError as error:  # files without an end, such as some in /proc
             self._file.close()
             raise FileFormatError(f"{source!s}: cannot be read: {error.strerror or error}") from error
         self._positional = hasattr(os, "pread") and not isinstance(source, bytes)
 
     def read(self, start: int, length: int) -> bytes:
-        """Returns so many bytes, or fewer at the end.
+        """Returns ``length`` bytes from ``start`` on, or fewer at the end of the file.
 
         Raises:
             UsageError: the file was closed.
@@ -62,7 +62,7 @@ class ByteSource:
                 self._file.seek(start)
                 return self._file.read(length)
         found = bytearray()
-        # one read gives 2 GiB at most
+        # one read returns at most 2 GiB
         while piece := os.pread(self._file.fileno(), length - len(found), start + len(found)):
             if len(piece) == length:
                 return piece
@@ -70,5 +70,5 @@ class ByteSource:
         return bytes(found)
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""One payload, written or read: decisions that several models code one after the other, or plain bytes."""
+"""One payload, for writing or reading: decisions that several models code in turn, or plain bytes."""
 
 from __future__ import annotations
 
@@ -6,36 +6,34 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from threading import Event
-from typing import Any
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import FileFormatError
 from demitasse.packed.kernels import arithmetic, text, weights
 from demitasse.packed.kernels.weights import MatrixLayout
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-# no decision costs more: the least probability is 2^-16
+# a decision costs at most two bytes: the least probability is 2^-16
 _BYTES_A_DECISION = 2
-# for what is held back, and the end
+# room for bytes that are held back, and for the end
 _SPARE = 64
 _COST_OF_BYTE = 8 * arithmetic.UNIT
-# what is coded at once, in some hundredths of a second: in between, Python sees signals, and others may stop it
+# sizes of pieces that take a few hundredths of a second; between them Python handles signals, and others may stop it
 _BYTES, _WEIGHTS, _SYMBOLS = 1 << 11, 1 << 14, 1 << 22
-# bytes behind the end of a stream that a reader takes for zeros: an encoder that has values left has bytes left
+# how many zero bytes a reader may assume after the end of a stream: an encoder with values left has bytes left
 _MOST_BEHIND = 64
 
 
 class Stream:
-    """A stream of decisions, or, of a codec that has it for itself, of bytes.
+    """A stream of decisions, or, for a codec with payloads of its own, of bytes.
 
     Args:
-        data: what is read; None to write.
-        stop: ends coding between two pieces once it is set, with a CancelledError.
+        data: the bytes to read; None to write.
+        stop: once it is set, coding raises CancelledError before the next piece.
 
     Attributes:
-        spent: bytes that positions and values have taken so far, when reading.
+        spent: when reading, the bytes used so far by positions and by values, (2,) float64.
     """
 
     def __init__(self, data: bytes | None = None, stop: Event | None = None) -> None:
@@ -46,19 +44,19 @@ class Stream:
         self._state: Array | None = None
         self._data = np.zeros(0, np.uint8)
 
-    def put(self, data: bytes) -> None:
-        """Writes bytes, and nothing else."""
+    def write_bytes(self, data: bytes) -> None:
+        """Writes plain bytes as the whole stream."""
         self._bytes = data
 
-    def take(self) -> bytes:
-        """Returns all bytes."""
+    def read_bytes(self) -> bytes:
+        """Returns all bytes of the stream."""
         return self._bytes
 
     def text(self, values: Array, begin: int, width: int, bits: int) -> None:
         """Codes bytes; see :func:`demitasse.packed.kernels.text.text`.
 
         Raises:
-            FileFormatError: the stream ends before the bytes do.
+            FileFormatError: the stream ends too early.
         """
         state = self._begin(8 * len(values))
         before = state[arithmetic.COST]
@@ -74,12 +72,12 @@ class Stream:
         """Codes a matrix.
 
         Args:
-            symbols: rows * columns of them, row by row: 0 for zero, else 1 + code; filled when reading.
+            symbols: (rows * columns,), row by row: 0 for zero, else 1 + code; filled when reading.
             layout: see :class:`demitasse.packed.kernels.weights.MatrixLayout`.
-            before: weights that are not zero of each unit that the columns come from; empty if not known.
+            before: number of nonzero weights of each unit that the columns come from; empty if unknown.
 
         Raises:
-            FileFormatError: the bytes end before the weights do.
+            FileFormatError: the stream ends too early.
         """
         state = self._begin(symbols.size * (2 + layout.depth))
         costs = np.zeros(2, np.int64)
@@ -92,10 +90,10 @@ class Stream:
         self.spent += costs / _COST_OF_BYTE
 
     def pieces(self, count: int, size: int = _SYMBOLS) -> Iterator[tuple[int, int]]:
-        """Yields begin and end of pieces of so many values; what takes long is done in them.
+        """Yields begin and end of pieces of ``size`` values, in which long work is done.
 
         Raises:
-            CancelledError: what is done here is not needed any more.
+            CancelledError: ``stop`` was set.
         """
         for begin in range(0, count, size):
             if self._stop is not None and self._stop.is_set():
@@ -103,10 +101,10 @@ class Stream:
             yield begin, min(begin + size, count)
 
     def _all_ones(self) -> bool:
-        """Returns whether all decisions to come are ones, as they are behind the end of a stream that adds up.
+        """Returns whether all remaining decisions are ones, as after the end of a valid stream.
 
         Raises:
-            FileFormatError: it is so far behind the end that the stream does not.
+            FileFormatError: the position is too far after the end for a valid stream.
         """
         assert self._state is not None
         behind = self._state[arithmetic.POSITION] - self._state[arithmetic.END]
@@ -115,11 +113,11 @@ class Stream:
         if self._state[arithmetic.CODE] == 0:
             return True
         if behind > _MOST_BEHIND:
-            raise FileFormatError("its bytes end before its values do: the file is corrupt")
+            raise FileFormatError("the payload has fewer bytes than its values need: the file is corrupt")
         return False
 
     def _begin(self, decisions: int) -> Array:
-        """Returns the state of the coder; makes room for so many decisions behind what is written."""
+        """Returns the state of the coder, with room for this number of further decisions."""
         if self._state is None:
             self._state = np.zeros(arithmetic.STATE, np.int64)
             self._data = np.zeros(_SPARE, np.uint8) if self.writing else np.frombuffer(self._bytes, np.uint8).copy()
@@ -131,14 +129,14 @@ class Stream:
 
     @property
     def bits(self) -> float:
-        """What was written so far, to fractions of a bit."""
+        """The size of what was written so far, in bits and fractions of a bit."""
         if self._state is None:
             return 8.0 * len(self._bytes)
         whole = self._state[arithmetic.POSITION] + self._state[arithmetic.PENDING]
         return 8 * float(whole) - math.log2(self._state[arithmetic.RANGE])
 
     def close(self) -> bytes:
-        """Returns what was written."""
+        """Ends the stream and returns the bytes written."""
         if self._state is None:
             return self._bytes
         state = self._begin(0)

@@ -1,4 +1,4 @@
-"""A tensor as the file knows it: a name, a type, a shape, and the bits of its values."""
+"""A tensor as a file holds it: a name, a type, a shape, and the bits of its values."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import UsageError
 
-# values of a part
+# the most values of a part
 PART = 1 << 19
 
-Bits = np.ndarray[Any, np.dtype[Any]]
+Bits = Array
 
 
 class DType(NamedTuple):
     """A type of values.
 
-    A complex number is a row of two real ones, so that a tensor of them has one dimension more in the file.
+    A complex number is stored as two real ones, so that a complex tensor has one more axis in the file.
 
     Attributes:
-        name: as torch and safetensors say it.
-        size: in bytes; of a complex type, that of the real or the imaginary part.
-        mantissa: bits of it in a floating-point number; -1 for integers, and for floating-point types of another
-            build: without a sign, or with one that makes another number of zero.
-        complex: whether it is complex.
+        name: as in torch and safetensors.
+        size: size of a value in bytes; for a complex type, that of its real part.
+        mantissa: number of bits of a floating-point mantissa; -1 for integers, and for floating-point types without a
+            sign, or without a negative zero.
+        complex: whether the type is complex.
     """
 
     name: str
@@ -37,34 +38,35 @@ class DType(NamedTuple):
 
     @property
     def floating(self) -> bool:
-        """Whether it is a floating-point number; the sign is its highest bit."""
+        """Whether it is a floating-point type whose highest bit is the sign."""
         return self.mantissa >= 0
 
     @property
     def bits(self) -> np.dtype[Any]:
-        """The unsigned integer that holds the bits of a value."""
+        """The unsigned integer type that holds the bits of a value."""
         return np.dtype(f"u{self.size}")
 
     @property
-    def sign(self) -> Any:
-        """The highest bit, as :attr:`bits`."""
-        return self.bits.type(1 << (8 * self.size - 1))
+    def sign(self) -> np.unsignedinteger:
+        """The highest bit, as a number of type :attr:`bits`."""
+        highest: np.unsignedinteger = self.bits.type(1 << (8 * self.size - 1))
+        return highest
 
     def stored(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Returns the shape that a tensor has in the file."""
+        """Returns the shape of a tensor in the file."""
         return (*shape, 2) if self.complex else shape
 
     def shown(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Undoes :meth:`stored`."""
+        """Returns the shape of a tensor whose shape in the file is given."""
         return shape[:-1] if self.complex else shape
 
     @property
     def largest_exponent(self) -> int:
-        """What the bits between sign and mantissa hold at most, of a floating-point number."""
+        """The largest number that the exponent bits of a floating-point number hold."""
         return (1 << (8 * self.size - 1 - self.mantissa)) - 1
 
 
-# the place in this list is the type's number in a file: only ever add at the end
+# the index in this list is the type's number in a file: only add at the end
 DTYPES = (
     DType("float32", 4, 23),
     DType("float16", 2, 10),
@@ -90,7 +92,7 @@ DTYPES = (
     DType("float4_e2m1fn_x2", 1),
 )
 BY_NAME = {dtype.name: dtype for dtype in DTYPES}
-# types that numpy itself does not have; other packages may teach it some of them
+# types that numpy itself lacks; other packages may add some of them
 _NOT_OF_NUMPY = {dtype.name for dtype in DTYPES if dtype.name.startswith(("bfloat", "float8", "float4"))} | {
     "complex32"
 }
@@ -101,9 +103,9 @@ class Tensor(NamedTuple):
 
     Attributes:
         name: any text without a zero character.
-        dtype: of the values.
-        shape: may be empty: one value; of a complex type, with a last dimension of 2.
-        bits: the bits of the values, flat, as :attr:`DType.bits`.
+        dtype: type of the values.
+        shape: shape in the file: empty for one value; a complex type adds a last axis of 2.
+        bits: (size,) of type :attr:`DType.bits`, the bits of the values.
     """
 
     name: str
@@ -117,18 +119,18 @@ class Tensor(NamedTuple):
         return math.prod(self.shape)
 
     def array(self) -> Bits:
-        """Returns the values with their shape; of a type that numpy has not, their bits."""
+        """Returns the values in their shape; for a type that numpy lacks, their bits."""
         if self.dtype.name in _NOT_OF_NUMPY:
             return self.bits.reshape(self.shape)
         return self.bits.view(self.dtype.name).reshape(self.dtype.shown(self.shape))
 
 
 class Part(NamedTuple):
-    """A piece of a tensor that is cut.
+    """A part of a tensor that is cut.
 
     Attributes:
-        start: its first value, counted along the flat tensor.
-        shape: of the piece.
+        start: flat index of its first value.
+        shape: shape of the part.
     """
 
     start: int
@@ -136,7 +138,7 @@ class Part(NamedTuple):
 
 
 def parts(shape: tuple[int, ...]) -> Iterator[Part]:
-    """Yields the parts of a tensor that is cut: whole rows, 2^19 values at most, or so many values of longer rows."""
+    """Yields the parts of a tensor that is cut: whole rows of up to 2^19 values, or 2^19 values of longer rows."""
     rows, columns = matrix(shape)
     long = columns > PART
     size, inner = (1, ()) if long else (max(columns, 1), shape[1:])
@@ -146,7 +148,7 @@ def parts(shape: tuple[int, ...]) -> Iterator[Part]:
 
 
 def matrix(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Returns rows and columns: a row for each unit."""
+    """Returns the rows and columns of a tensor as a matrix, with a row for each index of the first axis."""
     size = math.prod(shape)
     rows = shape[0] if shape else 1
     return rows, size // rows if rows else 0
@@ -162,12 +164,12 @@ def checksum_of(data: bytes, tensors: Iterable[Tensor] = ()) -> int:
 
 
 def to_bytes(bits: Bits) -> Bits:
-    """Returns numbers as bytes, the one that matters most first."""
+    """Returns the bytes of numbers, the most significant byte of each first."""
     return np.frombuffer(bits.astype(bits.dtype.newbyteorder(">")).tobytes(), np.uint8).copy()
 
 
 def from_bytes(values: Bits, bits: np.dtype[np.unsignedinteger]) -> Bits:
-    """Undoes :func:`to_bytes`."""
+    """Returns the numbers whose bytes :func:`to_bytes` returned."""
     return np.frombuffer(values.tobytes(), bits.newbyteorder(">")).astype(bits)
 
 
@@ -175,12 +177,12 @@ def of_array(name: str, array: Bits) -> Tensor:
     """Returns the tensor of a numpy array.
 
     Raises:
-        UsageError: its type is none of :data:`DTYPES`.
+        UsageError: the array's type is not one of :data:`DTYPES`.
     """
     if array.dtype.name not in BY_NAME:
         raise UsageError(f"{name} has type {array.dtype.name}; expected one of {', '.join(BY_NAME)}")
     dtype, array = BY_NAME[array.dtype.name], array.astype(array.dtype.newbyteorder("="), copy=False)
     if dtype.name == "bool":
-        array = array.view(np.uint8) != 0  # whatever bytes there are, as numpy shows them
+        array = array.view(np.uint8) != 0  # any nonzero byte is True, as in numpy
     flat = np.ascontiguousarray(array).reshape(-1).view(dtype.bits)
     return Tensor(name, dtype, dtype.stored(array.shape), flat)

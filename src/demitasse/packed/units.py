@@ -1,27 +1,26 @@
-"""Hidden units: which rows and columns of a net's tensors belong to each, and what moving or removing them changes."""
+"""Hidden units: the rows and columns of a net's tensors that belong to each, and how to move or remove them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import UsageError
 from demitasse.packed.tensor import Tensor
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 
 class Link(NamedTuple):
-    """Hidden units between layers, and the tensors that know them.
+    """Hidden units between layers, and the tensors that depend on their order.
 
     Attributes:
         units: names of the tensors with a row (first axis) for each unit: weight, bias, ...; the weight first.
-        next: names of those with columns (second axis) of each, as many of every unit and in the units' order.
-        silent: names of the tensors that make a unit give nothing but zeros if all its rows in them are zero; empty
-            if nothing does.
+        next: names of the tensors with the same number of columns (second axis) for each unit, in the units' order.
+        silent: names of the tensors whose rows must all be zero for a unit to be always zero; empty if no rows make
+            it so.
     """
 
     units: tuple[str, ...]
@@ -31,14 +30,14 @@ class Link(NamedTuple):
 
 @dataclass(eq=False)
 class Hidden:
-    """What a walk through a net has found of some units so far.
+    """What a walk through a net has found about some units so far.
 
     Attributes:
-        count: of the units.
+        count: number of units.
         units: see :class:`Link`.
         next: see :class:`Link`.
-        silent: see :class:`Link`; one for each use.
-        fixed: whether their order matters to something, such as the output of the net.
+        silent: see :class:`Link`; one for each use of the units.
+        fixed: whether something depends on the order of the units, such as the output of the net.
     """
 
     count: int
@@ -51,36 +50,37 @@ class Hidden:
         """Returns the link; None if the units cannot move, or nothing uses them."""
         if self.fixed or not self.next:
             return None
-        # uses that see the units through different layers agree on nothing
+        # uses of the units through different layers have no common condition
         silent = next(iter(self.silent)) if len(self.silent) == 1 else ()
         return Link(tuple(self.units), tuple(self.next), silent)
 
 
 def count_units(tensors: Mapping[str, Tensor], link: Link) -> int:
-    """Returns the number of units.
+    """Returns the number of units of a link.
 
     Raises:
-        UsageError: a tensor is missing, or its shape does not fit; names it.
+        UsageError: a tensor is missing, or its shape does not fit; names the tensor.
     """
     for name in (*link.units, *link.next, *link.silent):
         if name not in tensors:
-            raise UsageError(f"there is no tensor {name!r} to reorder units of; found {', '.join(tensors) or 'none'}")
+            raise UsageError(f"there is no tensor {name!r} to reorder; found {', '.join(tensors) or 'none'}")
     if not link.units or not link.next:
         raise UsageError(f"hidden units need a tensor with their rows and one with their columns; found {link}")
     count = (tensors[link.units[0]].shape or (0,))[0]
     for name in link.units:
         if (tensors[name].shape or (0,))[0] != count or not count:
-            raise UsageError(f"{name} has shape {tensors[name].shape}; expected {count} rows, as {link.units[0]} has")
+            raise UsageError(f"{name} has shape {tensors[name].shape}; expected {count} rows, like {link.units[0]}")
     for name in link.next:
         if len(tensors[name].shape) < 2 or tensors[name].shape[1] % count:
             raise UsageError(
-                f"{name} has shape {tensors[name].shape}; expected columns for the {count} units of {link.units[0]}"
+                f"{name} has shape {tensors[name].shape}; expected a multiple of {count} columns, for the units of "
+                f"{link.units[0]}"
             )
     return count
 
 
 def arranged(tensors: Mapping[str, Tensor], link: Link, order: Array) -> dict[str, Tensor]:
-    """Returns the tensors that change if units of these numbers stand in this order."""
+    """Returns the tensors that change when the units with these numbers are put in this order."""
     count = tensors[link.units[0]].shape[0]
     found = {}
     for name in link.units:
@@ -96,7 +96,7 @@ def arranged(tensors: Mapping[str, Tensor], link: Link, order: Array) -> dict[st
 
 
 def present(tensor: Tensor, count: int, columns: bool = False) -> Array:
-    """Returns which values are not zero, a row for each of the units."""
+    """Returns which values are nonzero: (units, values) bool."""
     bits = tensor.bits & ~tensor.dtype.sign if tensor.dtype.floating else tensor.bits
     kept: Array = bits != 0
     if columns:
@@ -104,8 +104,8 @@ def present(tensor: Tensor, count: int, columns: bool = False) -> Array:
     return kept.reshape(count, -1)
 
 
-def take_dead_out(tensors: dict[str, Tensor], links: Sequence[Link], orders: list[Array]) -> None:
-    """Takes units out until none is dead: one that goes may have been the last use of another."""
+def remove_dead_units(tensors: dict[str, Tensor], links: Sequence[Link], orders: list[Array]) -> None:
+    """Removes units without effect until there are none: a removed unit may have been the last use of another."""
     changed = True
     while changed:
         changed = False

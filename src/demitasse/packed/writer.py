@@ -1,4 +1,4 @@
-"""Tensors to the bytes of a .demi file."""
+"""Writes tensors to the bytes of a .demi file."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from demitasse.packed.tensor import PART, Part, Tensor, checksum_of, parts
 
 Progress = Callable[[int, int], None]
 
-# tensors share a payload until it holds so many values: a checksum costs as much as two weights of a pruned net
+# tensors share a payload until it holds this number of values: a checksum takes as much as two weights of a pruned net
 GROUP = 1 << 19
-# a file of more values is coded for speed, but for its small tensors
+# a file of more values is coded for speed, except for its small tensors
 SMALL = 3 << 19
 _SMALL_TENSOR = 1 << 14
-# what a payload of its own costs besides its bytes: length and checksum
+# bytes that every payload adds to the file: length and checksum
 _ALONE = 7
 
 
 def silent(done: int, total: int) -> None:
-    """Says nothing; the default."""
+    """Reports no progress; the default."""
 
 
 def pack(
@@ -38,16 +38,16 @@ def pack(
     """Returns the bytes of a file.
 
     Args:
-        tensors: in the order in which a net uses them: what is known of one helps with the next.
-        metadata: text by key.
-        signed_zeros: whether -0.0 stays what it is; else it becomes 0.0.
-        smallest: True for the fewest bytes, whatever the time: a million weights are read in about a second. False for
-            speed. None: the fewest bytes up to 1.5 million values all together.
-        aliases: other names of tensors, each with the name that the tensor has among ``tensors``.
-        progress: called with the number of values that are coded, and of all.
+        tensors: in the order in which the net uses them, since each helps to code the next.
+        metadata: key -> text.
+        signed_zeros: whether to keep -0.0; otherwise it becomes 0.0.
+        smallest: True for the fewest bytes at any cost in time: reading a million weights takes about a second. False
+            for speed. None: the fewest bytes for up to 1.5 million values in all, else speed.
+        aliases: other name of a tensor -> its name among ``tensors``.
+        progress: called with (values coded so far, all values).
 
     Raises:
-        UsageError: two tensors have the same name, a name or key holds a zero character, or something is no text.
+        UsageError: two tensors have the same name, a name or key contains a zero character, or something is not text.
     """
     texts, others = dict(metadata or {}), dict(aliases or {})
     names = [*(tensor.name for tensor in tensors), *others]
@@ -55,9 +55,9 @@ def pack(
         _check_text(text)
     for name in (*names, *texts):
         if "\0" in name:
-            raise UsageError(f"{name!r} holds a zero character")
+            raise UsageError(f"{name!r} contains a zero character")
     if len(set(names)) < len(names):
-        raise UsageError(f"two tensors are called {max(names, key=names.count)!r}")
+        raise UsageError(f"two tensors have the name {max(names, key=names.count)!r}")
     total, done = sum(tensor.size for tensor in tensors), 0
     if smallest is None:
         smallest = total <= SMALL
@@ -73,11 +73,11 @@ def pack(
 
 def _check_text(text: object) -> None:
     if not isinstance(text, str):
-        raise UsageError(f"{text!r} is a {type(text).__name__}; names and metadata are text")
+        raise UsageError(f"{text!r} is a {type(text).__name__}; expected text as names and metadata")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{text!r} holds half a character, and is no text") from None
+        raise UsageError(f"{text!r} contains half a character (a lone surrogate), which is not text") from None
 
 
 def _positive_zeros(tensor: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def _positive_zeros(tensor: Tensor) -> Tensor:
         return tensor
     negative = tensor.bits == tensor.dtype.sign
     if not negative.any():
-        return tensor  # a copy of a large tensor is dear
+        return tensor  # avoids copying a large tensor
     return tensor._replace(bits=np.where(negative, tensor.dtype.bits.type(0), tensor.bits))
 
 
@@ -93,8 +93,8 @@ class _PayloadWriter:
     """Fills payloads, one after the other.
 
     Attributes:
-        entries: of the header.
-        payloads: of the header.
+        entries: the entries for the header.
+        payloads: the payloads for the header.
         data: the bytes of the payloads.
     """
 
@@ -110,7 +110,7 @@ class _PayloadWriter:
         self._held: list[Tensor] = []
 
     def add(self, tensor: Tensor) -> None:
-        """Writes a tensor to the payload that is open, or, if its codec wants it so, to payloads of its own."""
+        """Writes a tensor to the current payload, or to payloads of its own if its codec needs them."""
         number, settings = self._best(tensor)
         codec = CODECS[number]
         if codec.alone:
@@ -127,16 +127,16 @@ class _PayloadWriter:
                 self.end()
 
     def end(self) -> None:
-        """Ends the payload that is open, if one is."""
+        """Ends the current payload, if it has tensors."""
         if self._held:
             self.data.append(self._stream.close())
             self.payloads.append(Payload(len(self.data[-1]), checksum_of(self.data[-1], self._held)))
             self._open()
 
     def _best(self, tensor: Tensor) -> tuple[int, bytes]:
-        """Returns codec and settings of the fewest bytes, the settings' own among them.
+        """Returns the codec and the settings that need the fewest bytes, settings included.
 
-        For speed, the first part of a tensor that would be cut stands for all.
+        For speed, it measures only the first part of a tensor that would be cut.
         """
         fast = not self._smallest and tensor.size >= _SMALL_TENSOR
         sizes = {}

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from demitasse.caffe.blob import Array, Blob
+from demitasse.caffe.blob import Blob
+from demitasse.caffe.blob_memory import Array
 from demitasse.pycaffe.errors import ArgumentError
 
 Arrays = dict[str, Array]

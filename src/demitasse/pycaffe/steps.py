@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from demitasse.caffe.blob import Blob, BlobMemory, Shape
+from demitasse.caffe.blob import Blob
+from demitasse.caffe.blob_memory import BlobMemory, Shape
 from demitasse.caffe.layers import Layer
 from demitasse.caffe.layers.python import Python
 from demitasse.caffe.sources import Source

@@ -1,1 +1,1 @@
-"""What a person looks at: tables, pictures, and the logs they are drawn from. Everything here takes plain data."""
+"""Tables and pictures for people, and a parser of the logs they show; everything here takes plain data."""

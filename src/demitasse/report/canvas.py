@@ -1,11 +1,11 @@
-"""What all pictures have in common: colours, axes, titles, and how they are written."""
+"""The parts that all pictures share: colours, axes, titles, and writing the file."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
@@ -14,33 +14,33 @@ from demitasse.extras import needs
 from demitasse.files import atomic_write
 
 with needs("matplotlib"):
+    from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
-# each at 3:1 or more against white, and any two apart for colour-blind eyes, too (a CIE76 distance of at least 22
-# under the three dichromacies of Machado et al. 2009)
+# each has a contrast of at least 3:1 against white, and any two are distinct for colour-blind people, too (a CIE76
+# distance of at least 22 under the three dichromacies of Machado et al. 2009)
 COLOURS = ("#4a2c1a", "#c8792a", "#1f7fa3", "#a070e8", "#708858", "#884010", "#401088", "#104058")
 MARKS = "osD^vPX"
 INK, FAINT = "#2e2a27", "#d8d2cb"
-Axes = Any
 
-_LETTER = 0.085  # inches, on average, of the labels
-_SHORT = 20  # letters that a figure has room for anyway
-_FEW, _FAR = 5, 4  # of fewer values all are shown; the range is that many times larger with what is far off
+_LETTER = 0.085  # average width of a letter of a label, in inches
+_SHORT = 20  # number of letters that every figure has room for
+_FEW, _FAR = 5, 4  # show all values if they are fewer; leave out values that make the range this many times larger
 
 
 @contextmanager
 def figure_at(path: str | Path, width: float, height: float) -> Iterator[Figure]:
-    """Gives a figure of so many inches and writes it, whole or not at all; no global state, no display.
+    """Yields a figure of this size in inches and writes it at the end, without global state and without a display.
 
     Raises:
-        UsageError: pictures of this ending are not written.
+        UsageError: the suffix is not that of a picture.
         WriteError: the file cannot be written.
     """
     form = Path(path).suffix.lstrip(".").lower()
     if form not in FigureCanvasAgg.get_supported_filetypes():
-        raise UsageError(f"{path}: a picture ends in .png, .svg or .pdf")
+        raise UsageError(f"{path}: expected a picture's suffix: .png, .svg or .pdf")
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white", dpi=110)
     FigureCanvasAgg(figure)
     yield figure
@@ -49,12 +49,12 @@ def figure_at(path: str | Path, width: float, height: float) -> Iterator[Figure]
 
 
 def title_of(figure: Figure, text: str) -> None:
-    """Writes a title at the left above everything."""
+    """Writes a title at the top left."""
     figure.suptitle(text, x=0.01, ha="left", weight="bold", color=INK)
 
 
-def plain_axes(axes: Axes, grid: str | None = "y") -> None:
-    """Leaves of the frame what is needed, with a faint grid."""
+def plain_axes(axes: Axes, grid: Literal["x", "y"] | None = "y") -> None:
+    """Removes the upper and the right edge of the frame, and draws a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     if grid:
@@ -73,22 +73,24 @@ def log_axis(axes: Axes) -> None:
 
 
 def reference_line(axes: Axes, value: float, text: str) -> None:
-    """Draws a line that the rest is to be seen against, and says what it is."""
+    """Draws a horizontal line for comparison, with a label."""
     axes.axhline(value, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
-    place = {"xytext": (-4, 4), "textcoords": "offset points", "ha": "right", "va": "bottom"}
-    axes.annotate(text, (1, value), xycoords=("axes fraction", "data"), color=INK, fontsize=8.5, bbox=ground, **place)
+    axes.annotate(
+        text, (1, value), (-4, 4), ("axes fraction", "data"), "offset points",
+        ha="right", va="bottom", color=INK, fontsize=8.5, bbox=ground,
+    )  # fmt: skip
 
 
 def useful_limits(values: Sequence[float], floor: float | None = None) -> tuple[float, float]:
-    """Returns limits of an axis in which the bulk of the values can be told apart.
+    """Returns limits of an axis within which most values can be distinguished.
 
-    A few values far off, such as the first test of an untrained net, are left outside; where there are none, the
-    limits hold all values.
+    The limits leave out a few values that are far off, such as the first test of an untrained net; without such
+    values they include all.
 
     Args:
-        values: those that are drawn.
-        floor: the lower limit, where it is known.
+        values: the values drawn.
+        floor: the lower limit, if it is known.
     """
     finite = np.array([value for value in values if np.isfinite(value)])
     if not len(finite):
@@ -106,11 +108,11 @@ def useful_limits(values: Sequence[float], floor: float | None = None) -> tuple[
 
 
 def room_for(labels: Collection[str]) -> float:
-    """Returns by how many inches a figure must be wider for its labels."""
+    """Returns the additional width that a figure needs for its labels, in inches."""
     return max(0.0, _LETTER * (max(map(len, labels), default=0) - _SHORT))
 
 
 def columns_of(names: Sequence[str], width: float) -> int:
-    """Returns in how many columns names stand in a legend of a figure that is so many inches wide."""
+    """Returns the number of columns for names in the legend of a figure of this width in inches."""
     longest = max(map(len, names), default=0)
     return max(1, min(len(names), int(width / (0.075 * (longest + 6)))))

@@ -1,4 +1,4 @@
-"""Where the bytes of a .demi file go, tensor by tensor."""
+"""Measures how many bytes of a .demi file each tensor takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from demitasse.packed.header import TensorEntry
 from demitasse.packed.tensor import Bits
 
 _FLOAT32 = 4
-# times each value must be there on average: else what the values are costs more than which it is
+# the entropy is compared only if each value occurs this often on average; otherwise listing the values costs more
 _OFTEN = 8
 
 
@@ -25,17 +24,17 @@ class TensorRow:
     """A tensor of a file.
 
     Attributes:
-        name: of the tensor.
-        dtype: of its values.
-        shape: of the tensor.
-        codec: that coded it.
-        count: its values.
-        present: those that are not zero.
-        distinct: how many different values these are.
-        positions: bytes that tell which values are zero.
-        values: bytes that tell the others.
+        name: name of the tensor.
+        dtype: type of its values.
+        shape: shape of the tensor.
+        codec: name of the codec.
+        count: number of values.
+        present: number of nonzero values.
+        distinct: number of distinct nonzero values.
+        positions: bytes that say which values are zero.
+        values: bytes that give the nonzero values.
         entropy: bytes that both would take if values were independent: count times the binary entropy of
-            present / count, and present times the entropy of the values by how often each is there.
+            present / count, plus present times the entropy of the nonzero values by their frequencies.
     """
 
     name: str
@@ -51,26 +50,26 @@ class TensorRow:
 
     @property
     def bytes(self) -> float:
-        """What the tensor takes of the payloads."""
+        """Bytes of the tensor in the payloads."""
         return self.positions + self.values
 
     @property
     def against_entropy(self) -> float | None:
-        """The bytes against the entropy; None where values hardly come twice, or there is nothing to tell."""
+        """The ratio of bytes to entropy; None if values hardly repeat, or if the entropy is 0."""
         return self.bytes / self.entropy if self.entropy and _OFTEN * self.distinct <= self.present else None
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file.
+    """A .demi file.
 
     Attributes:
-        name: of the file.
-        size: in bytes.
-        header: bytes of it that are the header.
-        rows: of the tensors.
-        metadata: text by key.
-        aliases: other names of tensors.
+        name: name of the file.
+        size: size in bytes.
+        header: size of the header in bytes.
+        rows: one row for each tensor.
+        metadata: key -> text.
+        aliases: other name of a tensor -> its name.
     """
 
     name: str
@@ -82,7 +81,7 @@ class Inspection:
 
     @property
     def count(self) -> int:
-        """All values."""
+        """Number of values in the file."""
         return sum(row.count for row in self.rows)
 
     @property
@@ -90,21 +89,21 @@ class Inspection:
         """How many times smaller the file is than its values as float32."""
         return _FLOAT32 * self.count / self.size
 
-    def as_plain(self) -> dict[str, Any]:
-        """Returns plain values for JSON, unrounded."""
+    def as_plain(self) -> dict[str, object]:
+        """Returns a dictionary of plain values, for JSON."""
         rows = [{**asdict(row), "bytes": row.bytes, "against_entropy": row.against_entropy} for row in self.rows]
         return {**asdict(self), "rows": rows, "count": self.count, "ratio": self.ratio}
 
 
 def inspect(path: str | Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Inspection:
-    """Decodes a file, to see what each tensor takes.
+    """Decodes a .demi file and measures the bytes of each tensor.
 
     Args:
         path: the file.
-        progress: called with the number of values that are counted, and of all.
+        progress: called with (values counted so far, all values).
 
     Raises:
-        FileFormatError: it is missing, cut short or corrupt.
+        FileFormatError: the file is missing, cut short or corrupt.
     """
     with File(path) as file:
         header = file.header
@@ -138,6 +137,6 @@ def _row(entry: TensorEntry, bits: Bits, positions: float, values: float) -> Ten
 
 
 def _entropy(counts: Bits) -> float:
-    """Returns the entropy of so many symbols of each kind, all together, in bytes."""
+    """Returns the entropy of symbols with these counts, in bytes for all of them together."""
     counts = counts[counts > 0]
     return float(counts @ np.log2(counts.sum() / counts)) / 8 if len(counts) else 0.0

@@ -1,12 +1,14 @@
-"""The picture of a .demi file: which tensors its bytes go to."""
+"""The picture of a .demi file: how many bytes each tensor takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from demitasse.report.canvas import COLOURS, INK, Axes, figure_at, plain_axes, room_for, title_of
+from matplotlib.axes import Axes
+
+from demitasse.report.canvas import COLOURS, INK, figure_at, plain_axes, room_for, title_of
 from demitasse.report.inspection import Inspection, TensorRow
 
 _MOST_BARS = 30
@@ -14,7 +16,7 @@ _POSITIONS, _VALUES, _HEADER = COLOURS[0], COLOURS[1], COLOURS[2]
 
 
 class Bar(NamedTuple):
-    """Bytes of positions, of values, and of what they were if values were independent, None where that says nothing."""
+    """Bytes of positions and values of a tensor or a layer, and their entropy, None if it cannot be compared."""
 
     label: str
     positions: float
@@ -24,11 +26,11 @@ class Bar(NamedTuple):
 
 
 def picture(found: Inspection, path: str | Path) -> None:
-    """Draws a bar for each tensor, or each layer where tensors are many: bytes of positions and of values.
+    """Draws a bar for each tensor, or each layer if there are many: bytes of positions and of values.
 
     Args:
-        found: the file.
-        path: the picture to write; its suffix tells the format.
+        found: the inspected file.
+        path: the picture to write; its suffix gives the format.
     """
     bars = _bars(found.rows)
     labels = [bar.label for bar in bars] + ["header"]
@@ -43,20 +45,22 @@ def picture(found: Inspection, path: str | Path) -> None:
         _draw_entropies(axes, bars)
         ends = [max(bar.positions + bar.values, bar.entropy or 0) for bar in bars] + [found.header]
         for place, (end, text) in enumerate(zip(ends, [*map(_text, bars), f"{found.header:,}"], strict=True)):
-            # outside the axes where the bars are long; the layout leaves room for it
-            offset: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-            axes.annotate(text, (end, place), fontsize=8.5, color=INK, annotation_clip=False, **offset)
+            # outside the axes if the bar is long; the layout leaves room for it
+            axes.annotate(
+                text, (end, place), (6, 0), textcoords="offset points", va="center",
+                fontsize=8.5, color=INK, annotation_clip=False,
+            )  # fmt: skip
         axes.set_yticks(range(len(labels)), labels)
         axes.set(xlabel="bytes", xlim=(0, max(*ends, 1)), ylim=(len(labels) - 0.4, -0.6))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.tick_params(axis="y", length=0)
         figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=9)
-        # each bar has its number, so there are no lines that would cross it
+        # each bar has a number, so no grid is needed
         plain_axes(axes, grid=None)
 
 
 def _draw_entropies(axes: Axes, bars: Sequence[Bar]) -> None:
-    """Draws a mark at each entropy, joined to the bar where that ends before it."""
+    """Draws a mark at each entropy, with a line to a bar that ends before it."""
     known = [(place, bar.entropy) for place, bar in enumerate(bars) if bar.entropy]
     for place, entropy in known:
         end = bars[place].positions + bars[place].values
@@ -74,7 +78,7 @@ def _text(bar: Bar) -> str:
 
 
 def _bars(rows: Sequence[TensorRow]) -> list[Bar]:
-    """Returns a bar for each tensor; for each layer where they are too many; the rest in one where these are, too."""
+    """Returns a bar for each tensor, or each layer if there are too many, with small layers together if necessary."""
     groups: dict[str, list[TensorRow]] = {}
     for row in rows:
         groups.setdefault(row.name if len(rows) <= _MOST_BARS else row.name.rpartition(".")[0] or row.name, []).append(

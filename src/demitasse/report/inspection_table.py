@@ -1,4 +1,4 @@
-"""Where the bytes of a .demi file go, as a table for a terminal."""
+"""The table of a .demi file: how many bytes each tensor takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COLUMNS = (
     Column("type", 5, left=True),
     Column("shape", 3, left=True),
     Column("codec", 6, left=True),
-    Column("not zero", 1),
+    Column("nonzero", 1),
     Column("distinct", 8),
     Column("positions", 4),
     Column("values", 4),

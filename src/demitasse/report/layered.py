@@ -1,7 +1,8 @@
-"""A layered drawing of a directed graph: where its boxes lie and how its edges run, after Sugiyama et al. 1981.
+"""The layout of a layered drawing of a directed graph: positions of boxes and paths of edges, after Sugiyama 1981.
 
-Boxes stand in ranks, one behind the other, so that every edge leads on. An edge over several ranks keeps a lane of
-its own in those between. Geometry alone, in any unit: ``along`` runs from rank to rank, ``across`` within a rank.
+Boxes are in consecutive ranks, so that every edge leads to a later rank. An edge over several ranks has a lane in each
+rank that it passes. The layout is only geometry, in any unit: ``along`` runs from rank to rank, ``across`` within a
+rank.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Size(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A place."""
+    """A position."""
 
     across: float
     along: float
@@ -36,12 +37,12 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class GraphLayout:
-    """Where everything lies.
+    """The positions of boxes and edges.
 
     Attributes:
         centres: box -> its centre.
-        paths: edge -> pairs of points; between the two of a pair it runs straight, from pair to pair it bends.
-        size: extent of the whole, which begins at (0, 0).
+        paths: edge -> pairs of points: the edge is straight within a pair, and bends from pair to pair.
+        size: extent of the drawing, which begins at (0, 0).
     """
 
     centres: dict[Node, Point]
@@ -53,15 +54,15 @@ def layout(sizes: Mapping[Node, Size], edges: Sequence[Edge], gap: Size) -> Grap
     """Places boxes and edges.
 
     Args:
-        sizes: extent of each box, each behind those that lead to it.
-        edges: each once, from an earlier box to a later one.
-        gap: least distance of boxes in a rank, and of ranks.
+        sizes: box -> its extent; every box after those that lead to it.
+        edges: each edge once, from an earlier box to a later one.
+        gap: least distance between boxes of a rank, and between ranks.
 
     Returns:
         The layout, with few crossings and nearly straight lanes.
 
     Raises:
-        UsageError: so many long edges that nobody could see anything.
+        UsageError: there are too many long edges for a readable drawing.
     """
     if not sizes:
         return GraphLayout({}, {}, Size(0.0, 0.0))
@@ -82,7 +83,7 @@ def layout(sizes: Mapping[Node, Size], edges: Sequence[Edge], gap: Size) -> Grap
 
 
 def _ranks(nodes: Sequence[Node], edges: Sequence[Edge]) -> dict[Node, int]:
-    """Ranks each node as far on as its longest way in; what nothing leads to stands just before its first use."""
+    """Returns the rank of each node: the length of the longest path to it; a source is just before its first use."""
     before: dict[Node, list[Node]] = {node: [] for node in nodes}
     after: dict[Node, list[Node]] = {node: [] for node in nodes}
     for start, end in edges:
@@ -103,7 +104,7 @@ def _chain(edge: Edge, ranks: Mapping[Node, int]) -> list[Node]:
 
 
 def _ordered(ranks: Mapping[Node, int], chains: Mapping[Edge, Sequence[Node]]) -> list[list[Node]]:
-    """Returns the items of each rank in an order with few crossings: sweeps by the mean place of neighbours."""
+    """Returns the items of each rank in an order with few crossings, found by sweeps by the mean of neighbours."""
     rows: list[list[Node]] = [[] for _ in range(max(ranks.values()) + 1)]
     for node, rank in ranks.items():
         rows[rank].append(node)

@@ -1,4 +1,4 @@
-"""Where the items of a layered drawing lie within their ranks: in order, apart, and in line with their neighbours."""
+"""Positions of the items of a layered drawing within their ranks: in order, apart, in line with their neighbours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Lane(NamedTuple):
 
 
 class Neighbours:
-    """What lies before and behind each item, in the ranks next to it."""
+    """The neighbours of each item in the previous and in the next rank."""
 
     def __init__(self, rows: Sequence[Sequence[Node]], chains: Mapping[Edge, Sequence[Node]]) -> None:
         self.before: dict[Node, list[Node]] = {item: [] for row in rows for item in row}
@@ -36,7 +36,7 @@ class Neighbours:
     def mean(
         self, item: Node, places: Mapping[Node, float], sides: Sequence[Mapping[Node, Sequence[Node]]]
     ) -> tuple[float, float]:
-        """Returns the mean place of the neighbours on these sides, and its weight; straight ways weigh more."""
+        """Returns the mean position of the neighbours on these sides and its weight; straight ones count more."""
         near = [other for side in sides for other in side[item]]
         weights = [_STRAIGHT if self._straight(item, other) else 1.0 for other in near]
         total = sum(weights)
@@ -45,14 +45,14 @@ class Neighbours:
         return sum(weight * places[other] for weight, other in zip(weights, near, strict=True)) / total, total
 
     def _straight(self, item: Node, other: Node) -> bool:
-        """Tells lanes, and boxes with one way between them."""
+        """Whether both items are lanes, or boxes with a single connection between them."""
         if isinstance(item, Lane) and isinstance(other, Lane):
             return True
         start, end = (item, other) if other in self.after[item] else (other, item)
         return len(self.after[start]) == 1 and len(self.before[end]) == 1
 
     def runs(self) -> list[list[Node]]:
-        """Returns the longest straight ways, each item in one at most."""
+        """Returns the longest straight connections; an item is in at most one."""
         following = {
             item: near[0] for item, near in self.after.items() if len(near) == 1 and self._straight(item, near[0])
         }
@@ -71,9 +71,19 @@ class Neighbours:
 def places_across(
     rows: Sequence[Sequence[Node]], edges: Neighbours, widths: Mapping[Node, float], gap: float
 ) -> dict[Node, float]:
-    """Moves every item to the weighted mean of its neighbours, as far as the order and the distances allow.
+    """Moves every item towards the weighted mean of its neighbours, as far as order and distances allow.
 
-    First to those of one side in turn, which carries far, then to those of both, which balances.
+    The first sweeps use the neighbours of one side in turn, which moves items far; the others use both sides, which
+    balances them.
+
+    Args:
+        rows: the items of each rank, in order.
+        edges: the neighbours of each item.
+        widths: the width of each item.
+        gap: the least distance between items.
+
+    Returns:
+        item -> position of its centre.
     """
     places: dict[Node, float] = {}
     for row in rows:
@@ -94,9 +104,9 @@ def places_across(
 def _spread(
     row: Sequence[Node], wanted: Sequence[tuple[float, float]], widths: Mapping[Node, float], gap: float
 ) -> list[float]:
-    """Returns the places nearest to the wanted ones (place, weight), by squares, that keep order and distance.
+    """Returns the positions nearest to the wanted ones (position, weight), by least squares, in order and apart.
 
-    Less the distances it is an isotonic regression, which pooling adjacent violators solves.
+    After subtracting the distances this is an isotonic regression, solved by pooling adjacent violators.
     """
     steps = [0.0, *((widths[a] + widths[b]) / 2 + gap for a, b in pairwise(row))]
     offsets = list(accumulate(steps))
@@ -113,7 +123,7 @@ def _spread(
 
 
 def _beside(rows: Sequence[Sequence[Node]], widths: Mapping[Node, float], gap: float) -> dict[Node, _Beside]:
-    """Returns for each item what is on its left and on its right, and the least distances to them."""
+    """Returns the left and right neighbours of each item in its rank, with the least distances to them."""
     beside: dict[Node, _Beside] = {item: ([], []) for row in rows for item in row}
     for row in rows:
         for left, right in pairwise(row):
@@ -128,7 +138,7 @@ def _straighten(
     places: dict[Node, float],
     beside: Mapping[Node, _Beside],
 ) -> None:
-    """Puts a straight way on one line where there is room for it."""
+    """Moves the items of a straight connection to one line, if there is room."""
     low = max((places[other] + distance for item in run for other, distance in beside[item][0]), default=-inf)
     high = min((places[other] - distance for item in run for other, distance in beside[item][1]), default=inf)
     if low <= high:

@@ -1,4 +1,4 @@
-"""Reads Caffe's log lines back into numbers, for pictures, tables and comparisons."""
+"""Parses Caffe's log lines into numbers, for pictures, tables and comparisons."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ _OUTPUT = re.compile(rf"{_START}(Train|Test) net output #(\d+): (\S+) = {_NUMBER
 
 @dataclass
 class Series:
-    """Values over iterations, all in the order of the log; seconds since the start where they are known."""
+    """Values over iterations, in the order of the log, with the seconds since the start if they are known."""
 
     iterations: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
     def add(self, iteration: int, value: float, seconds: float) -> None:
+        """Appends a value."""
         self.iterations.append(iteration)
         self.values.append(value)
         self.seconds.append(seconds)
@@ -38,13 +39,13 @@ class Series:
 
 @dataclass
 class LogRow:
-    """The outputs that a net showed at one iteration.
+    """The outputs of a net at one iteration.
 
     Attributes:
-        iteration: counted from 0.
-        seconds: since the start of the first line.
-        rate: the learning rate that was shown last before; NaN where there was none.
-        outputs: name -> values, most often one, by the numbers that the log shows them under.
+        iteration: the iteration, counted from 0.
+        seconds: seconds since the start.
+        rate: the last learning rate in the log before; NaN if there is none.
+        outputs: name -> number of the output in the log -> value; most names have one value.
     """
 
     iteration: int
@@ -55,15 +56,15 @@ class LogRow:
 
 @dataclass
 class TrainingLog:
-    """What one training run said.
+    """The numbers in the log of one training run.
 
     Attributes:
         loss: the smoothed training loss.
         lr: the learning rate.
-        tests: outputs of the test nets; the name of net #1 and further ones carries the number: ``accuracy (#1)``.
-            An output with several values has one series with all of them, an iteration repeated for each.
-        train_rows: outputs of the training net, a row an iteration.
-        test_rows: outputs of the test nets likewise, under the names of ``tests``.
+        tests: outputs of the test nets; the names for net #1 and later nets include the number: ``accuracy (#1)``.
+            An output with several values has one series with all of them, which repeats the iteration.
+        train_rows: outputs of the training net, one row for each iteration.
+        test_rows: outputs of the test nets, one row for each iteration, with the names of ``tests``.
     """
 
     loss: Series = field(default_factory=Series)
@@ -86,16 +87,16 @@ def read_log(path: str | Path) -> TrainingLog:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
     log = parse_log(text.splitlines(), year)
     if not (log.loss.values or log.tests):
-        raise FileFormatError(f"{path}: no line 'Iteration N, ...': not a log of training")
+        raise FileFormatError(f"{path}: found no line 'Iteration N, ...': not a log of a training run")
     return log
 
 
 def parse_log(lines: Iterable[str], year: int | None = None) -> TrainingLog:
-    """Returns the numbers of the lines; lines of other kinds are passed over.
+    """Returns the numbers in the lines of a log; ignores other lines.
 
     Args:
-        lines: of the log.
-        year: of the first line, where its date has none; Caffe's parser takes that in which the file was made.
+        lines: the lines.
+        year: year of the first line, if dates have none; Caffe's parser uses the year in which the file was created.
     """
     log, clock = TrainingLog(), Clock(year)
     iteration, suffix = 0, ""
@@ -123,15 +124,15 @@ def _float(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        return math.nan  # "-nan", "1.#QNAN": how some C libraries print it
+        return math.nan  # "-nan" or "1.#QNAN", as some C libraries print NaN
 
 
 def _add(rows: list[LogRow], row: LogRow, name: str, number: int, value: float) -> None:
-    """Adds an output to the last row, or to ``row`` as a new one where another iteration or pass began.
+    """Adds an output to the last row, or to ``row`` as a new one if another iteration or run began.
 
-    An output that the last row has already comes from a second run that goes on in the same log. As in Caffe's
-    parser it begins a new row behind a full one, one with as many outputs as the first row; it takes the place of
-    the earlier value in a row that is not full, and in the first.
+    An output that the last row already has comes from a second run in the same log. As in Caffe's parser, it begins a
+    new row if the last row is full, that is if it has as many outputs as the first row; in the first row, and in a row
+    that is not full, it replaces the earlier value.
     """
     if not rows or rows[-1].iteration != row.iteration or (_is_full(rows) and number in rows[-1].outputs.get(name, {})):
         rows.append(row)

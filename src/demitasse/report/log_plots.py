@@ -1,4 +1,4 @@
-"""The picture of training runs: loss, outputs of the test nets, learning rate, over iterations or seconds."""
+"""The picture of training runs: loss, outputs of the test nets and learning rate, over iterations or seconds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import UsageError
 from demitasse.extras import needs
 from demitasse.registry import suggest
@@ -17,7 +18,6 @@ from demitasse.report.canvas import (
     COLOURS,
     INK,
     MARKS,
-    Axes,
     columns_of,
     figure_at,
     log_axis,
@@ -28,6 +28,7 @@ from demitasse.report.canvas import (
 from demitasse.report.log_parser import Series, TrainingLog
 
 with needs("matplotlib"):
+    from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
     from matplotlib.ticker import EngFormatter
 
@@ -35,7 +36,7 @@ Run = tuple[str, TrainingLog]
 
 AXES = ("iterations", "seconds")
 _TRAIN_LOSS, _TEST_LOSS, _LOSS, _RATE = "train_loss", "test_loss", "loss", "lr"
-# from so many points on, a mean of neighbours is drawn over the values themselves
+# from this number of points on, a moving mean is drawn over the values
 _MANY, _WINDOWS = 60, 40
 
 
@@ -51,21 +52,21 @@ def plot_logs(
     x: str = "iterations",
     log_scale: bool = False,
 ) -> None:
-    """Draws runs over each other, a panel for each kind of number.
+    """Draws several runs together, with a panel for each kind of number.
 
     Args:
-        runs: name and log of each.
-        path: the picture to write; its suffix tells the format.
+        runs: (name, log) of each run.
+        path: the picture to write; its suffix gives the format.
         show: the panels: ``loss`` (of training and tests), ``train_loss``, ``test_loss``, ``lr``, or the name of a
-            test output such as ``accuracy``. By default loss, the test outputs that are no loss, and lr.
-        x: ``iterations``, or ``seconds`` since training started.
-        log_scale: draws losses on a logarithmic axis.
+            test output such as ``accuracy``. By default loss, the test outputs other than losses, and lr.
+        x: ``iterations``, or ``seconds`` since the start of training.
+        log_scale: whether to draw losses on a logarithmic axis.
 
     Raises:
-        UsageError: no log has what a panel is to show, or no dates for seconds.
+        UsageError: no log has the numbers of a panel, or a log has no dates for seconds.
     """
     if x not in AXES:
-        raise UsageError(f"x axis {x!r}: expected {' or '.join(AXES)}")
+        raise UsageError(f"x is {x!r}; expected {' or '.join(AXES)}")
     known = _known(runs)
     missing = next((name for name in show if name not in known), None)
     if missing is not None:
@@ -91,7 +92,7 @@ def plot_logs(
 
 
 def _known(runs: Sequence[Run]) -> list[str]:
-    """Returns what at least one log can show."""
+    """Returns the panels that at least one log has numbers for."""
     names = dict.fromkeys(name for _, log in runs for name in log.tests)
     kinds = (_LOSS, _TRAIN_LOSS, _TEST_LOSS, _RATE)
     return [kind for kind in kinds if any(_curves(log, kind) for _, log in runs)] + [
@@ -105,7 +106,7 @@ def _usual(known: Sequence[str]) -> list[str]:
 
 
 def _curves(log: TrainingLog, name: str) -> list[_Curve]:
-    """Returns the curves of a panel that a log has."""
+    """Returns the curves of a log in a panel."""
     found = []
     if name in (_LOSS, _TRAIN_LOSS):
         found.append(_Curve(log.loss, tested=False))
@@ -126,10 +127,10 @@ def _panel(axes: Axes, name: str, runs: Sequence[Run], x: str) -> None:
             kinds.add(curve.tested)
             places = curve.series.iterations if x == "iterations" else curve.series.seconds
             if any(map(math.isnan, places)) or len(places) != len(curve.series.values):
-                raise UsageError(f"{run}: the lines have no dates, so there are no seconds to draw over")
+                raise UsageError(f"{run}: the lines have no dates; expected dates for an x axis of seconds")
             _line(axes, places, curve, (colour, mark), steps=name == _RATE)
     if name not in (_LOSS, _TRAIN_LOSS, _TEST_LOSS, _RATE):
-        # the test of a net that has learned nothing yet would flatten all that follows
+        # the test of an untrained net would flatten the rest
         axes.set_ylim(*useful_limits(values))
     label = {_RATE: "learning rate", _TRAIN_LOSS: "training loss", _TEST_LOSS: "test loss", _LOSS: "loss"}
     axes.set_ylabel(label.get(name, f"test {name}"), color=INK)
@@ -155,8 +156,8 @@ def _line(axes: Axes, places: Sequence[float], curve: _Curve, look: tuple[str, s
         axes.plot(places, _smooth(values), color=colour, linewidth=1.5)
 
 
-def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Returns for each value the mean of those around it, of fewer at both ends."""
+def _smooth(values: Array) -> Array:
+    """Returns the moving mean of the values, over fewer values at both ends."""
     half = max(1, len(values) // _WINDOWS // 2)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))

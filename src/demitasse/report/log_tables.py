@@ -1,4 +1,4 @@
-"""The numbers of a training log as tables, the same as those of Caffe's own parser."""
+"""The numbers of a training log as tables, equal to those of Caffe's own parser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Table = list[dict[str, float]]
 
 
 def tables(log: TrainingLog) -> dict[str, Table]:
-    """Returns the tables ``train`` and ``test`` of a log, a dict a row."""
+    """Returns the tables ``train`` and ``test`` of a log, with a dict for each row."""
     return {"train": _table(log.train_rows, log.lr.values), "test": _table(log.test_rows, log.lr.values)}
 
 
@@ -24,7 +24,7 @@ def _table(rows: list[LogRow], rates: list[float]) -> Table:
         {"NumIters": float(row.iteration), "Seconds": row.seconds, "LearningRate": row.rate} | dict(_columns(row))
         for row in rows
     ]
-    # no rate has been shown before the first row, so it takes the next one's, as in Caffe's parser
+    # the log has no rate before the first row, which takes the rate of the next row, as in Caffe's parser
     if len(table) > 1:
         table[0]["LearningRate"] = table[1]["LearningRate"]
     elif table and rates:
@@ -46,18 +46,18 @@ def write_tables(path: str | Path, folder: str | Path, delimiter: str = ",") -> 
 
     Args:
         path: the log.
-        folder: where the tables go; made where it is missing.
-        delimiter: one character between columns.
+        folder: the folder for the tables; created if it is missing.
+        delimiter: the character between columns.
 
     Returns:
-        The files written; there is none for a net that showed no outputs.
+        The files written; a net without outputs has none.
 
     Raises:
-        FileFormatError: the log cannot be read, or is of another kind.
+        FileFormatError: the log cannot be read, or is not a log of training.
         UsageError: the delimiter is not one character.
     """
     if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise UsageError(f"the delimiter must be one character, not {delimiter!r}")
+        raise UsageError(f"the delimiter is {delimiter!r}; expected one character, not a quote or a line end")
     written = []
     for kind, table in tables(read_log(path)).items():
         if table:

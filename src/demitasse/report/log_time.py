@@ -1,4 +1,4 @@
-"""The moments of log lines: ``I1123 08:27:37.111137``, and since glog 0.6 ``I20261123 08:27:37.111137``."""
+"""The times of log lines: ``I1123 08:27:37.111137``, and since glog 0.6 ``I20261123 08:27:37.111137``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from calendar import isleap
 from datetime import datetime
 
 _PREFIX = re.compile(r"\s*[IWEF](\d{4})?(\d\d)(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{1,6})")
-# dates without a year: the 29th of February must exist
+# for dates without a year: a year in which the 29th of February exists
 _SOME_YEAR = 2000
 
 
 class Clock:
-    """Counts the seconds since training started, or since the first line of a log that does not show its start.
+    """Computes the seconds since the start of training, or since the first line if the log does not show the start.
 
     Args:
-        year: of the first line, where dates have none; None for a leap year, until a line has its year.
+        year: year of the first line, if dates have none; None for a leap year, until a line has a year.
     """
 
     def __init__(self, year: int | None = None) -> None:
@@ -27,7 +27,7 @@ class Clock:
         self._is_assumed = year is None
 
     def seconds(self, line: str) -> float:
-        """Returns the seconds at this line; a line without a date has those of the line before, NaN the first ones."""
+        """Returns the seconds at this line; those of the previous line if it has no date, NaN if none had one yet."""
         moment = self._moment(line)
         begins = not self._solving and "Solving" in line
         if moment and (self._start is None or begins):
@@ -46,19 +46,19 @@ class Clock:
                 self._is_assumed = False
                 self._move(found.year - self._year)
                 if self._last and (self._last - found).days >= 1:
-                    self._move(-1)  # the new year began in between
+                    self._move(-1)  # a new year has begun in between
             self._year = int(match[1])
             return found
         while moment[:2] == [2, 29] and not isleap(self._year):
             self._move(1)
         found = _datetime(self._year, moment)
         if found and self._last and (self._last - found).days >= 1:
-            self._year += 1  # a log goes forward: the new year began
+            self._year += 1  # time goes forward: a new year has begun
             found = _datetime(self._year, moment)
         return found
 
     def _move(self, years: int) -> None:
-        """Takes all that was read for some years later."""
+        """Moves all times read so far by some years."""
         self._year += years
         self._start = self._start and _datetime(self._start.year + years, _rest(self._start))
         self._last = self._last and _datetime(self._last.year + years, _rest(self._last))

@@ -1,4 +1,4 @@
-"""The picture of a net: a box for each layer, with the layers that work in place on its output below it."""
+"""The picture of a net: a box for each layer, which includes the layers that work in place on its output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from itertools import pairwise
-from typing import Any
 
 from demitasse.errors import UsageError
 from demitasse.extras import needs
@@ -26,7 +25,7 @@ with needs("matplotlib"):
     from matplotlib.textpath import TextPath
 
 FORMATS = ("pdf", "png", "svg")
-# how a point (across, along) of the layout, counted from its middle, lies on the page
+# maps a point (across, along) of the layout, relative to its middle, to the page
 DIRECTIONS: dict[str, Callable[[float, float], tuple[float, float]]] = {
     "TB": lambda across, along: (across, -along),
     "BT": lambda across, along: (across, along),
@@ -50,25 +49,29 @@ class Section:
 
     @property
     def width(self) -> float:
+        """The width in points."""
         return max(_width(self.name, _NAME_SIZE, "bold"), *(_width(line, _TEXT_SIZE) for line in self.lines), 0.0)
 
     @property
     def height(self) -> float:
+        """The height in points."""
         return _LINE * (bool(self.name) + len(self.lines)) + _PADDING
 
 
 @dataclass(frozen=True)
 class Box:
-    """A layer, and those that work in place on what it gives."""
+    """A layer, and those that work in place on its output."""
 
     sections: tuple[Section, ...]
 
     @property
     def width(self) -> float:
+        """The width in points."""
         return max(section.width for section in self.sections) + 3 * _PADDING
 
     @property
     def height(self) -> float:
+        """The height in points."""
         return sum(section.height for section in self.sections)
 
 
@@ -82,22 +85,22 @@ def draw(
     """Draws a net.
 
     Args:
-        boxes: each behind those that lead to it.
-        edges: numbers of two boxes, from an earlier to a later one -> a note on the edge, may be empty.
-        direction: where edges lead: ``LR`` from left to right, ``TB``, ``BT`` or ``RL``.
+        boxes: the boxes, every one after those that lead to it.
+        edges: (number of a box, number of a later box) -> a note on the edge, which may be empty.
+        direction: direction of the edges: ``LR`` from left to right, ``TB``, ``BT`` or ``RL``.
         form: ``png``, ``svg`` or ``pdf``.
-        title: stands above.
+        title: title of the picture.
 
     Returns:
-        The picture's file.
+        The bytes of the picture's file.
 
     Raises:
-        UsageError: an unknown direction or form.
+        UsageError: the direction or the form is unknown.
     """
     if direction not in DIRECTIONS:
-        raise UsageError(f"rankdir {direction!r}: expected one of {', '.join(DIRECTIONS)}")
+        raise UsageError(f"rankdir is {direction!r}; expected one of {', '.join(DIRECTIONS)}")
     if form not in FORMATS:
-        raise UsageError(f"picture format {form!r}: expected one of {', '.join(FORMATS)}")
+        raise UsageError(f"picture format is {form!r}; expected one of {', '.join(FORMATS)}")
     upright = direction in ("TB", "BT")
     sizes: dict[Node, Size] = {
         index: Size(box.width, box.height) if upright else Size(box.height, box.width)
@@ -106,10 +109,10 @@ def draw(
     placed = layout(sizes, list(edges), Size(14.0, 26.0))
     page = _Page(placed, direction, title)
     for edge, note in edges.items():
-        page.edge(placed.paths[edge], note)
+        page.draw_edge(placed.paths[edge], note)
     for index, box in enumerate(boxes):
-        page.box(box, placed.centres[index])
-    return page.saved(form)
+        page.draw_box(box, placed.centres[index])
+    return page.to_bytes(form)
 
 
 class _Page:
@@ -134,7 +137,7 @@ class _Page:
     def _place(self, point: Point) -> tuple[float, float]:
         return self._turn(point.across - self._middle.across, point.along - self._middle.along)
 
-    def edge(self, path: Sequence[tuple[Point, Point]], note: str) -> None:
+    def draw_edge(self, path: Sequence[tuple[Point, Point]], note: str) -> None:
         points, codes = [path[0][0]], [Curve.MOVETO]
         for (_, leave), (enter, through) in pairwise(path):
             half = (leave.along + enter.along) / 2
@@ -149,18 +152,19 @@ class _Page:
     def _note(self, point: Point, note: str) -> None:
         x, y = self._place(Point(point.across, point.along - 7))
         x, y = (x + 3, y) if self._upright else (x, y + 2)
-        place: dict[str, Any] = {"ha": "left", "va": "center"} if self._upright else {"ha": "center", "va": "bottom"}
+        across, along = ("left", "center") if self._upright else ("center", "bottom")
         ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
         self._axes.text(
-            x, y, note, size=5.5, color=_NOTE, style="italic", zorder=2.5, parse_math=False, bbox=ground, **place
-        )
+            x, y, note, size=5.5, color=_NOTE, style="italic", zorder=2.5, parse_math=False, bbox=ground,
+            ha=across, va=along,
+        )  # fmt: skip
 
     def _arrow(self, tip: Point) -> None:
         corners = [tip, Point(tip.across - 2.2, tip.along - 5), Point(tip.across + 2.2, tip.along - 5)]
         head = Curve([self._place(corner) for corner in [*corners, tip]])
         self._axes.add_patch(PathPatch(head, facecolor=_EDGE, edgecolor="none", zorder=2))
 
-    def box(self, box: Box, centre: Point) -> None:
+    def draw_box(self, box: Box, centre: Point) -> None:
         x, y = self._place(centre)
         left, top = x - box.width / 2, y + box.height / 2
         colour = box.sections[0].colour
@@ -193,7 +197,7 @@ class _Page:
             )
             y -= _LINE
 
-    def saved(self, form: str) -> bytes:
+    def to_bytes(self, form: str) -> bytes:
         width, height = self._figure.get_size_inches()
         dots = min(144.0, _LARGEST_SIDE / max(width, height), (_LARGEST_AREA / (width * height)) ** 0.5)
         stream = BytesIO()
@@ -204,11 +208,11 @@ class _Page:
 
 @lru_cache(4096)
 def _width(text: str, size: float, weight: str = "normal") -> float:
-    """Returns how wide a text is, in points."""
+    """Returns the width of a text in points."""
     if not text.strip():
         return 0.0
     properties = FontProperties(weight=weight, size=size)
-    # the control points lie no further out than the letters do, nearly
+    # the control points of the letters are hardly wider than the letters
     return float(TextPath((0, 0), text.replace("$", r"\$"), size=size, prop=properties).vertices[:, 0].max())
 
 

@@ -1,14 +1,14 @@
-"""Pictures of a compression: how it trained, what each layer kept, which powers of two it uses."""
+"""Pictures of a compression: training curves, parameters kept in each layer, and powers of two in use."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.extras import needs
 from demitasse.report.canvas import (
     COLOURS,
@@ -29,7 +29,7 @@ from demitasse.report.log_parser import Series, TrainingLog
 with needs("matplotlib"):
     from matplotlib.ticker import MaxNLocator
 
-_MOST_LAYERS = len(COLOURS)  # in a picture that tells them by colour
+_MOST_LAYERS = len(COLOURS)  # in a picture with a colour for each layer
 _MANY_BARS = 20
 Stage = tuple[str, Series, Series]
 
@@ -37,13 +37,13 @@ Stage = tuple[str, Series, Series]
 def training_curves(
     runs: Sequence[tuple[str, TrainingLog]], path: str | Path, accuracy: str = "accuracy", title: str = "Training"
 ) -> None:
-    """Draws loss and test error of successive runs, one behind the other.
+    """Draws loss and test error of successive runs, one after the other.
 
     Args:
-        runs: name and log of each.
-        path: the picture to write; its suffix tells the format.
-        accuracy: the test output that holds the share classified rightly.
-        title: of the picture.
+        runs: (name, log) of each run.
+        path: the picture to write; its suffix gives the format.
+        accuracy: name of the test output with the accuracy.
+        title: title of the picture.
     """
     stages = [(name, log.loss, _error(log.tests.get(accuracy, Series()))) for name, log in runs]
     first = stages[0][2].values if len(stages) > 1 else []
@@ -58,14 +58,14 @@ def epoch_curves(
     title: str = "Training",
     dense: float | None = None,
 ) -> None:
-    """Draws training loss and test result of successive stages, epoch by epoch, one stage behind the other.
+    """Draws training loss and test result of successive stages by epoch, one stage after the other.
 
     Args:
-        stages: name and epochs of each; an epoch has ``loss`` in nats and ``test_<metric>``.
-        path: the picture to write; its suffix tells the format.
+        stages: (name, epochs) of each stage; an epoch has ``loss`` in nats and ``test_<metric>``.
+        path: the picture to write; its suffix gives the format.
         metric: ``error``, a share that is drawn in percent, or ``loss`` in nats.
-        title: of the picture.
-        dense: the result of the net before it was compressed, as in the epochs; a line.
+        title: title of the picture.
+        dense: the result of the dense net, in the unit of the epochs, drawn as a line.
     """
     scale, label = _scale(metric)
     series = []
@@ -84,14 +84,14 @@ def _stage_curves(
     labels: tuple[str, str, str],
     dense: tuple[str, float] | None,
 ) -> None:
-    """Draws two panels, with labels of loss, result and steps, and a line that the results are seen against."""
+    """Draws two panels, loss and results, and a line for the dense net; labels are those of loss, result and steps."""
     loss, result, unit = labels
     with figure_at(path, 9, 6) as figure:
         title_of(figure, title)
         upper, lower = figure.subplots(2, 1, sharex=True)
         start = 0
         for (name, losses, results), colour in zip(stages, cycle(COLOURS)):
-            # a stage of one step is a dot alone
+            # a stage of one step is a single dot
             upper.plot(*_shifted(losses, start), ".-", color=colour, linewidth=1.2, markersize=3, label=name)
             lower.plot(*_shifted(results, start), ".-", color=colour, linewidth=1.2, markersize=7)
             start += max([1, *losses.iterations, *results.iterations])
@@ -100,7 +100,7 @@ def _stage_curves(
         values = [*(value for _, _, results in stages for value in results.values), *([dense[1]] if dense else [])]
         upper.set(ylabel=loss, xlim=(-0.02 * start, 1.02 * start))
         lower.set(ylabel=result, xlabel=f"{unit}, stage after stage")
-        # the first test of an untrained net is near chance and would flatten all that follows
+        # the first test of an untrained net is near chance and would flatten the rest
         lower.set_ylim(*useful_limits(values, floor=0.0 if "%" in result else None))
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
         if dense:
@@ -121,14 +121,14 @@ def epoch_lines(
     title: str = "Test results over the epochs",
     dense: float | None = None,
 ) -> None:
-    """Draws the test results of several runs over their epochs, in one picture.
+    """Draws the test results of several runs over their epochs, in one panel.
 
     Args:
-        runs: name and epochs of each; an epoch has ``test_<metric>``.
-        path: the picture to write; its suffix tells the format.
+        runs: (name, epochs) of each run; an epoch has ``test_<metric>``.
+        path: the picture to write; its suffix gives the format.
         metric: ``error``, a share that is drawn in percent, or ``loss`` in nats.
-        title: of the picture.
-        dense: the result of the net that all of them started from, in units of the axis; a line.
+        title: title of the picture.
+        dense: the result of the net that all runs started from, in the unit of the axis, drawn as a line.
     """
     scale, label = _scale(metric)
     values = [[scale * epoch[f"test_{metric}"] for epoch in epochs] for _, epochs in runs]
@@ -138,7 +138,7 @@ def epoch_lines(
         for number, ((name, _), own, colour) in enumerate(zip(runs, values, cycle(COLOURS))):
             mark = MARKS[number % len(MARKS)]
             axes.plot(range(1, len(own) + 1), own, color=colour, marker=mark, markersize=4, linewidth=1.2, label=name)
-        # a few bad epochs would flatten all that matters
+        # a few bad epochs would flatten the rest
         every = [value for own in values for value in own]
         axes.set(ylabel=label, xlabel="epoch", ylim=useful_limits([*every, *([] if dense is None else [dense])]))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -165,7 +165,7 @@ def kept_by_layer(kept: Mapping[str, tuple[int, int]], path: str | Path) -> None
     """Draws the share of parameters that each layer keeps.
 
     Args:
-        kept: layer -> (parameters that are not zero, all parameters).
+        kept: layer -> (number of nonzero parameters, number of all parameters).
         path: the picture to write.
     """
     total = tuple(map(sum, zip(*kept.values(), strict=True)))
@@ -182,17 +182,17 @@ def kept_by_layer(kept: Mapping[str, tuple[int, int]], path: str | Path) -> None
             f"{share:.2f} %  ({some:,} of {every:,})"
             for share, (some, every) in zip(shares, bars.values(), strict=True)
         ]
-        # they stand outside the axes where the bars are long; the layout leaves room for them
+        # outside the axes if the bars are long; the layout leaves room for them
         axes.bar_label(drawn, labels, color=INK, fontsize=9, padding=4)
         axes.set_yticks(places, list(bars))
         axes.set(xlabel="share of the layer (%)", xlim=(0, max(*shares, 1)), ylim=(len(bars) - 0.5, -0.5))
         axes.tick_params(axis="y", length=0)
-        # each bar has its number, so there are no lines that would cross it
+        # each bar has a number, so no grid is needed
         plain_axes(axes, grid=None)
 
 
-def exponent_histogram(weights: Mapping[str, np.ndarray[Any, Any]], path: str | Path) -> None:
-    """Draws how often each power of two is used: positive weights upwards, negative ones downwards.
+def exponent_histogram(weights: Mapping[str, Array], path: str | Path) -> None:
+    """Draws the number of weights for each power of two: positive weights upwards, negative ones downwards.
 
     Args:
         weights: layer -> its parameters, any shape, each zero or a power of two.
@@ -208,7 +208,7 @@ def exponent_histogram(weights: Mapping[str, np.ndarray[Any, Any]], path: str | 
             for row, found in enumerate(signs):
                 values = [(-1) ** row * found.get(exponent, 0) for exponent in exponents]
                 label = None if row else name
-                # white edges part the colours for those who see them alike
+                # white edges separate colours that look alike to some people
                 axes.bar(exponents, values, 0.72, heights[row], color=colour, edgecolor="white", lw=0.5, label=label)
                 heights[row] += values
         axes.axhline(0, color=INK, linewidth=1)
@@ -223,7 +223,7 @@ Signs = tuple[dict[int, int], dict[int, int]]
 
 
 def _grouped(counts: Mapping[str, Signs]) -> dict[str, Signs]:
-    """Returns the counts of the layers with the most weights, and those of all others together."""
+    """Returns the counts of the layers with the most weights, and of all others together."""
     if len(counts) <= _MOST_LAYERS:
         return dict(counts)
     by_size = sorted(counts, key=lambda name: -sum(sum(found.values()) for found in counts[name]))
@@ -237,7 +237,7 @@ def _grouped(counts: Mapping[str, Signs]) -> dict[str, Signs]:
     return {**shown, f"{len(counts) - len(large)} others": others}
 
 
-def _count(values: np.ndarray[Any, Any]) -> Signs:
+def _count(values: Array) -> Signs:
     """Counts the exponents of the positive and of the negative values."""
     found = []
     for part in (values[values > 0], -values[values < 0]):

@@ -1,4 +1,4 @@
-"""Progress of training, and of jobs that count what is done."""
+"""Progress bars of training and of other jobs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class TrainingBar(ProgressBar):
     """Shows stage, epoch, iteration, loss, learning rate, sparsity and frozen share; see :class:`ProgressBar`.
 
     Args:
-        what: the stage.
-        total: the number of iterations.
+        what: name of the stage.
+        total: number of iterations.
         lines: see :class:`ProgressBar`.
     """
 
@@ -23,8 +23,8 @@ class TrainingBar(ProgressBar):
         """Shows the state of the run.
 
         Args:
-            iteration: updates done.
-            loss: smoothed.
+            iteration: number of iterations done.
+            loss: the smoothed loss.
             rate: the learning rate.
             sparsity: share of the weights that are cut, 0 to 1.
             frozen: share of the weights that are frozen at a power of two, 0 to 1.
@@ -38,6 +38,6 @@ class TrainingBar(ProgressBar):
 
 @contextmanager
 def count_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives ``update(done, total)`` for a bar that counts what is done of a job."""
+    """Yields the function ``update(done, total)`` of a progress bar."""
     with ProgressBar(what) as bar:
         yield bar.update

@@ -1,4 +1,4 @@
-"""The picture of a sensitivity analysis: which layers bear much, and which little."""
+"""The picture of a sensitivity analysis: how much each layer can be compressed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
+
 from demitasse.report.canvas import COLOURS, MARKS, columns_of, figure_at, plain_axes, reference_line, title_of
 
 
 def sensitivity_curves(measured: Mapping[str, Any], path: str | Path, metric: str = "error") -> None:
-    """Draws the metric against sparsity and against bits, a line a layer.
+    """Draws the metric against sparsity and against bits, with a line for each layer.
 
     Args:
-        measured: ``Sensitivity.as_plain()``.
-        path: the picture to write; its suffix tells the format.
-        metric: what was measured; ``error`` is drawn in per cent.
+        measured: the result of ``Sensitivity.as_plain()``.
+        path: the picture to write; its suffix gives the format.
+        metric: name of the metric; ``error`` is drawn in percent.
     """
     factor, unit = (100, "test error (%)") if metric == "error" else (1, f"test {metric}")
     kinds = [
@@ -31,7 +33,7 @@ def sensitivity_curves(measured: Mapping[str, Any], path: str | Path, metric: st
         panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
         for axes, (key, label) in zip(panels, kinds, strict=True):
             _draw(axes, measured["layers"], key, factor)
-            reference_line(axes, factor * measured["dense"], f"untouched: {factor * measured['dense']:.3g}")
+            reference_line(axes, factor * measured["dense"], f"unchanged: {factor * measured['dense']:.3g}")
             axes.set(xlabel=label)
             if key == "by_bits":
                 axes.invert_xaxis()
@@ -42,7 +44,7 @@ def sensitivity_curves(measured: Mapping[str, Any], path: str | Path, metric: st
         figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=8)
 
 
-def _draw(axes: Any, layers: Sequence[Mapping[str, Any]], key: str, factor: float) -> None:
+def _draw(axes: Axes, layers: Sequence[Mapping[str, Any]], key: str, factor: float) -> None:
     scale = 100 if key == "by_sparsity" else 1
     for number, (layer, colour) in enumerate(zip(layers, cycle(COLOURS))):
         axes.plot(

@@ -1,15 +1,14 @@
-"""The table of stages: how a net became small, and at what error."""
+"""The table of stages: size and error of a net after each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from demitasse.text_table import Column, TextTable
 
 HEADERS = ("stage", "test error", "parameters kept", "bytes", "ratio", "seconds")
-# what a test measured -> its header, and a value of it as text
+# metric -> its header, and a function that formats a value
 METRICS: dict[str, tuple[str, Callable[[float], str]]] = {
     "error": ("test error", lambda value: f"{value:.2%}".replace("%", " %")),
     "loss": ("test loss (nats)", lambda value: f"{value:.4f}"),
@@ -18,16 +17,16 @@ METRICS: dict[str, tuple[str, Callable[[float], str]]] = {
 
 @dataclass(frozen=True)
 class StageResult:
-    """One stage as it was measured.
+    """The result of one stage.
 
     Attributes:
-        name: what was done, such as ``pruned (DNS)``.
-        error: share of the test images that is classified wrongly, 0 to 1; or what ``metric`` says.
-        kept: parameters that are not zero.
-        total: all parameters.
-        bytes: size of the file that the stage leaves.
+        name: name of the stage, such as ``pruned (DNS)``.
+        error: the test error, a share from 0 to 1, or the value of another metric.
+        kept: number of nonzero parameters.
+        total: number of all parameters.
+        bytes: size of the stage's file in bytes.
         seconds: wall time of the stage without its test.
-        metric: what ``error`` is: ``error``, or ``loss`` in nats.
+        metric: the metric in ``error``: ``error``, or ``loss`` in nats.
     """
 
     name: str
@@ -45,7 +44,7 @@ def headers(stages: Sequence[StageResult]) -> tuple[str, ...]:
 
 
 def rows(stages: Sequence[StageResult]) -> list[tuple[str, ...]]:
-    """Returns the cells of the table as text; the ratio is that of the bytes to the first stage's."""
+    """Returns the cells of the table as text; the ratio is that of the first stage's bytes to the stage's."""
     return [
         (
             stage.name,
@@ -60,7 +59,7 @@ def rows(stages: Sequence[StageResult]) -> list[tuple[str, ...]]:
 
 
 def stage_table(stages: Sequence[StageResult], title: str) -> TextTable:
-    """Returns the table for a terminal; the last stage, the result, stands out."""
+    """Returns the table for a terminal; it highlights the last stage, the result."""
     ranks = (0, 0, 2, 1, 0, 3)
     columns = [Column(header, rank) for header, rank in zip(headers(stages), ranks, strict=True)]
     return TextTable(title, columns, rows(stages), result=True)
@@ -77,6 +76,6 @@ def markdown(stages: Sequence[StageResult]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def as_plain(stages: Sequence[StageResult]) -> list[dict[str, Any]]:
-    """Returns the stages as plain values for JSON, unrounded, each with its ratio of bytes."""
+def as_plain(stages: Sequence[StageResult]) -> list[dict[str, object]]:
+    """Returns the stages as plain values for JSON, each with its ratio of bytes."""
     return [{**asdict(stage), "ratio": stages[0].bytes / stage.bytes} for stage in stages]

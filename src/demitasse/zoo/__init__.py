@@ -1,1 +1,1 @@
-"""Built-in models, data sets, and recipes that compress the one on the other."""
+"""Built-in models, data sets, and recipes that train and compress a model on a data set."""

@@ -1,4 +1,4 @@
-"""From the names in a recipe to a model and its data."""
+"""Builds a model and its data from the names in a recipe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 import torch
 from torch import nn
@@ -17,18 +17,18 @@ from demitasse.zoo.tables import check_keys, convert
 
 
 def check_settings(
-    builder: Callable[..., Any], settings: Mapping[str, Any], place: str, own: tuple[str, ...]
-) -> dict[str, Any]:
-    """Returns settings as a builder's keywords, in the types of its annotations.
+    builder: Callable[..., object], settings: Mapping[str, object], place: str, own: tuple[str, ...]
+) -> dict[str, object]:
+    """Returns settings as keyword arguments of a builder, converted to the types of its annotations.
 
     Args:
         builder: a class or a function.
-        settings: as they are in the recipe.
-        place: for errors.
+        settings: the settings in the recipe.
+        place: file and table, for messages.
         own: keywords that do not come from the settings.
 
     Raises:
-        UsageError: the builder takes no such keyword, or none of that type, or misses one.
+        UsageError: the builder does not take a keyword, a value has the wrong type, or a keyword is missing.
     """
     parameters = inspect.signature(builder).parameters
     hints = get_type_hints(builder.__init__ if inspect.isclass(builder) else builder)
@@ -45,10 +45,10 @@ def check_settings(
 
 
 def import_factory(path: str, place: str) -> Callable[..., nn.Module]:
-    """Returns the function ``package.module:function``; runs the module's code.
+    """Imports a module, which runs its code, and returns the function ``package.module:function``.
 
     Raises:
-        UsageError: there is no such module, or no such function in it.
+        UsageError: the module cannot be imported, or has no such function.
     """
     module_name, _, name = path.partition(":")
     try:
@@ -63,10 +63,10 @@ def import_factory(path: str, place: str) -> Callable[..., nn.Module]:
 
 
 def choose_device(name: str, place: str) -> torch.device:
-    """Returns the device of a name; ``auto`` is a GPU where there is one.
+    """Returns the device of this name; ``auto`` is a GPU if there is one, else the CPU.
 
     Raises:
-        DeviceError: there is no GPU.
+        DeviceError: the name is ``cuda``, but there is no GPU.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -76,12 +76,12 @@ def choose_device(name: str, place: str) -> torch.device:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fills a model from a file of ``torch.save``: a state_dict, alone or in a checkpoint.
+    """Loads the weights of a model from a file of ``torch.save``: a state_dict, alone or in a checkpoint.
 
-    Counters of batches may be missing.
+    The file may lack ``num_batches_tracked``, the counters of batch normalization.
 
     Raises:
-        FileFormatError: the file cannot be read, or holds no state_dict.
+        FileFormatError: the file cannot be read, or has no state_dict.
         WeightsError: names or shapes are not those of the model.
     """
     state = TorchSave().load(path, "cpu")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,8 +19,8 @@ OPTIMIZERS.register("adamw")(torch.optim.AdamW)
 OPTIMIZERS.register("lars")(LARS)
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Returns the parameters that decay, and those that do not: biases and the parameters of normalization."""
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Returns two groups of parameters: weights, which decay, and biases and normalization, which do not."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
@@ -30,15 +29,15 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [group for group in groups if group["params"]]
 
 
-def make_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float = 0.0, **settings: Any) -> Optimizer:
+def make_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float = 0.0, **settings: object) -> Optimizer:
     """Returns an optimizer for a model.
 
     Args:
         name: an entry of ``OPTIMIZERS``.
-        model: what it trains.
+        model: the model to train.
         lr: the learning rate.
-        weight_decay: of weights; biases and normalization do not decay.
-        settings: of the optimizer itself, such as ``momentum``.
+        weight_decay: decay of weights; biases and normalization do not decay.
+        settings: other settings of the optimizer, such as ``momentum``.
 
     Raises:
         UnknownNameError: there is no such optimizer.

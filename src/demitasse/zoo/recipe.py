@@ -1,4 +1,4 @@
-"""A recipe: model, data and stages, read from TOML into immutable data. Nothing of it runs here."""
+"""Reads recipes (model, data and stages) from TOML into immutable data, without running anything."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _TOP = ("title", "seed", "threads", "device", "checkpoint", "start", "weights", 
 
 @dataclass(frozen=True)
 class RecipePart:
-    """A model or a data set.
+    """The model or the data set of a recipe.
 
     Attributes:
-        name: a built-in one.
-        path: of data, where it lies; None for where the data set finds it itself.
+        name: name of a built-in model or data set.
+        path: file or folder of the data; None if the data set finds it itself.
         imported: ``package.module:function`` that returns the model, instead of a name.
-        settings: keywords for the builder.
+        settings: keyword arguments of the builder.
     """
 
     name: str = ""
     path: Path | None = None
     imported: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ class Recipe:
     """What ``demitasse compress`` does.
 
     Attributes:
-        name: of the file, without ``.toml``; names the folder of the results.
-        source: the file, for errors.
-        model: what is compressed.
-        data: what it learns.
-        stages: one after the other.
-        title: for people.
-        seed: of the first weights, the order of the data, and the methods.
-        threads: for the computation; 0 for torch's own choice.
+        name: name of the file without ``.toml``; also the name of the folder of the results.
+        source: the file, for messages.
+        model: the model to compress.
+        data: the data to train and test with.
+        stages: the stages, in order.
+        title: a title for people.
+        seed: seed of the initial weights, the order of the data, and the methods.
+        threads: number of threads that torch uses; 0 keeps the current setting.
         device: ``cpu``, ``cuda`` or ``auto``.
-        checkpoint: is written after so many batches; 0 for after every epoch alone.
-        start: another recipe whose result is the start.
-        weights: a file with a state_dict that is the start.
+        checkpoint: number of batches between checkpoints; 0 for checkpoints only after every epoch.
+        start: another recipe, whose result is the start.
+        weights: a file with a state_dict to start from.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Recipe:
 
     @cached_property
     def stage_names(self) -> tuple[str, ...]:
-        """A name for each stage: its own, or its kind; the second of a kind gets a number."""
+        """A name for each stage: its own, or else its kind; repeated names get numbers."""
         names: list[str] = []
         for stage in self.stages:
             plain = stage.name or stage.kind
@@ -83,7 +83,7 @@ class Recipe:
         return tuple(names)
 
     def quick(self) -> Recipe:
-        """Returns the recipe with a tenth of the epochs and milder targets, for a first look."""
+        """Returns the recipe with a tenth of the epochs and milder targets, for a quick run."""
         return replace(self, stages=tuple(stage.quick() for stage in self.stages))
 
 
@@ -95,10 +95,14 @@ def bundled() -> dict[str, str]:
 
 
 def find_recipe(given: str | Path, beside: Path | None = None) -> Recipe:
-    """Returns the recipe of a file, or that of this name: in the folder ``beside``, else among the bundled ones.
+    """Returns a recipe.
+
+    Args:
+        given: a file, or a name: that of a recipe in the folder ``beside``, or else of a bundled one.
+        beside: a folder of recipes.
 
     Raises:
-        UsageError: there is none, or it is not valid; says file, table, key, what was found and what is expected.
+        UsageError: there is no such recipe, or it is invalid; names file, table and key.
     """
     path = Path(given)
     if beside and (beside / f"{given}.toml").is_file():
@@ -113,13 +117,14 @@ def find_recipe(given: str | Path, beside: Path | None = None) -> Recipe:
     texts = bundled()
     if str(given) not in texts:
         raise UsageError(
-            f"no recipe {str(given)!r}: expected a file *.toml or a bundled one; did you mean {_nearest(str(given))}?"
+            f"there is no recipe {str(given)!r}; expected a file *.toml or the name of a bundled recipe; "
+            f"did you mean {_nearest(str(given))}?"
         )
     return parse(texts[str(given)], str(given), f"{given}.toml")
 
 
 def _nearest(name: str) -> str:
-    """Returns the three bundled recipes whose names are most like this one, the nearest first."""
+    """Returns the three bundled recipes with the most similar names, the most similar first."""
     *others, last = map(repr, get_close_matches(name, bundled(), n=3, cutoff=0))
     return f"{', '.join(others)} or {last}"
 
@@ -129,9 +134,9 @@ def parse(text: str, name: str, source: str, folder: Path | None = None) -> Reci
 
     Args:
         text: the content of the file.
-        name: of the recipe.
-        source: the file's name, for errors.
-        folder: relative paths start there; None for the working directory.
+        name: name of the recipe.
+        source: name of the file, for messages.
+        folder: the folder that relative paths start from; None for the working directory.
 
     Raises:
         UsageError: see :func:`find_recipe`.
@@ -146,7 +151,7 @@ def parse(text: str, name: str, source: str, folder: Path | None = None) -> Reci
             raise UsageError(f"{source}: {needed} is missing")
     plain = {key: _top(key, table[key], source) for key in _TOP[:7] if key in table}
     if plain.get("start") and plain.get("weights"):
-        raise UsageError(f"{source}: start and weights are given; expected one of them")
+        raise UsageError(f"{source}: both start and weights are given; expected one of them")
     base = folder or Path()
     if "weights" in plain:
         plain["weights"] = base / plain["weights"]
@@ -161,7 +166,7 @@ def parse(text: str, name: str, source: str, folder: Path | None = None) -> Reci
     )
 
 
-def _top(key: str, value: Any, source: str) -> Any:
+def _top(key: str, value: object, source: str) -> Any:
     kind = int if key in ("seed", "threads", "checkpoint") else str
     found = convert(value, kind, f"{source}: {key}")
     if kind is int and found < 0:
@@ -171,8 +176,8 @@ def _top(key: str, value: Any, source: str) -> Any:
     return found
 
 
-def _choice(key: str, table: Any, source: str) -> RecipePart:
-    """Reads ``[model]`` or ``[data]``; the settings of an imported model are checked when it is built."""
+def _choice(key: str, table: object, source: str) -> RecipePart:
+    """Reads ``[model]`` or ``[data]``; :class:`Runner` checks the settings of an imported model."""
     place = f"{source}: [{key}]"
     settings = dict(_table(table, place))
     special = {"name": "", "import": "", "path": ""}
@@ -189,24 +194,24 @@ def _choice(key: str, table: Any, source: str) -> RecipePart:
     return RecipePart(special["name"], path, special["import"], settings)
 
 
-def _builtin_settings(key: str, name: str, settings: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _builtin_settings(key: str, name: str, settings: Mapping[str, object], place: str) -> dict[str, object]:
     registry: Registry[Any] = MODELS if key == "model" else DATASETS
     if name not in registry:
         raise UsageError(f"{place}: name is {name!r}; {suggest(name, list(registry))}")
     return check_settings(registry[name], settings, place, own=("self", "path", "seed"))
 
 
-def _table(value: Any, place: str) -> Mapping[str, Any]:
+def _table(value: object, place: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise UsageError(f"{place} is {value!r}; expected a table")
     return value
 
 
-def _stages(tables: Any, shared: Any, source: str) -> tuple[Stage, ...]:
+def _stages(tables: object, shared: object, source: str) -> tuple[Stage, ...]:
     if not isinstance(tables, list) or not tables:
         raise UsageError(f"{source}: stages is {tables!r}; expected tables [[stages]]")
-    shared = _table(shared, f"{source}: [training]")
-    check_keys(shared, [one.name for one in fields(TrainingStage) if one.name != "name"], f"{source}: [training]")
+    common = _table(shared, f"{source}: [training]")
+    check_keys(common, [one.name for one in fields(TrainingStage) if one.name != "name"], f"{source}: [training]")
     stages: list[Stage] = []
     for number, table in enumerate(tables, 1):
         place = f"{source}: [[stages]] {number}"
@@ -215,7 +220,7 @@ def _stages(tables: Any, shared: Any, source: str) -> tuple[Stage, ...]:
         if kind not in STAGES:
             raise UsageError(f"{place}: kind is {kind!r}; {suggest(kind, list(STAGES))}")
         if issubclass(STAGES[kind], TrainingStage):
-            settings = {**shared, **settings}
+            settings = {**common, **settings}
         stage = read_table(STAGES[kind], settings, f"{place} ({kind})")
         stage.check(f"{place} ({kind})", stages)
         stages.append(stage)

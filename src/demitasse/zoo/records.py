@@ -1,4 +1,4 @@
-"""What is written down of a stage: the settings it began with, and its result once it is complete."""
+"""The record of a stage in its folder: the settings it began with, and its result once it is complete."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ RECORD = "stage.json"
 
 @dataclass(frozen=True)
 class Result:
-    """A stage as it was measured.
+    """The result of a stage.
 
     Attributes:
-        name: of the stage.
-        kind: of the stage.
-        tests: what the test gave: ``loss`` in nats, ``error`` as a share.
-        kept: layer -> parameters that are not zero, and all.
-        bytes: size of the file that the stage leaves.
-        file: its path in the recipe's folder.
+        name: name of the stage.
+        kind: kind of the stage.
+        tests: results of the test: ``loss`` in nats, ``error`` as a share.
+        kept: layer -> (number of nonzero parameters, number of all parameters).
+        bytes: size of the file that the stage writes.
+        file: path of that file in the recipe's folder.
         seconds: wall time without tests.
-        history: of every epoch.
-        report: of the method, as plain data.
+        history: a record of every epoch, see :class:`demitasse.zoo.training.TrainingRun`.
+        report: the method's report, as plain data.
     """
 
     name: str
@@ -39,14 +39,14 @@ class Result:
     file: str
     seconds: float
     history: list[dict[str, float]] = field(default_factory=list)
-    report: Any = None
+    report: object = None
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Returns what is written of a stage: its settings, and its result where it is complete.
+    """Returns the record of a stage, its ``settings`` and its ``result`` (None until complete); None without a record.
 
     Raises:
-        FileFormatError: the file is broken.
+        FileFormatError: the file is not a record.
     """
     path = folder / RECORD
     try:
@@ -56,32 +56,31 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise FileFormatError(
-            f"{path}: not a record of a stage ({error}); {parameter('restart_all', True)} runs the recipe anew"
+            f"{path}: not a record of a stage ({error}); {parameter('restart_all', True)} runs the recipe again"
         ) from error
 
 
-def write_record(folder: Path, settings: Mapping[str, Any], result: Mapping[str, Any] | None) -> None:
-    """Notes the settings of a stage, and its result where it is complete."""
+def write_record(folder: Path, settings: Mapping[str, object], result: Mapping[str, object] | None) -> None:
+    """Writes the record of a stage: its settings, and its result or None if it is not complete."""
     write_text(folder / RECORD, json.dumps({"settings": settings, "result": result}, indent=2) + "\n")
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], place: str) -> None:
-    """Refuses to go on with a stage whose settings have changed.
+    """Checks that the settings of a stage have not changed.
 
     Raises:
-        UsageError: names the first setting that differs.
+        UsageError: a setting differs; names the first one.
     """
     before, now = ({**settings, **settings["recipe"]} for settings in (before, now))
     for key in sorted(set(before) | set(now)):
         if key != "recipe" and before.get(key) != now.get(key):
             raise UsageError(
-                f"{place} was run with {key} = {before.get(key)!r}, now "
-                f"it is {now.get(key)!r}; {parameter('restart_all', True)} runs the recipe anew, "
-                f"another {parameter('out')} keeps both"
+                f"{place} was run with {key} = {before.get(key)!r}, but now {key} is {now.get(key)!r}; "
+                f"{parameter('restart_all', True)} runs the recipe again, another {parameter('out')} keeps both"
             )
 
 
 def restart(folder: Path) -> None:
-    """Removes what stages of a recipe left in its folder."""
+    """Removes the folders of all stages from a recipe's folder."""
     for record in folder.glob(f"*/{RECORD}"):
         shutil.rmtree(record.parent)

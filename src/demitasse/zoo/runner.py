@@ -1,4 +1,4 @@
-"""Runs a recipe's stages, each from the file that the one before left; what is done is not done again."""
+"""Runs the stages of a recipe, each from the file of the previous one; skips complete stages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -30,13 +29,13 @@ MODEL = "model.pt"
 
 @dataclass
 class Watch:
-    """What is told while a recipe runs; every part does nothing unless replaced.
+    """Callbacks while a recipe runs; by default they do nothing.
 
     Attributes:
-        stage: a stage begins: its name, and whether it is done already.
-        step: a batch was trained: the run, and the number of batches of the stage.
-        epoch: an epoch is complete.
-        result: a stage is complete.
+        stage: called at the begin of a stage with (its name, whether it is already complete).
+        step: called after every batch with (the run, the number of batches of the stage).
+        epoch: called after every epoch with its record.
+        result: called after every stage with its result.
     """
 
     stage: Callable[[str, bool], None] = lambda name, done: None
@@ -49,16 +48,16 @@ class Runner:
     """Runs one recipe in a folder of its own.
 
     Args:
-        recipe: what to do.
-        folder: gets a folder for each stage; made where it is missing.
-        start: a file with the weights to start from; None for fresh ones.
-        allow_imports: whether a model may be imported, which runs its module's code.
-        watch: is told what happens.
+        recipe: the recipe.
+        folder: the folder for the results, with a folder for each stage; created if it is missing.
+        start: a file with the weights to start from; None for initial weights.
+        allow_imports: whether the recipe may import its model, which runs the module's code.
+        watch: callbacks.
 
     Raises:
-        UsageError: the model would have to be imported, and may not be.
-        DeviceError: the device is not there.
-        DataError: the data or the weights are not there.
+        UsageError: the recipe imports its model, but ``allow_imports`` is False.
+        DeviceError: the device is not available.
+        DataError: the data or the weights are missing.
     """
 
     def __init__(
@@ -89,8 +88,8 @@ class Runner:
         check_settings(builder, choice.settings, place, own=("self",))
         return builder
 
-    def _basis(self) -> dict[str, Any]:
-        """Returns what all stages depend on, as plain data."""
+    def _basis(self) -> dict[str, object]:
+        """Returns the settings that all stages depend on, as plain data."""
         recipe = self.recipe
         return {
             "seed": recipe.seed,
@@ -100,14 +99,14 @@ class Runner:
         }
 
     def run(self) -> list[Result]:
-        """Runs what is not done yet.
+        """Runs the stages that are not complete yet.
 
         Returns:
             The results of all stages, in order.
 
         Raises:
-            UsageError: a stage was run with other settings before, or the model does not take the data.
-            DivergedError: a loss is not a number any more.
+            UsageError: a stage was run before with other settings, or the model cannot process the data.
+            DivergedError: a loss is not finite.
             SnapshotError: a checkpoint is broken.
         """
         results: list[Result] = []
@@ -122,33 +121,33 @@ class Runner:
 
     @property
     def outcome(self) -> Path:
-        """The weights that the last stage leaves."""
+        """The file with the weights of the last stage."""
         return self.stage_folder(len(self.recipe.stages) - 1) / MODEL
 
     def build(self) -> nn.Module:
-        """Returns the model with its first weights, on the device."""
+        """Returns the model with its initial weights, on the device."""
         torch.manual_seed(self.recipe.seed)
         return self.builder(**self.recipe.model.settings).to(self.device)
 
     @torch.no_grad()
     def _try(self) -> None:
-        """Runs one test batch on the CPU, where a misfit is an error and not the end of the process."""
+        """Runs one test batch on the CPU, where an index out of range raises instead of ending the process."""
         model, data = self.recipe.model, self.recipe.data
         try:
             self.data.measure(self.builder(**model.settings).eval(), next(iter(self.data.test_batches())))
         except (RuntimeError, IndexError, ValueError, TypeError) as error:
             raise UsageError(
-                f"{self.recipe.source}: model {model.name or model.imported!r} does not take the batches of data "
+                f"{self.recipe.source}: model {model.name or model.imported!r} cannot process batches of data "
                 f"{data.name!r}: {str(error).splitlines()[0]}"
             ) from error
 
-    def _settings(self, number: int) -> dict[str, Any]:
+    def _settings(self, number: int) -> dict[str, object]:
         stage = self.recipe.stages[number]
-        plain: dict[str, Any] = json.loads(json.dumps({"kind": stage.kind, **asdict(stage), "recipe": self.basis}))
+        plain: dict[str, object] = json.loads(json.dumps({"kind": stage.kind, **asdict(stage), "recipe": self.basis}))
         return plain
 
     def _finished(self, number: int) -> Result | None:
-        """Returns the result of a stage that is done."""
+        """Returns the result of a stage if it is complete."""
         record = read_record(self.stage_folder(number))
         if record is None:
             return None
@@ -180,7 +179,7 @@ class Runner:
         return result
 
     def _work(self, number: int) -> Work:
-        """Returns what a stage works on: never what the stage before left in memory, so that a resume is the same."""
+        """Returns what a stage works on, read from files only, so that a resume gives the same result."""
         model, stage = self.build(), self.recipe.stages[number]
         before = self.stage_folder(number - 1) / MODEL if number else self.start
         if before:
@@ -200,7 +199,7 @@ class Runner:
         return Result(
             name=name,
             kind=stage.kind,
-            # in float32, however it was trained
+            # in float32, whatever the precision in training
             tests=evaluate(work.model, self.data, replace(_precision(stage), bfloat16=False)),
             kept=kept_by_layer(work.model),
             bytes=file.stat().st_size,
@@ -212,14 +211,14 @@ class Runner:
 
 
 def stage_folder(recipe: Recipe, folder: Path, number: int) -> Path:
-    """Returns the folder of a recipe's stage, counted from 0, in the recipe's own folder."""
+    """Returns the folder of a recipe's stage, counted from 0, in the recipe's folder."""
     plain = "".join(letter if letter.isalnum() else "-" for letter in recipe.stage_names[number])
     return folder / f"{number + 1}-{plain}"
 
 
 def _checksum(weights: Path) -> str:
     if not weights.is_file():
-        raise DataError(f"{weights}: no such file of weights")
+        raise DataError(f"{weights}: there is no such file of weights")
     return hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
 
 
@@ -232,7 +231,7 @@ def _epochs(stage: Stage) -> int:
 
 
 def kept_by_layer(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """Returns layer -> number of parameters that are not zero, and of all; a tied parameter counts once."""
+    """Returns layer -> (number of nonzero parameters, number of all); a tied parameter counts once."""
     kept: dict[str, tuple[int, int]] = {}
     for name, weights in model.named_parameters():
         layer = name.rpartition(".")[0] or name

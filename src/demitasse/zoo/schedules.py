@@ -1,4 +1,4 @@
-"""Learning rates over a run, as factors of the peak: pure functions of how far it is, 0 to 1."""
+"""Learning rate schedules: factors of the largest rate, as pure functions of the share of the run, 0 to 1."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from demitasse.registry import Registry
 
-# share of the run after the warm-up that is over, 0 to 1 -> factor
+# share of the run after the warm-up, 0 to 1 -> factor
 SCHEDULES: Registry[Callable[[float], float]] = Registry("learning rate schedule")
 
 
 @SCHEDULES.register("constant")
 def constant(share: float) -> float:
-    """Always the peak."""
+    """Returns 1: the rate is constant."""
     return 1.0
 
 
 @SCHEDULES.register("linear")
 def linear(share: float) -> float:
-    """Straight down to 0; with a warm-up it is the one-cycle of Smith and Topin 2017 (arXiv 1708.07120)."""
+    """Decreases linearly to 0; with a warm-up it is the one-cycle of Smith and Topin 2017 (arXiv 1708.07120)."""
     return 1 - share
 
 
 @SCHEDULES.register("cosine")
 def cosine(share: float) -> float:
-    """Half a cosine down to 0: Loshchilov and Hutter 2017 (arXiv 1608.03983), equation (5), without restarts."""
+    """Decreases to 0 as half a cosine: Loshchilov and Hutter 2017 (arXiv 1608.03983), equation (5), no restarts."""
     return (1 + math.cos(math.pi * share)) / 2
 
 
 @SCHEDULES.register("step")
 def step(share: float) -> float:
-    """A tenth after half of the run, a hundredth after three quarters: He et al. 2016, section 4.2."""
+    """Decreases to a tenth at half of the run and a hundredth at three quarters: He et al. 2016, section 4.2."""
     return 1.0 if share < 0.5 else 0.1 if share < 0.75 else 0.01
 
 
@@ -44,9 +44,9 @@ def factor(name: str, total: int, warmup: float, step: int) -> float:
 
     Args:
         name: an entry of ``SCHEDULES``.
-        total: steps of a cycle; behind its end it starts again.
-        warmup: share of the cycle in which the rate rises from 0 in a straight line, 0 to 1.
-        step: from 0 on.
+        total: number of steps of a cycle; after its end it starts again.
+        warmup: share of the cycle, 0 to 1, in which the rate rises linearly from 0.
+        step: the step, counted from 0.
 
     Raises:
         UnknownNameError: there is no such schedule.
@@ -58,6 +58,6 @@ def factor(name: str, total: int, warmup: float, step: int) -> float:
 
 
 def scheduler(optimizer: Optimizer, name: str, total: int, warmup: float = 0.0) -> LambdaLR:
-    """Returns the schedule for an optimizer whose learning rates are the peaks; step it after every update."""
+    """Returns a scheduler for an optimizer with the largest learning rates; step it after every update."""
     SCHEDULES[name]
     return LambdaLR(optimizer, partial(factor, name, total, warmup))

@@ -1,4 +1,4 @@
-"""From a TOML table to frozen dataclasses: what is unknown, missing or of another type is said, with its place."""
+"""Turns TOML tables into frozen dataclasses; errors name the place of keys that are unknown, missing or mistyped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from demitasse.registry import suggest
 
 T = TypeVar("T")
 
-_WORDS: dict[Any, str] = {
+_WORDS: dict[object, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -21,16 +21,16 @@ _WORDS: dict[Any, str] = {
 }
 
 
-def read_table(kind: type[T], table: Mapping[str, Any], place: str) -> T:
+def read_table(kind: type[T], table: Mapping[str, object], place: str) -> T:
     """Returns a dataclass whose fields are the keys of a table.
 
     Args:
-        kind: a dataclass; its types may be bool, int, float, str, tuples and dicts of these, and unions.
-        table: as tomllib gives it.
-        place: file and table, for errors.
+        kind: a dataclass with fields of type bool, int, float, str, tuples and dicts of these, and unions.
+        table: the table from tomllib.
+        place: file and table, for messages.
 
     Raises:
-        UsageError: a key is unknown or missing, or its value is of another type.
+        UsageError: a key is unknown or missing, or its value has the wrong type.
     """
     known = {field.name: field for field in fields(kind) if field.init}  # type: ignore[arg-type]
     check_keys(table, known, place)
@@ -41,26 +41,26 @@ def read_table(kind: type[T], table: Mapping[str, Any], place: str) -> T:
     return kind(**{key: convert(value, hints[key], f"{place}: {key}") for key, value in table.items()})
 
 
-def _is_needed(field: Field[Any]) -> bool:
+def _is_needed(field: Field[object]) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def check_keys(table: Mapping[str, Any], known: Collection[str], place: str) -> None:
-    """Refuses keys that are not known.
+def check_keys(table: Mapping[str, object], known: Collection[str], place: str) -> None:
+    """Checks that all keys are known.
 
     Raises:
-        UsageError: names the nearest known key.
+        UsageError: a key is unknown; names the most similar known key.
     """
     for key in table:
         if key not in known:
             raise UsageError(f"{place}: unknown key {key!r}; {suggest(key, list(known))}")
 
 
-def convert(value: Any, kind: Any, place: str) -> Any:
-    """Returns a TOML value as the type, lists as tuples, whole numbers as floats where those are asked for.
+def convert(value: object, kind: object, place: str) -> Any:
+    """Converts a TOML value to a type: lists to tuples, and whole numbers to floats where the type is float.
 
     Raises:
-        UsageError: it is of another type; says which, and what is expected.
+        UsageError: the value has another type.
     """
     options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     for option in options:
@@ -73,8 +73,8 @@ def convert(value: Any, kind: Any, place: str) -> Any:
 _NONE = type(None)
 
 
-def _as(value: Any, kind: Any, place: str) -> tuple[bool, Any]:
-    """Returns whether the value is of this one type, and its form."""
+def _as(value: object, kind: object, place: str) -> tuple[bool, object]:
+    """Returns whether the value has this type, and the converted value."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is tuple:
         if not isinstance(value, list):
@@ -85,12 +85,13 @@ def _as(value: Any, kind: Any, place: str) -> tuple[bool, Any]:
             return False, None
         return True, {key: convert(item, inner[1], f"{place}.{key}") for key, item in value.items()}
     if kind is float:
-        return type(value) in (int, float), float(value) if type(value) in (int, float) else None
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number, float(value) if is_number else None  # type: ignore[arg-type]
     # a bool is an int in Python, not in TOML
     return type(value) is kind, value
 
 
-def _in_words(kind: Any) -> str:
+def _in_words(kind: object) -> str:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is tuple:
         return f"a list, each {_in_words(inner[0])}"

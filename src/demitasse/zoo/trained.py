@@ -1,4 +1,4 @@
-"""A trained model with its data, as a recipe describes them."""
+"""Loads the trained model of a recipe with its data."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PLAIN = ("train", "recalibrate")
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, its data, and the folder of its recipe's results."""
+    """A trained model, its data, and the folder of the recipe's results."""
 
     model: nn.Module
     data: TrainingData
     folder: Path
 
     def metric(self, model: nn.Module, batches: int = 0, precision: Precision = FLOAT32) -> float:
-        """Returns error or loss of a model on the first test batches, or on all."""
+        """Returns the error or the loss of a model on the first ``batches`` test batches; 0 for all."""
         data = self.data
         if batches:
             data = _First(data, batches)  # type: ignore[assignment]
@@ -35,7 +35,7 @@ class Trained:
 
 
 class _First:
-    """The first test batches of data."""
+    """Data with only its first test batches."""
 
     def __init__(self, data: TrainingData, batches: int) -> None:
         self.measure = data.measure
@@ -54,14 +54,14 @@ def load_trained(
     Args:
         recipe: a file or the name of a bundled recipe.
         out: the folder that ``compress`` wrote to.
-        weights: a file with a state_dict, instead of what ``compress`` left there: the model before the first stage
-            that prunes or quantizes it, or where a recipe only does that, what it started from.
+        weights: a file with a state_dict. By default, the model that ``compress`` wrote before the first stage that
+            prunes or quantizes it, or what the recipe started from if its first stage does.
         data: file or folder of the data, instead of the recipe's.
-        allow_imports: whether the recipe may import its model, which runs code of that module.
+        allow_imports: whether the recipe may import its model, which runs the module's code.
 
     Raises:
-        UsageError: there is no such recipe, it is not valid, or it may not import.
-        DataError: data or weights are not there.
+        UsageError: there is no such recipe, it is invalid, or it imports its model, which is not allowed.
+        DataError: data or weights are missing.
     """
     found = find_recipe(recipe)
     beside = Path(recipe).parent if Path(recipe).suffix == ".toml" else None
@@ -79,7 +79,7 @@ def load_trained(
 
 
 def _dense(recipe: Recipe, out: Path, beside: Path | None) -> Path:
-    """Returns the weights of the last stage before the first one that compresses."""
+    """Returns the file with the weights of the last stage before the first one that compresses."""
     plain = next((i for i, stage in enumerate(recipe.stages) if stage.kind not in _PLAIN), len(recipe.stages))
     if plain:
         return stage_folder(recipe, out / recipe.name, plain - 1) / MODEL
@@ -88,5 +88,6 @@ def _dense(recipe: Recipe, out: Path, beside: Path | None) -> Path:
     if recipe.start:
         return _dense(find_recipe(recipe.start, beside), out, beside)
     raise DataError(
-        f"{recipe.source}: no stage trains before the first one that compresses; give {parameter('weights')}"
+        f"{recipe.source}: no stage trains the model before the first one that compresses it; give "
+        f"{parameter('weights')}"
     )

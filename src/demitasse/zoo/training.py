@@ -1,4 +1,4 @@
-"""The plain training loop of the recipes. Stopped anywhere, it goes on from its last checkpoint, to the same bits."""
+"""The training loop of the recipes. A run that was stopped resumes from its last checkpoint with the same bits."""
 
 from __future__ import annotations
 
@@ -18,35 +18,37 @@ from demitasse.errors import DivergedError, SnapshotError
 from demitasse.files import atomic_write
 from demitasse.zoo.data.base import Batch, TrainingData
 
-LOOK = 50  # steps between two looks at the loss: each waits for the device
+LOOK = 50  # steps between two checks of the loss, each of which waits for the device
 
 
 class Stateful(Protocol):
-    """What has a state that a resume needs: an optimizer, a scheduler, a method of compression."""
+    """An object with a state that a resume needs: an optimizer, a scheduler, a compression method."""
 
-    def state_dict(self) -> Any: ...
+    def state_dict(self) -> Mapping[str, object]:
+        """Returns the state."""
 
-    def load_state_dict(self, state: Any, /) -> Any: ...
+    def load_state_dict(self, state: Any, /) -> object:
+        """Restores the state."""
 
 
 @dataclass(frozen=True)
 class Precision:
-    """How a model computes.
+    """The precision and memory format in which a model computes.
 
     Attributes:
-        bfloat16: convolutions and products in bfloat16 (autocast); weights and updates stay float32.
-        channels_last: images are stored pixel by pixel, which is faster.
+        bfloat16: whether convolutions and matrix products use bfloat16 (autocast); weights and updates stay float32.
+        channels_last: whether images are stored pixel by pixel, which is faster.
     """
 
     bfloat16: bool = False
     channels_last: bool = False
 
-    def context(self, device: torch.device) -> AbstractContextManager[Any]:
+    def context(self, device: torch.device) -> AbstractContextManager[object]:
         """Returns the context for a forward pass."""
         return torch.autocast(device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
 
     def place(self, batch: Batch, device: torch.device) -> Batch:
-        """Returns the batch on the device, in the layout."""
+        """Returns the batch on the device, in the memory format."""
         inputs, targets = (part.to(device, non_blocking=True) for part in batch)
         if self.channels_last and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -61,7 +63,7 @@ def evaluate(model: nn.Module, data: TrainingData, precision: Precision = FLOAT3
     """Tests a model.
 
     Returns:
-        Means over the test data: ``loss`` in nats and, for classes, ``error``, the share that is classified wrongly.
+        Means over the test data: ``loss`` in nats and, for classification, ``error``, the share of wrong classes.
     """
     was_training = model.training
     device = _device(model)
@@ -82,27 +84,27 @@ def _device(model: nn.Module) -> torch.device:
 
 @dataclass
 class TrainingRun:
-    """A training: what it works on, and where it stands.
+    """A training run and its position.
 
     Args:
-        model: any module; it stays where it is.
-        data: what it learns.
-        optimizer: that trains it.
-        scheduler: is stepped after every update.
-        methods: what rides on the optimizer, by name; its state goes into the checkpoints.
-        precision: how the model computes.
-        accumulate: batches that make an update.
+        model: any module; it stays on its device.
+        data: the data to train and test with.
+        optimizer: the optimizer of the model.
+        scheduler: a learning rate scheduler, stepped after every update.
+        methods: name -> a method attached to the optimizer, whose state goes into the checkpoints.
+        precision: precision and memory format of the computation.
+        accumulate: number of batches in an update.
         clip: the largest norm of the gradient; 0 for no limit.
-        on_step: called after every step.
-        on_epoch: called with what was measured, after every epoch.
-        offset: epochs that were trained before this run; the data goes on behind them.
+        on_step: called after every batch with the run.
+        on_epoch: called after every epoch with its record.
+        offset: number of epochs before this run, which its data continues.
 
     Attributes:
-        epoch: epochs that are complete.
-        step: batches of the current epoch that are done.
+        epoch: number of complete epochs.
+        step: number of batches of the current epoch that are done.
         rate: the learning rate of the last update.
-        history: of every epoch: ``epoch``, ``loss`` (mean in training), ``rate``, ``seconds`` (of training), and the
-            results of the test as ``test_loss`` and so on.
+        history: a record of every epoch: ``epoch``, ``loss`` (mean in training), ``rate``, ``seconds`` (of training),
+            and the results of the test as ``test_loss`` and so on.
     """
 
     model: nn.Module
@@ -121,7 +123,7 @@ class TrainingRun:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # float64, so that the order of the sum never shows
+        # float64, so that the order of the additions does not matter
         self._sum = torch.zeros((), dtype=torch.float64, device=_device(self.model))
         self._seconds, self._since = 0.0, 0.0
         self.rate = self._next_rate()
@@ -131,24 +133,24 @@ class TrainingRun:
         """The mean loss of the current epoch so far.
 
         Raises:
-            DivergedError: it is not a number any more.
+            DivergedError: the loss is not finite.
         """
         mean = self._sum.item() / max(self.step, 1)
         if mean - mean != 0:
-            raise DivergedError(f"the loss is {mean} by step {self.step} of epoch {self.epoch + 1}; try a smaller lr")
+            raise DivergedError(f"the loss is {mean} at step {self.step} of epoch {self.epoch + 1}; try a smaller lr")
         return mean
 
     def train(self, epochs: int, checkpoint: Path | None = None, every: int = 0, test: bool = True) -> None:
-        """Trains until so many epochs are complete.
+        """Trains until ``epochs`` epochs are complete.
 
         Args:
-            epochs: counted from the first one, also after a resume.
-            checkpoint: is written after every epoch.
-            every: and after so many batches; 0 for not.
-            test: after every epoch.
+            epochs: number of epochs, those before a resume included.
+            checkpoint: file for a checkpoint after every epoch.
+            every: number of batches between further checkpoints; 0 for none.
+            test: whether to test the model after every epoch.
 
         Raises:
-            DivergedError: the loss is not a number any more; the last checkpoint is from before that.
+            DivergedError: the loss is not finite; the last checkpoint was written before that.
         """
         while self.epoch < epochs:
             self._train_epoch(checkpoint, every, test)
@@ -162,8 +164,8 @@ class TrainingRun:
             self._train_batch(batch)
             if self.step % LOOK == 0:
                 _ = self.loss
-            for callback in self.on_step:
-                callback(self)
+            for on_step in self.on_step:
+                on_step(self)
             if checkpoint and every and self.step % every == 0 and self.step < self.data.steps:
                 self.save(checkpoint)
         record = {"epoch": self.epoch + 1, "loss": self.loss, "rate": self.rate, "seconds": self._elapsed()}
@@ -173,11 +175,11 @@ class TrainingRun:
             results = evaluate(self.model, self.data, self.precision)
             record |= {f"test_{name}": value for name, value in results.items()}
         self.history.append(record)
-        for told in self.on_epoch:
-            told(record)
+        for callback in self.on_epoch:
+            callback(record)
 
     def _elapsed(self) -> float:
-        """Returns the seconds that the current epoch took so far, before a resume too."""
+        """Returns the seconds of the current epoch so far, including those before a resume."""
         return self._seconds + time.perf_counter() - self._since
 
     def _train_batch(self, batch: Batch) -> None:
@@ -202,8 +204,8 @@ class TrainingRun:
         if self.scheduler is not None:
             self.scheduler.step()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns all that a resume needs: tensors and plain values."""
+    def state_dict(self) -> dict[str, object]:
+        """Returns everything a resume needs: tensors and plain values."""
         seconds = self._elapsed() if self.step else 0.0
         gradients = {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
         return {
@@ -218,7 +220,7 @@ class TrainingRun:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on where the state was taken."""
+        """Restores a state from :meth:`state_dict`."""
         self.model.load_state_dict(state["model"])
         for name, parameter in self.model.named_parameters():
             gradient: Tensor | None = state["gradients"].get(name)
@@ -235,20 +237,20 @@ class TrainingRun:
         _set_random_state(state["random"], self._sum.device)
 
     def save(self, path: Path) -> None:
-        """Writes a checkpoint, which is whole at any moment.
+        """Writes a checkpoint; the file is complete at any moment.
 
         Raises:
-            DivergedError: the loss is not a number any more.
+            DivergedError: the loss is not finite.
         """
         _ = self.loss
         with atomic_write(path) as file:
             torch.save(self.state_dict(), file)
 
     def resume(self, path: Path) -> bool:
-        """Goes on from a checkpoint; returns whether there is one.
+        """Resumes from a checkpoint; returns whether there is one.
 
         Raises:
-            SnapshotError: it is broken, or belongs to another training.
+            SnapshotError: the checkpoint is broken, or belongs to another training.
         """
         if not path.exists():
             return False
@@ -256,7 +258,7 @@ class TrainingRun:
         try:
             self.load_state_dict(torch.load(path, map_location=device, weights_only=True))
         except Exception as error:
-            raise SnapshotError(f"{path}: cannot go on from it: {error}; delete it to start again") from error
+            raise SnapshotError(f"{path}: cannot resume from this file: {error}; delete it to start again") from error
         return True
 
 

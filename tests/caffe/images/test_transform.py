@@ -96,8 +96,8 @@ def test_settings_that_do_not_fit_the_image(tmp_path: Path) -> None:
     write_mean(tmp_path / "mean", np.zeros((2, 6, 6), np.float32))
     for settings, message in [
         ("crop_size: 6", r"crop_size 6 is larger than the image of shape \[2, 6, 5\]"),
-        ("mean_value: 1 " * 3, "3 mean_value for 2 channels; give 1 or 2"),
-        (f'mean_file: "{tmp_path / "mean"}"', r"the mean file has shape \[2, 6, 6\], the image \[2, 6, 5\]"),
+        ("mean_value: 1 " * 3, "3 mean_value for 2 channels; expected 1 or 2"),
+        (f'mean_file: "{tmp_path / "mean"}"', r"the mean file has shape \[2, 6, 6\], but the image \[2, 6, 5\]"),
     ]:
         with pytest.raises(DataError, match=message):
             transformer(settings).output_shape(IMAGE.shape)

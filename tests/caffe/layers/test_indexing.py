@@ -61,10 +61,10 @@ def test_items_may_be_reindexed_to_none():
 @pytest.mark.parametrize("wrong", [-1.0, 5.0])
 def test_numbers_that_stand_for_nothing_are_told(wrong):
     embed = single_layer("Embed", "embed_param { num_output: 2 input_dim: 5 }", (3,))
-    with pytest.raises(DataError, match=rf"layer 'l': index {wrong:.0f} is none of 0 to 4"):
+    with pytest.raises(DataError, match=rf"layer 'l': index is {wrong:.0f}; expected 0 to 4"):
         embed(torch.tensor([0.0, wrong, 4.0]))
     reindex = single_layer("BatchReindex", "", (5, 2), (3,))
-    with pytest.raises(DataError, match=rf"layer 'l': item {wrong:.0f} is none of 0 to 4"):
+    with pytest.raises(DataError, match=rf"layer 'l': item is {wrong:.0f}; expected 0 to 4"):
         reindex(torch.zeros(5, 2), torch.tensor([0.0, wrong, 4.0]))
 
 
@@ -73,7 +73,7 @@ def test_numbers_that_stand_for_nothing_are_told(wrong):
 def test_labels_that_are_no_class_are_told(kind, wrong):
     matrix = [(3, 3)] if kind == "InfogainLoss" else []
     layer = single_layer(kind, "", (2, 3), (2,), *matrix)
-    with pytest.raises(DataError, match=rf"layer 'l': label {wrong:.0f} is none of 0 to 2"):
+    with pytest.raises(DataError, match=rf"layer 'l': label is {wrong:.0f}; expected 0 to 2"):
         layer(torch.rand(2, 3), torch.tensor([0.0, wrong]), *(torch.eye(3) for _ in matrix))
 
 
@@ -104,11 +104,13 @@ def test_numbers_and_labels_take_no_gradient(kind, settings, shapes, index):
 
 
 FAULTY = [
-    ("Embed", "embed_param { num_output: 2 }", ((2,),), 1, r"num_output and input_dim must be positive"),
+    ("Embed", "embed_param { num_output: 2 }", ((2,),), 1,
+     r"num_output is 2 and input_dim 0; expected positive numbers for both"),
     ("BatchReindex", "", ((3, 2), (3, 1)), 1,
-     r"items and one axis of their numbers, found bottoms of shape \[3, 2\] and \[3, 1\]"),
-    ("Filter", "", ((3, 2), (3, 4), (3,)), 1, r"one top for each bottom but the selector, found 1 tops for 3 bottoms"),
-    ("Filter", "", ((3, 2), (3, 2)), 1, r"the selector has one number an item, found shape \[3, 2\]"),
+     r"items and one axis of indices, found bottoms of shape \[3, 2\] and \[3, 1\]"),
+    ("Filter", "", ((3, 2), (3, 4), (3,)), 1,
+     r"one top for each bottom except the selector, found 1 tops for 3 bottoms"),
+    ("Filter", "", ((3, 2), (3, 2)), 1, r"the selector has shape \[3, 2\]; expected one number for each item"),
     ("Filter", "", ((4, 2), (3, 1)), 1, r"bottom 'b0' of shape \[4, 2\] does not fit the selector of shape \[3, 1\]"),
 ]  # fmt: skip
 

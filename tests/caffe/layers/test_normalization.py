@@ -56,6 +56,8 @@ def test_batch_norm_without_statistics_takes_zero_for_both():
 
 
 def test_batch_norm_of_one_value_a_channel_cannot_train():
-    with pytest.raises(NetError, match=r"layer 'l' .*more than one value a channel, found .* \[1, 6, 1, 1\]"):
+    with pytest.raises(
+        NetError, match=r"layer 'l' .*more than one value per channel for training, found .* \[1, 6, 1, 1\]"
+    ):
         single_layer("BatchNorm", "", (1, 6, 1, 1))
     single_layer("BatchNorm", "", (1, 6, 1, 1), phase=schema.TEST)

@@ -140,9 +140,9 @@ def test_states_that_are_broken_are_told():
     layer.restore(good)
     assert torch.equal(layer.hidden, hidden)
     for broken, message in (
-        ({"hidden": good["hidden"]}, r"layer 'l': the state of 'cell' is broken: 'cell'"),
-        ({**good, "hidden": {"shape": [2, 6], "data": good["hidden"]["data"]}}, r"'hidden' is broken: cannot reshape"),
-        ({**good, "cell": 7}, r"'cell' is broken: 'int' object"),
+        ({"hidden": good["hidden"]}, r"layer 'l': the state of 'cell' is corrupt: 'cell'"),
+        ({**good, "hidden": {"shape": [2, 6], "data": good["hidden"]["data"]}}, r"'hidden' is corrupt: cannot reshape"),
+        ({**good, "cell": 7}, r"'cell' is corrupt: 'int' object"),
         ({**good, "cell": {"shape": [6, 3], "data": good["cell"]["data"]}},
          r"has shape \[6, 3\], expected \(streams, 6\)"),
     ):  # fmt: skip
@@ -154,13 +154,13 @@ EXPOSED = (1, STREAMS, UNITS)
 FAULTY = [
     ("LSTM", UNITS, ((STEPS,), (STEPS,)), 1, r"LSTM takes \(steps, streams, \.\.\.\), found a bottom of shape \[5\]"),
     ("LSTM", UNITS, ((STEPS, STREAMS, 2), (STEPS,)), 1, r"bottom 'b1' of LSTM has shape \[5\], expected \[5, 3\]"),
-    ("RNN", UNITS, (*SHAPES, (2, 4)), 1, r"the static bottom 'b2' has shape \[2, 4\], expected 3 streams on axis 0"),
+    ("RNN", UNITS, (*SHAPES, (2, 4)), 1, r"the static bottom 'b2' has shape \[2, 4\]; expected 3 streams on axis 0"),
     ("LSTM", f"{UNITS} expose_hidden: true", (*SHAPES, EXPOSED), 3, r"LSTM takes 4 to 5 bottoms, found 3"),
     ("LSTM", f"{UNITS} expose_hidden: true", (*SHAPES, EXPOSED, EXPOSED), 1, r"LSTM takes 3 tops, found 1"),
     ("RNN", f"{UNITS} expose_hidden: true", (*SHAPES, EXPOSED), 1, r"RNN takes 2 tops, found 1"),
     ("LSTM", f"{UNITS} expose_hidden: true", (*SHAPES, EXPOSED, (1, 3, 7)), 3,
      r"bottom 'b3' of LSTM has shape \[1, 3, 7\], expected \[1, 3, 6\]"),
-    ("RNN", 0, SHAPES, 1, r"num_output must be positive"),
+    ("RNN", 0, SHAPES, 1, r"num_output is 0; expected a positive number"),
 ]  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def test_mask_fillers():
     layer = inner_product('weight_mask_filler { type: "constant" value: 0 }')
     assert not layer.weight_mask.any()
     assert layer.bias_mask.all()
-    with pytest.raises(MethodError, match=r"layer 'l'.*weight_mask_filler fills in values other than 0 and 1"):
+    with pytest.raises(MethodError, match=r"layer 'l'.*weight_mask_filler produces values other than 0 and 1"):
         inner_product('weight_mask_filler { type: "constant" value: 0.5 }')
 
 

@@ -48,7 +48,7 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
         read_model(path)
     with h5py.File(path, "w") as file:
         file["weights"] = 1
-    with pytest.raises(FileFormatError, match="without the group 'data'"):
+    with pytest.raises(FileFormatError, match="there is no group 'data'"):
         read_model(path)
 
 

@@ -134,7 +134,7 @@ def test_an_error_comes_with_its_batch(workers: int, data: Path) -> None:
     found = SOURCES["ImageData"](prototxt.parse(spec, schema.NetParameter(), "net").layer[0], schema.TRAIN)
     found.workers = workers
     assert found.next_batch()[1].tolist() == [0, 1, 2, 3, 4]
-    with pytest.raises(DataError, match=r"7\.png: not an image that can be read"):
+    with pytest.raises(DataError, match=r"7\.png: not a readable image"):
         found.next_batch()
     assert found.next_batch()[1].tolist() == [10, 11, 12, 0, 1]
     found.close()
@@ -221,4 +221,4 @@ def test_a_broken_image_ends_a_run_with_workers(data: Path) -> None:
     run = train(data, 3, "max_iter: 100")
     _, log = run.communicate(timeout=60)
     assert run.returncode == 1
-    assert "7.png: not an image that can be read" in log.splitlines()[-1]
+    assert "7.png: not a readable image" in log.splitlines()[-1]

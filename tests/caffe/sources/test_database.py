@@ -126,7 +126,7 @@ def test_a_seed_decides_the_draws(database: Path) -> None:
 
 def test_a_state_beyond_the_database_is_refused(database: Path) -> None:
     data = source(database)
-    with pytest.raises(DataError, match="record 11, but there are 10"):
+    with pytest.raises(DataError, match="record 11, but the database has 10"):
         data.restore({**data.state(), "position": COUNT + 1})
 
 
@@ -215,14 +215,14 @@ def image_cut_short(tmp_path: Path) -> Path:
     ("make", "message"),
     [
         (missing, "nowhere: not an LMDB: there is no file data.mdb"),
-        (not_an_lmdb, "not an LMDB that can be read"),
+        (not_an_lmdb, "not a readable LMDB"),
         (empty, "bad: the LMDB has no records"),
-        (cut_short, "data.mdb: cut short: [0-9]+ bytes, of [0-9]+"),
+        (cut_short, "data.mdb: cut short: found [0-9]+ bytes; expected [0-9]+"),
         (not_a_datum, "bad: record '00000000': not a Datum"),
-        (datum_without_values, r"record '00000000': not a Datum: shape \[0, 0, 0\]"),
-        (too_few_values, r"record '00000000': not a Datum: shape \[1, 2, 2\] but 3 values"),
-        (negative_shape, r"shape \[-1, -1, 4\] but 4 values"),
-        (image_cut_short, "record '00000000': not a Datum: not an image that can be read"),
+        (datum_without_values, r"record '00000000': not a Datum: found 0 values for shape \[0, 0, 0\]"),
+        (too_few_values, r"record '00000000': not a Datum: found 3 values for shape \[1, 2, 2\]"),
+        (negative_shape, r"found 4 values for shape \[-1, -1, 4\]"),
+        (image_cut_short, "record '00000000': not a Datum: not a readable image"),
     ],
 )
 def test_bad_databases_are_named(tmp_path: Path, make: Callable[[Path], Path], message: str) -> None:

@@ -118,7 +118,7 @@ def test_what_has_no_records_cannot_be_dealt_out() -> None:
     made = Scalar(1)
     assert made.next_own_batch()[0].ndim == 0
     made.split_among_ranks(0, 2)
-    with pytest.raises(DataError, match="Scalar: a top without axes cannot be dealt out over 2 processes"):
+    with pytest.raises(DataError, match="Scalar: a top without axes cannot be distributed over 2 processes"):
         made.next_own_batch()
 
 

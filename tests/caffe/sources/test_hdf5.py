@@ -87,7 +87,7 @@ def test_a_resumed_run_reads_the_same_batches(listed: Path, settings: str, befor
 
 def test_a_state_of_other_files_is_refused(listed: Path) -> None:
     data = source(listed)
-    with pytest.raises(DataError, match="the state is of 2 HDF5 files, but the list has 3"):
+    with pytest.raises(DataError, match="the state has 2 HDF5 files, but the list has 3"):
         data.restore({**data.state(), "order": [0, 1]})
     with pytest.raises(DataError, match="the state is at row 9 of 5"):
         data.restore({**data.state(), "row": 9})
@@ -100,7 +100,7 @@ def test_the_list_is_missing(tmp_path: Path) -> None:
 
 def test_the_list_is_empty(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(" \n")
-    with pytest.raises(DataError, match="names no HDF5 file"):
+    with pytest.raises(DataError, match="contains no HDF5 files"):
         source(tmp_path / "list.txt")
 
 
@@ -121,10 +121,10 @@ def test_a_file_is_missing_or_of_another_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("datasets", "message"),
     [
-        ({"data": np.ones((2, 3))}, r"a\.h5: no dataset 'label' with rows; the file has \['data'\]"),
+        ({"data": np.ones((2, 3))}, r"a\.h5: there is no dataset 'label' with rows; the file has \['data'\]"),
         ({"data": np.ones((2, 3)), "label": np.array(1.0)}, "no dataset 'label' with rows"),
-        ({"data": np.ones((2, 3)), "label": np.ones(3)}, "the same number of rows.*'data': 2, 'label': 3"),
-        ({"data": np.ones((0, 3)), "label": np.ones(0)}, "the same number of rows, above 0"),
+        ({"data": np.ones((2, 3)), "label": np.ones(3)}, "numbers of rows .*'data': 2, 'label': 3"),
+        ({"data": np.ones((0, 3)), "label": np.ones(0)}, "expected the same number above 0"),
         (
             {"data": np.ones((2, 3)), "label": np.array([b"a", b"b"])},
             "'/label' has values of type [|]S1",

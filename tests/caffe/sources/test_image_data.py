@@ -97,14 +97,14 @@ def test_rand_skip_starts_anywhere_below(root: Path) -> None:
 
 def test_a_state_beyond_the_list_is_refused(root: Path) -> None:
     found = source(root)
-    with pytest.raises(DataError, match="the state is at image 8, but there are 7"):
+    with pytest.raises(DataError, match="the state is at image 8, but the list has 7"):
         found.restore({**found.state(), "position": COUNT + 1})
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("new_height: 3", "new_height 3 and new_width 0: give both or none"),
+        ("new_height: 3", "new_height is 3 and new_width 0; give both or neither"),
         ("batch_size: 0", "ImageData needs a batch_size above 0"),
     ],
 )
@@ -121,6 +121,8 @@ def test_a_missing_file_is_named(root: Path) -> None:
 
 def test_images_of_several_sizes_need_a_crop(root: Path) -> None:
     (root / "an image 1.png").write_bytes(encode(np.zeros((3, 9, 9), np.uint8), "png"))
-    with pytest.raises(DataError, match=r"an image 1\.png: the image has shape \[3, 9, 9\], but the batch began"):
+    with pytest.raises(
+        DataError, match=r"an image 1\.png: the image has shape \[3, 9, 9\], but the first of the batch has"
+    ):
         source(root).next_batch()
     assert source(root, "batch_size: 4", "crop_size: 8").next_batch()[0].shape == (4, 3, 8, 8)

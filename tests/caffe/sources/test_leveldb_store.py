@@ -79,8 +79,8 @@ def test_a_reader_that_is_forgotten_leaves_nothing(tmp_path: Path, temporary: Pa
     ("damage", "message"),
     [
         (lambda folder: (folder / "CURRENT").unlink(), "not a LevelDB: there is no file CURRENT in it"),
-        (lambda folder: (folder / "CURRENT").write_text("MANIFEST-000099\n"), "not a LevelDB that can be read: "),
-        (lambda folder: next(folder.glob("MANIFEST*")).write_bytes(b"nothing"), "not a LevelDB that can be read: "),
+        (lambda folder: (folder / "CURRENT").write_text("MANIFEST-000099\n"), "not a readable LevelDB: "),
+        (lambda folder: next(folder.glob("MANIFEST*")).write_bytes(b"nothing"), "not a readable LevelDB: "),
     ],
 )
 def test_broken_databases_are_named(damage, message: str, tmp_path: Path, temporary: Path) -> None:

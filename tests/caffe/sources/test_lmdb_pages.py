@@ -109,8 +109,8 @@ def test_a_damaged_page_is_an_error_that_names_it(tmp_path: Path) -> None:
         content[node : node + 4] = (root(content) // 4096).to_bytes(4, "little")
 
     assert "damaged: page " in damaged(tmp_path / "a", wrong_kind)
-    assert "an entry begins at byte 65535 of 4096" in damaged(tmp_path / "b", entry_behind)
-    assert "page 2147483647: it is not in the file" in damaged(tmp_path / "c", child_behind)
+    assert "an entry begins at byte 65535, beyond the page of 4096 bytes" in damaged(tmp_path / "b", entry_behind)
+    assert "page 2147483647: it is beyond the end of the file" in damaged(tmp_path / "c", child_behind)
     assert "damaged: page " in damaged(tmp_path / "d", child_of_itself)
 
 

@@ -72,11 +72,11 @@ def test_reading_before_arrays_are_set() -> None:
 @pytest.mark.parametrize(
     ("data", "labels", "message"),
     [
-        (np.ones((4, 1, 3, 2)), np.ones(4), r"\[n, 1, 2, 3\], found \[4, 1, 3, 2\]"),
-        (np.ones((0, 1, 2, 3)), np.ones(0), r"found \[0, 1, 2, 3\]"),
-        (rows(4), np.ones(5), r"4 rows of data need as many labels, found shape \[5\]"),
-        (rows(4), np.ones((2, 2)), r"found shape \[2, 2\]"),
-        (rows(4), np.array(1.0), r"found shape \[\]"),
+        (np.ones((4, 1, 3, 2)), np.ones(4), r"the data has shape \[4, 1, 3, 2\]; expected \[n, 1, 2, 3\]"),
+        (np.ones((0, 1, 2, 3)), np.ones(0), r"the data has shape \[0, 1, 2, 3\]"),
+        (rows(4), np.ones(5), r"the labels have shape \[5\]; expected one for each of 4 rows"),
+        (rows(4), np.ones((2, 2)), r"the labels have shape \[2, 2\]"),
+        (rows(4), np.array(1.0), r"the labels have shape \[\]"),
     ],
 )
 def test_arrays_that_do_not_fit(data: np.ndarray, labels: np.ndarray, message: str) -> None:
@@ -122,7 +122,7 @@ def test_the_old_spelling_has_one_value_or_one_a_top() -> None:
     ("settings", "message"),
     [
         ("", "is given 0 times"),
-        ("shape { dim: 1 } shape { dim: 1 } shape { dim: 1 }", "shape is given 3 times for 2 tops; give 1 or 2"),
+        ("shape { dim: 1 } shape { dim: 1 } shape { dim: 1 }", "shape is given 3 times for 2 tops; expected once"),
         ("shape { dim: 1 } num: 1", "both shape and num"),
         ("num: 1 channels: 2 height: 3", "width is given 0 times"),
         ("shape { dim: 1 } " + "data_filler { } " * 3, "data_filler is given 3 times"),

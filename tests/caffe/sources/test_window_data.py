@@ -150,7 +150,7 @@ def test_a_resumed_run_draws_the_same_windows(root: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "names no image"),
+        ("", "contains no images"),
         ("# 1\na.png\n3\n5\n5\n0\n", "image 0: .*expected '# 0', found '# 1'"),
         ("# 0\na.png\n3\n5\n5\n2\n1 0.5 0 0 1 1\n", "image 0: .*2 windows need 12 numbers, found 6"),
         ("# 0\na.png\n3\n5\n5\n1\n1 0.5 0 0 nan 1\n", "image 0: .*not finite"),
@@ -168,9 +168,13 @@ def test_broken_window_files(tmp_path: Path, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "transform", "message"),
     [
-        ("batch_size: 8", "", "a batch_size, and transform_param a crop_size, above 0"),
-        ("batch_size: 8 crop_mode: 'round'", "crop_size: 10", "crop_mode 'round': expected 'warp' or 'square'"),
-        ("batch_size: 8 context_pad: 5", "crop_size: 10", "context_pad 5 leaves nothing of crop_size 10"),
+        (
+            "batch_size: 8",
+            "",
+            "window_data_param has batch_size 8 and transform_param crop_size 0; expected both above 0",
+        ),
+        ("batch_size: 8 crop_mode: 'round'", "crop_size: 10", "crop_mode is 'round'; expected 'warp' or 'square'"),
+        ("batch_size: 8 context_pad: 5", "crop_size: 10", "context_pad is 5; expected less than half of crop_size 10"),
         ("batch_size: 8", "crop_size: 10 mean_value: 1 mean_value: 2", "2 mean_value for 3 channels"),
     ],
 )
@@ -182,10 +186,10 @@ def test_settings_without_a_meaning(root: Path, settings: str, transform: str, m
 @pytest.mark.parametrize(
     ("window", "settings", "message"),
     [
-        ("4 0.9 2 3 40 12", "", r"0\.png: window \[2, 3, 40, 12\] leaves the image of 30 x 20"),
-        ("4 0.9 90 3 95 12", "context_pad: 1", r"0\.png: window .* does not meet the image of 30 x 20"),
-        ("0 0.9 0 0 1 1", "", "a window of overlap 0.5 or more has class 0"),
-        ("4 0.1 0 0 1 1", "", "there are no windows of objects, but a batch takes 2"),
+        ("4 0.9 2 3 40 12", "", r"0\.png: window \[2, 3, 40, 12\] reaches beyond the image of 30 x 20"),
+        ("4 0.9 90 3 95 12", "context_pad: 1", r"0\.png: window .* does not overlap the image of 30 x 20"),
+        ("0 0.9 0 0 1 1", "", "a window with overlap 0.5 or more has class 0"),
+        ("4 0.1 0 0 1 1", "", "there are no windows of objects, but each batch needs 2"),
     ],
 )
 def test_windows_that_cannot_be_drawn(root: Path, window: str, settings: str, message: str) -> None:

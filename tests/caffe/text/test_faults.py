@@ -76,9 +76,9 @@ def test_the_forms_of_layers_and_layer_are_told_apart(tmp_path: Path) -> None:
     first, second = told(tmp_path, 'layers { name: "c" type: "Convolution" param { lr_mult: 1 } }')
     assert first.endswith(
         "did you mean 'CONVOLUTION'? 'layers' takes such a constant without quotes; "
-        'for today\'s types write layer { type: "Convolution" }'
+        'for a current type write layer { type: "Convolution" }'
     )
-    assert second.endswith("'layers' is the form of 2014: write layer { ... } with its type in quotes")
+    assert second.endswith("'layers' is the form of 2014; write layer { ... } with its type in quotes")
 
 
 def test_all_faults_of_a_solver_are_told(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
     text = "\n".join(f"field{number}x: 1" for number in range(50))
     lines = told(tmp_path, text)
     assert len(lines) == 31
-    assert lines[-1] == "net.prototxt: and 20 faults more"
+    assert lines[-1] == "net.prototxt: and 20 more errors"
 
 
 def test_all_unknown_types_of_a_net_are_told_at_once(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_names_that_are_known_are_listed_once(tmp_path: Path) -> None:
 
 def test_a_string_of_many_megabytes_is_refused(tmp_path: Path) -> None:
     (line,) = told(tmp_path, 'name: "a"\nlayer { name: "' + "x" * (50 << 20) + '" }')
-    assert line == "net.prototxt:2: a string of more than 1048576 letters"
+    assert line == "net.prototxt:2: found a string of more than 1048576 characters"
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_what_has_no_meaning_is_told_once_with_file_line_and_field(
         Net.from_file(path, schema.TRAIN)
         Net.from_file(path, schema.TEST)
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: fields of other Caffes that have no meaning here are left out: "
+        f"{path}: ignored these fields of other versions of Caffe: "
         "engine (line 1), forward_type (line 3), engine: MKL2017 (line 6)"
     ]
 
@@ -160,9 +160,9 @@ def test_a_solver_of_other_caffes_is_read(tmp_path: Path, caplog: pytest.LogCapt
     assert (solver.device_id, solver.max_iter, solver.eval_type) == (2, 9, "detection")
     devices, fields = (record.getMessage() for record in caplog.records)
     assert devices == (
-        f"{path}:3: device_id names 3 devices, of which the first, 2, is used; give gpu='2,3,4' to train on all"
+        f"{path}:3: found 3 values of device_id; only the first, 2, is used; give gpu='2,3,4' to train on all"
     )
-    assert fields.endswith("left out: eval_type (line 2)")
+    assert fields.endswith("Caffe: eval_type (line 2)")
 
 
 def varint_field(number: int, value: int) -> bytes:

@@ -56,7 +56,7 @@ def test_blobs_may_stand_in_a_text(tmp_path: Path) -> None:
         ("layers { type: 'Convolution' }", r"LayerType has no value 'Convolution'; did you mean 'CONVOLUTION'\?"),
         ("layer { pooling_param { pool: MIX } }", r"net.prototxt:1: PoolingParameter.PoolMethod has no value 'MIX'"),
         ("layer {\n name: 'a\\\\b' type: 'C:\\data' }", r"net.prototxt:2: unknown escape '.*d' in a string"),
-        ("layer { clip_param { min: 0 } }", r"net.prototxt: layer\[0\].clip_param.max: needed, but not given"),
+        ("layer { clip_param { min: 0 } }", r"net.prototxt: required fields are missing: layer\[0\].clip_param.max"),
         (
             "layer { name: 'a' convolution_param { pad: -1 } }" + 1000 * "#",
             r"net.prototxt:1: layer 'a': pad takes a whole number from 0 to 4294967295, found '-1'",

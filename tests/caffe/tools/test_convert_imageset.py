@@ -82,7 +82,7 @@ def test_shuffled_by_the_seed(root: Path) -> None:
 def test_check_size(root: Path) -> None:
     convert(root, ImageOptions(check_size=True))
     (root / "b c.JPEG").write_bytes(encode(BGR[:, :5], "jpg"))
-    with pytest.raises(DataError, match=r"b c\.JPEG: the image has shape \[3, 5, 8\], the first one \[3, 6, 8\]"):
+    with pytest.raises(DataError, match=r"b c\.JPEG: the image has shape \[3, 5, 8\]; expected \[3, 6, 8\]"):
         convert_imageset(root, root / "list.txt", root / "other", ImageOptions(check_size=True))
     assert not (root / "other").exists()
 
@@ -108,7 +108,7 @@ def test_no_image_at_all(root: Path) -> None:
         ("a.png 1\nb.png\n", r"list\.txt:2: expected '<file name> <label>', found 'b\.png'"),
         ("a.png one\n", r"list\.txt:1: expected"),
         ("a.png 99999999999\n", r"list\.txt:1: expected"),
-        ("\n", "names no image"),
+        ("\n", "contains no images"),
     ],
 )
 def test_broken_lists(tmp_path: Path, text: str, message: str) -> None:
@@ -125,8 +125,8 @@ def test_a_missing_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"resize_height": 3}, "give both or none"),
-        ({"resize_height": -3, "resize_width": 3}, "give both or none"),
+        ({"resize_height": 3}, "give both or neither"),
+        ({"resize_height": -3, "resize_width": 3}, "give both or neither"),
     ],
 )
 def test_options_that_exclude_each_other(settings: dict, message: str) -> None:

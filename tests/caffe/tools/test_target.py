@@ -100,7 +100,7 @@ def test_what_only_the_data_tells_is_left_out(caplog: pytest.LogCaptureFixture) 
     more = 'layer { name: "new" type: "InnerProduct" bottom: "end" top: "new" inner_product_param { num_output: 2 } }'
     target.write_text(target.read_text() + more)
     dns_to_normal(write("c", "Data", "DNS"), model, target, "found")
-    assert "layers that are left out, for only the data tells their shapes: new" in caplog.text
+    assert "layers that are left out, because their shapes depend on the data: new" in caplog.text
     assert "new" not in [layer.name for layer in read_model("found")]
 
 
@@ -137,5 +137,5 @@ def test_what_needs_the_data_says_so() -> None:
     model = made("source")
     with pytest.raises(DataError, match=r"nowhere.*give the shape of 'data' \(input_shapes='data=N,\.\.\.'\)"):
         of_files(write("net", "HDF5Data"), model)
-    with pytest.raises(DataError, match=r"nowhere.*they follow from the data: give a deploy prototxt"):
+    with pytest.raises(DataError, match=r"nowhere.*they depend on the data: give a deploy prototxt"):
         compact_file.decode("4/4", "net", "x", "y")

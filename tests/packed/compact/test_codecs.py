@@ -1,4 +1,4 @@
-"""Every codec: what goes in comes out again; what it cannot hold is refused by name."""
+"""The bytes of each compact format, and what it refuses; what all have in common is in tests/contract."""
 
 from __future__ import annotations
 
@@ -9,22 +9,11 @@ import numpy as np
 import pytest
 
 from demitasse.errors import UnknownNameError, WeightsError
-from demitasse.packed.compact import CODECS, decode, encode
+from demitasse.packed.compact import decode, encode
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-POWERS = sorted(set(CODECS) - {"sparse"})
-
-SIZES = [1, 2, 3, 7, 16, 17, 255, 256, 257, 1001]
-
-
-def quantized(rng: np.random.Generator, size: int, density: float, largest: int = -1) -> Array:
-    """Returns random zeros and powers of two, the largest 2^largest among them unless all are 0."""
-    values = np.ldexp(np.float32(1), rng.integers(largest - 6, largest + 1, size)) * rng.choice([-1, 1], size)
-    values[rng.random(size) >= density] = 0
-    if density:
-        values[rng.integers(size)] = 2.0**largest
-    return values.astype(np.float32)
+POWERS = ("4/4", "4/8", "squeezenet")  # formats of powers of two
 
 
 def round_trip(codec: str, layers: dict[str, list[Array]]) -> bytes:
@@ -36,15 +25,6 @@ def round_trip(codec: str, layers: dict[str, list[Array]]) -> bytes:
             assert ours.dtype == np.float32
             np.testing.assert_array_equal(ours, theirs)
     return data
-
-
-@pytest.mark.parametrize("codec", sorted(CODECS))
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("density", [0.001, 0.05, 0.5, 1.0])
-def test_random_arrays_survive(codec: str, size: int, density: float) -> None:
-    rng = np.random.default_rng([size, int(1000 * density)])
-    weight, bias = quantized(rng, 6 * size, density, 3).reshape(2, 3, size), quantized(rng, size, density, -4)
-    round_trip(codec, {"conv1": [weight, bias], "no_bias": [bias[None]], "conv10": [bias, weight]})
 
 
 @pytest.mark.parametrize("codec", ["4/4", "4/8", "sparse"])
@@ -88,13 +68,13 @@ def test_dense_words_hold_three_or_four_codes() -> None:
 @pytest.mark.parametrize("wrong", [0.3, 2.0**-7, 3e-3, -0.0625 * 1.001, math.nan, math.inf])
 def test_values_off_the_grid_are_refused(codec: str, wrong: float) -> None:
     values = np.array([0, 1.0, 0.5, wrong], np.float32)
-    message = r"layer 'ip1' bias: \d of 3 values are not quantized; the first is .*, but expected 0 or \+-2\^e"
+    message = r"layer 'ip1' bias: \d of 3 values are not quantized; the first is .*; expected 0 or \+-2\^e"
     with pytest.raises(WeightsError, match=message):
         encode(codec, {"ip1": [np.ones(3, np.float32), values]})
 
 
 def test_refusal_names_value_and_grid() -> None:
-    with pytest.raises(WeightsError, match=r"first is 0\.300000012, .* with e from -6 to 0"):
+    with pytest.raises(WeightsError, match=r"first is 0\.300000012; .* with e from -6 to 0"):
         encode("4/4", {"ip1": [np.array([1, 0.3], np.float32)]})
 
 
@@ -103,12 +83,6 @@ def test_dense_form_refuses_what_has_no_exponent() -> None:
         encode("squeezenet", {"ip1": [np.zeros(3, np.float32)]})
     with pytest.raises(WeightsError, match="expected exponents from -128, found -129"):
         encode("squeezenet", {"ip1": [np.full(3, 2.0**-123, np.float32)]})
-
-
-@pytest.mark.parametrize("codec", sorted(CODECS))
-def test_more_than_weight_and_bias_is_refused(codec: str) -> None:
-    with pytest.raises(WeightsError, match="layer 'bn': expected weight and bias, found 3 blobs"):
-        encode(codec, {"bn": [np.ones(2, np.float32)] * 3})
 
 
 def test_unknown_format_is_named() -> None:

@@ -92,7 +92,7 @@ def read_settings(header: Cursor, entry: Entry) -> None:
     entry.depth = (count - 1).bit_length()
     if entry.codec == 3:
         few = 1 << (entry.depth + entry.signed) < 256
-        check(entry.kind == 2 or (few and not entry.zeros), "too many values, or zeros apart")
+        check(entry.kind == 2 or (few and not entry.zeros), "expected fewer values, and no plane of zeros")
         return
     if flags & 16:
         entry.group, entry.side = header.short(), header.short()

@@ -38,7 +38,7 @@ def read_header(header: Cursor) -> Header:
     for entry, count in zip(entries, dimensions, strict=True):
         check(count <= 32, "too many dimensions")
         entry.shape = tuple(header.short() for _ in range(count))
-        check("complex" not in entry.type[0] or entry.shape[-1:] == (2,), "both parts of complex values are not there")
+        check("complex" not in entry.type[0] or entry.shape[-1:] == (2,), "complex values: expected a last axis of 2")
         check(math.prod(max(size, 1) for size in entry.shape) <= 1 << 48, "too many values")
     for entry in entries:
         if entry.codec >= 2:

@@ -1,1 +1,1 @@
-"""What a net's definition says before the net is built: which layers take part, their types and their labels."""
+"""A net's definition before the net is built: the layers that take part, their types and their labels."""

@@ -1,4 +1,4 @@
-"""Which layers of a net take part: phases, levels, stages, include and exclude rules."""
+"""Selects the layers of a net by phase, level and stages, with their include and exclude rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from demitasse.errors import NetError
 
 
 class Placed(NamedTuple):
-    """A layer and where it stands (``file:line``), for messages."""
+    """A layer and its place (``file:line``), for messages."""
 
     layer: schema.LayerParameter
     place: str
@@ -19,13 +19,13 @@ class Placed(NamedTuple):
 def net_state(
     net: schema.NetParameter, phase: int | None = None, level: int | None = None, stages: Collection[str] = ()
 ) -> schema.NetState:
-    """Returns the NetState of a net: what its own ``state`` says, then what the caller asks for.
+    """Returns the NetState of a net: its own ``state``, overridden by the arguments.
 
     Args:
         net: the NetParameter.
-        phase: replaces that of the net; None keeps it, TEST where the net says nothing.
-        level: likewise; None keeps it, 0 where the net says nothing. Caffe replaces it by 0.
-        stages: are added to those of the net, as in Caffe.
+        phase: replaces the net's phase; None keeps it (TEST by default).
+        level: replaces the net's level; None keeps it (0 by default). Caffe always replaces it, by 0.
+        stages: added to the net's stages, as in Caffe.
     """
     state = schema.NetState.FromString(net.state.SerializeToString())
     if phase is not None:

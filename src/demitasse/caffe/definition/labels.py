@@ -1,7 +1,7 @@
-"""Labels: what tells layers of equal names apart, and those without a name.
+"""Labels: unique names for layers, also for layers that share a name or have none.
 
-Caffe takes layers by their place, and only a caffemodel goes by names. Here a net, its snapshots, packed files and
-exports call a layer by its label, which is its name wherever that is the only one.
+Caffe identifies layers by their position, and only uses names in caffemodels. Here a net, its snapshots, packed files
+and exports identify a layer by its label, which is its name if no other layer has the same.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 
 
 def distinct_labels(names: Sequence[str], have_blobs: Iterable[bool]) -> list[str]:
-    """Returns a label for each layer: its name; ``name#2``, ``name#3`` ... where others have it; ``#1`` without one.
+    """Returns a label for each layer: its name; ``name#2``, ``name#3`` ... if repeated; ``#1``, ``#2`` ... if empty.
 
-    Layers with blobs are counted first: the nets of two phases, and the files of their weights, differ in the others.
+    Layers with blobs are numbered first, because the nets of two phases, and their files of weights, differ in the
+    other layers.
 
     Args:
-        names: of the layers of a net or a file, in order.
-        have_blobs: whether each of them has blobs.
+        names: the names of the layers of a net or a file, in order.
+        have_blobs: for each layer, whether it has blobs.
     """
     flags = list(have_blobs)
     order = sorted(range(len(names)), key=lambda index: not flags[index])

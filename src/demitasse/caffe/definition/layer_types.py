@@ -1,4 +1,4 @@
-"""Which types of layers there are: those that compute, and the sources of data."""
+"""Checks the types of layers: layers that compute, and sources of data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from demitasse.registry import nearest
 
 
 def unknown_type(kind: str) -> str | None:
-    """Returns what to say of a layer type that does not exist; None where it does."""
+    """Returns the message for an unknown layer type; None if the type is known."""
     from demitasse.caffe.layers import LAYERS
     from demitasse.caffe.sources import SOURCES
 
@@ -23,7 +23,7 @@ def unknown_type(kind: str) -> str | None:
 
 
 def current_type(kind: str) -> str | None:
-    """Returns today's type for a constant of ``layers``, the form of 2014; None where it is none."""
+    """Returns the current type for a constant of ``layers``, the form of 2014; None for any other text."""
     constants = schema.V1LayerParameter.DESCRIPTOR.enum_types_by_name["LayerType"]
     return layer_type(kind) if kind in constants.values_by_name else None
 
@@ -32,7 +32,7 @@ def check_types(layers: Iterable[Placed]) -> None:
     """Checks the types of all layers of a net.
 
     Raises:
-        UnknownNameError: of one or more there is none; says which, and where.
+        UnknownNameError: types are unknown; the message has a line with the place for each.
     """
     faults = [(placed, unknown_type(placed.layer.type)) for placed in layers if placed.layer.type]
     lines = [f"layer {placed.layer.name!r} ({placed.place}): {what}" for placed, what in faults if what]

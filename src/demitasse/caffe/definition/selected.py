@@ -1,4 +1,4 @@
-"""The layers of a net's definition, without building it: its data need not be there."""
+"""Reads the layers of a net's definition without building the net, so that its data is not needed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def labelled_layers(
     level: int | None = None,
     stages: Collection[str] = (),
 ) -> dict[str, schema.LayerParameter]:
-    """Returns label -> layer of those that a state of the net selects, in order.
+    """Returns label -> layer, for the layers that the net's state selects, in order.
 
     Args:
-        net: the NetParameter, of any age; it is brought up to date.
+        net: the NetParameter, of any version; it is upgraded in place.
         origin: its file, for messages.
-        phase: see :func:`demitasse.caffe.definition.filter.net_state`, and so are ``level`` and ``stages``.
+        phase: see :func:`demitasse.caffe.definition.filter.net_state`.
         level: see ``phase``.
         stages: see ``phase``.
 
     Raises:
-        NetError: a layer has both include and exclude rules, or no counterpart today.
+        NetError: a layer has both include and exclude rules, or no counterpart in the current form.
     """
     upgrade_net(net, origin)
     placed = filter_net(net, [origin] * len(net.layer), net_state(net, phase, level, stages))

@@ -1,4 +1,4 @@
-"""A blob that several layers take gets a Split layer, one top for each, under Caffe's names."""
+"""Inserts a Split layer for each blob that several layers use, with one top for each, under Caffe's names."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from demitasse.caffe.definition.filter import Placed
 
 
 def insert_splits(net: list[Placed]) -> list[Placed]:
-    """Returns the layers with Split layers behind those whose tops are shared.
+    """Returns the layers, with a Split layer after each layer for each of its tops that is shared.
 
-    Bottoms that no layer makes are left as they are: the net reports them.
+    Bottoms that no layer makes are left unchanged; the net reports them.
     """
     uses: Counter[tuple[int, int]] = Counter()
     makers: dict[str, tuple[int, int]] = {}
@@ -24,7 +24,7 @@ def insert_splits(net: list[Placed]) -> list[Placed]:
                 uses[makers[name]] += 1
         for j, name in enumerate(layer.top):
             makers[name] = (i, j)
-            # a part of the loss that is also a bottom counts once more
+            # a top that is part of the loss counts as one more use
             if j < len(layer.loss_weight) and layer.loss_weight[j]:
                 uses[i, j] += 1
     result: list[Placed] = []
@@ -59,14 +59,14 @@ def _split(layer: schema.LayerParameter, top: str, index: int, count: int) -> sc
     split = schema.LayerParameter(name=name, type="Split", bottom=[top], phase=layer.phase)
     split.top.extend(f"{name}_{k}" for k in range(count))
     if index < len(layer.loss_weight) and layer.loss_weight[index]:
-        # the weight moves to the first copy
+        # the loss weight moves to the first copy
         split.loss_weight.extend([layer.loss_weight[index]] + [0.0] * (count - 1))
         layer.loss_weight[index] = 0
     return split
 
 
 def without_splits(layers: Iterable[schema.LayerParameter]) -> list[schema.LayerParameter]:
-    """Returns copies of layers as they were before :func:`insert_splits`; weights of losses are lost."""
+    """Returns copies of the layers as before :func:`insert_splits`, except that moved loss weights are lost."""
     made: dict[str, str] = {}
     result = []
     for layer in layers:

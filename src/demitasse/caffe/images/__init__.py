@@ -1,1 +1,1 @@
-"""Images: files into arrays and back, lists of them, and what is done to them on the way to a net."""
+"""Images: decoding and encoding, lists of image files, and transformations for nets."""

@@ -1,4 +1,4 @@
-"""Images as Caffe sees them: uint8, channel first, blue before green before red."""
+"""Decodes and encodes images in Caffe's layout: uint8, channels first, in the order blue, green, red."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ with needs("PIL"):
 
 Array = NDArray[np.uint8]
 
-# other formats of Pillow's have readers that start programs, or that nobody expects
+# Pillow's other formats have readers that start programs, or are unusual
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-# the modes of 8-bit images that are decoded without a wish for colour; all others become RGB
+# modes of 8-bit images that are kept if no colour is requested; all others become RGB
 _NATIVE = {"1": "L", "L": "L", "LA": "RGBA", "RGBA": "RGBA"}
 _DEEP = ("I", "F")
-_GREY_16 = ("PNG", "PPM")  # formats whose mode I is 16-bit grey
+_GREY_16 = ("PNG", "PPM")  # formats in which mode I is 16-bit grey
 _BROKEN = (
     *(OSError, ValueError, SyntaxError, TypeError, EOFError, IndexError, KeyError, AttributeError, OverflowError),
     *(MemoryError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
@@ -40,11 +40,11 @@ def decode(data: bytes, color: bool | None = None) -> Array:
         color: True for BGR, False for grey, None for the channels of the file.
 
     Returns:
-        (channels, height, width), 1 channel for grey, 3 for BGR, 4 for BGR and opacity; in memory as it was
-        decoded, not in this order.
+        (channels, height, width), 1 channel for grey, 3 for BGR, 4 for BGR and opacity; a view of the decoded image,
+        whose memory has another order.
 
     Raises:
-        DataError: not an image, cut short, too large, or with more than 16 bits a channel.
+        DataError: the data is not an image, cut short, too large, or has more than 16 bits per channel.
     """
     found = jpeg.decode(data, color)
     if found is not None:
@@ -54,29 +54,29 @@ def decode(data: bytes, color: bool | None = None) -> Array:
 
 
 def _loaded(data: bytes, color: bool | None) -> Image.Image:
-    """Returns an image of mode L, RGB or RGBA; of more than 8 bits a channel, of its own."""
+    """Returns an image of mode L, RGB or RGBA; an image with more than 8 bits per channel keeps its own mode."""
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             is_deep = image.mode.startswith(_DEEP)
             mode = _NATIVE.get(image.mode, "RGB") if color is None else ("RGB" if color else "L")
             if not is_deep:
-                image.draft(mode, image.size)  # a JPEG gives its luminance as it stands in the file
+                image.draft(mode, image.size)  # for grey, a JPEG then returns its stored luminance
             image.load()
             return image if is_deep or image.mode == mode else image.convert(mode)
     except _BROKEN as error:
-        raise DataError(f"not an image that can be read: {error}") from error
+        raise DataError(f"not a readable image: {error}") from error
 
 
 def _high_bytes(image: Image.Image, color: bool) -> Array:
-    """Returns the higher bytes of 16-bit grey, as OpenCV does; of colours Pillow gives no others."""
+    """Returns the high bytes of 16-bit grey, as OpenCV does; Pillow has no colour images of more than 8 bits."""
     if not image.mode.startswith("I;16") and image.format not in _GREY_16:
-        raise DataError(f"the image has more than 16 bits a channel (mode {image.mode})")
+        raise DataError(f"the image has mode {image.mode}; expected at most 16 bits per channel")
     high = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
     return np.broadcast_to(high, (3 if color else 1, *high.shape))
 
 
 def blue_first(rgb: Array) -> Array:
-    """Returns (height, width) or (height, width, RGB or RGBA) as (channels, height, width), blue first: a view."""
+    """Returns a view (channels, height, width), blue first, of an image (height, width) or (height, width, RGB[A])."""
     if rgb.ndim == 2:
         return rgb[None]
     if rgb.shape[2] == 3:
@@ -85,7 +85,7 @@ def blue_first(rgb: Array) -> Array:
 
 
 def resize(image: Array, height: int, width: int) -> Array:
-    """Resizes by bilinear interpolation between pixel centres, without a filter, within a level of OpenCV."""
+    """Resizes by bilinear interpolation between pixel centres, without a filter; within one grey level of OpenCV."""
     if image.shape[1:] == (height, width):
         return image
     out = np.empty((len(image), height, width), np.uint8)
@@ -94,14 +94,14 @@ def resize(image: Array, height: int, width: int) -> Array:
 
 
 def encode(image: Array, extension: str) -> bytes:
-    """Encodes a grey or BGR image, JPEG with OpenCV's quality of 95.
+    """Encodes a grey or BGR image; JPEG with OpenCV's default quality of 95.
 
     Raises:
         UsageError: no image format has this extension.
     """
     kind = Image.registered_extensions().get(f".{extension.lower()}")
     if kind not in Image.SAVE:
-        raise UsageError(f"unknown image format {extension!r}; give jpg or png")
+        raise UsageError(f"unknown image format {extension!r}; expected jpg or png")
     pixels = image[0] if len(image) == 1 else image[::-1].transpose(1, 2, 0)
     stream = BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(stream, kind, quality=95)

@@ -1,4 +1,4 @@
-"""Lists of image files with a label each, as ImageData and convert_imageset read them."""
+"""Lists of image files with labels, which ImageData and convert_imageset read."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class ImageListEntry(NamedTuple):
 
 
 def read_image_list(path: str | Path) -> list[ImageListEntry]:
-    """Reads ``<file name> <label>`` lines; the label, a whole number, is behind the last space of the line.
+    """Reads ``<file name> <label>`` lines; the label is the whole number after the last space.
 
-    Names may have spaces, and bytes that are not UTF-8. Empty lines do not count.
+    Names may contain spaces, and bytes that are not UTF-8. Empty lines are skipped.
 
     Raises:
-        DataError: the file is missing, empty, or has a line of another form; says which.
+        DataError: the file is missing, empty, or has a malformed line; the message has its number.
     """
     entries = []
     for number, line in enumerate(read_lines(path, "an image list"), start=1):
@@ -36,5 +36,5 @@ def read_image_list(path: str | Path) -> list[ImageListEntry]:
             raise DataError(f"{path}:{number}: expected '<file name> <label>', found {line!r}")
         entries.append(ImageListEntry(match[1], int(match[2])))
     if not entries:
-        raise DataError(f"{path}: names no image")
+        raise DataError(f"{path}: the list contains no images")
     return entries

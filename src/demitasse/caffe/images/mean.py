@@ -1,4 +1,4 @@
-"""Mean files: the image that is subtracted from all others, as one blob."""
+"""Mean files: the mean image, which is subtracted from all images, stored as one blob."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def read_mean(path: str | Path) -> Array:
     """Reads a mean file (a binary BlobProto); returns float32 of shape (channels, height, width).
 
     Raises:
-        FileFormatError: missing, cut short, or not one image.
+        FileFormatError: the file is missing, cut short, or not a single image.
     """
     mean = read_blob(path)
     if mean.ndim == 4 and mean.shape[0] == 1:
         mean = mean[0]
     if mean.ndim != 3:
-        raise FileFormatError(f"{path}: a mean is one image, found shape {list(mean.shape)}")
+        raise FileFormatError(f"{path}: the mean has shape {list(mean.shape)}; expected one image with three axes")
     return mean
 
 

@@ -1,7 +1,7 @@
-"""The pixels of a Pillow image as an array, without a copy.
+"""Returns the pixels of a Pillow image as an array, without a copy.
 
-``numpy.asarray`` takes a tenth of the time that a JPEG takes to decode, for it copies the pixels twice. Pillow lends
-them by Arrow's C data interface (https://arrow.apache.org/docs/format/CDataInterface.html).
+``numpy.asarray`` copies the pixels twice, which takes a tenth of the time of decoding a JPEG. Pillow shares its memory
+through Arrow's C data interface (https://arrow.apache.org/docs/format/CDataInterface.html).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _ArrowArray(ctypes.Structure):
 
 
 class _Lent:
-    """Holds what is lent, and tells numpy where it is."""
+    """Keeps the shared memory alive, and describes it to numpy."""
 
     def __init__(self, image: Image.Image, depth: int) -> None:
         _, self._capsule = image.__arrow_c_array__()
@@ -49,8 +49,8 @@ def pixels(image: Image.Image) -> Array:
     """Returns the pixels of a loaded image of mode L, RGB or RGBA: (height, width) or (height, width, channels)."""
     channels = _CHANNELS[image.mode]
     try:
-        # Pillow has four bytes a pixel for RGB, too
+        # Pillow uses four bytes per pixel also for RGB
         array = np.asarray(_Lent(image, 1 if channels == 1 else 4))
-    except (AttributeError, ValueError):  # an older Pillow, or a large image in several pieces
+    except (AttributeError, ValueError):  # an older Pillow, or a large image in several blocks of memory
         return np.array(image)
     return array[:, :, 0] if channels == 1 else array[:, :, :channels]

@@ -1,8 +1,9 @@
-"""Windows of images, resized as OpenCV does it: between pixel centres, without a filter, in fixed point."""
+"""Resizes windows of images like OpenCV: bilinear between pixel centres, without a filter, in fixed point."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -16,21 +17,21 @@ Array = NDArray[Any]
 Indices = NDArray[np.uintp]
 Window = tuple[slice, slice, slice]
 
-_BITS = 11  # of a weight
+_BITS = 11  # fractional bits of a weight
 _ONE = 1 << _BITS
 _SHIFT = 2 * _BITS
 _HALF = 1 << (_SHIFT - 1)
 _WORD = 4  # bytes of a pixel
-_U = np.uintp  # numba would check signed indices for being negative
+_U = np.uintp  # numba checks signed indices for negative values
 
 
 class Resized(NamedTuple):
-    """An image in another size, of which that part alone is computed that is asked for.
+    """An image to be resized; only the requested window is computed.
 
     Attributes:
         image: (channels, height, width) uint8.
-        height: the new one.
-        width: the new one.
+        height: the new height in pixels.
+        width: the new width in pixels.
     """
 
     image: Array
@@ -39,12 +40,12 @@ class Resized(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(channels, height, width)."""
+        """The new shape (channels, height, width)."""
         return (len(self.image), self.height, self.width)
 
 
 def copy_window(image: Array | Resized, window: Window, mirror: bool, out: Array) -> None:
-    """Copies ``image[window]``, mirrored or not, into ``out``, which has its shape and may have another type."""
+    """Copies ``image[window]``, mirrored if requested, into ``out``, which has the same shape but any type."""
     if isinstance(image, Resized):
         _resize(image, window, mirror, out)
         return
@@ -63,11 +64,11 @@ def _shifts(*channels: int) -> Array:
 
 
 class _Interleaved(NamedTuple):
-    """An image as it lies in memory.
+    """An image in its memory layout.
 
     Attributes:
-        pixels: (height, width, bytes of a pixel), contiguous.
-        channels: where in a pixel the channels are.
+        pixels: (height, width, bytes per pixel), contiguous.
+        channels: the byte offset of each channel in a pixel.
     """
 
     pixels: Array
@@ -75,7 +76,7 @@ class _Interleaved(NamedTuple):
 
 
 def _interleaved(image: Array) -> _Interleaved | None:
-    """Returns the pixels of which an image is a view, all of them."""
+    """Returns the pixels that the image is a complete view of; None for other images."""
     pixels, (order, *strides) = image.base, image.strides
     if not isinstance(pixels, np.ndarray) or pixels.ndim != 3 or not pixels.flags.c_contiguous:
         return None
@@ -86,7 +87,7 @@ def _interleaved(image: Array) -> _Interleaved | None:
 
 
 class _Taps(NamedTuple):
-    """For each new pixel of an axis the first of the two old ones, and the weight of the second."""
+    """For each new pixel along an axis, the index of the first of its two old pixels, and the weight of the second."""
 
     first: Indices
     weight: NDArray[np.int32]
@@ -114,7 +115,7 @@ def _resize(resized: Resized, window: Window, mirror: bool, out: Array) -> None:
 
 
 def _words(image: Array) -> _Interleaved:
-    """Returns the pixels of an image of up to four channels, four bytes each."""
+    """Returns the pixels of an image of up to four channels, with four bytes per pixel."""
     found = _interleaved(image)
     if found and found.pixels.shape[2] == _WORD and found.pixels.flags.writeable:
         return found
@@ -125,7 +126,7 @@ def _words(image: Array) -> _Interleaved:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _spread(words: Array, shifts: Array, mirror: bool, y: int, out: Array) -> None:
-    """Fills a row of out, (channels, height, width), of pixels whose channels stand in words."""
+    """Fills row y of out, (channels, height, width), from pixels whose channels are packed in words."""
     width = _U(words.shape[0])
     for channel in range(out.shape[0]):
         row, shift = out[channel, y], shifts[channel]
@@ -138,8 +139,8 @@ def _spread(words: Array, shifts: Array, mirror: bool, y: int, out: Array) -> No
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _copy(words: Array, top: Any, left: Any, shifts: Array, mirror: bool, out: Array) -> None:
-    """Fills out, (channels, height, width), of a window of pixels whose channels stand in words."""
+def _copy(words: Array, top: np.uintp, left: np.uintp, shifts: Array, mirror: bool, out: Array) -> None:
+    """Fills out, (channels, height, width), from a window of pixels whose channels are packed in words."""
     width = _U(out.shape[2])
     for y in range(out.shape[1]):
         _spread(words[top + _U(y), left : left + width], shifts, mirror, y, out)
@@ -148,10 +149,10 @@ def _copy(words: Array, top: Any, left: Any, shifts: Array, mirror: bool, out: A
 def _interpolate(
     rows: Array, shifts: Array, above: Indices, down: Array, before: Indices, across: Array, out: Array
 ) -> None:
-    """Fills out, (channels, height, width), of rows of pixels of four bytes; first down, then across."""
+    """Fills out, (channels, height, width), from rows of 4-byte pixels; interpolates vertically, then horizontally."""
     begin = min(before[0], before[-1]) * _U(_WORD)
     end = min((max(before[0], before[-1]) + _U(2)) * _U(_WORD), _U(rows.shape[1]))
-    line = np.zeros(end - begin + _U(_WORD), np.int32)  # behind the end of a row is a pixel of weight 0
+    line = np.zeros(end - begin + _U(_WORD), np.int32)  # one more pixel, of weight 0, after the end of a row
     pixels = np.empty(_U(out.shape[2]) * _U(_WORD), np.uint8)
     words = pixels.view(np.uint32)
     last = _U(rows.shape[0] - 1)
@@ -164,7 +165,7 @@ def _interpolate(
         for x in range(_U(out.shape[2])):
             k, right = before[x] * _U(_WORD) - begin, across[x]
             left, half, shift = np.int32(_ONE - right), np.int32(_HALF), np.int32(_SHIFT)
-            # all four before any is stored: one instruction each
+            # computing all four before storing any lets each step be one vector instruction
             a = (line[k] * left + line[k + _U(4)] * right + half) >> shift
             b = (line[k + _U(1)] * left + line[k + _U(5)] * right + half) >> shift
             c = (line[k + _U(2)] * left + line[k + _U(6)] * right + half) >> shift
@@ -178,20 +179,21 @@ _VECTORIZER = "SLP_VECTORIZE"
 _compiling = threading.Lock()
 
 
-def _compiled() -> Any:
-    """Returns the compiled loop; made with the vectorizer of neighbouring instructions, which numba leaves out."""
+def _compiled() -> Callable[..., None]:
+    """Returns the loop, compiled with LLVM's SLP vectorizer, which numba disables by default."""
     with _compiling:
         return _made()
 
 
 @cache
-def _made() -> Any:
+def _made() -> Callable[..., None]:
     flat, table, tops = types.uint8[:, ::1], types.uintp[::1], (types.float32[:, :, ::1], types.uint8[:, :, ::1])
     weights = types.int32[::1]
     signatures = [types.void(flat, types.uint32[::1], table, weights, table, weights, top) for top in tops]
     before = getattr(config, _VECTORIZER)
     setattr(config, _VECTORIZER, 1)
     try:
-        return njit(signatures, cache=True, nogil=True, error_model="numpy")(_interpolate)
+        compiled: Callable[..., None] = njit(signatures, cache=True, nogil=True, error_model="numpy")(_interpolate)
+        return compiled
     finally:
         setattr(config, _VECTORIZER, before)

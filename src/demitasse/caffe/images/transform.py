@@ -1,4 +1,4 @@
-"""What happens to images between a source and the net: Caffe's ``transform_param``."""
+"""Transforms images between a source and the net, as set in Caffe's ``transform_param``."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ Batch = NDArray[np.float32]
 Shape = tuple[int, ...]
 Windowed = Image | Resized
 
-# bytes of a batch that are worked on at a time
+# bytes of a batch that are processed at a time
 _CACHE = 1 << 18
 
 
 class ImageTransform:
     """Crops, subtracts the mean, scales and mirrors: ``(crop(x) - mean) * scale``, then the mirror.
 
-    A crop is random in phase TRAIN and from the centre in TEST; a mirror, where asked for, is thrown by a coin
-    in both phases, as in Caffe. A mean file is cropped like the image. ``force_color`` and ``force_gray`` act
-    when encoded images are decoded; raw ones have the channels they have.
+    Crops are random in phase TRAIN and centred in TEST. With ``mirror``, each image is mirrored with probability 1/2
+    in both phases, as in Caffe. A mean file is cropped like the image. ``force_color`` and ``force_gray`` apply when
+    encoded images are decoded; raw images keep their channels.
 
     Args:
         param: the TransformationParameter.
         phase: ``schema.TRAIN`` or ``schema.TEST``.
-        force_color: a wish for colour from elsewhere, ``force_encoded_color``.
+        force_color: the setting ``force_encoded_color`` of the data layer.
 
     Attributes:
-        color: whether encoded images are decoded to BGR (True), to grey (False), or as they are (None).
-        draws: whether random numbers decide.
+        color: whether encoded images are decoded to BGR (True), to grey (False), or with their own channels (None).
+        draws: whether the transformation uses random numbers.
 
     Raises:
-        NetError: settings that exclude each other.
+        NetError: settings exclude each other.
         FileFormatError: the mean file cannot be read.
     """
 
@@ -60,18 +60,20 @@ class ImageTransform:
         self._mean_values = np.array(param.mean_value, np.float32).reshape(-1, 1, 1)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Returns the shape that an image of this shape, (channels, height, width), has in the net.
+        """Returns the shape in the net of an image of this shape, both (channels, height, width).
 
         Raises:
-            DataError: the crop or the mean does not fit.
+            DataError: the crop or the mean does not fit the image.
         """
         channels, height, width = shape
         if self._crop > min(height, width):
             raise DataError(f"crop_size {self._crop} is larger than the image of shape {list(shape)}")
         if self._mean is not None and self._mean.shape != shape:
-            raise DataError(f"the mean file has shape {list(self._mean.shape)}, the image {list(shape)}")
+            raise DataError(f"the mean file has shape {list(self._mean.shape)}, but the image {list(shape)}")
         if len(self._mean_values) not in (0, 1, channels):
-            raise DataError(f"{len(self._mean_values)} mean_value for {channels} channels; give 1 or {channels}")
+            raise DataError(
+                f"found {len(self._mean_values)} mean_value for {channels} channels; expected 1 or {channels}"
+            )
         return (channels, self._crop or height, self._crop or width)
 
     def __call__(
@@ -80,11 +82,11 @@ class ImageTransform:
         """Returns the batch, (count, channels, height, width) float32.
 
         Args:
-            images: (channels, height, width) each, arrays or still to be resized, whose ``output_shape`` is the same;
-                taken a few at a time, while they are in the processor's cache.
-            count: how many they are.
+            images: (channels, height, width) each, arrays or images to be resized, with the same ``output_shape``;
+                consumed a few at a time, so that they stay in the processor's cache.
+            count: the number of images.
             random: draws the mirrors, then the crops, for the images of all processes.
-            rank: these images are number ``rank``, ``rank + ranks`` ... of them.
+            rank: these images are number ``rank``, ``rank + ranks`` ... of all images.
             ranks: the number of processes that train together.
         """
         mirrors, places = self._draw(count * ranks, slice(rank, None, ranks), random)
@@ -102,13 +104,13 @@ class ImageTransform:
     def _draw(
         self, count: int, own: slice, random: np.random.Generator
     ) -> tuple[list[bool], list[tuple[float, float]]]:
-        """Returns which images to mirror, and where in 0..1 to crop each: how much is drawn depends on no size."""
+        """Returns which images to mirror, and the crop positions in 0..1; the number of draws depends on no size."""
         mirrors = random.integers(2, size=count, dtype=bool) if self._mirror else np.zeros(count, bool)
         places = random.random((count, 2)) if self._random_crop else np.zeros((count, 2))
         return mirrors[own].tolist(), places[own].tolist()
 
     def _window(self, shape: Shape, place: tuple[float, float]) -> Window:
-        """Returns what of an image to take."""
+        """Returns the window of an image to crop."""
         _, *sizes = shape
         if not self._crop:
             return (slice(None), slice(sizes[0]), slice(sizes[1]))

@@ -1,4 +1,4 @@
-"""The layer types, one family a file. Importing this package registers them all."""
+"""The layer types, one family per file. Importing this package registers all of them."""
 
 from demitasse.caffe.layers import (
     activation,

@@ -1,4 +1,4 @@
-"""Activations: each entry on its own."""
+"""Activations, which act on each entry separately."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ReLU(Layer):
 
 @LAYERS.register("PReLU")
 class PReLU(Layer):
-    """max(x, 0) + weight * min(x, 0), with one weight a channel (axis 1), or one for all.
+    """max(x, 0) + weight * min(x, 0), with one weight per channel (axis 1), or one for all.
 
     Blobs: weight (channels,), or () with ``channel_shared``; 0.25 without a filler.
 
@@ -44,7 +44,7 @@ class PReLU(Layer):
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.prelu_param
         if len(shapes[0]) < 2:
-            raise NetError(f"PReLU needs a channel axis, found a bottom of shape {list(shapes[0])}")
+            raise NetError(f"PReLU needs a channel axis (axis 1), found a bottom of shape {list(shapes[0])}")
         filler = settings.filler if settings.HasField("filler") else schema.FillerParameter(value=0.25)
         self.add_blob("weight", () if settings.channel_shared else shapes[0][1:2], filler)
 
@@ -124,7 +124,7 @@ class BNLL(Layer):
 
 @LAYERS.register("Clip")
 class Clip(Layer):
-    """x, not below ``min`` nor above ``max``."""
+    """x, limited to the range from ``min`` to ``max``."""
 
     in_place = True
 
@@ -132,7 +132,7 @@ class Clip(Layer):
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.clip_param
         if not self.spec.HasField("clip_param"):
-            raise NetError("clip_param is missing; it says min and max")
+            raise NetError("clip_param is missing; expected clip_param { min: ... max: ... }")
         if settings.min > settings.max:
             raise NetError(f"min {settings.min:g} of clip_param is above max {settings.max:g}")
         self.min, self.max = settings.min, settings.max
@@ -144,7 +144,7 @@ class Clip(Layer):
 
 @LAYERS.register("Threshold")
 class Threshold(Layer):
-    """1 above ``threshold``, else 0; without gradient."""
+    """1 for entries above ``threshold``, else 0; without gradient."""
 
     in_place = True
 

@@ -1,19 +1,19 @@
-"""What a layer is: a module that says only what it computes.
+"""The base class of layers: modules that define only their computation.
 
-To add a layer type, write one class in the file of its family and register it::
+To add a layer type, write a class in the file of its family and register it::
 
     @LAYERS.register("TanH")
     class TanH(Layer):
         def forward(self, bottom):
             return torch.tanh(bottom)
 
-Its output shapes come from running it on the meta device, its gradient from autograd.
+Its output shapes are found by running it on the meta device, its gradient by autograd.
 """
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +26,12 @@ from demitasse.errors import NetError
 from demitasse.registry import Registry
 
 Shape = tuple[int, ...]
+State = dict[str, Any]  # plain values for JSON
 CountRange = tuple[int, int | None]
 
-# entries of the bottoms up to which a layer is really run to learn its top shapes
+# if the bottoms have at most this number of entries, a layer is run on the CPU to find its top shapes
 _SMALL = 1 << 22
-# and entries that its tops may then have
+# and if its tops have at most this number
 _FEW = 1 << 26
 
 
@@ -38,15 +39,15 @@ class Layer(nn.Module):
     """One layer of a Caffe net.
 
     A subclass may override :meth:`setup`, which creates the blobs, and must define ``forward(*bottoms)``, which
-    returns one tensor or a tuple of tensors, one a top. ``self.training`` is true in phase TRAIN.
+    returns one tensor, or a tuple with one tensor for each top. ``self.training`` is true in phase TRAIN.
 
     Attributes:
-        bottom_count: least and greatest number of bottoms (None: no limit).
-        top_count: likewise of tops. Tops beyond the outputs of ``forward`` are an error.
-        is_loss: whether the first top counts into the loss with weight 1 unless the net says otherwise.
-        has_blobs: whether layers of this type have blobs; see :attr:`blob_names` for those of one layer.
-        in_place: whether a net may give the top the name of the bottom; what the layer computes is the same.
-        without_gradient: the bottoms that are labels, indices or the like: no gradient can go to them.
+        bottom_count: smallest and largest number of bottoms (None: no limit).
+        top_count: smallest and largest number of tops. More tops than outputs of ``forward`` are an error.
+        is_loss: whether the first top is part of the loss, with weight 1 unless the net sets ``loss_weight``.
+        has_blobs: whether layers of this type have blobs; see :attr:`blob_names` for the blobs of one layer.
+        in_place: whether a net may give the top the name of the bottom; the computation is the same.
+        without_gradient: indices of bottoms such as labels and indices, which no gradient can go to.
         spec: the LayerParameter.
     """
 
@@ -64,23 +65,23 @@ class Layer(nn.Module):
         self._shared: dict[str, tuple[Tensor, Shape]] = {}
 
     def setup(self, *shapes: Shape) -> None:
-        """Creates the blobs for bottoms of these shapes; called again where the bottoms get others.
+        """Creates the blobs for bottoms of these shapes; called again when the shapes of the bottoms change.
 
         Raises:
-            NetError: the shapes or the settings do not fit; the net adds the layer's name and place.
+            NetError: the shapes or the settings are invalid; the net adds the layer's name and place.
         """
 
     def top_shapes(self, *shapes: Shape) -> list[Shape]:
         """Returns the shapes of the tops for bottoms of these shapes.
 
-        They come from running the layer on the meta device, where tensors have shapes but no values. Small bottoms
-        are computed really, as zeros: that takes less time than torch needs to load its meta device. A layer whose
-        shapes depend on the values says here what they are at most; one that must not be run for it, what they are.
+        The layer is run on the meta device, where tensors have shapes but no values. For small bottoms it is run on
+        the CPU with zeros instead, which takes less time than loading torch's meta device. A layer whose shapes depend
+        on the values overrides this to return their maximum; so does a layer that must not be run for this purpose.
 
         Raises:
             NetError: the layer cannot take such bottoms.
         """
-        # an axis of 0 may be summed away, and what is left may be large
+        # an axis of 0 may be summed away, and the result may still be large
         count = sum(math.prod(max(size, 1) for size in shape) for shape in shapes)
         small = count <= _SMALL and count * growth_bound(self.spec) <= _FEW
         device = torch.device("cpu" if small else "meta")
@@ -102,16 +103,16 @@ class Layer(nn.Module):
     def add_blob(
         self, name: str, shape: Shape, filler: schema.FillerParameter | None = None, learnable: bool = True
     ) -> None:
-        """Adds ``self.<name>``, the next in Caffe's blob order; one that is there already stays.
+        """Adds ``self.<name>``, the next in Caffe's blob order; an existing blob is kept.
 
         Args:
-            name: attribute, such as ``weight``.
+            name: the attribute, such as ``weight``.
             shape: its shape.
-            filler: a FillerParameter; None fills with 0.
-            learnable: whether solvers update it (else it is a buffer).
+            filler: the FillerParameter; None fills with 0.
+            learnable: whether solvers update the blob (otherwise it is a buffer).
 
         Raises:
-            NetError: it cannot be filled, would be too large, or is there already with another shape.
+            NetError: the blob cannot be filled, is too large, or exists already with another shape.
         """
         if name in self.blob_names:
             self._keep(name, shape)
@@ -128,19 +129,19 @@ class Layer(nn.Module):
         try:
             return torch.zeros(shape)
         except RuntimeError as error:
-            raise NetError(f"blob {name!r} of shape {list(shape)} cannot be made: {error}") from error
+            raise NetError(f"blob {name!r} of shape {list(shape)} cannot be created: {error}") from error
 
     def _keep(self, name: str, shape: Shape) -> None:
         found = tuple(getattr(self, name).shape)
         if found != shape:
-            raise NetError(f"its bottoms need a {name} of shape {list(shape)}, but it has one of {list(found)}")
+            raise NetError(f"blob {name!r} has shape {list(found)}, but the bottoms require {list(shape)}")
 
     def blobs(self) -> list[Tensor]:
-        """Returns the parameters in Caffe's order, as they stand in a caffemodel."""
+        """Returns the blobs in Caffe's order, as in a caffemodel."""
         return [getattr(self, name) for name in self.blob_names]
 
     def share_blob(self, name: str, owner: Tensor) -> None:
-        """Lets a blob be another layer's; where that one has another shape, this layer sees it in its own."""
+        """Replaces a blob by the blob of another layer; if their shapes differ, this layer uses a reshaped view."""
         shape = tuple(getattr(self, name).shape)
         self._shared.pop(name, None)
         if owner.shape == shape and (isinstance(owner, nn.Parameter) or name in self._buffers):
@@ -150,14 +151,14 @@ class Layer(nn.Module):
             self._shared[name] = owner, shape
 
     def owner(self, name: str) -> Tensor:
-        """Returns the tensor that holds a blob: the layer's own, or the other layer's that it shares."""
+        """Returns the tensor that stores a blob: the layer's own, or the tensor of the layer it is shared with."""
         if name in self._shared:
             return self._shared[name][0]
         found: Tensor = getattr(self, name)
         return found
 
     def write_blob(self, name: str, values: Tensor) -> None:
-        """Copies values, as many as the blob has, into it or into the other layer's that it shares."""
+        """Copies values into a blob, which may be shared with another layer; the number of values must match."""
         target = self.owner(name)
         with torch.no_grad():
             target.copy_(values.reshape(target.shape))
@@ -172,22 +173,22 @@ class Layer(nn.Module):
         return view
 
     def free_masks(self) -> dict[str, Tensor]:
-        """Returns for blobs that are partly frozen where a solver may change them: name -> bool tensor."""
+        """Returns name -> bool tensor for partly frozen blobs: True for the entries that a solver may change."""
         return {}
 
-    def state(self) -> dict[str, object]:
-        """Returns what a bit-identical resume needs beyond the blobs, as plain values for JSON."""
+    def state(self) -> State:
+        """Returns what a bit-identical resume needs in addition to the blobs, as plain values for JSON."""
         return {}
 
-    def restore(self, state: dict[str, object]) -> None:
-        """Takes back what :meth:`state` returned."""
+    def restore(self, state: State) -> None:
+        """Restores a state returned by :meth:`state`."""
 
 
 LAYERS: Registry[type[Layer]] = Registry("layer type")
 
 
 def canonical_axis(axis: int, ndim: int, what: str = "axis") -> int:
-    """Returns a possibly negative axis counted from 0.
+    """Returns an axis counted from 0, for an axis that may be negative.
 
     Raises:
         NetError: there is no such axis.
@@ -201,7 +202,7 @@ def require_shape(layer: Layer, index: int, found: Shape, expected: Shape) -> No
     """Checks the shape of bottom ``index``.
 
     Raises:
-        NetError: it is another; says both.
+        NetError: the shape differs; the message has both shapes.
     """
     if found != expected:
         name = layer.spec.bottom[index]

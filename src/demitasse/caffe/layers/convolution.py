@@ -18,10 +18,10 @@ _CONVOLVE = (None, F.conv1d, F.conv2d, F.conv3d)
 
 @LAYERS.register("Convolution")
 class Convolution(Layer):
-    """Cross-correlation of every bottom with one filter bank; one top a bottom.
+    """Cross-correlation of each bottom with the same filters; one top for each bottom.
 
     Blobs: weight (num_output, channels / group, kernel...), bias (num_output,) unless ``bias_term`` is false.
-    A subclass overrides :meth:`effective` to compute with other values than those it stores.
+    A subclass overrides :meth:`effective` to compute with values other than the stored ones.
     """
 
     bottom_count = (1, None)
@@ -44,7 +44,9 @@ class Convolution(Layer):
         self.window = Window.from_settings(settings, spatial)
         self.group = settings.group
         if not (self.group and settings.num_output):
-            raise NetError("num_output and group must be positive")
+            raise NetError(
+                f"num_output is {settings.num_output} and group {self.group}; expected positive numbers for both"
+            )
         if channels % self.group or settings.num_output % self.group:
             raise NetError(
                 f"group {self.group} does not divide the {channels} channels of the bottom "
@@ -58,7 +60,7 @@ class Convolution(Layer):
         self._require_same(shapes)
 
     def weight_shape(self, channels: int) -> Shape:
-        """Returns the shape of the weight for bottoms with so many channels."""
+        """Returns the shape of the weight for bottoms with this number of channels."""
         return (self.settings.num_output, channels // self.group, *self.window.kernel)
 
     def _require_same(self, shapes: Sequence[Shape]) -> None:
@@ -81,12 +83,12 @@ class Convolution(Layer):
         return self.weight, self.bias
 
     def convolve(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Returns ``bottom`` convolved under the layer's settings.
+        """Returns the convolution of ``bottom`` with the layer's settings.
 
         Args:
             bottom: (batch axes..., channels, spatial...).
-            weight: shaped like the layer's weight.
-            bias: shaped like the layer's bias.
+            weight: of the same shape as the layer's weight.
+            bias: of the same shape as the layer's bias, or None.
         """
         if self.axis == 1:
             return self.convolve_items(bottom, weight, bias)
@@ -95,7 +97,7 @@ class Convolution(Layer):
         return top.reshape(*batch, *top.shape[1:])
 
     def convolve_items(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The same for one batch axis: (n, channels, spatial...)."""
+        """Returns the convolution of a bottom with one batch axis: (n, channels, spatial...)."""
         return convolve(bottom, weight, bias, self.window, self.group)
 
 
@@ -108,8 +110,8 @@ def convolve(
 ) -> Tensor:
     """Convolves (n, channels, spatial...) with any number of spatial axes.
 
-    Up to three axes are torch's. Of more, the first is taken apart: each of its kernel positions is a
-    convolution over the remaining axes, and they are summed.
+    Up to three axes are convolved by torch. For more axes, the convolution is the sum, over the kernel positions
+    along the first axis, of convolutions over the remaining axes.
     """
     _, stride, pad, dilation = window
     axes = len(stride)

@@ -1,4 +1,4 @@
-"""Deconvolution, the transpose of Convolution, and Im2col, which lays its windows out."""
+"""Deconvolution, the transpose of Convolution, and Im2col, which copies the windows of a convolution to channels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TRANSPOSE = (None, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 
 @LAYERS.register("Deconvolution")
 class Deconvolution(Convolution):
-    """The gradient of a convolution to its bottom, as a forward pass: it enlarges by the stride.
+    """The gradient of a convolution with respect to its bottom, used as a forward pass: it enlarges by the stride.
 
     Along each axis the top has stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 * pad entries.
 
@@ -43,8 +43,8 @@ def deconvolve(
 ) -> Tensor:
     """Deconvolves (n, channels, spatial...) with any number of spatial axes.
 
-    Up to three axes are torch's. Of more, each entry along the first is deconvolved over the remaining axes, once
-    a kernel position, and added where that position puts it.
+    Up to three axes are deconvolved by torch. For more axes, each entry along the first axis is deconvolved over the
+    remaining axes, once for each kernel position, and added at the output positions of that kernel position.
     """
     _, stride, pad, dilation = window
     axes = len(stride)
@@ -56,7 +56,7 @@ def deconvolve(
         return operation(bottom, weight, bias, stride, pad, 0, group, dilation)
     size = stride[0] * (bottom.shape[2] - 1) + dilation[0] * (weight.shape[2] - 1) + 1
     if size <= 2 * pad[0]:
-        raise ValueError("the pad leaves nothing of the top")
+        raise ValueError("the pad is so large that the top is empty")
     planes = bottom.transpose(1, 2).flatten(0, 1)
     total = None
     for position in range(weight.shape[2]):
@@ -73,9 +73,9 @@ def deconvolve(
 
 @LAYERS.register("Im2col")
 class Im2col(Layer):
-    """Every window of a convolution as channels: (n, channels * kernel, windows along each axis...).
+    """Copies each window of a convolution to channels: (n, channels * kernel, windows along each axis...).
 
-    Of ``convolution_param`` it takes the window and ``axis``. Channels come first, then the places in the kernel.
+    It uses the window and ``axis`` of ``convolution_param``. The order is channels first, then kernel positions.
     """
 
     @override

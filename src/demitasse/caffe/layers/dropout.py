@@ -12,10 +12,10 @@ from demitasse.errors import NetError
 
 @LAYERS.register("Dropout")
 class Dropout(Layer):
-    """In training zeroes entries with probability ``dropout_ratio`` p and scales the rest by 1 / (1 - p).
+    """In training, sets entries to 0 with probability ``dropout_ratio`` p and scales the rest by 1 / (1 - p).
 
-    With ``scale_train: false`` (Faster R-CNN) the rest stays as it is, and testing scales all by 1 - p. With
-    ``sample_weights_test`` (Bayesian SegNet) testing draws as training does. Draws from torch's global generator.
+    With ``scale_train: false`` (Faster R-CNN), training does not scale, and testing scales all entries by 1 - p. With
+    ``sample_weights_test`` (Bayesian SegNet), testing drops entries like training. Uses torch's global generator.
     """
 
     in_place = True
@@ -27,7 +27,7 @@ class Dropout(Layer):
         self.samples = settings.sample_weights_test
         self.factor = 1.0 if settings.scale_train else 1 - self.ratio
         if not 0 <= self.ratio < 1:
-            raise NetError(f"dropout_ratio must be at least 0 and less than 1, found {self.ratio:g}")
+            raise NetError(f"dropout_ratio is {self.ratio:g}; expected at least 0 and less than 1")
 
     @override
     def forward(self, bottom: Tensor) -> Tensor:
@@ -35,5 +35,5 @@ class Dropout(Layer):
         return top if self.factor == 1 else top * self.factor
 
     def changes_nothing(self) -> bool:
-        """Returns whether the top is the bottom, now."""
+        """Returns whether the layer currently returns its bottom unchanged."""
         return not self.training and not self.samples and self.factor == 1

@@ -1,4 +1,4 @@
-"""Elementary functions of each entry: powers, exponentials, logarithms, magnitudes."""
+"""Elementary functions of each entry: powers, exponentials, logarithms, absolute values."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Log(Layer):
         settings = self.spec.log_param
         factor = _log_of_base(settings)
         if factor == 0:
-            raise NetError("there is no logarithm to base 1")
+            raise NetError("base is 1, which has no logarithm; expected another positive base, or -1 for e")
         self.scale, self.shift, self.factor = settings.scale, settings.shift, 1 / factor
 
     @override
@@ -70,13 +70,13 @@ def _log_of_base(settings: schema.ExpParameter | schema.LogParameter) -> float:
     if settings.base == -1:
         return 1.0
     if not 0 < settings.base < math.inf:
-        raise NetError(f"base must be positive, or -1 for e, found {settings.base:g}")
+        raise NetError(f"base is {settings.base:g}; expected a positive number, or -1 for e")
     return math.log(settings.base)
 
 
 @LAYERS.register("AbsVal")
 class AbsVal(Layer):
-    """The magnitude |x|."""
+    """The absolute value |x|."""
 
     @override
     def forward(self, bottom: Tensor) -> Tensor:

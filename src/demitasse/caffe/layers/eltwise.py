@@ -1,4 +1,4 @@
-"""Eltwise: several bottoms of one shape combined entry by entry."""
+"""Eltwise: combines several bottoms of the same shape entry by entry."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Eltwise(Layer):
         self.coeff = list(settings.coeff)
         if self.coeff and (self.operation != "SUM" or len(self.coeff) != len(shapes)):
             raise NetError(
-                f"coeff takes one value a bottom and goes with SUM, found {len(self.coeff)} values "
-                f"for {len(shapes)} bottoms with {self.operation}"
+                f"found {len(self.coeff)} values of coeff for {len(shapes)} bottoms with operation {self.operation}; "
+                "expected one for each bottom, with SUM"
             )
         for name, shape in zip(self.spec.bottom, shapes, strict=True):
             if shape != shapes[0]:
@@ -49,8 +49,8 @@ class Eltwise(Layer):
 
 
 def _maximum(bottoms: Sequence[Tensor]) -> Tensor:
-    # torch.maximum would share the gradient of a tie; Caffe gives it to one bottom: of the first two to the second,
-    # of the others only to one that is larger than all before it
+    # torch.maximum splits the gradient of a tie; Caffe gives it to one bottom: of the first two to the second, and to
+    # a later one only if it is larger than all before it
     first, second, *others = bottoms
     largest = torch.where(first > second, first, second)
     for bottom in others:

@@ -1,14 +1,12 @@
-"""Layers under Incremental Network Quantization."""
+"""Layers for Incremental Network Quantization (INQ)."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from torch import Tensor
 from typing_extensions import override
 
 from demitasse.caffe import log, schema
-from demitasse.caffe.layers.base import LAYERS, Shape
+from demitasse.caffe.layers.base import LAYERS, Shape, State
 from demitasse.caffe.layers.convolution import Convolution
 from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.layers.masked import EntryCount, Masked
@@ -16,13 +14,13 @@ from demitasse.methods import freezing, pow2
 
 
 class Incremental(Masked):
-    """Mixin: freezes a share of weight and bias at powers of two, once, at the first training forward.
+    """Mixin: freezes a portion of weight and bias at powers of two, once, in the first training forward.
 
-    Masks: True = free. Solvers leave what is frozen as it is; see :meth:`free_masks`.
+    Masks: True for free entries. Solvers do not change frozen entries; see :meth:`free_masks`.
 
     Attributes:
-        step: the portions before and after.
-        applied: whether the step was taken.
+        step: the frozen portions before and after.
+        applied: whether the step has been taken.
     """
 
     def __init__(self, spec: schema.LayerParameter) -> None:
@@ -37,7 +35,7 @@ class Incremental(Masked):
         pow2.check_levels(self.levels, None, self.weight.dtype, "num_quantum_values")
 
     def effective(self) -> tuple[Tensor, Tensor | None]:
-        """Returns weight and bias, after freezing the step's share where that is still to be done."""
+        """Returns weight and bias; in training, first freezes the step's portion if that has not been done yet."""
         if self.training and not self.applied:
             for name, (values, free) in self.masked().items():
                 result = freezing.freeze(values, free, self.step, self.levels)
@@ -63,7 +61,7 @@ class Incremental(Masked):
             log.warning(
                 self.log_place,
                 f"{self.spec.name}: clipped {result.clipped} values of {name} that had grown beyond "
-                f"2^{result.exponents.largest}, the largest power of those frozen before",
+                f"2^{result.exponents.largest}, the largest power of the values frozen before",
             )
 
     @override
@@ -72,19 +70,19 @@ class Incremental(Masked):
 
     @override
     def compression(self) -> EntryCount:
-        """Counts the entries of weight and bias that are frozen."""
+        """Counts the frozen entries of weight and bias."""
         free, total = super().compression()
         return EntryCount(total - free, total)
 
     @override
-    def state(self) -> dict[str, object]:
+    def state(self) -> State:
         return {"stage": list(self.step) if self.applied else None}
 
     @override
-    def restore(self, state: dict[str, Any]) -> None:
-        """Takes the stage back; an empty state (Caffe's own solverstate) leaves it to be read off the masks.
+    def restore(self, state: State) -> None:
+        """Restores the stage; for an empty state (a solverstate of Caffe) it is inferred from the masks.
 
-        A stage other than this net's step means that the step is still to be taken.
+        If the stage differs from this net's step, the step has not been taken yet.
         """
         if state:
             self.applied = state["stage"] == list(self.step)
@@ -96,7 +94,7 @@ class Incremental(Masked):
 
 @LAYERS.register("INQConvolution")
 class INQConvolution(Incremental, Convolution):
-    """Convolution under quantization; settings in ``inq_convolution_param``."""
+    """Convolution with quantization; its settings are ``inq_convolution_param``."""
 
     parameter = "inq_convolution_param"
     log_place = "inq_conv_layer.cpp:307"
@@ -104,7 +102,7 @@ class INQConvolution(Incremental, Convolution):
 
 @LAYERS.register("INQInnerProduct")
 class INQInnerProduct(Incremental, InnerProduct):
-    """InnerProduct under quantization; settings in ``inq_inner_product_param``."""
+    """InnerProduct with quantization; its settings are ``inq_inner_product_param``."""
 
     parameter = "inq_inner_product_param"
     log_place = "inq_inner_product_layer.cpp:321"

@@ -1,4 +1,4 @@
-"""Layers that take items by their number: Embed, BatchReindex, Filter."""
+"""Layers that select items by index: Embed, BatchReindex, Filter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from demitasse.errors import NetError
 
 @LAYERS.register("Embed")
 class Embed(Layer):
-    """For every number of the bottom the row of the weight with that number, plus bias.
+    """Replaces each index in the bottom by that row of the weight, plus bias.
 
     Blobs: weight (input_dim, num_output), bias (num_output,) unless ``bias_term`` is false.
     """
@@ -27,7 +27,10 @@ class Embed(Layer):
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.embed_param
         if not (settings.num_output and settings.input_dim):
-            raise NetError("num_output and input_dim must be positive")
+            raise NetError(
+                f"num_output is {settings.num_output} and input_dim {settings.input_dim}; "
+                "expected positive numbers for both"
+            )
         self.add_blob("weight", (settings.input_dim, settings.num_output), settings.weight_filler)
         if settings.bias_term:
             self.add_blob("bias", (settings.num_output,), settings.bias_filler)
@@ -42,7 +45,7 @@ class Embed(Layer):
 
 @LAYERS.register("BatchReindex")
 class BatchReindex(Layer):
-    """The items of the first bottom whose numbers are in the second, in that order; some may repeat or be missing."""
+    """Selects the items of the first bottom by the indices in the second, in that order, with repeats."""
 
     bottom_count = (2, 2)
     without_gradient = (1,)
@@ -51,7 +54,7 @@ class BatchReindex(Layer):
     def setup(self, *shapes: Shape) -> None:
         if not shapes[0] or len(shapes[1]) != 1:
             raise NetError(
-                f"BatchReindex takes items and one axis of their numbers, found bottoms of shape "
+                f"BatchReindex takes items and one axis of indices, found bottoms of shape "
                 f"{list(shapes[0])} and {list(shapes[1])}"
             )
 
@@ -62,9 +65,9 @@ class BatchReindex(Layer):
 
 @LAYERS.register("Filter")
 class Filter(Layer):
-    """The items of the bottoms for which the last bottom, the selector, is not 0; one top for each other bottom.
+    """Selects the items for which the last bottom, the selector, is not 0; one top for each other bottom.
 
-    How many there are, differs from batch to batch, and may be none. The net is built for all of them.
+    The number of items differs from batch to batch, and may be 0. The net is built for all items.
     """
 
     bottom_count = (2, None)
@@ -76,11 +79,11 @@ class Filter(Layer):
         self.without_gradient = (len(taken),)
         if len(self.spec.top) != len(taken):
             raise NetError(
-                f"Filter makes one top for each bottom but the selector, found {len(self.spec.top)} tops "
+                f"Filter makes one top for each bottom except the selector, found {len(self.spec.top)} tops "
                 f"for {len(shapes)} bottoms"
             )
         if not selector or any(size != 1 for size in selector[1:]):
-            raise NetError(f"the selector has one number an item, found shape {list(selector)}")
+            raise NetError(f"the selector has shape {list(selector)}; expected one number for each item")
         for name, shape in zip(self.spec.bottom, taken, strict=False):
             if shape[:1] != selector[:1]:
                 raise NetError(

@@ -15,10 +15,10 @@ from demitasse.errors import NetError
 
 @LAYERS.register("InnerProduct")
 class InnerProduct(Layer):
-    """``top = bottom @ weight.T + bias``, the axes of the bottom from ``axis`` on taken as one.
+    """``top = bottom @ weight.T + bias``, with the axes of the bottom from ``axis`` on flattened to one.
 
     Blobs: weight (num_output, inputs), or (inputs, num_output) with ``transpose``; bias (num_output,) unless
-    ``bias_term`` is false. A subclass overrides :meth:`effective` to compute with other values.
+    ``bias_term`` is false. A subclass overrides :meth:`effective` to compute with values other than the stored ones.
     """
 
     has_blobs = True
@@ -34,7 +34,7 @@ class InnerProduct(Layer):
     def setup(self, *shapes: Shape) -> None:
         settings = self.settings
         if not settings.num_output:
-            raise NetError("num_output must be positive")
+            raise NetError(f"num_output is {settings.num_output}; expected a positive number")
         self.axis = canonical_axis(settings.axis, len(shapes[0]))
         self.transpose = settings.transpose
         shape = (settings.num_output, math.prod(shapes[0][self.axis :]))
@@ -53,5 +53,5 @@ class InnerProduct(Layer):
         return self.weight, self.bias
 
     def multiply(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Returns the product of ``bottom`` (batch axes..., inputs...) with values shaped like the blobs."""
+        """Returns the product of ``bottom`` (batch axes..., inputs...) with a weight and bias shaped like the blobs."""
         return F.linear(bottom.flatten(self.axis), weight.t() if self.transpose else weight, bias)

@@ -1,4 +1,4 @@
-"""Losses of labels by their probabilities: MultinomialLogisticLoss and InfogainLoss."""
+"""Losses by the probabilities of labels: MultinomialLogisticLoss and InfogainLoss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SMALLEST = 1e-20
 
 @LAYERS.register("MultinomialLogisticLoss")
 class MultinomialLogisticLoss(Layer):
-    """-log(p[label]) by item, p the bottom, taken as at least 1e-20; the mean over the batch."""
+    """The mean over the batch of -log(p[label]), where p is the bottom, at least 1e-20."""
 
     bottom_count = (2, 2)
     is_loss = True
@@ -35,7 +35,7 @@ class MultinomialLogisticLoss(Layer):
         rows = probabilities.flatten(1)
         label = indices(labels.flatten(), rows.shape[1], f"layer {self.spec.name!r}: label")
         taken = rows.gather(1, label[:, None])
-        # the gradient is that of the bounded value, not 0
+        # the gradient is computed at the bounded value, instead of being 0 below the bound
         bounded = taken + (taken.detach().clamp(min=_SMALLEST) - taken.detach())
         return -bounded.log().sum() / rows.shape[0]
 
@@ -44,18 +44,20 @@ def require_a_label_an_item(scores: Shape, labels: Shape) -> None:
     """Checks the bottoms of a loss that has one label for each item of the batch.
 
     Raises:
-        NetError: the labels are more or fewer.
+        NetError: the number of labels differs from the number of items.
     """
     if not scores or math.prod(labels) != scores[0] or labels[:1] != scores[:1]:
-        raise NetError(f"scores of shape {list(scores)} need one label an item, found labels of shape {list(labels)}")
+        raise NetError(
+            f"scores of shape {list(scores)} need one label for each item, found labels of shape {list(labels)}"
+        )
 
 
 @LAYERS.register("InfogainLoss")
 class InfogainLoss(LabelledLoss):
     """-sum over k of H[label, k] * log(softmax(x)[k]), summed and normalized; the second top is the softmax.
 
-    H (classes, classes) is the third bottom, or the blob in the file ``source``. A vanishing probability gives its
-    true logarithm; Caffe stops at -log(1e-20).
+    H (classes, classes) is the third bottom, or the blob in the file ``source``. Small probabilities give their true
+    logarithm; Caffe limits it to log(1e-20).
     """
 
     bottom_count = (2, 3)
@@ -76,7 +78,7 @@ class InfogainLoss(LabelledLoss):
             self.without_gradient = (1, 2)
             self._require_square(self.spec.bottom[2], shapes[2])
         elif not settings.source:
-            raise NetError("InfogainLoss takes its matrix from a third bottom or from infogain_loss_param { source }")
+            raise NetError("InfogainLoss has no matrix; expected a third bottom or infogain_loss_param { source: ... }")
         else:
             self.register_buffer("matrix", self._read(settings.source), persistent=False)
 
@@ -87,7 +89,7 @@ class InfogainLoss(LabelledLoss):
 
     def _require_square(self, name: str, shape: Shape) -> None:
         if math.prod(shape) != self.classes**2:
-            raise NetError(f"{name!r} has shape {list(shape)}, expected a matrix of {self.classes} by {self.classes}")
+            raise NetError(f"{name!r} has shape {list(shape)}; expected a matrix of {self.classes} x {self.classes}")
 
     @override
     def forward(self, scores: Tensor, labels: Tensor, matrix: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Losses."""
+"""Losses by class labels and by distance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOTHING_IGNORED = torch.iinfo(torch.int64).min
 
 
 class LabelledLoss(Layer):
-    """A loss whose labels may be ignored, and what its sum is divided by."""
+    """Base of losses with ``loss_param``: a label to ignore, and the normalization of the sum."""
 
     bottom_count = (2, 2)
     is_loss = True
@@ -35,10 +35,10 @@ class LabelledLoss(Layer):
         else:
             self.normalization = "VALID" if settings.normalize else "BATCH_SIZE"
         if self.normalization == "PRE_FIXED" and not self.normalizer > 0:
-            raise NetError(f"pre_fixed_normalizer must be above 0, found {self.normalizer:g}")
+            raise NetError(f"pre_fixed_normalizer is {self.normalizer:g}; expected a number above 0")
 
     def normalize(self, total: Tensor, label: Tensor, batch: int) -> Tensor:
-        """Divides the sum of the losses, as the mode says, by 1, a fixed number, ``batch`` or the number of labels."""
+        """Divides the sum of the losses, by the normalization mode: by 1, a fixed number, ``batch``, or the labels."""
         if self.normalization == "NONE":
             return total
         if self.normalization == "PRE_FIXED":
@@ -54,9 +54,9 @@ class LabelledLoss(Layer):
 class SoftmaxWithLoss(LabelledLoss):
     """-log(softmax(x)[label]), summed and normalized; the second top is the softmax, without gradient.
 
-    A vanishing probability gives its true logarithm; Caffe stops at -log(1.2e-38). With ``weight_by_label_freqs``
-    (SegNet) each logarithm is multiplied by the ``class_weighting`` of its label, or, where there is none, divided by
-    the number of such labels in the batch; the normalization is the same.
+    Small probabilities give their true logarithm; Caffe limits it to log(1.2e-38). With ``weight_by_label_freqs``
+    (SegNet) each logarithm is multiplied by the ``class_weighting`` of its label or, without ``class_weighting``,
+    divided by the number of such labels in the batch; the normalization is the same.
     """
 
     top_count = (1, 2)
@@ -70,7 +70,7 @@ class SoftmaxWithLoss(LabelledLoss):
         self.by_frequency = self.spec.loss_param.weight_by_label_freqs
         weights, classes = list(self.spec.loss_param.class_weighting), scores[self.axis]
         if self.by_frequency and len(weights) not in (0, classes):
-            raise NetError(f"class_weighting has {len(weights)} values for {classes} classes; give one for each")
+            raise NetError(f"class_weighting has {len(weights)} values for {classes} classes; expected one for each")
         self.register_buffer("class_weights", torch.tensor(weights), persistent=False)
         wanted = math.prod(scores) // max(scores[self.axis], 1)
         if math.prod(labels) != wanted:
@@ -85,12 +85,12 @@ class SoftmaxWithLoss(LabelledLoss):
             weights = self._weights(label, by_class.shape[1])
             total = F.cross_entropy(by_class, label, weights, ignore_index=ignored, reduction="sum")
         except IndexError as error:
-            raise DataError(f"layer {self.spec.name!r}: a label is none of the classes: {error}") from error
+            raise DataError(f"layer {self.spec.name!r}: a label is not one of the classes: {error}") from error
         loss = self.normalize(total, label, math.prod(scores.shape[: self.axis]))
         return (loss, F.softmax(scores.detach(), self.axis)) if len(self.spec.top) == 2 else loss
 
     def _weights(self, label: Tensor, classes: int) -> Tensor | None:
-        """Returns what the labels of each class count, (classes,); None where all count 1."""
+        """Returns the weight of each class, (classes,); None if all are 1."""
         if not self.by_frequency or len(self.class_weights):
             return self.class_weights if self.by_frequency else None
         counts = torch.stack([(label == number).sum() for number in range(classes)])
@@ -99,7 +99,7 @@ class SoftmaxWithLoss(LabelledLoss):
 
 @LAYERS.register("EuclideanLoss")
 class EuclideanLoss(Layer):
-    """sum((a - b)^2) / (2 n) over a batch of n."""
+    """sum((a - b)^2) / (2 n) over a batch of n items."""
 
     bottom_count = (2, 2)
     is_loss = True
@@ -133,7 +133,7 @@ class SigmoidCrossEntropyLoss(LabelledLoss):
         counted = None
         label = targets
         if self.ignored is not None:
-            # a target between two labels counts as the one towards zero
+            # a target between two labels counts as the label nearer to zero
             label = targets.trunc()
             counted = (label != self.ignored).to(scores.dtype)
         total = F.binary_cross_entropy_with_logits(scores, targets, counted, reduction="sum")

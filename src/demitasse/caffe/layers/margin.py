@@ -1,4 +1,4 @@
-"""Losses that ask for a margin: HingeLoss and ContrastiveLoss."""
+"""Losses with a margin: HingeLoss and ContrastiveLoss."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from demitasse.caffe.layers.likelihood import require_a_label_an_item
 from demitasse.caffe.layers.numeric import indices, root
 from demitasse.errors import NetError
 
-# what Caffe adds to the distance in the gradient
+# Caffe adds this to the distance in the gradient
 _DISTANCE_EPS = 1e-4
 
 
 @LAYERS.register("HingeLoss")
 class HingeLoss(Layer):
-    """max(0, 1 - t x) over all classes, with ``norm: L2`` squared; t is 1 for the label, else -1.
+    """max(0, 1 - t x) for each class, squared with ``norm: L2``; t is 1 for the label, else -1.
 
-    Summed, and divided by the size of the batch.
+    The loss is the sum divided by the batch size.
     """
 
     bottom_count = (2, 2)
@@ -45,9 +45,9 @@ class HingeLoss(Layer):
 
 @LAYERS.register("ContrastiveLoss")
 class ContrastiveLoss(Layer):
-    """Of pairs (a, b) at distance d: d^2 where the label is 1, max(margin - d, 0)^2 where it is 0.
+    """For pairs (a, b) at distance d: d^2 if the label is 1, max(margin - d, 0)^2 if it is 0.
 
-    Summed, and divided by twice the size of the batch. ``legacy_version`` has max(margin - d^2, 0) instead.
+    The loss is the sum divided by twice the batch size. ``legacy_version`` uses max(margin - d^2, 0) instead.
 
     Reference: Hadsell, Chopra, LeCun 2006, equation 4.
     """
@@ -60,7 +60,7 @@ class ContrastiveLoss(Layer):
         left, right, labels = shapes
         if left != right or len(left) < 2 or math.prod(left[2:]) != 1:
             raise NetError(
-                f"pairs are two bottoms of the same shape (n, channels), found {list(left)} and {list(right)}"
+                f"the pairs have shapes {list(left)} and {list(right)}; expected the same shape (n, channels)"
             )
         require_a_label_an_item(left, labels)
         settings = self.spec.contrastive_loss_param

@@ -1,4 +1,4 @@
-"""What the compressing layers share: a mask beside every blob, and values to compute with made from both."""
+"""Base of the compressing layers, which have a mask for every blob."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from demitasse.errors import MethodError
 
 
 class EntryCount(NamedTuple):
-    """How many entries of a layer are kept (surgery) or frozen (quantization), and how many there are."""
+    """The number of entries of a layer that are kept (surgery) or frozen (quantization), and of all entries."""
 
     marked: int
     total: int
 
     @property
     def share(self) -> float:
-        """The marked entries by all."""
+        """The marked entries divided by all entries."""
         return self.marked / self.total
 
 
@@ -32,9 +32,9 @@ class Masked(Layer):
     Blobs: weight, bias, weight_mask, bias_mask; without bias: weight, weight_mask.
 
     Attributes:
-        parameter: the field of the LayerParameter that holds the settings.
-        log_place: where the original logs, ``file:line``.
-        iteration: the solver's, set before each iteration; counted from 0.
+        parameter: the field of the LayerParameter with the settings.
+        log_place: the source of the original's log lines, ``file:line``.
+        iteration: the iteration of the solver, counted from 0; the solver sets it before each iteration.
     """
 
     parameter: ClassVar[str]
@@ -49,7 +49,7 @@ class Masked(Layer):
 
     @property
     def compression_settings(self) -> Any:
-        """The message of the compression method."""
+        """The message with the settings of the compression method."""
         return getattr(self.spec, self.parameter)
 
     @override
@@ -64,12 +64,12 @@ class Masked(Layer):
             self.blob_names.append(f"{name}_mask")
 
     def _filled(self, field: str, shape: Shape) -> Tensor:
-        # Caffe's default filler is constant 0, which would silence the layer
+        # Caffe's default filler is constant 0, which would cut all weights
         if not self.compression_settings.HasField(field):
             return torch.ones(shape, dtype=torch.bool)
         values = fill(getattr(self.compression_settings, field), shape)
         if not bool(((values == 0) | (values == 1)).all()):
-            raise MethodError(f"{field} fills in values other than 0 and 1")
+            raise MethodError(f"{field} produces values other than 0 and 1")
         return values.bool()
 
     def mask(self, name: str) -> Tensor:
@@ -78,10 +78,10 @@ class Masked(Layer):
         return found
 
     def masked(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Returns name -> (values, mask) of weight and bias."""
+        """Returns name -> (values, mask), for weight and bias."""
         return {name: (getattr(self, name), self.mask(name)) for name in self.masked_names}
 
     def compression(self) -> EntryCount:
-        """Counts the entries of weight and bias that are kept."""
+        """Counts the kept entries of weight and bias."""
         masks = [mask for _, mask in self.masked().values()]
         return EntryCount(sum(int(torch.count_nonzero(m)) for m in masks), sum(m.numel() for m in masks))

@@ -17,14 +17,14 @@ from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.caffe.layers.numeric import root
 from demitasse.errors import NetError
 
-_STATISTICS = 3  # blobs of BatchNorm that are not learnt
+_STATISTICS = 3  # number of blobs of BatchNorm that are not learnt
 
 
 @LAYERS.register("LRN")
 class LRN(Layer):
     """x / (k + alpha / n * sum of x^2)^beta over n neighbouring channels, or over an n by n window.
 
-    Within a channel k is 1, whatever the net says, as in Caffe.
+    For WITHIN_CHANNEL, k is always 1, as in Caffe.
 
     Reference: Krizhevsky, Sutskever, Hinton 2012, section 3.3.
     """
@@ -36,7 +36,7 @@ class LRN(Layer):
             raise NetError(f"LRN needs four axes, found a bottom of shape {list(shapes[0])}")
         self.size = settings.local_size
         if self.size % 2 == 0:
-            raise NetError(f"local_size must be odd, found {self.size}")
+            raise NetError(f"local_size is {self.size}; expected an odd number")
         self.alpha, self.beta, self.k = settings.alpha, settings.beta, settings.k
         self.across = settings.norm_region == settings.ACROSS_CHANNELS
 
@@ -49,7 +49,7 @@ class LRN(Layer):
 
 
 class _AcrossChannels(torch.autograd.Function):
-    """x / s^beta with s = k + alpha / n * window(x^2), ten times as fast on CPUs as torch's pooling and pow.
+    """x / s^beta with s = k + alpha / n * window(x^2); on CPUs ten times as fast as torch's pooling and pow.
 
     The gradient is g / s^beta - 2 alpha beta / n * x * window(g x / s^(beta + 1)).
     """
@@ -77,7 +77,7 @@ _across_channels: Callable[[Tensor, int, float, float, float], Tensor] = _Across
 
 
 def _window_sum(values: Tensor, size: int) -> Tensor:
-    """Sums over ``size`` neighbouring channels (axis 1), fewer at the ends."""
+    """Returns the sums over ``size`` neighbouring channels (axis 1), or fewer at the ends."""
     total = values.clone()
     for distance in range(1, min(size // 2 + 1, values.shape[1])):
         total[:, distance:] += values[:, :-distance]
@@ -88,21 +88,21 @@ def _window_sum(values: Tensor, size: int) -> Tensor:
 def _negative_power(values: Tensor, beta: float) -> Tensor:
     if beta != 0.75:
         return values.pow(-beta)
-    # the usual exponent by square roots, five times as fast as pow
+    # for the usual exponent, square roots are five times as fast as pow
     root = values.rsqrt()
     return root.sqrt().mul_(root)
 
 
 @LAYERS.register("BatchNorm")
 class BatchNorm(Layer):
-    """(x - mean) / sqrt(variance + eps) by channel (axis 1), without the scale, which is a layer of its own.
+    """(x - mean) / sqrt(variance + eps) for each channel (axis 1); a separate Scale layer scales the result.
 
-    In training mean and variance are the batch's, else those of the blobs.
+    In training, mean and variance are computed from the batch, otherwise from the blobs.
 
-    Blobs, none of them learnt: mean (channels,) and variance (channels,), both sums that fade with
-    ``moving_average_fraction``, and factor (1,), the sum of their weights. With ``scale_bias`` or a filler of either,
-    as NVIDIA's fork has them, there are two more, which are learnt: weight (channels,), which multiplies the result,
-    and bias (channels,), which is added to it.
+    Blobs, not learnt: mean (channels,) and variance (channels,), both exponentially weighted sums with the decay
+    ``moving_average_fraction``, and factor (1,), the sum of their weights. With ``scale_bias``, ``scale_filler`` or
+    ``bias_filler`` of NVIDIA's fork, there are two more blobs, which are learnt: weight (channels,), which multiplies
+    the result, and bias (channels,), which is added to it.
 
     Reference: Ioffe and Szegedy 2015, algorithm 1.
     """
@@ -120,11 +120,13 @@ class BatchNorm(Layer):
         settings = self.spec.batch_norm_param
         shape = shapes[0]
         self.fraction, self.eps = settings.moving_average_fraction, settings.eps
-        # None: the blobs in phase TEST, the batch in TRAIN
+        # None: use the blobs in phase TEST, the batch in TRAIN
         self.use_blobs = settings.use_global_stats if settings.HasField("use_global_stats") else None
         channels = shape[1] if len(shape) > 1 else 1
         if self.spec.phase == schema.TRAIN and not self.use_blobs and math.prod(shape) == channels:
-            raise NetError(f"BatchNorm trains on more than one value a channel, found a bottom of shape {list(shape)}")
+            raise NetError(
+                f"BatchNorm needs more than one value per channel for training, found a bottom of shape {list(shape)}"
+            )
         self.has_bias = settings.scale_bias or settings.HasField("scale_filler") or settings.HasField("bias_filler")
         self._fix_rates()
         self.add_blob("mean", (channels,), learnable=False)
@@ -138,11 +140,11 @@ class BatchNorm(Layer):
     def _fix_rates(self) -> None:
         params = self.spec.param
         for index, param in enumerate(params[:_STATISTICS]):
-            if self.has_bias:  # NVIDIA's fork sets them, whatever they are
+            if self.has_bias:  # NVIDIA's fork always sets them
                 param.lr_mult = param.decay_mult = 0
             elif param.lr_mult:
                 raise NetError(
-                    f"the statistics of BatchNorm are not learnt: param {index} has lr_mult {param.lr_mult:g}"
+                    f"param {index} has lr_mult {param.lr_mult:g}; expected 0: statistics of BatchNorm are not learnt"
                 )
         params.extend(schema.ParamSpec(lr_mult=0, decay_mult=0) for _ in range(_STATISTICS - len(params)))
 
@@ -156,11 +158,11 @@ class BatchNorm(Layer):
         return (self.weight, self.bias) if self.has_bias else (None, None)
 
     def by_blobs(self) -> bool:
-        """Returns whether mean and variance are those of the blobs, now."""
+        """Returns whether mean and variance currently come from the blobs."""
         return not self.training if self.use_blobs is None else self.use_blobs
 
     def statistics(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
-        """Returns mean and variance by channel, which the blobs hold times their factor; computed in ``dtype``."""
+        """Returns mean and variance for each channel: the blobs divided by their factor, computed in ``dtype``."""
         mean, variance, factor = (blob.to(dtype or blob.dtype) for blob in (self.mean, self.variance, self.factor))
         weight = torch.where(factor == 0, 0, 1 / factor)
         return mean * weight, variance * weight
@@ -171,7 +173,7 @@ class BatchNorm(Layer):
         return F.batch_norm(bottom, mean, variance, weight, bias, eps=self.eps)
 
     def _by_batch(self, bottom: Tensor) -> Tensor:
-        # with momentum 1 torch leaves the batch's mean and unbiased variance here
+        # with momentum 1, torch stores the batch's mean and unbiased variance here
         mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
         weight, bias = self._affine()
         top = F.batch_norm(bottom, mean, variance, weight, bias, training=True, momentum=1.0, eps=self.eps)
@@ -186,7 +188,7 @@ class BatchNorm(Layer):
 class MVN(Layer):
     """(x - mean) / (deviation + eps) over each plane, or with ``across_channels`` over each item.
 
-    ``normalize_variance: false`` takes the mean away and no more.
+    With ``normalize_variance: false``, only the mean is subtracted.
     """
 
     in_place = True

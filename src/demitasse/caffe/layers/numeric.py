@@ -1,4 +1,4 @@
-"""Mathematics that several layers need and that torch has in another form."""
+"""Functions of several layers that differ from torch's."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from demitasse.errors import DataError
 
 
 def root(values: Tensor, eps: float) -> Tensor:
-    """Returns the square root; its slope is 1 / (2 (root + eps)), as Caffe takes it, and so stays finite at 0."""
+    """Returns the square root with the derivative 1 / (2 (root + eps)), as in Caffe, which is finite at 0."""
     found = values.detach().sqrt()
     return found + (values - values.detach()) / (2 * (found + eps))
 
 
 def indices(values: Tensor, count: int, place: str, ignored: int | None = None) -> Tensor:
-    """Returns numbers that stand for one of ``count`` things as int64, fractions cut off.
+    """Returns indices as int64, after checking their range; fractions are truncated.
 
     Args:
-        values: any shape.
-        count: how many things there are.
-        place: what the numbers are, for the message, such as ``layer 'loss': label``.
-        ignored: a number that may stand there too; it becomes 0.
+        values: the indices, of any shape.
+        count: the number of valid indices.
+        place: the name of the indices in the message, such as ``layer 'loss': label``.
+        ignored: a further valid value, which becomes 0.
 
     Raises:
-        DataError: a number is none of 0 ... count - 1.
+        DataError: an index is not in the range 0 ... count - 1.
     """
     found = values.detach().long()
     if ignored is not None:
@@ -32,5 +32,5 @@ def indices(values: Tensor, count: int, place: str, ignored: int | None = None) 
     if not (found.is_meta or torch.compiler.is_compiling()):
         wrong = found[(found < 0) | (found >= count)]
         if wrong.numel():
-            raise DataError(f"{place} {wrong[0].item()} is none of 0 to {count - 1}")
+            raise DataError(f"{place} is {wrong[0].item()}; expected 0 to {count - 1}")
     return found

@@ -17,11 +17,11 @@ from demitasse.files import system_path, write_bytes
 
 
 def disable_file_output(layers: Iterable[Layer], hint: str = "") -> None:
-    """Lets the layers that write files write none; a warning tells of each.
+    """Keeps layers from writing files, with a warning for each.
 
     Args:
-        layers: of a net.
-        hint: how to let them write, for the warning.
+        layers: the layers of a net.
+        hint: the end of the warning, how to allow writing.
     """
     for layer in layers:
         if isinstance(layer, HDF5Output):
@@ -34,10 +34,10 @@ def disable_file_output(layers: Iterable[Layer], hint: str = "") -> None:
 class HDF5Output(Layer):
     """Writes two bottoms as the datasets ``data`` and ``label`` of ``file_name``, float32 with four axes.
 
-    Every forward writes the file anew, whole or not at all. (Caffe can write it once: its second forward fails.)
+    Each forward replaces the file, completely or not at all. (In Caffe, the second forward fails.)
 
     Attributes:
-        writes: whether it does; what only looks at a stranger's net lets it be.
+        writes: whether the layer writes; commands that only inspect a net turn it off.
     """
 
     writes = True
@@ -51,9 +51,11 @@ class HDF5Output(Layer):
         if not self._path.name:
             raise NetError("hdf5_output_param needs a file_name")
         if max(map(len, shapes)) > 4:
-            raise NetError(f"data and label have at most four axes, found {[list(shape) for shape in shapes]}")
+            raise NetError(f"found bottoms of shapes {[list(shape) for shape in shapes]}; expected at most four axes")
         if len({shape[:1] for shape in shapes}) > 1:
-            raise NetError(f"data and label need as many rows each, found shapes {[list(shape) for shape in shapes]}")
+            raise NetError(
+                f"found bottoms of shapes {[list(shape) for shape in shapes]}; expected the same number of rows"
+            )
 
     @override
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Parameter: a learnt blob as a top."""
+"""Parameter: outputs a learnt blob as its top."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from demitasse.errors import NetError
 
 @LAYERS.register("Parameter")
 class Parameter(Layer):
-    """Its one blob, for other layers to take.
+    """Outputs its only blob.
 
-    Blobs: weight of the shape in ``parameter_param``, 0 until weights are loaded: Caffe has no filler for it.
+    Blobs: weight of the shape in ``parameter_param``; 0 until weights are loaded, since Caffe has no filler for it.
     """
 
     bottom_count = (0, 0)
@@ -24,7 +24,7 @@ class Parameter(Layer):
     def setup(self, *shapes: Shape) -> None:
         shape = tuple(self.spec.parameter_param.shape.dim)
         if not self.spec.parameter_param.HasField("shape") or min(shape, default=1) <= 0:
-            raise NetError(f"parameter_param needs a shape of positive sizes, found {list(shape)}")
+            raise NetError(f"the shape in parameter_param is {list(shape)}; expected positive sizes")
         self.add_blob("weight", shape)
 
     @override

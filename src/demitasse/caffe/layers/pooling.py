@@ -20,10 +20,10 @@ _SMALLEST = torch.finfo(torch.float32).min
 class Pooling(Layer):
     """The maximum, the mean or a sample of every window.
 
-    The last window may reach over the edge; of a padded plane it may not start behind it. A mean counts the
-    padding, not what lies behind it. The second top of MAX tells where each maximum stands in its plane.
+    The last window may reach beyond the edge, but in a padded plane it does not start beyond it. A mean includes the
+    padding, but not the entries beyond it. The second top of MAX is the index of each maximum in its plane.
 
-    Reference: of STOCHASTIC, Zeiler and Fergus 2013, sections 3.1 and 3.2.
+    Reference: for STOCHASTIC, Zeiler and Fergus 2013, sections 3.1 and 3.2.
     """
 
     top_count = (1, 2)
@@ -38,29 +38,33 @@ class Pooling(Layer):
         self.plane = shapes[0][2:]
         self._read_window(settings)
         if self.method == "STOCHASTIC" and any(self.pad):
-            raise NetError("pad goes with MAX and AVE pooling")
+            raise NetError(f"pad is {list(self.pad)}; expected 0 for STOCHASTIC pooling")
         if len(self.spec.top) == 2 and self.method != "MAX":
-            raise NetError(f"only MAX pooling has a second top, not {self.method}")
+            raise NetError(f"{self.method} pooling has two tops; expected one (only MAX pooling has a second)")
         self._place_windows(_rounds_up(settings))
 
     def _read_window(self, settings: schema.PoolingParameter) -> None:
         if settings.global_pooling:
             if any(settings.HasField(name) for name in ("kernel_size", "kernel_h", "kernel_w")):
-                raise NetError("global_pooling takes the whole plane, without kernel_size")
+                raise NetError("found both global_pooling and a kernel size; give one of them")
             self.kernel = self.plane
         else:
             self.kernel = _pair(settings, "kernel_size", "kernel")
         self.stride = _pair(settings, "stride", "stride")
         self.pad = _pair(settings, "pad", "pad")
         if not all((*self.kernel, *self.stride)):
-            raise NetError("kernel and stride must be given and positive")
+            raise NetError(
+                f"the kernel is {list(self.kernel)} and the stride {list(self.stride)}; expected positive numbers"
+            )
         if settings.global_pooling and (any(self.pad) or self.stride != (1, 1)):
-            raise NetError("global_pooling goes with pad 0 and stride 1")
+            raise NetError(
+                f"global_pooling has pad {list(self.pad)} and stride {list(self.stride)}; expected pad 0 and stride 1"
+            )
         if any(pad >= kernel for pad, kernel in zip(self.pad, self.kernel, strict=True)):
-            raise NetError(f"pad {list(self.pad)} must be smaller than the kernel {list(self.kernel)}")
+            raise NetError(f"pad {list(self.pad)} is not smaller than the kernel {list(self.kernel)}")
 
     def _place_windows(self, ceil_mode: bool) -> None:
-        """Decides whether torch's own rules give Caffe's windows; if not, the bottom is padded to fit."""
+        """Decides whether torch's pooling has the same windows as Caffe's; if not, the bottom is padded to fit."""
         self.ceil_mode = ceil_mode
         axes = list(zip(self.plane, self.kernel, self.stride, self.pad, strict=True))
         self.sizes = sizes = [_size(*axis, ceil_mode) for axis in axes]
@@ -86,6 +90,7 @@ class Pooling(Layer):
         return _POOL[self.method](self, bottom)
 
     def maximum(self, bottom: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Returns the maximum of each window and, for two tops, its index in the plane."""
         padded, pad = bottom, self.pad
         if self.margin:
             padded, pad = F.pad(bottom, self.margin, value=_SMALLEST), (0, 0)
@@ -98,13 +103,14 @@ class Pooling(Layer):
         return top, places.to(top.dtype)
 
     def average(self, bottom: Tensor) -> Tensor:
+        """Returns the mean of each window."""
         if not self.margin:
             return F.avg_pool2d(bottom, self.kernel, self.stride, self.pad, self.ceil_mode)
         padded = F.pad(bottom, self.margin)
         return F.avg_pool2d(padded, self.kernel, self.stride, divisor_override=1) * self.share
 
     def stochastic(self, bottom: Tensor) -> Tensor:
-        """Samples an entry in proportion to its value; in testing, the mean weighted by the values."""
+        """Samples an entry of each window in proportion to its value; in testing, the mean weighted by the values."""
         padded = F.pad(bottom, self.margin)
         windows = padded.unfold(2, self.kernel[0], self.stride[0]).unfold(3, self.kernel[1], self.stride[1])
         windows = windows.flatten(4)
@@ -122,12 +128,12 @@ _POOL = {"MAX": Pooling.maximum, "AVE": Pooling.average, "STOCHASTIC": Pooling.s
 
 
 def _rounds_up(settings: schema.PoolingParameter) -> bool:
-    """Returns whether a last window that reaches over the edge counts; ``ceil_mode`` is how forks say it."""
+    """Returns whether the number of windows is rounded up: by ``round_mode``, or by ``ceil_mode`` of forks."""
     rounds_up = bool(settings.round_mode == settings.CEIL)
     if not settings.HasField("ceil_mode"):
         return rounds_up
     if settings.HasField("round_mode") and rounds_up != settings.ceil_mode:
-        raise NetError("round_mode and ceil_mode contradict each other; give one of them")
+        raise NetError("round_mode and ceil_mode contradict each other; give only one of them")
     return bool(settings.ceil_mode)
 
 
@@ -136,7 +142,7 @@ def _pair(settings: schema.PoolingParameter, field: str, prefix: str) -> tuple[i
     if not any(settings.HasField(name) for name in names):
         return (getattr(settings, field),) * 2
     if settings.HasField(field):
-        raise NetError(f"give {field}, or {names[0]} and {names[1]}, not both")
+        raise NetError(f"found both {field} and {names[0]} or {names[1]}; give one form")
     return getattr(settings, names[0]), getattr(settings, names[1])
 
 
@@ -150,6 +156,6 @@ def _size(length: int, kernel: int, stride: int, pad: int, ceil_mode: bool) -> i
 
 
 def _counts(length: int, kernel: int, stride: int, pad: int, size: int) -> Tensor:
-    """Returns how many entries of the padded axis each window covers."""
+    """Returns the number of entries of the padded axis that each window covers."""
     starts = torch.arange(size) * stride - pad
     return ((starts + kernel).clamp(max=length + pad) - starts).clamp(min=1)

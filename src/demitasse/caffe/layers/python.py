@@ -1,8 +1,9 @@
-"""Python: a layer whose code is a user's."""
+"""Python: a layer that runs a user's code."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -20,12 +21,12 @@ from demitasse.caffe.python_layer import PythonLayer, create_user_layer, user_co
 class Python(Layer):
     """Runs the class that ``python_param`` names; see :class:`demitasse.caffe.python_layer.PythonLayer`.
 
-    Blobs: those that the class adds in its ``setup``.
+    Blobs: the blobs that the class adds in its ``setup``.
 
     Attributes:
-        user: the instance of the user's class.
-        bottom: the blobs that the class reads where the net holds tensors.
-        top: likewise those that it writes.
+        user: the instance of the user's class; None before ``setup``.
+        bottom: blobs for the bottoms, which the class reads.
+        top: blobs for the tops, which the class writes.
     """
 
     bottom_count = (0, None)
@@ -62,7 +63,7 @@ class Python(Layer):
 
     @property
     def instance(self) -> PythonLayer:
-        """The instance of the user's class; there is one from ``setup`` on."""
+        """The instance of the user's class, available after ``setup``."""
         assert self.user is not None
         return self.user
 
@@ -71,15 +72,15 @@ class Python(Layer):
         return [blob.shape for blob in self.top]
 
     def reshape_blobs(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Lets the user's class give the tops their shapes."""
+        """Calls the user's ``reshape``, which sets the shapes of the tops."""
         with self._user_code("reshape"):
             self.instance.reshape(bottom, top)
 
     def forward_blobs(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Lets the user's class compute the tops' data from the bottoms'.
+        """Calls the user's ``forward``, which computes the tops' data from the bottoms'.
 
         Raises:
-            PythonLayerError: the user's code raises; it is of that type, too.
+            PythonLayerError: the user's code raised an exception; the error is also an instance of its type.
         """
         self.reshape_blobs(bottom, top)
         with self._user_code("forward"):
@@ -87,7 +88,11 @@ class Python(Layer):
         self._sync()
 
     def backward_blobs(self, top: Sequence[Blob], propagate_down: list[bool], bottom: Sequence[Blob]) -> None:
-        """Lets the user's class compute the bottoms' diff, and its blobs', from the tops'; errors as above."""
+        """Calls the user's ``backward``, which computes the bottoms' and its own blobs' diff from the tops'.
+
+        Raises:
+            PythonLayerError: see :meth:`forward_blobs`.
+        """
         with self._user_code("backward"):
             self.instance.backward(top, propagate_down, bottom)  # type: ignore[attr-defined]
         self._sync()
@@ -96,8 +101,8 @@ class Python(Layer):
         for blob in self.instance.blobs:
             blob.sync()
 
-    def _user_code(self, method: str) -> Any:
-        # while the net is built, it says which layer it was
+    def _user_code(self, method: str) -> AbstractContextManager[None]:
+        # while the net is being built, the net adds the name of the layer
         layer, param = f"layer {self.spec.name!r}: " if self._is_built else "", self.spec.python_param
         return user_code(f"{layer}{param.module}.{param.layer}.{method}")
 
@@ -112,7 +117,7 @@ class Python(Layer):
 
 
 class _Call(torch.autograd.Function):
-    """The user's forward and backward on the layer's blobs; its own blobs' gradients it writes itself."""
+    """Runs the user's forward and backward on the layer's blobs; the user's code writes its own blobs' gradients."""
 
     @staticmethod
     def run(layer: Python, bottoms: Sequence[Tensor]) -> None:

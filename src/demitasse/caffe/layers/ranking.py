@@ -14,9 +14,9 @@ from demitasse.errors import NetError
 
 @LAYERS.register("Accuracy")
 class Accuracy(Layer):
-    """The share of labels whose score is among the ``top_k`` largest; the second top gives it by class.
+    """The share of items whose label's score is among the ``top_k`` largest; the second top has it for each class.
 
-    Another class with the same score counts as better. Without any label that counts the share is 0.
+    Another class with the same score counts as better. If all labels are ignored, the share is 0.
     """
 
     bottom_count = (2, 2)
@@ -34,7 +34,7 @@ class Accuracy(Layer):
         if math.prod(labels) != wanted:
             raise NetError(f"scores of shape {list(scores)} need {wanted} labels, found labels of shape {list(labels)}")
         if not 0 < self.top_k <= self.classes:
-            raise NetError(f"top_k {self.top_k} is not between 1 and the {self.classes} classes")
+            raise NetError(f"top_k is {self.top_k}; expected 1 to {self.classes}, the number of classes")
 
     @torch.no_grad()
     @override
@@ -44,7 +44,7 @@ class Accuracy(Layer):
         counted = torch.ones_like(label) if self.ignored is None else (label != self.ignored).long()
         label = label * counted
         true_score = by_class.gather(1, label[:, None])
-        # written so that a score that is not a number counts as better too
+        # in this form, scores that are not a number also count as better
         better = self.classes - 1 - (by_class < true_score).sum(1)
         correct = (better < self.top_k) * counted
         share = _share(correct.sum(), counted.sum(), scores.dtype)
@@ -60,11 +60,11 @@ def _share(part: Tensor, whole: Tensor, dtype: torch.dtype) -> Tensor:
 
 @LAYERS.register("ArgMax")
 class ArgMax(Layer):
-    """The places of the ``top_k`` largest scores, largest first, of equal ones the last first.
+    """The indices of the ``top_k`` largest scores, largest first; among equal scores, the last index comes first.
 
-    Without ``axis`` each item of the batch is ranked as a whole, into (n, 1, top_k), or with ``out_max_val``
-    (n, 2, top_k), places before scores. With ``axis`` that axis shrinks to top_k, and ``out_max_val`` gives
-    the scores instead of the places.
+    Without ``axis``, each item of the batch is ranked as a whole: (n, 1, top_k), or with ``out_max_val``
+    (n, 2, top_k), indices before scores. With ``axis``, that axis shrinks to top_k, and with ``out_max_val`` the top
+    has the scores instead of the indices.
     """
 
     @override
@@ -76,7 +76,7 @@ class ArgMax(Layer):
         self.top_k = settings.top_k
         count = math.prod(shape[1:]) if self.axis is None else shape[self.axis]
         if not 0 < self.top_k <= count:
-            raise NetError(f"top_k {self.top_k} is not between 1 and the {count} scores")
+            raise NetError(f"top_k is {self.top_k}; expected 1 to {count}, the number of scores")
 
     @torch.no_grad()
     @override

@@ -1,11 +1,11 @@
-"""LSTM and RNN over sequences of several streams, whose state goes on from one forward to the next."""
+"""LSTM and RNN over several streams of sequences, with a state that is kept from one forward to the next."""
 
 from __future__ import annotations
 
 import base64
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,27 +14,27 @@ from torch import Tensor
 from typing_extensions import override
 
 from demitasse.caffe import schema
-from demitasse.caffe.layers.base import LAYERS, Layer, Shape, require_shape
+from demitasse.caffe.layers.base import LAYERS, Layer, Shape, State, require_shape
 from demitasse.errors import NetError, SnapshotError
 
 
 class Recurrent(Layer, ABC):
-    """What LSTM and RNN share.
+    """Base of LSTM and RNN.
 
-    Bottoms: x (steps, streams, ...); cont (steps, streams), 0 where a sequence begins and 1 where it goes on;
-    a static input (streams, ...) if there is one; with ``expose_hidden`` the state at the start, each (1, streams,
-    num_output). Tops: (steps, streams, num_output); with ``expose_hidden`` the state at the end. No gradient goes
-    into the state at the start or comes from that at the end, as in Caffe.
+    Bottoms: x (steps, streams, ...); cont (steps, streams), 0 where a sequence begins and 1 where it continues;
+    an optional static input (streams, ...); with ``expose_hidden`` the parts of the initial state, each (1, streams,
+    num_output). Tops: (steps, streams, num_output); with ``expose_hidden`` also the final state. As in Caffe, no
+    gradient goes to the initial state or comes from the final state.
 
-    Without ``expose_hidden`` a forward goes on from the state in which the last one ended. It starts from zeros at
-    the first, and when the number of streams has changed.
+    Without ``expose_hidden``, a forward continues from the final state of the previous one. The first forward starts
+    from zeros, and so does a forward with another number of streams.
 
-    Blobs: weight (rows, inputs) and bias (rows,), static_weight (rows, static inputs) where there is a static
-    input, hidden_weight (rows, num_output); rows is ``gates`` * num_output.
+    Blobs: weight (rows, inputs) and bias (rows,), static_weight (rows, static inputs) if there is a static input,
+    hidden_weight (rows, num_output); rows is ``gates`` * num_output.
 
     Attributes:
-        gates: rows of the weights by unit.
-        parts: names of the parts of the state.
+        gates: the number of rows of the weights for each unit.
+        parts: the names of the parts of the state.
     """
 
     gates: ClassVar[int] = 1
@@ -57,7 +57,7 @@ class Recurrent(Layer, ABC):
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.recurrent_param
         if not settings.num_output:
-            raise NetError("num_output must be positive")
+            raise NetError(f"num_output is {settings.num_output}; expected a positive number")
         if len(shapes[0]) < 2:
             raise NetError(f"{self.spec.type} takes (steps, streams, ...), found a bottom of shape {list(shapes[0])}")
         self.units = settings.num_output
@@ -78,7 +78,7 @@ class Recurrent(Layer, ABC):
         require_shape(self, 1, shapes[1], (steps, streams))
         if self.has_static and shapes[2][:1] != (streams,):
             raise NetError(
-                f"the static bottom {self.spec.bottom[2]!r} has shape {list(shapes[2])}, "
+                f"the static bottom {self.spec.bottom[2]!r} has shape {list(shapes[2])}; "
                 f"expected {streams} streams on axis 0"
             )
         for index in range(2 + self.has_static, len(shapes)):
@@ -108,12 +108,12 @@ class Recurrent(Layer, ABC):
 
     @abstractmethod
     def step(self, inputs: Tensor, kept: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Returns the state after one step, that which is read out first.
+        """Returns the state after one step; its first part is the output.
 
         Args:
-            inputs: (streams, rows), what the bottoms contribute.
-            kept: (streams, 1), 0 where a sequence begins.
-            state: (streams, num_output) each, before the step.
+            inputs: (streams, rows), the contribution of the bottoms.
+            kept: (streams, 1), 0 where a sequence begins, else 1.
+            state: the parts of the state before the step, (streams, num_output) each.
         """
 
     def read_out(self, hidden: Tensor) -> Tensor:
@@ -121,24 +121,24 @@ class Recurrent(Layer, ABC):
         return hidden
 
     @override
-    def state(self) -> dict[str, object]:
+    def state(self) -> State:
         return {} if self.exposes else {name: _to_plain(getattr(self, name)) for name in self.parts}
 
     @override
-    def restore(self, state: dict[str, Any]) -> None:
-        """Takes the state back; an empty one (of Caffe's own solverstate) starts from zeros."""
+    def restore(self, state: State) -> None:
+        """Restores the state; an empty state (a solverstate of Caffe) restarts from zeros."""
         for name in () if self.exposes else self.parts:
             part = getattr(self, name)
             setattr(self, name, self._restored(state, name).to(part) if state else torch.zeros_like(part))
 
-    def _restored(self, state: dict[str, Any], name: str) -> Tensor:
+    def _restored(self, state: State, name: str) -> Tensor:
         try:
             restored = _from_plain(state[name])
         except (KeyError, TypeError, ValueError) as error:
-            raise SnapshotError(f"layer {self.spec.name!r}: the state of {name!r} is broken: {error}") from error
+            raise SnapshotError(f"layer {self.spec.name!r}: the state of {name!r} is corrupt: {error}") from error
         if restored.ndim != 2 or restored.shape[1] != self.units:
             raise SnapshotError(
-                f"layer {self.spec.name!r}: the state of {name!r} has shape {list(restored.shape)}, "
+                f"layer {self.spec.name!r}: the state of {name!r} has shape {list(restored.shape)}; "
                 f"expected (streams, {self.units})"
             )
         return restored
@@ -149,7 +149,7 @@ def _to_plain(tensor: Tensor) -> dict[str, object]:
     return {"shape": list(tensor.shape), "data": base64.b64encode(data).decode()}
 
 
-def _from_plain(plain: dict[str, Any]) -> Tensor:
+def _from_plain(plain: State) -> Tensor:
     values = np.frombuffer(base64.b64decode(plain["data"]), np.float32)
     return torch.from_numpy(values.reshape(plain["shape"]).copy())
 
@@ -158,8 +158,8 @@ def _from_plain(plain: dict[str, Any]) -> Tensor:
 class LSTM(Recurrent):
     """Long short-term memory: c = f c + i g, h = o tanh(c).
 
-    Input gate i, forget gate f, output gate o (sigmoid) and g (tanh) are rows of the weights in that order, each
-    from x, the static input and h before the step. Where a sequence begins, c and h count as 0.
+    The rows of the weights are, in this order, the input gate i, forget gate f, output gate o (sigmoid) and g (tanh),
+    each computed from x, the static input and h before the step. Where a sequence begins, c and h are taken as 0.
 
     Reference: Zaremba and Sutskever 2014, equations of section 2.1.
     """
@@ -174,7 +174,7 @@ class LSTM(Recurrent):
 
 
 def _unit(rows: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns h and c of an LSTM for what the gates i, f, o and g get, (..., 4 units), and c before."""
+    """Returns h and c of an LSTM, from the inputs of the gates i, f, o and g, (..., 4 units), and c before the step."""
     units = cell.shape[-1]
     enter, forget, leave = torch.sigmoid(rows[..., : 3 * units]).chunk(3, -1)
     cell = forget * cell + enter * torch.tanh(rows[..., 3 * units :])
@@ -183,10 +183,10 @@ def _unit(rows: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
 
 @LAYERS.register("LSTMUnit")
 class LSTMUnit(Layer):
-    """One step of an LSTM whose sums of inputs are made elsewhere; Caffe builds its LSTM of these.
+    """One step of an LSTM, given the inputs of its gates; Caffe builds its LSTM from such layers.
 
-    Bottoms: c before the step (1, streams, units); what the gates i, f, o and g get (1, streams, 4 units); cont
-    (1, streams), 0 where a sequence begins. Tops: c and h after it, (1, streams, units).
+    Bottoms: c before the step (1, streams, units); the inputs of the gates i, f, o and g (1, streams, 4 units); cont
+    (1, streams), 0 where a sequence begins. Tops: c and h after the step, (1, streams, units).
     """
 
     bottom_count = (3, 3)
@@ -196,7 +196,7 @@ class LSTMUnit(Layer):
     @override
     def setup(self, *shapes: Shape) -> None:
         if len(shapes[0]) != 3 or shapes[0][0] != 1:
-            raise NetError(f"{self.spec.type} takes c of shape (1, streams, units), found {list(shapes[0])}")
+            raise NetError(f"c has shape {list(shapes[0])}; {self.spec.type} expects (1, streams, units)")
         _, streams, units = shapes[0]
         require_shape(self, 1, shapes[1], (1, streams, 4 * units))
         require_shape(self, 2, shapes[2], (1, streams))
@@ -209,7 +209,9 @@ class LSTMUnit(Layer):
 
 @LAYERS.register("RNN")
 class RNN(Recurrent):
-    """h = tanh(of x, the static input and h before the step); the top is tanh(output_weight h + output_bias).
+    """h = tanh(weight x + static_weight s + hidden_weight h + bias); the top is tanh(output_weight h + output_bias).
+
+    s is the static input, and h on the right is the state before the step.
 
     Further blobs: output_weight (num_output, num_output), output_bias (num_output,).
     """

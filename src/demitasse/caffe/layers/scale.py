@@ -1,4 +1,4 @@
-"""Scale and Bias: a factor or a summand that is broadcast over the other axes."""
+"""Scale and Bias: multiply by or add an operand that is broadcast over the other axes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from demitasse.errors import NetError
 
 
 class Broadcasting(Layer):
-    """A layer whose second operand, a blob or the second bottom, covers some axes of the first bottom."""
+    """Base of layers whose second operand, a blob or the second bottom, covers some axes of the first bottom."""
 
     bottom_count = (1, 2)
     has_blobs = True
@@ -35,7 +35,7 @@ class Broadcasting(Layer):
             covered = self._covered(shape, axis)
             self.add_blob(self.operand, covered, self._filler())
         self.covered = covered
-        # trailing ones make torch broadcast over the axes behind
+        # trailing ones make torch broadcast over the axes that follow
         self.behind = (1,) * (len(shape) - axis - len(covered))
         self.expanded = (*covered, *self.behind)
 
@@ -48,12 +48,12 @@ class Broadcasting(Layer):
         return shape[axis : axis + count]
 
     def _broadcast(self, operand: Tensor) -> Tensor:
-        # by its own shape: it may cover the batch, which may have any size
+        # uses the operand's current shape, since it may cover the batch, whose size may change
         return operand.reshape(*operand.shape, *self.behind)
 
     @property
     def settings(self) -> schema.ScaleParameter | schema.BiasParameter:
-        """The message with axis, num_axes and filler."""
+        """The message with ``axis``, ``num_axes`` and ``filler``."""
         return self.spec.scale_param
 
     def _filler(self) -> schema.FillerParameter:
@@ -62,9 +62,9 @@ class Broadcasting(Layer):
 
 @LAYERS.register("Scale")
 class Scale(Broadcasting):
-    """bottom * scale (+ bias); scale is the second bottom, or a blob filled with 1 by default.
+    """bottom * scale (+ bias); scale is the second bottom, or a blob that is filled with 1 by default.
 
-    Blobs: weight unless there are two bottoms; bias with ``bias_term``; of the shape of the covered axes.
+    Blobs: weight, unless there are two bottoms; bias, with ``bias_term``; both have the shape of the covered axes.
     """
 
     operand = "weight"
@@ -94,7 +94,7 @@ class Scale(Broadcasting):
 
 @LAYERS.register("Bias")
 class Bias(Broadcasting):
-    """bottom + bias; bias is the second bottom, or a blob of the shape of the covered axes."""
+    """bottom + bias; bias is the second bottom, or a blob with the shape of the covered axes."""
 
     operand = "bias"
     bias: Tensor

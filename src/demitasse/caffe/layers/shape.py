@@ -1,30 +1,30 @@
-"""Layers that move values without changing them."""
+"""Layers that rearrange values without changing them."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, canonical_axis
 from demitasse.errors import NetError
 
 
-def _axis(settings: Any, old_name: str, ndim: int) -> int:
-    """Reads ``axis``, or the field that stood for it in older files."""
+def _axis(settings: schema.ConcatParameter | schema.SliceParameter, old_name: str, ndim: int) -> int:
+    """Returns ``axis``, or the value of its field in older files."""
     if not settings.HasField(old_name):
         return canonical_axis(settings.axis, ndim)
     if settings.HasField("axis"):
-        raise NetError(f"give axis or {old_name}, not both")
+        raise NetError(f"found both axis and {old_name}; give one of them")
     return canonical_axis(getattr(settings, old_name), ndim, old_name)
 
 
 @LAYERS.register("Concat")
 class Concat(Layer):
-    """All bottoms one behind the other along an axis."""
+    """Concatenates all bottoms along an axis."""
 
     bottom_count = (1, None)
 
@@ -39,7 +39,7 @@ class Concat(Layer):
 
 @LAYERS.register("Slice")
 class Slice(Layer):
-    """The bottom cut along an axis, at ``slice_point`` or into equal parts; one top a part."""
+    """Cuts the bottom along an axis, at ``slice_point`` or into equal parts; one top for each part."""
 
     top_count = (1, None)
 
@@ -67,7 +67,7 @@ class Slice(Layer):
 
 @LAYERS.register("Flatten")
 class Flatten(Layer):
-    """The axes from ``axis`` to ``end_axis`` (included) taken as one."""
+    """Flattens the axes from ``axis`` to ``end_axis`` (inclusive) to one."""
 
     @override
     def setup(self, *shapes: Shape) -> None:
@@ -82,9 +82,9 @@ class Flatten(Layer):
 
 @LAYERS.register("Reshape")
 class Reshape(Layer):
-    """The same values under another shape: 0 keeps an axis, -1 takes what is left.
+    """Changes the shape: 0 keeps an axis, -1 is inferred from the number of values.
 
-    ``axis`` and ``num_axes`` bound the axes of the bottom that the new shape stands for.
+    ``axis`` and ``num_axes`` select the axes of the bottom that the new shape replaces.
     """
 
     @override
@@ -110,9 +110,9 @@ class Reshape(Layer):
 
 @LAYERS.register("Crop")
 class Crop(Layer):
-    """The part of the first bottom that has the shape of the second from ``axis`` on.
+    """Crops the first bottom, from ``axis`` on, to the shape of the second.
 
-    It begins at ``offset``: nothing for the start, one number for all cropped axes, or one for each.
+    The crop begins at ``offset``: one number for all cropped axes, or one for each; 0 if it is not given.
     """
 
     bottom_count = (2, 2)
@@ -129,7 +129,7 @@ class Crop(Layer):
         ends = [start + size for start, size in zip(self.offset, wanted[self.axis :], strict=False)]
         if len(wanted) != len(whole) or any(e > size for e, size in zip(ends, whole[self.axis :], strict=True)):
             raise NetError(
-                f"a part of shape {list(wanted)} at offset {self.offset} from axis {self.axis} on does not lie in "
+                f"a crop of shape {list(wanted)} at offset {self.offset} from axis {self.axis} on does not fit in "
                 f"the bottom of shape {list(whole)}"
             )
 
@@ -143,7 +143,7 @@ class Crop(Layer):
 
 @LAYERS.register("Tile")
 class Tile(Layer):
-    """The bottom ``tiles`` times, one behind the other along an axis."""
+    """Repeats the bottom ``tiles`` times along an axis."""
 
     @override
     def setup(self, *shapes: Shape) -> None:
@@ -151,7 +151,7 @@ class Tile(Layer):
         self.axis = canonical_axis(settings.axis, len(shapes[0]))
         self.tiles = settings.tiles
         if self.tiles <= 0:
-            raise NetError(f"tiles must be positive, found {self.tiles}")
+            raise NetError(f"tiles is {self.tiles}; expected a positive number")
 
     @override
     def forward(self, bottom: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ class Tile(Layer):
 
 @LAYERS.register("Split")
 class Split(Layer):
-    """The bottom for each of several tops; their gradients are summed."""
+    """Copies the bottom to several tops; their gradients are summed."""
 
     top_count = (1, None)
 
@@ -173,7 +173,7 @@ class Split(Layer):
 
 @LAYERS.register("Silence")
 class Silence(Layer):
-    """Takes bottoms that nobody else takes, so that they are no outputs of the net."""
+    """Consumes bottoms that no other layer uses, so that they are not outputs of the net."""
 
     bottom_count = (1, None)
     top_count = (0, 0)

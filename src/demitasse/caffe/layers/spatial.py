@@ -9,7 +9,7 @@ from demitasse.errors import NetError
 
 
 class Window(NamedTuple):
-    """One number a spatial axis each."""
+    """Kernel, stride, pad and dilation, each with one number for every spatial axis."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -18,7 +18,7 @@ class Window(NamedTuple):
 
     @classmethod
     def from_settings(cls, settings: schema.ConvolutionParameter, axes: int) -> Window:
-        """Reads the window of a ConvolutionParameter for so many spatial axes.
+        """Returns the window of a ConvolutionParameter for the given number of spatial axes.
 
         Raises:
             NetError: values are missing, too many or 0.
@@ -31,25 +31,27 @@ class Window(NamedTuple):
         )
         if not all((*window.kernel, *window.stride, *window.dilation)):
             raise NetError(
-                f"kernel {list(window.kernel)}, stride {list(window.stride)} and dilation {list(window.dilation)} "
-                "must be positive"
+                f"found kernel {list(window.kernel)}, stride {list(window.stride)} and dilation "
+                f"{list(window.dilation)}; expected positive numbers"
             )
         return window
 
     def without_first_axis(self) -> Window:
-        """Returns the window of all spatial axes but the first."""
+        """Returns the window of all spatial axes except the first."""
         return Window(*(values[1:] for values in self))
 
 
 def _spatial(
     settings: schema.ConvolutionParameter, field: str, prefix: str, axes: int, default: int | None
 ) -> tuple[int, ...]:
-    """Reads a setting of all spatial axes, whether repeated or spelt ``<prefix>_h`` and ``<prefix>_w``."""
+    """Returns a setting for all spatial axes, given as a repeated field or as ``<prefix>_h`` and ``<prefix>_w``."""
     values = list(getattr(settings, field))
     names = (f"{prefix}_h", f"{prefix}_w")
     if prefix != "dilation" and any(settings.HasField(name) for name in names):
         if values or axes != 2:
-            raise NetError(f"{names[0]} and {names[1]} are for two spatial axes, and instead of {field}")
+            raise NetError(
+                f"found {names[0]} or {names[1]}; expected them only without {field} and for two spatial axes"
+            )
         return tuple(getattr(settings, name) for name in names)
     if not values and default is None and axes:
         raise NetError(f"{field} is missing")

@@ -14,9 +14,9 @@ from demitasse.errors import NetError
 
 @LAYERS.register("SPP")
 class SPP(Layer):
-    """Pools the plane as a whole, in 2 by 2 parts, 4 by 4 and so on; (n, channels * parts), coarse ones first.
+    """Pools the plane as a whole, in 2 x 2 parts, in 4 x 4 parts and so on: (n, channels * parts), coarse levels first.
 
-    A pyramid of height 1 gives (n, channels, 1, 1).
+    A pyramid of height 1 returns (n, channels, 1, 1).
 
     Reference: He, Zhang, Ren, Sun 2014, section 2.2.
     """
@@ -28,8 +28,8 @@ class SPP(Layer):
             raise NetError(f"SPP needs four axes, found a bottom of shape {list(shapes[0])}")
         if not 0 < settings.pyramid_height <= min(shapes[0][2:]).bit_length():
             raise NetError(
-                f"a pyramid_height of {settings.pyramid_height} does not go with planes of shape "
-                f"{list(shapes[0][2:])}: 2^(height - 1) parts along each axis"
+                f"pyramid_height is {settings.pyramid_height}, but planes of shape {list(shapes[0][2:])} cannot be "
+                "divided into 2^(pyramid_height - 1) parts along each axis"
             )
         self.levels = nn.ModuleList(
             _pooling(shapes[0], 2**level, settings.pool) for level in range(settings.pyramid_height)
@@ -44,7 +44,7 @@ class SPP(Layer):
 
 
 def _pooling(shape: Shape, parts: int, method: int) -> Pooling:
-    """Returns the layer that pools planes into ``parts`` by ``parts`` windows, padded where they do not fit."""
+    """Returns the layer that pools planes in ``parts`` x ``parts`` windows, with padding if they do not fit."""
     spec = schema.LayerParameter(type="Pooling", bottom=["plane"], top=["parts"])
     settings = spec.pooling_param
     settings.pool = method

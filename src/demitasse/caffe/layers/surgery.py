@@ -1,4 +1,4 @@
-"""Layers under Dynamic Network Surgery."""
+"""Layers for Dynamic Network Surgery (DNS)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from demitasse.caffe import log, schema
-from demitasse.caffe.layers.base import LAYERS, Shape
+from demitasse.caffe.layers.base import LAYERS, Shape, State
 from demitasse.caffe.layers.convolution import Convolution
 from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.layers.masked import Masked
@@ -20,14 +20,14 @@ from demitasse.methods import fused, surgery
 
 
 class SurgeryLayer(Masked):
-    """Mixin: computes with weight * weight_mask and bias * bias_mask; training forwards decide on the masks.
+    """Mixin: computes with weight * weight_mask and bias * bias_mask; training forwards update the masks.
 
-    The gradient of the effective values goes to all dense values, cut ones too, so that they may come back. In
-    phase TEST, and in a net that is only run, masks stay as they are.
+    The gradient of the effective values goes to all dense values, including cut ones, so that they can return. In
+    phase TEST the masks do not change.
 
     Attributes:
-        draw: gives a random number in 0..1, one for each training forward; solvers set one for all layers.
-        statistics: taken at the first training forward.
+        draw: returns a random number in 0..1 for each training forward; solvers set the same function in all layers.
+        statistics: mean and deviation of the kept magnitudes, computed in the first training forward.
     """
 
     def __init__(self, spec: schema.LayerParameter) -> None:
@@ -45,13 +45,13 @@ class SurgeryLayer(Masked):
         self._effective = {name: _Effective() for name in self.masked_names}
 
     def effective(self) -> tuple[Tensor, Tensor | None]:
-        """Returns the masked weight and bias, after surgery where it is due."""
+        """Returns the masked weight and bias; in training, first updates the masks if surgery is due."""
         bounds = self._bounds() if self.training else None
         values = {name: self._effective[name](dense, mask, bounds) for name, (dense, mask) in self.masked().items()}
         return values["weight"], values.get("bias")
 
     def _bounds(self) -> tuple[float, float] | None:
-        """Returns the magnitudes at which to cut and splice now; None where there is no surgery."""
+        """Returns the magnitudes at which to cut and splice; None if no surgery is due."""
         drawn = self.draw()
         if self.statistics is None:
             dense, masks = zip(*self.masked().values(), strict=True)
@@ -70,18 +70,18 @@ class SurgeryLayer(Masked):
         return f"mu_:{mean} std_:{deviation} {shares}"
 
     @override
-    def state(self) -> dict[str, object]:
+    def state(self) -> State:
         return {} if self.statistics is None else {**vars(self.statistics)}
 
     @override
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         self.statistics = surgery.Statistics(**state) if state else None
 
 
 class _Effective:
-    """Makes the effective values of one blob, in memory that is used again once no graph holds it.
+    """Computes the effective values of one blob, in memory that is reused when no graph refers to it any more.
 
-    Fresh memory for every forward would cost as much as the values themselves.
+    Allocating memory in each forward would take as long as computing the values.
     """
 
     def __init__(self) -> None:
@@ -113,12 +113,12 @@ def _layout(tensor: Tensor) -> tuple[object, ...]:
 
 
 class _StraightThrough(torch.autograd.Function):
-    """The effective values; their whole gradient goes to the dense ones."""
+    """Returns the effective values; their gradient goes unchanged to the dense values."""
 
     @staticmethod
     @override
     def forward(ctx: Any, dense: Tensor, effective: Tensor) -> Tensor:
-        # a view would share its base with every graph, and the memory would seem free while one still reads it
+        # a view would share its base with every graph, and the memory would seem free while a graph still reads it
         return effective.detach()
 
     @staticmethod
@@ -129,7 +129,7 @@ class _StraightThrough(torch.autograd.Function):
 
 @LAYERS.register("DNSConvolution")
 class DNSConvolution(SurgeryLayer, Convolution):
-    """Convolution under surgery; settings in ``dns_convolution_param``."""
+    """Convolution with surgery; its settings are ``dns_convolution_param``."""
 
     parameter = "dns_convolution_param"
     log_place = "dns_conv_layer.cpp:114"
@@ -137,7 +137,7 @@ class DNSConvolution(SurgeryLayer, Convolution):
 
 @LAYERS.register("DNSInnerProduct")
 class DNSInnerProduct(SurgeryLayer, InnerProduct):
-    """InnerProduct under surgery; settings in ``dns_inner_product_param``."""
+    """InnerProduct with surgery; its settings are ``dns_inner_product_param``."""
 
     parameter = "dns_inner_product_param"
     log_place = "dns_inner_product_layer.cpp:165"
@@ -145,13 +145,13 @@ class DNSInnerProduct(SurgeryLayer, InnerProduct):
 
 @LAYERS.register("CConvolution")
 class CConvolution(DNSConvolution):
-    """The same by its first name, with the settings and defaults of Guo's ``cconvolution_param``."""
+    """DNSConvolution under its original name, with the settings and defaults of Guo's ``cconvolution_param``."""
 
     parameter = "cconvolution_param"
 
 
 @LAYERS.register("CInnerProduct")
 class CInnerProduct(DNSInnerProduct):
-    """The same by its first name, with the settings and defaults of Guo's ``cinner_product_param``."""
+    """DNSInnerProduct under its original name, with the settings and defaults of Guo's ``cinner_product_param``."""
 
     parameter = "cinner_product_param"

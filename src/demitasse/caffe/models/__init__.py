@@ -1,1 +1,1 @@
-"""Files of trained nets as lists of named blobs, without a net: binary proto and HDF5, read and written."""
+"""Reads and writes files of trained nets, binary proto and HDF5, as lists of named blobs, without a net."""

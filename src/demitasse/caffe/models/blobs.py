@@ -1,10 +1,11 @@
-"""Blobs as messages: BlobProto into arrays and back, and files of one blob."""
+"""Converts BlobProto messages to arrays and back, and reads files of one blob."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +16,19 @@ from demitasse.caffe.models.messages import parse_message, read_bytes
 from demitasse.caffe.sizes import MOST_AXES
 from demitasse.errors import FileFormatError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Array = NDArray[Any]
 
-_RAW = {0: "<f8", 1: "<f4", 2: "<f2"}  # what the enum Type of NVIDIA's fork says of raw_data
+_RAW = {0: "<f8", 1: "<f4", 2: "<f2"}  # raw_data_type (enum Type of NVIDIA's fork) -> type of raw_data
 
 
 def blob_array(blob: schema.BlobProto) -> Array:
-    """Returns a BlobProto's values, float32 (float64 where it holds doubles), in its shape.
+    """Returns the values of a BlobProto in its shape, as float32, or float64 if it contains doubles.
 
     Raises:
-        FileFormatError: the number of values is not what the shape says.
+        FileFormatError: the number of values does not match the shape.
     """
     dtype, data = _numbers(blob)
     if blob.HasField("shape"):
@@ -34,15 +38,15 @@ def blob_array(blob: schema.BlobProto) -> Array:
     else:
         shape = (len(data) // np.dtype(dtype).itemsize,)
     if len(shape) > MOST_AXES:
-        raise FileFormatError(f"{len(shape)} axes; a blob has {MOST_AXES} at most")
+        raise FileFormatError(f"found a blob with {len(shape)} axes; expected at most {MOST_AXES}")
     expected = math.prod(shape) * np.dtype(dtype).itemsize
     if min(shape, default=0) < 0 or len(data) != expected:
         raise FileFormatError(f"shape {list(shape)} needs {expected} bytes of values, found {len(data)}")
     try:
         array = np.frombuffer(data, dtype).reshape(shape)
         return array.astype(np.float32) if array.dtype == np.float16 else array
-    except ValueError as error:  # a huge axis beside one of 0
-        raise FileFormatError(f"shape {list(shape)} is none of a blob: {error}") from error
+    except ValueError as error:  # a huge axis together with an axis of 0
+        raise FileFormatError(f"shape {list(shape)} is not a valid blob shape: {error}") from error
 
 
 def _numbers(blob: schema.BlobProto) -> tuple[str, bytes]:
@@ -54,7 +58,7 @@ def _numbers(blob: schema.BlobProto) -> tuple[str, bytes]:
 
 
 def array_blob(array: Array) -> schema.BlobProto:
-    """Returns a BlobProto that holds the array, as float32 or (where it is float64) double."""
+    """Returns a BlobProto of the array: with doubles if it is float64, else with float32 values."""
     blob = schema.BlobProto()
     blob.shape.dim.extend(array.shape)
     if array.dtype == np.float64:
@@ -64,8 +68,8 @@ def array_blob(array: Array) -> schema.BlobProto:
     return blob
 
 
-def blob_arrays(tensors: list[Any]) -> list[Array]:
-    """Returns blobs as float32 arrays in Caffe's order of axes, whatever their place in memory."""
+def blob_arrays(tensors: Sequence[Tensor]) -> list[Array]:
+    """Returns blobs as float32 arrays in C order, whatever their memory format and device."""
     return [tensor.detach().cpu().float().contiguous().numpy() for tensor in tensors]
 
 
@@ -73,8 +77,8 @@ def read_blob(path: str | Path) -> Array:
     """Reads a file of one binary BlobProto; returns float32.
 
     Raises:
-        FileFormatError: missing or cut short.
-        DataError: it is a folder, a device or a pipe.
+        FileFormatError: the file is missing or cut short.
+        DataError: the path is a folder, a device or a pipe.
     """
     require_regular(path)
     blob = parse_message(schema.BlobProto(), read_bytes(path), path)

@@ -1,4 +1,4 @@
-"""Caffemodels, protobuf of any age or HDF5: read into named lists of blobs, and written in Caffe's own layout."""
+"""Reads caffemodels (protobuf of any version, or HDF5) as named lists of blobs, and writes them in Caffe's layout."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from demitasse.files import write_bytes
 class LayerBlobs(NamedTuple):
     """The blobs of one layer in a caffemodel.
 
-    ``name`` is the label, see :mod:`demitasse.caffe.definition.labels`: the layers of one name in order.
-    HDF5 does not tell the ``type`` (it is empty then), and keeps a shared blob under its owner alone: an array
-    without entries stands for it in the other layers.
+    ``name`` is the label of the layer, see :mod:`demitasse.caffe.definition.labels`. HDF5 does not store the ``type``,
+    which is then empty, and stores a shared blob only with its owner; in the other layers it is an empty array.
     """
 
     name: str
@@ -29,14 +28,14 @@ class LayerBlobs(NamedTuple):
 
 
 def read_net_message(path: str | Path, text: bool = False) -> schema.NetParameter:
-    """Reads a binary caffemodel into a NetParameter as written, with private field numbers.
+    """Reads a binary caffemodel into a NetParameter of the same form, with private field numbers.
 
     Args:
         path: the file.
-        text: blobs as repeated numbers, for printing.
+        text: whether blobs are repeated numbers, for printing, instead of bytes.
 
     Raises:
-        FileFormatError: missing, cut short, or of another kind; says where.
+        FileFormatError: the file is missing, cut short, or of another format; the message has the place.
     """
     return parse_net_message(read_bytes(path), path, text)
 
@@ -52,14 +51,14 @@ def parse_net_message(data: bytes, path: str | Path, text: bool = False) -> sche
 
 
 def read_model(source: str | Path | bytes) -> list[LayerBlobs]:
-    """Reads the layers of a caffemodel, protobuf of any age or HDF5 (told by content), in file order.
+    """Reads the layers of a caffemodel in file order: protobuf of any version, or HDF5, as the content shows.
 
     Args:
         source: the path of the file, or its bytes.
 
     Raises:
         FileFormatError: see :func:`read_net_message`.
-        NetError: a layer of an old form has no counterpart today.
+        NetError: a layer of an old form has no counterpart in the current form.
         MissingPackageError: the file is HDF5 and h5py is not installed.
     """
     data = source if isinstance(source, bytes) else read_bytes(source)
@@ -92,5 +91,5 @@ def write_net_message(message: schema.NetParameter, path: str | Path) -> None:
 
 
 def net_message_bytes(message: schema.NetParameter) -> bytes:
-    """Returns a NetParameter as the content of a binary caffemodel, in file field numbers."""
+    """Returns a NetParameter as the content of a binary caffemodel, with the field numbers of files."""
     return dialects.to_file_numbers(message.SerializeToString())

@@ -1,4 +1,4 @@
-"""Binary protobuf: files into messages; what is cut short or no text is told."""
+"""Reads binary protobuf files into messages, with errors for files that are cut short or have invalid text."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def read_bytes(path: str | Path) -> bytes:
     """Returns the content of a file.
 
     Raises:
-        FileFormatError: it is missing, cannot be read, or is empty.
+        FileFormatError: the file is missing, cannot be read, or is empty.
     """
     try:
         data = Path(system_path(path)).read_bytes()
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:  # a name that no file can have
+    except ValueError as error:  # an invalid file name
         raise FileFormatError(f"{path!r}: cannot be read: {error}") from error
     if not data:
         raise FileFormatError(f"{path}: the file is empty")
@@ -40,7 +40,7 @@ def parse_message(message: M, data: bytes, path: str | Path) -> M:
     """Parses serialized protobuf into ``message`` and returns it.
 
     Raises:
-        FileFormatError: the data is cut short or of another kind.
+        FileFormatError: the data is cut short or not such a message.
     """
     try:
         message.ParseFromString(data)
@@ -54,11 +54,11 @@ def parse_message(message: M, data: bytes, path: str | Path) -> M:
 
 
 def _check_strings(message: Message) -> None:
-    """Raises FileFormatError for a string that is not UTF-8: protobuf gives it out as bytes."""
+    """Raises FileFormatError for a string that is not UTF-8, which protobuf returns as bytes."""
     for field, value in message.ListFields():
         values = value if isinstance(value, MutableSequence) else (value,)
         if field.type == field.TYPE_STRING and any(isinstance(each, bytes) for each in values):
-            raise FileFormatError(f"{field.full_name.removeprefix('caffe.')} is not text in UTF-8: {value!r}")
+            raise FileFormatError(f"{field.full_name.removeprefix('caffe.')} is not UTF-8 text: {value!r}")
         if field.message_type and field.message_type.name != "BlobProto":
             for each in values:
                 _check_strings(each)

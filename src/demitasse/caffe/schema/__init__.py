@@ -1,10 +1,10 @@
 """The messages of Caffe's files, as protobuf classes in a descriptor pool of their own.
 
-The private pool lets another caffe.proto live in the same process. The numbers of a blob are read as raw
-``bytes`` (little-endian float32 or float64), which is the same wire format as packed numbers and makes reading
-a model as fast as reading the file; :func:`text_message` gives the class with repeated numbers, for printing.
+The private pool allows another caffe.proto in the same process. The numbers of a blob are read as raw ``bytes``
+(little-endian float32 or float64), which is the same wire format as packed numbers and makes reading a model as fast
+as reading the file; :func:`text_message` returns the class with repeated numbers, for printing.
 
-All messages are here by their names. The classes are made at run time; type checkers read ``messages_pb2.pyi``.
+This module has all messages by name. The classes are made at run time; type checkers read ``messages_pb2.pyi``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PACKED_NUMBERS = {"data", "diff", "double_data", "double_diff"}
 
 @cache
 def pool(raw_blobs: bool, /) -> descriptor_pool.DescriptorPool:
-    """Returns the descriptors of all messages, the numbers of blobs as ``bytes`` or as repeated numbers."""
+    """Returns the descriptors of all messages, with the numbers of blobs as ``bytes`` or as repeated numbers."""
     described = descriptor_pb2.FileDescriptorSet.FromString(files(__package__).joinpath("caffe.bin").read_bytes())
     file = described.file[0]
     if raw_blobs:
@@ -41,7 +41,7 @@ def _message_class(name: str, raw_blobs: bool = True) -> Any:
 
 
 def text_message(name: str) -> Any:
-    """Returns the class of message ``name`` whose blobs hold repeated numbers instead of bytes."""
+    """Returns the class of message ``name`` in which blobs have repeated numbers instead of bytes."""
     return _message_class(name, raw_blobs=False)
 
 

@@ -1,9 +1,9 @@
-"""Field numbers that mean different things in different Caffes, told apart by the layer's type.
+"""Field numbers that have different meanings in different versions of Caffe, told apart by the layer's type.
 
-On the wire the fork's DNS layers use the numbers of Caffe's swish and clip parameters, and Guo's C layers those
-of its elu and bias parameters. Other forks have settings of their own at these numbers (Intel's the engine, NVIDIA's
-the precision, those for detection a message), in layers of any type: they get numbers that nobody reads, and their
-own again when they are written. All keys involved take two bytes, so a serialized net is renumbered in place.
+In files, the fork's DNS layers use the numbers of Caffe's swish and clip parameters, and Guo's C layers the numbers
+of its elu and bias parameters. Other forks have settings of their own at these numbers in layers of any type (Intel's
+the engine, NVIDIA's the precision, detection forks a message): these fields get numbers that nothing reads, and their
+original numbers again when written. All keys involved take two bytes, so a serialized net is renumbered in place.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _READ = {
     "CInnerProduct": {141: 152},
 }
 _WRITE = {"DNSConvolution": {1147: 147}, "DNSInnerProduct": {1148: 148}}
-# number -> the types of layers that it belongs to here; in all others it is another fork's
+# number -> the layer types that use it here; in other types the field belongs to another fork
 _OWNERS = {
     147: ("Swish", "DNSConvolution"),
     148: ("Clip", "DNSInnerProduct"),
@@ -34,7 +34,7 @@ _OWNERS = {
     151: ("CConvolution",),
     152: ("CInnerProduct",),
 }
-_FOREIGN = 1500  # between the number of another fork's field in a file and the one it has here
+_FOREIGN = 1500  # added to the number of a field of another fork
 
 
 class _Field(NamedTuple):
@@ -59,7 +59,7 @@ def _varint(data: bytes | bytearray, at: int) -> tuple[int, int]:
 
 
 def fields(data: bytes | bytearray, start: int, end: int) -> Iterator[_Field]:
-    """Walks the fields of one serialized message without copying their content.
+    """Yields the fields of one serialized message, without copying their content.
 
     Raises:
         FileFormatError: the bytes end inside a field, or are not a message.
@@ -110,7 +110,7 @@ def _renumber(data: bytes, numbers_of: Callable[[str], dict[int, int]]) -> bytes
 
 
 def _swap_guo_inner_product(data: bytearray, message: _Field) -> None:
-    """Guo's CInnerProductParameter has iter_stop 3 and c_rate 4; the fork's has them the other way round."""
+    """Swaps iter_stop and c_rate, which have numbers 3 and 4 in Guo's CInnerProductParameter but 4 and 3 here."""
     for field in list(fields(data, message.start, message.end)):
         if field.number in (3, 4) and field.wire_type == 5:
             data[field.key_at] = (7 - field.number) << 3 | 5
@@ -126,10 +126,10 @@ def _inverted(numbers: dict[int, int]) -> dict[int, int]:
 
 
 def to_private_numbers(data: bytes) -> bytes:
-    """Renumbers a serialized NetParameter as read from a file."""
+    """Converts the field numbers of a serialized NetParameter from a file to the private ones."""
     return _renumber(data, lambda kind: _foreign(kind) | _READ.get(kind, {}))
 
 
 def to_file_numbers(data: bytes) -> bytes:
-    """Renumbers a serialized NetParameter for a file, as the fork writes it."""
+    """Converts the field numbers of a serialized NetParameter to those that the fork writes to files."""
     return _renumber(data, lambda kind: _inverted(_foreign(kind)) | _WRITE.get(kind, {}))

@@ -1,6 +1,6 @@
-"""Writes what type checkers read of the messages, ``messages_pb2.pyi``: ``python -m demitasse.caffe.schema.stub``.
+"""Writes the types of the messages for type checkers, ``messages_pb2.pyi``: ``python -m demitasse.caffe.schema.stub``.
 
-``make schema`` runs it. There is no module of that name: the classes are made from ``caffe.bin`` at run time.
+``make schema`` runs it. There is no such module at run time, when the classes are made from ``caffe.bin``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from demitasse.caffe.schema import pool
 
 
 def write(folder: Path) -> None:
-    """Writes the types into a folder, numbers of blobs as ``bytes``; needs grpcio-tools."""
+    """Writes the types to a folder, with the numbers of blobs as ``bytes``; needs grpcio-tools."""
     from grpc_tools import protoc
 
     described = descriptor_pb2.FileDescriptorSet()
@@ -30,7 +30,7 @@ def write(folder: Path) -> None:
 
 
 def _made_plain(text: str) -> str:
-    """Returns the text with ``int`` for fields that are enums (they give and take it), and one class of descriptors."""
+    """Returns the text with ``int`` as the type of enum fields, and a typed DESCRIPTOR in every message."""
     names = "|".join(re.findall(r"class (\w+)\(int, ", text))
     enum = rf"(?:\w+\.)*(?:{names})"
     text = re.sub(rf"(?m)^( +[a-z]\w*): {enum}$", r"\1: int", text)

@@ -1,4 +1,4 @@
-"""Where data comes from. Importing this package registers every source."""
+"""The data sources of nets. Importing this package registers all of them."""
 
 from demitasse.caffe.sources import (
     database,

@@ -1,7 +1,7 @@
-"""Sources that make their batches ahead of the training, in threads.
+"""Base of sources that prefetch their batches in threads.
 
-Threads, not processes: Pillow decodes and compiled loops run without Python's lock, so that two threads decode 0.93 of
-what two processes do, and batches need not be carried over; there is no memory to share, no process to lose.
+Threads are used instead of processes because Pillow and compiled loops release Python's lock: two threads decode 0.93
+times as fast as two processes, batches need not be copied, and there is no shared memory and no process to lose.
 """
 
 from __future__ import annotations
@@ -10,25 +10,26 @@ import threading
 from abc import abstractmethod
 from collections import deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import Any
+from typing import Generic, TypeVar
 
 from torch import Tensor
 from typing_extensions import override
 
 from demitasse.caffe import schema
-from demitasse.caffe.sources.base import Source
+from demitasse.caffe.sources.base import Source, State
 
-WORKERS = 1  # Caffe's one thread
+WORKERS = 1  # as in Caffe
 
-Batch = tuple[list[Tensor], dict[str, Any]]
+Plan = TypeVar("Plan")
+Batch = tuple[list[Tensor], State]
 
 
-class AheadSource(Source):
-    """A source in two steps, of which threads run the second.
+class AheadSource(Source, Generic[Plan]):
+    """A source that makes its batches in two steps, the second of which runs in several threads.
 
-    :meth:`plan_batch` says what the next batch is made of. It alone moves in the data and draws random numbers, and its
-    calls follow one another. :meth:`make_batch` depends on the plan alone. So the batches are the same, to the bit, for
-    any number of workers. At most ``data_param.prefetch`` batches (Caffe's 4) are made ahead.
+    :meth:`plan_batch` decides what the next batch consists of. Only it advances in the data and draws random numbers,
+    and its calls are sequential. :meth:`make_batch` depends only on the plan. So the batches are bit-identical for any
+    number of workers. At most ``data_param.prefetch`` batches (by default 4, as in Caffe) are made ahead.
     """
 
     workers = WORKERS
@@ -37,34 +38,38 @@ class AheadSource(Source):
     def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         self._most = max(spec.data_param.prefetch, 1)
         self._ahead: deque[Future[Batch]] = deque()
-        self._reached: dict[str, Any] = {}
+        self._reached: State = {}
         self._threads: tuple[ThreadPoolExecutor, ...] = ()
         super().__init__(spec, phase)
 
     @abstractmethod
-    def plan_batch(self) -> Any:
-        """Returns what the next batch is made of, and goes on behind it."""
+    def plan_batch(self) -> Plan:
+        """Returns the plan of the next batch, and advances to the batch after it."""
 
     @abstractmethod
-    def make_batch(self, plan: Any) -> list[Tensor]:
-        """Returns the batch of a plan; runs in any thread."""
+    def make_batch(self, plan: Plan) -> list[Tensor]:
+        """Returns the batch of a plan; called in any thread."""
 
     @abstractmethod
     def rewind(self) -> None:
-        """Goes to the beginning of the data."""
+        """Returns to the beginning of the data."""
 
     @abstractmethod
-    def position(self) -> dict[str, Any]:
-        """Returns where the next plan begins, as plain values for JSON."""
+    def position(self) -> State:
+        """Returns the position of the next plan, as plain values for JSON."""
 
     @abstractmethod
-    def seek(self, position: dict[str, Any]) -> None:
-        """Goes to what :meth:`position` returned; raises DataError where there is no such position."""
+    def seek(self, position: State) -> None:
+        """Moves to a position returned by :meth:`position`.
+
+        Raises:
+            DataError: there is no such position.
+        """
 
     @override
     def next_batch(self) -> list[Tensor]:
         if not self.workers:
-            self._return()
+            self._discard_prefetched()
             return self.make_batch(self.plan_batch())
         if not self._threads:
             self._reached = self.position()
@@ -77,39 +82,39 @@ class AheadSource(Source):
 
     @override
     def seed(self, value: int) -> None:
-        self._drop()
+        self._stop_threads()
         super().seed(value)
         self.rewind()
 
     @override
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         return self._reached if self._threads else self.position()
 
     @override
-    def restore(self, state: dict[str, Any]) -> None:
-        self._drop()
+    def restore(self, state: State) -> None:
+        self._stop_threads()
         self.seek(state)
 
     @override
     def close(self) -> None:
-        self._drop()
+        self._stop_threads()
 
-    def _plan(self) -> tuple[Any, dict[str, Any]]:
+    def _plan(self) -> tuple[Plan, State]:
         return self.plan_batch(), self.position()
 
-    def _make(self, planned: Future[tuple[Any, dict[str, Any]]]) -> Batch:
+    def _make(self, planned: Future[tuple[Plan, State]]) -> Batch:
         plan, reached = planned.result()
-        if not threading.main_thread().is_alive():  # the program ends; it waits for its threads
+        if not threading.main_thread().is_alive():  # the program is ending, and waits for its threads
             raise CancelledError
         return self.make_batch(plan), reached
 
-    def _return(self) -> None:
-        """Goes back to behind the last batch that was read, where others were made ahead."""
+    def _discard_prefetched(self) -> None:
+        """Moves back to the position after the last batch that was read, if others were prefetched."""
         if self._threads:
             self.restore(self._reached)
 
-    def _drop(self) -> None:
-        """Ends the threads, and forgets what they have made."""
+    def _stop_threads(self) -> None:
+        """Ends the threads, and discards the batches that they have made."""
         for pool in self._threads:
             pool.shutdown(cancel_futures=True)
         self._threads = ()

@@ -1,11 +1,10 @@
-"""Data: records of a database, each a Datum with an image and a label."""
+"""Data: reads records of a database, each a Datum with an image and a label."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -13,7 +12,7 @@ from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.images.transform import Image
-from demitasse.caffe.sources.base import SOURCES
+from demitasse.caffe.sources.base import SOURCES, State
 from demitasse.caffe.sources.images import ImageSource
 from demitasse.caffe.sources.store import BACKENDS, Record
 from demitasse.errors import DataError
@@ -21,8 +20,8 @@ from demitasse.files import system_path
 
 
 @SOURCES.register("Data")
-class Data(ImageSource):
-    """Reads records of an LMDB or a LevelDB in the order of their keys and wraps round inside a batch."""
+class Data(ImageSource[Record]):
+    """Reads records of an LMDB or a LevelDB in the order of their keys; a batch may wrap around to the first record."""
 
     def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param = spec.data_param
@@ -40,7 +39,7 @@ class Data(ImageSource):
             records += found
             self._position += len(found)
             if not self._position:
-                raise DataError(f"{self._database.path}: no record of the database can be read")
+                raise DataError(f"{self._database.path}: the database has no readable records")
             if len(records) < count:
                 self._open_at(0)
         return records
@@ -63,15 +62,15 @@ class Data(ImageSource):
         self._open_at(skip % len(self._database) if skip else 0)
 
     @override
-    def position(self) -> dict[str, Any]:
+    def position(self) -> State:
         return {"random": self.random.bit_generator.state, "position": self._position}
 
     @override
-    def seek(self, position: dict[str, Any]) -> None:
+    def seek(self, position: State) -> None:
         record = position["position"]
         if record and not 0 <= record <= len(self._database):
             raise DataError(
-                f"{self._database.path}: the state is at record {record}, but there are {len(self._database)}"
+                f"{self._database.path}: the state is at record {record}, but the database has {len(self._database)}"
             )
         self.random.bit_generator.state = position["random"]
         self._open_at(record)
@@ -91,11 +90,11 @@ def datum_image(datum: schema.Datum, color: bool | None = None) -> Image:
     """Returns the image of a Datum, (channels, height, width), uint8 or float32.
 
     Args:
-        datum: raw bytes, floats, or an encoded image.
-        color: encoded images to BGR (True) or grey (False); None leaves their channels as they are.
+        datum: a Datum with raw bytes, floats, or an encoded image.
+        color: decode encoded images to BGR (True) or grey (False); None keeps their channels.
 
     Raises:
-        DataError: the values are not as many as the shape says, or cannot be decoded.
+        DataError: the number of values does not match the shape, or the image cannot be decoded.
         MissingPackageError: the image is encoded and Pillow is not installed.
     """
     data = datum.data
@@ -106,5 +105,5 @@ def datum_image(datum: schema.Datum, color: bool | None = None) -> Image:
     shape = (datum.channels, datum.height, datum.width)
     values: Image = np.frombuffer(data, np.uint8) if data else np.array(datum.float_data, np.float32)
     if values.size != math.prod(shape) or min(shape) < 1:
-        raise DataError(f"shape {list(shape)} but {values.size} values")
+        raise DataError(f"found {values.size} values for shape {list(shape)}")
     return values.reshape(shape)

@@ -1,4 +1,4 @@
-"""DummyData: blobs made by fillers."""
+"""DummyData: makes blobs by fillers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 @SOURCES.register("DummyData")
 class DummyData(Source):
-    """A filler and a shape for all tops, or one a top; without fillers the tops are 0.
+    """Fills tops with one filler and shape for all, or one for each; without fillers the tops are 0.
 
-    Constants are filled once, all others anew at each read, from torch's global generator like all fillers.
+    Constant tops are filled once, all others for each batch, from torch's global generator like all fillers.
     """
 
-    splits_by_rank = True  # nothing is read: each process makes its own
+    splits_by_rank = True  # nothing is read; each process makes its own batches
 
     def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         super().__init__(spec, phase)
@@ -64,5 +64,7 @@ def _shapes(param: schema.DummyDataParameter) -> list[Shape]:
 
 def _one_a_top(what: str, given: list[T], count: int) -> list[T]:
     if len(given) not in (1, count) or not given:
-        raise NetError(f"dummy_data_param: {what} is given {len(given)} times for {count} tops; give 1 or {count}")
+        raise NetError(
+            f"dummy_data_param: {what} is given {len(given)} times for {count} tops; expected once, or once for each"
+        )
     return given if len(given) == count else given * count

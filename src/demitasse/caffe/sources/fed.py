@@ -1,4 +1,4 @@
-"""Input: blobs that the caller feeds."""
+"""Input: tops that the caller feeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from demitasse.errors import DataError, NetError
 
 @SOURCES.register("Input")
 class Input(Source):
-    """One shape for all tops, or one a top; without shapes the tops are scalars."""
+    """Tops with one shape for all, or one shape for each; without shapes the tops are scalars."""
 
     fed = True
 
@@ -20,9 +20,9 @@ class Input(Source):
         super().__init__(spec, phase)
         given = [tuple(shape.dim) for shape in spec.input_param.shape]
         if len(given) not in (0, 1, len(spec.top)):
-            raise NetError(f"input_param has {len(given)} shapes for {len(spec.top)} tops")
+            raise NetError(f"input_param has {len(given)} shapes for {len(spec.top)} tops; expected 1 or one for each")
         self.shapes = given if len(given) == len(spec.top) else (given or [()]) * len(spec.top)
 
     @override
     def next_batch(self) -> list[Tensor]:
-        raise DataError("the tops of an Input layer are fed by the caller")
+        raise DataError("an Input layer has no data of its own; its tops must be fed by the caller")

@@ -1,9 +1,8 @@
-"""HDF5Data: rows of HDF5 files named in a list, one dataset a top."""
+"""HDF5Data: reads rows of the HDF5 files in a list, with one dataset for each top."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.list_file import read_lines, require_regular
-from demitasse.caffe.sources.base import SOURCES, Source
+from demitasse.caffe.sources.base import SOURCES, Source, State
 from demitasse.errors import DataError, FileFormatError, NetError
 from demitasse.extras import needs
 from demitasse.files import system_path
@@ -23,10 +22,10 @@ Array = NDArray[np.float32]
 
 @SOURCES.register("HDF5Data")
 class HDF5Data(Source):
-    """Reads files in the order of the list and rows in file order; batches run across files and wrap round.
+    """Reads files in the order of the list and rows in file order; batches may span files, and wrap around.
 
-    With ``shuffle`` the files of an epoch and the rows of each file come in random order. One file at a time
-    is in memory.
+    With ``shuffle``, the files of an epoch and the rows of each file are in random order. Only one file at a time is
+    in memory.
     """
 
     splits_by_rank = True
@@ -63,15 +62,15 @@ class HDF5Data(Source):
         return [torch.from_numpy(np.concatenate(top)) for top in zip(*parts, strict=True)]
 
     @override
-    def state(self) -> dict[str, Any]:
-        # the order of the rows is not kept but drawn again, from the generator as it was before the file
+    def state(self) -> State:
+        # the order of the rows is not stored; it is drawn again from the generator's state before the file
         return {"random": self._before, "order": self._order, "file": self._file, "row": self._row}
 
     @override
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         order = state["order"]
         if sorted(order) != list(range(len(self._files))):
-            raise DataError(f"the state is of {len(order)} HDF5 files, but the list has {len(self._files)}")
+            raise DataError(f"the state has {len(order)} HDF5 files, but the list has {len(self._files)}")
         super().restore(state)
         self._order = order
         self._open(state["file"])
@@ -113,12 +112,12 @@ class HDF5Data(Source):
 def _read_list(path: str) -> list[str]:
     files = [name for line in read_lines(path, "a list of HDF5 files") for name in _names(line.strip())]
     if not files:
-        raise DataError(f"{path}: names no HDF5 file")
+        raise DataError(f"{path}: the list contains no HDF5 files")
     return files
 
 
 def _names(line: str) -> list[str]:
-    """Returns the files of a line: one, whose name may have spaces, or several that are there, as Caffe reads them."""
+    """Returns the files in a line: one, whose name may contain spaces, or several existing ones, as in Caffe."""
     words = line.split()
     several = len(words) > 1 and not _exists(line) and all(map(_exists, words))
     return words if several or not line else [line]
@@ -134,7 +133,7 @@ def _read_file(path: str, names: list[str]) -> dict[str, Array]:
         import h5py
     from demitasse.caffe.models.hdf5_file import dataset_array, find_object, open_hdf5, reading
 
-    datasets: dict[str, Any] = {}
+    datasets: dict[str, h5py.Dataset] = {}
     require_regular(path, "not an HDF5 file that can be read")
     try:
         with open_hdf5(path, "an HDF5 file that can be read") as file:
@@ -143,11 +142,11 @@ def _read_file(path: str, names: list[str]) -> dict[str, Array]:
                 with reading(path):
                     known, has_rows = sorted(file), isinstance(datasets[name], h5py.Dataset) and datasets[name].ndim
                 if not has_rows:
-                    raise DataError(f"{path}: no dataset {name!r} with rows; the file has {known}")
+                    raise DataError(f"{path}: there is no dataset {name!r} with rows; the file has {known}")
             with reading(path):
                 counts = {name: len(dataset) for name, dataset in datasets.items()}
             if len(set(counts.values())) > 1 or not counts[names[0]]:
-                raise DataError(f"{path}: datasets must have the same number of rows, above 0; found {counts}")
+                raise DataError(f"{path}: found numbers of rows {counts}; expected the same number above 0 for all")
             return {
                 name: dataset_array(dataset, f"{path}: dataset {dataset.name!r}").astype(np.float32)
                 for name, dataset in datasets.items()

@@ -1,8 +1,6 @@
-"""ImageData: image files named in a list, with a label each."""
+"""ImageData: reads the image files in a list, each with a label."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from typing_extensions import override
 
@@ -11,22 +9,22 @@ from demitasse.caffe.images.image_list import ImageListEntry, read_image_list
 from demitasse.caffe.images.resizing import Resized
 from demitasse.caffe.images.transform import Windowed
 from demitasse.caffe.list_file import read_regular, shown
-from demitasse.caffe.sources.base import SOURCES
+from demitasse.caffe.sources.base import SOURCES, State
 from demitasse.caffe.sources.images import ImageSource
 from demitasse.errors import DataError, NetError
 
 
 @SOURCES.register("ImageData")
-class ImageData(ImageSource):
-    """Reads the files in the order of the list and wraps round inside a batch.
+class ImageData(ImageSource[ImageListEntry]):
+    """Reads the files in the order of the list; a batch may wrap around to the first file.
 
-    With ``shuffle`` every epoch has an order of its own. ``new_height`` and ``new_width`` resize before the crop.
+    With ``shuffle``, each epoch has its own order. ``new_height`` and ``new_width`` resize images before the crop.
     """
 
     def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param = spec.image_data_param
         if bool(param.new_height) != bool(param.new_width):
-            raise NetError(f"new_height {param.new_height} and new_width {param.new_width}: give both or none")
+            raise NetError(f"new_height is {param.new_height} and new_width {param.new_width}; give both or neither")
         self._param = param
         self._entries = read_image_list(param.source)
         super().__init__(spec, phase, param.batch_size)
@@ -66,16 +64,16 @@ class ImageData(ImageSource):
         self._position = skip % len(self._order)
 
     @override
-    def position(self) -> dict[str, Any]:
-        # the order is not kept but drawn again, from the generator as it was before the epoch
+    def position(self) -> State:
+        # the order is not stored; it is drawn again from the generator's state before the epoch
         return {"random": self.random.bit_generator.state, "before": self._before, "position": self._position}
 
     @override
-    def seek(self, position: dict[str, Any]) -> None:
+    def seek(self, position: State) -> None:
         if not 0 <= position["position"] <= len(self._entries):
             raise DataError(
                 f"{self._param.source}: the state is at image {position['position']}, "
-                f"but there are {len(self._entries)}"
+                f"but the list has {len(self._entries)}"
             )
         self.random.bit_generator.state = position["before"]
         self._start_epoch()

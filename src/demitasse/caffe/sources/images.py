@@ -1,10 +1,10 @@
-"""What Data and ImageData share: batches of images with a label each, transformed."""
+"""Base of Data and ImageData: batches of transformed images, each with a label."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,26 +17,28 @@ from demitasse.caffe.sources.ahead import AheadSource
 from demitasse.caffe.sources.base import Shape
 from demitasse.errors import DataError, NetError
 
+Item = TypeVar("Item")
 
-class BatchPlan(NamedTuple):
-    """This process's items of a batch, and the seed of the crops and mirrors of all."""
+
+class BatchPlan(NamedTuple, Generic[Item]):
+    """The items of this process in a batch, and the seed for the crops and mirrors of all items."""
 
     seed: int
-    items: list[Any]
+    items: list[Item]
 
 
-class ImageSource(AheadSource):
-    """The tops are the images after ``transform_param`` and, where there is a second one, the labels.
+class ImageSource(AheadSource[BatchPlan[Item]], Generic[Item]):
+    """The first top is the images after ``transform_param``; the optional second one is the labels.
 
-    A batch has the shape of its first image; so images may differ in size when they are cropped or the batch size
-    is 1. All processes of a run plan alike, and each keeps its own items. A subclass says which items come next and
-    how one of them is decoded.
+    A batch has the shape of its first image, so images may differ in size only if they are cropped or the batch size
+    is 1. All processes of a run make the same plans, and each keeps its own items. A subclass defines the sequence of
+    items, and how an item is decoded.
 
     Args:
         spec: the layer.
         phase: ``schema.TRAIN`` or ``schema.TEST``.
-        batch_size: images a batch.
-        force_color: a wish for colour beside that of ``transform_param``.
+        batch_size: the number of images per batch.
+        force_color: whether to decode in colour, in addition to the setting in ``transform_param``.
     """
 
     splits_by_rank = True
@@ -56,37 +58,37 @@ class ImageSource(AheadSource):
         self.shapes = shapes[: len(spec.top)]
 
     @abstractmethod
-    def next_items(self, count: int) -> list[Any]:
-        """Returns the next so many items, round and round."""
+    def next_items(self, count: int) -> list[Item]:
+        """Returns the next ``count`` items, wrapping around at the end of the data."""
 
     @abstractmethod
-    def decode(self, item: Any) -> tuple[Windowed, int]:
-        """Returns the image of an item and its label; runs in any thread.
+    def decode(self, item: Item) -> tuple[Windowed, int]:
+        """Returns the image of an item and its label; called in any thread.
 
         Raises:
-            DataError: it cannot be decoded.
+            DataError: the image cannot be decoded.
         """
 
     @abstractmethod
-    def describe_item(self, item: Any) -> str:
-        """Returns where an item stands, for messages."""
+    def describe_item(self, item: Item) -> str:
+        """Returns the place of an item, for messages."""
 
     @override
-    def plan_batch(self) -> BatchPlan:
+    def plan_batch(self) -> BatchPlan[Item]:
         seed = int(self.random.integers(2**63)) if self._transformer.draws else 0
         items = self.next_items(self.shapes[0][0] * self.ranks)
         return BatchPlan(seed, items[self.rank :: self.ranks])
 
     @override
-    def make_batch(self, plan: BatchPlan) -> list[Tensor]:
+    def make_batch(self, plan: BatchPlan[Item]) -> list[Tensor]:
         labels: list[int] = []
         random = np.random.default_rng(plan.seed)
         batch = self._transformer(self._decoded(plan.items, labels), len(plan.items), random, self.rank, self.ranks)
         tops = [batch, np.array(labels, np.float32)]
         return [torch.from_numpy(top) for top in tops[: len(self.shapes)]]
 
-    def _decoded(self, items: list[Any], labels: list[int]) -> Iterator[Windowed]:
-        """Decodes one item after the other and notes its label; all must be of one shape in the net."""
+    def _decoded(self, items: list[Item], labels: list[int]) -> Iterator[Windowed]:
+        """Yields the decoded images, and appends their labels; all images must have the same shape in the net."""
         whole: Shape = ()
         first: Shape = ()
         for item in items:
@@ -96,14 +98,14 @@ class ImageSource(AheadSource):
                 first = first or shape
                 if shape != first:
                     raise DataError(
-                        f"{self.describe_item(item)}: the image has shape {list(shape)}, but the batch began "
-                        f"with {list(first)}; give a crop_size or images of one size"
+                        f"{self.describe_item(item)}: the image has shape {list(shape)}, but the first of the batch "
+                        f"has {list(first)}; set crop_size, or use images of the same size"
                     )
                 whole = image.shape
             labels.append(label)
             yield image
 
-    def _output_shape(self, item: Any, image: Windowed) -> Shape:
+    def _output_shape(self, item: Item, image: Windowed) -> Shape:
         try:
             return self._transformer.output_shape(image.shape)
         except DataError as error:

@@ -1,4 +1,4 @@
-"""Databases of records in LevelDB's own files, by plyvel."""
+"""Databases of records in LevelDB's own files, through plyvel."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from typing_extensions import override
@@ -27,15 +28,14 @@ _DATA = ("CURRENT", "MANIFEST-*", "*.log", "*.ldb", "*.sst")
 class LevelDbReader(DatabaseReader):
     """The records of a LevelDB, which is not changed and may be read-only.
 
-    LevelDB writes into the folder that it opens, even to read. So it gets a temporary folder of links: what it adds
-    goes there, what it removes are links. What it adds is the content of the log, and of tables that it merges
-    where the program that wrote them ended before it had.
+    LevelDB writes to the folder that it opens, even for reading. So it opens a temporary folder of links: it adds
+    files there (the content of the log, and tables that the writing program left unmerged), and removes only links.
 
     Args:
-        path: the folder that holds ``CURRENT``.
+        path: the folder that contains ``CURRENT``.
 
     Raises:
-        DataError: missing, not a LevelDB, corrupt, or empty.
+        DataError: the folder is missing, not a LevelDB, corrupt, or empty.
         MissingPackageError: plyvel is not installed.
     """
 
@@ -45,8 +45,8 @@ class LevelDbReader(DatabaseReader):
         folder = _links(path)
         self._release = weakref.finalize(self, shutil.rmtree, folder, True)
         with self._corruption():
-            self._database: Any = self._plyvel.DB(folder, create_if_missing=False, paranoid_checks=True)
-        weakref.finalize(self, self._database.close)  # finalizers run last made first
+            self._database = self._plyvel.DB(folder, create_if_missing=False, paranoid_checks=True)
+        weakref.finalize(self, self._database.close)  # finalizers run in reverse order of creation
         if next(self.records(), None) is None:
             raise DataError(f"{path}: the LevelDB has no records")
 
@@ -74,7 +74,7 @@ class LevelDbReader(DatabaseReader):
         self._database.close()
         self._release()
 
-    def _iterator(self, **settings: Any) -> Any:
+    def _iterator(self, **settings: object) -> Any:
         return self._database.iterator(verify_checksums=True, fill_cache=False, **settings)
 
     @contextmanager
@@ -82,15 +82,15 @@ class LevelDbReader(DatabaseReader):
         try:
             yield
         except self._plyvel.Error as error:
-            raise DataError(f"{self.path}: not a LevelDB that can be read: {error}") from error
+            raise DataError(f"{self.path}: not a readable LevelDB: {error}") from error
 
 
 @contextmanager
 def create_leveldb(path: str | Path) -> Iterator[Put]:
-    """Gives a function that puts a record into a new LevelDB.
+    """Creates a LevelDB; the context is a function that stores a record.
 
     Raises:
-        UsageError: there is something at the path already.
+        UsageError: the path exists already.
         MissingPackageError: plyvel is not installed.
         WriteError: the disk is full.
     """
@@ -108,10 +108,11 @@ def create_leveldb(path: str | Path) -> Iterator[Put]:
             raise WriteError(f"{path}: cannot be written: {error}; nothing was written") from error
 
 
-def _plyvel() -> Any:
+def _plyvel() -> ModuleType:
     with needs("plyvel"):
         import plyvel
-    return plyvel
+    module: ModuleType = plyvel
+    return module
 
 
 def _links(path: str) -> str:

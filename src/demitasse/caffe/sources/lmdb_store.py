@@ -26,10 +26,10 @@ class LmdbReader(DatabaseReader):
     """The records of an LMDB.
 
     Args:
-        path: the folder that holds ``data.mdb``.
+        path: the folder that contains ``data.mdb``.
 
     Raises:
-        DataError: missing, not an LMDB, cut short, or empty.
+        DataError: the folder is missing, not an LMDB, cut short, or empty.
     """
 
     def __init__(self, path: str) -> None:
@@ -56,10 +56,10 @@ class LmdbReader(DatabaseReader):
 
 @contextmanager
 def create_lmdb(path: str | Path) -> Iterator[Put]:
-    """Gives a function that puts a record into a new LMDB; 1,000 records are a transaction.
+    """Creates an LMDB; the context is a function that stores a record. A transaction has 1,000 records.
 
     Raises:
-        UsageError: there is something at the path already.
+        UsageError: the path exists already.
         WriteError: the disk is full.
         DataError: a key is longer than LMDB's 511 bytes.
         MissingPackageError: lmdb is not installed; reading needs no package.
@@ -90,7 +90,7 @@ def write_lmdb(path: str | Path, records: Iterable[Record]) -> int:
 
 
 def _commit(environment: lmdb.Environment, batch: list[Record]) -> None:
-    """Writes the batch, in a map of twice the size as often as it is full, and empties it."""
+    """Writes the records and clears the list; doubles the size of the map whenever it is full."""
     import lmdb
 
     while batch:

@@ -1,4 +1,4 @@
-"""What a database is to sources and tools: records in the order of their keys, in LMDB's files or in LevelDB's."""
+"""The interface of databases for sources and tools: records in the order of their keys, in an LMDB or a LevelDB."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DatabaseReader(Closing):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Returns how many records there are. LevelDB keeps no such number: the first call counts them."""
+        """Returns the number of records. LevelDB does not store it: the first call counts them."""
 
     @abstractmethod
     def records(self, start: int = 0) -> Iterator[Record]:
@@ -42,9 +42,8 @@ Put = Callable[[bytes, bytes], None]
 class Backend(NamedTuple):
     """A kind of database.
 
-    ``open(path)`` gives a :class:`DatabaseReader`. ``create(path)`` is a context that gives a function
-    ``put(key, value)``, to be called with keys in any order; the database is there when the context has ended, and
-    only then.
+    ``open(path)`` returns a :class:`DatabaseReader`. ``create(path)`` is a context with a function ``put(key, value)``,
+    which accepts keys in any order; the database exists only once the context has ended.
     """
 
     open: Callable[[str], DatabaseReader]
@@ -55,18 +54,18 @@ BACKENDS: Registry[Backend] = Registry("database backend")
 
 
 def write_database(path: str | Path, records: Iterable[Record], backend: str) -> int:
-    """Writes a new database; killed at any moment it leaves none.
+    """Writes a new database; if the process is killed, there is no database.
 
     Args:
-        path: the folder to be made.
+        path: the folder of the new database.
         records: (key, value) in any order; they are stored in the order of their keys.
         backend: ``lmdb`` or ``leveldb``.
 
     Returns:
-        How many records were written.
+        The number of records written.
 
     Raises:
-        UsageError: there is something at the path already, or no such backend.
+        UsageError: the path exists already, or there is no such backend.
         WriteError: the disk is full.
         DataError: a record is too long.
     """

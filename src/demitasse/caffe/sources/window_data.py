@@ -1,8 +1,6 @@
-"""WindowData: windows of images, some of objects and some of background, as R-CNN is trained."""
+"""WindowData: crops windows of images, some of objects and some of background, for training R-CNN."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +12,7 @@ from demitasse.caffe import schema
 from demitasse.caffe.images.mean import read_mean
 from demitasse.caffe.list_file import read_regular, shown
 from demitasse.caffe.sources.ahead import AheadSource
-from demitasse.caffe.sources.base import SOURCES
+from demitasse.caffe.sources.base import SOURCES, State
 from demitasse.caffe.sources.windows import Framing, read_window_file, split_windows
 from demitasse.errors import DataError, NetError
 
@@ -23,11 +21,11 @@ Window = list[int]  # image, class, overlap (whole), x1, y1, x2, y2
 
 
 @SOURCES.register("WindowData")
-class WindowData(AheadSource):
-    """Draws windows at random, first background, then objects (``fg_fraction`` of the batch).
+class WindowData(AheadSource[list[tuple[Window, bool]]]):
+    """Draws windows at random: first background, then objects (``fg_fraction`` of the batch).
 
-    ``crop_size``, ``mirror`` and the mean are those of ``transform_param``, the scale is
-    ``window_data_param.scale``, as in Caffe. Beside the image the crop is 0.
+    As in Caffe, ``crop_size``, ``mirror`` and the mean are set in ``transform_param``, but the scale is
+    ``window_data_param.scale``. Outside the image, the crop is 0.
     """
 
     splits_by_rank = True
@@ -37,13 +35,16 @@ class WindowData(AheadSource):
         self._param, self._transform = param, transform
         crop = transform.crop_size
         if not param.batch_size or not crop:
-            raise NetError("window_data_param needs a batch_size, and transform_param a crop_size, above 0")
+            raise NetError(
+                f"window_data_param has batch_size {param.batch_size} and transform_param crop_size {crop}; "
+                "expected both above 0"
+            )
         if param.crop_mode not in ("warp", "square"):
-            raise NetError(f"crop_mode {param.crop_mode!r}: expected 'warp' or 'square'")
+            raise NetError(f"crop_mode is {param.crop_mode!r}; expected 'warp' or 'square'")
         if 2 * param.context_pad >= crop:
-            raise NetError(f"context_pad {param.context_pad} leaves nothing of crop_size {crop}")
+            raise NetError(f"context_pad is {param.context_pad}; expected less than half of crop_size {crop}")
         if len(spec.top) > 2:
-            raise NetError(f"WindowData makes an image and a label, but {len(spec.top)} tops are named")
+            raise NetError(f"WindowData has at most two tops, an image and a label; found {len(spec.top)}")
         self._framing = Framing(crop, param.context_pad, param.crop_mode == "square")
         self._mean = _mean(transform)
         self._cache: dict[int, bytes] = {}
@@ -54,20 +55,20 @@ class WindowData(AheadSource):
         self._windows = [table.astype(int) for table in split_windows(file, param.fg_threshold, param.bg_threshold)]
         for kind, count, table in zip(("background", "objects"), self._counts, self._windows, strict=True):
             if count > 0 and not len(table):
-                raise DataError(f"{param.source}: there are no windows of {kind}, but a batch takes {count}")
+                raise DataError(f"{param.source}: there are no windows of {kind}, but each batch needs {count}")
         self.shapes = [(param.batch_size, 3, crop, crop), (param.batch_size,)][: len(spec.top)]
         super().__init__(spec, phase)
 
     @override
     def rewind(self) -> None:
-        """There is no order, and so no beginning."""
+        """Does nothing: random windows have no order and so no beginning."""
 
     @override
-    def position(self) -> dict[str, Any]:
+    def position(self) -> State:
         return {"random": self.random.bit_generator.state}
 
     @override
-    def seek(self, position: dict[str, Any]) -> None:
+    def seek(self, position: State) -> None:
         self.random.bit_generator.state = position["random"]
 
     @override
@@ -76,7 +77,7 @@ class WindowData(AheadSource):
         return drawn[self.rank :: self.ranks]
 
     def _drawn(self) -> list[tuple[Window, bool]]:
-        """Draws the windows of one batch."""
+        """Draws the windows of one batch, and whether to mirror each."""
         rows = [
             row
             for table, count in zip(self._windows, self._counts, strict=True)
@@ -98,7 +99,7 @@ class WindowData(AheadSource):
         return [torch.from_numpy(top) for top in (crops, labels)[: len(self.shapes)]]
 
     def _draw(self, crop: Array, window: Window, mirror: bool) -> None:
-        """Warps a window into its place in the crop, (3, crop, crop)."""
+        """Warps a window to its place in the crop, (3, crop, crop)."""
         from demitasse.caffe.images.codec import decode, resize
 
         image = decode(self._content(window[0]), color=True)
@@ -124,16 +125,18 @@ class WindowData(AheadSource):
 
 
 def _mean(param: schema.TransformationParameter) -> Array:
-    """Returns what is subtracted, (3 or 1, crop, crop) or (3 or 1, 1, 1): of a mean file the centre."""
+    """Returns the mean to subtract, (3, crop, crop) from the centre of a mean file, else (3 or 1, 1, 1)."""
     if param.mean_file and param.mean_value:
         raise NetError("transform_param has both mean_file and mean_value; give one of them")
     if len(param.mean_value) not in (0, 1, 3):
-        raise NetError(f"{len(param.mean_value)} mean_value for 3 channels; give 1 or 3")
+        raise NetError(f"found {len(param.mean_value)} mean_value for 3 channels; expected 1 or 3")
     if not param.mean_file:
         return np.array(list(param.mean_value) or [0], np.float32).reshape(-1, 1, 1)
     mean = read_mean(param.mean_file)
     channels, height, width = mean.shape
     crop, offset = param.crop_size, (width - param.crop_size) // 2
     if channels != 3 or offset < 0 or offset + crop > height:
-        raise DataError(f"{param.mean_file}: shape {list(mean.shape)} has no crop of 3 x {crop} x {crop}")
+        raise DataError(
+            f"{param.mean_file}: the mean has shape {list(mean.shape)}; expected at least [3, {crop}, {crop}]"
+        )
     return mean[:, offset : offset + crop, offset : offset + crop]

@@ -1,4 +1,4 @@
-"""Windows of images: the file that lists them, and the part of an image that a window shows."""
+"""Windows of images: the file that lists them, and the geometry of their crops."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Table = NDArray[np.float64]
 
 
 class WindowFile(NamedTuple):
-    """What a window file says.
+    """The content of a window file.
 
     Attributes:
-        images: paths, as they stand there.
-        windows: (n, 7): image, class, overlap, x1, y1, x2, y2; corners are pixels inside the window.
+        images: the paths of the images, as written.
+        windows: (n, 7): image, class, overlap, x1, y1, x2, y2; the corners are pixels inside the window.
     """
 
     images: list[str]
@@ -29,11 +29,13 @@ class WindowFile(NamedTuple):
 
 
 def read_window_file(path: str | Path) -> WindowFile:
-    """Reads a window file: for each image the lines ``# <number from 0>``, path, channels, height, width, number
-    of windows, then ``class overlap x1 y1 x2 y2`` for each window. A path is a line, and may have spaces.
+    """Reads a window file.
+
+    It has, for each image, the lines ``# <number from 0>``, path, channels, height, width, number of windows, then
+    ``class overlap x1 y1 x2 y2`` for each window. A path takes a whole line, and may contain spaces.
 
     Raises:
-        DataError: missing, empty, or of another form; says at which image.
+        DataError: the file is missing, empty, or malformed; the message has the number of the image.
     """
     words = list(_words(read_lines(path, "a window file")))
     images: list[str] = []
@@ -48,7 +50,7 @@ def read_window_file(path: str | Path) -> WindowFile:
         tables.append(table)
         at += 7 + 6 * len(table)
     if not images:
-        raise DataError(f"{path}: names no image")
+        raise DataError(f"{path}: the file contains no images")
     return WindowFile(images, np.concatenate(tables))
 
 
@@ -75,11 +77,11 @@ def _image(words: list[str], at: int, number: int) -> tuple[str, Table]:
 
 
 class Region(NamedTuple):
-    """A rectangle of an image, and where it goes in the crop; all in pixels."""
+    """A rectangle of an image, and its place in the crop; all in pixels."""
 
     x1: int
     y1: int
-    x2: int  # included, as y2 is
+    x2: int  # inclusive, as y2
     y2: int
     width: int
     height: int
@@ -88,32 +90,38 @@ class Region(NamedTuple):
     top: int = 0
 
     def offset(self, crop: int, mirror: bool) -> tuple[int, int, int, int]:
-        """Returns top, left, height and width in the crop; mirrored with it, and cut where rounding goes beyond."""
+        """Returns top, left, height and width in the crop, mirrored if requested, and limited to the crop's size."""
         left = self.right if mirror else self.left
         return self.top, left, min(self.height, crop - self.top), min(self.width, crop - left)
 
 
 class Framing(NamedTuple):
-    """How windows become crops: ``crop`` pixels square, ``pad`` of them context on each side, or made square."""
+    """How windows become crops.
+
+    Attributes:
+        crop: height and width of the crop in pixels.
+        pad: pixels of context on each side of the crop.
+        square: whether windows are extended to squares before warping.
+    """
 
     crop: int
     pad: int
     square: bool
 
     def region(self, x1: int, y1: int, x2: int, y2: int, width: int, height: int) -> Region:
-        """Returns what a window of an image of this size shows.
+        """Returns the region that a window shows of an image with the given width and height.
 
-        As in R-CNN (Girshick and others 2014, supplement A), whose arithmetic is Caffe's: the window grows round
-        its centre so that after warping the context is ``pad`` pixels wide; what lies outside of the image is left
-        out, and its place in the crop stays 0.
+        As in R-CNN (Girshick and others 2014, supplement A), with Caffe's arithmetic: the window is enlarged about its
+        centre so that after warping the context is ``pad`` pixels wide. Parts outside the image are dropped, and their
+        place in the crop stays 0.
 
         Raises:
-            DataError: the window does not meet the image, or (without context) leaves it.
+            DataError: the window does not overlap the image or, without context, reaches beyond it.
         """
         size = (width, height)
         if not self.pad and not self.square:
             if not (0 <= x1 <= x2 < width and 0 <= y1 <= y2 < height):
-                raise DataError(f"window {[x1, y1, x2, y2]} leaves the image of {width} x {height}")
+                raise DataError(f"window {[x1, y1, x2, y2]} reaches beyond the image of {width} x {height} pixels")
             return Region(x1, y1, x2, y2, self.crop, self.crop)
         halves = [np.float32(end - begin + 1) / np.float32(2) for begin, end in ((x1, x2), (y1, y2))]
         centres = [np.float32(begin) + half for begin, half in zip((x1, y1), halves, strict=True)]
@@ -125,7 +133,7 @@ class Framing(NamedTuple):
             for centre, half, pixels in zip(centres, halves, size, strict=True)
         ]
         if min(begin.kept for begin in sides) < 1:
-            raise DataError(f"window {[x1, y1, x2, y2]} does not meet the image of {width} x {height}")
+            raise DataError(f"window {[x1, y1, x2, y2]} does not overlap the image of {width} x {height} pixels")
         across, down = sides
         return Region(
             *(across.begin, down.begin, across.end, down.end, across.kept, down.kept),
@@ -134,7 +142,7 @@ class Framing(NamedTuple):
 
 
 class _Side(NamedTuple):
-    """One axis of a region: first and last pixel, and in the crop the pixels kept, before and behind them."""
+    """One axis of a region: its first and last pixel, and in the crop the pixels kept, before and after them."""
 
     begin: int
     end: int
@@ -152,15 +160,15 @@ def _side(begin: int, end: int, pixels: int, crop: int) -> _Side:
 
 
 def _round(value: np.float32) -> int:
-    """Rounds to the nearest whole number, halves away from 0."""
+    """Rounds to the nearest integer, halves away from 0."""
     return int(math.copysign(math.floor(abs(float(value)) + 0.5), value))
 
 
 def split_windows(file: WindowFile, foreground: float, background: float) -> Iterator[Table]:
-    """Yields the background windows, of class 0 and an overlap below ``background``, then those of objects.
+    """Yields the table of background windows (overlap below ``background``, class set to 0), then that of objects.
 
     Raises:
-        DataError: a window of an object has no class above 0.
+        DataError: the window of an object has no class above 0.
     """
     overlaps = np.float32(file.windows[:, 2])
     is_object = overlaps >= np.float32(foreground)
@@ -168,6 +176,8 @@ def split_windows(file: WindowFile, foreground: float, background: float) -> Ite
     rest = file.windows[~is_object & (overlaps < np.float32(background))].copy()
     rest[:, 1] = 0
     if len(objects) and objects[:, 1].min() < 1:
-        raise DataError(f"a window of overlap {foreground} or more has class {int(objects[:, 1].min())}")
+        raise DataError(
+            f"a window with overlap {foreground} or more has class {int(objects[:, 1].min())}; expected a class above 0"
+        )
     yield rest
     yield objects

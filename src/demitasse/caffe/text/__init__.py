@@ -1,1 +1,1 @@
-"""Prototxts: texts into messages; faults and fields without meaning are told by file, line and layer."""
+"""Parses prototxts into messages; errors and warnings name the file, the line and the layer."""

@@ -1,4 +1,4 @@
-"""What is wrong with a text that protobuf refuses: all of it at once, each with file, line and layer."""
+"""Explains all errors of a text that protobuf refuses at once, each with file, line and layer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from demitasse.caffe.definition.layer_types import current_type, unknown_type
 from demitasse.caffe.text.fields import TextField, TextLayer, walk
 from demitasse.registry import nearest
 
-_MOST = 30  # faults that are shown
-_FEW = 24  # names that are listed
-_SHOWN = 40  # characters of a value
-_MOST_HOMES = 4  # messages that a field may belong to
+_MOST = 30  # errors shown
+_FEW = 24  # names listed
+_SHOWN = 40  # characters of a value shown
+_MOST_HOMES = 4  # messages named that a field may belong to
 _KNOWN = "; known: "
 
-# field of an older or another form, by message -> how it is written today
+# (message, field of an older or another form) -> how to write it in the current form
 _TODAY = {
     ("LayerParameter", "blobs_lr"): "write param { lr_mult: ... }, one param for each blob",
     ("LayerParameter", "weight_decay"): "write param { decay_mult: ... }, one param for each blob",
@@ -59,12 +59,12 @@ class _Fault(NamedTuple):
 
 
 def explain(text: str, message: Descriptor, name: str) -> str | None:
-    """Returns what is wrong with a text, a line for each fault; None where only its structure is.
+    """Returns a message with a line for each error in a text; None if only the structure of the text is wrong.
 
     Args:
-        text: of a message in protobuf's text format.
-        message: its kind.
-        name: of the file.
+        text: a message in protobuf's text format.
+        message: the descriptor of the message.
+        name: the name of the file.
     """
     if other := _other_kind(text, message, name):
         return other
@@ -79,12 +79,12 @@ def explain(text: str, message: Descriptor, name: str) -> str | None:
     ]
     shown = shown[:_MOST]
     if len(places) > _MOST:
-        shown.append(f"{name}: and {len(places) - _MOST} faults more")
+        shown.append(f"{name}: and {len(places) - _MOST} more errors")
     return "\n".join(shown) or None
 
 
 def _known_once(faults: Iterable[_Fault]) -> Iterator[_Fault]:
-    """Drops the names that are known from all sentences but the first that lists them."""
+    """Removes the list of known names from all messages but the first with the same list."""
     listed = set()
     for fault in faults:
         what, _, known = fault.what.partition(_KNOWN)
@@ -93,7 +93,7 @@ def _known_once(faults: Iterable[_Fault]) -> Iterator[_Fault]:
 
 
 def _other_kind(text: str, message: Descriptor, name: str) -> str | None:
-    """Returns what to say where a net is given for a solver, or a solver for a net."""
+    """Returns the message for a net given as a solver, or a solver given as a net; None in other cases."""
     other = _OTHER.get(message.name)
     if not other:
         return None
@@ -121,7 +121,7 @@ def _sentence(name: str, fault: _Fault, further: list[int]) -> str:
 
 
 def _faults(text: str, message: Descriptor) -> Iterator[_Fault]:
-    # a layer's name and type may come after its faults, so these wait for the end
+    # a layer's name and type may come after its errors, so all fields are read first
     for field in list(walk(text, message)):
         if (what := _fault(field)) or (what := _type_fault(field)):
             yield _Fault(field.line, field.layer, what)
@@ -149,7 +149,7 @@ def _fault(field: TextField) -> str | None:
 
 
 def _repeats(known: FieldDescriptor) -> bool:
-    return bool(known.default_value == [])  # what tells it in all releases of protobuf alike
+    return bool(known.default_value == [])  # works in all releases of protobuf
 
 
 def _unknown(owner: Descriptor, name: str) -> str:
@@ -157,7 +157,7 @@ def _unknown(owner: Descriptor, name: str) -> str:
     if today := _TODAY.get((kind, name)):
         return f"{kind} has no field {name!r}: {today}"
     if not name:
-        return f"a block in braces without a name before it, in {kind}"
+        return f"a block in braces in {kind} has no name before it"
     homes = [each.name for each in owner.fields if each.message_type and name in each.message_type.fields_by_name]
     if 0 < len(homes) <= _MOST_HOMES:
         return f"{kind} has no field {name!r}; it belongs in {' or '.join(f'{home} {{ ... }}' for home in homes)}"
@@ -178,7 +178,7 @@ def _no_message(known: FieldDescriptor, value: str) -> str:
 
 def _older(known: FieldDescriptor) -> str:
     if known.full_name == "caffe.V1LayerParameter.param":
-        return "; 'layers' is the form of 2014: write layer { ... } with its type in quotes"
+        return "; 'layers' is the form of 2014; write layer { ... } with its type in quotes"
     return ""
 
 
@@ -243,7 +243,7 @@ def _bad_constant(known: FieldDescriptor, enum: EnumDescriptor, value: str) -> s
     near = nearest(constant, enum.values_by_name)
     hint = f"did you mean {near!r}?" if near else f"known: {', '.join(enum.values_by_name)}"
     if is_old_type and in_quotes:
-        hint += f" 'layers' takes such a constant without quotes; for today's types write layer {{ type: {value} }}"
+        hint += f" 'layers' takes such a constant without quotes; for a current type write layer {{ type: {value} }}"
     return f"{kind} has no value {_short(constant)}; {hint}"
 
 

@@ -1,4 +1,4 @@
-"""The fields of a protobuf text one by one, with their lines: what protobuf's own parser does not tell."""
+"""Yields the fields of a protobuf text one by one with their lines, which protobuf's own parser does not provide."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-LAYERS = ("LayerParameter", "V1LayerParameter")  # the messages that are layers
+LAYERS = ("LayerParameter", "V1LayerParameter")  # the messages for layers
 _NAMED, _NOTED = (*LAYERS, "V0LayerParameter"), ("name", "type")
 _OPEN, _CLOSE = "{<", "}>"
 
-# the repeats give nothing back: a string of any length takes no memory of its own
+# possessive repeats, so that a string of any length needs no memory for backtracking
 _TOKEN = re.compile(
     r"""(?P<gap>\s++|\#[^\n]*+)|"(?:[^"\\\n]++|\\.)*+"?|'(?:[^'\\\n]++|\\.)*+'?|[{}<>\[\]:;,]|[^\s{}<>\[\]:;,"'#]++"""
 )
 
 
 class TextLayer:
-    """A layer of the text.
+    """A layer in the text.
 
     Attributes:
-        line: where it begins.
-        name: as far as it has been read.
-        type: likewise.
+        line: the line where it begins.
+        name: its name; empty until it has been read.
+        type: its type; empty until it has been read.
     """
 
     def __init__(self, line: int) -> None:
@@ -34,15 +34,15 @@ class TextLayer:
 
 
 class TextField(NamedTuple):
-    """A field of the text.
+    """A field in the text.
 
     Attributes:
-        name: of the field.
-        line: where the name is, from 1.
-        owner: the kind of message that it is in; None inside of what is not known.
-        again: whether the message had the field before.
-        layer: the layer that it is in; None outside of layers.
-        value: its scalar value as it is written; ``{`` for a message.
+        name: its name.
+        line: the line of its name, from 1.
+        owner: the descriptor of the message that contains it; None inside an unknown field.
+        again: whether the message has had the field before.
+        layer: the layer that contains it; None outside layers.
+        value: its scalar value as written; ``{`` for a message.
     """
 
     name: str
@@ -54,16 +54,16 @@ class TextField(NamedTuple):
 
     @property
     def known(self) -> FieldDescriptor | None:
-        """What the field is; None where its message has no such field."""
+        """The descriptor of the field; None if its message has no such field."""
         return self.owner.fields_by_name.get(self.name) if self.owner else None
 
 
 class Places(NamedTuple):
-    """The lines of a net's file on which its layers and its inputs are, as ``file:line``, for messages.
+    """The places of a net's layers and inputs in its file, as ``file:line``, for messages.
 
     Attributes:
-        layers: where each ``layer { ... }``, or ``layers { ... }``, begins, in order.
-        inputs: where the net's first ``input`` is.
+        layers: the place of each ``layer { ... }`` or ``layers { ... }``, in order.
+        inputs: the place of the net's first ``input``.
     """
 
     layers: list[str]
@@ -71,7 +71,7 @@ class Places(NamedTuple):
 
 
 class _Frame:
-    """A message that is being read."""
+    """A message that is being parsed."""
 
     def __init__(self, owner: Descriptor | None, layer: TextLayer | None) -> None:
         self.owner, self.layer = owner, layer
@@ -84,14 +84,14 @@ class _Frame:
         return TextField(self.name, self.line, self.owner, again, self.layer, value)
 
     def end(self) -> None:
-        """Ends a field, unless a list of its values goes on."""
+        """Ends a field, except inside a list of its values."""
         if not self.listed:
             self.seen.add(self.name)
             self.name = ""
 
 
 def tokens(text: str) -> Iterator[tuple[str, int]]:
-    """Yields the words, strings and signs of a text, comments left out, with their lines."""
+    """Yields the words, strings and punctuation of a text with their lines, without comments."""
     line = 1
     for match in _TOKEN.finditer(text):
         if match["gap"] is None:
@@ -101,13 +101,13 @@ def tokens(text: str) -> Iterator[tuple[str, int]]:
 
 
 def walk(text: str, message: Descriptor) -> Iterator[TextField]:
-    """Yields the fields of a text in order, each message before what it holds.
+    """Yields the fields of a text in order, each message before its fields.
 
-    It ends early where the text is not balanced.
+    Ends early if the braces are not balanced.
 
     Args:
-        text: of a message in protobuf's text format.
-        message: its kind.
+        text: a message in protobuf's text format.
+        message: the descriptor of the message.
     """
     stack = [_Frame(message, None)]
     for token, line in tokens(text):
@@ -132,7 +132,7 @@ def walk(text: str, message: Descriptor) -> Iterator[TextField]:
         elif frame.name:
             yield _noted(frame.field(token))
             frame.end()
-        elif token[0] not in "\"'":  # else the further part of a string
+        elif token[0] not in "\"'":  # else the continuation of a string
             frame.name, frame.line = token, line
 
 
@@ -144,7 +144,7 @@ def _inside(field: TextField) -> _Frame:
 
 
 def _noted(field: TextField) -> TextField:
-    """Notes the name and the type of a layer."""
+    """Records the name or the type of a layer, and returns the field."""
     if field.layer and field.name in _NOTED and field.owner and field.owner.name in _NAMED:
         setattr(field.layer, field.name, field.value.strip("\"'"))
     return field

@@ -1,4 +1,4 @@
-"""What texts made for forks of Caffe say that has no meaning here: it is accepted, and one warning tells of it."""
+"""Fields of forks of Caffe that have no meaning here: they are accepted, with one warning."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from demitasse.caffe import log, schema
 from demitasse.caffe.text.fields import TextField, walk
 from demitasse.errors import parameter
 
-_PLACE = "upgrade_proto.cpp:137"  # where Caffe tells of fields that it leaves out
+_PLACE = "upgrade_proto.cpp:137"  # where Caffe warns of ignored fields
 _DEVICES = re.compile(r"\bdevice_id\s*:?\s*(\[[^\]]*\]|-?\w+)")
 
 
 def warn_unused(text: str, message: Descriptor, name: str) -> None:
-    """Warns, once in a process, of fields and constants of a text that are known and have no meaning here.
+    """Warns, once per process, of fields and constants that are known but have no meaning here.
 
     Args:
-        text: that protobuf has accepted.
-        message: its kind.
-        name: of the file.
+        text: a text that protobuf has accepted.
+        message: the descriptor of its message.
+        name: the name of the file.
     """
     if not _unused_names().search(text):
         return
@@ -32,11 +32,11 @@ def warn_unused(text: str, message: Descriptor, name: str) -> None:
             lines.setdefault(what, []).append(str(field.line))
     if lines:
         fields = ", ".join(f"{what} (line {', '.join(numbers)})" for what, numbers in lines.items())
-        _warn_once(f"{name}: fields of other Caffes that have no meaning here are left out: {fields}")
+        _warn_once(f"{name}: ignored these fields of other versions of Caffe: {fields}")
 
 
 def keep_first_device(text: str, name: str) -> str:
-    """Returns a solver's text with one ``device_id``, the first; others are told of by a warning."""
+    """Returns a solver's text with only its first ``device_id``, and warns if there are others."""
     found = [
         field
         for field in walk(text, schema.SolverParameter.DESCRIPTOR)
@@ -46,7 +46,7 @@ def keep_first_device(text: str, name: str) -> str:
         return text
     numbers = [field.value for field in found]
     _warn_once(
-        f"{name}:{found[1].line}: device_id names {len(found)} devices, of which the first, {numbers[0]}, is used; "
+        f"{name}:{found[1].line}: found {len(found)} values of device_id; only the first, {numbers[0]}, is used; "
         f"give {parameter('gpu', ','.join(numbers))} to train on all"
     )
     blanked = _DEVICES.sub(lambda match: "\n" * match[0].count("\n"), text)
@@ -70,7 +70,7 @@ def _unused(field: TextField) -> str | None:
 
 @cache
 def _unused_names() -> re.Pattern[str]:
-    """Matches texts that may have such a field or constant, so that others need not be walked."""
+    """Returns a pattern for texts that may have such a field or constant, so that others need not be parsed."""
     file = schema.NetParameter.DESCRIPTOR.file
     names = {name for message in file.message_types_by_name.values() for name in _deprecated(message)}
     names |= {value.name for enum in file.enum_types_by_name.values() for value in enum.values if _is_deprecated(value)}

@@ -1,1 +1,1 @@
-"""What the tools of Caffe do, one a file, as functions."""
+"""Caffe's tools as functions, one per file."""

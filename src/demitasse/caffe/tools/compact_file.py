@@ -1,4 +1,4 @@
-"""Nets to and from the compact formats of :mod:`demitasse.packed.compact`."""
+"""Converts nets to and from the compact formats of :mod:`demitasse.packed.compact`."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ def encode(
     rule: LayerRule = LayerRule.TYPE,
     say: Say = silent,
 ) -> int:
-    """Writes the weights of a net in a compact format; layers with blobs that it leaves out are logged.
+    """Writes the weights of a net in a compact format, and logs the layers with blobs that are not stored.
 
     Args:
         codec: name in :data:`demitasse.packed.compact.CODECS`.
         net: prototxt of the model.
         model: its caffemodel.
-        out: the file to be written.
+        out: the file to write.
         rule: which layers are stored.
-        say: takes a few lines for each layer.
+        say: called with a few lines for each layer.
 
     Returns:
         The size of the file in bytes.
 
     Raises:
-        WeightsError: a value that the format cannot hold (layer, blob, value), or blobs that do not fit the net.
+        WeightsError: the format cannot hold a value (the message has layer, blob and value), or blobs do not match
+            the net.
         DemitasseError: a file cannot be read.
     """
     start = time.perf_counter()
@@ -59,7 +60,7 @@ def encode(
     write_bytes(out, data)
     left_out = [each.name for each in layers if each.name not in stored]
     if left_out:
-        warning("tools", f"layers that are not in the file: {', '.join(left_out)}")
+        warning("tools", f"layers that are not stored in the file: {', '.join(left_out)}")
     say(f"\ncompact model saved as {out}\n\ntotal time: {time.perf_counter() - start:.3f} s")
     return len(data)
 
@@ -78,12 +79,12 @@ def decode(
         codec: name in :data:`demitasse.packed.compact.CODECS`.
         net: prototxt of the plain net.
         binary: the compact file.
-        out: the caffemodel to be written.
+        out: the caffemodel to write.
         rule: which layers are stored.
-        say: takes a few lines for each layer.
+        say: called with a few lines for each layer.
 
     Raises:
-        FileFormatError: the file is cut short, corrupt or of another net; says at which byte.
+        FileFormatError: the file is cut short, corrupt or belongs to another net; the message has the byte offset.
         NetError: the net cannot be built.
     """
     start = time.perf_counter()
@@ -103,7 +104,7 @@ def decode(
 
 
 def deep_compression_to_caffe(net: str | Path, binary: str | Path, out: str | Path) -> None:
-    """Writes a caffemodel from a ``.net`` file of Deep Compression; arguments and errors as of :func:`decode`."""
+    """Writes a caffemodel from a ``.net`` file of Deep Compression; see :func:`decode` for arguments and errors."""
     target = net_with_shapes(net)
     layers = deep_compression.decode(Path(binary), target)
     for name, arrays in layers.items():

@@ -1,4 +1,4 @@
-"""What the original's compact tools say about each layer."""
+"""The lines that the original compact tools print about each layer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from demitasse.caffe.tools.source_model import Array, SourceLayer
+from demitasse.caffe.models.blobs import Array
+from demitasse.caffe.tools.source_model import SourceLayer
 from demitasse.packed.compact.base import places
 from demitasse.packed.compact.grid import EXPONENTS
 from demitasse.packed.compact.squeezenet import codes_per_word
@@ -15,7 +16,7 @@ _PLURALS = ("weights", "bias")
 
 
 def encoded(codec: str, layer: SourceLayer, arrays: Sequence[Array], seconds: float) -> list[str]:
-    """Returns the lines on a layer that was encoded."""
+    """Returns the lines about an encoded layer."""
     if codec == "squeezenet":
         return _dense(layer.name, arrays)
     if codec == "sparse":
@@ -27,7 +28,7 @@ def encoded(codec: str, layer: SourceLayer, arrays: Sequence[Array], seconds: fl
 
 
 def decoded(name: str, blobs: int, seconds: float) -> list[str]:
-    """Returns the lines on a layer that was decoded."""
+    """Returns the lines about a decoded layer."""
     return [*_steps("decoding", name, blobs), f"time for layer [{name}]: {seconds:.3f} seconds"]
 
 

@@ -1,4 +1,4 @@
-"""The mean image of a database."""
+"""Computes the mean image of a database."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Mean = NDArray[np.float32]
 
 
 def compute_image_mean(database: str, backend: str = "lmdb") -> tuple[Mean, int]:
-    """Returns the mean of all images, (channels, height, width) float32, and how many there are.
+    """Returns the mean of all images, (channels, height, width) float32, and the number of images.
 
-    The sum is exact up to 2^53; Caffe's, in float32, is up to 2^24, which is 65,793 white images.
+    The sum is exact up to 2^53; Caffe's sum, in float32, is exact up to 2^24, which is 65,793 white images.
 
     Args:
-        database: the folder.
+        database: the folder of the database.
         backend: ``lmdb`` or ``leveldb``.
 
     Raises:
-        UnknownNameError: no such backend.
-        DataError: not such a database, or an image has another shape than the first.
+        UnknownNameError: there is no such backend.
+        DataError: the folder is not such a database, or an image has another shape than the first.
     """
     total: NDArray[np.float64] | None = None
     count = 0
@@ -39,8 +39,10 @@ def compute_image_mean(database: str, backend: str = "lmdb") -> tuple[Mean, int]
             if total is None:
                 total = np.zeros(image.shape)
             if image.shape != total.shape:
-                raise DataError(f"{place}: the image has shape {list(image.shape)}, the first one {list(total.shape)}")
+                raise DataError(
+                    f"{place}: the image has shape {list(image.shape)}; expected {list(total.shape)} of the first image"
+                )
             total += image
             count += 1
-    assert total is not None  # an empty database is refused when it is opened
+    assert total is not None  # opening refuses an empty database
     return (total / count).astype(np.float32), count

@@ -1,4 +1,4 @@
-"""A list of image files -> a database."""
+"""Converts a list of image files to a database."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ class ImageOptions:
     """How images are stored.
 
     Attributes:
-        gray: in grey instead of blue, green and red.
-        resize_height: 0 for as it is, else in pixels; with ``resize_width``.
-        resize_width: likewise.
-        check_size: all images must be of one size.
-        encoded: as image files instead of pixels; files that need no change are stored as they are.
-        encode_type: the format of encoded images, such as ``png``, which implies ``encoded``; empty for that of the
-            file.
+        gray: store grey images instead of blue, green and red.
+        resize_height: new height in pixels; 0 keeps it. Goes together with ``resize_width``.
+        resize_width: new width in pixels; 0 keeps it.
+        check_size: require that all images have the same size.
+        encoded: store image files instead of pixels; files that need no change are stored unchanged.
+        encode_type: format of encoded images, such as ``png``; implies ``encoded``; empty for the format of each file.
     """
 
     gray: bool = False
@@ -43,7 +42,7 @@ class ImageOptions:
     def __post_init__(self) -> None:
         if min(self.resize_height, self.resize_width) < 0 or (self.resize_height > 0) != (self.resize_width > 0):
             raise UsageError(
-                f"resize_height {self.resize_height} and resize_width {self.resize_width}: give both or none"
+                f"resize_height is {self.resize_height} and resize_width {self.resize_width}; give both or neither"
             )
 
 
@@ -56,27 +55,27 @@ def convert_imageset(
     seed: int = 0,
     backend: str = "lmdb",
 ) -> int:
-    """Writes a database with one Datum an image under the keys ``%08d_<file name>``.
+    """Writes a database with one Datum per image, under the keys ``%08d_<file name>``.
 
-    As in Caffe a file that is no image is left out, with a warning in the log.
+    As in Caffe, a file that is not an image is skipped with a warning in the log.
 
     Args:
         root: the folder that the names in the list are relative to.
-        image_list: text, ``<file name> <label>`` a line; names may have spaces.
-        database: the folder to be made.
+        image_list: a text file with one ``<file name> <label>`` per line; names may contain spaces.
+        database: the folder of the new database.
         options: how images are stored.
-        shuffle: whether the order is random, drawn with ``seed``.
-        seed: of the order.
+        shuffle: whether to store the images in random order.
+        seed: the seed of the random order.
         backend: ``lmdb`` or ``leveldb``.
 
     Returns:
         The number of records.
 
     Raises:
-        DataError: the list is missing, has a line of another form, or names no image that can be read;
-            with ``check_size``, an image has another size than the first.
-        UnknownNameError: no such backend.
-        UsageError: the database exists, plyvel is missing for LevelDB, or options exclude each other.
+        DataError: the list is missing, has a malformed line, or none of its images can be read; with
+            ``check_size``, an image has another size than the first.
+        UnknownNameError: there is no such backend.
+        UsageError: the database exists already, plyvel is missing for LevelDB, or options exclude each other.
     """
     options = options or ImageOptions()
     entries = read_image_list(image_list)
@@ -102,12 +101,14 @@ def _records(root: str, entries: list[ImageListEntry], options: ImageOptions) ->
             image = resize(image, options.resize_height, options.resize_width)
         first = first or image.shape
         if options.check_size and image.shape != first:
-            raise DataError(f"{path}: the image has shape {list(image.shape)}, the first one {list(first)}")
+            raise DataError(
+                f"{path}: the image has shape {list(image.shape)}; expected {list(first)} of the first image"
+            )
         datum = _datum(image, content, path, options)
         datum.label = entry.label
         yield f"{index:08d}_{entry.name}".encode("utf-8", "surrogateescape"), datum.SerializeToString()
     if not first:
-        raise DataError(f"none of the {len(entries)} files of the list is an image that can be read in {root!r}")
+        raise DataError(f"{root}: none of the {len(entries)} files in the list is a readable image in this folder")
 
 
 def _datum(image: Array, content: bytes, path: str, options: ImageOptions) -> schema.Datum:

@@ -1,4 +1,4 @@
-"""MNIST's files -> a database."""
+"""Converts MNIST's files to a database."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from demitasse.progress import tracked
 
 
 def convert_mnist_data(images: str | Path, labels: str | Path, database: str | Path, backend: str = "lmdb") -> int:
-    """Writes a database with one grey Datum a digit under the keys ``%08d``.
+    """Writes a database with one grey Datum per digit, under the keys ``%08d``.
 
     Args:
         images: IDX file of bytes (n, height, width), plain or gzip.
         labels: IDX file of bytes (n,).
-        database: the folder to be made.
+        database: the folder of the new database.
         backend: ``lmdb`` or ``leveldb``.
 
     Returns:
         The number of records.
 
     Raises:
-        FileFormatError: a file is missing, of another kind, cut short, or has another number of entries.
-        UnknownNameError: no such backend.
-        UsageError: the database exists, or plyvel is missing for LevelDB.
+        FileFormatError: a file is missing, of another format or cut short, or the numbers of entries differ.
+        UnknownNameError: there is no such backend.
+        UsageError: the database exists already, or plyvel is missing for LevelDB.
     """
     pixels, classes = read_idx(images, axes=3), read_idx(labels, axes=1)
     if len(pixels) != len(classes):

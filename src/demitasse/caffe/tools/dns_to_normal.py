@@ -1,4 +1,4 @@
-"""A net after surgery -> a plain one: cut weights become 0, masks are dropped."""
+"""Converts a net after surgery to a plain one: cut weights become 0, masks are dropped."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def dns_to_normal(
     rule: LayerRule = LayerRule.TYPE,
     say: Say = silent,
 ) -> list[statistics.Kept]:
-    """Converts a model with DNS layers, or with those of Guo's repository, whose masks may be missing.
+    """Converts a model with DNS layers, or with the layers of Guo's repository, whose masks may be missing.
 
     Args:
         net: prototxt of the model.
         model: its caffemodel.
         target: prototxt with plain layers of the same names.
-        out: the caffemodel to be written.
+        out: the caffemodel to write.
         rule: which layers are converted.
-        say: takes the lines of the report.
+        say: called with each line of the report.
 
     Returns:
-        How much of each layer was kept.
+        The number of kept values of each layer.
 
     Raises:
-        DemitasseError: a file cannot be read, or the nets do not fit.
+        DemitasseError: a file cannot be read, or the nets do not match.
     """
     source = read_source(net, model)
     counted = statistics.count([each for each in source if rule.takes(each.name, each.kind)])

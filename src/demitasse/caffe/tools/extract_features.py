@@ -1,4 +1,4 @@
-"""Blobs of a net -> databases."""
+"""Writes blobs of a net to databases."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ def extract_features(
     backend: str = "lmdb",
     device: torch.device | None = None,
 ) -> int:
-    """Runs a net in phase TEST and writes blobs of it, one Datum of floats an image under the keys ``%010d``.
+    """Runs a net in phase TEST and writes some of its blobs, one Datum of floats per image, under the keys ``%010d``.
 
-    Layers of the net that would write files write none.
+    Layers of the net that write files are kept from it.
 
     Args:
         weights: the caffemodel.
         net_path: the prototxt, with data layers.
-        blobs: names of blobs with at most four axes, the first of which counts images.
-        databases: the folders to be made, one a blob.
-        batches: how many batches to run.
+        blobs: names of blobs with at most four axes, the first of which is the images.
+        databases: the folders of the new databases, one for each blob.
+        batches: the number of batches to run.
         backend: ``lmdb`` or ``leveldb``.
-        device: where to compute; None is the CPU.
+        device: the device to compute on; None is the CPU.
 
     Returns:
-        How many images every database has.
+        The number of images in each database.
 
     Raises:
-        UsageError: other numbers of blobs and databases, a blob that does not exist or has no rows of images, a
-            database that exists, or no such backend.
+        UsageError: the numbers of blobs and databases differ, a blob does not exist or has no axis of images, a
+            database exists already, or there is no such backend.
         DemitasseError: net, weights or data cannot be read.
     """
     if len(blobs) != len(databases):
-        raise UsageError(f"{len(blobs)} blobs need as many databases, found {len(databases)}")
+        raise UsageError(f"found {len(databases)} databases for {len(blobs)} blobs; expected one for each")
     device = device or torch.device("cpu")
     net = solver_nets.move_to_device(Net.from_file(net_path, schema.TEST), device)
     disable_file_output(net.named_layers().values())
@@ -74,13 +74,13 @@ def extract_features(
 
 def _check(net: Net, blob: str, origin: str) -> None:
     if blob not in net.shapes:
-        raise UnknownNameError(f"{origin}: no blob {blob!r}; {suggest(blob, list(net.shapes))}")
+        raise UnknownNameError(f"{origin}: there is no blob {blob!r}; {suggest(blob, list(net.shapes))}")
     if not 1 <= len(net.shapes[blob]) <= 4:
-        raise UsageError(f"{origin}: blob {blob!r} of shape {list(net.shapes[blob])} has no rows of images")
+        raise UsageError(f"{origin}: blob {blob!r} has shape {list(net.shapes[blob])}; expected one to four axes")
 
 
 def _datums(blob: Tensor) -> Iterator[bytes]:
-    """Yields a Datum for each row; axes that are missing have length 1."""
+    """Yields a Datum for each row; missing axes have length 1."""
     rows = blob.cpu().float()
     shape = (*rows.shape[1:], 1, 1, 1)
     for row in rows.flatten(1) if rows.ndim > 1 else rows[:, None]:

@@ -1,4 +1,4 @@
-"""A net after incremental quantization -> a plain one: the weights stay, masks are dropped."""
+"""Converts a net after incremental quantization to a plain one: the weights stay, masks are dropped."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from demitasse.caffe.layer_rule import LayerRule
 from demitasse.caffe.layers import Layer
+from demitasse.caffe.models.blobs import Array
 from demitasse.caffe.tools.say import Say, silent
-from demitasse.caffe.tools.source_model import Array, SourceLayer, read_source
+from demitasse.caffe.tools.source_model import SourceLayer, read_source
 from demitasse.caffe.tools.transfer import transfer
 
 
@@ -19,7 +20,7 @@ def inq_to_normal(
     rule: LayerRule = LayerRule.TYPE,
     say: Say = silent,
 ) -> None:
-    """Converts a model with INQ layers; arguments and errors as of ``dns_to_normal``."""
+    """Converts a model with INQ layers; see ``dns_to_normal`` for arguments and errors."""
 
     def convert(each: SourceLayer, _: Layer) -> list[Array]:
         say(f"{f'converting layer [{each.name}] ...':45}[done]")

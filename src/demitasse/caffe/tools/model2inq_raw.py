@@ -1,4 +1,4 @@
-"""A plain net, or one after surgery -> one for incremental quantization to start from."""
+"""Converts a plain net, or a net after surgery, to the starting point of incremental quantization."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 
 from demitasse.caffe.layer_rule import LayerRule
 from demitasse.caffe.layers import Layer
+from demitasse.caffe.models.blobs import Array
 from demitasse.caffe.tools import statistics
 from demitasse.caffe.tools.say import Say, silent
-from demitasse.caffe.tools.source_model import Array, SourceLayer, read_source
+from demitasse.caffe.tools.source_model import SourceLayer, read_source
 from demitasse.caffe.tools.transfer import has_masks, transfer
 
 
@@ -23,22 +24,22 @@ def model2inq_raw(
     rule: LayerRule = LayerRule.TYPE,
     say: Say = silent,
 ) -> list[statistics.Kept]:
-    """Gives every blob a mask: 1 is still free, 0 is frozen, which weights cut by surgery are.
+    """Adds a mask to every blob: 1 marks free values, 0 frozen ones, such as weights that surgery has cut.
 
     Args:
         net: prototxt of the model.
         model: its caffemodel.
         target: prototxt with INQ layers of the same names.
-        out: the caffemodel to be written.
-        zeros_are_pruned: freeze the zeros of plain layers, too.
+        out: the caffemodel to write.
+        zeros_are_pruned: also freeze the zeros of plain layers.
         rule: which layers are converted.
-        say: takes the lines of the report.
+        say: called with each line of the report.
 
     Returns:
-        How much of each layer surgery had kept.
+        The number of values of each layer that surgery had kept.
 
     Raises:
-        DemitasseError: a file cannot be read, or the nets do not fit.
+        DemitasseError: a file cannot be read, or the nets do not match.
     """
 
     def convert(each: SourceLayer, layer: Layer) -> list[Array]:

@@ -1,4 +1,4 @@
-"""A binary caffemodel -> protobuf text, all numbers included."""
+"""Converts a binary caffemodel to protobuf text, including all numbers."""
 
 from __future__ import annotations
 

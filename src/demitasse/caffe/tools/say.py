@@ -1,4 +1,4 @@
-"""How tools speak: line by line, to whom the caller names."""
+"""The callback through which tools report, line by line."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ Say = Callable[[str], None]
 
 
 def silent(line: str) -> None:
-    """Says nothing; the default."""
+    """Ignores the line; the default."""

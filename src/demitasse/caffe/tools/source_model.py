@@ -1,23 +1,20 @@
-"""A net's prototxt beside its model: the layers, and what their weights effectively are."""
+"""Reads a net's prototxt together with its caffemodel: the layers and their effective weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from demitasse.caffe import schema
 from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.layer_rule import COMPRESSING, SURGERY, WEIGHTED
+from demitasse.caffe.models.blobs import Array
 from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
 from demitasse.caffe.models.masks import has_masks, has_masks_text, plain_model_advice
 from demitasse.caffe.text import prototxt
 from demitasse.errors import WeightsError
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +22,10 @@ class SourceLayer:
     """One layer of the source.
 
     Attributes:
-        name: label of the layer.
+        name: the label of the layer.
         kind: its type.
-        blobs: weight and bias, or whatever the type has.
-        masks: of the same shapes, or empty.
+        blobs: weight and bias, or the blobs of another type.
+        masks: a mask for each blob, of the same shape; or empty.
     """
 
     name: str
@@ -38,15 +35,15 @@ class SourceLayer:
 
     @property
     def is_pruned(self) -> bool:
-        """Whether surgery was at work; Guo's own models have zeros where others have masks."""
+        """Whether the layer is under surgery. Guo's own models mark cut weights by zeros instead of masks."""
         return self.kind in SURGERY
 
     def kept(self) -> list[Array]:
-        """Returns for each blob which values surgery kept, bool."""
+        """Returns a bool array for each blob, True for the values that surgery kept."""
         return [mask == 1 for mask in self.masks] if self.masks else [blob != 0 for blob in self.blobs]
 
     def effective(self) -> list[Array]:
-        """Returns the values that the layer computes with, float32: cut ones are 0."""
+        """Returns the blobs that the layer computes with, float32; cut values are 0."""
         blobs = [blob.astype(np.float32) for blob in self.blobs]
         if not self.is_pruned:
             return blobs
@@ -56,12 +53,12 @@ class SourceLayer:
 def read_source(net: str | Path, model: str | Path) -> list[SourceLayer]:
     """Reads the layers of a net that have blobs in the model, in the order of the net (phase TEST).
 
-    The net is not built, so its data need not be there.
+    The net is not built, so its data is not needed.
 
     Raises:
         PrototxtError: the net cannot be read.
         FileFormatError: the model cannot be read.
-        WeightsError: a convolution or inner product has no blobs in the model, or another number of them.
+        WeightsError: a convolution or inner product has no blobs in the model, or a different number of blobs.
     """
     held = {layer.name: layer for layer in read_model(model)}
     found = []
@@ -70,16 +67,16 @@ def read_source(net: str | Path, model: str | Path) -> list[SourceLayer]:
             _check_masks(layer, held[label], net, model)
             found.append(_source_layer(label, layer, held[label].blobs, str(model)))
         elif layer.type in WEIGHTED:
-            raise WeightsError(f"{model}: no blobs for layer {label!r} of {net}")
+            raise WeightsError(f"{model}: there are no blobs for layer {label!r} of {net}")
     return found
 
 
 def _check_masks(spec: schema.LayerParameter, held: LayerBlobs, net: str | Path, model: str | Path) -> None:
-    """Raises WeightsError where the model has masks that the net's layer has not, or that mean something else there."""
+    """Raises WeightsError if the model has masks that the net's layer lacks, or that have another meaning there."""
     if {held.type, spec.type} <= COMPRESSING and (held.type in SURGERY) != (spec.type in SURGERY):
         raise WeightsError(
-            f"{model}: layer {held.name!r} is of type {held.type}, but in {net} of type {spec.type}, whose masks mean "
-            f"something else: {plain_model_advice(held.type)}, with the prototxt that the model was trained with"
+            f"{model}: layer {held.name!r} has type {held.type}, but in {net} type {spec.type}, whose masks have "
+            f"another meaning: {plain_model_advice(held.type)}, with the prototxt that the model was trained with"
         )
     if spec.type in WEIGHTED - COMPRESSING and len(held.blobs) > 1 and has_masks(held.type, held.blobs):
         raise WeightsError(
@@ -97,7 +94,8 @@ def _source_layer(label: str, spec: schema.LayerParameter, blobs: list[Array], o
     masks = blobs[plain:]
     if len(blobs) not in allowed or any(m.shape != b.shape for m, b in zip(masks, blobs, strict=False)):
         raise WeightsError(
-            f"{origin}: layer {label!r} of type {spec.type}: expected {' or '.join(map(str, allowed))} blobs, "
-            f"masks of the shape of their values; found {[list(blob.shape) for blob in blobs]}"
+            f"{origin}: layer {label!r} of type {spec.type}: found blobs of shapes "
+            f"{[list(blob.shape) for blob in blobs]}; expected {' or '.join(map(str, allowed))} blobs, "
+            "with masks of the same shapes as their values"
         )
     return SourceLayer(label, spec.type, blobs[:plain], masks)

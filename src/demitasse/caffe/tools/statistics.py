@@ -1,4 +1,4 @@
-"""How much surgery kept, counted and said as the original's converters say it."""
+"""Counts how many values surgery kept, and formats the report of the original converters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ROLES = ("w", "b")
 
 
 class Kept(NamedTuple):
-    """Kept and all values of the blobs of one layer."""
+    """The numbers of kept and of all values for each blob of one layer."""
 
     name: str
     kept: list[int]
@@ -21,7 +21,7 @@ class Kept(NamedTuple):
 
 
 def count(layers: Sequence[SourceLayer]) -> list[Kept]:
-    """Counts in the layers that surgery worked on; others are left out."""
+    """Counts the kept values of the layers under surgery; other layers are left out."""
     return [
         Kept(
             layer.name,
@@ -34,7 +34,7 @@ def count(layers: Sequence[SourceLayer]) -> list[Kept]:
 
 
 def lines(counted: Sequence[Kept]) -> list[str]:
-    """Returns the report on all layers, then the sum and the rate (total / kept); nothing for no layers."""
+    """Returns the lines about all layers, then the sum and the rate (total / kept); no lines if there are no layers."""
     if not counted:
         return []
     kept, total = (sum(sum(values) for values in column) for column in list(zip(*counted, strict=True))[1:])

@@ -1,87 +1,101 @@
-"""The net that a conversion is for: built, or, where its data or its Python code is not there, as it is defined."""
+"""The target net of a conversion: built, or only its definition if its data or its Python code is not available."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Protocol
 
-from numpy.typing import NDArray
+from typing_extensions import override
 
 from demitasse.caffe import log, schema
 from demitasse.caffe.definition.filter import Placed
 from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.definition.split import insert_splits
+from demitasse.caffe.layer_blobs import write_blobs
 from demitasse.caffe.layers import LAYERS, Layer, Shape
-from demitasse.caffe.models.blobs import array_blob, blob_arrays
+from demitasse.caffe.models.blobs import Array, array_blob, blob_arrays
 from demitasse.caffe.models.caffemodel import write_net_message
-from demitasse.caffe.net import Net, write_blobs
+from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.weights import save_weights
 from demitasse.errors import DataError, FileFormatError, NetError, PythonLayerError
 from demitasse.registry import suggest
 
-Array = NDArray[Any]
 
+class ConversionTarget(ABC):
+    """A net that receives the blobs of layers, by label, and is saved as a caffemodel."""
 
-class ConversionTarget(Protocol):
-    """What takes the blobs of layers, by label, and becomes a caffemodel."""
-
+    @abstractmethod
     def layer(self, label: str, blobs: list[Array]) -> Layer:
-        """Returns a layer as it is for such blobs; raises NetError where there is none of the name."""
+        """Returns a layer, set up for such blobs.
 
+        Raises:
+            NetError: the net has no such layer, or the layer cannot have such blobs.
+        """
+
+    @abstractmethod
     def has(self, label: str) -> bool:
-        """Tells whether the net has the layer."""
+        """Returns whether the net has the layer."""
 
+    @abstractmethod
     def load(self, label: str, blobs: list[Array]) -> None:
-        """Copies blobs into a layer; raises WeightsError where they do not fit."""
+        """Copies blobs into a layer.
 
+        Raises:
+            WeightsError: the blobs do not match the layer.
+        """
+
+    @abstractmethod
     def save(self, out: str | Path) -> None:
-        """Writes the model, and logs which layers got nothing."""
+        """Writes the model, and logs which layers did not receive blobs."""
 
 
 def open_target(path: str | Path) -> ConversionTarget:
-    """Returns the net of a prototxt, whose data need not be there.
+    """Returns the net of a prototxt; its data is not needed.
 
     Raises:
-        NetError: it cannot be built.
-        PrototxtError: it cannot be read.
+        NetError: the net cannot be built.
+        PrototxtError: the prototxt cannot be read.
     """
     try:
         return BuiltTarget(Net.from_file(path), path)
     except (DataError, FileFormatError, PythonLayerError) as error:
-        log.warning("tools", f"{path} is not built, as its definition is enough here: {error}")
+        log.warning("tools", f"{path}: the net is not built, because its definition suffices here: {error}")
         return DefinedTarget(path)
 
 
-class BuiltTarget:
-    """A net with values for all its layers."""
+class BuiltTarget(ConversionTarget):
+    """A built net, which has values for all its layers."""
 
     def __init__(self, net: Net, path: str | Path) -> None:
         self._net, self._path = net, path
         self._loaded: set[str] = set()
 
+    @override
     def layer(self, label: str, blobs: list[Array]) -> Layer:
-        """See :class:`ConversionTarget`."""
         return self._net.layer(label)
 
+    @override
     def has(self, label: str) -> bool:
-        """See :class:`ConversionTarget`."""
         return label in self._net.named_layers()
 
+    @override
     def load(self, label: str, blobs: list[Array]) -> None:
-        """See :class:`ConversionTarget`."""
         self._net.load_blobs(label, blobs, f"for {self._path}")
         self._loaded.add(label)
 
+    @override
     def save(self, out: str | Path) -> None:
-        """See :class:`ConversionTarget`."""
         log_initial(self._net, self._loaded)
         save_weights(self._net, out)
 
 
-class DefinedTarget:
-    """A definition: a layer is set up for the bottoms that its blobs tell of; one without blobs is left out."""
+class DefinedTarget(ConversionTarget):
+    """The definition of a net. Layers are set up for bottoms that match their blobs; layers without blobs are dropped.
+
+    A layer that should have blobs but receives none is left out of the saved model.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
@@ -90,14 +104,14 @@ class DefinedTarget:
         self._message = schema.NetParameter(name=net.name)
         self._layers: dict[str, Layer] = {}
 
+    @override
     def layer(self, label: str, blobs: list[Array]) -> Layer:
-        """See :class:`ConversionTarget`."""
         if label not in self._specs:
-            raise NetError(f"no layer {label!r}; {suggest(label, self._specs)}")
+            raise NetError(f"{self._path}: there is no layer {label!r}; {suggest(label, self._specs)}")
         if label not in self._layers:
             spec = self._specs[label]
             if not self.has(label):
-                raise NetError(f"layer {label!r} ({self._path}): {spec.type} takes no blobs, found {len(blobs)}")
+                raise NetError(f"layer {label!r} ({self._path}): found {len(blobs)} blobs, but {spec.type} has none")
             layer = LAYERS[spec.type](spec)
             try:
                 layer.setup(*bottoms_of(spec, [blob.shape for blob in blobs]))
@@ -106,16 +120,16 @@ class DefinedTarget:
             self._layers[label] = layer
         return self._layers[label]
 
+    @override
     def has(self, label: str) -> bool:
-        """See :class:`ConversionTarget`."""
         return label in self._specs and self._specs[label].type.endswith(tuple(_BOTTOMS))
 
+    @override
     def load(self, label: str, blobs: list[Array]) -> None:
-        """See :class:`ConversionTarget`."""
         write_blobs(self.layer(label, blobs), label, blobs, f"for {self._path}")
 
+    @override
     def save(self, out: str | Path) -> None:
-        """See :class:`ConversionTarget`."""
         for label, layer in self._layers.items():
             self._specs[label].blobs.extend(map(array_blob, blob_arrays(layer.blobs())))
         empty = [
@@ -124,7 +138,9 @@ class DefinedTarget:
             if spec.type in LAYERS and LAYERS[spec.type].has_blobs and not spec.blobs
         ]
         if empty:
-            log.warning("tools", f"layers that are left out, for only the data tells their shapes: {', '.join(empty)}")
+            log.warning(
+                "tools", f"layers that are left out, because their shapes depend on the data: {', '.join(empty)}"
+            )
         kept = [Placed(spec, str(self._path)) for label, spec in self._specs.items() if label not in empty]
         self._message.layer.extend(layer for layer, _ in insert_splits(kept))
         write_net_message(self._message, out)
@@ -134,7 +150,7 @@ Shapes = list[Shape]
 
 
 def bottoms_of(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
-    """Returns bottoms that need blobs of these shapes; strange shapes give bottoms that do not fit."""
+    """Returns shapes of bottoms for which a layer has blobs of these shapes; odd shapes give ones that do not fit."""
     return next(bottoms for ending, bottoms in _BOTTOMS.items() if spec.type.endswith(ending))(spec, blobs or [()])
 
 
@@ -150,12 +166,12 @@ def _deconvolution(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
 
 def _inner_product(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
     settings, (weight, *_) = spec.inner_product_param, blobs
-    # weights of old files have four axes
+    # weights in old files have four axes
     return [(*(1,) * settings.axis, weight[-2 if settings.transpose else -1] if len(weight) > 1 else 0)]
 
 
 def _by_channel(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
-    return [(2, *(blobs[0] or (1,)))]  # in training, a norm wants more than one
+    return [(2, *(blobs[0] or (1,)))]  # in training, normalization needs more than one item
 
 
 def _recurrent(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
@@ -165,7 +181,7 @@ def _recurrent(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
     return [(1, 1, *blobs[0][1:]), (1, 1), *static, *exposed]
 
 
-# by the end of the type
+# keyed by the end of the layer type
 _BOTTOMS: dict[str, Callable[[schema.LayerParameter, Shapes], Shapes]] = {
     "Deconvolution": _deconvolution,
     "Convolution": _convolution,
@@ -182,7 +198,7 @@ _BOTTOMS: dict[str, Callable[[schema.LayerParameter, Shapes], Shapes]] = {
 
 
 def log_initial(net: Net, loaded: Collection[str]) -> None:
-    """Logs which layers with blobs are not among the loaded ones: they keep their initial values."""
+    """Logs the layers with blobs that were not loaded and so keep their initial values."""
     rest = [name for name, layer in net.named_layers().items() if layer.blob_names and name not in loaded]
     if rest:
         log.warning("tools", f"layers that keep their initial values: {', '.join(rest)}")

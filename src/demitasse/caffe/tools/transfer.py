@@ -1,4 +1,4 @@
-"""Carries converted layers into the net they are meant for, and writes that net's model."""
+"""Copies converted layers into the target net, and writes its model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from demitasse.caffe.layer_rule import LayerRule
 from demitasse.caffe.layers import Layer
-from demitasse.caffe.tools.source_model import Array, SourceLayer
+from demitasse.caffe.models.blobs import Array
+from demitasse.caffe.tools.source_model import SourceLayer
 from demitasse.caffe.tools.target import open_target
 from demitasse.errors import WeightsError
 
@@ -24,23 +25,23 @@ def transfer(
     rule: LayerRule,
     fire: bool = False,
 ) -> None:
-    """Writes a model for the target net.
+    """Writes a model for the target net, whose data is not needed.
 
-    The data of the target need not be there. The layers that the rule takes are converted. Of the others, by the rule
-    of types, those of the same name and shapes in the target are copied (BatchNorm, Scale); all else keeps its initial
-    values, or is left out where only the data tells its shape, which is logged.
+    The layers that the rule selects are converted. If the rule goes by types, other layers that have the same name and
+    shapes in the target (BatchNorm, Scale) are copied. All remaining layers keep their initial values, or are left out
+    if their shapes depend on the data; both is logged.
 
     Args:
         source: the layers of the source.
         target: prototxt of the target net.
-        out: the caffemodel to be written.
-        convert: gives the blobs for a layer of the target.
+        out: the caffemodel to write.
+        convert: returns the blobs for a layer of the target, given the layer of the source and of the target.
         rule: which layers are converted.
         fire: see :meth:`LayerRule.takes`.
 
     Raises:
-        NetError: the target has no layer of a converted layer's name, or cannot be built.
-        WeightsError: the blobs do not fit; says which, and both shapes.
+        NetError: the target has no layer with the name of a converted layer, or cannot be built.
+        WeightsError: blobs do not match; the message has the blob and both shapes.
     """
     net = open_target(target)
     converted: dict[str, list[Array]] = {}
@@ -57,14 +58,14 @@ def transfer(
             for blob, now in zip(blobs, held, strict=False)
         ):
             raise WeightsError(
-                f"layer {name!r} shares a blob with another layer of {target}, and their masks differ, so that one "
-                "blob cannot be both; give the layers blobs of their own there"
+                f"layer {name!r} shares a blob with another layer of {target}, but their converted blobs differ; "
+                "give each layer its own blobs there"
             )
     net.save(out)
 
 
 def has_masks(layer: Layer) -> bool:
-    """Returns whether a layer keeps a mask beside every blob."""
+    """Returns whether a layer has masks."""
     return any(name.endswith("_mask") for name in layer.blob_names)
 
 

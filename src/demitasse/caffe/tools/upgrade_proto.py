@@ -1,4 +1,4 @@
-"""Files of old forms -> files of today's, as text or binary."""
+"""Converts files of old forms to the current form, as text or binary."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from demitasse.files import write_text
 
 
 def upgrade_net_text(source: str | Path, out: str | Path, say: Say = silent) -> None:
-    """Writes a net's prototxt in today's form.
+    """Writes a net's prototxt in the current form.
 
     Raises:
-        PrototxtError: the source is not a net; says file and line.
-        NetError: a layer has no counterpart today, or the net mixes forms.
+        PrototxtError: the source is not a net; the message has file and line.
+        NetError: a layer has no counterpart in the current form, or the net mixes forms.
     """
     net = prototxt.read_net_text(source)
     before = net.SerializeToString()
@@ -26,11 +26,11 @@ def upgrade_net_text(source: str | Path, out: str | Path, say: Say = silent) -> 
 
 
 def upgrade_net_binary(source: str | Path, out: str | Path, say: Say = silent) -> None:
-    """Writes a binary caffemodel in today's form, with the same blobs.
+    """Writes a binary caffemodel in the current form, with the same blobs.
 
     Raises:
-        FileFormatError: the source is cut short or of another kind.
-        NetError: a layer has no counterpart today, or the net mixes forms.
+        FileFormatError: the source is cut short or of another format.
+        NetError: a layer has no counterpart in the current form, or the net mixes forms.
     """
     net = read_net_message(source)
     before = net.SerializeToString()
@@ -39,7 +39,7 @@ def upgrade_net_binary(source: str | Path, out: str | Path, say: Say = silent) -
 
 
 def upgrade_solver_text(source: str | Path, out: str | Path, say: Say = silent) -> None:
-    """Writes a solver's prototxt in today's form.
+    """Writes a solver's prototxt in the current form.
 
     Raises:
         PrototxtError: the source is not a solver, or has its type in both forms.
@@ -55,4 +55,4 @@ def _write_text(message: schema.Message, out: str | Path) -> None:
 
 
 def _report(say: Say, source: str | Path, out: str | Path, changed: bool) -> None:
-    say(f"{out}: written in today's form" if changed else f"{out}: written; {source} was in today's form already")
+    say(f"{out}: written in the current form" if changed else f"{out}: written; {source} already had the current form")

@@ -1,7 +1,7 @@
-"""Legacy forms -> one NetParameter, one SolverParameter. All knowledge of old files stands in this folder.
+"""Converts legacy forms of nets and solvers to the current form. Only this folder knows the old forms.
 
-Of nets there are three forms: V0 (2013, a layer inside each of ``layers``), V1 (2014, ``layers`` with types in
-capitals) and today's (``layer``). Each file takes one form to the next; the names V0 and V1 are Caffe's.
+Nets have three forms: V0 (2013, a layer inside each of ``layers``), V1 (2014, ``layers`` with types in capitals) and
+the current one (``layer``). Each file converts one form to the next; the names V0 and V1 are Caffe's.
 """
 
 from demitasse.caffe.upgrade.net import upgrade_layers as upgrade_layers

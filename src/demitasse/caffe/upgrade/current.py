@@ -1,4 +1,4 @@
-"""What is old in nets of today's form: inputs as fields of the net, and statistics among what is learnt."""
+"""Converts old features of nets in the current form: inputs as fields, ``hole``, and learnt statistics."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from demitasse.caffe import schema
 from demitasse.errors import NetError
 
-_AXES = 4  # of a shape in input_dim
+_AXES = 4  # axes of each shape in input_dim
 _HOLES = ("hole", "hole_h", "hole_w")
-_STATISTICS = 3  # mean, variance, and the weight of both
+_STATISTICS = 3  # blobs of BatchNorm: mean, variance, and the factor of both
 
 
 def input_layer(net: schema.NetParameter, origin: str) -> None:
-    """Turns ``input``, ``input_shape`` and ``input_dim`` into a first layer of type Input, in place.
+    """Converts ``input``, ``input_shape`` and ``input_dim`` to a first layer of type Input, in place.
 
     Inputs without any shape are dropped, as in Caffe.
 
@@ -33,7 +33,7 @@ def input_layer(net: schema.NetParameter, origin: str) -> None:
             )
         return
     if len(shapes) != len(names):
-        raise NetError(f"{origin}: expected a shape for each of {len(names)} inputs, found {len(shapes)}")
+        raise NetError(f"{origin}: found {len(shapes)} shapes for {len(names)} inputs; expected one for each")
     layer = net.layer.add(name="input", type="Input", top=names)
     for shape in shapes:
         layer.input_param.shape.add(dim=shape)
@@ -45,20 +45,20 @@ def _shapes(net: schema.NetParameter, origin: str) -> list[list[int]]:
     if net.input_shape and dims:
         raise NetError(f"{origin}: the net has both input_shape and input_dim; give one of them")
     if len(dims) % _AXES:
-        raise NetError(f"{origin}: input_dim takes four values an input, found {len(dims)}")
+        raise NetError(f"{origin}: found {len(dims)} values of input_dim; expected four for each input")
     by_fours = [dims[start : start + _AXES] for start in range(0, len(dims), _AXES)]
     return [list(shape.dim) for shape in net.input_shape] or by_fours
 
 
 def name_dilation(net: schema.NetParameter, places: Sequence[str]) -> None:
-    """Turns DeepLab's ``hole`` of convolutions into ``dilation``, in place.
+    """Converts DeepLab's ``hole`` of convolutions to ``dilation``, in place.
 
     Args:
         net: the net.
-        places: where each of its layers stands, for errors.
+        places: the place of each layer, for errors.
 
     Raises:
-        NetError: a layer has both.
+        NetError: a layer has both ``hole`` and ``dilation``.
     """
     for layer, place in zip(net.layer, places, strict=True):
         settings = layer.convolution_param
@@ -75,7 +75,7 @@ def name_dilation(net: schema.NetParameter, places: Sequence[str]) -> None:
 
 
 def fix_statistics(net: schema.NetParameter) -> None:
-    """Sets the rates of BatchNorm layers that give all three, as was once needed, to 0, in place."""
+    """Sets the rates of BatchNorm layers with three ``param``, which old versions required, to 0, in place."""
     for layer in net.layer:
         if layer.type == "BatchNorm" and len(layer.param) == _STATISTICS:
             for param in layer.param:

@@ -1,15 +1,14 @@
-"""Fields of messages, set by name."""
+"""Sets fields of messages by name."""
 
 from __future__ import annotations
 
 from collections.abc import MutableSequence
-from typing import Any
 
 from google.protobuf.message import Message
 
 
-def set_field(message: Any, field: str, value: Any) -> None:
-    """Sets a field of any kind; to a repeated one the value, or all of its values, are appended.
+def set_field(message: Message, field: str, value: object) -> None:
+    """Sets a field of any kind; to a repeated field, the value or all of its values are appended.
 
     Raises:
         ValueError: the value is out of the field's range.

@@ -1,4 +1,4 @@
-"""The steps that bring a net up to date, in Caffe's order."""
+"""Upgrades a net to the current form, by steps in Caffe's order."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from demitasse.errors import NetError
 
 
 def upgrade_net(net: schema.NetParameter, origin: str = "net", places: Places | None = None) -> schema.NetParameter:
-    """Brings a NetParameter of any form up to date in place and returns it.
+    """Converts a NetParameter of any form to the current one, in place, and returns it.
 
     Args:
-        net: the net; of blobs as bytes or as repeated numbers.
+        net: the net, with blobs as bytes or as repeated numbers.
         origin: the file it came from, for errors.
-        places: where the net's parts stand, for errors; those of padding layers, which are no more, are taken out.
+        places: the places of the net's parts, for errors; the places of removed padding layers are removed.
 
     Raises:
-        NetError: the net mixes forms, or a layer has no counterpart in today's form; says which and where.
+        NetError: the net mixes forms, or a layer has no counterpart in the current form; the message has the place.
     """
     upgrade_layers(net, origin, places)
     current.name_dilation(net, [origin] * len(net.layer) if places is None else places.layers)
@@ -27,12 +27,12 @@ def upgrade_net(net: schema.NetParameter, origin: str = "net", places: Places | 
 
 
 def upgrade_layers(net: schema.NetParameter, origin: str = "net", places: Places | None = None) -> schema.NetParameter:
-    """Turns ``layers`` of V0 and V1 into ``layer``, in place, and leaves all else; see :func:`upgrade_net`."""
+    """Converts only the ``layers`` of V0 and V1 to ``layer``, in place; see :func:`upgrade_net`."""
     if not net.layers:
         return net
     if net.layer:
         counts = f"{len(net.layers)} 'layers', the form from before 2015, and {len(net.layer)} 'layer'"
-        raise NetError(f"{origin}: the net has {counts}; expected one form")
+        raise NetError(f"{origin}: the net has {counts}; expected only one form")
     if any(layer.HasField("layer") for layer in net.layers):
         v0.upgrade(net, [origin] * len(net.layers) if places is None else places.layers)
     v1.move_transforms(net)

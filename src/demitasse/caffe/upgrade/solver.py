@@ -1,4 +1,4 @@
-"""Solvers that name their type by a number."""
+"""Upgrades solvers that have their type as an enum."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "LarsSGD"
 
 
 def upgrade_solver(solver: schema.SolverParameter) -> schema.SolverParameter:
-    """Turns the old enum ``solver_type`` into the string ``type``, in place, and returns the solver.
+    """Converts the old enum ``solver_type`` to the string ``type``, in place, and returns the solver.
 
     Raises:
         PrototxtError: the solver has both.
@@ -18,7 +18,9 @@ def upgrade_solver(solver: schema.SolverParameter) -> schema.SolverParameter:
         return solver
     name = _TYPES[solver.solver_type]
     if solver.HasField("type"):
-        raise PrototxtError(f"solver: it has both type {solver.type!r} and the older solver_type ({name}); give type")
+        raise PrototxtError(
+            f"solver: found both type {solver.type!r} and the older solver_type ({name}); give only type"
+        )
     solver.type = name
     solver.ClearField("solver_type")
     return solver

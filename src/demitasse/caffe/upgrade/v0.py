@@ -1,4 +1,4 @@
-"""V0 -> V1: the nets of 2013, where one message held the settings of all types, and padding was a layer."""
+"""Converts V0 to V1: in nets of 2013, one message had the settings of all layer types, and padding was a layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from demitasse.registry import suggest
 
 _PADDING = "padding"
 _PADDED = ("conv", "pool")
-# types whose name is not that of V1 in small letters
+# types whose name is not the lower case of the name in V1
 _TYPES = {"conv": "CONVOLUTION", "images": "IMAGE_DATA", "innerproduct": "INNER_PRODUCT", "pool": "POOLING"}
 _SAME_TYPES = (
     "accuracy", "bnll", "concat", "data", "dropout", "euclidean_loss", "flatten", "hdf5_data", "hdf5_output", "im2col",
@@ -23,7 +23,7 @@ _TRANSFORM = ("scale", "meanfile", "cropsize", "mirror")
 _WEIGHTS = ("num_output", "biasterm", "weight_filler", "bias_filler")
 _WINDOW = ("pad", "kernelsize", "stride")
 _DETECTION = ("det_fg_threshold", "det_bg_threshold", "det_fg_fraction", "det_context_pad", "det_crop_mode")
-# type -> its message in V1, and the settings that go there
+# type -> its message in V1, and the settings that move there
 _SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "concat": ("concat_param", ("concat_dim",)),
     "conv": ("convolution_param", (*_WEIGHTS, *_WINDOW, "group")),
@@ -52,20 +52,20 @@ _RENAMED = {
 
 
 def upgrade(net: schema.NetParameter, places: list[str]) -> None:
-    """Turns the ``layers`` of V0 into those of V1, in place, and folds padding into the layers behind it.
+    """Converts the ``layers`` of V0 to V1, in place, and folds padding layers into the layers after them.
 
-    A setting that a type does not have is left out with a warning, as in Caffe.
+    A setting that a type does not have is dropped with a warning, as in Caffe.
 
     Args:
         net: the net.
-        places: where each layer stands, for errors; those of padding are taken out.
+        places: the place of each layer, for errors; the places of padding layers are removed.
 
     Raises:
-        NetError: a type is not known, a layer is of V1, or padding stands before another layer than conv or pool.
+        NetError: a type is unknown, a layer has the form V1, or padding comes before a layer other than conv or pool.
     """
     for outer, place in zip(net.layers, places, strict=True):
         if not outer.HasField("layer"):
-            raise _error(place, outer.name, "is of the form of 2014, other layers are of that of 2013")
+            raise _error(place, outer.name, "has the form of 2014, but other layers have the form of 2013")
         kind = outer.layer.type
         if outer.layer.HasField("type") and kind not in TYPES and kind != _PADDING:
             near = suggest(kind, [*TYPES, _PADDING])
@@ -89,8 +89,8 @@ def _fold_padding(net: schema.NetParameter, places: list[str]) -> None:
                 continue
             kind = outer.layer.type
             if kind not in _PADDED or len(outer.bottom) != 1 or len(padding.bottom) != 1 or len(padding.top) != 1:
-                what = f"of type {kind!r} takes the padding of {padding.layer.name!r}"
-                raise _error(places[index], outer.layer.name, f"{what}; only conv and pool do, of one blob")
+                what = f"of type {kind!r} follows the padding layer {padding.layer.name!r}"
+                raise _error(places[index], outer.layer.name, f"{what}; expected conv or pool, with one blob")
             outer.layer.pad = padding.layer.pad
             outer.bottom[slot] = padding.bottom[0]
         for top in outer.top:
@@ -105,7 +105,7 @@ def _fold_padding(net: schema.NetParameter, places: list[str]) -> None:
 
 
 def _upgrade_layer(outer: schema.V1LayerParameter, place: str) -> None:
-    """Moves what stands in the inner layer into the outer one."""
+    """Moves the fields of the inner layer to the outer one."""
     inner = outer.layer
     if inner.HasField("type"):
         outer.type = outer.LayerType.Value(TYPES[inner.type])

@@ -1,11 +1,11 @@
-"""V1 -> today: the ``layers`` of 2014, whose type is an enum and whose rates stand in lists of their own."""
+"""Converts V1 to the current form: in ``layers`` of 2014, the type is an enum, and rates are in separate lists."""
 
 from __future__ import annotations
 
 from demitasse.caffe import schema
 from demitasse.caffe.upgrade.fields import set_field
 
-# today's types that are not the capitals of V1 in title case without underscores
+# current types that are not the V1 name in title case without underscores
 _TYPES = {
     "NONE": "",
     "ABSVAL": "AbsVal",
@@ -20,22 +20,22 @@ _TYPES = {
     "SOFTMAX_LOSS": "SoftmaxWithLoss",
     "TANH": "TanH",
 }
-# list of V1 -> field of today's ParamSpec
+# list in V1 -> field of the current ParamSpec
 _PARAM = {"param": "name", "blob_share_mode": "share_mode", "blobs_lr": "lr_mult", "weight_decay": "decay_mult"}
-# layers that read images, and what they said of them before there was transform_param
+# layers that read images, and the message with their settings before there was transform_param
 _IMAGES = {"DATA": "data_param", "IMAGE_DATA": "image_data_param", "WINDOW_DATA": "window_data_param"}
 _TRANSFORMS = ("scale", "mean_file", "crop_size", "mirror")
 
 
 def layer_type(name: str) -> str:
-    """Returns today's type for one of V1: ``INNER_PRODUCT`` -> ``InnerProduct``."""
+    """Returns the current type for a type of V1: ``INNER_PRODUCT`` -> ``InnerProduct``."""
     return _TYPES.get(name, name.title().replace("_", ""))
 
 
 def move_transforms(net: schema.NetParameter) -> None:
-    """Moves what the layers of images say of their images into ``transform_param``, in place.
+    """Moves the image settings of layers that read images to ``transform_param``, in place.
 
-    Once one layer of the net needs it, all of them get both messages, as Caffe's do.
+    If one layer of the net needs it, all of them get both messages, as in Caffe.
     """
     found = [
         (getattr(layer, _IMAGES[kind]), layer.transform_param)
@@ -53,7 +53,7 @@ def move_transforms(net: schema.NetParameter) -> None:
 
 
 def upgrade(net: schema.NetParameter) -> None:
-    """Turns every one of ``layers`` into a ``layer``, in place."""
+    """Converts each of ``layers`` to a ``layer``, in place."""
     for old in net.layers:
         _fill(net.layer.add(), old)
     net.ClearField("layers")

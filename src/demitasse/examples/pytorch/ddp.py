@@ -2,7 +2,7 @@
 
     torchrun --nproc-per-node 2 ddp.py [--folder FOLDER] [--epochs 4]
 
-Run again after it was stopped, it goes on from its last checkpoint.
+If it was stopped, run it again: it resumes from its last checkpoint.
 """
 
 import argparse
@@ -38,7 +38,7 @@ surgery = demitasse.Surgery(model, optimizer, sparsity=0.9, ramp=30)
 quantize = demitasse.IncrementalQuantization(model, optimizer, bits=4)
 parts = {"model": model, "optimizer": optimizer, "surgery": surgery, "quantize": quantize}
 checkpoint = arguments.folder / "checkpoint.pt"
-epoch = 0  # of the stage that is under way
+epoch = 0  # number of epochs done in the current stage
 
 
 def save() -> None:
@@ -51,7 +51,7 @@ def save() -> None:
 
 
 def train_until(last: int) -> None:
-    """Trains the epochs of a stage that are still to be done."""
+    """Trains the remaining epochs of a stage."""
     global epoch
     while epoch < last:
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(epoch))

@@ -2,7 +2,7 @@
 
     torchrun --nproc-per-node 2 fsdp2.py [--folder FOLDER] [--epochs 4]
 
-Run again after it was stopped, it goes on from its last checkpoint, with as many processes as you like.
+If it was stopped, run it again, with any number of processes: it resumes from its last checkpoint.
 """
 
 import argparse
@@ -46,11 +46,11 @@ for layer in model:
     if isinstance(layer, nn.Linear):
         fully_shard(layer, mesh=mesh)
 fully_shard(model, mesh=mesh)
-# optimizer and methods come after fully_shard
+# create optimizer and methods after fully_shard
 optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
 surgery = demitasse.Surgery(model, optimizer, sparsity=0.9, ramp=30)
 quantize = demitasse.IncrementalQuantization(model, optimizer, bits=4)
-epoch = 0  # of the stage that is under way
+epoch = 0  # number of epochs done in the current stage
 
 
 def everything() -> dict[str, Any]:
@@ -60,7 +60,7 @@ def everything() -> dict[str, Any]:
 
 
 def train_until(last: int) -> None:
-    """Trains the epochs of a stage that are still to be done."""
+    """Trains the remaining epochs of a stage."""
     global epoch
     while epoch < last:
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(epoch))
@@ -72,7 +72,7 @@ def train_until(last: int) -> None:
         checkpoint.save(everything(), checkpoint_id=arguments.folder / f"checkpoint-{quantize.stage}-{epoch}")
 
 
-# the metadata is written last: a folder without it was not finished
+# the metadata is written last: a folder without it is incomplete
 complete = sorted(arguments.folder.glob("checkpoint-*/.metadata"), key=lambda path: path.stat().st_mtime)
 if complete:
     state = everything()
@@ -89,7 +89,7 @@ for portion in quantize:
     epoch = 0
     if rank == 0:
         print(f"{portion:.0%} of the weights frozen", flush=True)
-report = quantize.report()  # every process takes part
+report = quantize.report()  # every process must call it
 weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 if rank == 0:
     print(report)

@@ -1,4 +1,4 @@
-"""The ways in which a tensor's values are coded, one a file."""
+"""The codecs of a tensor's values, one for each file."""
 
 from collections.abc import Sequence
 
@@ -10,5 +10,5 @@ from demitasse.packed.codecs.zeros import Zeros
 
 __all__ = ["CODECS", "Codec", "Context"]
 
-# the place in this list is the codec's number in a file: only ever add at the end
+# the index in this list is the codec's number in a file: only add at the end
 CODECS: Sequence[Codec] = (Zeros(), Numbers(), Weights(), Planes())

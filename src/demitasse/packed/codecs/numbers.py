@@ -1,4 +1,4 @@
-"""A few numbers, byte by byte, the one that matters most first: biases, statistics."""
+"""A few numbers, such as biases and statistics, coded byte by byte, the most significant byte first."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from typing_extensions import override
 
+from demitasse.arrays import Array
 from demitasse.packed.codecs.base import Codec, Context
 from demitasse.packed.reader import ByteReader
-from demitasse.packed.stream import Array, Stream
+from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, Tensor, from_bytes, to_bytes
 
 _MOST = 1 << 16
@@ -21,22 +22,22 @@ def code_bytes(stream: Stream, values: Array, begin: int = 0, width: int = 1) ->
 
 
 def slot_bits(count: int) -> int:
-    """Returns the logarithm of the number of slots of a context, for so many bytes."""
+    """Returns the binary logarithm of the number of slots of a context, for this number of bytes."""
     return min(20, max(10, count.bit_length() + 3))
 
 
 def memory_of(count: int) -> int:
-    """Returns the bytes that coding so many bytes takes: a copy, and the slots of seven contexts."""
+    """Returns the bytes of memory for coding this number of bytes: a copy, and the slots of seven contexts."""
     return count + (7 * 4 << slot_bits(count))
 
 
 def few(size: int) -> bool:
-    """Returns whether so many bytes take a moment only: the model of bytes reads 200 of them in a millisecond."""
+    """Returns whether this number of bytes can be coded quickly: the model of bytes reads 200 in a millisecond."""
     return size <= _MOST
 
 
 class Numbers(Codec):
-    """See the module."""
+    """The codec of a few numbers; see the module."""
 
     alone = False
     slow = True

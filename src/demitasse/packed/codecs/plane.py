@@ -1,4 +1,4 @@
-"""One plane of a large tensor: a byte for each entry of a matrix, as fixed probabilities code it, or as it is."""
+"""One plane of a large tensor: a byte for each entry of a matrix, coded with fixed probabilities or stored as it is."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import FileFormatError
 from demitasse.packed.kernels.rans import LEAST, STATES, SYMBOLS, decode, encode, spread
 from demitasse.packed.reader import ByteReader, short
-from demitasse.packed.stream import Array, Stream
+from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, matrix
 
-# of a frequency: more bits for what is rare, fewer for a table that stays in the cache
+# bits of a frequency: more for rare symbols, fewer for a table that stays in the cache
 _PRECISIONS = (12, 14)
-# rows, and columns, are of so many kinds
+# the most kinds of rows, and of columns
 _MOST_KINDS = 8
 _KINDS = ((1, 1), (8, 1), (1, 8), (4, 4), (8, 8))
-# what decoding takes beside the plane: tables, frequencies
+# bytes that decoding needs in addition to the plane: tables and frequencies
 _TABLES = (8 << _PRECISIONS[-1]) * _MOST_KINDS**2 + 2 * 8 * SYMBOLS * _MOST_KINDS**2
 _ONE = np.zeros(1, np.uint8)
 
@@ -32,7 +33,7 @@ class Plane(NamedTuple):
 
 
 class _Model(NamedTuple):
-    """What chooses and gives the probabilities: the kinds of rows and columns, and the frequencies of contexts."""
+    """The kinds of rows and columns, which choose a context, and the frequencies of each context."""
 
     bits: int
     kinds: tuple[int, int]
@@ -50,7 +51,7 @@ class _Model(NamedTuple):
 
 
 def work_of(shape: tuple[int, ...]) -> int:
-    """Returns the bytes that decoding takes beside the plane itself, at most."""
+    """Returns the most bytes of memory that decoding needs in addition to the plane."""
     return _TABLES + 9 * sum(matrix(shape))
 
 
@@ -61,7 +62,7 @@ def pack_plane(plane: Plane) -> bytes:
         return raw
     model = min(_models(plane), key=lambda found: found[0])[1]
     words, states = np.zeros(len(plane.values), np.uint16), np.zeros(STATES, np.int64)
-    # without kinds of rows, or of columns, the coder need not know where a row ends
+    # with one kind of rows, or of columns, the coder does not need to know where a row ends
     of_column = model.of_column if len(model.of_column) > 1 else np.zeros(plane.columns, np.uint8)
     of_row = model.of_row if len(model.of_row) > 1 else np.zeros(plane.rows, np.uint8)
     first = encode(plane.values, model.frequencies, model.bits, of_row, of_column, model.kinds[1], words, states)
@@ -74,15 +75,15 @@ def unpack_plane(data: ByteReader, rows: int, columns: int, values: Bits, out: B
     """Reads what :func:`pack_plane` wrote.
 
     Args:
-        data: starts with the plane.
-        rows: of the matrix.
-        columns: of the matrix.
-        values: what each byte stands for.
-        out: filled with values, row by row.
-        stream: that the data comes from; it says what is done at once.
+        data: a reader at the start of the plane.
+        rows: number of rows of the matrix.
+        columns: number of columns of the matrix.
+        values: (256,), the value of each byte.
+        out: (rows * columns,), filled with values, row by row.
+        stream: the stream of the data, which divides the work into pieces.
 
     Raises:
-        FileFormatError: it is no plane, or one of another size.
+        FileFormatError: the data is not a plane of this size.
     """
     if not data.number(1, "kind of a plane"):
         out[:] = values[data.array("u1", len(out), "plane")]
@@ -96,14 +97,17 @@ def unpack_plane(data: ByteReader, rows: int, columns: int, values: Bits, out: B
     for begin, end in stream.pieces(len(out)):
         decode(words, *model_of, model.kinds[1], states, place, values, begin, end, out)
     if place[0] != len(words) or (states != LEAST).any():
-        raise FileFormatError(f"byte {start}: the plane does not end where its words do")
+        raise FileFormatError(f"byte {start}: the words of the plane do not end with its values")
 
 
 def _read_model(data: ByteReader, rows: int, columns: int) -> _Model:
     start = data.offset
     bits, of_rows, of_columns = data.array("u1", 3, "model of a plane").tolist()
     if bits not in _PRECISIONS or not (0 < of_rows <= _MOST_KINDS and 0 < of_columns <= _MOST_KINDS):
-        raise FileFormatError(f"byte {start}: {bits} bits, {of_rows} and {of_columns} kinds of rows and columns")
+        raise FileFormatError(
+            f"byte {start}: found {bits} bits, {of_rows} kinds of rows and {of_columns} of columns; expected 12 or 14 "
+            f"bits, and 1 to {_MOST_KINDS} kinds"
+        )
     of_row, of_column = _read_kinds(data, rows, of_rows), _read_kinds(data, columns, of_columns)
     if of_rows > 1 and of_columns == 1:
         of_column = np.zeros(columns, np.uint8)
@@ -133,12 +137,12 @@ def _read_kinds(data: ByteReader, count: int, kinds: int) -> Array:
     packed = data.array("u1", (count * width + 7) // 8, "kinds")
     of = np.unpackbits(packed, count=count * width).reshape(count, width) @ (1 << np.arange(width, dtype=np.uint8))
     if of.max(initial=0) >= kinds:
-        raise FileFormatError(f"byte {start}: kind {of.max()}; expected less than {kinds}")
+        raise FileFormatError(f"byte {start}: found kind {of.max()}, expected less than {kinds}")
     return of
 
 
 def _models(plane: Plane) -> Iterator[tuple[float, _Model]]:
-    """Yields the models that are worth a try, each with the bytes that it comes to."""
+    """Yields the models to try, each with the number of bytes it needs."""
     values = plane.values.reshape(plane.rows, plane.columns)
     worth = _worth(plane.values)[values] if min(values.shape) > 1 else None
     of_row = _ONE if worth is None else _grouped(worth.sum(axis=1))
@@ -164,9 +168,9 @@ def _merged(of: Array, most: int, kinds: int) -> Array:
 
 
 def _worth(values: Array) -> Array:
-    """Returns how much each byte counts in what tells rows, and columns, apart: what is rare counts more.
+    """Returns the weight of each byte in the scores that group rows and columns: rare bytes weigh more.
 
-    Whole numbers, which add up to the same on every machine.
+    The weights are whole numbers, so that their sums are the same on every machine.
     """
     counts = np.bincount(values, minlength=SYMBOLS)
     worth: Array = np.rint(64 * np.log2((len(values) + SYMBOLS) / (counts + 1))).astype(np.int32)
@@ -174,14 +178,14 @@ def _worth(values: Array) -> Array:
 
 
 def _grouped(scores: Array) -> Array:
-    """Returns the kind of each: equally many are of every kind."""
+    """Returns the kind of each row or column; all kinds have equally many."""
     ranks = np.empty(len(scores), np.int64)
     ranks[np.argsort(scores, kind="stable")] = np.arange(len(scores))
     return (ranks * _MOST_KINDS // len(scores)).astype(np.uint8)
 
 
 def _frequencies(counts: Array, bits: int) -> Array:
-    """Returns frequencies near the counts, at least 1 for all that occur; they add up to 2^bits in every row."""
+    """Returns frequencies close to the counts, at least 1 for symbols that occur; each row adds up to 2^bits."""
     used = counts > 0
     used[:, 0] |= ~used.any(axis=1)
     left = (1 << bits) - used.sum(axis=1, keepdims=True)

@@ -1,9 +1,10 @@
-"""Large tensors, for speed: planes of bytes, each with fixed probabilities.
+"""Large tensors, coded for speed: planes of bytes, each with fixed probabilities.
 
-A tensor of few values is one plane of symbols. Others are as many planes as a number has bytes, the one that matters
-most first; a floating-point number has its sign moved to its end before, so that the first plane is the exponent. If
-many are zero, a plane of its own says which, and the others hold the rest. What kind of row and of column a byte stands
-in chooses its probabilities: units and inputs of a pruned layer differ in how much is left of them.
+A tensor of few distinct values is one plane of symbols. Other tensors have one plane for each byte of a number, the
+most significant first; the sign of a floating-point number is moved to its end, so that the first plane is the
+exponent. If many values are zero, one more plane says which, and the other planes hold the nonzero values. The kinds of
+its row and its column choose the probabilities of a byte: units and inputs of a pruned layer differ in how many weights
+they keep.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from demitasse.packed.reader import ByteReader, short
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, DType, Tensor, matrix
 
-# smaller ones are not worth a payload
+# smaller tensors are not worth a payload of their own
 _LEAST = 1 << 12
 _BYTES = np.arange(SYMBOLS, dtype=np.uint8)
 
@@ -33,8 +34,8 @@ class PlanesSettings(NamedTuple):
     """How a tensor is coded.
 
     Attributes:
-        palette: of the values that are not zero; None where they follow as numbers.
-        zeros: whether a plane of its own says which are zero.
+        palette: the palette of the nonzero values; None if they are coded as numbers.
+        zeros: whether a separate plane says which values are zero.
     """
 
     palette: Palette | None
@@ -50,17 +51,17 @@ def unpack(settings: ByteReader, tensor: Tensor) -> PlanesSettings:
     """Reads what :meth:`PlanesSettings.pack` wrote.
 
     Raises:
-        FileFormatError: it has no meaning for such a tensor.
+        FileFormatError: the settings are invalid for this tensor.
     """
     flags = settings.number(7, "kind of planes")
     found = palette.unpack(flags & 3, settings, tensor.dtype)
     if found and (found.size >= SYMBOLS or flags & 4):
-        raise refuse(settings, f"a plane of {found.size} values, or with zeros apart")
+        raise refuse(settings, f"found a palette of {found.size} values, expected fewer, and no plane of zeros")
     return PlanesSettings(found, bool(flags & 4))
 
 
 class Planes(Codec):
-    """See the module."""
+    """The codec of large tensors; see the module."""
 
     alone = True
     slow = False
@@ -82,7 +83,7 @@ class Planes(Codec):
         plan, (rows, columns) = unpack(ByteReader(settings), tensor), matrix(tensor.shape)
         if plan.palette:
             symbols = palette.symbols(tensor.bits, plan.palette, tensor.dtype).astype(np.uint8)
-            stream.put(pack_plane(Plane(symbols, rows, columns)))
+            stream.write_bytes(pack_plane(Plane(symbols, rows, columns)))
             return context
         present, out = tensor.bits, b""
         if plan.zeros:
@@ -91,13 +92,13 @@ class Planes(Codec):
             rows, columns = len(present), 1
         for plane in _split(present, tensor.dtype):
             out += pack_plane(Plane(plane, rows, columns))
-        stream.put(out)
+        stream.write_bytes(out)
         return context
 
     @override
     def decode(self, tensor: Tensor, settings: ByteReader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         plan, (rows, columns) = unpack(settings, tensor), matrix(tensor.shape)
-        data = ByteReader(stream.take())
+        data = ByteReader(stream.read_bytes())
         apart = 0
         bits = np.zeros(tensor.size, tensor.dtype.bits)
         if plan.palette:
@@ -107,12 +108,12 @@ class Planes(Codec):
             unpack_plane(data, rows, columns, _BYTES, shown, stream)
             apart = data.offset
             if shown.max(initial=0) > 1:
-                raise FileFormatError(f"byte {data.offset}: a plane of zeros and ones holds {shown.max()}")
+                raise FileFormatError(f"byte {data.offset}: found {shown.max()} in a plane of zeros and ones")
             bits[shown != 0] = _join(data, int(shown.sum(dtype=np.int64)), 1, tensor.dtype, stream)
         else:
             bits = _join(data, rows, columns, tensor.dtype, stream)
         data.expect_end()
-        # symbols tell both at once
+        # symbols code positions and values at once; they count as values
         stream.spent += apart, data.offset - apart
         return bits, context
 
@@ -123,7 +124,7 @@ class Planes(Codec):
 
 
 def _split(bits: Bits, dtype: DType) -> Iterator[Bits]:
-    """Yields the planes of numbers."""
+    """Yields the planes of numbers, the most significant byte first."""
     turned = bits.copy()
     if dtype.floating:
         turn(turned, 1)
@@ -133,7 +134,7 @@ def _split(bits: Bits, dtype: DType) -> Iterator[Bits]:
 
 
 def _join(data: ByteReader, rows: int, columns: int, dtype: DType, stream: Stream) -> Bits:
-    """Reads what :func:`_split` split."""
+    """Reads the planes that :func:`_split` yielded, and returns the numbers."""
     planes = np.zeros((rows * columns, dtype.size), np.uint8)
     for place in reversed(range(dtype.size)):
         unpack_plane(data, rows, columns, _BYTES, planes[:, place], stream)

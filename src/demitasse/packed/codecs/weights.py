@@ -1,8 +1,9 @@
-"""Matrices of weights of which many are zero, or which have few values: pruned, quantized, or both.
+"""Matrices of weights with many zeros or few distinct values: pruned, quantized, or both.
 
-Whether a weight is zero is told from how dense its row, its column, its input channel, its place in the kernel, the
-columns around and the unit that it comes from have been so far, against what was expected; the sign and the size of
-one that is not zero, from those next to it. Nothing is sent beside the weights: all is learned on the way.
+The model predicts whether a weight is zero from the density so far of its row, its column, its input channel, its
+place in the kernel, the columns around it and the unit that it comes from, compared with the expected density. It
+predicts the sign and the magnitude of a nonzero weight from its neighbours. The file holds only the weights: both sides
+learn the model while coding.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from typing_extensions import override
 
+from demitasse.arrays import Array
 from demitasse.packed import palette
 from demitasse.packed.codecs.base import NOTHING, Codec, Context, refuse
 from demitasse.packed.codecs.numbers import code_bytes, few, memory_of
 from demitasse.packed.kernels.weights import MatrixLayout
 from demitasse.packed.palette import Palette
 from demitasse.packed.reader import ByteReader, short
-from demitasse.packed.stream import Array, Stream
+from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, Tensor, from_bytes, matrix, to_bytes
 
-# bytes of slots and counters of a row or a column
+# bytes of the slots and counters of a row or a column
 _LINE = 220
 
 
@@ -32,11 +34,11 @@ class WeightsSettings:
     """How a tensor is coded.
 
     Attributes:
-        palette: of the values that are not zero; None where they follow as numbers of their own.
+        palette: the palette of the nonzero values; None if they are coded as numbers after the positions.
         zeros: whether there are zeros.
-        linked: whether the matrix before in the stream is the one that its columns come from.
-        group: columns that belong together.
-        side: of the image that they are.
+        linked: whether the columns come from the rows of the previous matrix in the stream.
+        group: number of columns of an input channel: those of its kernel or image.
+        side: width of that kernel or image.
     """
 
     palette: Palette | None
@@ -57,7 +59,7 @@ def unpack(settings: ByteReader, tensor: Tensor) -> WeightsSettings:
     """Reads what :meth:`WeightsSettings.pack` wrote.
 
     Raises:
-        FileFormatError: it has no meaning for such a tensor.
+        FileFormatError: the settings are invalid for this tensor.
     """
     flags = settings.number(31, "kind of weights")
     found = palette.unpack(flags & 3, settings, tensor.dtype)
@@ -66,27 +68,27 @@ def unpack(settings: ByteReader, tensor: Tensor) -> WeightsSettings:
     if flags & 16:
         group, side = settings.number(columns, "columns of a group"), settings.number(columns, "columns of a side")
     if not group or columns % group or not 0 < side <= group:
-        raise refuse(settings, f"groups of {group} columns, {side} wide, in a matrix of {rows} x {columns}")
+        raise refuse(settings, f"found groups of {group} columns, {side} wide, in a matrix of {rows} x {columns}")
     return WeightsSettings(found, bool(flags & 4), bool(flags & 8), group, side)
 
 
 def natural(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Returns the group and side that a shape itself tells: those of a kernel."""
+    """Returns the group and side that follow from the shape: those of a kernel."""
     return (math.prod(shape[2:]), shape[-1]) if len(shape) > 2 else (1, 1)
 
 
 def suits(shape: tuple[int, ...]) -> bool:
-    """Returns whether the counters of rows and columns are few beside the weights, or few at all."""
+    """Returns whether rows and columns, which need counters, are few compared with the weights, or few in all."""
     rows, columns = matrix(shape)
     return 0 < math.prod(shape) < 1 << 31 and rows + columns <= max(1 << 14, math.prod(shape) >> 4)
 
 
 def geometries(shape: tuple[int, ...], units: int) -> list[tuple[int, int]]:
-    """Returns the groups and sides that are worth a try.
+    """Returns the groups and sides to try.
 
     Args:
-        shape: of the tensor.
-        units: rows of the matrix before: a linear layer may see images of theirs.
+        shape: shape of the tensor.
+        units: number of rows of the previous matrix: the inputs of a linear layer may be their images.
     """
     found = [natural(shape)]
     _, columns = matrix(shape)
@@ -101,7 +103,7 @@ def _is_square(number: int) -> bool:
 
 
 def _code(symbols: Array, plan: WeightsSettings, tensor: Tensor, stream: Stream, context: Context) -> Context:
-    """Codes symbols; returns what the next tensor may know."""
+    """Codes symbols; returns the context for the next tensor."""
     rows, columns = matrix(tensor.shape)
     depth, signed = (plan.palette.depth, plan.palette.signed) if plan.palette else (0, False)
     layout = MatrixLayout(rows, columns, plan.group, plan.side, depth, int(signed), plan.zeros)
@@ -110,7 +112,7 @@ def _code(symbols: Array, plan: WeightsSettings, tensor: Tensor, stream: Stream,
 
 
 class Weights(Codec):
-    """See the module."""
+    """The codec of pruned and quantized matrices; see the module."""
 
     alone = False
     slow = True
@@ -146,7 +148,7 @@ class Weights(Codec):
     def decode(self, tensor: Tensor, settings: ByteReader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         plan = self._plan(tensor, settings)
         if plan.linked and not context.reaches(matrix(tensor.shape)[1]):
-            raise refuse(settings, "there is no matrix before that the columns come from")
+            raise refuse(settings, "found linked columns, but no previous matrix that they can come from")
         symbols = np.zeros(tensor.size, np.uint16)
         known = _code(symbols, plan, tensor, stream, context)
         if plan.palette:
@@ -170,5 +172,7 @@ class Weights(Codec):
 
     def _plan(self, tensor: Tensor, settings: ByteReader) -> WeightsSettings:
         if not suits(tensor.shape):
-            raise refuse(settings, f"weights in a tensor of shape {tensor.shape}")
+            raise refuse(
+                settings, f"found the codec of weights for a tensor of shape {tensor.shape}, which it cannot code"
+            )
         return unpack(settings, tensor)

@@ -1,4 +1,4 @@
-"""Nothing but zeros: nothing is written."""
+"""Tensors of zeros, which take no bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from demitasse.packed.tensor import Bits, Tensor
 
 
 class Zeros(Codec):
-    """See the module."""
+    """The codec of tensors of zeros."""
 
     alone = False
     slow = False

@@ -1,27 +1,26 @@
-"""What a compact format is: a pair of functions between the arrays of one layer and bytes."""
+"""The base classes of compact formats, which turn the arrays of one layer into bytes and back."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-import numpy as np
 from typing_extensions import override
 
+from demitasse.arrays import Array
 from demitasse.errors import WeightsError
 from demitasse.packed.reader import ByteReader
 from demitasse.registry import Registry
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, ...]
 
 ROLES = ("weight", "bias")
 
 
 class BlobPlace(NamedTuple):
-    """Which blob of a net: name of the layer and ``weight`` or ``bias``."""
+    """A blob of a net: the name of the layer, and ``weight`` or ``bias``."""
 
     layer: str
     role: str
@@ -34,7 +33,7 @@ def places(name: str, count: int) -> list[BlobPlace]:
     """Returns the places of a layer's blobs.
 
     Raises:
-        WeightsError: there are more than weight and bias.
+        WeightsError: there are more than two blobs.
     """
     if count > len(ROLES):
         raise WeightsError(f"layer {name!r}: expected weight and bias, found {count} blobs")
@@ -42,24 +41,24 @@ def places(name: str, count: int) -> list[BlobPlace]:
 
 
 class CompactCodec(Protocol):
-    """One format; its files are the concatenation of its layers."""
+    """A compact format; a file is the concatenation of its layers."""
 
     def encode(self, name: str, arrays: Sequence[Array]) -> bytes:
         """Returns the bytes of one layer.
 
         Args:
-            name: of the layer, for errors.
-            arrays: its weight and, where it has one, its bias.
+            name: name of the layer, for messages.
+            arrays: its weight and, if it has one, its bias.
 
         Raises:
-            WeightsError: the format cannot hold the values; says layer, blob, value and what is allowed.
+            WeightsError: the format cannot hold the values; names layer, blob and value, and what is allowed.
         """
 
     def decode(self, reader: ByteReader, name: str, shapes: Sequence[Shape]) -> list[Array]:
-        """Reads one layer back as float32 arrays of these shapes.
+        """Reads one layer as float32 arrays of these shapes.
 
         Raises:
-            FileFormatError: the data is cut short or contradicts the shapes; says at which byte.
+            FileFormatError: the data is cut short or does not fit the shapes; names the byte.
         """
 
 
@@ -87,15 +86,28 @@ CODECS: Registry[CompactCodec] = Registry("compact format")
 
 
 def encode(codec: str, layers: Mapping[str, Sequence[Array]]) -> bytes:
-    """Encodes layers (name -> weight and bias, in net order) in the format of this name."""
+    """Encodes layers in a format.
+
+    Args:
+        codec: name of the format.
+        layers: name -> weight and, if there is one, bias, in net order.
+    """
     return b"".join(CODECS[codec].encode(name, arrays) for name, arrays in layers.items())
 
 
 def decode(codec: str, data: bytes, shapes: Mapping[str, Sequence[Shape]]) -> dict[str, list[Array]]:
-    """Decodes a whole file; ``shapes`` gives the layers that it holds, in net order.
+    """Decodes a whole file.
+
+    Args:
+        codec: name of the format.
+        data: the bytes of the file.
+        shapes: name -> shapes of weight and, if there is one, bias, of the layers in net order.
+
+    Returns:
+        name -> float32 arrays of these shapes.
 
     Raises:
-        FileFormatError: the data is not what the shapes ask for, or goes on behind the last layer.
+        FileFormatError: the data does not fit the shapes, or continues after the last layer.
     """
     reader = ByteReader(data)
     layers = {name: CODECS[codec].decode(reader, name, wanted) for name, wanted in shapes.items()}

@@ -1,8 +1,8 @@
 """Deep Compression's ``.net`` files: shared weights and gaps of 4 bits.
 
 The file is: for each layer uint32 n, its number of entries; then for each layer its codebook of 2^b float32
-(b is 8 for convolutions, 4 for inner products), its biases as float32, n value codes of b bits, n gaps less one
-of 4 bits. Of two halves of a byte the low one is first. Code 0 is a filler.
+(b is 8 for convolutions, 4 for inner products), its biases as float32, n value codes of b bits, n gaps minus one
+of 4 bits. The low half of a byte comes first. Code 0 is a filler.
 
 Reference: Han, Mao, Dally 2016, Deep Compression (arXiv 1510.00149), section 3.
 """
@@ -14,23 +14,24 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import WeightsError
 from demitasse.packed.compact import gaps, nibbles
-from demitasse.packed.compact.base import Array, Shape, places
+from demitasse.packed.compact.base import Shape, places
 from demitasse.packed.reader import ByteReader
 
 _LONGEST = 16
 
 
 def encode(layers: Mapping[str, Sequence[Array]]) -> bytes:
-    """Encodes a whole file; codes go by value, from 1 on.
+    """Encodes a whole file; codes count from 1 in the order of the values.
 
     Args:
-        layers: name -> weight and, where there is one, bias, in net order; a weight of four axes is a convolution's.
+        layers: name -> weight and, if there is one, bias, in net order; a weight with four axes is a convolution's.
 
     Raises:
-        WeightsError: a weight has more distinct values than 255 (convolutions) or 15 (inner products), or one that
-            is no number.
+        WeightsError: a weight has more than 255 (convolutions) or 15 (inner products) distinct nonzero values, or one
+            that is not finite.
     """
     counts, parts = [], []
     for name, arrays in layers.items():
@@ -45,10 +46,10 @@ def _encode_layer(arrays: Sequence[Array], place: str) -> tuple[int, bytes]:
     positions = np.flatnonzero(weight)
     values, codes = np.unique(weight[positions], return_inverse=True)
     if not np.isfinite(values).all():
-        raise WeightsError(f"{place}: expected numbers, found {values[~np.isfinite(values)][0]}")
+        raise WeightsError(f"{place}: expected finite numbers, found {values[~np.isfinite(values)][0]}")
     if len(values) >= 1 << bits:
         raise WeightsError(
-            f"{place}: {len(values)} distinct values that are not 0; a .net file holds at most {(1 << bits) - 1}"
+            f"{place}: found {len(values)} distinct nonzero values; a .net file holds at most {(1 << bits) - 1}"
         )
     codebook = np.zeros(1 << bits, "<f4")
     codebook[1 : 1 + len(values)] = values
@@ -67,15 +68,15 @@ def decode(data: bytes, shapes: Mapping[str, Sequence[Shape]]) -> dict[str, list
     """Decodes a whole file.
 
     Args:
-        data: its bytes.
-        shapes: name -> shapes of weight and, where there is one, bias, of the layers in net order; a weight of
-            four axes is a convolution's.
+        data: the bytes of the file.
+        shapes: name -> shapes of weight and, if there is one, bias, of the layers in net order; a weight with four
+            axes is a convolution's.
 
     Returns:
         name -> float32 arrays of these shapes.
 
     Raises:
-        FileFormatError: the data is not what the shapes ask for; says at which byte.
+        FileFormatError: the data does not fit the shapes; names the byte.
     """
     reader = ByteReader(data)
     counts = [reader.count(math.prod(s[0]), f"layer {name!r}", "<u4") for name, s in shapes.items()]

@@ -1,25 +1,27 @@
 """Sparse powers of two: 4-bit values and 4-bit gaps ("4/4") or 8-bit gaps ("4/8").
 
 A blob is: int32 n; 16 float32 codebook ``[0, -2^min .. -2^max, 2^min .. 2^max, 0]``; n values of 4 bits, the
-first in the high half of its byte; n gaps less one, likewise or a byte each. Odd n is padded by one entry.
+first in the high half of its byte; n gaps minus one, in 4 bits like the values or in a byte each. If n is odd, one
+entry of padding follows.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.packed.compact import gaps, grid, nibbles
-from demitasse.packed.compact.base import CODECS, Array, BlobCodec, BlobPlace
+from demitasse.packed.compact.base import CODECS, BlobCodec, BlobPlace
 from demitasse.packed.reader import ByteReader
 
 _CODEBOOK = 2 * (grid.EXPONENTS + 1)
 
 
 class PowersOfTwo(BlobCodec):
-    """The codec; see :class:`demitasse.packed.compact.base.CompactCodec`.
+    """The codecs "4/4" and "4/8".
 
     Args:
-        gap_bits: 4 or 8, width of a gap; longer gaps need fillers.
+        gap_bits: number of bits of a gap, 4 or 8; longer gaps need fillers.
     """
 
     def __init__(self, gap_bits: int) -> None:

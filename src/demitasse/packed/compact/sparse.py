@@ -1,7 +1,7 @@
-"""Sparse floats ("sparse"): the values that surgery kept, and where they stand.
+"""Sparse floats ("sparse"): the values that surgery kept, and their positions.
 
-A layer is: int32 number of kept weights; int32 number of kept biases; the kept weights as float32; their flat
-positions as int32; the kept biases; their positions.
+A layer is: int32 number of kept weights; int32 number of kept biases, 0 without a bias; the kept weights as float32;
+their flat positions as int32; the kept biases; their positions.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from typing_extensions import override
 
+from demitasse.arrays import Array
 from demitasse.errors import FileFormatError
-from demitasse.packed.compact.base import CODECS, ROLES, Array, BlobPlace, CompactCodec, Shape, places
+from demitasse.packed.compact.base import CODECS, ROLES, BlobPlace, CompactCodec, Shape, places
 from demitasse.packed.reader import ByteReader
 
 
 class Sparse(CompactCodec):
-    """The codec; see :class:`demitasse.packed.compact.base.CompactCodec`. Without a bias its number is 0."""
+    """The codec "sparse"; see the module."""
 
+    @override
     def encode(self, name: str, arrays: Sequence[Array]) -> bytes:
-        """Returns the bytes of one layer."""
         places(name, len(arrays))
         flat = [array.reshape(-1) for array in arrays]
         positions = [np.flatnonzero(values) for values in flat]
@@ -30,8 +32,8 @@ class Sparse(CompactCodec):
             parts += [values[kept].astype("<f4").tobytes(), kept.astype("<i4").tobytes()]
         return b"".join(parts)
 
+    @override
     def decode(self, reader: ByteReader, name: str, shapes: Sequence[Shape]) -> list[Array]:
-        """Reads one layer back; raises FileFormatError."""
         both = places(name, len(ROLES))
         sizes = [math.prod(shape) for shape in shapes] + [0] * (len(ROLES) - len(shapes))
         counts = [reader.count(size, str(place)) for size, place in zip(sizes, both, strict=True)]

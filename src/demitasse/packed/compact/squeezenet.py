@@ -1,17 +1,18 @@
-"""Dense powers of two ("squeezenet"): a 4-bit code for every value, zeros too, in 16-bit words.
+"""Dense powers of two ("squeezenet"): a 4-bit code for every value, zeros included, in 16-bit words.
 
 A blob is: int8 smallest exponent; int32 n; uint16 words of 4-bit codes, the first in the lowest bits. Codes 0..6
-are ``-2^min ..``, 7 is 0, 8..14 are ``2^min ..``. Weights of layers named for 3x3 windows put three codes into a
-word, all other blobs four.
+are ``-2^min ..``, 7 is 0, 8..14 are ``2^min ..``. A word holds three codes for weights of layers that are named for
+3x3 windows, and four for all other blobs.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.errors import FileFormatError, WeightsError
 from demitasse.packed.compact import grid
-from demitasse.packed.compact.base import CODECS, Array, BlobCodec, BlobPlace
+from demitasse.packed.compact.base import CODECS, BlobCodec, BlobPlace
 from demitasse.packed.reader import ByteReader
 
 _ZERO = grid.EXPONENTS
@@ -22,13 +23,13 @@ _SHIFTS = 4 * np.arange(4, dtype=np.uint16)
 
 
 def codes_per_word(place: BlobPlace) -> int:
-    """Returns 3 for a weight whose layer is named for 3x3 windows (``conv10`` has 1x1), else 4."""
+    """Returns 3 for the weight of a layer that is named for 3x3 windows (``conv10`` is 1x1), else 4."""
     wide = "3x3" in place.layer or ("conv" in place.layer and place.layer != "conv10")
     return 3 if wide and place.role == "weight" else 4
 
 
 class SqueezeNetCodec(BlobCodec):
-    """The codec; see :class:`demitasse.packed.compact.base.CompactCodec`. It has no exponent for an all-zero blob."""
+    """The codec "squeezenet"; it cannot hold a blob of zeros, which has no exponent."""
 
     def _encode_blob(self, values: Array, place: BlobPlace) -> bytes:
         positions = np.flatnonzero(values)

@@ -1,7 +1,7 @@
-"""The compiled loops of the coder: arithmetic coding, mixing of probabilities, and a model a file.
+"""The compiled loops of the coder: arithmetic coding, mixing of probabilities, and one model in each file.
 
-Every loop goes both ways: told to encode, it reads the symbols, else it writes them. So the two cannot differ. All
-arithmetic is in integers, so that every machine computes the same.
+The same loops encode and decode: when encoding they read the symbols, when decoding they write them, so the two cannot
+differ. All arithmetic uses integers, so every machine computes the same.
 
-Arrays are passed one by one: taking one out of a tuple counts a reference, which costs as much as a decision.
+Arrays are separate arguments: taking one out of a tuple counts a reference, which costs as much as a decision.
 """

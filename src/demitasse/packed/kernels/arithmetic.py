@@ -1,4 +1,4 @@
-"""A binary arithmetic coder: its state, and the bytes that it fills or reads.
+"""A binary arithmetic coder: its state, and the bytes that it writes or reads.
 
 Reference: Martin 1979, Range encoding: an algorithm for removing redundancy from a digitised message.
 """
@@ -7,29 +7,26 @@ Reference: Martin 1979, Range encoding: an algorithm for removing redundancy fro
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.loops import inner, njit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 LOW, RANGE, CODE, HELD, PENDING, POSITION, ENCODE, END, COST = range(9)
 STATE = 9
-# what a decision of probability k / 4096 costs, in 1/4096 bit; told to people, never coded
+# the cost of a decision of probability k / 4096, in 1/4096 bit; only for reports
 UNIT = 4096
 _COST = np.round(-UNIT * np.log2(np.maximum(np.arange(UNIT + 1), 0.5) / UNIT)).astype(np.int64)
 
 
 @inner
 def _shift(state, data):
-    """Moves one byte out of low; a byte that a carry may still reach is held back, with the 255s behind it."""
+    """Moves one byte out of low; holds back a byte that a carry may still change, and the 255s after it."""
     low = state[LOW]
     if low < 0xFF000000 or low > 0xFFFFFFFF:
         carry = low >> 32
         if state[PENDING] > 0:
-            # the very first byte is always 0 and left out
+            # the first byte is always 0 and is omitted
             if state[HELD] >= 0:
                 data[state[POSITION]] = (state[HELD] + carry) & 255
                 state[POSITION] += 1
@@ -44,20 +41,20 @@ def _shift(state, data):
 
 @inner
 def _next(state, data):
-    """Returns the next byte; zeros follow the end."""
+    """Returns the next byte, or 0 after the end."""
     position = state[POSITION]
     state[POSITION] = position + 1
     return int(data[position]) if position < state[END] else 0
 
 
 def start(state: Array, data: Array, encode: bool) -> None:
-    """Begins a stream: to be filled, or to be read."""
+    """Begins a stream, for writing or for reading."""
     state[:] = 0
     state[RANGE] = 0xFFFFFFFF
     state[HELD] = -1
     state[PENDING] = 1
     state[ENCODE] = encode
-    # zeros at the end are as good as nothing
+    # zeros at the end have no effect
     state[END] = len(data) if encode else len(data.tobytes().rstrip(b"\0"))
     if not encode:
         state[CODE] = int.from_bytes(data[:4].tobytes().ljust(4, b"\0"), "big")
@@ -66,7 +63,7 @@ def start(state: Array, data: Array, encode: bool) -> None:
 
 @njit()
 def finish(state, data):
-    """Ends an encoded stream with as few bytes as tell it from others; returns its length."""
+    """Ends an encoded stream with as few bytes as possible; returns its length."""
     low, last = state[LOW], state[LOW] + state[RANGE] - 1
     for kept in range(5):
         mask = (np.int64(1) << (32 - 8 * kept)) - 1
@@ -84,7 +81,7 @@ def finish(state, data):
 
 @inner
 def code(state, data, probability, bit):
-    """Codes one bit; ``probability`` of a 1 in 1/65536."""
+    """Codes one bit; ``probability`` is that of a 1, in 1/65536."""
     bound = (state[RANGE] >> 16) * probability
     if state[ENCODE]:
         if bit:

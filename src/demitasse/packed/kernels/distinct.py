@@ -1,4 +1,4 @@
-"""Few values among many: which they are, and which of them each is."""
+"""Finds the distinct values of an array, and the index of each entry among them."""
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
@@ -16,7 +16,7 @@ _SHIFT = np.uint64(64 - _BITS)
 
 @inner
 def _slot(keys, numbers, value):
-    """Returns the slot of a value in a table of values and their numbers: its own, or an empty one (-1)."""
+    """Returns the slot of a value in a hash table: its own, or an empty one (number -1)."""
     slot = np.int64((np.uint64(value) * _HASH) >> _SHIFT)
     while numbers[slot] >= 0 and keys[slot] != value:
         slot = (slot + 1) & (_SIZE - 1)
@@ -25,7 +25,7 @@ def _slot(keys, numbers, value):
 
 @njit()
 def distinct(values, most):
-    """Returns the different values in the order in which they occur; of more than ``most``, the first ones.
+    """Returns the distinct values in the order in which they occur; stops after ``most`` + 1.
 
     Args:
         values: unsigned integers.
@@ -46,7 +46,7 @@ def distinct(values, most):
 
 @njit()
 def places(values, known):
-    """Returns the place of each value among the known ones, which are all different; 0 if it is none of them."""
+    """Returns the index of each value among the known ones, which are distinct; 0 for other values."""
     keys, numbers = np.zeros(_SIZE, known.dtype), np.full(_SIZE, -1, np.int64)
     for place in range(len(known)):
         slot = _slot(keys, numbers, known[place])

@@ -1,7 +1,7 @@
 """Mixing of probabilities in the logistic domain.
 
-A context has a slot: 22 bits of a probability, and in the lowest 10 the number of observations behind it. A decision
-has a slot of every kind of context, and a row of weights, in 1/65536, that its inputs are added up with.
+A context has a slot: 22 bits of a probability, and in the lowest 10 bits the number of observations. A decision has a
+slot for every kind of context, and a row of weights, in 1/65536, for the weighted sum of its inputs.
 
 Reference: Mahoney 2005, Adaptive weighing of context models for lossless data compression (Florida Tech CS-2005-16).
 """
@@ -10,17 +10,14 @@ Reference: Mahoney 2005, Adaptive weighing of context models for lossless data c
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.loops import inner
 from demitasse.packed.kernels.tables import LARGEST, UNIT, tables
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 SQUASH, STRETCH, LOG, RATE = tables()
-# the bits of a slot that count
+# the bits of a slot with the number of observations
 SEEN = 1023
 
 
@@ -39,16 +36,16 @@ def logit(slot):
 
 @inner
 def mix(slots, memory, inputs, weights, base):
-    """Returns the probability of a 1: slots are read relative to the logit ``base``, then all inputs are weighed.
+    """Returns the probability of a 1: the weighted sum of the inputs, relative to the logit ``base``.
 
-    A slot that was never used starts at ``base``. Inputs behind the slots' are filled by the model.
+    An unused slot starts at ``base``. The model itself fills the inputs after those of the slots.
 
     Args:
-        slots: places in memory.
+        slots: indices in ``memory``.
         memory: the slots of all contexts.
-        inputs: filled with logits.
-        weights: of the inputs.
-        base: of all probabilities.
+        inputs: filled with the logits of the slots, relative to ``base``.
+        weights: the weights of the inputs.
+        base: the logit that all probabilities are relative to.
     """
     fresh = squash(base) << 16
     for j in range(len(slots)):
@@ -67,12 +64,15 @@ def learn(slots, memory, inputs, weights, probability, bit, pace, ease, limit):
     """Moves the weights down the gradient of the code length, and the slots towards the bit.
 
     Args:
-        slots: see :func:`mix`, as are the next three.
-        probability: that was mixed.
-        bit: that came.
-        pace: of the weights, in 2^-20.
-        ease: observations of a slot that are counted before the first.
-        limit: observations from which on a slot keeps its pace, at most 1,023 less ``ease``.
+        slots: see :func:`mix`.
+        memory: see :func:`mix`.
+        inputs: see :func:`mix`.
+        weights: see :func:`mix`.
+        probability: the mixed probability.
+        bit: the bit that was coded.
+        pace: learning rate of the weights, in 2^-20.
+        ease: number of observations that a slot starts with.
+        limit: number of observations after which a slot keeps its rate, at most 1,023 minus ``ease``.
     """
     error = ((bit << 16) - probability) * pace
     for j in range(len(inputs)):
@@ -116,13 +116,13 @@ def logs(numbers: Array) -> Array:
 
 @inner
 def level(x):
-    """Returns a logarithm in half powers of two, 0 .. 15, 8 for equal."""
+    """Returns a logarithm in steps of half a power of two, 0 .. 15, where 8 is a ratio of 1."""
     return min(15, max(0, 8 + ((x * 2954 + (1 << 19)) >> 20)))
 
 
 @inner
 def step(count):
-    """Returns a count on a scale that grows ever wider, 0 .. 15."""
+    """Returns a count on a logarithmic scale, 0 .. 15."""
     if count < 4:
         return count
     bits = 0

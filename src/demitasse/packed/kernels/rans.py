@@ -1,4 +1,4 @@
-"""Asymmetric numeral systems: symbols of fixed probabilities, in four streams that take turns.
+"""Asymmetric numeral systems: symbols of fixed probabilities, in four interleaved streams.
 
 Reference: Duda 2013, Asymmetric numeral systems: entropy coding combining speed of Huffman coding with compression
 rate of arithmetic coding (arXiv 1311.2540); Giesen 2014, Interleaved entropy coders (arXiv 1402.3392).
@@ -12,7 +12,7 @@ import numpy as np
 
 from demitasse.loops import njit
 
-# a state is at least so much, and less than 65536 times as much: one word of 16 bits fills it up
+# a state is at least LEAST and below 65536 times LEAST, so that one word of 16 bits refills it
 LEAST = 1 << 16
 STATES = 4
 SYMBOLS = 256
@@ -23,17 +23,17 @@ def encode(symbols, frequencies, bits, of_row, of_column, kinds, words, states):
     """Writes symbols, the last one first, and fills ``words`` from its end.
 
     Args:
-        symbols: of a matrix, row by row.
-        frequencies: contexts x SYMBOLS; those of a context add up to 2^bits.
-        bits: of a frequency.
-        of_row: kind of each row.
-        of_column: kind of each column; the context is kind of row * kinds + kind of column.
-        kinds: of columns.
+        symbols: (rows * columns,), row by row.
+        frequencies: (contexts, SYMBOLS); each row adds up to 2^bits.
+        bits: number of bits of a frequency.
+        of_row: (rows,), the kind of each row.
+        of_column: (columns,), the kind of each column; the context is kind of row * kinds + kind of column.
+        kinds: number of kinds of columns.
         words: filled; at least as many as symbols.
         states: filled with the four states that decoding starts from.
 
     Returns:
-        The place of the first word.
+        The index of the first word.
     """
     starts = np.zeros_like(frequencies)
     for context in range(len(frequencies)):
@@ -59,7 +59,7 @@ def encode(symbols, frequencies, bits, of_row, of_column, kinds, words, states):
 
 @njit()
 def spread(frequencies, bits):
-    """Returns what every number below 2^bits stands for, by context: frequency, place among the symbol's, symbol."""
+    """Returns the table for decoding: for each context and slot below 2^bits, (frequency, offset, symbol) packed."""
     table = np.zeros(len(frequencies) << bits, np.int64)
     at = 0
     for context in range(len(frequencies)):
@@ -76,21 +76,21 @@ def decode(words, frequencies, table, bits, of_row, of_column, kinds, states, pl
     """Reads the symbols ``begin:end`` of what :func:`encode` wrote.
 
     Args:
-        words: of 16 bits.
-        frequencies: as they were written.
-        table: what :func:`spread` makes of them.
-        bits: of a frequency.
-        of_row: kind of each row.
-        of_column: kind of each column.
-        kinds: of columns.
-        states: to start from; filled with those where it ends. After the last symbol they are LEAST, all of them.
-        place: one number, the words taken so far. After the last symbol these are all.
-        values: of the SYMBOLS.
-        begin: of the symbols; a multiple of STATES.
-        end: of the symbols; so is this, unless it is that of all.
+        words: the words of 16 bits.
+        frequencies: see :func:`encode`.
+        table: the table from :func:`spread`.
+        bits: number of bits of a frequency.
+        of_row: the kind of each row.
+        of_column: the kind of each column.
+        kinds: number of kinds of columns.
+        states: the four states to start from; updated. After the last symbol all of them are LEAST.
+        place: (1,), the number of words read so far; updated. After the last symbol all words are read.
+        values: (SYMBOLS,), the value of each symbol.
+        begin: the first symbol to read, a multiple of STATES.
+        end: the end of the symbols to read, a multiple of STATES or the end of all symbols.
         out: filled with values.
     """
-    # most weights of a pruned net are zero: they do without the table
+    # most weights of a pruned net are zero, which need no table
     zeros, zero = frequencies[:, 0].copy(), values[0]
     mask = (1 << bits) - 1
     a, b, c, d = states[0], states[1], states[2], states[3]
@@ -124,7 +124,7 @@ def decode(words, frequencies, table, bits, of_row, of_column, kinds, states, pl
 
 @njit()
 def turn(values, by):
-    """Turns the bits of unsigned integers left by so many, in place."""
+    """Rotates the bits of unsigned integers left by ``by``, in place."""
     left = values.dtype.type(by)
     right = values.dtype.type(8 * values.itemsize - by)
     for i in range(len(values)):

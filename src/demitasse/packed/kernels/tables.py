@@ -1,6 +1,6 @@
 """The functions that models of probability need, as tables of integers, so that every machine computes the same.
 
-Logarithms are natural ones in units of 1 / :data:`UNIT`; probabilities have 16 bits, 1 to 65,535.
+Logarithms are natural, in units of 1 / :data:`UNIT`; probabilities have 16 bits, 1 to 65,535.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNIT = 1024
-# a probability of 16 bits lies between these logits
+# the logits of 16-bit probabilities are between -LARGEST and LARGEST
 LARGEST = 12 * UNIT
 _FRACTION = 64
 
@@ -23,9 +23,9 @@ class Tables(NamedTuple):
 
     Attributes:
         squash: logit + LARGEST -> probability.
-        stretch: probability -> logit, the inverse of it.
+        stretch: probability -> logit, the inverse of ``squash``.
         log: m -> logarithm of 1 + m / UNIT.
-        rate: n -> 65,536 / (n + 1.5), by which a probability moves after n observations.
+        rate: n -> 65,536 / (n + 1.5), the rate at which a probability moves after n observations.
     """
 
     squash: NDArray[np.int32]
@@ -36,7 +36,7 @@ class Tables(NamedTuple):
 
 @cache
 def tables() -> Tables:
-    """Returns the tables, made from integers alone."""
+    """Returns the tables, computed with integers only."""
     powers = _powers(LARGEST)
     one = 1 << _FRACTION
     upper = [((one << 1) * (power << 16) // (power + one) + one) >> (_FRACTION + 1) for power in powers]

@@ -1,39 +1,38 @@
-"""The model of bytes: text, and numbers of ``width`` bytes each, the byte that matters most first."""
+"""The model of bytes: text, or numbers of ``width`` bytes, the most significant byte first."""
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.loops import njit
 from demitasse.packed.kernels.arithmetic import STATE, code
 from demitasse.packed.kernels.mixing import SEEN, learn, mix
 
-# first weights of the mixer, for orders 0 to 4, the same byte of the number before, and that with the byte before
+# initial weights of the mixer: orders 0 to 4, the same byte of the previous number, and that with the previous byte
 _WEIGHTS = np.array([[13107, 16384, 19661, 19661, 19661, 6554, 13107]] * 5)
 _SLOTS = 7
 _ORDERS = 5
 _HASH = 0x9E3779B1
-# memories of up to 7 * 4 * 2^16 bytes are kept
+# memories of up to 7 * 4 * 2^16 bytes are cached
 _SMALL = 16
-# plain integers would be compiled in, one loop for each set of them
+# numpy integers, since plain ones would be compiled in, with one loop for each set of values
 _BASE, _PACE, _EASE, _LIMIT = map(np.int64, (0, 4_194, 0, 250))
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class TextMemory(NamedTuple):
-    """What the model has learnt.
+    """What the model has learned.
 
     Attributes:
-        memory: of all slots.
-        slots: room for the places in it of a decision.
-        inputs: room for the logits of a decision.
-        weights: of the mixer.
+        memory: all slots.
+        slots: buffer for the slots of a decision, as indices in ``memory``.
+        inputs: buffer for the logits of a decision.
+        weights: weights of the mixer.
     """
 
     memory: Array
@@ -43,13 +42,13 @@ class TextMemory(NamedTuple):
 
 
 def fresh(bits: int) -> TextMemory:
-    """Returns the memory of a model that has seen nothing, with 2^bits slots for every context."""
+    """Returns the memory of an untrained model, with 2^bits slots for every context."""
     slots, inputs = np.zeros(_SLOTS, np.int64), np.zeros(_SLOTS, np.int64)
     return TextMemory(np.zeros(_SLOTS << bits, np.uint32), slots, inputs, _WEIGHTS.copy())
 
 
 def primed(prefix: bytes, width: int, bits: int) -> TextMemory:
-    """Returns the memory of a model that has learnt from bytes which both sides know."""
+    """Returns the memory of a model trained on bytes that both sides know."""
     learnt = _learnt if bits <= _SMALL else _learnt.__wrapped__
     return TextMemory(*(array.copy() for array in learnt(prefix, width, bits)))
 
@@ -64,17 +63,21 @@ def _learnt(prefix: bytes, width: int, bits: int) -> TextMemory:
 
 @njit()
 def text(values, first, last, begin, width, bits, memory, slots, inputs, weights, state, data):
-    """Codes bytes ``first:last``; what is before ``begin`` is known to both sides and only primes the model.
+    """Codes the bytes ``first:last``; both sides know those before ``begin``, which only train the model.
 
     Args:
         values: all bytes; filled when decoding.
-        first: of those to be coded now.
-        last: behind them.
-        begin: of those that are coded at all.
-        width: bytes of a number; 1 for text.
-        bits: 2^bits slots for every context.
-        memory: see :class:`TextMemory`, as are the next three.
-        state: of the arithmetic coder, with its data.
+        first: the first byte to code now.
+        last: the end of the bytes to code now.
+        begin: the first byte that is coded at all.
+        width: number of bytes of a number; 1 for text.
+        bits: every context has 2^bits slots.
+        memory: see :class:`TextMemory`.
+        slots: see :class:`TextMemory`.
+        inputs: see :class:`TextMemory`.
+        weights: see :class:`TextMemory`.
+        state: the state of the arithmetic coder.
+        data: the bytes that the arithmetic coder writes or reads.
     """
     for i in range(first, last):
         place = i % width
@@ -94,7 +97,7 @@ def text(values, first, last, begin, width, bits, memory, slots, inputs, weights
         )
         byte, node = values[i] & 255, 1
         for level in range(8):
-            # the longest order that was seen before chooses the weights
+            # the longest order with observations chooses the weights
             longest = 0
             for j in range(_SLOTS):
                 mixed = ((context[j] << 8 | node) * _HASH) & 0xFFFFFFFF

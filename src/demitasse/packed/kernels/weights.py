@@ -1,20 +1,21 @@
-"""The model of weights: a matrix, rows are units; each is zero or not, and if not, has a sign and a magnitude."""
+"""The model of weights: a matrix with a row for each unit, in which every weight is zero or has sign and magnitude."""
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.loops import inner, njit
 from demitasse.packed.kernels.arithmetic import COST, code
 from demitasse.packed.kernels.mixing import learn, level, log, logit, logs, mix, squash, step
 
-# Where the model starts: found by random search on nets of this project and the published LeNet-5. First weights of
-# the mixers in 1/65536, in the order of slots and inputs below; the same for every set of presence, and for values
-# one of signs and one of magnitudes.
+# The initial values of the model, found by random search on nets of this project and the published LeNet-5. Weights of
+# the mixers in 1/65536, in the order of slots and inputs below: for presence the same in every set, for values one set
+# for signs and one for magnitudes.
 # fmt: off
 _PRESENCE = np.array([[
     -21561, -5571, -4456, -328, -4719, 14549, 5308, 8192, 6685, -1638, 3604, 5636, 1114, 459,
@@ -26,40 +27,37 @@ _VALUES = np.array([
 ])
 # fmt: on
 _PRESENCE_SLOTS, _VALUE_SLOTS = 14, 10
-# in 1/65536, added to the numbers of weights found and expected: the fewer there are, the less they say
+# in 1/65536, added to the found and expected numbers of weights, so that small numbers have less effect
 _ZEROS_AHEAD = 648_806
-# numbers of numpy: plain ones would be compiled in, one loop for each
+# numpy integers, since plain ones would be compiled in, with one loop for each set of values
 _ROW, _COLUMN, _CHANNEL, _PLACE, _AROUND = map(np.int64, (37_683, 445_000, 131_500, 826_800, 3_000))
 _PRESENCE_EASE, _PRESENCE_LIMIT, _VALUE_EASE, _VALUE_LIMIT = map(np.int64, (5, 1_000, 0, 116))
 _BIAS = 307
-# nodes of the tree of magnitudes that rows and columns have slots of their own for
+# nodes of the tree of magnitudes for which rows and columns have slots of their own
 _NODES = 16
-# how many different contexts each slot of a value tells apart, beside rows, columns, channels and places
+# number of contexts of the slots of a value, apart from those of rows, columns, channels and places
 _LAST, _LEFT_AND_UP, _LAST_AND_SIGN, _SUM_AND_SIGN = 10, 100, 20, 40
 
-# What a pass over the matrix keeps. Of the whole: weights that are not zero so far, in the row, expected in the row
-# (in 1/65536), in the row's present channel; and the last symbol of one. Of each column, channel and place in the
-# kernel: weights that are not zero, and expected ones; and what stood there before, by presence and the last symbol.
+# What a pass over the matrix counts. Of the whole: nonzero weights so far, those in the row, those expected in the row
+# (in 1/65536), those in the row's present channel; and the last nonzero symbol. Of each column, channel and place in
+# the kernel: nonzero weights, expected ones, the last nonzero symbol, and which of the last weights were nonzero.
 _RUN = 5
 FOUND, IN_ROW, FOR_ROW, NEAR, LAST = range(_RUN)
 _KEPT = 4
 IN, FOR, SYMBOL, HISTORY = range(_KEPT)
 
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-
 class MatrixLayout(NamedTuple):
-    """How the weights of a matrix stand, and what values they have.
+    """The layout of a matrix, and the kind of its values.
 
     Attributes:
-        rows: a unit each.
-        columns: in groups, the kernel of an input channel each.
-        group: columns of one.
-        side: its width.
-        depth: bits of a magnitude.
+        rows: number of rows, one for each unit.
+        columns: number of columns, in groups: the kernel of each input channel.
+        group: number of columns of a group.
+        side: width of the kernel.
+        depth: number of bits of a magnitude.
         signed: 1 if the lowest bit of a code is a sign, else 0.
-        zeros: whether there is a zero.
+        zeros: whether there are zeros.
     """
 
     rows: int
@@ -72,17 +70,17 @@ class MatrixLayout(NamedTuple):
 
     @property
     def last(self) -> int:
-        """The symbol that nothing but ones stand for."""
+        """The symbol that is coded as ones only."""
         return 1 + ((1 << self.depth) - 1 << self.signed | self.signed)
 
     @property
     def constant(self) -> bool:
-        """Whether all weights are alike: there is nothing to decide."""
+        """Whether all weights are equal, so that there is nothing to code."""
         return self.last == 1 and not self.zeros
 
 
 class WeightPosition(NamedTuple):
-    """Where a weight stands: row, column, index; channel, place in its kernel, and the column of that."""
+    """The position of a weight: row, column and index; channel, place in the kernel, and column in the kernel."""
 
     r: int
     c: int
@@ -94,13 +92,13 @@ class WeightPosition(NamedTuple):
 
 @inner
 def _excess(found, expected, ahead):
-    """Returns how much more was found than expected, as a logarithm."""
+    """Returns the logarithm of the ratio of found to expected weights."""
     return log((found << 16) + ahead) - log(expected + ahead)
 
 
 @inner
 def _excess_around(of_column, layout, at):
-    """Returns the excess of the columns beside, above and below, in the same channel."""
+    """Returns the excess of the neighbouring columns in the kernel: left, right, above and below."""
     c, side, found, expected = at.c, layout.side, 0, 0
     if at.x:
         found += of_column[IN, c - 1]
@@ -121,7 +119,7 @@ def _excess_around(of_column, layout, at):
 def _presence(
     symbols, layout, at, unit, run, of_column, of_channel, of_place, slots, memory, inputs, weights, first, state, data
 ):
-    """Codes whether a weight is not zero; ``unit`` is the excess of the unit that it comes from."""
+    """Codes whether a weight is nonzero; ``unit`` is the excess of the unit that it comes from."""
     group, side, i = layout.group, layout.side, at.i
     x, up = at.x, at.place >= side
     base = log((run[FOUND] << 16) + 32768) - log(((i - run[FOUND]) << 16) + _ZEROS_AHEAD)
@@ -178,7 +176,7 @@ def _presence(
 
 @inner
 def _told(symbol, layout, depth):
-    """Returns what a symbol tells of another's sign (depth 0) or magnitude: 0 if it is none, else 1 .. 8."""
+    """Returns the context that a symbol gives for another's sign (depth 0) or magnitude: 0 for zero, else 1 .. 8."""
     if not symbol:
         return 0
     number = symbol - 1
@@ -189,7 +187,7 @@ def _told(symbol, layout, depth):
 
 @inner
 def _value(symbols, layout, at, run, of_column, of_channel, slots, memory, inputs, weights, first, kinds, state, data):
-    """Codes a weight that is not zero: the sign, then the magnitude from its highest bit down; returns its symbol."""
+    """Codes a nonzero weight: the sign, then the magnitude from its highest bit down; returns its symbol."""
     left = symbols[at.i - 1] & 0xFFFF if at.x else 0
     up = symbols[at.i - layout.side] & 0xFFFF if at.place >= layout.side else 0
     number, node, sign = (symbols[at.i] & 0xFFFF) - 1, 1 - layout.signed, 0
@@ -223,21 +221,25 @@ def _value(symbols, layout, at, run, of_column, of_channel, slots, memory, input
 
 
 class WeightsMemory(NamedTuple):
-    """What the model has learnt of a matrix; of presence (slots, memory, ...) and of values each on its own.
+    """What the model has learned about a matrix; presence and values have slots of their own.
 
     Attributes:
-        before: the excess of each unit that the columns come from, as a logarithm; empty if not known.
-        run: see above, as are the next three.
-        of_column: (_KEPT, columns).
-        of_channel: (_KEPT, channels).
-        of_place: (_KEPT, group).
-        slots: room for the places in memory of a decision.
-        memory: of all slots.
-        inputs: room for the logits of a decision.
-        mixed: weights of the mixer.
-        first: where in memory each context begins.
-        value_slots: as of presence, and so on.
-        kinds: how many different contexts there are for each slot of a value.
+        before: the excess of each unit that the columns come from, as a logarithm; empty if unknown.
+        run: (_RUN,), the counts of the whole matrix, see above.
+        of_column: (_KEPT, columns), the counts of each column.
+        of_channel: (_KEPT, channels), the counts of each channel.
+        of_place: (_KEPT, group), the counts of each place in the kernel.
+        slots: buffer for the slots of a decision about presence, as indices in ``memory``.
+        memory: all slots of presence.
+        inputs: buffer for the logits of a decision about presence.
+        mixed: weights of the mixer of presence.
+        first: the first slot of each context of presence in ``memory``.
+        value_slots: ``slots`` for values.
+        value_memory: ``memory`` for values.
+        value_inputs: ``inputs`` for values.
+        value_mixed: ``mixed`` for values.
+        value_first: ``first`` for values.
+        kinds: number of contexts of each slot of a value.
     """
 
     before: Array
@@ -259,15 +261,15 @@ class WeightsMemory(NamedTuple):
 
 
 def fresh(layout: MatrixLayout, before: Array) -> WeightsMemory:
-    """Returns the memory of a model that has seen nothing.
+    """Returns the memory of an untrained model.
 
     Args:
         layout: see :class:`MatrixLayout`.
-        before: weights that are not zero of each unit that the columns come from; empty if not known.
+        before: number of nonzero weights of each unit that the columns come from; empty if unknown.
     """
     rows, columns, group = layout.rows, layout.columns, layout.group
     channels = columns // group
-    # how many slots each context has
+    # the number of slots of each context
     sizes = (1, rows, columns, 256, 256, 512, 256, 256, 256, 256, 4 * group, channels, 1024, 8 * rows)
     first = np.cumsum((0, *sizes))
     kinds = np.array((1, rows, columns, channels, group, _LAST, _LAST, _LEFT_AND_UP, _LAST_AND_SIGN, _SUM_AND_SIGN))
@@ -307,13 +309,29 @@ def weights(
     """Codes the weights ``begin:end`` of a matrix.
 
     Args:
-        symbols: rows * columns of them, row by row: 0 for zero, else 1 + code; filled when decoding.
-        begin: the first of them now.
-        end: behind the last.
+        symbols: (rows * columns,), row by row: 0 for zero, else 1 + code; filled when decoding.
+        begin: the first weight to code.
+        end: the end of the weights to code.
         layout: see :class:`MatrixLayout`.
-        before: see :class:`WeightsMemory`, as is all up to ``kinds``.
-        costs: added to: what positions and values cost, as the arithmetic decoder counts.
-        state: of the arithmetic coder, with its data.
+        before: see :class:`WeightsMemory`.
+        run: see :class:`WeightsMemory`.
+        of_column: see :class:`WeightsMemory`.
+        of_channel: see :class:`WeightsMemory`.
+        of_place: see :class:`WeightsMemory`.
+        slots: see :class:`WeightsMemory`.
+        memory: see :class:`WeightsMemory`.
+        inputs: see :class:`WeightsMemory`.
+        mixed: see :class:`WeightsMemory`.
+        first: see :class:`WeightsMemory`.
+        value_slots: see :class:`WeightsMemory`.
+        value_memory: see :class:`WeightsMemory`.
+        value_inputs: see :class:`WeightsMemory`.
+        value_mixed: see :class:`WeightsMemory`.
+        value_first: see :class:`WeightsMemory`.
+        kinds: see :class:`WeightsMemory`.
+        costs: (2,), increased by the cost of positions and of values, as the arithmetic decoder counts it.
+        state: the state of the arithmetic coder.
+        data: the bytes that the arithmetic coder writes or reads.
     """
     columns, group = layout.columns, layout.group
     span = columns // len(before) if len(before) else 1

@@ -1,4 +1,4 @@
-"""Built-in data sets, one source a file. To add one: write its file, register it, import the file here."""
+"""Built-in data sets, each in its own file. To add one: write its file, register it, import the file here."""
 
 from demitasse.zoo.data import cifar10, digits, text
 from demitasse.zoo.data.base import DATASETS, Batch, TrainingData

@@ -1,4 +1,4 @@
-"""What a training run reads: batches that depend on seed and epoch alone, so that a resume sees the same ones."""
+"""The base class of data sets, whose batches depend only on seed and epoch, so that a resume sees the same ones."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from demitasse.arrays import Array
 from demitasse.registry import Registry
 
 Batch = tuple[Tensor, Tensor]
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class TrainingData(ABC):
-    """TrainingData to train and to test with.
+    """A data set to train and to test with.
 
     Args:
-        batch: examples in a training batch; the last, smaller batch of an epoch is left out.
-        seed: of order and augmentation.
-        test_batch: examples in a test batch.
+        batch: number of examples in a training batch; the last, smaller batch of an epoch is left out.
+        seed: seed of order and augmentation.
+        test_batch: number of examples in a test batch.
 
     Attributes:
-        metric: the entry of :func:`demitasse.zoo.training.evaluate` that tells how good a model is; less is better.
+        metric: the key of :func:`demitasse.zoo.training.evaluate` that rates a model; less is better.
     """
 
     metric = "error"
@@ -46,7 +45,7 @@ class TrainingData(ABC):
         return max(self.examples // self.batch, 1)
 
     def train_batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch, from the one numbered ``start`` on."""
+        """Yields the batches of an epoch, from number ``start`` on."""
         random = np.random.default_rng([self.seed, epoch])
         draws = self.draw(random)
         for step in range(start, self.steps):
@@ -54,11 +53,11 @@ class TrainingData(ABC):
 
     @abstractmethod
     def draw(self, random: np.random.Generator) -> Array:
-        """Returns all that is random in an epoch: (examples, ...) integers, a row an example in its order."""
+        """Returns all random choices of an epoch: (examples, ...) integers, one row for each example, in order."""
 
     @abstractmethod
     def train_batch(self, draws: Array) -> Batch:
-        """Returns the batch that these rows of :meth:`draw` ask for."""
+        """Returns the batch that these rows of :meth:`draw` describe."""
 
     @abstractmethod
     def test_batches(self) -> Iterator[Batch]:
@@ -66,22 +65,22 @@ class TrainingData(ABC):
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Returns the mean loss of a batch, a number that can be differentiated."""
+        """Returns the mean loss of a batch, a scalar with a gradient."""
 
     @abstractmethod
     def measure(self, model: nn.Module, batch: Batch) -> dict[str, float]:
-        """Returns sums over a test batch: ``count`` of predictions, ``loss`` in nats, and what else is counted."""
+        """Returns sums over a test batch: ``count`` of predictions, ``loss`` in nats, and other metrics."""
 
 
-# a source takes the path given by the user or None, and the settings of its data as keywords
+# a function of the user's path or None, and of the settings of the data as keywords
 DATASETS: Registry[Callable[..., TrainingData]] = Registry("data set")
 
 
 def cache_folder() -> Path:
-    """Returns where prepared data is kept: ``$XDG_CACHE_HOME/demitasse``, else ``~/.cache/demitasse``."""
+    """Returns the folder for prepared data: ``$XDG_CACHE_HOME/demitasse``, else ``~/.cache/demitasse``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "demitasse"
 
 
 def as_tensor(array: Array) -> Tensor:
-    """Returns a tensor of the array, which shares its memory where that may be written to."""
+    """Returns a tensor of the array; it shares the memory if the array is writable and contiguous."""
     return torch.from_numpy(np.require(array, requirements=("C", "W")))

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.datasets import Dataset
 from demitasse.errors import DataError, FileFormatError, parameter
 from demitasse.extras import needs
 from demitasse.files import atomic_write, make_folder
-from demitasse.zoo.data.base import DATASETS, Array, cache_folder
+from demitasse.zoo.data.base import DATASETS, cache_folder
 from demitasse.zoo.data.images import ImageTrainingData
 
 PARTS = ("train", "test")
@@ -31,29 +32,34 @@ def cifar10(
 
     Args:
         path: the zip file or the folder.
-        batch, seed, test_batch, shift, mirror: see :class:`ImageTrainingData`.
+        batch: see :class:`ImageTrainingData`.
+        seed: see :class:`ImageTrainingData`.
+        test_batch: see :class:`ImageTrainingData`.
+        shift: see :class:`ImageTrainingData`.
+        mirror: see :class:`ImageTrainingData`.
 
     Reference: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images. The usual augmentation, shifts
     by 4 and mirroring: He et al. 2016 (arXiv 1512.03385), section 4.2.
     """
     if path is None:
         raise DataError(
-            f"cifar10: give the zip file or the folder that holds train|test/<class>/<n>.jpg ({parameter('data')})"
+            f"cifar10: the path is missing; give the zip file or the folder with train|test/<class>/<n>.jpg "
+            f"({parameter('data')})"
         )
     return ImageTrainingData(read_images(path), shift, mirror, batch, seed, test_batch)
 
 
 def read_images(path: Path) -> Dataset:
-    """Returns all images of a zip file or folder, decoded once and then kept in the cache folder.
+    """Returns all images of a zip file or folder; decodes them once and caches them.
 
-    Classes are numbered by their names in alphabetical order.
+    Classes are numbered in the alphabetical order of their names.
 
     Raises:
-        DataError: the file is not there, or holds no images for training or for testing.
-        FileFormatError: the zip file is cut short or corrupt, or a file in it is no 32x32 image.
+        DataError: there is no such file, or it has no images for training or for testing.
+        FileFormatError: the zip file is cut short or corrupt, or a file in it is not a 32x32 image.
     """
     if not path.exists():
-        raise DataError(f"{path}: not there; expected a zip file or a folder with train|test/<class>/<n>.jpg")
+        raise DataError(f"{path}: there is no such file; expected a zip file or folder of train|test/<class>/<n>.jpg")
     cached = cache_folder() / f"cifar10-{_key(path)}.npz"
     if not cached.exists():
         images = _decode(path)
@@ -71,7 +77,7 @@ def read_images(path: Path) -> Dataset:
 
 
 def _key(path: Path) -> str:
-    """Returns a name for what the file or folder holds now: place, sizes and times go into it."""
+    """Returns a key for the present content of a file or folder, from its path, sizes and times."""
     files = sorted(path.rglob("*.jpg")) if path.is_dir() else [path]
     facts = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
@@ -86,7 +92,7 @@ def _decode(path: Path) -> Dataset:
     for part in PARTS:
         places = sorted(place for place in found if place[0] == part)
         if not places:
-            raise DataError(f"{path}: holds no {part}/<class>/<n>.jpg")
+            raise DataError(f"{path}: there is no {part}/<class>/<n>.jpg")
         arrays.append(np.stack([_pixels(found[place], f"{path}: {'/'.join(place)}") for place in places]))
         arrays.append(np.array([classes.index(place[1]) for place in places], np.int64))
     return Dataset(*arrays)
@@ -101,9 +107,9 @@ def _zip(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise FileFormatError(f"{path}: not a whole zip file: {error}") from error
+        raise FileFormatError(f"{path}: not a complete zip file: {error}") from error
     for info in archive.infolist():
-        # a real one has a kilobyte; what says more is not read
+        # an image takes about a kilobyte; skip files that claim to be much larger
         if info.file_size <= 1 << 20:
             yield info.filename, partial(archive.read, info)
 
@@ -115,7 +121,7 @@ def _pixels(read: Callable[[], bytes], place: str) -> Array:
     try:
         with Image.open(io.BytesIO(read()), formats=["JPEG"]) as image:
             if image.size != (SIDE, SIDE):
-                raise FileFormatError(f"{place}: is {image.width}x{image.height}; expected {SIDE}x{SIDE} pixels")
+                raise FileFormatError(f"{place}: found {image.width}x{image.height} pixels, expected {SIDE}x{SIDE}")
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     except (UnidentifiedImageError, OSError, zipfile.BadZipFile) as error:
-        raise FileFormatError(f"{place}: not a whole JPEG: {error}") from error
+        raise FileFormatError(f"{place}: not a complete JPEG: {error}") from error

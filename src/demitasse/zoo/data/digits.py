@@ -1,4 +1,4 @@
-"""Digits: MNIST, and the small ones that come with scikit-learn."""
+"""Digits: MNIST, and the small ones of scikit-learn."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from demitasse import datasets
+from demitasse.arrays import Array
 from demitasse.errors import UsageError
-from demitasse.zoo.data.base import DATASETS, Array
+from demitasse.zoo.data.base import DATASETS
 from demitasse.zoo.data.images import ImageTrainingData
 
 
@@ -24,12 +25,16 @@ def digits(
     """Returns scikit-learn's digits, 8x8 pixels, 1,500 to train and 297 to test with.
 
     Args:
-        path: must be None; they come with scikit-learn.
-        batch, seed, test_batch, holdout: see :class:`ImageTrainingData`.
-        enlarge: to 28x28 pixels like MNIST's: three times as large, in a black frame of two.
+        path: must be None, since scikit-learn includes the digits.
+        batch: see :class:`ImageTrainingData`.
+        seed: see :class:`ImageTrainingData`.
+        test_batch: see :class:`ImageTrainingData`.
+        enlarge: whether to enlarge the images to 28x28 pixels like MNIST's: by a factor of 3, with a black frame of
+            2 pixels.
+        holdout: see :class:`ImageTrainingData`.
     """
     if path is not None:
-        raise UsageError(f"the digits come with scikit-learn, not from {path}")
+        raise UsageError(f"path is {path}; expected none, since the digits come with scikit-learn")
     images = datasets.digits()
     if enlarge:
         images = images._replace(train_images=_enlarged(images.train_images), test_images=_enlarged(images.test_images))
@@ -54,6 +59,10 @@ def mnist(
 
     Args:
         path: the folder with its four files; None downloads them once.
-        batch, seed, test_batch, shift, holdout: see :class:`ImageTrainingData`.
+        batch: see :class:`ImageTrainingData`.
+        seed: see :class:`ImageTrainingData`.
+        test_batch: see :class:`ImageTrainingData`.
+        shift: see :class:`ImageTrainingData`.
+        holdout: see :class:`ImageTrainingData`.
     """
     return ImageTrainingData(datasets.mnist(path), shift, False, batch, seed, test_batch, holdout)

@@ -1,4 +1,4 @@
-"""Images in memory, normalised, and shifted and mirrored at random where that is asked for."""
+"""Images in memory, normalised, and optionally shifted and mirrored at random."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
+from demitasse.arrays import Array
 from demitasse.datasets import Dataset
 from demitasse.errors import UsageError
-from demitasse.zoo.data.base import Array, Batch, TrainingData, as_tensor
+from demitasse.zoo.data.base import Batch, TrainingData, as_tensor
 
 
 class ImageTrainingData(TrainingData):
-    """Images (n, channels, height, width) float32, less the channel's mean, over its standard deviation; labels (n,).
+    """Images (n, channels, height, width) float32, normalised by mean and deviation of the channels; labels (n,).
 
     Args:
         images: pixels and labels, to train and to test with.
-        holdout: the last so many training images are not trained on but tested with, and the test images are not
-            looked at: for choosing settings. Mean and deviation stay those of all training images, so that a model
-            computes the same with and without it.
-        shift: training images are moved by up to so many pixels, black coming in.
-        mirror: training images are mirrored, left to right, at every second chance.
-        batch, seed, test_batch: see :class:`TrainingData`.
+        shift: the largest random shift of training images in pixels; the border becomes black.
+        mirror: whether to mirror training images left to right with probability 1/2.
+        batch: see :class:`TrainingData`.
+        seed: see :class:`TrainingData`.
+        test_batch: see :class:`TrainingData`.
+        holdout: number of training images, the last ones, to test with instead of the test images, for choosing
+            settings. Mean and deviation remain those of all training images, so that a model computes the same with
+            and without it.
 
     Raises:
-        UsageError: there are not so many images to hold out.
+        UsageError: ``holdout`` is not less than the number of training images.
     """
 
     def __init__(
@@ -48,12 +52,13 @@ class ImageTrainingData(TrainingData):
         self.offset = -mean / deviation
 
     @property
+    @override
     def examples(self) -> int:
-        """The number of training images."""
         return len(self.images.train_labels)
 
+    @override
     def draw(self, random: np.random.Generator) -> Array:
-        """Returns (n, 4): which image, moved by how much down and to the right, mirrored or not."""
+        """Returns (n, 4): index of the image, shift down, shift to the right, whether to mirror."""
         draws = np.zeros((self.examples, 4), np.int64)
         draws[:, 0] = random.permutation(self.examples)
         if self.shift:
@@ -62,8 +67,8 @@ class ImageTrainingData(TrainingData):
             draws[:, 3] = random.integers(0, 2, self.examples)
         return draws
 
+    @override
     def train_batch(self, draws: Array) -> Batch:
-        """Returns the images and labels that these rows ask for."""
         which, down, right, mirrored = draws.T
         pixels = self.images.train_images[which]
         if self.shift:
@@ -75,19 +80,21 @@ class ImageTrainingData(TrainingData):
     def _normalised(self, pixels: Array) -> Tensor:
         return as_tensor(pixels).float().mul_(self.scale).add_(self.offset)
 
+    @override
     def test_batches(self) -> Iterator[Batch]:
-        """Yields all test images, in order."""
         for start in range(0, len(self.images.test_labels), self.test_batch):
             part = slice(start, start + self.test_batch)
             yield self._normalised(self.images.test_images[part]), as_tensor(self.images.test_labels[part])
 
+    @override
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Returns the mean cross entropy."""
+        """Returns the mean cross entropy, in nats."""
         images, labels = batch
         return functional.cross_entropy(model(images).float(), labels)
 
+    @override
     def measure(self, model: nn.Module, batch: Batch) -> dict[str, float]:
-        """Returns sums of the cross entropy and of the images that are classified wrongly."""
+        """Returns the sum of the cross entropy and the number of images with a wrong class."""
         images, labels = batch
         logits = model(images).float()
         return {
@@ -98,10 +105,10 @@ class ImageTrainingData(TrainingData):
 
 
 def hold_out(images: Dataset, count: int) -> Dataset:
-    """Returns the data with the last ``count`` training images in place of the test images; 0 changes nothing.
+    """Replaces the test images by the last ``count`` training images, which are no longer trained; 0 changes nothing.
 
     Raises:
-        UsageError: there are not so many images.
+        UsageError: ``count`` is negative or not less than the number of training images.
     """
     total = len(images.train_labels)
     if not 0 <= count < total:
@@ -121,13 +128,16 @@ def channel_statistics(images: Array) -> tuple[Tensor, Tensor]:
 
 
 def shifted(pixels: Array, most: int, down: Array, right: Array) -> Array:
-    """Returns every image cut out of its black frame of ``most`` pixels, from row ``down`` and column ``right`` on.
+    """Adds a black frame of ``most`` pixels to every image, and crops it from row ``down`` and column ``right`` on.
 
     Args:
         pixels: (n, channels, height, width) uint8.
-        most: width of the frame.
+        most: width of the frame in pixels.
         down: (n,) integers from 0 to 2 * most.
-        right: likewise.
+        right: (n,) integers from 0 to 2 * most.
+
+    Returns:
+        (n, channels, height, width) uint8.
     """
     framed = np.pad(pixels, ((0, 0), (0, 0), (most, most), (most, most)))
     windows = sliding_window_view(framed, pixels.shape[2:], axis=(2, 3))

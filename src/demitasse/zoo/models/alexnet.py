@@ -1,20 +1,21 @@
-"""AlexNet in its second form, for one tower."""
+"""AlexNet in its second version, with one tower."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from demitasse.zoo.models.base import MODELS
 
 
 class AlexNet(nn.Module):
-    """Images (n, 3, height, width), 63 pixels at least, usually 224 -> logits (n, classes); 61,100,840 parameters.
+    """Images (n, 3, height, width), at least 63 pixels, usually 224 -> logits (n, classes); 61,100,840 parameters.
 
-    Parameters are named as in torchvision.
+    Parameters have the names of torchvision.
 
     Args:
-        classes: to tell apart.
-        dropout: share of the activations that is left out in training.
+        classes: number of classes.
+        dropout: probability of dropout.
 
     Reference: Krizhevsky 2014, One weird trick for parallelizing convolutional neural networks (arXiv 1404.5997).
     """
@@ -38,6 +39,7 @@ class AlexNet(nn.Module):
             nn.Linear(4096, classes),
         )
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
         x = self.avgpool(self.features(images))  # (n, 256, 6, 6)
         logits: Tensor = self.classifier(x.flatten(1))

@@ -8,5 +8,5 @@ from torch import nn
 
 from demitasse.registry import Registry
 
-# a builder takes the model's settings as keywords, and draws the first weights from torch's generator
+# a builder takes the model's settings as keywords, and draws the initial weights from torch's generator
 MODELS: Registry[Callable[..., nn.Module]] = Registry("model")

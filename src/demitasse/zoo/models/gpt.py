@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from demitasse.zoo.models.base import MODELS
 
@@ -12,7 +13,7 @@ _SPREAD = 0.02
 
 
 class Attention(nn.Module):
-    """Every place looks at itself and at those before it: (n, length, width) -> the same shape."""
+    """Causal self-attention: (n, length, width) -> the same shape."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -20,6 +21,7 @@ class Attention(nn.Module):
         self.inputs = nn.Linear(width, 3 * width)
         self.outputs = nn.Linear(width, width)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         # (n, length, 3 width) -> three of (n, heads, length, width / heads)
         query, key, value = (
@@ -32,7 +34,7 @@ class Attention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention, then two linear layers, each behind a normalization and added to what came in."""
+    """Attention and two linear layers, each after a normalization and with a residual connection."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -43,6 +45,7 @@ class TransformerBlock(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
         self.dropout = nn.Dropout(dropout)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.dropout(self.attention(self.norm1(x)))
         y: Tensor = self.dropout(self.fc2(functional.gelu(self.fc1(self.norm2(x)))))
@@ -50,16 +53,16 @@ class TransformerBlock(nn.Module):
 
 
 class GPT(nn.Module):
-    """Tokens (n, length) int64 -> logits of the next one (n, length, vocabulary).
+    """Tokens (n, length) int64 -> logits of the next token (n, length, vocabulary).
 
     Args:
         vocabulary: number of tokens.
         block_size: the largest length.
-        layers: blocks.
-        heads: of attention in each; they share the width.
-        width: numbers that stand for a token.
-        dropout: share of the activations that is left out in training.
-        tied: the last layer uses the weights of the embedding.
+        layers: number of blocks.
+        heads: number of attention heads of a block, which divide the width.
+        width: size of the embedding of a token.
+        dropout: probability of dropout.
+        tied: whether the last layer shares the weights of the embedding.
 
     Reference: Radford, Wu, Child, Luan, Amodei, Sutskever 2019, Language Models are Unsupervised Multitask Learners.
     """
@@ -89,12 +92,13 @@ class GPT(nn.Module):
     def _fill(self, layers: int) -> None:
         for name, parameter in self.named_parameters():
             if parameter.ndim > 1:
-                # what is added to the stream 2 * layers times is made smaller, section 2.3
+                # scale down the layers that add to the residual stream, 2 * layers times, section 2.3
                 added = name.endswith(("outputs.weight", "fc2.weight"))
                 nn.init.normal_(parameter, std=_SPREAD / (2 * layers) ** 0.5 if added else _SPREAD)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
+    @override
     def forward(self, tokens: Tensor) -> Tensor:
         places = torch.arange(tokens.shape[1], device=tokens.device)
         x = self.dropout(self.tokens(tokens) + self.places(places))  # (n, length, width)

@@ -1,9 +1,10 @@
-"""The two LeNets that papers on compression measure themselves by."""
+"""The two LeNets of papers on compression."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from demitasse.zoo.models.base import MODELS
 
@@ -12,10 +13,10 @@ class LeNet5(nn.Module):
     """Images (n, 1, 28, 28) -> logits (n, classes), as in Caffe's example; 431,080 parameters.
 
     Args:
-        classes: to tell apart.
+        classes: number of classes.
 
     Reference: LeCun, Bottou, Bengio, Haffner 1998, Gradient-Based Learning Applied to Document Recognition; wider,
-    and with max pooling and one rectifier, as Caffe has it.
+    and with max pooling and one ReLU, as in Caffe.
     """
 
     def __init__(self, classes: int = 10) -> None:
@@ -26,6 +27,7 @@ class LeNet5(nn.Module):
         self.fc2 = nn.Linear(500, classes)
         _fill(self)
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
         x = functional.max_pool2d(self.conv1(images), 2)  # (n, 20, 12, 12)
         x = functional.max_pool2d(self.conv2(x), 2)  # (n, 50, 4, 4)
@@ -37,8 +39,8 @@ class LeNet300(nn.Module):
     """Images of any shape with ``inputs`` pixels -> logits (n, classes); 266,610 parameters.
 
     Args:
-        inputs: pixels of an image.
-        classes: to tell apart.
+        inputs: number of pixels of an image.
+        classes: number of classes.
 
     Reference: LeCun et al. 1998, the fully connected 28x28-300-100-10.
     """
@@ -50,6 +52,7 @@ class LeNet300(nn.Module):
         self.fc3 = nn.Linear(100, classes)
         _fill(self)
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
         x = functional.relu(self.fc1(images.flatten(1)))
         logits: Tensor = self.fc3(functional.relu(self.fc2(x)))
@@ -57,7 +60,7 @@ class LeNet300(nn.Module):
 
 
 def _fill(model: nn.Module) -> None:
-    """Caffe's "xavier" with its default fan: uniform with variance 1 / inputs; biases 0."""
+    """Initializes weights as Caffe's "xavier" (uniform with variance 1 / inputs), and biases with 0."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             bound = (3 / module.weight[0].numel()) ** 0.5

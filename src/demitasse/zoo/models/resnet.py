@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from demitasse.zoo.models.base import MODELS
 
 
 class _Block(nn.Module):
-    """A way through convolutions, and the way around them."""
+    """The base class of blocks: the shortcut around the convolutions."""
 
     expansion = 1
 
@@ -20,7 +21,7 @@ class _Block(nn.Module):
             shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
 
-    def around(self, x: Tensor) -> Tensor:
+    def shortcut(self, x: Tensor) -> Tensor:
         return x if self.downsample is None else self.downsample(x)
 
 
@@ -34,9 +35,10 @@ class BasicBlock(_Block):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         y = functional.relu(self.bn1(self.conv1(x)))
-        return functional.relu(self.bn2(self.conv2(y)) + self.around(x))
+        return functional.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
 class Bottleneck(_Block):
@@ -54,24 +56,25 @@ class Bottleneck(_Block):
         self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         y = functional.relu(self.bn1(self.conv1(x)))
         y = functional.relu(self.bn2(self.conv2(y)))
-        return functional.relu(self.bn3(self.conv3(y)) + self.around(x))
+        return functional.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
 
 
 class ResNet(nn.Module):
     """Images (n, 3, height, width), usually 224 pixels -> logits (n, classes).
 
-    Parameters are named as in torchvision.
+    Parameters have the names of torchvision.
 
     Args:
-        block: the kind of block.
-        counts: blocks in each of the four groups.
-        classes: to tell apart.
+        block: the class of the blocks.
+        counts: number of blocks in each of the four groups.
+        classes: number of classes.
 
     Reference: He, Zhang, Ren, Sun 2016, Deep Residual Learning for Image Recognition (arXiv 1512.03385), table 1.
-    The stride of a bottleneck is in its 3x3 convolution, as Goyal et al. 2017 (arXiv 1706.02677) have it.
+    The stride of a bottleneck is in its 3x3 convolution, as in Goyal et al. 2017 (arXiv 1706.02677).
     """
 
     def __init__(self, block: type[BasicBlock] | type[Bottleneck], counts: tuple[int, ...], classes: int) -> None:
@@ -91,6 +94,7 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
         x = functional.relu(self.bn1(self.conv1(images)))
         x = functional.max_pool2d(x, 3, 2, padding=1)
@@ -102,11 +106,11 @@ class ResNet(nn.Module):
 
 @MODELS.register("resnet18")
 def resnet18(classes: int = 1000) -> ResNet:
-    """Returns the one with 18 layers, 11,689,512 parameters."""
+    """Returns ResNet-18, with 11,689,512 parameters."""
     return ResNet(BasicBlock, (2, 2, 2, 2), classes)
 
 
 @MODELS.register("resnet50")
 def resnet50(classes: int = 1000) -> ResNet:
-    """Returns the one with 50 layers, 25,557,032 parameters."""
+    """Returns ResNet-50, with 25,557,032 parameters."""
     return ResNet(Bottleneck, (3, 4, 6, 3), classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from demitasse.zoo.models.base import MODELS
 
@@ -11,19 +12,20 @@ _WIDTHS = (16, 32, 64)
 
 
 class Shortcut(nn.Module):
-    """Option A: every second pixel, and zeros for the channels that are new; no parameters."""
+    """Option A of the paper: every second pixel, and zeros for the additional channels; no parameters."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.padding = (outputs - inputs) // 2
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         # (n, inputs, h, w) -> (n, outputs, h / 2, w / 2)
         return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.padding, self.padding))
 
 
 class CifarBlock(nn.Module):
-    """Two 3x3 convolutions with batch normalization, and the way around them."""
+    """Two 3x3 convolutions with batch normalization, and a shortcut around them."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -33,6 +35,7 @@ class CifarBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity() if stride == 1 else Shortcut(inputs, outputs)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         y = functional.relu(self.bn1(self.conv1(x)))
         return functional.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
@@ -42,8 +45,8 @@ class CifarResNet(nn.Module):
     """Images (n, 3, 32, 32) -> logits (n, classes).
 
     Args:
-        blocks: in each of the three groups, which have 16, 32 and 64 channels at 32, 16 and 8 pixels.
-        classes: to tell apart.
+        blocks: number of blocks in each of the three groups, with 16, 32 and 64 channels at 32, 16 and 8 pixels.
+        classes: number of classes.
 
     Reference: He, Zhang, Ren, Sun 2016, Deep Residual Learning for Image Recognition (arXiv 1512.03385), section 4.2.
     """
@@ -61,6 +64,7 @@ class CifarResNet(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
         x = functional.relu(self.bn1(self.conv1(images)))
         x = self.layer3(self.layer2(self.layer1(x)))  # (n, 64, 8, 8)
@@ -76,17 +80,17 @@ def _group(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
 
 @MODELS.register("resnet20")
 def resnet20(classes: int = 10) -> CifarResNet:
-    """Returns the one with 20 layers, 0.27 million parameters."""
+    """Returns ResNet-20, with 0.27 million parameters."""
     return CifarResNet(3, classes)
 
 
 @MODELS.register("resnet32")
 def resnet32(classes: int = 10) -> CifarResNet:
-    """Returns the one with 32 layers, 0.46 million parameters."""
+    """Returns ResNet-32, with 0.46 million parameters."""
     return CifarResNet(5, classes)
 
 
 @MODELS.register("resnet56")
 def resnet56(classes: int = 10) -> CifarResNet:
-    """Returns the one with 56 layers, 0.85 million parameters."""
+    """Returns ResNet-56, with 0.85 million parameters."""
     return CifarResNet(9, classes)

@@ -1,4 +1,4 @@
-"""The stages of recipes, one kind a file. To add one: write its file, register it, import the file here."""
+"""The stages of recipes, each in its own file. To add one: write its file, register it, import the file here."""
 
 from demitasse.zoo.stages import pack, prune, quantize, recalibrate, rescale, train
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work

@@ -1,4 +1,4 @@
-"""What a stage of a recipe is: settings, and what they do to a model."""
+"""The base classes of stages of recipes: their settings, and how they change a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from torch import nn
 from torch.optim import Optimizer
@@ -31,14 +31,14 @@ class Work:
     """What a stage works on.
 
     Attributes:
-        model: is changed.
-        data: to train and test with.
-        folder: of the stage alone; it exists.
-        seed: of the methods.
-        every: a checkpoint is written after so many batches.
-        offset: epochs that earlier stages trained.
-        on_step: is told of every batch: the run, and the number of batches of the whole stage.
-        on_epoch: is told of every epoch.
+        model: the model, which the stage changes.
+        data: the data to train and test with.
+        folder: an existing folder for this stage only.
+        seed: seed of the methods.
+        every: number of batches between checkpoints.
+        offset: number of epochs that earlier stages trained.
+        on_step: called after every batch with (the run, the number of batches of the stage).
+        on_epoch: called after every epoch with its record.
     """
 
     model: nn.Module
@@ -53,48 +53,53 @@ class Work:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage says of itself; the model itself is in the work.
+    """What a stage returns in addition to the changed model.
 
     Attributes:
-        history: of every epoch, see :class:`demitasse.zoo.training.TrainingRun`.
-        report: of the method, as plain data.
-        file: that the stage made to be shipped.
+        history: a record of every epoch, see :class:`demitasse.zoo.training.TrainingRun`.
+        report: the method's report, as plain data.
+        file: the file for shipping that the stage wrote, if any.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
-    report: Any = None
+    report: object = None
     file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(ABC):
-    """Settings of a stage: the keys of its table in a recipe.
+    """The settings of a stage: the keys of its table in a recipe.
 
     Attributes:
-        name: for people; the kind where it is empty.
+        name: a name for people; the kind if it is empty.
     """
 
     kind: ClassVar[str] = ""
-    compresses: ClassVar[bool] = False  # leaves weights that plain training would spoil
+    compresses: ClassVar[bool] = False  # whether plain training afterwards would undo its effect
 
     name: str = ""
 
     def check(self, place: str, before: Sequence[Stage]) -> None:
-        """Refuses settings that have no meaning, here or behind the stages before.
+        """Checks the settings, on their own and after the previous stages.
+
+        Args:
+            place: file and table, for messages.
+            before: the previous stages.
 
         Raises:
-            UsageError: says what is expected.
+            UsageError: a setting is invalid.
+            MethodError: a setting of a method is invalid.
         """
         if "/" in self.name or "#" in self.name:
             raise UsageError(f"{place}: name is {self.name!r}; expected a name without '/' and '#'")
 
     def quick(self) -> Self:
-        """Returns the settings for a first look: a tenth of the epochs, and targets that so few epochs can reach."""
+        """Returns the settings for a quick run: a tenth of the epochs, and targets that are reached in them."""
         return self
 
     @abstractmethod
     def run(self, work: Work) -> Outcome:
-        """Does it; goes on from the checkpoint in the work's folder, where there is one."""
+        """Runs the stage; resumes from the checkpoint in the work's folder, if there is one."""
 
 
 STAGES: Registry[type[Stage]] = Registry("kind of stage")
@@ -105,16 +110,19 @@ class TrainingStage(Stage):
     """A stage that trains.
 
     Attributes:
-        epochs: passes over the training data.
+        epochs: number of passes over the training data.
         lr: the largest learning rate.
         optimizer: an entry of ``OPTIMIZERS``.
-        momentum, nesterov, betas: of the optimizer, where it has them.
-        weight_decay: of weights; biases and normalization do not decay.
+        momentum: momentum of the optimizer, if it has one.
+        nesterov: whether the optimizer uses Nesterov's momentum.
+        betas: the two betas of Adam.
+        weight_decay: decay of weights; biases and normalization do not decay.
         schedule: an entry of ``SCHEDULES``.
-        warmup: share of the stage in which the learning rate rises to ``lr``.
+        warmup: share of the stage, 0 to 1, in which the learning rate rises to ``lr``.
         clip: the largest norm of the gradient; 0 for no limit.
-        accumulate: batches that make an update.
-        bfloat16, channels_last: see :class:`demitasse.zoo.training.Precision`.
+        accumulate: number of batches in an update.
+        bfloat16: see :class:`demitasse.zoo.training.Precision`.
+        channels_last: see :class:`demitasse.zoo.training.Precision`.
     """
 
     epochs: int
@@ -150,13 +158,13 @@ class TrainingStage(Stage):
         known_keys = inspect.signature(OPTIMIZERS[self.optimizer]).parameters
         for key in self._optimizer_settings():
             if key not in known_keys:
-                raise UsageError(f"{place}: {self.optimizer} has no {key}")
+                raise UsageError(f"{place}: optimizer {self.optimizer} has no {key}")
         if self.nesterov and not self.momentum:
-            raise UsageError(f"{place}: nesterov is set without momentum")
+            raise UsageError(f"{place}: nesterov is true, but momentum is missing or 0")
         if self.betas and (len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas)):
-            raise UsageError(f"{place}: betas is {list(self.betas)}; expected two numbers from 0 to below 1")
+            raise UsageError(f"{place}: betas is {list(self.betas)}; expected two numbers, 0 or more and below 1")
 
-    def _optimizer_settings(self) -> dict[str, Any]:
+    def _optimizer_settings(self) -> dict[str, object]:
         settings = {"momentum": self.momentum, "nesterov": self.nesterov or None, "betas": self.betas or None}
         return {key: value for key, value in settings.items() if value is not None}
 
@@ -166,7 +174,7 @@ class TrainingStage(Stage):
 
     @property
     def precision(self) -> Precision:
-        """How the model computes."""
+        """The precision and memory format of the model."""
         return Precision(self.bfloat16, self.channels_last)
 
     def make_optimizer(self, work: Work) -> Optimizer:
@@ -180,13 +188,13 @@ class TrainingStage(Stage):
     def make_run(
         self, work: Work, optimizer: Optimizer, methods: Mapping[str, Stateful] | None = None, cycles: int = 1
     ) -> TrainingRun:
-        """Returns the training, which stands where the stage's checkpoint left it.
+        """Returns the training run, resumed from the stage's checkpoint if there is one.
 
         Args:
-            work: see :class:`Work`.
-            optimizer: of :meth:`make_optimizer`.
-            methods: what rides on it.
-            cycles: how often the stage trains ``epochs``; the learning rate starts anew each time.
+            work: what the stage works on.
+            optimizer: the optimizer from :meth:`make_optimizer`.
+            methods: name -> a method attached to the optimizer.
+            cycles: how many times the stage trains ``epochs``; the learning rate schedule starts again each time.
         """
         total = cycles * self.epochs * work.data.steps
         run = TrainingRun(
@@ -206,16 +214,16 @@ class TrainingStage(Stage):
         return run
 
     def train(self, work: Work, run: TrainingRun, epochs: int) -> None:
-        """Trains until so many epochs of the stage are complete, with checkpoints."""
+        """Trains until ``epochs`` epochs of the stage are complete, with checkpoints."""
         run.train(epochs, work.folder / CHECKPOINT, work.every)
 
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """Says where the settings stand that are refused inside.
+    """Adds a place to the errors about settings that are raised inside.
 
     Raises:
-        MethodError: what was refused, with the place before it.
+        MethodError: the error raised inside, with the place before its message.
     """
     try:
         yield

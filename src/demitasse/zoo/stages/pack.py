@@ -1,4 +1,4 @@
-"""The file that is shipped; the model that comes out of it is what is tested."""
+"""Writes the file for shipping, and loads the model from it, so that the test measures the file."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from demitasse.packed.compact import CODECS, decode, encode
 from demitasse.registry import suggest
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work
 
-# forms of tensors by name: what the file is called
+# format of named tensors -> file name
 _FORMS = {"demi": "model.demi", "safetensors": "model.safetensors"}
 
 
 @STAGES.register("pack")
 @dataclass(frozen=True, kw_only=True)
 class Pack(Stage):
-    """Writes the model to a file, empties the model, and fills it from the file.
+    """Writes the model to a file, and loads it again from the file.
 
     Attributes:
-        format: ``demi``, ``safetensors``, or a compact format: ``4/4`` and ``4/8`` hold powers of two, ``sparse`` any
-            values.
+        format: ``demi``, ``safetensors``, or a compact format: ``4/4`` and ``4/8`` for powers of two, ``sparse`` for
+            any values.
     """
 
     kind = "pack"
@@ -43,11 +43,12 @@ class Pack(Stage):
         if self.format not in known:
             raise UsageError(f"{place}: format is {self.format!r}; {suggest(self.format, known)}")
 
+    @override
     def run(self, work: Work) -> Outcome:
-        """See :class:`Stage`.
+        """Runs the stage.
 
         Raises:
-            WeightsError: the format cannot hold the model; says which tensor, and why.
+            WeightsError: the format cannot hold the model; names the tensor and the reason.
         """
         if self.format in _FORMS:
             path = work.folder / _FORMS[self.format]
@@ -83,10 +84,10 @@ def _empty(model: nn.Module) -> None:
 
 
 def _layers(model: nn.Module) -> dict[str, list[Tensor]]:
-    """Returns layer -> weight and, where it has one, bias.
+    """Returns layer -> weight and, if it has one, bias.
 
     Raises:
-        WeightsError: the model has tensors of other layers, too.
+        WeightsError: the model also has tensors of other layers.
     """
     layers = {}
     for name, module in model.named_modules():
@@ -96,7 +97,7 @@ def _layers(model: nn.Module) -> dict[str, list[Tensor]]:
     others = [name for name, tensor in model.state_dict(keep_vars=True).items() if id(tensor) not in held]
     if others:
         raise WeightsError(
-            f"{others[0]} and {len(others) - 1} more tensors belong to no linear or convolution layer, which alone "
-            "compact formats hold; expected format = 'demi'"
+            f"{others[0]} and {len(others) - 1} more tensors do not belong to a linear or convolution layer, and "
+            "compact formats hold only those; expected format = 'demi'"
         )
     return layers

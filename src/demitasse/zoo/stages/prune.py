@@ -1,4 +1,4 @@
-"""Training while weights are cut: by surgery, and by magnitude alone."""
+"""Training with pruning: by surgery, and by magnitude."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing_extensions import override
 from demitasse.errors import UsageError
 from demitasse.methods import floors, settings
 from demitasse.methods.magnitude import MagnitudePruning
+from demitasse.methods.method import Method
 from demitasse.methods.surgery import Schedule, Surgery
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, at
 
 Targets = float | dict[str, float] | None
-_QUICK_C_RATE = 0.6  # times this in a quick run: in so few updates surgery cuts more than the net can bear
+_QUICK_C_RATE = 0.6  # factor of c_rate in a quick run, whose few updates cannot repair as many cuts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +27,13 @@ class PruningStage(TrainingStage):
     """A stage that cuts weights.
 
     Attributes:
-        sparsity: share of the weights that is cut in the end; for all, or for name patterns.
-        parameters: name patterns of what is pruned; empty for the weights of linear and convolution layers.
-        exclude: name patterns of what is not.
-        scope: ``global``, one threshold for all, or ``layer``.
-        begin: share of the stage before the first cut.
-        ramp: share of the stage in which the sparsity rises to its target.
-        floor: the least share of its weights that any layer keeps.
+        sparsity: the final share of weights that are cut: one number for all, or one for each name pattern.
+        parameters: name patterns of what to prune; empty for the weights of linear and convolution layers.
+        exclude: name patterns of what not to prune.
+        scope: ``global`` for one threshold for all layers, or ``layer``.
+        begin: share of the stage before the first cut, 0 to 1.
+        ramp: share of the stage in which the sparsity rises to its target, 0 to 1.
+        floor: the least share of its weights that each layer keeps.
     """
 
     compresses = True
@@ -57,10 +58,11 @@ class PruningStage(TrainingStage):
             targets = self.sparsity.values() if isinstance(self.sparsity, dict) else [self.sparsity or 0.0]
             floors.checked(self.floor, targets)
         if any(stage.kind == "quantize" for stage in before):
-            raise UsageError(f"{place}: comes behind quantize, whose weights are frozen; expected it before")
+            raise UsageError(f"{place}: comes after quantize, which freezes all weights; expected it before quantize")
 
+    @override
     def quick(self) -> Self:
-        """See :class:`Stage`; the share kept becomes its square root: 90 % sparsity instead of 99."""
+        """Returns milder settings: the share that is kept becomes its square root, so 99 % sparsity becomes 90 %."""
         return replace(super().quick(), sparsity=_each(self.sparsity, lambda target: 1 - (1 - target) ** 0.5))
 
     @override
@@ -72,14 +74,14 @@ class PruningStage(TrainingStage):
         return Outcome(run.history, method.finish().as_plain())
 
     @abstractmethod
-    def attach(self, model: nn.Module, optimizer: Optimizer, updates: int, seed: int) -> Any:
-        """Returns the method, attached.
+    def attach(self, model: nn.Module, optimizer: Optimizer, updates: int, seed: int) -> Method:
+        """Attaches the method and returns it.
 
         Args:
-            model: to be pruned.
-            optimizer: that trains it.
-            updates: of the whole stage; shares of it become steps.
-            seed: of the method.
+            model: the model to prune.
+            optimizer: the optimizer of the model.
+            updates: number of updates of the stage, which turns shares of the stage into steps.
+            seed: seed of the method.
         """
 
     def _common(self, updates: int) -> dict[str, Any]:
@@ -95,7 +97,7 @@ class PruningStage(TrainingStage):
 
 
 def _each(targets: Targets, change: Callable[[float], float]) -> Targets:
-    """Returns the targets, each changed."""
+    """Returns the targets with a change applied to each."""
     if isinstance(targets, dict):
         return {name: change(target) for name, target in targets.items()}
     return None if targets is None else change(targets)
@@ -104,12 +106,15 @@ def _each(targets: Targets, change: Callable[[float], float]) -> Targets:
 @STAGES.register("surgery")
 @dataclass(frozen=True, kw_only=True)
 class SurgeryStage(PruningStage):
-    """Dynamic Network Surgery: what was cut may come back.
+    """Dynamic Network Surgery, which can splice cut weights back.
 
     Attributes:
-        c_rate: instead of ``sparsity``: how many standard deviations above the mean magnitude the threshold is.
-        gamma, power, alpha_low, alpha_high: see :class:`demitasse.Surgery`.
-        stop: share of the stage after which nothing is cut or comes back any more.
+        c_rate: instead of ``sparsity``, the threshold in standard deviations above the mean magnitude.
+        gamma: see :class:`demitasse.Surgery`.
+        power: see :class:`demitasse.Surgery`.
+        alpha_low: see :class:`demitasse.Surgery`.
+        alpha_high: see :class:`demitasse.Surgery`.
+        stop: share of the stage after which masks no longer change, 0 to 1.
     """
 
     kind = "surgery"
@@ -133,13 +138,15 @@ class SurgeryStage(PruningStage):
             Schedule(0.0, self.gamma, self.power, self.stop, self.alpha_low, self.alpha_high)
         if self.sparsity is not None and self.begin + self.ramp >= self.stop:
             raise UsageError(
-                f"{place}: stop is {self.stop:g}; expected more than begin + ramp, which lead to the target"
+                f"{place}: stop is {self.stop:g}; expected more than begin + ramp, {self.begin + self.ramp:g}, where "
+                "the target is reached"
             )
         if (self.sparsity is None) == (self.c_rate is None):
             raise UsageError(f"{place}: expected one of sparsity and c_rate")
 
+    @override
     def quick(self) -> Self:
-        """See :class:`PruningStage`; ``c_rate`` becomes smaller."""
+        """Returns milder settings, with a smaller ``c_rate`` too."""
         return replace(super().quick(), c_rate=_each(self.c_rate, lambda rate: _QUICK_C_RATE * rate))
 
     @override
@@ -161,10 +168,10 @@ class SurgeryStage(PruningStage):
 @STAGES.register("magnitude")
 @dataclass(frozen=True, kw_only=True)
 class MagnitudeStage(PruningStage):
-    """Gradual magnitude pruning: what is cut stays cut.
+    """Gradual magnitude pruning, where cut weights stay cut.
 
     Attributes:
-        every: updates between two cuts.
+        every: number of updates from one cut to the next.
     """
 
     kind = "magnitude"

@@ -1,4 +1,4 @@
-"""Training while weights become powers of two, a portion after the other."""
+"""Training while one portion of the weights after the other is frozen at powers of two."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Wor
 @STAGES.register("quantize")
 @dataclass(frozen=True, kw_only=True)
 class Quantize(TrainingStage):
-    """Incremental Network Quantization; ``epochs`` are trained after every portion. Weights that are 0 stay 0.
+    """Incremental Network Quantization; trains ``epochs`` epochs after every portion. Zeros stay zero.
 
     Attributes:
-        bits: of a weight, as the paper counts them: 2^(bits - 2) powers, two signs, and zero.
+        bits: bits of a weight, as in the paper: 2^(bits - 2) powers, two signs, and zero.
         exponents: instead of ``bits``: the number of powers, or the smallest and the largest exponent.
-        portions: share of the weights that is frozen, rising to 1.
-        partition: ``magnitude`` or ``random``: which are frozen first.
-        per: ``tensor`` or ``channel``: what has powers of its own.
-        fit: ``largest`` or ``error``: the powers reach up to the largest weight, or have the least squared error.
-        parameters: name patterns of what is quantized; empty for the weights of linear and convolution layers.
-        exclude: name patterns of what is not.
+        portions: the frozen share of the weights after each portion, increasing to 1.
+        partition: ``magnitude`` freezes the largest weights first, ``random`` a random choice.
+        per: ``tensor`` for one grid for each parameter, ``channel`` for one for each output channel.
+        fit: ``largest``: the grid ends at the largest weight; ``error``: it has the least squared error.
+        parameters: name patterns of what to quantize; empty for the weights of linear and convolution layers.
+        exclude: name patterns of what not to quantize.
     """
 
     kind = "quantize"
@@ -49,13 +49,13 @@ class Quantize(TrainingStage):
             raise UsageError(f"{place}: exponents is {list(self.exponents)}; expected the smallest and the largest")
         with at(place):
             levels_of(self.bits, self.exponents)
-            for value in settings.listed("portions", self.portions, "shares that rise"):
+            for value in settings.listed("portions", self.portions, "increasing shares"):
                 settings.share("portions", value)
             for key, known in CHOICES.items():
                 settings.one_of(key, getattr(self, key), known)
         if not self.portions or sorted(set(self.portions)) != list(self.portions) or not self.portions[0]:
             raise UsageError(
-                f"{place}: portions is {list(self.portions)}; expected shares that rise, the first above 0"
+                f"{place}: portions is {list(self.portions)}; expected increasing shares, the first above 0"
             )
 
     @override

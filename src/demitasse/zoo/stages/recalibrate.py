@@ -1,4 +1,4 @@
-"""The statistics of batch normalization, measured anew."""
+"""Measures the statistics of batch normalization again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Recalibrate(Stage):
     """Replaces mean and variance of every batch normalization by those of some training batches.
 
     Attributes:
-        batches: how many, of one epoch.
+        batches: number of batches, at most those of an epoch.
     """
 
     kind = "recalibrate"

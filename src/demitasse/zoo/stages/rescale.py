@@ -1,4 +1,4 @@
-"""Weights moved to where powers of two are, without a change to what the model says."""
+"""Rescales weights so that powers of two fit them, without changing the classes that the model predicts."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work, at
 @STAGES.register("rescale")
 @dataclass(frozen=True, kw_only=True)
 class Rescale(Stage):
-    """Multiplies the weights of every linear and convolution layer by a factor of its own, ahead of quantization.
+    """Multiplies the weights of every linear and convolution layer by its own factor, before quantization.
 
-    The weights that surgery leaves are nearly of one size, and powers of two fit them only where that size is near
-    one. In a chain of layers with nothing but ReLU, pooling and reshaping in between, f(c x) = c f(x) for c > 0, so
-    that factors, with each bias multiplied by those up to its layer, multiply the logits by one number: no class
-    changes. Factors are taken times powers of two so that this number stays near 1.
+    After surgery the weights of a layer have nearly the same magnitude, and powers of two fit them only if one is
+    near. In a chain of layers with only ReLU, pooling and reshaping in between, f(c x) = c f(x) for c > 0. So the
+    factors, with each bias multiplied by all factors up to its layer, multiply the logits by one number, and no
+    predicted class changes. The factors are multiplied by powers of two to keep this number near 1.
 
     Attributes:
-        exponents: number of powers of two that the factor of a layer is to fit.
+        exponents: number of powers of two of the grid that the weights of a layer are to fit.
     """
 
     kind = "rescale"
@@ -40,14 +40,15 @@ class Rescale(Stage):
         with at(place):
             settings.whole("exponents", self.exponents, 1)
         if any(stage.kind == "quantize" for stage in before):
-            raise UsageError(f"{place}: comes behind quantize, whose powers of two it would spoil; expected it before")
+            raise UsageError(f"{place}: comes after quantize, whose powers of two it would change; expected it before")
 
+    @override
     @torch.no_grad()
     def run(self, work: Work) -> Outcome:
-        """See :class:`Stage`.
+        """Runs the stage.
 
         Raises:
-            WeightsError: the model is no such chain, in the order in which it holds its layers.
+            WeightsError: the model is not such a chain in the order of its modules.
         """
         images = next(work.data.train_batches(work.offset))[0].to(next(work.model.parameters()).device)
         work.model.eval()
@@ -65,7 +66,7 @@ class Rescale(Stage):
         after: Tensor = work.model(images)
         if not torch.allclose(after, product * before, rtol=1e-3, atol=1e-4 * float(before.abs().max())):
             raise WeightsError(
-                "the model cannot be rescaled: expected layers one after the other, in the order of its modules, with "
-                "nothing but ReLU, pooling and reshaping in between"
+                "the model cannot be rescaled: expected a chain of layers in the order of its modules, with only ReLU, "
+                "pooling and reshaping in between"
             )
         return Outcome(report={"factors": factors})

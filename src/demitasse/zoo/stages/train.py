@@ -23,7 +23,7 @@ class Train(TrainingStage):
         super().check(place, before)
         spoilt = [stage.kind for stage in before if stage.compresses]
         if spoilt:
-            raise UsageError(f"{place}: would spoil what {spoilt[-1]} made; give that stage more epochs instead")
+            raise UsageError(f"{place}: would undo the effect of {spoilt[-1]}; give that stage more epochs instead")
 
     @override
     def run(self, work: Work) -> Outcome:

@@ -1,4 +1,4 @@
-"""What all integrations share: methods that are attached late, advance with the training, and are saved with it."""
+"""The part that all integrations share: attaches methods, advances them with the training, and saves their state."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from demitasse.methods.report import MethodReport
 Attach = Callable[[nn.Module, Any], Method | Iterable[Method]]
 
 
-class Riding:
+class Compression:
     """The methods of one training run.
 
     Args:
-        attach: given model and optimizer (or a list of them), attaches one method or several and returns them.
+        attach: a function of model and optimizer (or a list of optimizers) that attaches one or several methods and
+            returns them.
         portions_from: the share of the training, 0 to 1, at which quantization freezes its first portion; the others
-            follow at equal distances, and the last is trained as long as each.
+            follow at equal intervals up to the end.
 
     Attributes:
-        methods: those that are attached; none before the training.
-        reports: what the methods said at their end.
+        methods: the attached methods; empty before and after the training.
+        reports: the last reports of the methods, after the training.
 
     Raises:
-        MethodError: ``attach`` is no function, or ``portions_from`` no share.
+        MethodError: ``attach`` is not a function, or ``portions_from`` is not a share below 1.
     """
 
     def __init__(self, attach: Attach, portions_from: float = 0.0) -> None:
@@ -42,15 +43,20 @@ class Riding:
         self.reports: list[MethodReport] = []
 
     def start(self, model: nn.Module, optimizer: Any, state: Mapping[str, Tensor] | None = None) -> None:
-        """Attaches the methods, and takes up the state of an earlier run.
+        """Attaches the methods, and loads the state of an earlier run.
+
+        Args:
+            model: the model to compress.
+            optimizer: its optimizer, or a list of optimizers.
+            state: a state from :meth:`state_dict`, if any.
 
         Raises:
-            UsageError: what ``attach`` returns is no method.
-            WeightsError: the state is of other methods.
+            UsageError: ``attach`` does not return methods.
+            WeightsError: the state belongs to other methods.
         """
-        self.finish()  # of a training that broke off
+        self.finish()  # of an interrupted training
         found = self.attach(model, optimizer)
-        # one that quantizes can be iterated, too, which would freeze it
+        # a quantization is iterable, too, but iterating would freeze it
         several = isinstance(found, Iterable) and not isinstance(found, Method)
         self.methods = list(found) if several else [found]  # type: ignore[arg-type, list-item]
         if not self.methods or not all(isinstance(method, Method) for method in self.methods):
@@ -61,22 +67,26 @@ class Riding:
             self.load_state_dict(state)
 
     def advance(self, step: int, total: float) -> None:
-        """Freezes the portions that are due before a step, of so many.
+        """Freezes the portions that are due before a step.
+
+        Args:
+            step: the next step, counted from 0.
+            total: number of steps of the training.
 
         Raises:
-            UsageError: there are portions to freeze, but no end of the training to share out.
+            UsageError: there are portions to freeze, but the training has no end.
         """
         for method in self.methods:
             if isinstance(method, IncrementalQuantization):
                 count = len(method.portions)
                 if not 0 < total < math.inf:
-                    raise UsageError("portions are shares of the training, which has no end; set a number of steps")
+                    raise UsageError("portions are shares of the training, but it has no end; set a number of steps")
                 begins = [(self.portions_from + (1 - self.portions_from) * k / count) * total for k in range(count)]
                 while method.stage < sum(begin <= step for begin in begins):
                     method.freeze()
 
     def metrics(self) -> dict[str, float]:
-        """Returns the share of zeros, and of frozen entries, among what the methods compress."""
+        """Returns the shares of zeros and of frozen entries in the compressed parameters."""
         found: dict[str, float] = {}
         for method in self.methods:
             report = method.report()
@@ -86,9 +96,9 @@ class Riding:
         return found
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the states of all methods: number of the method, a dot, and the name within its state.
+        """Returns the states of all methods, with keys ``<number of the method>.<key of its state>``.
 
-        Tensors are whole: in a run with sharded parameters every process must call it.
+        Tensors are gathered: in a run with sharded parameters every process must call it.
         """
         return {
             f"{number}.{name}": shards.whole(tensor)
@@ -97,23 +107,23 @@ class Riding:
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Takes the states back.
+        """Restores states from :meth:`state_dict`.
 
         Raises:
-            WeightsError: they are of other methods.
+            WeightsError: the states belong to other methods.
         """
         parts: dict[str, dict[str, Tensor]] = {}
         for key, tensor in state.items():
             number, _, name = key.partition(".")
             parts.setdefault(number, {})[name] = tensor
         if sorted(parts) != [str(number) for number in range(len(self.methods))]:
-            raise WeightsError(f"the state is of {len(parts)} methods; expected {len(self.methods)}")
+            raise WeightsError(f"the state has {len(parts)} methods; expected {len(self.methods)}")
         for index, method in enumerate(self.methods):
             method.load_state_dict(parts[str(index)])
 
     def finish(self) -> None:
-        """Ends the methods and keeps their reports."""
-        # all reports first: the end of one method changes what another says
+        """Finishes the methods and keeps their reports."""
+        # make all reports first: finishing one method changes the report of another
         self.reports = [method.report() for method in self.methods]
         for method in self.methods:
             method.finish()
