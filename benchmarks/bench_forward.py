@@ -64,7 +64,7 @@ def check(name: str, net: Net, images: torch.Tensor, opencv: cv2.dnn.Net) -> flo
     expected = bare(name, net)[:-1](images).flatten(1).numpy()
     opencv.setInput(images.numpy())
     found = {
-        "plan": optimize(net, [last])({"data": images})[last].flatten(1).numpy(),
+        "plan": optimize(net, keep=[last])({"data": images})[last].flatten(1).numpy(),
         "net": net({"data": images}, [last])[last].flatten(1).numpy(),
         "OpenCV": opencv.forward(layer).reshape(expected.shape),
     }

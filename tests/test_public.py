@@ -23,6 +23,7 @@ NAMES = [
     "load",
     "methods",
     "optim",
+    "optimize",
     "pack",
     "packed",
     "pycaffe",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from demitasse.methods.sensitivity import sensitivity
     from demitasse.methods.surgery import Surgery
     from demitasse.reorder import reorder_units
+    from demitasse.runtime import optimize
 
 # name -> the module that defines it
 _PLACES = {
@@ -28,6 +29,7 @@ _PLACES = {
     "Surgery": "demitasse.methods.surgery",
     "load": "demitasse.formats",
     "open": "demitasse.formats",
+    "optimize": "demitasse.runtime",
     "pack": "demitasse.formats",
     "recalibrate_batch_norm": "demitasse.methods.batch_norm",
     "reorder_units": "demitasse.reorder",
@@ -66,6 +68,7 @@ __all__ = [
     "load",
     "methods",
     "optim",
+    "optimize",
     "pack",
     "packed",
     "pycaffe",

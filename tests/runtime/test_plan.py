@@ -205,7 +205,7 @@ def test_published_net(name: str) -> None:
     torch.manual_seed(0)
     net = randomize(Net(spec))
     last = spec.layer[-2].top[0]
-    plan = optimize(net, [last])
+    plan = optimize(net, keep=[last])
     assert not {"BatchNorm", "Scale", "ReLU", "Clip", "Dropout", "Split", "Eltwise"} & set(kinds(plan))
     agree(net, plan, inputs(net), 1e-4)
 
@@ -217,7 +217,7 @@ def test_large_net(name: str) -> None:
     spec.layer[0].input_param.shape[0].dim[0] = 1
     torch.manual_seed(0)
     net = randomize(Net(spec))
-    agree(net, optimize(net, [spec.layer[-2].top[0]]), inputs(net), 1e-4)
+    agree(net, optimize(net, keep=[spec.layer[-2].top[0]]), inputs(net), 1e-4)
 
 
 def test_this_torch_has_the_fused_operations() -> None:
@@ -238,14 +238,14 @@ def test_lrn_is_the_layers_to_the_bit() -> None:
 def test_kept_blobs_are_whole() -> None:
     net = make(INPUT + conv("a", "data") + layer("ReLU", "relu", "a", "b") + layer("ReLU", "relu2", "b", "c"))
     assert kinds(optimize(net)) == ["Convolution", "ReLU"]
-    plan = optimize(net, ["a", "b"])
+    plan = optimize(net, keep=["a", "b"])
     assert kinds(plan) == ["Convolution", "ReLU", "ReLU"]
     agree(net, plan, inputs(net))
 
 
 def test_results_of_a_run_outlive_the_next() -> None:
     net = make(INPUT + conv("a", "data") + conv("b", "a") + layer("Eltwise", "sum", "a b", "c"))
-    plan, batch = optimize(net, ["a"]), inputs(net)
+    plan, batch = optimize(net, keep=["a"]), inputs(net)
     found = plan(batch)
     first = {name: tensor.clone() for name, tensor in found.items()}
     plan({"data": -batch["data"]})
@@ -290,7 +290,7 @@ def test_losses_and_labels() -> None:
 def test_errors() -> None:
     net = make(INPUT + conv("a", "data"))
     with pytest.raises(NetError, match="no blob 'b'"):
-        optimize(net, ["b"])
+        optimize(net, keep=["b"])
     with pytest.raises(UsageError, match="blob 'data' is not fed; found image"):
         optimize(net)({"image": torch.zeros(1)})
     with pytest.raises(UsageError, match="in phase TRAIN"):

@@ -3,5 +3,6 @@
 from demitasse.runtime.module import OptimizedModule
 from demitasse.runtime.optimize import optimize
 from demitasse.runtime.plan import Plan
+from demitasse.runtime.report import LayerPlan, PlanReport, report
 
-__all__ = ["OptimizedModule", "Plan", "optimize"]
+__all__ = ["LayerPlan", "OptimizedModule", "Plan", "PlanReport", "optimize", "report"]

@@ -19,18 +19,36 @@ _MARGIN = 0.85
 
 def native_pays(graph: Graph, batch: int) -> bool:
     """Tells whether a graph is computed faster from sparse weights, for batches of a size."""
-    costs = [_costs(graph, step, batch) for step in graph.steps]
-    return sum(sparse for sparse, _ in costs) < _MARGIN * sum(dense for _, dense in costs)
+    found = [costs(graph, step, batch) for step in graph.steps]
+    return sum(sparse for sparse, _ in found) < _MARGIN * sum(dense for _, dense in found)
 
 
-def _costs(graph: Graph, step: Step, batch: int) -> tuple[float, float]:
+def inner_product_pays(rows: int, kept: int, total: int) -> bool:
+    """Tells whether an inner product is computed faster from sparse weights.
+
+    Args:
+        rows: that are multiplied.
+        kept: weights that are not zero.
+        total: weights.
+    """
+    sparse, dense = _inner_product(rows, kept, total)
+    return sparse < _MARGIN * dense
+
+
+def _inner_product(rows: int, kept: int, total: int) -> tuple[float, float]:
+    if rows < _MANY:
+        return rows * kept * _ENTRY, total * 4 / _READ
+    return rows * kept / _SPARSE, rows * total / _DENSE
+
+
+def costs(graph: Graph, step: Step, batch: int) -> tuple[float, float]:
     """Returns the seconds that a step takes from sparse weights, and with dense operations."""
     if step.kind not in ("Convolution", "InnerProduct"):
         return 0.0, 0.0
     weight = step.weights["weight"]
     kept = int(weight.count_nonzero())
+    if step.kind == "InnerProduct":
+        return _inner_product(batch, kept, weight.numel())
     positions = batch * math.prod(graph.values[step.outputs[0]].shape[2:])
-    if step.kind == "InnerProduct" and batch < _MANY:
-        return batch * kept * _ENTRY, weight.numel() * 4 / _READ
-    deep = step.kind == "InnerProduct" or weight[0, 0].numel() * weight.shape[1] >= 16
+    deep = weight[0, 0].numel() * weight.shape[1] >= 16
     return positions * kept / _SPARSE, positions * weight.numel() / (_DENSE if deep else _DEPTHWISE)

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from demitasse.graph.pytorch import read_module
 from demitasse.runtime.plan import plan_of
+from demitasse.runtime.report import PlanReport, report
 
 
 class OptimizedModule(nn.Module):
@@ -37,3 +38,7 @@ class OptimizedModule(nn.Module):
         leaves = self._flatten(args, kwargs)
         found = self.plan(dict(zip(self.plan.graph.inputs, leaves, strict=True)))
         return self._restore([found[name] for name in self.plan.graph.outputs])
+
+    def report(self, batch: int = 1) -> PlanReport:
+        """Returns what each layer is computed with, for batches of a size."""
+        return report(self.plan, batch)

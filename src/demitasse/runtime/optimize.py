@@ -36,6 +36,8 @@ def optimize(model: nn.Module, example: Any = None, *, keep: Collection[str] = (
         NetError: ``keep`` names no blob.
     """
     if is_net(model):
+        if example is not None:
+            raise UsageError("a Caffe net needs no example; name blobs to return by keep=[...]")
         return plan_of(of_whole_net(model, keep))
     if example is None:
         raise UsageError(f"optimize needs an example of the input of {type(model).__name__}: optimize(model, example)")

@@ -20,7 +20,7 @@ from demitasse.graph.passes import (
 )
 from demitasse.runtime.cost import native_pays
 from demitasse.runtime.dense import DensePlan
-from demitasse.runtime.native.plan import NativePlan, NotNative
+from demitasse.runtime.native.plan import Memo, NativePlan, NotNative
 
 PASSES = (drop_unused, drop_identities, merge_normalizations, fold_normalizations, fuse, plan_memory)
 
@@ -42,6 +42,7 @@ class Plan:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.dense = DensePlan(graph)
+        self._memo: Memo = {}
         self._natives: dict[tuple[int, int], NativePlan | None] = {}
 
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,33 +57,41 @@ class Plan:
         for name in self.graph.inputs:
             if name not in batch:
                 raise UsageError(f"blob {name!r} is not fed; found {', '.join(batch) or 'none'}")
-        return (self.native(batch) or self.dense)(batch)
+        suited = self._suited(batch)
+        native = self.native(suited, torch.get_num_threads()) if suited else None
+        return (native or self.dense)(batch)
 
-    def native(self, batch: Mapping[str, Tensor]) -> NativePlan | None:
-        """Returns what computes a batch from sparse weights; None where dense operations are faster, or needed."""
-        if any(not isinstance(batch[name], Tensor) for name in self.graph.inputs):
-            return None
-        shapes = {name: batch[name].shape for name in self.graph.inputs}
-        sizes = {shape[0] for shape in shapes.values() if shape}
-        known = {name: self.graph.values[number].shape for name, number in self.graph.inputs.items()}
-        if len(sizes) != 1 or any(tuple(shape[1:]) != known[name][1:] for name, shape in shapes.items()):
-            return None
-        if any(tensor.device.type != "cpu" or tensor.dtype != torch.float32 for tensor in batch.values()):
-            return None
-        key = sizes.pop(), torch.get_num_threads()
+    def native(self, batch: int, threads: int) -> NativePlan | None:
+        """Returns what computes batches of a size from sparse weights; None where dense operations are faster.
+
+        Args:
+            batch: the size.
+            threads: that compute them.
+        """
+        key = batch, threads
         if key not in self._natives:
             while len(self._natives) >= _KEPT:
                 self._natives.pop(next(iter(self._natives)))
-            self._natives[key] = self._native(*key)
+            self._natives[key] = self._made(batch, threads) if native_pays(self.graph, batch) else None
         return self._natives[key]
 
-    def _native(self, batch: int, threads: int) -> NativePlan | None:
-        if not batch or not native_pays(self.graph, batch):
-            return None
+    def _made(self, batch: int, threads: int) -> NativePlan | None:
         try:
-            return NativePlan(self.graph, batch, threads)
+            return NativePlan(self.graph, batch, threads, memo=self._memo)
         except NotNative:
             return None
+
+    def _suited(self, inputs: Mapping[str, Tensor]) -> int:
+        """Returns the size of a batch that native plans take; 0 if they do not take it."""
+        sizes = set()
+        for name, number in self.graph.inputs.items():
+            value = inputs[name]
+            if not isinstance(value, Tensor) or value.device.type != "cpu" or value.dtype != torch.float32:
+                return 0
+            if not value.ndim or tuple(value.shape[1:]) != self.graph.values[number].shape[1:]:
+                return 0
+            sizes.add(len(value))
+        return sizes.pop() if len(sizes) == 1 else 0
 
 
 def plan_of(graph: Graph) -> Plan:

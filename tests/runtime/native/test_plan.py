@@ -170,7 +170,7 @@ def test_a_plan_chooses_and_computes_the_same_either_way() -> None:
         plan = optimize(built)
         for batch in (1, 4):
             inputs = {"data": torch.randn(batch, 32, 15, 15)}
-            assert (plan.native(inputs) is not None) == native
+            assert (plan.native(batch, 1) is not None) == native
             expected = plan.dense(inputs)["d"]
             torch.testing.assert_close(plan(inputs)["d"], expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
@@ -179,10 +179,12 @@ def test_what_it_cannot_take_is_computed_densely() -> None:
     built = net(conv("data", "a", 64) + conv("a", "b", 64), (1, 32, 15, 15), 0.05)
     plan = optimize(built)
     small = {"data": torch.randn(1, 32, 9, 9)}
-    assert plan.native(small) is None
     with torch.no_grad():
         torch.testing.assert_close(plan(small)["b"], built(small)["b"], rtol=1e-4, atol=1e-3)
-    assert plan.native({"data": torch.randn(0, 32, 15, 15)}) is None
+    assert plan({"data": torch.randn(0, 32, 15, 15)})["b"].shape == (0, 64, 15, 15)
+    double = {"data": torch.randn(1, 32, 15, 15, dtype=torch.float64)}
+    with pytest.raises(RuntimeError):
+        plan(double)
 
 
 def test_weights_that_are_not_finite_are_kept() -> None:

@@ -9,10 +9,12 @@ from torch import Tensor
 from demitasse.graph.graph import Step
 from demitasse.graph.passes.fuse import activation_of
 from demitasse.graph.products import is_convolution, is_inner_product
+from demitasse.runtime.cost import inner_product_pays
 from demitasse.runtime.kernels import onednn
 from demitasse.runtime.kernels.activation import in_place
 from demitasse.runtime.kernels.normalization import LRNKernel
 from demitasse.runtime.kernels.products import ConvolutionKernel, InnerProductKernel
+from demitasse.runtime.kernels.sparse import SparseInnerProductKernel
 
 Kernel = Callable[..., Tensor | tuple[Tensor, ...]]
 
@@ -24,6 +26,9 @@ def kernel(step: Step) -> Kernel:
         images = len(step.settings.kernel) == 2
         return onednn.FusedConvolutionKernel(step) if fused and images else ConvolutionKernel(step)
     if is_inner_product(step):
+        weight = step.weights["weight"]
+        if fused and not step.adds and inner_product_pays(1, int(weight.count_nonzero()), weight.numel()):
+            return SparseInnerProductKernel(step)
         return onednn.FusedInnerProductKernel(step) if fused else InnerProductKernel(step)
     if step.kind == "LRN" and step.settings.across and fused:
         return LRNKernel(step)

@@ -24,6 +24,8 @@ from demitasse.runtime.native.memory import Use, aligned, places
 from demitasse.runtime.native.product import Epilogue, SparseRows, product, sparse_rows
 from demitasse.runtime.native.program import Argument, Program
 
+Memo = dict[tuple[object, ...], SparseRows]
+
 
 class NotNative(DemitasseError):
     """A step has no kernel here."""
@@ -46,19 +48,20 @@ class Lowered(NamedTuple):
         program: computes the outputs from the inputs.
         inputs: name -> where the input is written, with the shape that it has in the graph but for the batch.
         outputs: name -> where the output is then.
-        weights: the sparse matrices, in the order of the steps.
+        weights: name of a step -> its sparse matrix.
     """
 
     program: Program
     inputs: dict[str, npt.NDArray[np.float32]]
     outputs: dict[str, npt.NDArray[np.float32]]
-    weights: list[SparseRows]
+    weights: dict[str, SparseRows]
 
 
 class Lowering:
     """Makes the program of a graph, step by step; for the arguments see :func:`lowered`."""
 
-    def __init__(self, graph: Graph, batch: int, threads: int, machine: Machine) -> None:
+    def __init__(self, graph: Graph, batch: int, threads: int, machine: Machine, memo: Memo) -> None:
+        self.memo = memo
         self.graph, self.batch, self.threads, self.machine = graph, batch, threads, machine
         self.lanes = machine.lanes
         self.layouts: dict[int, Layout] = {}
@@ -68,7 +71,7 @@ class Lowering:
         self._calls: list[tuple[int, tuple[Argument | Piece, ...]]] = []
         self.inputs: dict[str, npt.NDArray[np.float32]] = {}
         self.outputs: dict[str, npt.NDArray[np.float32]] = {}
-        self.weights: list[SparseRows] = []
+        self.weights: dict[str, SparseRows] = {}
 
     def layout(self, number: int) -> Layout:
         """Returns the layout of a value."""
@@ -96,6 +99,14 @@ class Lowering:
     def value(self, number: int) -> Piece:
         """Returns the memory of a value that is made already."""
         return self._values[number]
+
+    def held(self, step: Step, form: tuple[object, ...], pack: Callable[[], SparseRows]) -> SparseRows:
+        """Returns the packed weights of a step, which are packed once for each form."""
+        key = step.name, *form
+        if key not in self.memo:
+            self.memo[key] = pack()
+        self.weights[step.name] = self.memo[key]
+        return self.memo[key]
 
     def call(self, build: Callable[..., object], options: tuple[object, ...], *arguments: Argument | Piece) -> None:
         """Adds the call of a kernel."""
@@ -147,7 +158,9 @@ def _windows(step: Step) -> Windows | None:
 LOWER: Registry[Callable[[Lowering, Step], None]] = Registry("operation with native kernels")
 
 
-def lowered(graph: Graph, batch: int, threads: int, machine: Machine | None = None) -> Lowered:
+def lowered(
+    graph: Graph, batch: int, threads: int, machine: Machine | None = None, memo: Memo | None = None
+) -> Lowered:
     """Returns the program of a graph.
 
     Args:
@@ -155,6 +168,7 @@ def lowered(graph: Graph, batch: int, threads: int, machine: Machine | None = No
         batch: images that are computed at once.
         threads: that compute them.
         machine: what it is for; by default this machine.
+        memo: packed weights by step and form; those that are missing are added.
 
     Raises:
         NotNative: a step has no kernel.
@@ -163,7 +177,7 @@ def lowered(graph: Graph, batch: int, threads: int, machine: Machine | None = No
     sizes = {graph.values[number].shape[:1] for number in used}
     if len(sizes) != 1:
         raise NotNative(f"values with batches of different sizes, {sizes}")
-    made = Lowering(graph, batch, threads, machine or host())
+    made = Lowering(graph, batch, threads, machine or host(), {} if memo is None else memo)
     for name, number in graph.inputs.items():
         _enter(made, name, number)
     for step in graph.steps:
@@ -263,8 +277,7 @@ def _product(
     made: Lowering, step: Step, matrix: npt.NDArray[np.float32], source: Piece, offsets: npt.NDArray[np.int64],
     image: int, out: Layout, batch: int | None = None, target: Piece | None = None,
 ) -> None:  # fmt: skip
-    held = sparse_rows(matrix)
-    made.weights.append(held)
+    held = made.held(step, (), lambda: sparse_rows(matrix))
     batch = made.batch if batch is None else batch
     count = -(-out.span // made.lanes)
     vectors = vectors_at_once(count, made.lanes)
@@ -309,8 +322,7 @@ def _inner_product(made: Lowering, step: Step) -> None:
         )  # fmt: skip
         return
     chunks = 1 if made.threads == 1 else min(4 * made.threads, len(weight))
-    held = columns.sparse_columns(weight, chunks)
-    made.weights.append(held)
+    held = made.held(step, (chunks,), lambda: columns.sparse_columns(weight, chunks))
     activation, low, high = _numbers(step.activation)
     bias = step.weights.get("bias")
     made.call(

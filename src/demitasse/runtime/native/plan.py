@@ -9,9 +9,9 @@ from torch import Tensor
 
 from demitasse.graph.graph import Graph
 from demitasse.runtime.native.llvm import Machine
-from demitasse.runtime.native.lower import NotNative, lowered
+from demitasse.runtime.native.lower import Memo, NotNative, lowered
 
-__all__ = ["NativePlan", "NotNative"]
+__all__ = ["Memo", "NativePlan", "NotNative"]
 
 
 class NativePlan:
@@ -22,18 +22,26 @@ class NativePlan:
         batch: images of a batch.
         threads: that compute it.
         machine: what the kernels are for; by default this machine.
+        memo: packed weights of other plans of the same graph, to which those of this one are added.
 
     Raises:
         NotNative: a step has no kernel.
     """
 
-    def __init__(self, graph: Graph, batch: int, threads: int, machine: Machine | None = None) -> None:
-        self._made = lowered(graph, batch, threads, machine)
+    def __init__(
+        self, graph: Graph, batch: int, threads: int, machine: Machine | None = None, memo: Memo | None = None
+    ) -> None:
+        self._made = lowered(graph, batch, threads, machine, memo)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the weights in memory."""
-        return sum(rows.nbytes for rows in self._made.weights)
+        return sum(self.weights.values())
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Name of a step -> bytes of its weights in memory."""
+        return {name: rows.nbytes for name, rows in self._made.weights.items()}
 
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the outputs by name for inputs by name."""

@@ -1,0 +1,119 @@
+"""What a plan computes each layer with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from demitasse.graph.graph import Step
+from demitasse.runtime.cost import costs
+from demitasse.runtime.plan import Plan
+from demitasse.text_table import Column, TextTable, printable
+
+_COLUMNS = (
+    Column("layer", left=True),
+    Column("operation", 2, left=True),
+    Column("kernel", left=True),
+    Column("kept"),
+    Column("of", 1),
+    Column("density", 1),
+    Column("bytes", 1),
+    Column("expected gain", 2),
+)
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """How one layer is computed.
+
+    Attributes:
+        name: of the layer.
+        kind: the operation.
+        kernel: ``sparse``, ``dense`` or ``PyTorch``, where there is no kernel for the operation.
+        kept: number of weights that are not zero; 0 for layers without weights.
+        total: number of weights.
+        nbytes: bytes of the weights in memory.
+        gain: how many times as fast as dense operations the layer is expected to be.
+    """
+
+    name: str
+    kind: str
+    kernel: str
+    kept: int
+    total: int
+    nbytes: int
+    gain: float
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """All layers of a plan, for one size of batches; ``str()`` gives a table.
+
+    Attributes:
+        name: of the net.
+        batch: the size.
+        layers: one for each step of the graph.
+    """
+
+    name: str
+    batch: int
+    layers: tuple[LayerPlan, ...]
+
+    def table(self) -> TextTable:
+        """Returns the layers that have weights as a table."""
+        weighted = [layer for layer in self.layers if layer.total]
+        kept, total, nbytes = (sum(getattr(each, name) for each in weighted) for name in ("kept", "total", "nbytes"))
+        together = ("together", "", "", f"{kept:,}", f"{total:,}", _share(kept, total), f"{nbytes:,}", "")
+        title = f"{self.name}, batches of {self.batch}"
+        return TextTable(title, _COLUMNS, [_cells(layer) for layer in weighted], [together])
+
+    def __str__(self) -> str:
+        return printable(self.table())
+
+
+def report(plan: Plan, batch: int = 1) -> PlanReport:
+    """Returns what a plan computes each layer with, for batches of a size."""
+    return PlanReport(plan.graph.name, batch, tuple(_layers(plan, batch)))
+
+
+def _layers(plan: Plan, batch: int) -> Iterator[LayerPlan]:
+    native = plan.native(batch, torch.get_num_threads())
+    packed = native.weights if native else {}
+    for step, kernel in zip(plan.graph.steps, plan.dense.kernels, strict=True):
+        weight = step.weights.get("weight")
+        total, kept = (0, 0) if weight is None else (weight.numel(), int(weight.count_nonzero()))
+        held = sum(tensor.nbytes for tensor in step.weights.values())
+        if native:
+            sparse, dense = costs(plan.graph, step, batch)
+            gain = dense / sparse if sparse else 1.0
+            yield LayerPlan(step.name, step.kind, "sparse", kept, total, packed.get(step.name, held), gain)
+        else:
+            yield LayerPlan(step.name, step.kind, _name(step, kernel), kept, total, held, 1.0)
+
+
+def _name(step: Step, kernel: object) -> str:
+    from demitasse.runtime.kernels.sparse import SparseInnerProductKernel
+
+    if isinstance(kernel, SparseInnerProductKernel):
+        return "sparse"
+    return "PyTorch" if kernel is step.call else "dense"
+
+
+def _cells(layer: LayerPlan) -> tuple[str, ...]:
+    gain = f"{layer.gain:.1f}x" if layer.kernel == "sparse" else ""
+    return (
+        layer.name,
+        layer.kind,
+        layer.kernel,
+        f"{layer.kept:,}",
+        f"{layer.total:,}",
+        _share(layer.kept, layer.total),
+        f"{layer.nbytes:,}",
+        gain,
+    )
+
+
+def _share(kept: int, total: int) -> str:
+    return f"{kept / total:.2%}" if total else ""

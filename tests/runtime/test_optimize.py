@@ -1,0 +1,178 @@
+"""PyTorch modules made fast: the same results, whatever the module is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import demitasse
+from demitasse.errors import UsageError
+from demitasse.runtime import OptimizedModule
+from demitasse.zoo.models import MODELS
+
+
+def sparse(model: nn.Module, density: float = 0.1) -> nn.Module:
+    """Returns a model in evaluation with random statistics, most of whose weights are zero."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                module.running_mean.normal_(0, 0.1, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                kept = torch.rand(module.weight.shape, generator=generator) < density
+                module.weight.mul_(kept).mul_(density**-0.5)
+    return model.eval()
+
+
+def agree(model: nn.Module, fast: nn.Module, *args: Any, **kwargs: Any) -> None:
+    with torch.no_grad():
+        expected, found = model(*args, **kwargs), fast(*args, **kwargs)
+    assert type(found) is type(expected)
+    given, wanted = (torch.utils._pytree.tree_leaves(each) for each in (found, expected))
+    for left, right in zip(given, wanted, strict=True):
+        assert not left.requires_grad
+        size = float(right.abs().max()) + 1e-30 if right.numel() else 1.0
+        assert left.shape == right.shape
+        assert left.numel() == 0 or float((left - right).abs().max()) <= 1e-4 * size
+
+
+class Block(nn.Module):
+    """What convolutional nets are made of, with operations in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 32, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(32)
+        self.second = nn.Conv2d(32, 32, 3, padding=1, groups=4)
+        self.plain = nn.BatchNorm2d(32, affine=False)
+        self.relu = nn.ReLU(inplace=True)
+        self.head = nn.Linear(32 * 16, 10)
+        self.dropout = nn.Dropout()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.norm(self.first(x)))
+        y = F.relu6(self.plain(self.second(x)))
+        y += x
+        y = F.max_pool2d(F.leaky_relu(y, 0.1), 3, 2, 1)
+        y = F.adaptive_avg_pool2d(torch.cat([y, x[:, :, ::2, ::2]], 1)[:, :32], 4)
+        return self.head(self.dropout(y.flatten(1))).softmax(-1)
+
+
+NETS = {
+    "lenet5": (1, 28, 28),
+    "lenet300": (1, 28, 28),
+    "resnet20": (3, 32, 32),
+    "squeezenet": (3, 67, 67),
+    "resnet18": (3, 64, 64),
+}
+
+
+@pytest.mark.parametrize("density", [0.05, 1.0])
+@pytest.mark.parametrize("name", NETS)
+def test_models_of_the_zoo(name: str, density: float) -> None:
+    model = sparse(MODELS[name](), density)
+    fast = demitasse.optimize(model, torch.randn(1, *NETS[name]))
+    for batch in (1, 2, 7):
+        agree(model, fast, torch.randn(batch, *NETS[name]))
+
+
+def test_sparse_nets_are_computed_from_sparse_weights() -> None:
+    model = sparse(MODELS["lenet5"](), 0.05)
+    fast = demitasse.optimize(model, torch.randn(1, 1, 28, 28))
+    report = fast.report()
+    assert {layer.kernel for layer in report.layers} == {"sparse"}
+    kept = sum(
+        int(module.weight.count_nonzero()) for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)
+    )
+    assert sum(layer.kept for layer in report.layers) == kept
+    assert "together" in str(report)
+    dense = demitasse.optimize(MODELS["lenet5"]().eval(), torch.randn(1, 1, 28, 28)).report()
+    assert "sparse" not in {layer.kernel for layer in dense.layers}
+
+
+def test_operations_in_place_and_of_all_kinds() -> None:
+    model = sparse(Block(), 0.3)
+    fast = demitasse.optimize(model, torch.randn(2, 3, 16, 16))
+    x = torch.randn(3, 3, 16, 16)
+    kept = x.clone()
+    agree(model, fast, x)
+    assert torch.equal(x, kept)
+
+
+def test_a_transformer() -> None:
+    model = sparse(MODELS["gpt"](), 0.05)
+    tokens = torch.randint(0, 50, (2, 16))
+    fast = demitasse.optimize(model, tokens)
+    for batch in (1, 3):
+        agree(model, fast, torch.randint(0, 50, (batch, 16)))
+    kernels = {layer.kernel for layer in fast.report().layers}
+    assert kernels == {"sparse", "dense", "PyTorch"} or kernels == {"sparse", "PyTorch"}
+
+
+def test_a_model_of_transformers() -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128, vocab_size=100
+    )
+    model = sparse(transformers.BertModel(config), 0.05)
+    example = {"input_ids": torch.randint(0, 100, (2, 12)), "attention_mask": torch.ones(2, 12, dtype=torch.long)}
+    fast = demitasse.optimize(model, example)
+    agree(model, fast, **example)
+    agree(model, fast, **{name: torch.cat([value] * 2) for name, value in example.items()})
+
+
+class Several(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+        self.register_buffer("constant", torch.arange(3.0))
+
+    def forward(self, x: Tensor, *, scale: Tensor) -> dict[str, Any]:
+        found = self.linear(x)
+        return {"sum": (found + scale, [found]), "constant": self.constant, "same": x}
+
+
+def test_arguments_and_results_of_any_structure() -> None:
+    model = Several().eval()
+    example = {"x": torch.randn(2, 8), "scale": torch.randn(2, 1)}
+    fast = demitasse.optimize(model, example)
+    agree(model, fast, **example)
+    agree(model, fast, x=torch.randn(5, 8), scale=torch.randn(5, 1))
+    with pytest.raises(UsageError, match="the arguments have another structure than those of the example"):
+        fast(example["x"], example["scale"])
+
+
+def test_weights_are_those_at_the_time() -> None:
+    model = sparse(MODELS["lenet300"](), 0.05)
+    x = torch.randn(2, 1, 28, 28)
+    before = model(x).detach()
+    fast = demitasse.optimize(model, x)
+    torch.testing.assert_close(fast(x), before, rtol=1e-4, atol=1e-5)
+    assert isinstance(fast, OptimizedModule)
+    assert not list(fast.parameters())
+
+
+class Branch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def test_wrong_use() -> None:
+    x = torch.randn(1, 1, 28, 28)
+    with pytest.raises(UsageError, match=r"LeNet5 is in training mode; call model\.eval\(\) first"):
+        demitasse.optimize(MODELS["lenet5"](), x)
+    with pytest.raises(UsageError, match="needs an example of the input of LeNet5"):
+        demitasse.optimize(MODELS["lenet5"]().eval())
+    with pytest.raises(UsageError, match="LeNet5 cannot be run on the example: "):
+        demitasse.optimize(MODELS["lenet5"]().eval(), torch.randn(1, 3, 28, 28))
+    with pytest.raises(UsageError, match="keep names blobs of a Caffe net"):
+        demitasse.optimize(MODELS["lenet5"]().eval(), x, keep=["conv1"])
+    with pytest.raises(UsageError, match=r"torch\.export cannot read Branch: .*depends on the values of tensors"):
+        demitasse.optimize(Branch().eval(), x)
