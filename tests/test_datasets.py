@@ -56,7 +56,7 @@ def test_mnist_is_downloaded_once(mirror: str, tmp_path: Path) -> None:
 
 
 def test_no_mirror_answers(mirror: str) -> None:
-    with pytest.raises(DataError, match=r"cannot be downloaded: file:///nowhere/train-images.*give the folder"):
+    with pytest.raises(DataError, match=r"cannot be downloaded: file:///nowhere/train-images.*give a folder"):
         mnist(mirrors=["file:///nowhere/"])
 
 
@@ -76,12 +76,12 @@ def test_a_wrong_checksum_names_both_and_leaves_nothing(
 def test_a_download_that_is_cut_short(mirror: str, tmp_path: Path) -> None:
     file = tmp_path / "mirror/train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(FileFormatError, match="not a whole gzip file"):
+    with pytest.raises(FileFormatError, match="not a complete gzip file"):
         download_mnist(tmp_path / "here", [mirror])
 
 
 def test_a_folder_without_mnist(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"neither train-images-idx3-ubyte nor train-images-idx3-ubyte\.gz"):
+    with pytest.raises(DataError, match=r"there is no train-images-idx3-ubyte and no train-images-idx3-ubyte\.gz"):
         mnist(tmp_path)
 
 

@@ -144,7 +144,7 @@ def test_names_are_those_that_the_conversions_know(folder: Path, path: str) -> N
 
 
 def test_nothing_is_overwritten(folder: Path) -> None:
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         examples.copy_examples(folder)
 
 

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+import demitasse
 from demitasse.errors import MissingPackageError, UsageError
 from demitasse.extras import NEEDS, needs
 from tests import light_install
@@ -123,6 +125,15 @@ def test_only_modules_of_features_need_an_extra(tmp_path: Path) -> None:
     code = f"import sys\nfor name in {sorted(OPTIONAL)}: sys.modules[name] = None\n"
     code += f"from importlib import import_module\nfor name in {plain}: import_module(name)"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize("code", ["import demitasse", "import demitasse.cli", "demitasse.load('model.demi')"])
+def test_importing_and_loading_take_no_optional_package(code: str, tmp_path: Path) -> None:
+    demitasse.save({"weight": torch.ones(2)}, tmp_path / "model.demi")
+    others = {"safetensors", *OPTIONAL} - {"scipy", "pydot"}  # numba and torch import these where they are there
+    code = f"import sys, demitasse\n{code}\nprint(*{others} & {{name.split('.')[0] for name in sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
 
 
 def light(what: str, folder: Path) -> str:

@@ -11,7 +11,7 @@ import demitasse
 ROOT = Path(demitasse.__file__).parent
 
 # the callbacks of two trainers, of which a program imports one, and the names that pycaffe gives its classes
-SAME_ON_PURPOSE = {"DemitasseCallback", "Net", "Solver", "Transformer"}
+SAME_ON_PURPOSE = {"DemitasseCallback", "Net", "Solver"}
 
 # rooms whose classes do not have names of their own yet; remove a room once it is done
 NOT_YET = ("caffe", "cli", "export", "formats", "graph", "pycaffe", "reorder")

@@ -29,7 +29,8 @@ from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
 from demitasse.caffe.tools.model2inq_raw import model2inq_raw
 from demitasse.caffe.training import solver_nets
-from demitasse.caffe.training.solver import Solver, next_batch
+from demitasse.caffe.training.scoring import next_batch
+from demitasse.caffe.training.solver import Solver
 from demitasse.caffe.weights import load_weights
 from demitasse.examples import copy_example
 from demitasse.extras import needs

@@ -191,7 +191,7 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _folded(text: str, width: int) -> list[str]:
-    """Returns the lines of a cell, broken behind dots, strokes and spaces where there are any."""
+    """Returns the lines of a cell, broken after dots, slashes, underscores, hyphens and spaces if possible."""
     lines = [""]
     for piece in _BREAKS.split(text):
         if lines[-1] and _width(lines[-1] + piece.rstrip()) > width:

@@ -29,7 +29,7 @@ def test_flags_say_how_many_processes_there_are(gpu, cpu, count):
 @pytest.mark.usefixtures("_four_gpus")
 @pytest.mark.parametrize(
     ("gpu", "cpu", "message"),
-    [("0", 2, "gpu='0' and cpu=2: give one of them"), ("1,1", 0, "gpu='1,1': names a GPU twice")],
+    [("0", 2, "found both gpu='0' and cpu=2; give one of them"), ("1,1", 0, "gpu='1,1': a GPU is given twice")],
 )
 def test_flags_that_contradict_each_other(gpu, cpu, message):
     with pytest.raises(UsageError, match=message):
@@ -38,7 +38,7 @@ def test_flags_that_contradict_each_other(gpu, cpu, message):
 
 def test_gpus_that_are_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(DeviceError, match="gpu='0,1': no GPU on this machine"):
+    with pytest.raises(DeviceError, match="gpu='0,1': this machine has no GPU"):
         device.count("0,1", 0)
 
 

@@ -14,7 +14,7 @@ from demitasse.caffe import log, net_log
 from demitasse.caffe.net import Net
 from demitasse.caffe.schema import NetParameter
 from demitasse.caffe.text.prototxt import parse
-from demitasse.caffe.training import debug, solver
+from demitasse.caffe.training import debug, scoring
 from demitasse.report.log_parser import read_log
 
 
@@ -80,7 +80,7 @@ def test_the_top_of_a_loss_without_one_is_called_automatic(capsys):
     )
     with log.to_stderr():
         net_log.describe(net)
-        debug.log_forward(net, net(solver.next_batch(net, torch.device("cpu")), net.shapes))
+        debug.log_forward(net, net(scoring.next_batch(net, torch.device("cpu")), net.shapes))
     lines = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
     assert "one -> (automatic)" in lines
     assert "two -> (automatic)" in lines

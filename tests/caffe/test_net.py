@@ -109,10 +109,11 @@ FAULTY = [
     ([DATA, IP % "", 'layer { name: "a" type: "ArgMax" bottom: "ip" top: "a" argmax_param { top_k: 9 } }'],
      r"top_k is 9; expected 1 to 4, the number of scores"),
     # parameters
-    ([DATA, IP % "param {} param {} param {}"], r"layer 'ip' \(net\): 3 param entries, but InnerProduct has 2 blobs"),
+    ([DATA, IP % "param {} param {} param {}"],
+     r"layer 'ip' \(net\): found 3 param entries, but InnerProduct has 2 blobs"),
     ([DATA, IP % 'param { name: "w" }', 'layer { name: "b" type: "InnerProduct" bottom: "ip" top: "b" '
       'param { name: "w" } inner_product_param { num_output: 4 } }'],
-     r"layer 'b' \(net\): parameter 'w' of shape \[4, 4\] cannot share that of layer 'ip' with shape \[4, 192\]"),
+     r"layer 'b' \(net\): parameter 'w' has shape \[4, 4\], but shape \[4, 192\] in layer 'ip', which owns it"),
     ([DATA, IP % 'param { name: "w" lr_mult: 1 }', 'layer { name: "b" type: "InnerProduct" bottom: "data" top: "b" '
       'param { name: "w" lr_mult: 2 } inner_product_param { num_output: 4 } }'],
      r"parameter 'w' has lr_mult 2, but 1 in layer 'ip'"),
@@ -318,9 +319,9 @@ def test_permissive_sharing_takes_the_numbers_in_another_shape():
 
 
 def test_strict_sharing_and_other_counts_are_refused():
-    with pytest.raises(NetError, match=r"parameter 'w' of shape \[2, 192\] cannot share that of layer 'a' with shape"):
+    with pytest.raises(NetError, match=r"parameter 'w' has shape \[2, 192\], but shape .* in layer 'a', which owns it"):
         build(DATA, SHARING[0], SHARING[1].replace("PERMISSIVE", "STRICT"))
-    with pytest.raises(NetError, match=r"parameter 'w' of shape \[3, 192\] cannot share that of layer 'a' with shape"):
+    with pytest.raises(NetError, match=r"parameter 'w' has shape \[3, 192\], but shape .* in layer 'a', which owns it"):
         build(DATA, SHARING[0], SHARING[1].replace("num_output: 2", "num_output: 3"))
 
 

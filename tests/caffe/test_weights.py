@@ -58,5 +58,5 @@ def test_a_model_that_shares_no_layer_changes_nothing_and_warns(
     net = build(NET.replace('"ip" type', '"x" type').replace('"twin"', '"y"'))
     before = [blob.tensor.detach().clone() for blob in net.learnable]
     assert load_weights(net, tmp_path / "model") == []
-    assert "no layer of this file is in the net, which keeps its weights; the file has 'ip', 'twin'" in caplog.text
+    assert "no layer of this file is in the net, so the net keeps its weights; the file has 'ip', 'twin'" in caplog.text
     assert all(map(np.array_equal, (blob.tensor.detach() for blob in net.learnable), before))

@@ -107,7 +107,7 @@ def test_a_gpu_that_is_not_there(call, solver, tmp_path, command, monkeypatch):
         "time": [f"-model={tmp_path}/net.prototxt"],
         "device_query": [],
     }
-    assert "no GPU on this machine" in call(2, command, *flags[command], "-gpu=0")
+    assert "this machine has no GPU" in call(2, command, *flags[command], "-gpu=0")
 
 
 def test_several_gpus_are_for_training(call, solver, tmp_path, monkeypatch):

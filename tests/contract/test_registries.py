@@ -15,7 +15,7 @@ from tests.test_architecture import modules
 TESTS = Path(__file__).parents[1]
 # what is tested with entries of another registry: kind -> file
 ELSEWHERE = {
-    "form of a layer": "export/test_layers.py",  # with every example of a layer
+    "form of an operation": "export/test_layers.py",  # with every example of a layer
     "translation of layer type": "export/test_layers.py",
     "data": "test_demo.py",
 }

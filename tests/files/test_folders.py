@@ -35,7 +35,7 @@ def test_the_first_writer_of_a_folder_wins(tmp_path: Path) -> None:
             with new_folder(tmp_path / "db") as early:
                 (early / "data").write_bytes(b"early")
 
-    with pytest.raises(UsageError, match="db: exists already"):
+    with pytest.raises(UsageError, match="db: already exists"):
         second()
     assert [path.name for path in tmp_path.iterdir()] == ["db"]
     assert (tmp_path / "db/data").read_bytes() == b"early"
@@ -44,7 +44,7 @@ def test_the_first_writer_of_a_folder_wins(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
 def test_a_link_of_the_name_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "db").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match="db: exists already"), new_folder(tmp_path / "db"):
+    with pytest.raises(UsageError, match="db: already exists"), new_folder(tmp_path / "db"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["db"]
 

@@ -87,7 +87,7 @@ def test_the_error_names_the_file_and_the_old_one_stays(
     target.write_bytes(b"old")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     full_disk(size)
-    with pytest.raises(WriteError, match=f"{name}: cannot be written: File too large; the file that was there is un"):
+    with pytest.raises(WriteError, match=f"{name}: cannot be written: File too large; the existing file is un"):
         WRITERS[name](target)
     full_disk(resource.RLIM_INFINITY)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -111,10 +111,10 @@ def test_layers_that_ask_for_too_much(kind: str, settings: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ("dim: -3", r"top 'x' has the shape \[-3\]; expected axes of 0 or more"),
-        ("dim: 9223372036854775807 dim: 9223372036854775807", "entries; expected 1048576 at most"),
-        (2000 * "dim: 2 ", "top 'x' has 2000 axes; expected 32 at most"),
-        ("dim: 0 dim: -1", "expected axes of 0 or more"),
+        ("dim: -3", r"top 'x' has the shape \[-3\]; expected sizes of 0 or more"),
+        ("dim: 9223372036854775807 dim: 9223372036854775807", "entries; expected at most 1048576"),
+        (2000 * "dim: 2 ", "top 'x' has 2000 axes; expected at most 32"),
+        ("dim: 0 dim: -1", "expected sizes of 0 or more"),
     ],
 )
 @pytest.mark.parametrize("kind", ["Input", "DummyData"])
@@ -128,7 +128,7 @@ def test_sources_that_ask_for_too_much(kind: str, shape: str, message: str) -> N
 def test_a_blob_must_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes, "_memory", lambda: 1000)
     sizes.check_size((250,), "blob")
-    with pytest.raises(NetError, match=r"blob of shape \[251\] takes 1004 bytes; this machine has 1000"):
+    with pytest.raises(NetError, match=r"blob of shape \[251\] needs 1004 bytes; this machine has 1000"):
         sizes.check_size((251,), "blob")
 
 

@@ -61,7 +61,7 @@ def test_modes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     caffe.set_device(0)
     caffe.set_mode_gpu()
-    assert "no GPU on this machine: using the CPU" in caplog.text
+    assert "this machine has no GPU: using the CPU" in caplog.text
     assert mode.current_device() == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -69,7 +69,7 @@ def test_modes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
         caffe.set_device(1)
         caffe.set_mode_gpu()
         assert mode.current_device() == torch.device("cuda", 1)
-        with pytest.raises(UsageError, match="no GPU 2"):
+        with pytest.raises(UsageError, match="there is no GPU 2"):
             caffe.set_device(2)
     finally:
         caffe.set_mode_cpu()

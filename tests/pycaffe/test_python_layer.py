@@ -202,7 +202,11 @@ def test_an_error_in_torchs_net_surfaces_too(tmp_path: Path):
         (nets.python_layer("l", "Times", [], ["t"]), ValueError, r"Times\.setup: ValueError: one bottom, please"),
         (nets.python_layer("l", "Times", ["data"], ["t"], "x"), ValueError, "could not convert string to float"),
         (nets.python_layer("l", "Absent", ["data"], ["t"]), AttributeError, "has no attribute 'Absent'"),
-        (nets.python_layer("l", "NoLayer", ["data"], ["t"]), PythonLayerError, "NoLayer is no subclass of caffe.Layer"),
+        (
+            nets.python_layer("l", "NoLayer", ["data"], ["t"]),
+            PythonLayerError,
+            "NoLayer is not a subclass of caffe.Layer",
+        ),
         (
             nets.python_layer("l", "Times", ["data"], ["t"]).replace("user_", "no_"),
             ImportError,
@@ -217,11 +221,13 @@ def test_what_cannot_be_loaded(tmp_path: Path, layer: str, error: type[Exception
 
 
 def test_more_param_entries_than_blobs(tmp_path: Path):
-    with pytest.raises(NetError, match="2 param entries, but Python has 1 blobs"):
+    with pytest.raises(NetError, match="found 2 param entries, but Python has 1 blobs"):
         build(tmp_path, linear().replace('type: "Python" bottom', 'type: "Python" param {} param {} bottom'))
 
 
-REFUSED = r"layer 'layer0' \(.*\): a Python layer runs the code of module 'tests\.pycaffe\.user_layers', which is not "
+REFUSED = (
+    r"layer 'layer0' \(.*\): the layer runs code of the Python module 'tests\.pycaffe\.user_layers', which is not "
+)
 
 
 def test_without_leave_no_code_runs(tmp_path: Path):

@@ -43,7 +43,7 @@ def test_not_a_log(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="cannot be read"):
         read_log(tmp_path / "missing.log")
     (tmp_path / "notes.txt").write_text("Iteration of ideas\n")
-    with pytest.raises(FileFormatError, match="not a log of training"):
+    with pytest.raises(FileFormatError, match="not a log of a training run"):
         read_log(tmp_path / "notes.txt")
 
 

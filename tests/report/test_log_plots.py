@@ -75,6 +75,6 @@ def test_what_cannot_be_drawn(tmp_path: Path) -> None:
         plot_logs([("a", log())], tmp_path / "x.png", x="epochs")
     with pytest.raises(UsageError, match="a: the lines have no dates"):
         plot_logs([("a", log(dated=False))], tmp_path / "x.png", x="seconds")
-    with pytest.raises(UsageError, match=r"ends in \.png, \.svg or \.pdf"):
+    with pytest.raises(UsageError, match=r"suffix: \.png, \.svg or \.pdf"):
         plot_logs([("a", log())], tmp_path / "x.txt")
     assert list(tmp_path.iterdir()) == []

@@ -57,7 +57,7 @@ def test_delimiter(tmp_path: Path) -> None:
 
 def test_no_log(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(FileFormatError, match="not a log of training"):
+    with pytest.raises(FileFormatError, match="not a log of a training run"):
         write_tables(tmp_path / "notes.txt", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

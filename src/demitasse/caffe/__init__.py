@@ -1,1 +1,1 @@
-"""Caffe without Caffe: its files, its nets, its solver."""
+"""Caffe without Caffe: its files, nets, solvers and tools."""

@@ -1,4 +1,4 @@
-"""Which device a run computes on, or each process of a run."""
+"""Chooses the device of a run, or of each process of a run."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from demitasse.errors import DeviceError, UsageError, parameter
 
 
 def choose(flag: str) -> torch.device:
-    """Returns the device that a user asks for: a number, ``all``, or nothing for the CPU.
+    """Returns the device that a user names: a number, ``all``, or nothing for the CPU.
 
     Raises:
         DeviceError: there is no such GPU.
-        UsageError: several devices, or not a number.
+        UsageError: the flag is not a number, or names several devices.
     """
     if not flag:
         return torch.device("cpu")
     devices = numbers(flag)
     if len(devices) > 1:
-        raise UsageError(f"{_gpu(flag)}: only training runs on several devices; name one, as {_gpu('0')}")
+        raise UsageError(f"{_gpu(flag)}: only training runs on several devices; give one, such as {_gpu('0')}")
     return torch.device("cuda", devices[0])
 
 
 def numbers(flag: str) -> list[int]:
-    """Returns the numbers of the GPUs that a user names; errors as :func:`choose`."""
+    """Returns the numbers of the GPUs that a user names; see :func:`choose` for errors."""
     count = torch.cuda.device_count()
     if not count:
-        raise DeviceError(f"{_gpu(flag)}: no GPU on this machine; leave it out to run on the CPU")
+        raise DeviceError(f"{_gpu(flag)}: this machine has no GPU; leave it out to run on the CPU")
     if flag == "all":
         return list(range(count))
     try:
@@ -39,7 +39,7 @@ def numbers(flag: str) -> list[int]:
         raise UsageError(f"{_gpu(flag)}: expected a number, numbers separated by commas, or 'all'") from error
     for device in devices:
         if not 0 <= device < count:
-            raise DeviceError(f"{_gpu(flag)}: no GPU {device}; this machine has 0 to {count - 1}")
+            raise DeviceError(f"{_gpu(flag)}: there is no GPU {device}; this machine has 0 to {count - 1}")
     return devices
 
 
@@ -48,7 +48,7 @@ def _gpu(given: str) -> str:
 
 
 def of_solver(param: schema.SolverParameter) -> torch.device:
-    """Returns the device of a solver's ``solver_mode`` and ``device_id``; without a GPU the CPU, with a warning.
+    """Returns the device of a solver's ``solver_mode`` and ``device_id``; without any GPU the CPU, with a warning.
 
     Raises:
         DeviceError: the machine has GPUs, but not this one.
@@ -56,13 +56,13 @@ def of_solver(param: schema.SolverParameter) -> torch.device:
     if param.solver_mode != schema.SolverParameter.GPU:
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        log.warning("caffe.cpp:211", "solver_mode is GPU, but there is no GPU on this machine: using the CPU")
+        log.warning("caffe.cpp:211", "solver_mode is GPU, but this machine has no GPU: using the CPU")
         return torch.device("cpu")
     return choose(str(param.device_id))
 
 
 class ProcessRank(NamedTuple):
-    """A process's number among all and among those of its machine, and how many these are."""
+    """The rank of a process among all and on its machine, and the numbers of these processes."""
 
     rank: int = 0
     size: int = 1
@@ -71,7 +71,7 @@ class ProcessRank(NamedTuple):
 
 
 def process_rank() -> ProcessRank:
-    """Returns this process's place as torchrun's variables in the environment tell it; without them it is alone.
+    """Returns the rank of this process from torchrun's environment variables; without them it is the only process.
 
     Raises:
         UsageError: a variable is not a number.
@@ -90,28 +90,28 @@ def _number(variable: str, default: int) -> int:
 
 
 def count(gpu: str, cpu: int) -> int:
-    """Returns on how many devices of this machine a run trains, by the GPUs or processes that a user names.
+    """Returns the number of devices of this machine to train on, from the user's GPUs or number of processes.
 
     Raises:
         DeviceError: there is no such GPU.
-        UsageError: both, one GPU twice, or not numbers.
+        UsageError: both are given, a GPU is given twice, or the GPUs are not numbers.
     """
     if gpu and cpu:
-        raise UsageError(f"{_gpu(gpu)} and {parameter('cpu', cpu)}: give one of them")
+        raise UsageError(f"found both {_gpu(gpu)} and {parameter('cpu', cpu)}; give one of them")
     if not gpu:
         return cpu or 1
     devices = numbers(gpu)
     if len(set(devices)) < len(devices):
-        raise UsageError(f"{_gpu(gpu)}: names a GPU twice")
+        raise UsageError(f"{_gpu(gpu)}: a GPU is given twice")
     return len(devices)
 
 
 def of_rank(process: ProcessRank, gpu: str, cpu: int, param: schema.SolverParameter) -> torch.device:
-    """Returns the device of one process of a run; where a user names none the solver decides.
+    """Returns the device of one process of a run; if the user names none, the solver's settings decide.
 
     Raises:
         DeviceError: there is no such GPU.
-        UsageError: there are not as many devices as processes on this machine.
+        UsageError: the number of devices differs from the number of processes on this machine.
     """
     if (gpu or cpu) and count(gpu, cpu) != process.local_size:
         given = _gpu(gpu) if gpu else parameter("cpu", cpu)

@@ -1,6 +1,6 @@
-"""How blobs are filled at the start.
+"""Fillers, which set the initial values of blobs.
 
-The fans of a blob of shape (n, c, ...): fan_in = count / n, fan_out = count / c.
+A blob of shape (n, c, ...) has fan_in = count / n and fan_out = count / c.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ FILLERS: Registry[Callable[[schema.FillerParameter, Shape], Tensor]] = Registry(
 
 
 def fill(filler: schema.FillerParameter, shape: Shape) -> Tensor:
-    """Returns a float32 tensor of ``shape`` filled as the FillerParameter says, from torch's global generator.
+    """Returns a new float32 tensor of ``shape``, filled by a FillerParameter; uses torch's global generator.
 
     Raises:
-        UnknownNameError: the filler type is not known.
+        UnknownNameError: the filler type is unknown.
         NetError: the filler cannot fill this shape.
     """
     rule = FILLERS[filler.type]
     try:
         return rule(filler, shape)
-    except RuntimeError as error:  # torch refuses a min above max, a negative std, more than there is memory
+    except RuntimeError as error:  # torch refuses a min above max, a negative std, or a size beyond the memory
         raise NetError(f"{filler.type} cannot fill a blob of shape {list(shape)}: {error}") from error
 
 
 @FILLERS.register("constant")
 def constant(filler: schema.FillerParameter, shape: Shape) -> Tensor:
-    """All entries are ``value``."""
+    """Fills with ``value``."""
     return torch.full(shape, filler.value, dtype=torch.float32)
 
 
 @FILLERS.register("uniform")
 def uniform(filler: schema.FillerParameter, shape: Shape) -> Tensor:
-    """Uniform between ``min`` and ``max``."""
+    """Fills uniformly between ``min`` and ``max``."""
     return torch.empty(shape).uniform_(filler.min, filler.max)
 
 
 @FILLERS.register("gaussian")
 def gaussian(filler: schema.FillerParameter, shape: Shape) -> Tensor:
-    """Normal with ``mean`` and ``std``; ``sparse`` k keeps about k non-zero inputs an output."""
+    """Fills from the normal distribution with ``mean`` and ``std``; ``sparse`` k keeps about k inputs per output."""
     values = torch.empty(shape).normal_(filler.mean, filler.std)
     if filler.sparse >= 0:
         if not shape or not shape[0]:
@@ -58,7 +58,7 @@ def gaussian(filler: schema.FillerParameter, shape: Shape) -> Tensor:
 
 @FILLERS.register("positive_unitball")
 def positive_unitball(filler: schema.FillerParameter, shape: Shape) -> Tensor:
-    """Uniform in 0..1, then each row (first axis) is divided by its sum."""
+    """Fills uniformly in 0..1, then divides each row (first axis) by its sum."""
     values = torch.rand(shape).reshape(shape[0] if shape else 1, -1)
     return (values / values.sum(1, keepdim=True)).reshape(shape)
 
@@ -66,9 +66,9 @@ def positive_unitball(filler: schema.FillerParameter, shape: Shape) -> Tensor:
 def _fan(filler: schema.FillerParameter, shape: Shape) -> float:
     count = math.prod(shape)
     if not count:
-        raise NetError(f"{filler.type} needs entries to count, found shape {list(shape)}")
+        raise NetError(f"a {filler.type} filler needs at least one entry, found shape {list(shape)}")
     fan_in = count / shape[0] if shape else 1
-    # a blob with one axis counts as (n, 1)
+    # a blob with one axis is treated as (n, 1)
     fan_out = count / shape[1] if len(shape) > 1 else count
     norm = schema.FillerParameter.VarianceNorm
     if filler.variance_norm == norm.Value("AVERAGE"):
@@ -78,7 +78,7 @@ def _fan(filler: schema.FillerParameter, shape: Shape) -> float:
 
 @FILLERS.register("xavier")
 def xavier(filler: schema.FillerParameter, shape: Shape) -> Tensor:
-    """Uniform between -s and s, s = sqrt(3 / n), n the fan chosen by ``variance_norm``.
+    """Fills uniformly between -s and s with s = sqrt(3 / n), where n is the fan chosen by ``variance_norm``.
 
     Reference: Glorot and Bengio 2010, section 4.2.1.
     """
@@ -88,7 +88,7 @@ def xavier(filler: schema.FillerParameter, shape: Shape) -> Tensor:
 
 @FILLERS.register("msra")
 def msra(filler: schema.FillerParameter, shape: Shape) -> Tensor:
-    """Normal with standard deviation sqrt(2 / n), n the fan chosen by ``variance_norm``.
+    """Fills from the normal distribution with deviation sqrt(2 / n), where n is the fan chosen by ``variance_norm``.
 
     Reference: He, Zhang, Ren, Sun 2015, section 2.2.
     """
@@ -97,7 +97,7 @@ def msra(filler: schema.FillerParameter, shape: Shape) -> Tensor:
 
 @FILLERS.register("bilinear")
 def bilinear(filler: schema.FillerParameter, shape: Shape) -> Tensor:
-    """The weights of bilinear upsampling, for square kernels on four axes."""
+    """Fills with the weights of bilinear upsampling, for blobs with four axes and a square kernel."""
     if len(shape) != 4 or shape[2] != shape[3]:
         raise NetError(f"a bilinear filler needs four axes and a square kernel, found shape {list(shape)}")
     size = shape[3]

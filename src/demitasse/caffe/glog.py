@@ -1,4 +1,4 @@
-"""The flags of glog, Caffe's logging library, as far as they have a meaning here."""
+"""The flags of glog, Caffe's logging library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from demitasse.errors import UsageError
 
 _LEVELS = (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
-# taken, and without effect: there is no verbose log, no colour, one file, and no buffer
+# accepted without effect, since there are no verbose lines, no colours, no buffer, and only one file
 _IDLE = {
     **dict.fromkeys(("v", "vmodule", "logbuflevel", "logbufsecs", "max_log_size", "log_link", "logfile_mode"), False),
     **dict.fromkeys(("log_backtrace_at", "logemaillevel", "logmailer", "alsologtoemail"), False),
@@ -24,16 +24,16 @@ _IDLE = {
 
 @dataclass(frozen=True)
 class GlogSettings:
-    """What is logged, and where to.
+    """The settings of logging.
 
     Attributes:
-        minloglevel: the least severity that is logged: 0 information, 1 warnings, 2 errors, 3 fatal ones.
-        stderrthreshold: the least severity on stderr, where neither of the next two is set.
-        alsologtostderr: all goes to stderr, too; Caffe's programs set it.
-        logtostderr: all goes to stderr, and nothing to files.
-        log_dir: folder for a copy of the log; empty for none.
-        log_year_in_prefix: lines begin with year, month and day, as since glog 0.6, not with month and day.
-        log_prefix: lines begin with severity, moment, process and place.
+        minloglevel: the lowest severity that is logged: 0 information, 1 warnings, 2 errors, 3 fatal errors.
+        stderrthreshold: the lowest severity sent to stderr, if neither of the next two is set.
+        alsologtostderr: whether all lines are also sent to stderr; Caffe's programs set it.
+        logtostderr: whether all lines are sent to stderr, and none to files.
+        log_dir: the folder for a copy of the log; empty for none.
+        log_year_in_prefix: whether lines begin with year, month and day, as since glog 0.6, not with month and day.
+        log_prefix: whether lines begin with severity, time, process and place.
     """
 
     minloglevel: int = 0
@@ -46,10 +46,10 @@ class GlogSettings:
 
     @classmethod
     def from_flags(cls, flags: Mapping[str, str]) -> GlogSettings:
-        """Returns the settings of flags, and of variables such as ``GLOG_minloglevel`` for those that are not given.
+        """Returns the settings of flags; missing flags are taken from variables such as ``GLOG_minloglevel``.
 
         Raises:
-            UsageError: a severity that is not 0, 1, 2 or 3.
+            UsageError: a severity is not 0, 1, 2 or 3.
         """
         found: dict[str, Any] = {}
         for field in fields(cls):
@@ -64,12 +64,12 @@ class GlogSettings:
 
     @property
     def level(self) -> int:
-        """The least level of logging that is logged."""
+        """The lowest level of Python's logging that is logged."""
         return _LEVELS[self.minloglevel]
 
     @property
     def stderr_level(self) -> int:
-        """The least level of logging that goes to stderr."""
+        """The lowest level of Python's logging that is sent to stderr."""
         return self.level if self.alsologtostderr or self.logtostderr else _LEVELS[self.stderrthreshold]
 
     @property
@@ -86,7 +86,7 @@ SETTINGS: ContextVar[GlogSettings] = ContextVar("glog", default=GlogSettings()) 
 
 @contextmanager
 def configured(settings: GlogSettings) -> Iterator[None]:
-    """Lets logs be written by these settings."""
+    """Uses these settings for logs that are started in the context."""
     token = SETTINGS.set(settings)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Text files that name other files, and what they may name."""
+"""Reads text files that list other files, and the files that they list."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from demitasse.files import system_path, text_path
 
 
 def read_lines(path: str | Path, what: str) -> list[str]:
-    """Returns the lines of a text, however they end, without a byte order mark.
+    """Returns the lines of a text file with any line endings, without a byte order mark.
 
-    A name in the text need not be UTF-8: it is what :func:`open` takes for those bytes.
+    Bytes that are not UTF-8 are decoded as surrogates, so that :func:`open` accepts names that contain them.
 
     Args:
         path: the file.
-        what: it should be, for errors.
+        what: the expected kind of file, for error messages.
 
     Raises:
-        DataError: it cannot be read, or is not a text.
+        DataError: the file cannot be read, or is not a text file.
     """
     data = read_regular(path, f"not {what}")
     if b"\0" in data:
-        raise DataError(f"{shown(path)}: not {what}: byte {data.index(0)} is 0")
+        raise DataError(f"{shown(path)}: not {what}: byte {data.index(0)} is 0, so it is not a text file")
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
@@ -33,22 +33,22 @@ def read_regular(path: str | Path, what: str = "cannot be read") -> bytes:
     """Returns the content of a file that another file names.
 
     Raises:
-        DataError: it is missing, cannot be read, or is a folder, a device or a pipe.
+        DataError: the file is missing, cannot be read, or is a folder, a device or a pipe.
     """
     require_regular(path, what)
     try:
         return Path(system_path(path)).read_bytes()
     except OSError as error:
         raise DataError(f"{shown(path)}: {what}: {error.strerror}") from error
-    except ValueError as error:  # a name that no file can have
+    except ValueError as error:  # an invalid file name
         raise DataError(f"{path!r}: {what}: {error}") from error
 
 
 def require_regular(path: str | Path, what: str = "cannot be read") -> None:
-    """Checks that what is there, if anything, is a file: a device or a pipe might never end.
+    """Checks that a path, if it exists, is a regular file, since reading a device or a pipe might never end.
 
     Raises:
-        DataError: it is a folder, a device or a pipe.
+        DataError: the path is a folder, a device or a pipe.
     """
     try:
         mode = os.stat(system_path(path)).st_mode
@@ -60,7 +60,7 @@ def require_regular(path: str | Path, what: str = "cannot be read") -> None:
 
 
 def is_text(path: str) -> bool:
-    """Returns whether a path is text, as the messages of protobuf hold it, and not any bytes."""
+    """Returns whether a path is valid text, which a protobuf message can store."""
     try:
         text_path(path)
     except UnicodeError:
@@ -69,5 +69,5 @@ def is_text(path: str) -> bool:
 
 
 def shown(path: str | Path) -> str:
-    """Returns a path as a terminal can show it, whatever its bytes."""
+    """Returns a path as printable text, whatever its bytes."""
     return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Log lines as Caffe's logging library writes them, so that log parsers made for Caffe keep working."""
+"""Writes log lines in the format of Caffe's logging library, so that log parsers made for Caffe keep working."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 from typing_extensions import override
 
@@ -22,9 +22,9 @@ LOGGER = logging.getLogger("demitasse.caffe")
 
 
 class GlogFormatter(logging.Formatter):
-    """``I1123 08:27:37.111137 32384 solver.cpp:222] message``; the place is the record's ``caffe``.
+    """Formats ``I1123 08:27:37.111137 32384 solver.cpp:222] message``; the place is the record's ``caffe``.
 
-    This is what glog wrote up to version 0.5; newer ones put the year in front of the month.
+    This is the format of glog up to version 0.5; newer versions put the year before the month.
     """
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class GlogFormatter(logging.Formatter):
         return f"{letter}{moment:{self._day} %H:%M:%S.%f} {record.process:5d} {place}] {super().format(record)}"
 
 
-class Stderr(logging.StreamHandler[Any]):
-    """Writes to what ``sys.stderr`` is at that moment: a progress bar puts itself in between."""
+class Stderr(logging.StreamHandler[TextIO]):
+    """Writes to the current ``sys.stderr``, which a progress bar replaces while it is shown."""
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
@@ -53,11 +53,11 @@ class Stderr(logging.StreamHandler[Any]):
 
 
 class LogFile(logging.FileHandler):
-    """Writes to a file; the first line that it cannot write ends the run.
+    """Writes to a file; the first line that cannot be written ends the run.
 
     Args:
-        path: of the file.
-        mode: ``x`` for a file that must not be there, ``w`` for one that may be.
+        path: the path of the file.
+        mode: ``x`` for a file that must not exist yet, ``w`` to overwrite an existing one.
 
     Raises:
         WriteError: the file cannot be opened or written.
@@ -80,13 +80,13 @@ class LogFile(logging.FileHandler):
 
     @override
     def close(self) -> None:
-        with suppress(OSError):  # what could not be written is not written now
+        with suppress(OSError):  # lines that could not be written before would fail again
             super().close()
 
 
 @contextmanager
 def to_stderr(folder: str | Path | None = None) -> Iterator[None]:
-    """Sends Caffe's log lines to stderr, and to a new file in ``folder`` or where glog's ``log_dir`` says."""
+    """Sends Caffe's log lines to stderr, and to a new file in ``folder`` or in glog's ``log_dir``, if given."""
     settings = SETTINGS.get()
     handlers: list[logging.Handler] = [Stderr()]
     handlers[0].setLevel(settings.stderr_level)
@@ -107,7 +107,7 @@ def silenced() -> Iterator[None]:
 
 @contextmanager
 def attached(*handlers: logging.Handler) -> Iterator[None]:
-    """Sends Caffe's log lines to the handlers, and closes them at the end."""
+    """Sends Caffe's log lines to the handlers, and closes the handlers at the end."""
     level = LOGGER.level
     LOGGER.setLevel(SETTINGS.get().level)
     for handler in handlers:
@@ -123,7 +123,7 @@ def attached(*handlers: logging.Handler) -> Iterator[None]:
 
 
 def info(place: str, message: str) -> None:
-    """Logs a line of Caffe's; ``place`` is where Caffe has it, such as ``solver.cpp:222``."""
+    """Logs a line of Caffe's log; ``place`` is its source in Caffe, such as ``solver.cpp:222``."""
     LOGGER.info(shortened(message, len(message)), extra={"caffe": place})
 
 
@@ -133,10 +133,10 @@ def warning(place: str, message: str) -> None:
 
 
 def shown(top: str) -> str:
-    """Returns the name of a top as Caffe shows it: ``(automatic)`` for that of a loss that names none."""
+    """Returns the name of a top in Caffe's log: ``(automatic)`` for the top of a loss that names none."""
     return re.sub(r"(?s).* (\(automatic\))'*", r"\1", top)
 
 
 def number(value: float) -> str:
-    """Returns a number as a C++ stream prints it: at most six significant digits."""
+    """Returns a number in the format of a C++ stream: at most six significant digits."""
     return f"{value:g}"

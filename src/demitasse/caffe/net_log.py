@@ -1,4 +1,4 @@
-"""What the log says of a net, in Caffe's lines: how it was put together, and the values of its outputs."""
+"""Logs a net in Caffe's lines: its structure, and the values of its outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from demitasse.caffe.net import Net
 
 
 def describe(net: Net) -> None:
-    """Logs how a net was put together, layer by layer, as Caffe does while it builds one."""
+    """Logs the structure of a net, layer by layer, as Caffe does while it builds one."""
     info("net.cpp:51", f"Initializing net from parameters: \n{net.spec}")
     memory = 0
     for spec in net.spec.layer:
@@ -34,7 +34,7 @@ def describe(net: Net) -> None:
 
 
 def output_lines(place: str, prefix: str, net: Net, values: dict[str, list[float]]) -> None:
-    """Logs one line for each value of a net's outputs; those that count into the loss say by how much."""
+    """Logs one line for each value of a net's outputs, with its contribution to the loss if it has one."""
     index = 0
     for name in net.outputs:
         for value in values[name]:
@@ -43,6 +43,6 @@ def output_lines(place: str, prefix: str, net: Net, values: dict[str, list[float
 
 
 def loss_term(net: Net, name: str, value: float) -> str:
-    """Returns `` (* weight = value loss)`` for an output that counts into the loss, else nothing."""
+    """Returns `` (* weight = value loss)`` for an output that is part of the loss, else an empty text."""
     weight = net.losses.get(name, 0.0)
     return f" (* {number(weight)} = {number(weight * value)} loss)" if weight else ""

@@ -1,4 +1,4 @@
-"""The learnable blobs of a net: who owns them, who shares them, at which rates they learn."""
+"""The learnable blobs of a net: their owners, sharing, and learning rate multipliers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from demitasse.errors import NetError
 
 @dataclass(frozen=True)
 class LearnableBlob:
-    """A learnable blob as a solver sees it.
+    """A blob of a layer, with the settings for the solver.
 
     Attributes:
-        layer: label of the layer that owns it.
-        index: its place in the layer's blobs.
+        layer: the label of the layer that owns it.
+        index: its index in the layer's blobs.
         name: its attribute in the layer, such as ``weight``.
         tensor: the values.
         lr_mult: multiplier of the learning rate.
@@ -36,8 +36,8 @@ class LearnableBlobs:
     """Collects the blobs of layers in net order; blobs of the same ``param { name }`` become one tensor.
 
     Attributes:
-        blobs: the owners' blobs in net order.
-        named: ``param { name }`` -> layer and attribute of the owner.
+        blobs: the blobs in net order, without those shared from another layer.
+        named: ``param { name }`` -> layer and attribute of its owner.
     """
 
     def __init__(self) -> None:
@@ -46,14 +46,14 @@ class LearnableBlobs:
         self._shared: dict[str, tuple[int, schema.ParamSpec]] = {}
 
     def add(self, label: str, layer: Layer) -> None:
-        """Takes in the blobs of a layer; ``label`` is what the net calls it.
+        """Adds the blobs of the layer with this label.
 
         Raises:
-            NetError: more ``param`` entries than blobs, or a shared blob of another shape or another rate.
+            NetError: there are more ``param`` entries than blobs, or a shared blob has another shape or another rate.
         """
         spec = layer.spec
         if len(spec.param) > len(layer.blob_names):
-            raise NetError(f"{len(spec.param)} param entries, but {spec.type} has {len(layer.blob_names)} blobs")
+            raise NetError(f"found {len(spec.param)} param entries, but {spec.type} has {len(layer.blob_names)} blobs")
         for index, name in enumerate(layer.blob_names):
             param = schema.ParamSpec()
             if index < len(spec.param):
@@ -73,8 +73,8 @@ class LearnableBlobs:
         permissive = param.share_mode == schema.ParamSpec.PERMISSIVE and owner.tensor.numel() == shape.numel()
         if owner.tensor.shape != shape and not permissive:
             raise NetError(
-                f"parameter {param.name!r} of shape {list(shape)} cannot share that of layer {owner.layer!r} "
-                f"with shape {list(owner.tensor.shape)}"
+                f"parameter {param.name!r} has shape {list(shape)}, but shape {list(owner.tensor.shape)} "
+                f"in layer {owner.layer!r}, which owns it"
             )
         for rate in ("lr_mult", "decay_mult"):
             if merged.HasField(rate) and param.HasField(rate) and getattr(merged, rate) != getattr(param, rate):
@@ -87,7 +87,7 @@ class LearnableBlobs:
         self.blobs[place] = replace(owner, lr_mult=merged.lr_mult, decay_mult=merged.decay_mult)
 
     def freeze(self) -> list[LearnableBlob]:
-        """Takes the gradient from the blobs that do not learn, and returns all."""
+        """Turns off gradients for blobs with ``lr_mult`` 0, and returns all blobs."""
         for blob in self.blobs:
             if isinstance(blob.tensor, nn.Parameter) and blob.lr_mult == 0:
                 blob.tensor.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Layers that a user writes in Python: their base class, where they may run, and how their errors surface."""
+"""Layers that a user writes in Python: their base class, the permission to run them, and their errors."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Blobs = Sequence[Blob]
 
 
 class PythonLayer:
-    """Base of a user's layer: pycaffe's ``Layer``.
+    """Base class of a user's layer: pycaffe's ``Layer``.
 
-    A subclass defines ``setup(bottom, top)``, ``reshape(bottom, top)``, which gives the tops their shapes before
-    each pass, ``forward(bottom, top)``, and ``backward(top, propagate_down, bottom)``, which writes the bottoms' and
-    the own blobs' ``diff``. ``setup`` may add blobs that are learnt: ``self.blobs.add_blob(3, 4)``.
+    A subclass defines ``setup(bottom, top)``; ``reshape(bottom, top)``, which sets the shapes of the tops before each
+    pass; ``forward(bottom, top)``; and ``backward(top, propagate_down, bottom)``, which writes the ``diff`` of the
+    bottoms and of the layer's own blobs. ``setup`` may add learnable blobs: ``self.blobs.add_blob(3, 4)``.
 
     Attributes:
-        param_str: the string of the net's ``python_param``.
+        param_str: the ``param_str`` of the net's ``python_param``.
         phase: ``TRAIN`` or ``TEST``.
-        blobs: what the layer learns.
+        blobs: the learnable blobs of the layer.
         type: "Python".
     """
 
@@ -35,30 +35,30 @@ class PythonLayer:
 
     @property
     def param_str_(self) -> str:
-        """``param_str`` by the name that it had until 2015."""
+        """The name of ``param_str`` until 2015."""
         return self.param_str
 
     def setup(self, bottom: Blobs, top: Blobs) -> None:
         """Prepares the layer, once."""
 
     def reshape(self, bottom: Blobs, top: Blobs) -> None:
-        """Gives the tops their shapes, before each pass."""
+        """Sets the shapes of the tops, before each pass."""
 
 
-# by importing demitasse.pycaffe, and for the duration of a command
+# allowed by importing demitasse.pycaffe, and allowed or forbidden while a command runs
 _by_import = False
 _by_command: bool | None = None
 
 
 def allow() -> None:
-    """Lets Python layers run in this process, unless a command says otherwise."""
+    """Allows Python layers in this process, except inside :func:`allowing` with False."""
     global _by_import
     _by_import = True
 
 
 @contextmanager
 def allowing(decision: bool) -> Iterator[None]:
-    """Lets Python layers run, or not, for the duration of a command."""
+    """Allows or forbids Python layers in the context, such as while a command runs."""
     global _by_command
     before, _by_command = _by_command, decision
     try:
@@ -71,25 +71,27 @@ def create_user_layer(spec: schema.LayerParameter) -> PythonLayer:
     """Imports the module of a Python layer and returns an instance of its class.
 
     Raises:
-        PythonLayerError: Python layers may not run here, or there is no such module or class in it.
+        PythonLayerError: Python layers are not allowed, or there is no such module or class.
     """
     param = spec.python_param
     if not (_by_import if _by_command is None else _by_command):
         raise PythonLayerError(
-            f"a Python layer runs the code of module {param.module!r}, which is not allowed here; if you trust it, "
+            f"the layer runs code of the Python module {param.module!r}, which is not allowed here; if you trust it, "
             f"give {parameter('python_layer.allowing(True)')} to train, test or time, or import demitasse.pycaffe"
         )
     with user_code(f"module {param.module!r}"):
         found = getattr(import_module(param.module), param.layer)
     if not (isinstance(found, type) and issubclass(found, PythonLayer)):
-        raise PythonLayerError(f"{param.module}.{param.layer} is no subclass of caffe.Layer (demitasse.pycaffe.Layer)")
+        raise PythonLayerError(
+            f"{param.module}.{param.layer} is not a subclass of caffe.Layer (demitasse.pycaffe.Layer)"
+        )
     with user_code(f"{param.module}.{param.layer}"):
         return found(spec)
 
 
 @contextmanager
 def user_code(place: str) -> Iterator[None]:
-    """Raises what a user's code raises as a PythonLayerError that says where, and is of the user's type, too."""
+    """Converts exceptions of a user's code to a PythonLayerError with the place, which is also of the original type."""
     try:
         yield
     except Exception as error:
@@ -100,6 +102,6 @@ def user_code(place: str) -> Iterator[None]:
 def _both(kind: type[Exception], message: str) -> PythonLayerError:
     try:
         made: PythonLayerError = type(kind.__name__, (PythonLayerError, kind), {"__module__": kind.__module__})(message)
-    except TypeError:  # an exception of several arguments
+    except TypeError:  # the exception takes several arguments
         return PythonLayerError(message)
     return made

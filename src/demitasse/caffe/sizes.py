@@ -1,4 +1,4 @@
-"""How large a blob may be: checked before memory is taken, since any file may ask for any size."""
+"""Limits of blob sizes, checked before memory is allocated, since a file may declare any size."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from collections.abc import Sequence
 from demitasse.caffe import schema
 from demitasse.errors import NetError
 
-MOST_AXES = 32  # Caffe's own limits: of axes, and of entries, which it counts in an int
+MOST_AXES = 32  # Caffe's own limits of axes and of entries, which it counts in an int
 MOST_ENTRIES = 2**31 - 1
 _ENTRY = 4  # bytes
-_SPREADING = ("stride", "kernel", "dilation")  # settings that make the tops of a deconvolution large
+_SPREADING = ("stride", "kernel", "dilation")  # settings that enlarge the tops of a deconvolution
 
 
 def check_size(shape: Sequence[int], what: str) -> None:
-    """Checks that a blob of this shape can be.
+    """Checks that a blob of this shape is possible.
 
     Args:
-        shape: its axes.
-        what: its name, for the error.
+        shape: the sizes of its axes.
+        what: its name, for the error message.
 
     Raises:
-        NetError: an axis is negative, there are too many, or the blob is larger than Caffe allows, or than the memory
-            of this machine.
+        NetError: an axis is negative, there are too many axes, or the blob is larger than Caffe allows or than the
+            memory of this machine.
     """
     if len(shape) > MOST_AXES:
-        raise NetError(f"{what} has {len(shape)} axes; expected {MOST_AXES} at most")
+        raise NetError(f"{what} has {len(shape)} axes; expected at most {MOST_AXES}")
     if min(shape, default=0) < 0:
-        raise NetError(f"{what} has the shape {list(shape)}; expected axes of 0 or more")
+        raise NetError(f"{what} has the shape {list(shape)}; expected sizes of 0 or more")
     count = math.prod(shape)
     if count > MOST_ENTRIES:
-        raise NetError(f"{what} of shape {list(shape)} has {count} entries; expected {MOST_ENTRIES} at most")
+        raise NetError(f"{what} of shape {list(shape)} has {count} entries; expected at most {MOST_ENTRIES}")
     if count * _ENTRY > _memory():
-        raise NetError(f"{what} of shape {list(shape)} takes {count * _ENTRY} bytes; this machine has {_memory()}")
+        raise NetError(f"{what} of shape {list(shape)} needs {count * _ENTRY} bytes; this machine has {_memory()}")
 
 
 def _memory() -> int:
@@ -42,7 +42,7 @@ def _memory() -> int:
 
 
 def growth_bound(layer: schema.LayerParameter) -> int:
-    """Returns a bound on how many times as many entries as its bottoms the tops of a layer have."""
+    """Returns an upper bound of the ratio between the numbers of entries of a layer's tops and bottoms."""
     bound = 1
     for field, settings in layer.ListFields():
         if not field.name.endswith("_param"):

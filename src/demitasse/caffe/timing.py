@@ -1,4 +1,4 @@
-"""How long each layer takes, forward and backward."""
+"""Measures the time of each layer, forward and backward."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Seconds = defaultdict[str, float]
 
 
 class LayerTimes:
-    """Runs a net layer by layer and sums up the time of each.
+    """Runs a net layer by layer and adds up the time of each.
 
-    The gradients that enter a layer are ones: the time does not depend on them.
+    The gradients of the tops are set to ones, since the time does not depend on them.
 
     Args:
         net: the net.
-        device: where its tensors are.
+        device: the device of its tensors.
 
     Attributes:
-        forward: label of layer (data layers included) -> seconds.
-        backward: likewise.
+        forward: label of layer (including data layers) -> seconds of the forward passes.
+        backward: label of layer -> seconds of the backward passes.
     """
 
     def __init__(self, net: Net, device: torch.device) -> None:
@@ -36,7 +36,7 @@ class LayerTimes:
         self.backward: Seconds = defaultdict(float)
 
     def run(self) -> float:
-        """Runs one batch forward and backward; returns its loss."""
+        """Runs one batch forward and backward, and returns its loss."""
         blobs: dict[str, Tensor] = {}
         backwards: list[tuple[str, Callable[[], object]]] = []
         for label, spec in zip(self.net.labels, self.net.spec.layer, strict=True):
@@ -60,7 +60,7 @@ class LayerTimes:
         layer = self.net.layer(name)
         for leaf in leaves:
             leaf.requires_grad_(leaf.is_floating_point())
-        # the layer may work in place, so it gets copies
+        # copies, since the layer may work in place
         bottoms = [leaf.clone(memory_format=torch.preserve_format) for leaf in leaves]
         with self._timed(self.forward, name):
             result = layer(*bottoms)

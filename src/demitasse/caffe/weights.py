@@ -1,4 +1,4 @@
-"""The weights of a net: loaded from caffemodels and saved as such, protobuf or HDF5."""
+"""Loads the weights of a net from caffemodels, and saves them, as protobuf or HDF5."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from demitasse.errors import WeightsError
 
 
 def load_weights(net: Net, path: str | Path) -> list[str]:
-    """Copies the blobs of a caffemodel into the layers of the same names; other layers stay as they are.
+    """Copies the blobs of a caffemodel to the layers with the same names; other layers are unchanged.
 
-    Of several layers of one name, the first in the file goes to the first in the net, and so on. Where no layer of
-    the file is in the net, there is a warning, as Caffe has it.
+    If several layers have the same name, the first in the file goes to the first in the net, and so on. If no layer
+    of the file is in the net, a warning is logged, as in Caffe.
 
     Returns:
-        The labels of the layers that were loaded.
+        The labels of the loaded layers.
 
     Raises:
         FileFormatError: the file cannot be read.
-        WeightsError: a layer of the same name has other blobs.
+        WeightsError: a layer with the same name has other blobs.
     """
     known = net.named_layers()
     owners = {blob.layer for blob in net.learnable}
@@ -33,7 +33,7 @@ def load_weights(net: Net, path: str | Path) -> list[str]:
     for name, kind, blobs in model:
         if name not in known or not known[name].blob_names:
             continue
-        if not blobs and name not in owners:  # shared blobs stand under their owner in HDF5
+        if not blobs and name not in owners:  # HDF5 stores shared blobs only with their owner
             continue
         try:
             blobs = fitting(name, kind, blobs, known[name], None)
@@ -44,7 +44,7 @@ def load_weights(net: Net, path: str | Path) -> list[str]:
     if not loaded and owners:
         log.warning(
             "net.cpp:757",
-            f"{path}: no layer of this file is in the net, which keeps its weights; the file has "
+            f"{path}: no layer of this file is in the net, so the net keeps its weights; the file has "
             f"{', '.join(repr(layer.name) for layer in model if layer.blobs) or 'no blobs'}, "
             f"the net has {', '.join(map(repr, sorted(owners)))}",
         )
@@ -52,17 +52,17 @@ def load_weights(net: Net, path: str | Path) -> list[str]:
 
 
 def fitting(name: str, kind: str, blobs: list[Array], target: Layer, unmasked: list[str] | None) -> list[Array]:
-    """Returns blobs as a layer of a net takes them.
+    """Returns the blobs of a file in the form that a layer of a net expects: without masks if it has none.
 
     Args:
-        name: of the layer.
-        kind: its type in the file.
-        blobs: of the file.
+        name: the name of the layer.
+        kind: its type in the file; empty if unknown.
+        blobs: its blobs in the file.
         target: the layer of the net.
-        unmasked: the name is added where the layer is a plain one, and the masks are applied; None refuses them.
+        unmasked: receives the name if masks are applied and dropped; None refuses masks.
 
     Raises:
-        WeightsError: the blobs have masks, the layer has not, and they are refused or their type is not known.
+        WeightsError: the blobs have masks but the layer has none, and masks are refused or their type is unknown.
     """
     if len(blobs) != 2 * len(target.blob_names) or not has_masks(kind, blobs):
         return blobs
@@ -75,7 +75,7 @@ def fitting(name: str, kind: str, blobs: list[Array], target: Layer, unmasked: l
 
 
 def net_message(net: Net) -> schema.NetParameter:
-    """Returns the NetParameter of a net with its blobs, private field numbers inside."""
+    """Returns the NetParameter of a net with its blobs, with private field numbers."""
     message = schema.NetParameter.FromString(net.spec.SerializeToString())
     layers = net.named_layers()
     for label, spec in zip(net.labels, message.layer, strict=True):
@@ -89,7 +89,7 @@ def save_weights(net: Net, path: str | Path, hdf5: bool = False) -> None:
     """Writes a net's blobs as a caffemodel, atomically.
 
     Raises:
-        WriteError: the file cannot be written; an older one is as before.
+        WriteError: the file cannot be written; an existing file is unchanged.
     """
     if not hdf5:
         write_net_message(net_message(net), path)

@@ -123,7 +123,7 @@ def score(
     import torch
 
     from demitasse.caffe import log, net_log, schema
-    from demitasse.caffe.training import solver
+    from demitasse.caffe.training import scoring
     from demitasse.caffe.weights import load_weights
     from demitasse.runtime import optimize
 
@@ -140,9 +140,9 @@ def score(
         loss = 0.0
         for batch in range(iterations):
             with torch.no_grad():
-                blobs = run(solver.next_batch(net, device))
+                blobs = run(scoring.next_batch(net, device))
             loss += net.loss(blobs).item()
-            solver.accumulate(scores, net, blobs)
+            scoring.accumulate(scores, net, blobs)
             for name in net.outputs:
                 for value in blobs[name].flatten().tolist():
                     log.info("caffe.cpp:304", f"Batch {batch}, {name} = {log.number(value)}")

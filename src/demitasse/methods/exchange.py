@@ -53,7 +53,7 @@ class Boundary(NamedTuple):
             places = torch.arange(scores.numel(), device=scores.device).reshape(scores.shape)
         return (scores < self.bound) | ((scores == self.bound) & (places < self.ties))
 
-    def stretches(self, values: Tensor) -> list[tuple[slice, float]] | None:
+    def slices(self, values: Tensor) -> list[tuple[slice, float]] | None:
         """Returns (slice of memory, the largest small score in it); None if no slices separate the ties."""
         before = float(np.nextafter(np.float32(self.bound), np.float32(-np.inf)))
         if self.ties >= ALL or self.ties <= 0:
@@ -147,10 +147,10 @@ def cut(
         state: the state of the entries that are cut, CUT or PRUNED.
         skip: a tensor of one number on the device; if it is not 0, nothing changes.
     """
-    stretches = boundary.stretches(values)
-    arrays = compiled.flat(values, status, reserve) if skip is None and stretches else None
-    if arrays is not None and stretches:
-        for part, bound in stretches:
+    slices = boundary.slices(values)
+    arrays = compiled.flat(values, status, reserve) if skip is None and slices else None
+    if arrays is not None and slices:
+        for part, bound in slices:
             compiled.run("cut_up_to", [array[part] for array in arrays], *scales, bound, state)
         increment_version((values, status, reserve))
         return
@@ -183,9 +183,9 @@ def freeze(
     """
     if not values.numel():
         return 0
-    stretches = boundary.stretches(values)
-    arrays = compiled.flat(values, status, order) if stretches else None
-    if arrays is not None and stretches:
+    slices = boundary.slices(values)
+    arrays = compiled.flat(values, status, order) if slices else None
+    if arrays is not None and slices:
         run = values.stride(axis) if tops.numel() > 1 else values.numel()
         clipped = sum(
             compiled.run(
@@ -195,7 +195,7 @@ def freeze(
                 whole=(run, levels, part.start or 0),
             )
             or 0
-            for part, bound in stretches
+            for part, bound in slices
         )
         increment_version((values, status))
         return clipped

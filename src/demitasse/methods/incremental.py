@@ -134,7 +134,7 @@ class IncrementalQuantization(Method):
         for record in self.records.values():
             for other in record.methods:
                 other.check_freezing(record)
-        self.agree()
+        self.adopt_seed()
         before = self.portions[self.stage - 1] if self.stage else 0.0
         # find what cannot be quantized before the first change
         tops = {name: self._grown(record) for name, record in self.records.items()}

@@ -124,11 +124,11 @@ class Method(ABC):
 
     def after_step(self, skip: Tensor | None) -> None:
         """Decides after a step of the optimizer, and counts the step."""
-        self.agree()
+        self.adopt_seed()
         self.decide(skip)
         self.iteration += 1
 
-    def agree(self) -> None:
+    def adopt_seed(self) -> None:
         """Adopts the seed of rank 0, once."""
         if not self._seed_agreed and self.records:
             self.seed = shards.from_first_rank(self.seed, next(iter(self.records.values())).values.device)

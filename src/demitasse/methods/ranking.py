@@ -49,7 +49,7 @@ class Ranked:
     def sample(self, step: int) -> Tensor | None:
         """Returns the bit patterns of every ``step``-th score, int32, ascending; -1 for frozen and pruned entries.
 
-        Returns None if the parameter is sharded, since processes would differ, or if :meth:`near` has no loop for it.
+        Returns None if the parameter is sharded, or if :meth:`entries_in` has no loop for it.
         """
         arrays = None if shards.is_sharded(self.parameter) else compiled.flat(*self._tensors)
         if arrays is None:
@@ -58,7 +58,7 @@ class Ranked:
         keys = exchange.scores(values, status, reserve, self._scales).view(torch.int32)
         return keys.masked_fill(status >= FROZEN, -1).sort().values
 
-    def near(self, span: tuple[int, int]) -> Near | None:
+    def entries_in(self, span: tuple[int, int]) -> Near | None:
         """Returns the entries whose bit patterns lie in a span; see :func:`exchange.gather`."""
         return exchange.gather(*self._tensors, self._scales, span)
 
@@ -126,7 +126,7 @@ def smallest(
 def _near(parts: Sequence[Ranked], entries: Sequence[int], k: int, most: Sequence[int]) -> list[Boundary] | None:
     """Returns the result of :func:`smallest` after one pass; None if the boundary is not near its estimate."""
     span = _span(parts, entries, k, most)
-    found = [part.near(span) for part in parts] if span else []
+    found = [part.entries_in(span) for part in parts] if span else []
     near = [one for one in found if one is not None]
     if len(near) < len(parts):
         return None

@@ -131,7 +131,7 @@ def select(
     unwanted = _matching("exclude", exclude, candidates, _excluded)
     chosen, dense = [], []
     for candidate in candidates:
-        reason = candidate.stays_dense(wanted, unwanted, exact)
+        reason = candidate.reason_to_stay_dense(wanted, unwanted, exact)
         if reason:
             dense.append(Dense(candidate.name, candidate.entries, reason, candidate.tied))
         else:
@@ -196,7 +196,7 @@ class _Candidate:
     def entries(self) -> int:
         return 0 if nn.parameter.is_lazy(self.parameter) else self.parameter.numel()
 
-    def stays_dense(self, wanted: set[int] | None, unwanted: set[int], exact: bool) -> str:
+    def reason_to_stay_dense(self, wanted: set[int] | None, unwanted: set[int], exact: bool) -> str:
         """Returns why it stays dense; empty if it is chosen."""
         if id(self.parameter) in unwanted:
             return "excluded"

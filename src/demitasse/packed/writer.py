@@ -64,10 +64,10 @@ def pack(
     writer = _PayloadWriter(smallest)
     progress(done, total)
     for tensor in tensors:
-        writer.add(tensor if signed_zeros else _positive_zeros(tensor))
+        writer.write(tensor if signed_zeros else _positive_zeros(tensor))
         done += tensor.size
         progress(done, total)
-    writer.end()
+    writer.end_payload()
     return b"".join([Header(writer.entries, writer.payloads, texts, others).pack(), *writer.data])
 
 
@@ -109,12 +109,12 @@ class _PayloadWriter:
         self._stream, self._context = Stream(), Context()
         self._held: list[Tensor] = []
 
-    def add(self, tensor: Tensor) -> None:
+    def write(self, tensor: Tensor) -> None:
         """Writes a tensor to the current payload, or to payloads of its own if its codec needs them."""
         number, settings = self._best(tensor)
         codec = CODECS[number]
         if codec.alone:
-            self.end()
+            self.end_payload()
         entry = TensorEntry(
             tensor.name, tensor.dtype, tensor.shape, number, settings, not self._held, codec.alone and _is_cut(tensor)
         )
@@ -124,9 +124,9 @@ class _PayloadWriter:
             self._context = codec.encode(piece, settings, self._stream, self._context)
             self._held.append(piece)
             if codec.alone or sum(tensor.size for tensor in self._held) >= GROUP:
-                self.end()
+                self.end_payload()
 
-    def end(self) -> None:
+    def end_payload(self) -> None:
         """Ends the current payload, if it has tensors."""
         if self._held:
             self.data.append(self._stream.close())

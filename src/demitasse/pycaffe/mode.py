@@ -25,7 +25,7 @@ def set_mode_gpu() -> None:
     global _gpu_wanted
     _gpu_wanted = torch.cuda.is_available()
     if not _gpu_wanted:
-        log.warning("common.cpp:150", "set_mode_gpu: there is no GPU on this machine: using the CPU")
+        log.warning("common.cpp:150", "set_mode_gpu: this machine has no GPU: using the CPU")
 
 
 def set_device(device_id: int) -> None:

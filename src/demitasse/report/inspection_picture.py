@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING, NamedTuple
 
 from demitasse.report.canvas import COLOURS, INK, figure_at, plain_axes, room_for, title_of
 from demitasse.report.inspection import Inspection, TensorRow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _MOST_BARS = 30
 _POSITIONS, _VALUES, _HEADER = COLOURS[0], COLOURS[1], COLOURS[2]

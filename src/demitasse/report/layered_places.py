@@ -51,7 +51,7 @@ class Neighbours:
         start, end = (item, other) if other in self.after[item] else (other, item)
         return len(self.after[start]) == 1 and len(self.before[end]) == 1
 
-    def runs(self) -> list[list[Node]]:
+    def straight_runs(self) -> list[list[Node]]:
         """Returns the longest straight connections; an item is in at most one."""
         following = {
             item: near[0] for item, near in self.after.items() if len(near) == 1 and self._straight(item, near[0])
@@ -96,7 +96,7 @@ def places_across(
             places.update(zip(row, _spread(row, wanted, widths, gap), strict=True))
     beside = _beside(rows, widths, gap)
     for _ in range(_PASSES):
-        for run in edges.runs():
+        for run in edges.straight_runs():
             _straighten(run, places, beside)
     return places
 

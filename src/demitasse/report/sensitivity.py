@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING, Any
 
 from demitasse.report.canvas import COLOURS, MARKS, columns_of, figure_at, plain_axes, reference_line, title_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def sensitivity_curves(measured: Mapping[str, Any], path: str | Path, metric: str = "error") -> None:

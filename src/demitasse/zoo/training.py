@@ -47,7 +47,7 @@ class Precision:
         """Returns the context for a forward pass."""
         return torch.autocast(device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
 
-    def place(self, batch: Batch, device: torch.device) -> Batch:
+    def move(self, batch: Batch, device: torch.device) -> Batch:
         """Returns the batch on the device, in the memory format."""
         inputs, targets = (part.to(device, non_blocking=True) for part in batch)
         if self.channels_last and inputs.ndim == 4:
@@ -71,7 +71,7 @@ def evaluate(model: nn.Module, data: TrainingData, precision: Precision = FLOAT3
     model.eval()
     with precision.context(device):
         for batch in data.test_batches():
-            for name, value in data.measure(model, precision.place(batch, device)).items():
+            for name, value in data.measure(model, precision.move(batch, device)).items():
                 sums[name] = sums.get(name, 0.0) + value
     model.train(was_training)
     count = sums.pop("count")
@@ -185,7 +185,7 @@ class TrainingRun:
     def _train_batch(self, batch: Batch) -> None:
         device = self._sum.device
         with self.precision.context(device):
-            loss = self.data.loss(self.model, self.precision.place(batch, device))
+            loss = self.data.loss(self.model, self.precision.move(batch, device))
         (loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
         self._sum += loss.detach()
         self.step += 1

@@ -99,7 +99,7 @@ def test_an_empty_database_is_refused(tmp_path: Path) -> None:
 
 def test_an_existing_database_is_refused(tmp_path: Path) -> None:
     write_database(tmp_path / "db", some(1), "leveldb")
-    with pytest.raises(UsageError, match="db: exists already"):
+    with pytest.raises(UsageError, match="db: already exists"):
         write_database(tmp_path / "db", some(2), "leveldb")
 
 

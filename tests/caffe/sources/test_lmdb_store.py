@@ -34,7 +34,7 @@ def test_the_map_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_existing_database_is_refused(tmp_path: Path) -> None:
     write_lmdb(tmp_path / "db", some(1))
-    with pytest.raises(UsageError, match="db: exists already"):
+    with pytest.raises(UsageError, match="db: already exists"):
         write_lmdb(tmp_path / "db", some(2))
     assert len(LmdbReader(str(tmp_path / "db"))) == 1
 

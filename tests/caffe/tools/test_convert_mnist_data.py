@@ -60,5 +60,5 @@ def test_files_in_the_wrong_order(tmp_path: Path) -> None:
 def test_an_existing_database_is_refused(tmp_path: Path) -> None:
     images, labels = idx(tmp_path / "i", IMAGES), idx(tmp_path / "l", LABELS)
     (tmp_path / "db").mkdir()
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         convert_mnist_data(images, labels, tmp_path / "db")

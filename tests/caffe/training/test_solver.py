@@ -326,17 +326,15 @@ def test_gpu_mode_without_a_gpu_warns_once(tmp_path, caplog, monkeypatch):
     param.solver_mode = schema.SolverParameter.GPU
     assert Solver(param).device == torch.device("cpu")
     warned = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert [record.message for record in warned] == [
-        "solver_mode is GPU, but there is no GPU on this machine: using the CPU"
-    ]
+    assert [record.message for record in warned] == ["solver_mode is GPU, but this machine has no GPU: using the CPU"]
 
 
 def test_asking_for_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(DeviceError, match="gpu='0': no GPU on this machine"):
+    with pytest.raises(DeviceError, match="gpu='0': this machine has no GPU"):
         device.choose("0")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(DeviceError, match="gpu='2': no GPU 2; this machine has 0 to 1"):
+    with pytest.raises(DeviceError, match="gpu='2': there is no GPU 2; this machine has 0 to 1"):
         device.choose("2")
     with pytest.raises(UsageError, match="gpu='all': only training runs on several devices"):
         device.choose("all")

@@ -14,7 +14,7 @@ from demitasse.caffe.layers.output import disable_file_output
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources.store import BACKENDS
 from demitasse.caffe.training import solver_nets
-from demitasse.caffe.training.solver import next_batch
+from demitasse.caffe.training.scoring import next_batch
 from demitasse.caffe.weights import load_weights
 from demitasse.errors import UnknownNameError, UsageError
 from demitasse.progress import tracked

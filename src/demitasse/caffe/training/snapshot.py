@@ -7,18 +7,24 @@ INQ stages, the window of the smoothed loss) stands in the field ``resume``, whi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from demitasse.caffe import log, schema
 from demitasse.caffe.models.blobs import array_blob, blob_array, blob_arrays
 from demitasse.caffe.net import Net
 from demitasse.caffe.training import lr_policy, solverstate
+from demitasse.caffe.training.resume import (
+    Resume,
+    damage_reported,
+    parse_resume,
+    restore_sources,
+    set_torch_generators,
+    source_states,
+    torch_generators,
+)
 from demitasse.caffe.training.run import SolverRun
 from demitasse.caffe.weights import load_weights, save_weights
 from demitasse.errors import FileFormatError, SnapshotError, WriteError
@@ -40,7 +46,7 @@ def write(run: SolverRun) -> Path:
     kind, ending = ("HDF5", ".h5") if hdf5 else ("binary proto", "")
     model = Path(f"{run.prefix}_iter_{run.iter}.caffemodel{ending}")
     path = Path(f"{run.prefix}_iter_{run.iter}.solverstate{ending}")
-    generators = run.ranks.gather(_torch_generators(run.device))
+    generators = run.ranks.gather(torch_generators(run.device))
     if run.ranks.rank:
         return path
     state = _state(run, str(model), generators)
@@ -68,8 +74,8 @@ def restore(run: SolverRun, path: str | Path) -> None:
         WeightsError: the caffemodel belongs to another net.
     """
     state = solverstate.read(path)
-    with _damage_reported(path):
-        resume = _resume(state.resume.json)
+    with damage_reported(path):
+        resume = parse_resume(state.resume.json)
     history = _history(state, path)
     _check(run, resume, history, path)
     model = _model_path(state.learned_net, path)
@@ -80,10 +86,10 @@ def restore(run: SolverRun, path: str | Path) -> None:
             tensor.copy_(torch.from_numpy(array))
     run.iter = state.iter
     for name, layer in run.net.named_layers().items():
-        with _damage_reported(path, f"layer {name!r}: "):
+        with damage_reported(path, f"layer {name!r}: "):
             layer.restore(resume.get("layers", {}).get(name, {}))
     if resume:
-        with _damage_reported(path):
+        with damage_reported(path):
             _restore_rest(run, resume, state.resume.torch_rng)
     else:
         log.warning(
@@ -91,70 +97,6 @@ def restore(run: SolverRun, path: str | Path) -> None:
             f"{path} says nothing of data and surgery: the data restarts at the first record, "
             "surgery takes its statistics from the restored weights",
         )
-
-
-@contextmanager
-def _damage_reported(path: str | Path, place: str = "") -> Iterator[None]:
-    """Says of what values taken from a file do to those that take their state back that the file is damaged.
-
-    Raises:
-        SnapshotError: as said; other errors than those of values go their way.
-    """
-    try:
-        yield
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        what = f"what it says of the run is damaged: {place}{type(error).__name__}: {error}"
-        raise SnapshotError(f"{path}: {what}") from error
-
-
-# entries of what a snapshot says of the run, each with its kind
-_KINDS: dict[str, type] = {
-    "net": str,
-    "blobs": list,
-    "seed": int,
-    "generator": list,
-    "cuda_rng": str,
-    "other_ranks": list,
-    "losses": list,
-    "layers": dict,
-    "sources": list,
-}
-
-
-def _resume(text: bytes) -> dict[str, Any]:
-    """Returns what a snapshot says of the run; empty of Caffe's own.
-
-    Raises:
-        ValueError: it is not JSON, or an entry is missing or of another kind.
-    """
-    if not text:
-        return {}
-    resume = json.loads(text)
-    if not isinstance(resume, dict):
-        raise ValueError(f"expected entries by name, found {type(resume).__name__}")
-    for name, kind in _KINDS.items():
-        if name in resume or name != "other_ranks":  # older versions had none
-            _check_kind(resume.get(name), kind, name)
-    for blob in resume["blobs"]:
-        _check_kind(blob, list, "blobs")
-        if len(blob) != 3:
-            raise ValueError(f"blobs: expected layer, index and shape, found {blob}")
-    for state in (*resume["sources"], *resume["layers"].values()):
-        _check_kind(state, dict, "sources or layers")
-    for loss in resume["losses"]:
-        _check_kind(loss, float, "losses")
-    return resume
-
-
-def _check_kind(value: object, kind: type, name: str) -> None:
-    if not isinstance(value, kind):
-        raise ValueError(f"{name}: expected {kind.__name__}, found {type(value).__name__}")
-
-
-def _torch_generators(device: torch.device) -> dict[str, str]:
-    """Returns the states of torch's generators, which each rank has of its own, as plain values for JSON."""
-    cuda = torch.cuda.get_rng_state(device).numpy().tobytes() if device.type == "cuda" else b""
-    return {"cpu": torch.get_rng_state().numpy().tobytes().hex(), "cuda": cuda.hex()}
 
 
 def _state(run: SolverRun, model: str, generators: list[dict[str, str]]) -> schema.SolverState:
@@ -166,7 +108,7 @@ def _state(run: SolverRun, model: str, generators: list[dict[str, str]]) -> sche
     state.history.extend(map(array_blob, blob_arrays(run.optimizer.history)))
     version, numbers, _ = run.generator.getstate()
     first, *others = generators
-    resume: dict[str, Any] = {
+    resume: Resume = {
         "net": run.net.spec.name,
         "blobs": _blobs(run.net),
         "seed": run.seed,
@@ -183,41 +125,16 @@ def _state(run: SolverRun, model: str, generators: list[dict[str, str]]) -> sche
     return state
 
 
-def _restore_rest(run: SolverRun, resume: dict[str, Any], torch_rng: bytes) -> None:
+def _restore_rest(run: SolverRun, resume: Resume, torch_rng: bytes) -> None:
     run.seed = resume["seed"]
     version, numbers = resume["generator"]
     run.generator.setstate((version, tuple(numbers), None))
     generators = [{"cpu": torch_rng.hex(), "cuda": resume["cuda_rng"]}, *resume.get("other_ranks", [])]
     if run.ranks.rank < len(generators):
-        _set_torch_generators(generators[run.ranks.rank], run.device)
+        set_torch_generators(generators[run.ranks.rank], run.device)
     run.losses.extend(resume["losses"])
     for net, states in zip((run.net, *run.test_nets), resume["sources"], strict=False):
         restore_sources(net, states)
-
-
-def _set_torch_generators(states: dict[str, str], device: torch.device) -> None:
-    try:
-        torch.set_rng_state(_bytes_tensor(bytes.fromhex(states["cpu"])))
-        if states["cuda"] and device.type == "cuda":
-            torch.cuda.set_rng_state(_bytes_tensor(bytes.fromhex(states["cuda"])), device)
-    except RuntimeError as error:  # of another size than this version of torch has
-        raise ValueError(f"a generator's state: {error}") from error
-
-
-def source_states(net: Net) -> dict[str, Any]:
-    """Returns the position of every source of a net, by layer name."""
-    return {name: source.state() for name, source in net.sources.items()}
-
-
-def restore_sources(net: Net, states: dict[str, Any]) -> None:
-    """Takes the sources of a net back to what :func:`source_states` returned."""
-    for name, source in net.sources.items():
-        if name in states:
-            source.restore(states[name])
-
-
-def _bytes_tensor(data: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
 def _blobs(net: Net) -> list[list[Any]]:
@@ -225,7 +142,7 @@ def _blobs(net: Net) -> list[list[Any]]:
     return [[blob.layer, blob.index, list(blob.tensor.shape)] for blob in net.learnable]
 
 
-def _check(run: SolverRun, resume: dict[str, Any], history: list[Any], path: str | Path) -> None:
+def _check(run: SolverRun, resume: Resume, history: list[Any], path: str | Path) -> None:
     """Raises SnapshotError where the solverstate is another net's or another solver type's."""
     ours = _blobs(run.net)
     if "blobs" in resume:

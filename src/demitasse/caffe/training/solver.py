@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import time
 from collections import deque
@@ -17,18 +16,17 @@ from demitasse.caffe import device as devices
 from demitasse.caffe import log, net_log, schema
 from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.layers.surgery import SurgeryLayer
-from demitasse.caffe.list_file import is_text
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources.ahead import WORKERS
 from demitasse.caffe.training import debug as debugging
-from demitasse.caffe.training import lr_policy, snapshot, solver_nets
-from demitasse.caffe.training.optimizers import OPTIMIZERS, Optimizer
+from demitasse.caffe.training import lr_policy, snapshot, solver_checks, solver_nets
 from demitasse.caffe.training.ranks import Pass, Ranks
+from demitasse.caffe.training.resume import restore_sources, source_states
+from demitasse.caffe.training.scoring import accumulate, next_batch
 from demitasse.caffe.training.signals import Signals
 from demitasse.caffe.upgrade import upgrade_solver
 from demitasse.caffe.weights import load_weights
-from demitasse.errors import DataError, DivergedError, SnapshotError, UnknownNameError
-from demitasse.files import system_path
+from demitasse.errors import DivergedError
 
 
 class Solver:
@@ -72,13 +70,13 @@ class Solver:
         self.device = device or devices.of_solver(self.param)
         self.ranks = ranks or Ranks()
         log.info("solver.cpp:44", f"Initializing solver from parameters: \n{self.param}")
-        make_optimizer = _optimizer(self.param, origin)
-        self.prefix = _snapshot_prefix(self.param, origin)
+        make_optimizer = solver_checks.optimizer_type(self.param, origin)
+        self.prefix = solver_checks.snapshot_prefix(self.param, origin)
         if self.ranks.rank == 0:
-            _check_prefix(self.param, self.prefix)
+            solver_checks.check_prefix(self.param, self.prefix)
         self._seed()
         self.net = self._move_to_device(solver_nets.train_net(self.param, origin))
-        _check_names(self.param, self.net)
+        solver_checks.check_names(self.param, self.net)
         tested = solver_nets.test_nets(self.param, origin) if self.ranks.rank == 0 else []
         self.test_nets = [self._move_to_device(net) for net in tested]
         self.share_blobs()
@@ -333,13 +331,13 @@ class Solver:
         net, batches = self.test_nets[index], self.param.test_iter[index]
         log.info("solver.cpp:334", f"Iteration {self.iter}, Testing net (#{index})")
         solver_nets.share_blobs(net, self.net)
-        before = snapshot.source_states(net)
+        before = source_states(net)
         scores: dict[str, Tensor] = {}
         loss = 0.0
         for _ in range(batches):
             self.stopped = self._signals.requested("stop")
             if self.stopped:
-                snapshot.restore_sources(net, before)
+                restore_sources(net, before)
                 log.info("solver.cpp:384", "Test interrupted.")
                 return
             with torch.no_grad():
@@ -351,61 +349,3 @@ class Solver:
             log.info("solver.cpp:388", f"Test loss: {log.number(loss / batches)}")
         means = {name: (score / batches).tolist() for name, score in scores.items()}
         net_log.output_lines("solver.cpp:401", "    Test net output", net, means)
-
-
-def next_batch(net: Net, device: torch.device) -> dict[str, Tensor]:
-    """Returns the next batch of a net's sources, on the device.
-
-    Raises:
-        DataError: the net has Input layers, which somebody else must feed.
-    """
-    if net.inputs:
-        raise DataError(f"no data for {', '.join(map(repr, net.inputs))}: Input layers must be fed; use a data layer")
-    batch = net.next_batch()
-    if device.type == "cpu":
-        return batch
-    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-
-
-def accumulate(scores: dict[str, Tensor], net: Net, blobs: dict[str, Tensor]) -> None:
-    """Adds the outputs of one batch to the sums, flat and in float64."""
-    for name in net.outputs:
-        values = blobs[name].detach().flatten().double()
-        scores[name] = scores[name] + values if name in scores else values
-
-
-def _snapshot_prefix(param: schema.SolverParameter, origin: str) -> str:
-    """Returns ``snapshot_prefix``, or (Caffe's rule) the solver's path without its ending."""
-    prefix = system_path(param.snapshot_prefix or os.path.splitext(origin)[0])
-    return os.path.join(prefix, Path(origin).stem) if os.path.isdir(prefix) else prefix
-
-
-def _optimizer(param: schema.SolverParameter, origin: str) -> type[Optimizer]:
-    """Returns the optimizer of a solver, whose policy of rates is known too."""
-    try:
-        if param.lr_policy:
-            lr_policy.LR_POLICIES[param.lr_policy]
-        return OPTIMIZERS[param.type]
-    except UnknownNameError as error:
-        raise error.within(origin) from error
-
-
-def _check_names(param: schema.SolverParameter, net: Net) -> None:
-    """Raises, where snapshots are to be HDF5 files: WeightsError for a name of a layer that those cannot hold.
-
-    Without h5py it raises MissingPackageError, before the training and not at its first snapshot.
-    """
-    if param.snapshot_format == schema.SolverParameter.HDF5 and (param.snapshot or param.snapshot_after_train):
-        from demitasse.caffe.models.hdf5_file import check_name
-
-        for label in net.labels:
-            check_name(label)
-
-
-def _check_prefix(param: schema.SolverParameter, prefix: str) -> None:
-    """Raises SnapshotError where snapshots are wanted but cannot be written."""
-    folder = os.path.dirname(prefix) or "."
-    if not is_text(prefix):
-        raise SnapshotError(f"snapshot_prefix {prefix!r} is not UTF-8; a solverstate cannot hold such a name")
-    if "\0" in prefix or ((param.snapshot or param.snapshot_after_train) and not os.access(folder, os.W_OK)):
-        raise SnapshotError(f"snapshot_prefix {prefix!r}: the folder {folder!r} does not exist or is read-only")

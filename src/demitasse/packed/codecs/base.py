@@ -26,7 +26,7 @@ class Context:
     def __init__(self, counts: Array = NOTHING) -> None:
         self.counts = counts
 
-    def reaches(self, columns: int) -> bool:
+    def can_link(self, columns: int) -> bool:
         """Returns whether this number of columns may come from the rows of the previous matrix, equally from each."""
         return len(self.counts) > 0 and columns % len(self.counts) == 0
 

@@ -126,7 +126,7 @@ class Weights(Codec):
         present = tensor.size - zeros
         _, columns = matrix(tensor.shape)
         for group, side in geometries(tensor.shape, len(context.counts)):
-            for linked in (False, True) if context.reaches(columns) else (False,):
+            for linked in (False, True) if context.can_link(columns) else (False,):
                 if found:
                     yield WeightsSettings(found, zeros > 0, linked, group, side).pack(tensor)
                 if zeros and few(present * tensor.dtype.size) and (not found or found.size * 8 > present):
@@ -147,7 +147,7 @@ class Weights(Codec):
     @override
     def decode(self, tensor: Tensor, settings: ByteReader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         plan = self._plan(tensor, settings)
-        if plan.linked and not context.reaches(matrix(tensor.shape)[1]):
+        if plan.linked and not context.can_link(matrix(tensor.shape)[1]):
             raise refuse(settings, "found linked columns, but no previous matrix that they can come from")
         symbols = np.zeros(tensor.size, np.uint16)
         known = _code(symbols, plan, tensor, stream, context)

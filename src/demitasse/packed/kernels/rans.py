@@ -106,9 +106,9 @@ def decode(words, frequencies, table, bits, of_row, of_column, kinds, states, pl
             a = zeros[context] * (a >> bits) + slot
             out[i] = zero
         else:
-            told = table[(context << bits) + slot]
-            a = (told >> (bits + 8)) * (a >> bits) + (told >> 8 & mask)
-            out[i] = values[told & 255]
+            slot_entry = table[(context << bits) + slot]
+            a = (slot_entry >> (bits + 8)) * (a >> bits) + (slot_entry >> 8 & mask)
+            out[i] = values[slot_entry & 255]
         if a < LEAST:
             a = a << 16 | (np.int64(words[position]) if position < left else 0)
             position += 1

@@ -175,7 +175,7 @@ def _presence(
 
 
 @inner
-def _told(symbol, layout, depth):
+def _neighbour_context(symbol, layout, depth):
     """Returns the context that a symbol gives for another's sign (depth 0) or magnitude: 0 for zero, else 1 .. 8."""
     if not symbol:
         return 0
@@ -192,17 +192,17 @@ def _value(symbols, layout, at, run, of_column, of_channel, slots, memory, input
     up = symbols[at.i - layout.side] & 0xFFFF if at.place >= layout.side else 0
     number, node, sign = (symbols[at.i] & 0xFFFF) - 1, 1 - layout.signed, 0
     for depth in range(1 - layout.signed, layout.depth + 1):
-        beside, above = _told(left, layout, depth), _told(up, layout, depth)
+        beside, above = _neighbour_context(left, layout, depth), _neighbour_context(up, layout, depth)
         kind = (
             0,
             at.r,
             at.c,
             at.channel,
             at.place,
-            _told(run[LAST], layout, depth),
-            _told(of_column[SYMBOL, at.c], layout, depth),
+            _neighbour_context(run[LAST], layout, depth),
+            _neighbour_context(of_column[SYMBOL, at.c], layout, depth),
             beside * 10 + above,
-            _told(of_channel[SYMBOL, at.channel], layout, depth) * 2 + sign,
+            _neighbour_context(of_channel[SYMBOL, at.channel], layout, depth) * 2 + sign,
             (beside + above) * 2 + sign,
         )
         for j in range(_VALUE_SLOTS):
