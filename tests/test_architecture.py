@@ -38,7 +38,7 @@ COMMON = {
 
 # room (a folder or file under demitasse/) -> the other rooms it may use; None is all
 ALLOWED: dict[str, set[str] | None] = {
-    "": {"methods", "packed", "formats", "reorder"},
+    "": {"methods", "packed", "formats", "reorder", "runtime"},
     "cli": None,
     "__main__": {"cli"},
     "warm": {"caffe", "methods", "packed"},
@@ -51,7 +51,8 @@ ALLOWED: dict[str, set[str] | None] = {
     "caffe.tools": {"caffe", "methods", "packed", "formats"},
     "graph": set(),
     "graph.caffe": {"graph", "caffe", "caffe.tools", "packed", "formats"},
-    "runtime": {"graph", "graph.caffe"},
+    "graph.pytorch": {"graph"},
+    "runtime": {"graph", "graph.caffe", "graph.pytorch"},
     "report": {"methods", "packed"},
     "optim": {"methods", "packed"},
     "formats": {"methods", "packed", "caffe"},

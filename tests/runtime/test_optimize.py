@@ -159,6 +159,21 @@ def test_weights_are_those_at_the_time() -> None:
     assert not list(fast.parameters())
 
 
+class Count(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x * 2
+
+
+class Strided(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.as_strided((2, 2), (1, 2))
+
+
 class Branch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x if x.sum() > 0 else -x
@@ -174,5 +189,9 @@ def test_wrong_use() -> None:
         demitasse.optimize(MODELS["lenet5"]().eval(), torch.randn(1, 3, 28, 28))
     with pytest.raises(UsageError, match="keep names blobs of a Caffe net"):
         demitasse.optimize(MODELS["lenet5"]().eval(), x, keep=["conv1"])
+    with pytest.raises(UsageError, match="Count changes its buffer 'calls' in evaluation"):
+        demitasse.optimize(Count().eval(), x)
+    with pytest.raises(UsageError, match="Strided calls as_strided, which depends on how tensors lie in memory"):
+        demitasse.optimize(Strided().eval(), x)
     with pytest.raises(UsageError, match=r"torch\.export cannot read Branch: .*depends on the values of tensors"):
         demitasse.optimize(Branch().eval(), x)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from demitasse.graph.pytorch import read_module
+from demitasse.graph.pytorch import Named, Positional, read_module
 from demitasse.runtime.plan import plan_of
 from demitasse.runtime.report import PlanReport, report
 
@@ -25,7 +25,7 @@ class OptimizedModule(nn.Module):
         plan: how it is computed.
     """
 
-    def __init__(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(self, model: nn.Module, args: Positional, kwargs: Named) -> None:
         super().__init__()
         exported = read_module(model, args, kwargs)
         self.plan = plan_of(exported.graph)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from torch import nn
 
@@ -13,7 +12,7 @@ from demitasse.runtime.module import OptimizedModule
 from demitasse.runtime.plan import Plan, plan_of
 
 
-def optimize(model: nn.Module, example: Any = None, *, keep: Collection[str] = ()) -> Plan | OptimizedModule:
+def optimize(model: nn.Module, example: object = None, *, keep: Collection[str] = ()) -> Plan | OptimizedModule:
     """Returns what computes the same as a model on the CPU, fast: from the weights that are not zero, where that pays.
 
     Batch normalization and scaling go into the weights before them, sums and activations into the convolution

@@ -14,13 +14,16 @@ import torch
 from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
+from torch.export.graph_signature import InputKind, InputSpec, OutputKind, OutputSpec
 from torch.utils import _pytree as pytree
 from typing_extensions import override
 
 from demitasse.errors import UsageError
 from demitasse.graph.graph import Graph, Shape, Step
 from demitasse.registry import Registry
+
+Positional = tuple[Any, ...]
+Named = dict[str, Any]
 
 
 class Exported(NamedTuple):
@@ -33,11 +36,11 @@ class Exported(NamedTuple):
     """
 
     graph: Graph
-    flatten: Callable[[tuple[Any, ...], dict[str, Any]], list[Any]]
-    restore: Callable[[Sequence[Any]], Any]
+    flatten: Callable[[Positional, Named], list[Any]]
+    restore: Callable[[Sequence[object]], object]
 
 
-def read_module(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Exported:
+def read_module(model: nn.Module, args: Positional, kwargs: Named | None = None) -> Exported:
     """Returns the graph of a module in evaluation, for batches of any size where the module allows them.
 
     Args:
@@ -60,7 +63,7 @@ def read_module(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] 
     return Exported(_Reading(program, type(model).__name__).graph, _flatten(program), _restore(program))
 
 
-def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram:
+def _exported(model: nn.Module, args: Positional, kwargs: Named) -> ExportedProgram:
     """Returns a program for any size of batches, or for that of the example where the module works with no other."""
     bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
     shapes = pytree.tree_map(lambda leaf: {0: torch.export.Dim.AUTO} if _has_batch(leaf) else None, dict(bound))
@@ -90,7 +93,7 @@ def _has_batch(leaf: object) -> bool:
     return isinstance(leaf, Tensor) and leaf.ndim > 0
 
 
-def _wider(leaf: Any) -> Any:
+def _wider(leaf: object) -> object:
     return torch.cat([leaf, leaf]) if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == 1 else leaf
 
 
@@ -98,10 +101,10 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
-def _flatten(program: ExportedProgram) -> Callable[[tuple[Any, ...], dict[str, Any]], list[Any]]:
+def _flatten(program: ExportedProgram) -> Callable[[Positional, Named], list[Any]]:
     wanted = program.call_spec.in_spec
 
-    def flatten(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    def flatten(args: Positional, kwargs: Named) -> list[Any]:
         leaves, found = pytree.tree_flatten((args, kwargs))
         if found != wanted:
             raise UsageError(
@@ -112,7 +115,7 @@ def _flatten(program: ExportedProgram) -> Callable[[tuple[Any, ...], dict[str, A
     return flatten
 
 
-def _restore(program: ExportedProgram) -> Callable[[Sequence[Any]], Any]:
+def _restore(program: ExportedProgram) -> Callable[[Sequence[object]], object]:
     spec = program.call_spec.out_spec
     return lambda outputs: pytree.tree_unflatten(list(outputs), spec)
 
@@ -137,12 +140,12 @@ class Call(nn.Module):
         kwargs: the named ones.
     """
 
-    def __init__(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(self, target: Callable[..., object], args: Positional, kwargs: Named) -> None:
         super().__init__()
         self.target, self.args, self.kwargs = target, args, kwargs
 
     @override
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: object) -> Tensor | tuple[object]:
         args, kwargs = fx.node.map_aggregate(
             (self.args, self.kwargs), lambda each: inputs[each.index] if isinstance(each, Input) else each
         )
@@ -151,7 +154,7 @@ class Call(nn.Module):
 
 
 # calls that return their first argument in evaluation
-_IDENTITIES: dict[Any, Callable[[fx.Node], bool]] = {
+_IDENTITIES: dict[object, Callable[[fx.Node], bool]] = {
     torch.ops.aten.dropout.default: lambda node: node.args[2] is False,
     torch.ops.aten.contiguous.default: lambda node: True,
     torch.ops.aten.clone.default: lambda node: True,
@@ -159,6 +162,8 @@ _IDENTITIES: dict[Any, Callable[[fx.Node], bool]] = {
     torch.ops.aten.detach_.default: lambda node: True,
     torch.ops.aten.lift_fresh_copy.default: lambda node: True,
 }
+# calls that depend on how tensors lie in memory, which plans change -> calls that do not
+_BY_VALUES: dict[object, Callable[..., object]] = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}
 _CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
 
 
@@ -181,14 +186,16 @@ class Reading(NamedTuple):
 
 
 # operation -> what it is, for a node whose arguments are in the order of the operation's schema; None if it is not that
-OPERATIONS: Registry[Callable[[dict[str, Any], Callable[[Any], Tensor | None]], Reading | None]] = Registry("operation")
+OPERATIONS: Registry[Callable[[SimpleNamespace, Callable[[object], Tensor | None]], Reading | None]] = Registry(
+    "operation"
+)
 
 
 class _Reading:
     def __init__(self, program: ExportedProgram, name: str) -> None:
         self.graph = Graph(name)
         self._numbers: dict[fx.Node, int] = {}
-        self._constants: dict[fx.Node, Any] = {}
+        self._constants: dict[object, Any] = {}
         self._with_statistics: set[fx.Node] = set()
         specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
         tensors = {**program.state_dict, **program.constants}
@@ -198,20 +205,31 @@ class _Reading:
             elif node.op == "call_function":
                 self._call(node)
             elif node.op == "output":
-                for index, each in enumerate(node.args[0]):
-                    self.graph.outputs[str(index)] = self._number(each)
+                self._outputs(node.args[0], program.graph_signature.output_specs, name)
             else:
                 raise UsageError(f"torch.export made a {node.op} of {name}, which is not supported")
 
-    def _placeholder(self, node: fx.Node, spec: Any, tensors: dict[str, Any]) -> None:
+    def _placeholder(self, node: fx.Node, spec: InputSpec, tensors: Named) -> None:
         if spec.kind is InputKind.USER_INPUT:
             number = self.graph.add_value(node.name, _shape(node))
             self.graph.inputs[node.name] = self._numbers[node] = number
         else:
-            found = tensors[spec.target]
+            found = tensors[str(spec.target)]
             self._constants[node] = found.detach() if isinstance(found, Tensor) else found
 
-    def _number(self, each: Any) -> int:
+    def _outputs(self, found: Sequence[object], specs: Sequence[OutputSpec], name: str) -> None:
+        """Takes what the module returns; what it writes into its arguments is left out.
+
+        Raises:
+            UsageError: it changes its buffers, which a graph does not have.
+        """
+        for each, spec in zip(found, specs, strict=True):
+            if spec.kind is OutputKind.BUFFER_MUTATION:
+                raise UsageError(f"{name} changes its buffer {spec.target!r} in evaluation, which cannot be optimized")
+            if spec.kind is OutputKind.USER_OUTPUT:
+                self.graph.outputs[str(len(self.graph.outputs))] = self._number(each)
+
+    def _number(self, each: object) -> int:
         """Returns the number of a value, of a new one if it is a constant that the module returns."""
         if isinstance(each, fx.Node) and each in self._numbers:
             return self._numbers[each]
@@ -225,6 +243,8 @@ class _Reading:
         name = getattr(node.target, "_opname", "")
         if name in _CHECKS:
             return
+        if name in ("as_strided", "set_"):
+            raise UsageError(f"{self.graph.name} calls {name}, which depends on how tensors lie in memory")
         first = node.args[0] if node.args else None
         same = self._is_first(node) or (node.target in _IDENTITIES and _IDENTITIES[node.target](node))
         if same and first in self._numbers:
@@ -249,7 +269,7 @@ class _Reading:
         number = self.graph.add_value(node.name, _shape(node))
         self._numbers[node] = number
         given = [self._numbers[each] for each in reading.inputs]
-        call = reading.call or Call(node.target, args, kwargs)
+        call = reading.call or Call(_BY_VALUES.get(node.target, node.target), args, kwargs)
         self.graph.steps.append(Step(node.name, reading.kind, given, [number], reading.settings, reading.weights, call))
 
     def _is_first(self, node: Any) -> bool:
@@ -260,11 +280,11 @@ class _Reading:
         target = node.target
         if not isinstance(target, OpOverload) or str(target) not in OPERATIONS:
             return None
-        arguments: dict[str, Any] = {}
+        arguments = SimpleNamespace()
         for index, described in enumerate(target._schema.arguments):
             default = described.default_value
             given = node.args[index] if index < len(node.args) else node.kwargs.get(described.name, default)
-            arguments[described.name] = given
+            setattr(arguments, described.name, given)
         return OPERATIONS[str(target)](arguments, lambda each: self._constants.get(each))
 
 
@@ -274,6 +294,6 @@ def _shape(node: fx.Node) -> Shape:
     return tuple(_size(size) for size in found.shape) if isinstance(found, Tensor) else ()
 
 
-def _size(size: Any) -> int:
+def _size(size: int | torch.SymInt) -> int:
     """Returns a size, of the example where it may be any."""
     return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)

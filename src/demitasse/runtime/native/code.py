@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeAlias
 
 from llvmlite import ir
 
 from demitasse.runtime.native.llvm import FLOAT, INT, LONG, POINTER, VOID, Machine
 
-Operand = Any  # an instruction of llvmlite, or a Python number
+Operand: TypeAlias = "ir.Value"  # llvmlite has no types, so that a Python number may stand for one
 
 
 class Code:

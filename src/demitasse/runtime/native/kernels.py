@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import llvmlite
@@ -18,7 +17,7 @@ from demitasse.runtime.native.llvm import Library, Machine, object_file
 
 
 @cache
-def address(machine: Machine, build: Callable[..., ir.Module], *options: Any) -> int:
+def address(machine: Machine, build: Callable[..., ir.Module], *options: Hashable) -> int:
     """Returns the address of the kernel that ``build(machine, *options)`` describes."""
     library = Library(_object(build(machine, *options), machine))
     _LOADED.append(library)

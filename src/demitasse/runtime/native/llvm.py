@@ -6,7 +6,7 @@ llvmlite, which numba brings, contains the compiler: nothing else is needed.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -66,7 +66,7 @@ class Library:
 
     def __init__(self, code: bytes) -> None:
         machine = llvm.Target.from_default_triple().create_target_machine()
-        self._engine: Any = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
 from torch import Tensor
 
 from demitasse.errors import DemitasseError
@@ -108,7 +109,9 @@ class Lowering:
         self.weights[step.name] = self.memo[key]
         return self.memo[key]
 
-    def call(self, build: Callable[..., object], options: tuple[object, ...], *arguments: Argument | Piece) -> None:
+    def call(
+        self, build: Callable[..., ir.Module], options: tuple[Hashable, ...], *arguments: Argument | Piece
+    ) -> None:
         """Adds the call of a kernel."""
         for argument in arguments:
             if isinstance(argument, Piece):
