@@ -386,5 +386,5 @@ def test_names_that_hdf5_cannot_have_are_refused_before_training(tmp_path):
     text = '''net_param { layer { name: "." type: "DummyData" top: "x" dummy_data_param { shape { dim: 1 } } } }
       snapshot_format: HDF5 snapshot_prefix: "PREFIX" base_lr: 1 lr_policy: "fixed"'''
     param = prototxt.parse(text.replace("PREFIX", str(tmp_path / "snap")), schema.SolverParameter(), "solver")
-    with pytest.raises(WeightsError, match=r"layer '\.' cannot have such a name in HDF5"):
+    with pytest.raises(WeightsError, match=r"layer '\.': HDF5 cannot store this name"):
         Solver(param, "solver")
