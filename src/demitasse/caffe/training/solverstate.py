@@ -1,10 +1,9 @@
-"""The file of a solverstate, protobuf or HDF5, in Caffe's own layout."""
+"""Reads and writes solverstate files, protobuf or HDF5, in Caffe's layout."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -21,17 +20,17 @@ def write(state: schema.SolverState, path: str | Path, hdf5: bool = False) -> No
     """Writes a SolverState, atomically.
 
     Raises:
-        WriteError: the file cannot be written; an older one is as before.
+        WriteError: the file cannot be written; an existing file is unchanged.
     """
     data = _hdf5_bytes(state) if hdf5 else state.SerializeToString()
     write_bytes(path, data)
 
 
 def read(path: str | Path) -> schema.SolverState:
-    """Reads a solverstate of either form (told by content) into a SolverState message.
+    """Reads a solverstate, protobuf or HDF5 as the content shows, into a SolverState message.
 
     Raises:
-        FileFormatError: missing, cut short, or of another kind.
+        FileFormatError: the file is missing, cut short, or of another format.
     """
     data = read_bytes(path)
     if data.startswith(hdf5_file.HDF5_MAGIC):
@@ -39,12 +38,12 @@ def read(path: str | Path) -> schema.SolverState:
     else:
         state = parse_message(schema.SolverState(), data, path)
     if not state.HasField("iter") or state.iter < 0 or not state.learned_net:
-        raise FileFormatError(f"{path}: not a solverstate (no iteration or no name of a caffemodel)")
+        raise FileFormatError(f"{path}: not a solverstate: it has no iteration or no path of a caffemodel")
     return state
 
 
 def _hdf5_bytes(state: schema.SolverState) -> bytes:
-    """Lays the message out as Caffe does."""
+    """Returns the message as an HDF5 file in Caffe's layout."""
     buffer = io.BytesIO()  # HDF5 itself crashes when the disk is full
     with h5py.File(buffer, "w") as file:
         file["iter"] = np.array([state.iter], np.int32)
@@ -60,16 +59,16 @@ def _hdf5_bytes(state: schema.SolverState) -> bytes:
 
 def _read_hdf5(path: str | Path) -> schema.SolverState:
     with hdf5_file.open_hdf5(path, "a solverstate in HDF5") as file:
-        with hdf5_file.reading(f"{path}: not a solverstate in HDF5"):  # values of other types among it
+        with hdf5_file.reading(f"{path}: not a solverstate in HDF5"):  # also for values of other types
             state = schema.SolverState(
-                iter=int(_held(file, "iter", path)[0]),
-                learned_net=bytes(_held(file, "learned_net", path)[()]).rstrip(b"\0").decode(),
-                current_step=int(_held(file, "current_step", path)[0]),
+                iter=int(_required(file, "iter", path)[0]),
+                learned_net=bytes(_required(file, "learned_net", path)[()]).rstrip(b"\0").decode(),
+                current_step=int(_required(file, "current_step", path)[0]),
             )
-            history = _held(file, "history", path)
+            history = _required(file, "history", path)
             count = len(history)
         for index in range(count):
-            array = hdf5_file.dataset_array(_held(history, str(index), path), f"{path}: history {index}")
+            array = hdf5_file.dataset_array(_required(history, str(index), path), f"{path}: history {index}")
             state.history.append(array_blob(array))
         for field in ("json", "torch_rng"):
             if (found := hdf5_file.find_object(file, f"resume/{field}", str(path))) is not None:
@@ -78,7 +77,7 @@ def _read_hdf5(path: str | Path) -> schema.SolverState:
     return state
 
 
-def _held(group: h5py.Group, name: str, path: str | Path) -> Any:
+def _required(group: h5py.Group, name: str, path: str | Path) -> h5py.Group | h5py.Dataset:
     found = hdf5_file.find_object(group, name, str(path))
     if found is None:
         raise FileFormatError(f"{path}: not a solverstate in HDF5: there is no {name!r}")
