@@ -13,9 +13,6 @@ ROOT = Path(demitasse.__file__).parent
 # the callbacks of two trainers, of which a program imports one, and the names that pycaffe gives its classes
 SAME_ON_PURPOSE = {"DemitasseCallback", "Net", "Solver"}
 
-# rooms whose classes do not have names of their own yet; remove a room once it is done
-NOT_YET = ("caffe", "cli", "export", "formats", "graph", "pycaffe", "reorder")
-
 
 def public_classes(folder: Path) -> dict[str, list[str]]:
     """Returns name -> modules of the public classes at the top level of all modules in a folder."""
@@ -27,16 +24,13 @@ def public_classes(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-def duplicates(folder: Path, not_yet: tuple[str, ...] = ()) -> dict[str, list[str]]:
-    """Returns the classes that several modules define, except where at most one of them is outside ``not_yet``."""
-    found = {name: paths for name, paths in public_classes(folder).items() if len(paths) > 1}
-    return {
-        name: paths for name, paths in found.items() if sum(path.partition("/")[0] not in not_yet for path in paths) > 1
-    }
+def duplicates(folder: Path) -> dict[str, list[str]]:
+    """Returns the classes that several modules define."""
+    return {name: paths for name, paths in public_classes(folder).items() if len(paths) > 1}
 
 
 def test_a_class_has_a_name_of_its_own() -> None:
-    found = {name: paths for name, paths in duplicates(ROOT, NOT_YET).items() if name not in SAME_ON_PURPOSE}
+    found = {name: paths for name, paths in duplicates(ROOT).items() if name not in SAME_ON_PURPOSE}
     assert not found, "\n".join(f"{name}: {', '.join(paths)}" for name, paths in found.items())
     assert duplicates(ROOT).keys() >= SAME_ON_PURPOSE
 
@@ -47,4 +41,3 @@ def test_a_duplicate_is_found(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text("class Plan:\n    pass\n\n\nclass _Plan:\n    pass\n")
     (tmp_path / "b.py").write_text("class Row:\n    class Plan:\n        pass\n")
     assert duplicates(tmp_path) == {"Plan": ["a.py", "room/c.py"]}
-    assert duplicates(tmp_path, ("room",)) == {}

@@ -143,7 +143,7 @@ def check_masks(rank: int, folder: Path) -> None:
     if rank:
         parted.net.layer("ip1").weight_mask[0, 0] ^= True
     for fails in (parted.snapshot, parted.test_all):
-        with pytest.raises(DivergedError, match="iteration 3: ranks 0 and 1 have other masks in layer 'ip1'"):
+        with pytest.raises(DivergedError, match="iteration 3: ranks 0 and 1 have different masks in layer 'ip1'"):
             fails()
     assert not (folder / "snap_iter_3.caffemodel").exists()
 

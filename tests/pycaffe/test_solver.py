@@ -228,7 +228,7 @@ def test_wrong_use(tmp_path: Path):
     with pytest.raises(RuntimeError, match=r"Could not open file .*no\.prototxt"):
         caffe.SGDSolver(str(tmp_path / "no.prototxt"))
     (tmp_path / "empty.prototxt").write_text("base_lr: 1")
-    with pytest.raises(PrototxtError, match="expected one training net"):
+    with pytest.raises(PrototxtError, match="found no training net"):
         caffe.get_solver(str(tmp_path / "empty.prototxt"))
     caffe.set_solver_count(2)
     try:

@@ -42,7 +42,7 @@ def test_a_warm_up_of_intels_fork_goes_to_base_lr():
 
 
 def test_multifixed_needs_an_end_for_each_rate():
-    with pytest.raises(UsageError, match="'multifixed' needs a stageiter for each stagelr, found 1 for 3"):
+    with pytest.raises(UsageError, match="found 1 stageiter and 3 stagelr; lr_policy 'multifixed' expects one"):
         learning_rate(solver("multifixed", stageiter=[4]), 0)
 
 
@@ -75,9 +75,9 @@ def test_poly_ends_at_zero():
 @pytest.mark.parametrize(
     ("policy", "settings", "message"),
     [
-        ("step", {"stepsize": 0}, "lr_policy 'step' needs stepsize > 0, found 0"),
-        ("sigmoid", {"stepsize": -1}, "needs stepsize > 0"),
-        ("poly", {"max_iter": 0}, "needs max_iter > 0"),
+        ("step", {"stepsize": 0}, "stepsize is 0; lr_policy 'step' expects 1 or more"),
+        ("sigmoid", {"stepsize": -1}, "stepsize is -1; lr_policy 'sigmoid' expects 1 or more"),
+        ("poly", {"max_iter": 0}, "max_iter is 0; lr_policy 'poly' expects 1 or more"),
         ("inv", {"gamma": -1, "power": 0.5}, "lr_policy 'inv' gives nan at iteration 7"),
     ],
 )

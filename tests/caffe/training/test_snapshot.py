@@ -126,7 +126,7 @@ def test_a_missing_caffemodel_is_named(tmp_path):
     solver = Solver(param)
     path = solver.snapshot()
     (tmp_path / "snap_iter_0.caffemodel").unlink()
-    with pytest.raises(SnapshotError, match=r"its caffemodel is missing: no .*snap_iter_0\.caffemodel"):
+    with pytest.raises(SnapshotError, match=r"its caffemodel is missing; expected it at .*snap_iter_0\.caffemodel"):
         Solver(param).restore(path)
 
 
@@ -183,7 +183,7 @@ def test_another_solver_types_state_is_refused(tmp_path):
     param = solver_param(tmp_path)
     path = Solver(param).snapshot()
     param.type = "Adam"
-    with pytest.raises(SnapshotError, match="has 4 history blobs, but solver type Adam needs 8"):
+    with pytest.raises(SnapshotError, match="found 4 history blobs, but solver type Adam needs 8"):
         Solver(param).restore(path)
 
 

@@ -1,1 +1,1 @@
-"""Training: solvers and their nets, optimizers and rates, snapshots, the ranks that train together."""
+"""Training: solvers and their nets, optimizers, learning rates, snapshots, and ranks that train together."""

@@ -9,11 +9,11 @@ from demitasse.caffe.net import Net
 
 
 def log_forward(net: Net, blobs: dict[str, Tensor]) -> None:
-    """Logs the mean magnitudes after a forward pass; blobs changed in place show their final values.
+    """Logs the mean magnitudes after a forward pass; for blobs changed in place, those of their final values.
 
     Args:
         net: the net.
-        blobs: all blobs by name; gradients are kept for :func:`log_backward`.
+        blobs: all blobs by name; their gradients will be retained for :func:`log_backward`.
     """
     layers = net.named_layers()
     for label, spec in zip(net.labels, net.spec.layer, strict=True):

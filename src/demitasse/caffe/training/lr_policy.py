@@ -1,6 +1,6 @@
-"""How the learning rate changes over the iterations.
+"""Learning rate policies: how the rate changes over the iterations.
 
-All in float32 as in Caffe, so that rates agree to the last digit that its log shows.
+All computations are in float32 as in Caffe, so that rates agree in all digits of its log.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ LR_POLICIES: Registry[Callable[[schema.SolverParameter, int], Rate]] = Registry(
 
 
 def learning_rate(solver: schema.SolverParameter, iteration: int) -> float:
-    """Returns the rate of an iteration (counted from 0): that of the policy, warmed up, at least ``min_lr``.
+    """Returns the rate of an iteration (counted from 0): the policy's rate with warm-up, at least ``min_lr``.
 
     For iteration < rampup_interval: min(rate, r0 + (rate - r0) * iteration / rampup_interval), r0 = rampup_lr.
 
     Raises:
-        UnknownNameError: the policy is not known.
+        UnknownNameError: the policy is unknown.
         UsageError: a setting of the policy is missing, or the rate is not a finite number.
     """
     if iteration < solver.warmup_iter:  # Intel's fork: from warmup_start_lr to base_lr, whatever the policy
@@ -40,7 +40,7 @@ def learning_rate(solver: schema.SolverParameter, iteration: int) -> float:
 
 
 def current_step(solver: schema.SolverParameter, iteration: int) -> int:
-    """Returns the number of steps taken up to an iteration, as Caffe keeps it in its solver state."""
+    """Returns the number of steps taken up to an iteration, which Caffe stores in its solverstate."""
     if solver.lr_policy == "step":
         return iteration // _positive_stepsize(solver)
     if solver.lr_policy == "multistep":
@@ -50,58 +50,58 @@ def current_step(solver: schema.SolverParameter, iteration: int) -> int:
 
 def _positive_stepsize(solver: schema.SolverParameter) -> int:
     if solver.stepsize < 1:
-        raise UsageError(f"solver: lr_policy {solver.lr_policy!r} needs stepsize > 0, found {solver.stepsize}")
+        raise UsageError(f"solver: stepsize is {solver.stepsize}; lr_policy {solver.lr_policy!r} expects 1 or more")
     return int(solver.stepsize)
 
 
 @LR_POLICIES.register("fixed")
 def fixed(solver: schema.SolverParameter, iteration: int) -> Rate:
-    """base_lr."""
+    """Returns base_lr."""
     return Rate(solver.base_lr)
 
 
 @LR_POLICIES.register("step", "multistep")
 def step(solver: schema.SolverParameter, iteration: int) -> Rate:
-    """base_lr * gamma^k, k = floor(iteration / stepsize), or the number of stepvalues reached."""
+    """Returns base_lr * gamma^k, k = floor(iteration / stepsize), or the number of stepvalues reached."""
     return Rate(solver.base_lr) * _power(solver.gamma, current_step(solver, iteration))
 
 
 @LR_POLICIES.register("multifixed")
 def multifixed(solver: schema.SolverParameter, iteration: int) -> Rate:
-    """stagelr[k], k the first with iteration <= stageiter[k]; the last beyond all of them (forks for detection)."""
+    """Returns stagelr[k] for the first k with iteration <= stageiter[k], else the last (in detection forks)."""
     rates, ends = list(solver.stagelr), list(solver.stageiter)
     if not rates or len(rates) != len(ends):
         raise UsageError(
-            f"solver: lr_policy 'multifixed' needs a stageiter for each stagelr, found {len(ends)} for {len(rates)}"
+            f"solver: found {len(ends)} stageiter and {len(rates)} stagelr; lr_policy 'multifixed' expects one for each"
         )
     return Rate(next((rate for rate, end in zip(rates, ends, strict=True) if iteration <= end), rates[-1]))
 
 
 @LR_POLICIES.register("exp")
 def exp(solver: schema.SolverParameter, iteration: int) -> Rate:
-    """base_lr * gamma^iteration."""
+    """Returns base_lr * gamma^iteration."""
     return Rate(solver.base_lr) * _power(solver.gamma, iteration)
 
 
 @LR_POLICIES.register("inv")
 def inv(solver: schema.SolverParameter, iteration: int) -> Rate:
-    """base_lr * (1 + gamma * iteration)^-power."""
+    """Returns base_lr * (1 + gamma * iteration)^-power."""
     base = Rate(1) + Rate(solver.gamma) * Rate(iteration)
     return Rate(solver.base_lr) * _power(base, -solver.power)
 
 
 @LR_POLICIES.register("poly")
 def poly(solver: schema.SolverParameter, iteration: int) -> Rate:
-    """base_lr * (1 - iteration / max_iter)^power; 0 beyond max_iter."""
+    """Returns base_lr * (1 - iteration / max_iter)^power; 0 beyond max_iter."""
     if solver.max_iter < 1:
-        raise UsageError(f"solver: lr_policy 'poly' needs max_iter > 0, found {solver.max_iter}")
+        raise UsageError(f"solver: max_iter is {solver.max_iter}; lr_policy 'poly' expects 1 or more")
     left = max(Rate(1) - Rate(iteration) / Rate(solver.max_iter), Rate(0))
     return Rate(solver.base_lr) * _power(left, solver.power)
 
 
 @LR_POLICIES.register("sigmoid")
 def sigmoid(solver: schema.SolverParameter, iteration: int) -> Rate:
-    """base_lr / (1 + exp(-gamma * (iteration - stepsize)))."""
+    """Returns base_lr / (1 + exp(-gamma * (iteration - stepsize)))."""
     exponent = -Rate(solver.gamma) * Rate(iteration - _positive_stepsize(solver))
     return Rate(solver.base_lr) / (Rate(1) + Rate(np.exp(np.float64(exponent))))
 

@@ -19,12 +19,12 @@ from demitasse.registry import Registry
 
 
 class UpdateStep(NamedTuple):
-    """What one iteration's updates have in common.
+    """The settings of all updates of one iteration.
 
     Attributes:
         rate: the learning rate, before lr_mult.
         scale: factor of the gradients: clipping, and 1 / iter_size.
-        iteration: counted from 0.
+        iteration: the iteration, counted from 0.
     """
 
     rate: float
@@ -33,21 +33,21 @@ class UpdateStep(NamedTuple):
 
 
 class Optimizer(ABC):
-    """Updates the learnable blobs of a net; blobs that are buffers (masks, statistics) it leaves alone.
+    """Updates the learnable blobs of a net; blobs that are buffers (masks, statistics) are not changed.
 
     Frozen entries (``free_masks`` of the layers) keep their bits under every rule, and their history is 0. A blob
-    without a gradient counts as one with gradient 0.
+    without a gradient is treated as one with gradient 0.
 
     Args:
         net: the net in training.
         solver: the SolverParameter.
 
     Attributes:
-        slots: number of history tensors a blob.
-        history: in the order of Caffe's solverstate: the first of every blob, then the second of every blob.
+        slots: the number of history tensors for each blob.
+        history: the history tensors in the order of Caffe's solverstate: first slot of all blobs, then the second.
 
     Raises:
-        UsageError: a setting has no meaning for this solver type.
+        UsageError: a setting is invalid for this solver type.
     """
 
     slots: ClassVar[int] = 1
@@ -62,7 +62,7 @@ class Optimizer(ABC):
         ]
 
     def check(self) -> None:
-        """Raises UsageError where a setting has no meaning."""
+        """Raises UsageError if a setting is invalid."""
         require(self.solver.iter_size >= 1, "iter_size", self.solver.iter_size, "1 or more")
         kind = self.solver.regularization_type
         require(kind in ("L1", "L2"), "regularization_type", kind, "'L1' or 'L2'")
@@ -73,7 +73,7 @@ class Optimizer(ABC):
 
         Args:
             rate: the learning rate of this iteration, before lr_mult.
-            iteration: counted from 0.
+            iteration: the iteration, counted from 0.
         """
         step = UpdateStep(rate, self._clip_scale() / self.solver.iter_size, iteration)
         blobs = self.net.learnable
@@ -88,17 +88,17 @@ class Optimizer(ABC):
         """Updates one blob from ``blob.tensor.grad``.
 
         Args:
-            blob: its ``tensor`` is changed.
-            history: its slots; changed.
-            free: bool, False where frozen; None where nothing is.
-            step: the iteration.
+            blob: the blob, whose ``tensor`` is changed in place.
+            history: its history tensors, changed in place.
+            free: bool tensor, False for frozen entries; None if no entry is frozen.
+            step: the settings of the iteration.
         """
 
-    def on_update(self, blob: LearnableBlob, change: Tensor) -> None:  # noqa: B027 (most runs do not look)
-        """Called with what was subtracted from a blob; does nothing. The Python interface shows it, as Caffe does."""
+    def on_update(self, blob: LearnableBlob, change: Tensor) -> None:  # noqa: B027 (only pycaffe overrides it)
+        """Called with the value subtracted from a blob; does nothing here. pycaffe shows it in ``diff``, like Caffe."""
 
     def gradient(self, blob: LearnableBlob, step: UpdateStep) -> Tensor:
-        """Returns a new tensor: the scaled gradient with the regulariser."""
+        """Returns a new tensor, the scaled gradient with the regulariser added."""
         weight = blob.tensor
         scaled = torch.zeros_like(weight) if weight.grad is None else weight.grad * step.scale
         penalty = torch.sign(weight) if self.solver.regularization_type == "L1" else weight
@@ -109,7 +109,7 @@ class Optimizer(ABC):
         return float(self.solver.weight_decay * blob.decay_mult)
 
     def _clip_scale(self) -> float:
-        """Returns the factor that brings the norm of all gradients together down to ``clip_gradients``."""
+        """Returns the factor that limits the norm of all gradients together to ``clip_gradients``."""
         limit = self.solver.clip_gradients
         gradients = [blob.tensor.grad for blob in self.net.learnable if blob.tensor.grad is not None]
         if limit < 0 or not gradients:

@@ -38,7 +38,7 @@ class SGD(Optimizer):
 class LarsSGD(Optimizer):
     """v <- momentum * v + rate * local * g, local = ratio * |w| / (|g| + weight_decay * |w|); w <- w - v.
 
-    As in the original, ``lr_mult`` is not used, and ``weight_decay`` in the formula is without ``decay_mult``.
+    As in the original, ``lr_mult`` is not used, and ``decay_mult`` is not applied to ``weight_decay`` in the formula.
 
     Reference: You, Gitman, Ginsburg 2017 (arXiv 1708.03888), algorithm 1.
     """
@@ -53,7 +53,7 @@ class LarsSGD(Optimizer):
 
 
 class _Plain(Optimizer):
-    """A rule that is written in terms of g, by torch's operations."""
+    """Base of rules that are written in terms of g, with torch's operations."""
 
     @override
     def update(self, blob: LearnableBlob, history: list[Tensor], free: Tensor | None, step: UpdateStep) -> None:
@@ -67,7 +67,7 @@ class _Plain(Optimizer):
 
     @abstractmethod
     def change(self, g: Tensor, history: list[Tensor], rate: float, iteration: int) -> Tensor:
-        """Returns a new tensor, what is subtracted from the weight; updates the history."""
+        """Returns a new tensor, the value to subtract from the weight, and updates the history in place."""
 
     def _check_no_momentum(self) -> None:
         require(self.solver.momentum == 0, "momentum", self.solver.momentum, f"0 for {self.solver.type}")
@@ -130,8 +130,9 @@ class RMSProp(_Plain):
 
 @OPTIMIZERS.register("AdaDelta")
 class AdaDelta(_Plain):
-    """s <- momentum * s + (1 - momentum) * g^2; d = g * sqrt((u + delta) / (s + delta));
-    u <- momentum * u + (1 - momentum) * d^2; w <- w - rate * d.
+    """w <- w - rate * d, d = g * sqrt((u + delta) / (s + delta)).
+
+    Before, s <- momentum * s + (1 - momentum) * g^2; after, u <- momentum * u + (1 - momentum) * d^2.
 
     Reference: Zeiler 2012, algorithm 1.
     """
@@ -149,8 +150,9 @@ class AdaDelta(_Plain):
 
 @OPTIMIZERS.register("Adam")
 class Adam(_Plain):
-    """m <- b1 * m + (1 - b1) * g; s <- b2 * s + (1 - b2) * g^2;
-    w <- w - rate * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(s) + delta), b1 = momentum, b2 = momentum2.
+    """w <- w - rate * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(s) + delta), b1 = momentum, b2 = momentum2.
+
+    Before, m <- b1 * m + (1 - b1) * g; s <- b2 * s + (1 - b2) * g^2. t is the iteration, counted from 1.
 
     Reference: Kingma, Ba 2015, end of section 2.
     """

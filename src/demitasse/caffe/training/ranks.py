@@ -1,6 +1,6 @@
-"""The processes that train a net together, one a device: what they tell each other.
+"""The communication between the processes (ranks) that train a net together, one for each device.
 
-Alone, a run is of one rank, and all of this does nothing.
+A run of one process has one rank, for which all of this does nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -23,17 +23,18 @@ from demitasse.caffe.layers.masked import Masked
 from demitasse.caffe.net import Net
 from demitasse.errors import DemitasseError, DivergedError, RankError
 
-# where ranks that were started by `demitasse train` find each other; torchrun's have variables of their own
+# variable with the meeting point of ranks started by `demitasse train`; torchrun has its own variables
 MEETING = "DEMITASSE_MEETING"
 
-# the others wait while rank 0 tests; whoever started the ranks ends them all when one of them has ended
+# the others wait while rank 0 tests; if a rank ends, the process that started them ends the others
 _PATIENCE = timedelta(hours=12)
 
 Blobs = dict[str, Tensor]
+T = TypeVar("T")
 
 
 class Pass:
-    """A pass through a net up to its loss."""
+    """A forward pass through a net, with its loss."""
 
     def __init__(self, net: Net) -> None:
         self.net = net
@@ -44,9 +45,10 @@ class Pass:
         """Runs the net.
 
         Args:
-            batch: the blobs that sources feed.
-            keep: names of further blobs to return.
-            last: whether the gradients are complete after this pass's backward, and the ranks' mean is taken.
+            batch: the blobs of the sources, by name.
+            keep: the names of further blobs to return.
+            last: whether the gradients are complete after the backward of this pass, so that they are averaged over
+                the ranks.
 
         Returns:
             The blobs as :meth:`Net.forward` returns them, and the loss.
@@ -58,10 +60,10 @@ class Pass:
 class Ranks:
     """A run of one rank.
 
-    Where there are several, all make the same calls in the same order.
+    If there are several ranks, all must make the same calls in the same order.
 
     Attributes:
-        rank: the number of this process, 0 for the one that logs, tests and writes snapshots.
+        rank: the number of this process; rank 0 logs, tests and writes snapshots.
         size: the number of processes.
     """
 
@@ -69,37 +71,37 @@ class Ranks:
     size = 1
 
     def wrap(self, net: Net) -> Pass:
-        """Returns passes through a net after whose backward the gradients are the means over the ranks."""
+        """Returns a pass through a net whose gradients, after backward, are the means over the ranks."""
         return Pass(net)
 
     def mean(self, value: Tensor) -> Tensor:
-        """Returns the mean over the ranks, without gradient."""
+        """Returns the mean of a value over the ranks, without gradient."""
         return value.detach()
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Returns for each flag whether it is set at any rank."""
+        """Returns for each flag whether it is set on any rank."""
         return flags
 
-    def gather(self, value: Any) -> list[Any]:
-        """Returns the values of all ranks."""
+    def gather(self, value: T) -> list[T]:
+        """Returns the values of all ranks, in their order."""
         return [value]
 
     def check_masks(self, net: Net, iteration: int) -> None:
-        """Checks that the ranks agree on what is cut and what is frozen.
+        """Checks that the masks of all ranks are the same.
 
         Raises:
-            DivergedError: they do not; says where.
+            DivergedError: they differ; the message has the ranks and the layer.
         """
 
 
 class _Loss(nn.Module):
-    """A net that returns its loss alone: DistributedDataParallel waits for gradients of all that is returned."""
+    """A net that returns only its loss, since DistributedDataParallel waits for gradients of all returned tensors."""
 
     def __init__(self, net: Net) -> None:
         super().__init__()
         self.net = net
         self.blobs: Blobs = {}
-        # a net may have unused parameters; where torch is asked to look for them, it warns unless it finds one
+        # a net may have unused parameters; if torch is asked to look for them, it warns unless it finds one
         self.unused = nn.Parameter(torch.zeros((), device=next(net.parameters()).device))
 
     @override
@@ -109,16 +111,16 @@ class _Loss(nn.Module):
 
 
 class _SharedPass(Pass):
-    """A pass whose backward averages the gradients over the ranks while it goes on."""
+    """A pass whose backward averages the gradients over the ranks while it runs."""
 
     def __init__(self, net: Net) -> None:
         super().__init__(net)
         self._loss = _Loss(net)
         with warnings.catch_warnings():
-            # newer versions of torch have another name for broadcast_buffers
+            # newer versions of torch have renamed broadcast_buffers
             warnings.simplefilter("ignore", FutureWarning)
-            # where it looks for unused parameters it also keeps its buckets, and with them the order of its sums:
-            # a resumed run has the same bits
+            # with find_unused_parameters, torch also keeps its buckets and thereby the order of its sums, so that a
+            # resumed run is bit-identical
             self._parallel = DistributedDataParallel(
                 self._loss, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
             )
@@ -157,8 +159,8 @@ class Joined(Ranks):
         return tuple(map(bool, shared.tolist()))
 
     @override
-    def gather(self, value: Any) -> list[Any]:
-        values: list[Any] = [None] * self.size
+    def gather(self, value: T) -> list[T]:
+        values = [value] * self.size
         distributed.all_gather_object(values, value)
         return values
 
@@ -167,7 +169,7 @@ class Joined(Ranks):
         first, *others = self.gather({name: _sums(layer) for name, layer in net.named_layers().items()})
         for rank, sums in enumerate(others, 1):
             for name in (name for name in first if sums[name] != first[name]):
-                raise DivergedError(f"iteration {iteration}: ranks 0 and {rank} have other masks in layer {name!r}")
+                raise DivergedError(f"iteration {iteration}: ranks 0 and {rank} have different masks in layer {name!r}")
 
 
 def _sums(layer: nn.Module) -> list[int]:
@@ -177,17 +179,17 @@ def _sums(layer: nn.Module) -> list[int]:
 
 @contextmanager
 def joined(process: ProcessRank, device: torch.device) -> Iterator[Ranks]:
-    """Takes part in a run, from first to last.
+    """Joins this process to the ranks of a run, for the duration of the context.
 
-    An error that ends the run is raised by the rank where it happened first; the others leave without a word.
+    An error that ends the run is raised by the rank where it happened first; the others exit without a message.
 
     Args:
-        process: this rank's, see :func:`demitasse.caffe.device.process_rank`.
-        device: where it computes.
+        process: the rank of this process, see :func:`demitasse.caffe.device.process_rank`.
+        device: the device it computes on.
 
     Raises:
-        RankError: another rank was lost.
-        SystemExit: another rank has failed.
+        RankError: the connection to another rank was lost.
+        SystemExit: another rank failed.
     """
     if process.size == 1:
         yield Ranks()
@@ -197,12 +199,12 @@ def joined(process: ProcessRank, device: torch.device) -> Iterator[Ranks]:
     store, _, _ = next(rendezvous(os.environ.get(MEETING, "env://"), process.rank, process.size))
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    # what the ranks agree on lies on the CPU, so that no GPU is waited for
+    # values that the ranks agree on are exchanged on the CPU, without waiting for a GPU
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, store=store, rank=process.rank, world_size=process.size, timeout=_PATIENCE)
     try:
         yield Joined()
-        # nobody takes its connections down while another still works
+        # no rank closes its connections while another is still working
         distributed.barrier()
         distributed.destroy_process_group()
     except Exception as error:

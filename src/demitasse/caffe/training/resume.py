@@ -21,19 +21,19 @@ States = dict[str, State]
 
 @contextmanager
 def damage_reported(path: str | Path, place: str = "") -> Iterator[None]:
-    """Says of what values taken from a file do to those that take their state back that the file is damaged.
+    """Converts errors of invalid values, raised while a state from a file is restored, to SnapshotError.
 
     Raises:
-        SnapshotError: as said; other errors than those of values go their way.
+        SnapshotError: the file is damaged. Other exceptions are not converted.
     """
     try:
         yield
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        what = f"what it says of the run is damaged: {place}{type(error).__name__}: {error}"
+        what = f"the stored state of the run is damaged: {place}{type(error).__name__}: {error}"
         raise SnapshotError(f"{path}: {what}") from error
 
 
-# entries of what a snapshot says of the run, each with its kind
+# the entries of the state, with their types
 _KINDS: dict[str, type] = {
     "net": str,
     "blobs": list,
@@ -48,10 +48,10 @@ _KINDS: dict[str, type] = {
 
 
 def parse_resume(text: bytes) -> Resume:
-    """Returns what a snapshot says of the run; empty of Caffe's own.
+    """Parses the state of a run in a snapshot; returns an empty dictionary for a snapshot of Caffe.
 
     Raises:
-        ValueError: it is not JSON, or an entry is missing or of another kind.
+        ValueError: the text is not JSON, or an entry is missing or of another type.
     """
     if not text:
         return {}
@@ -59,7 +59,7 @@ def parse_resume(text: bytes) -> Resume:
     if not isinstance(resume, dict):
         raise ValueError(f"expected entries by name, found {type(resume).__name__}")
     for name, kind in _KINDS.items():
-        if name in resume or name != "other_ranks":  # older versions had none
+        if name in resume or name != "other_ranks":  # older versions did not write it
             _check_kind(resume.get(name), kind, name)
     for blob in resume["blobs"]:
         _check_kind(blob, list, "blobs")
@@ -78,27 +78,32 @@ def _check_kind(value: object, kind: type, name: str) -> None:
 
 
 def torch_generators(device: torch.device) -> dict[str, str]:
-    """Returns the states of torch's generators, which each rank has of its own, as plain values for JSON."""
+    """Returns the states of this rank's torch generators, as plain values for JSON."""
     cuda = torch.cuda.get_rng_state(device).numpy().tobytes() if device.type == "cuda" else b""
     return {"cpu": torch.get_rng_state().numpy().tobytes().hex(), "cuda": cuda.hex()}
 
 
 def set_torch_generators(states: dict[str, str], device: torch.device) -> None:
+    """Restores the states of torch's generators.
+
+    Raises:
+        ValueError: a state does not match the installed version of torch.
+    """
     try:
         torch.set_rng_state(_bytes_tensor(bytes.fromhex(states["cpu"])))
         if states["cuda"] and device.type == "cuda":
             torch.cuda.set_rng_state(_bytes_tensor(bytes.fromhex(states["cuda"])), device)
-    except RuntimeError as error:  # of another size than this version of torch has
-        raise ValueError(f"a generator's state: {error}") from error
+    except RuntimeError as error:  # the state has another size than in this version of torch
+        raise ValueError(f"the state of a generator: {error}") from error
 
 
 def source_states(net: Net) -> States:
-    """Returns the position of every source of a net, by layer name."""
+    """Returns label -> state, for the sources of a net."""
     return {name: source.state() for name, source in net.sources.items()}
 
 
 def restore_sources(net: Net, states: States) -> None:
-    """Takes the sources of a net back to what :func:`source_states` returned."""
+    """Restores the sources of a net to the states returned by :func:`source_states`."""
     for name, source in net.sources.items():
         if name in states:
             source.restore(states[name])

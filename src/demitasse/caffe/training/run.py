@@ -1,4 +1,4 @@
-"""What a snapshot keeps of a run."""
+"""The parts of a run that a snapshot stores."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from demitasse.caffe.training.ranks import Ranks
 
 
 class SolverRun(Protocol):
-    """A run as snapshots see it; the solver is one.
+    """The interface of a solver for snapshots.
 
     Attributes:
         param: the settings.
-        prefix: what the paths of its snapshots begin with.
-        device: where it computes.
+        prefix: the beginning of the paths of its snapshots.
+        device: the device it computes on.
         ranks: the processes that train together.
         net: the net in training.
         test_nets: the nets for tests.
-        optimizer: has the history of every blob.
-        generator: draws all that the ranks draw alike.
-        seed: of all generators.
+        optimizer: the optimizer, with the history of every blob.
+        generator: the generator of draws that are the same on all ranks.
+        seed: the seed of all generators.
         iter: the number of updates done.
-        losses: those that the displayed loss is the mean of.
+        losses: the losses whose mean is displayed.
         last_snapshot: the solverstate that was written or restored last.
     """
 

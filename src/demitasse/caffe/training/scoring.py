@@ -13,10 +13,11 @@ def next_batch(net: Net, device: torch.device) -> dict[str, Tensor]:
     """Returns the next batch of a net's sources, on the device.
 
     Raises:
-        DataError: the net has Input layers, which somebody else must feed.
+        DataError: the net has Input layers, which only a caller can feed.
     """
     if net.inputs:
-        raise DataError(f"no data for {', '.join(map(repr, net.inputs))}: Input layers must be fed; use a data layer")
+        names = ", ".join(map(repr, net.inputs))
+        raise DataError(f"there is no data for {names}: an Input layer must be fed by the caller; use a data layer")
     batch = net.next_batch()
     if device.type == "cpu":
         return batch
@@ -24,7 +25,7 @@ def next_batch(net: Net, device: torch.device) -> dict[str, Tensor]:
 
 
 def accumulate(scores: dict[str, Tensor], net: Net, blobs: dict[str, Tensor]) -> None:
-    """Adds the outputs of one batch to the sums, flat and in float64."""
+    """Adds the outputs of one batch to their sums, flattened and in float64."""
     for name in net.outputs:
         values = blobs[name].detach().flatten().double()
         scores[name] = scores[name] + values if name in scores else values

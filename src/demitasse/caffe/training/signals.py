@@ -1,4 +1,4 @@
-"""What SIGINT and SIGHUP do to a training run, where the system has them."""
+"""The effects of SIGINT and SIGHUP on a training run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ EFFECTS = ("stop", "snapshot", "none")
 
 
 class Signals:
-    """Notes signals while it is entered; the solver asks for them between iterations.
+    """A context that records signals; the solver checks for them between iterations.
 
     Args:
-        sigint: ``stop`` (the solver still snapshots), ``snapshot`` or ``none``.
-        sighup: the same for SIGHUP, which does not exist on Windows.
+        sigint: effect of SIGINT: ``stop`` (after a snapshot), ``snapshot`` or ``none``.
+        sighup: effect of SIGHUP, which does not exist on Windows.
 
     Raises:
-        UsageError: an effect of another name.
+        UsageError: there is no such effect.
     """
 
     def __init__(self, sigint: str = "stop", sighup: str = "snapshot") -> None:
@@ -46,7 +46,7 @@ class Signals:
         self._pending.add(self._effects[signal.Signals(number)])
 
     def requested(self, effect: str) -> bool:
-        """Returns whether a signal with this effect has come since the last such question."""
+        """Returns whether a signal with this effect has arrived since the last call."""
         if effect not in self._pending:
             return False
         self._pending.discard(effect)

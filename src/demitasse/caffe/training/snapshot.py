@@ -1,7 +1,7 @@
-"""Snapshots: a caffemodel and a solverstate, from which training goes on as if it had never stopped.
+"""Snapshots: a caffemodel and a solverstate, from which training resumes as if it had never stopped.
 
-The solverstate has Caffe's layout. What Caffe forgets (positions in the data, generators, surgery statistics,
-INQ stages, the window of the smoothed loss) stands in the field ``resume``, which Caffe's readers skip.
+The solverstate has Caffe's layout. State that Caffe does not store (positions in the data, generators, surgery
+statistics, INQ stages, the window of the smoothed loss) is in the field ``resume``, which Caffe's readers skip.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from demitasse.files import system_path, text_path
 
 
 def write(run: SolverRun) -> Path:
-    """Writes ``<prefix>_iter_<N>.caffemodel``, then the solverstate that names it, each atomically.
+    """Writes ``<prefix>_iter_<N>.caffemodel``, then the solverstate that refers to it, each atomically.
 
-    Rank 0 writes; what the other ranks would need to go on is in its file.
+    Only rank 0 writes; its file also contains the states of the other ranks.
 
     Returns:
         The path of the solverstate.
 
     Raises:
-        SnapshotError: a file cannot be written; earlier snapshots are as before.
+        SnapshotError: a file cannot be written; earlier snapshots are unchanged.
     """
     hdf5 = run.param.snapshot_format == schema.SolverParameter.HDF5
     kind, ending = ("HDF5", ".h5") if hdf5 else ("binary proto", "")
@@ -62,15 +62,15 @@ def write(run: SolverRun) -> Path:
 
 
 def restore(run: SolverRun, path: str | Path) -> None:
-    """Takes a solver back to a snapshot, ours or Caffe's own.
+    """Restores a solver from a snapshot of demitasse or of Caffe.
 
-    A solverstate that Caffe wrote says nothing of the data or of surgery: the data restarts at the first record,
-    and surgery takes its statistics anew from the restored weights. A snapshot of another number of ranks goes on at
-    the same record; ranks that are new start their dropout afresh.
+    A solverstate of Caffe has no state of the data or of surgery: the data restarts at the first record, and surgery
+    computes its statistics from the restored weights. A snapshot of another number of ranks resumes at the same
+    record; additional ranks start with newly seeded dropout.
 
     Raises:
-        SnapshotError: it belongs to another net, or its caffemodel is missing.
-        FileFormatError: a file is cut short or of another kind.
+        SnapshotError: the snapshot belongs to another net, or its caffemodel is missing.
+        FileFormatError: a file is cut short or of another format.
         WeightsError: the caffemodel belongs to another net.
     """
     state = solverstate.read(path)
@@ -94,8 +94,8 @@ def restore(run: SolverRun, path: str | Path) -> None:
     else:
         log.warning(
             "solver.cpp:480",
-            f"{path} says nothing of data and surgery: the data restarts at the first record, "
-            "surgery takes its statistics from the restored weights",
+            f"{path} has no state of the data and of surgery: the data restarts at the first record, "
+            "surgery computes its statistics from the restored weights",
         )
 
 
@@ -138,19 +138,19 @@ def _restore_rest(run: SolverRun, resume: Resume, torch_rng: bytes) -> None:
 
 
 def _blobs(net: Net) -> list[list[Any]]:
-    """Returns layer, index and shape of every learnable blob, to tell another net's snapshot."""
+    """Returns layer, index and shape of every learnable blob, to recognize the snapshot of another net."""
     return [[blob.layer, blob.index, list(blob.tensor.shape)] for blob in net.learnable]
 
 
 def _check(run: SolverRun, resume: Resume, history: list[Any], path: str | Path) -> None:
-    """Raises SnapshotError where the solverstate is another net's or another solver type's."""
+    """Raises SnapshotError if the solverstate belongs to another net or another solver type."""
     ours = _blobs(run.net)
     if "blobs" in resume:
         for theirs, mine in zip(resume["blobs"], ours, strict=False):
             if theirs != mine:
                 raise SnapshotError(
                     f"{path}: written by another net ({resume['net']!r}): it has blob {theirs[1]} of layer "
-                    f"{theirs[0]!r} with shape {theirs[2]} where this net has blob {mine[1]} of layer "
+                    f"{theirs[0]!r} with shape {theirs[2]}, but this net has blob {mine[1]} of layer "
                     f"{mine[0]!r} with shape {mine[2]}"
                 )
         if len(resume["blobs"]) != len(ours):
@@ -168,8 +168,8 @@ def _check(run: SolverRun, resume: Resume, history: list[Any], path: str | Path)
             )
     if len(history) != len(expected):
         raise SnapshotError(
-            f"{path}: has {len(history)} history blobs, but solver type {run.param.type} needs "
-            f"{len(expected)} for this net: another net or another solver type"
+            f"{path}: found {len(history)} history blobs, but solver type {run.param.type} needs "
+            f"{len(expected)} for this net: written by another net or another solver type"
         )
 
 
@@ -181,10 +181,10 @@ def _history(state: schema.SolverState, path: str | Path) -> list[Any]:
 
 
 def _model_path(learned_net: str, path: str | Path) -> Path:
-    """Returns where the caffemodel is: as written (Caffe's rule), else beside the solverstate."""
+    """Returns the path of the caffemodel: as written (like Caffe), else beside the solverstate."""
     candidates = [Path(system_path(learned_net)), Path(path).parent / Path(system_path(learned_net)).name]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    places = " nor ".join(dict.fromkeys(map(str, candidates)))
-    raise SnapshotError(f"{path}: its caffemodel is missing: no {places}")
+    places = " or ".join(dict.fromkeys(map(str, candidates)))
+    raise SnapshotError(f"{path}: its caffemodel is missing; expected it at {places}")

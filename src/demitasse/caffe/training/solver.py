@@ -1,10 +1,9 @@
-"""The training loop: iterations, tests, display, snapshots."""
+"""The training loop: iterations, tests, displays and snapshots."""
 
 from __future__ import annotations
 
 import math
 import random
-import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from demitasse.caffe.net import Net
 from demitasse.caffe.sources.ahead import WORKERS
 from demitasse.caffe.training import debug as debugging
 from demitasse.caffe.training import lr_policy, snapshot, solver_checks, solver_nets
+from demitasse.caffe.training.display import Display
 from demitasse.caffe.training.ranks import Pass, Ranks
 from demitasse.caffe.training.resume import restore_sources, source_states
 from demitasse.caffe.training.scoring import accumulate, next_batch
@@ -30,31 +30,31 @@ from demitasse.errors import DivergedError
 
 
 class Solver:
-    """Trains a net as a SolverParameter says.
+    """Trains a net by the settings of a SolverParameter.
 
     Args:
         param: the solver's settings; not changed.
         origin: the file they came from, for messages.
-        device: where to compute; None follows ``solver_mode``.
-        signals: where SIGINT and SIGHUP are noted; None ignores them.
-        ranks: the processes that train together; None trains alone.
-        workers: how many threads make batches of images ahead.
+        device: the device to compute on; None uses ``solver_mode``.
+        signals: the record of SIGINT and SIGHUP; None ignores them.
+        ranks: the processes that train together; None for a single process.
+        workers: the number of threads that prefetch images.
 
     Attributes:
         net: the net in training.
-        test_nets: the nets for tests, which hold the same blobs; rank 0 alone has them.
+        test_nets: the nets for tests, which share its blobs; only rank 0 has them.
         iter: the number of updates done.
-        seed: of all generators; drawn freshly where ``random_seed`` is negative.
-        loss: the loss, the mean over all ranks, smoothed over ``average_loss`` iterations.
+        seed: the seed of all generators; random if ``random_seed`` is negative.
+        loss: the loss, averaged over all ranks and smoothed over ``average_loss`` iterations.
         rate: the learning rate of the last update.
         last_snapshot: the solverstate that was written or restored last.
-        callbacks: called with the solver after each update.
+        callbacks: functions called with the solver after each update.
 
     Raises:
-        PrototxtError: settings that contradict each other.
-        UnknownNameError: the solver type is not known.
+        PrototxtError: settings contradict each other.
+        UnknownNameError: the solver type is unknown.
         NetError: a net cannot be built.
-        SnapshotError: snapshots are to be written where nothing can be.
+        SnapshotError: snapshots are requested but cannot be written.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Solver:
         self._compressing = [layer for layer in self.net.named_layers().values() if isinstance(layer, Masked)]
         self._parameters = list(self.net.parameters())
         self._pass = self.ranks.wrap(self.net)
-        self._shown = (time.perf_counter(), 0)
+        self._display = Display(self.param.display, self.ranks)
         for names in self.param.weights:
             self.load_weights(names)
         log.info("solver.cpp:56", "Solver scaffolding done.")
@@ -119,17 +119,17 @@ class Solver:
         for source in self.net.sources.values():
             source.split_among_ranks(self.ranks.rank, self.ranks.size)
         if self.ranks.rank:
-            # dropout differs between ranks; surgery and sources draw alike
+            # dropout differs between ranks; surgery and sources draw the same numbers
             torch.manual_seed(self.seed + self.ranks.rank)
 
     def share_blobs(self) -> None:
-        """Lets the test nets hold the very blobs of the training net; says which blobs that one does not have."""
+        """Shares the blobs of the training net with the test nets, and warns of blobs that it does not have."""
         for index, net in enumerate(self.test_nets):
             if alone := solver_nets.share_blobs(net, self.net):
                 log.warning(
                     "solver.cpp:336",
                     f"test net (#{index}): the training net does not have all blobs of {', '.join(map(repr, alone))}: "
-                    "they keep their initial values, and snapshots leave them out",
+                    "they keep their initial values, and are not part of snapshots",
                 )
 
     def load_weights(self, names: str) -> None:
@@ -140,14 +140,14 @@ class Solver:
 
         Raises:
             FileFormatError: a file cannot be read.
-            WeightsError: it does not belong to the net.
+            WeightsError: a file does not match the net.
         """
         for name in filter(None, (part.strip() for part in names.split(","))):
             log.info("caffe.cpp:155", f"Finetuning from {name}")
             load_weights(self.net, name)
 
     def restore(self, path: str | Path) -> None:
-        """Takes training back to a snapshot; see :func:`demitasse.caffe.training.snapshot.restore`."""
+        """Restores training from a snapshot; see :func:`demitasse.caffe.training.snapshot.restore`."""
         snapshot.restore(self, path)
         self.last_snapshot = Path(path)
 
@@ -155,8 +155,8 @@ class Solver:
         """Writes a snapshot and returns the path of its solverstate.
 
         Raises:
-            SnapshotError: it cannot be written.
-            DivergedError: a weight is not a finite number, or the ranks have other masks; nothing is written.
+            SnapshotError: the snapshot cannot be written.
+            DivergedError: a weight is not a finite number, or the masks of the ranks differ; nothing is written.
         """
         self.ranks.check_masks(self.net, self.iter)
         for blob in self.net.learnable:
@@ -166,7 +166,7 @@ class Solver:
         return self.last_snapshot
 
     def solve(self) -> None:
-        """Trains up to ``max_iter``; after a SIGINT it stops early, with a snapshot."""
+        """Trains up to ``max_iter``; SIGINT stops it earlier, with a snapshot."""
         param = self.param
         log.info("solver.cpp:276", f"Solving {self.net.spec.name}")
         log.info("solver.cpp:277", f"Learning Rate Policy: {param.lr_policy}")
@@ -177,7 +177,7 @@ class Solver:
         if self.stopped:
             log.info("solver.cpp:311", "Optimization stopped early.")
             return
-        if param.display and self.iter % param.display == 0:
+        if self._display.is_due(self.iter):
             with torch.no_grad():
                 self._forward()
             log.info("solver.cpp:314", f"Iteration {self.iter}, loss = {log.number(self.loss)}")
@@ -186,14 +186,14 @@ class Solver:
         log.info("solver.cpp:319", "Optimization Done.")
 
     def step(self, iterations: int) -> None:
-        """Runs this many iterations, with their tests, displays and snapshots; a signal may end it before.
+        """Runs a number of iterations, with their tests, displays and snapshots; a signal may stop it earlier.
 
         Raises:
-            DivergedError: the loss is not finite; the weights are those before that iteration. Or the ranks have
-                other masks.
+            DivergedError: the loss is not finite (the weights are those before that iteration), or the masks of the
+                ranks differ.
         """
         end = self.iter + iterations
-        self._shown = (time.perf_counter(), self.iter)
+        self._display.restart(self.iter)
         while self.iter < end:
             if self._test_is_due():
                 self.test_all()
@@ -218,10 +218,10 @@ class Solver:
 
     def _iterate(self) -> None:
         self._before_iteration()
-        display = bool(self.param.display) and self.iter % self.param.display == 0
+        display = self._display.is_due(self.iter)
         blobs = self._forward(backward=True, debug=display and self.param.debug_info)
         if display:
-            self._display(blobs)
+            self._display.log(self.iter, self.loss, self.net, blobs)
         self.rate = self._learning_rate()
         if display:
             log.info("sgd_solver.cpp:119", f"Iteration {self.iter}, lr = {log.number(self.rate)}")
@@ -236,7 +236,7 @@ class Solver:
             parameter.grad = None
 
     def _before_update(self) -> None:
-        """What comes between the gradients and the update: nothing."""
+        """Called between the backward passes and the update; does nothing here."""
 
     def _learning_rate(self) -> float:
         if self.param.lr_policy == "multistep" and self.iter in self.param.stepvalue:
@@ -245,7 +245,7 @@ class Solver:
         return lr_policy.learning_rate(self.param, self.iter)
 
     def _forward(self, backward: bool = False, debug: bool = False) -> dict[str, Tensor]:
-        """Runs ``iter_size`` batches, notes their mean loss, and returns the outputs of the last."""
+        """Runs ``iter_size`` batches, records their mean loss, and returns the outputs of the last."""
         count = self.param.iter_size if backward else 1
         total: float | Tensor = 0.0
         for layer in self._compressing:
@@ -259,9 +259,9 @@ class Solver:
     def _run(
         self, net: Net, backward: bool, debug: bool = False, last: bool = True
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Runs the next batch through a net; returns its blobs and its loss.
+        """Runs the next batch through a net, and returns its blobs and its loss.
 
-        Behind the ``last`` backward of an iteration the gradients are the means over the ranks.
+        After the ``last`` backward of an iteration, the gradients are averaged over the ranks.
         """
         run = self._pass if net is self.net else Pass(net)
         blobs, loss = run(next_batch(net, self.device), net.shapes if debug else (), last)
@@ -274,7 +274,7 @@ class Solver:
         return blobs, loss
 
     def _checked(self, loss: Tensor) -> float | Tensor:
-        """Returns the mean loss, as a number on the CPU; elsewhere it stays on the device until it is displayed."""
+        """Returns the loss averaged over the ranks: a number on the CPU; on a GPU, a tensor until it is displayed."""
         mean = self.ranks.mean(loss)
         if self.device.type != "cpu":
             return mean
@@ -284,7 +284,7 @@ class Solver:
         return value
 
     def _diverged(self, what: str) -> DivergedError:
-        last = self.last_snapshot or "none was taken"
+        last = self.last_snapshot or "none"
         return DivergedError(f"iteration {self.iter}: {what}; the last good snapshot: {last}")
 
     @property
@@ -295,31 +295,13 @@ class Solver:
             raise self._diverged(f"the loss is {value}")
         return value
 
-    def _display(self, blobs: dict[str, Tensor]) -> None:
-        loss = self.loss
-        now = time.perf_counter()
-        before, iteration = self._shown
-        seconds = now - before
-        self._shown = (now, self.iter)
-        speed = f"{log.number((self.iter - iteration) / seconds)} iter/s, {log.number(round(seconds, 3))}s"
-        log.info(
-            "solver.cpp:222",
-            f"Iteration {self.iter} ({speed}/{self.param.display} iters), loss = {log.number(loss)}",
-        )
-        values = {name: self._mean_output(blobs[name]).flatten().tolist() for name in self.net.outputs}
-        net_log.output_lines("solver.cpp:241", "    Train net output", self.net, values)
-
-    def _mean_output(self, blob: Tensor) -> Tensor:
-        """Returns the mean over the ranks of what is one number, as losses are; the rest is rank 0's own."""
-        return self.ranks.mean(blob) if blob.numel() == 1 else blob
-
     def test_all(self) -> None:
-        """Tests every test net; SIGINT ends it, and the test data then stands where it stood before.
+        """Tests every test net. SIGINT stops it, and restores the position in the test data.
 
-        Rank 0 tests, the others wait for it.
+        Rank 0 tests, and the other ranks wait for it.
 
         Raises:
-            DivergedError: the ranks have other masks.
+            DivergedError: the masks of the ranks differ.
         """
         self.ranks.check_masks(self.net, self.iter)
         for index in range(len(self.test_nets)):

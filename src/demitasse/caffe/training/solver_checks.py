@@ -15,13 +15,17 @@ from demitasse.files import system_path
 
 
 def snapshot_prefix(param: schema.SolverParameter, origin: str) -> str:
-    """Returns ``snapshot_prefix``, or (Caffe's rule) the solver's path without its ending."""
+    """Returns ``snapshot_prefix`` or, as in Caffe, the solver's path without its extension."""
     prefix = system_path(param.snapshot_prefix or os.path.splitext(origin)[0])
     return os.path.join(prefix, Path(origin).stem) if os.path.isdir(prefix) else prefix
 
 
 def optimizer_type(param: schema.SolverParameter, origin: str) -> type[Optimizer]:
-    """Returns the optimizer of a solver, whose policy of rates is known too."""
+    """Returns the optimizer class of a solver, after checking that its ``lr_policy`` is known too.
+
+    Raises:
+        UnknownNameError: the solver type or the policy is unknown.
+    """
     try:
         if param.lr_policy:
             lr_policy.LR_POLICIES[param.lr_policy]
@@ -45,9 +49,9 @@ def check_names(param: schema.SolverParameter, net: Net) -> None:
 
 
 def check_prefix(param: schema.SolverParameter, prefix: str) -> None:
-    """Raises SnapshotError where snapshots are wanted but cannot be written."""
+    """Raises SnapshotError if snapshots are requested but cannot be written."""
     folder = os.path.dirname(prefix) or "."
     if not is_text(prefix):
-        raise SnapshotError(f"snapshot_prefix {prefix!r} is not UTF-8; a solverstate cannot hold such a name")
+        raise SnapshotError(f"snapshot_prefix {prefix!r} is not UTF-8; a solverstate cannot store such a name")
     if "\0" in prefix or ((param.snapshot or param.snapshot_after_train) and not os.access(folder, os.W_OK)):
         raise SnapshotError(f"snapshot_prefix {prefix!r}: the folder {folder!r} does not exist or is read-only")

@@ -1,4 +1,4 @@
-"""The nets of a solver: the one it trains and those it tests, which share their blobs with it."""
+"""The nets of a solver: the training net, and the test nets, which share its blobs."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def train_net(param: schema.SolverParameter, origin: str) -> Net:
         origin: its file, for messages.
 
     Raises:
-        PrototxtError: it names no training net, or several.
+        PrototxtError: the solver has no training net, or several.
         NetError: the net cannot be built.
     """
     fields = ("net", "net_param", "train_net", "train_net_param")
     given = [name for name in fields if param.HasField(name)]
     if len(given) != 1:
-        found = ", ".join(given) or "none"
-        raise PrototxtError(f"{origin}: expected one training net (one of {', '.join(fields)}), found {found}")
+        found = ", ".join(given) or "no training net"
+        raise PrototxtError(f"{origin}: found {found}; expected exactly one of {', '.join(fields)}")
     return _build("training net", param, given[0], getattr(param, given[0]), schema.TRAIN, param.train_state)
 
 
 def test_nets(param: schema.SolverParameter, origin: str) -> list[Net]:
-    """Builds the test nets in Caffe's order: test_net_param, test_net, then the rest of test_iter for net.
+    """Builds the test nets in Caffe's order: test_net_param, test_net, then net for the remaining test_iter.
 
     Raises:
-        PrototxtError: the numbers of test_iter and test_state do not fit, one of test_iter is not positive, or
+        PrototxtError: the number of test_iter or test_state does not match, a test_iter is not positive, or
             test_interval is missing.
         NetError: a net cannot be built.
     """
@@ -47,15 +47,17 @@ def test_nets(param: schema.SolverParameter, origin: str) -> list[Net]:
     generic = next((name for name in ("net_param", "net") if param.HasField(name)), None)
     count = len(param.test_iter)
     if count < len(named) or (count > len(named) and generic is None):
-        raise PrototxtError(f"{origin}: {count} test_iter for {len(named)} test nets; give one for each")
+        raise PrototxtError(f"{origin}: found {count} test_iter for {len(named)} test nets; expected one for each")
     if generic:
         named += [(generic, getattr(param, generic))] * (count - len(named))
     if param.test_state and len(param.test_state) != count:
-        raise PrototxtError(f"{origin}: {len(param.test_state)} test_state for {count} test nets")
+        raise PrototxtError(
+            f"{origin}: found {len(param.test_state)} test_state for {count} test nets; expected one for each"
+        )
     if min(param.test_iter, default=1) < 1:
         raise PrototxtError(f"{origin}: test_iter is {min(param.test_iter)}; expected 1 or more")
     if count and param.test_interval <= 0:
-        raise PrototxtError(f"{origin}: test_iter is given, but test_interval is {param.test_interval}")
+        raise PrototxtError(f"{origin}: test_interval is {param.test_interval}; expected 1 or more with test_iter")
     states = list(param.test_state) or [schema.NetState()] * count
     return [
         _build(f"test net (#{index})", param, field, where, schema.TEST, state)
@@ -75,7 +77,7 @@ def _build(
     log.info("solver.cpp:87", f"Creating {what} from {field}" + (f" file: {path}" if path is not None else ""))
     spec = schema.NetParameter()
     spec.CopyFrom(prototxt.read_net(where) if isinstance(where, str) else where)
-    # the net's own state goes before the solver's, phase included
+    # the solver's state overrides the net's own, which overrides the phase
     merged = schema.NetState(phase=phase)
     merged.MergeFrom(spec.state)
     merged.MergeFrom(state)
@@ -87,7 +89,7 @@ def _build(
 
 
 def move_to_device(net: Net, device: torch.device) -> Net:
-    """Moves a net to a device, in the memory format that is fastest there; its tensors stay the same objects."""
+    """Moves a net to a device, in the fastest memory format there; its tensors remain the same objects."""
     if device.type == "cpu":
         return net.channels_last()
     for tensor in (*net.parameters(), *net.buffers()):
@@ -96,7 +98,7 @@ def move_to_device(net: Net, device: torch.device) -> Net:
 
 
 class _LayerBlob(NamedTuple):
-    """A blob: its layer, and its attribute there."""
+    """A blob of a layer: the layer, and its attribute."""
 
     layer: Layer
     name: str
@@ -107,16 +109,16 @@ class _LayerBlob(NamedTuple):
 
 
 def share_blobs(test: Net, train: Net) -> list[str]:
-    """Lets the layers of a test net hold the very blobs of the training net.
+    """Shares the blobs of a training net with the layers of a test net.
 
-    Those are the blobs of the layer of the same name. A layer that the training net does not have gets those that
-    it shares with another by ``param { name }``, and their masks; Caffe leaves it with its initial values.
+    Layers with the same name share their blobs. A layer that the training net does not have gets the blobs that it
+    shares with another layer by ``param { name }``, and their masks; in Caffe it keeps its initial values.
 
     Returns:
-        The layers that have a blob which the training net does not have: it keeps its initial values.
+        The labels of layers with a blob that the training net does not have, which keeps its initial values.
 
     Raises:
-        NetError: the blobs of two such layers differ; says both shapes.
+        NetError: the blobs of two such layers differ; the message has both shapes.
     """
     pairs = _matches(test, train, "test net", "training net")
     for mine, theirs in pairs:
@@ -127,17 +129,17 @@ def share_blobs(test: Net, train: Net) -> list[str]:
 
 
 def share_values(net: Net, other: Net) -> None:
-    """Lets the blobs of a net have the memory of another net's, as :func:`share_blobs` does; gradients are apart.
+    """Shares the memory of another net's blobs, matched as in :func:`share_blobs`, but not their gradients.
 
     Raises:
-        NetError: the blobs of two such layers differ; says both shapes.
+        NetError: the blobs of two such layers differ; the message has both shapes.
     """
     for mine, theirs in _matches(net, other, "net", "other net"):
         mine.tensor.data = theirs.tensor.data.reshape(mine.tensor.shape)
 
 
 def _matches(net: Net, other: Net, what: str, other_what: str) -> list[tuple[_LayerBlob, _LayerBlob]]:
-    """Returns the blobs of a net that another has, too, each with the other's."""
+    """Returns pairs of matching blobs of two nets."""
     pairs = [
         (_LayerBlob(layer, name), _LayerBlob(theirs, name))
         for layer, theirs in _common(net, other, what, other_what)
@@ -161,7 +163,7 @@ def _matches(net: Net, other: Net, what: str, other_what: str) -> list[tuple[_La
 
 
 def _shared(layer: Layer, given: Mapping[int, _LayerBlob]) -> Iterator[tuple[_LayerBlob, _LayerBlob]]:
-    """Yields the blobs of a layer that are other layers', too, with what is given for those, and their masks."""
+    """Yields the blobs of a layer that it shares with a matched layer, paired with their match, and their masks."""
     for name in layer.blob_names:
         mine = _LayerBlob(layer, name)
         theirs = given.get(id(mine.tensor))
@@ -174,7 +176,7 @@ def _shared(layer: Layer, given: Mapping[int, _LayerBlob]) -> Iterator[tuple[_La
 
 
 def _common(net: Net, other: Net, what: str, other_what: str) -> Iterator[tuple[Layer, Layer]]:
-    """Yields the layers of a net that another has, too, and the other's."""
+    """Yields the pairs of layers with the same label in two nets, after checking the shapes of their blobs."""
     known = other.named_layers()
     for label, layer in net.named_layers().items():
         if label not in known or not layer.blob_names:

@@ -1,4 +1,4 @@
-"""The file of a solverstate, protobuf or HDF5, in Caffe's own layout."""
+"""Reads and writes solverstate files, protobuf or HDF5, in Caffe's layout."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def write(state: schema.SolverState, path: str | Path, hdf5: bool = False) -> No
     """Writes a SolverState, atomically.
 
     Raises:
-        WriteError: the file cannot be written; an older one is as before.
-        MissingPackageError: ``hdf5`` and h5py is not installed.
+        WriteError: the file cannot be written; an existing file is unchanged.
+        MissingPackageError: ``hdf5`` is true and h5py is not installed.
     """
     if hdf5:
         from demitasse.caffe.training.solverstate_hdf5 import hdf5_bytes
@@ -26,11 +26,11 @@ def write(state: schema.SolverState, path: str | Path, hdf5: bool = False) -> No
 
 
 def read(path: str | Path) -> schema.SolverState:
-    """Reads a solverstate of either form (told by content) into a SolverState message.
+    """Reads a solverstate, protobuf or HDF5 as the content shows, into a SolverState message.
 
     Raises:
-        FileFormatError: missing, cut short, or of another kind.
-        MissingPackageError: it is in HDF5 and h5py is not installed.
+        FileFormatError: the file is missing, cut short, or of another format.
+        MissingPackageError: it is HDF5 and h5py is not installed.
     """
     data = read_bytes(path)
     if is_hdf5(data):
@@ -40,5 +40,5 @@ def read(path: str | Path) -> schema.SolverState:
     else:
         state = parse_message(schema.SolverState(), data, path)
     if not state.HasField("iter") or state.iter < 0 or not state.learned_net:
-        raise FileFormatError(f"{path}: not a solverstate (no iteration or no name of a caffemodel)")
+        raise FileFormatError(f"{path}: not a solverstate: it has no iteration or no path of a caffemodel")
     return state

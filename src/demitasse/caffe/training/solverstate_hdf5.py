@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -37,19 +36,19 @@ def read_hdf5(path: str | Path) -> schema.SolverState:
     """Reads a solverstate in HDF5.
 
     Raises:
-        FileFormatError: damaged, or of another kind.
+        FileFormatError: the file is damaged, or of another format.
     """
     with hdf5_file.open_hdf5(path, "a solverstate in HDF5") as file:
-        with hdf5_file.reading(f"{path}: not a solverstate in HDF5"):  # values of other types among it
+        with hdf5_file.reading(f"{path}: not a solverstate in HDF5"):  # also for values of other types
             state = schema.SolverState(
-                iter=int(_held(file, "iter", path)[0]),
-                learned_net=bytes(_held(file, "learned_net", path)[()]).rstrip(b"\0").decode(),
-                current_step=int(_held(file, "current_step", path)[0]),
+                iter=int(_required(file, "iter", path)[0]),
+                learned_net=bytes(_required(file, "learned_net", path)[()]).rstrip(b"\0").decode(),
+                current_step=int(_required(file, "current_step", path)[0]),
             )
-            history = _held(file, "history", path)
+            history = _required(file, "history", path)
             count = len(history)
         for index in range(count):
-            array = hdf5_file.dataset_array(_held(history, str(index), path), f"{path}: history {index}")
+            array = hdf5_file.dataset_array(_required(history, str(index), path), f"{path}: history {index}")
             state.history.append(array_blob(array))
         for field in ("json", "torch_rng"):
             if (found := hdf5_file.find_object(file, f"resume/{field}", str(path))) is not None:
@@ -58,7 +57,7 @@ def read_hdf5(path: str | Path) -> schema.SolverState:
     return state
 
 
-def _held(group: h5py.Group, name: str, path: str | Path) -> Any:
+def _required(group: h5py.Group, name: str, path: str | Path) -> h5py.Group | h5py.Dataset:
     found = hdf5_file.find_object(group, name, str(path))
     if found is None:
         raise FileFormatError(f"{path}: not a solverstate in HDF5: there is no {name!r}")
