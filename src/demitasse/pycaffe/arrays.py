@@ -57,7 +57,7 @@ def arraylist_to_blobprotovector_str(arraylist: Iterable[Array]) -> bytes:
     return bytes(vector.SerializeToString())
 
 
-def blobprotovector_str_to_arraylist(str: bytes) -> list[Array]:
+def blobprotovector_str_to_arraylist(str: bytes) -> list[Array]:  # noqa: A002 (Caffe's name)
     """Returns the arrays of a serialized BlobProtoVector."""
     return [blobproto_to_array(blob) for blob in caffe_pb2.BlobProtoVector.FromString(str).blobs]
 

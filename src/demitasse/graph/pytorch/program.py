@@ -36,7 +36,7 @@ class Exported(NamedTuple):
     """
 
     graph: Graph
-    flatten: Callable[[Positional, Named], list[Any]]
+    flatten: Callable[[Positional, Named], list[Tensor]]
     restore: Callable[[Sequence[object]], object]
 
 
@@ -101,10 +101,10 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
-def _flatten(program: ExportedProgram) -> Callable[[Positional, Named], list[Any]]:
+def _flatten(program: ExportedProgram) -> Callable[[Positional, Named], list[Tensor]]:
     wanted = program.call_spec.in_spec
 
-    def flatten(args: Positional, kwargs: Named) -> list[Any]:
+    def flatten(args: Positional, kwargs: Named) -> list[Tensor]:
         leaves, found = pytree.tree_flatten((args, kwargs))
         if found != wanted:
             raise UsageError(
@@ -195,7 +195,7 @@ class _Reading:
     def __init__(self, program: ExportedProgram, name: str) -> None:
         self.graph = Graph(name)
         self._numbers: dict[fx.Node, int] = {}
-        self._constants: dict[object, Any] = {}
+        self._constants: dict[object, Tensor | None] = {}
         self._with_statistics: set[fx.Node] = set()
         specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
         tensors = {**program.state_dict, **program.constants}
