@@ -280,7 +280,7 @@ def test_a_net_never_learns_statistics() -> None:
         assert [blob.lr_mult for blob in built.learnable] == [0, 0, 0]
         assert [param.lr_mult for param in built.spec.layer[1].param] == [0, 0, 0]
     with pytest.raises(
-        NetError, match=r"layer 'bn' .*: the statistics of BatchNorm are not learnt: param 1 has lr_mult 1"
+        NetError, match=r"layer 'bn' .*: param 1 has lr_mult 1; expected 0: statistics of BatchNorm are not learnt"
     ):
         Net(net(BATCH_NORM % "param { lr_mult: 0 } param { }"))
 

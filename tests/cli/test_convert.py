@@ -119,7 +119,11 @@ def test_layers_by_name_leave_others_out() -> None:
             "gone/out: cannot be written: there is no folder 'gone'",
         ),
         (("decode_compact", "net.prototxt", "net.caffemodel", "out"), 1, "net.caffemodel: byte 0: layer 'last'"),
-        (("dns_to_normal", "net.prototxt", "dns.caffemodel", "net.prototxt", "out"), 1, "is of type DNS"),
+        (
+            ("dns_to_normal", "net.prototxt", "dns.caffemodel", "net.prototxt", "out"),
+            1,
+            "layer 'last' (DNSInnerProduct) has masks",
+        ),
         (("encode_compact", "net.prototxt", "net.caffemodel", "out", "--layers", "all"), 2, "'all' is not one of"),
         (("encode_compact", "net.prototxt", "net.caffemodel"), 2, "Missing argument"),
         (("deep_compression_to_caffe", "net.prototxt", "net.caffemodel", "out"), 1, "net.caffemodel: byte 0"),

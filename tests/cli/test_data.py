@@ -117,7 +117,7 @@ def test_extract_features(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("blobs", "databases", "mode", "message"),
     [
-        ("ip", "a,b", "CPU", "1 blobs need as many databases, found 2"),
+        ("ip", "a,b", "CPU", "found 2 databases for 1 blobs; expected one for each"),
         ("ipp", "a", "CPU", "no blob 'ipp'; did you mean 'ip'?"),
         ("ip", "a", "TPU", "MODE is 'TPU'; expected CPU or GPU"),
     ],

@@ -222,7 +222,7 @@ def test_a_whole_number_may_be_hexadecimal(capsys: pytest.CaptureFixture[str], t
     """As gflags has it; the name of a file that looks like one stays."""
     with pytest.raises(SystemExit):
         main(["convert_imageset", f"{tmp_path}/", "0x1F", "out", "-resize_height=0x1F"])
-    assert "resize_height 31 and resize_width 0" in capsys.readouterr().err
+    assert "resize_height is 31 and resize_width 0" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["time", "-model=0x1F", "-iterations=0x2"])
     assert "error: 0x1F: cannot be read" in capsys.readouterr().err

@@ -166,7 +166,7 @@ def test_scoring_a_net_that_nobody_feeds(call, tmp_path):
     write_data(tmp_path)
     solver = tmp_path / "solver.prototxt"
     solver.write_text(f'net: "{tmp_path}/net.prototxt" base_lr: 1 lr_policy: "fixed" max_iter: 1 solver_mode: CPU')
-    assert "no data for 'x': Input layers must be fed" in call(1, "train", f"-solver={solver}")
+    assert "there is no data for 'x': an Input layer must be fed" in call(1, "train", f"-solver={solver}")
 
 
 def test_timing_adds_up(call, solver, tmp_path):

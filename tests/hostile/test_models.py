@@ -259,7 +259,7 @@ def test_a_solverstate_that_says_nonsense_of_the_run(resume: bytes) -> None:
     state = schema.SolverState.FromString(data)
     state.resume.json = resume
     Path("state").write_bytes(state.SerializeToString())
-    with pytest.raises(SnapshotError, match=r"^state: (what it says of the run is damaged|written by another net)"):
+    with pytest.raises(SnapshotError, match=r"^state: (the stored state of the run is damaged|written by another net)"):
         snapshot.restore(solver, "state")
 
 

@@ -144,7 +144,7 @@ def test_states_that_are_broken_are_told():
         ({**good, "hidden": {"shape": [2, 6], "data": good["hidden"]["data"]}}, r"'hidden' is corrupt: cannot reshape"),
         ({**good, "cell": 7}, r"'cell' is corrupt: 'int' object"),
         ({**good, "cell": {"shape": [6, 3], "data": good["cell"]["data"]}},
-         r"has shape \[6, 3\], expected \(streams, 6\)"),
+         r"has shape \[6, 3\]; expected \(streams, 6\)"),
     ):  # fmt: skip
         with pytest.raises(SnapshotError, match=message):
             layer.restore(broken)

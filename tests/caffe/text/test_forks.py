@@ -37,7 +37,7 @@ def test_a_fixed_normalizer_divides_the_sum() -> None:
     assert loss(settings) == pytest.approx(sum(logarithms()) / 8)
     net = single_net("SigmoidCrossEntropyLoss", f"loss_param {{ {settings} }}", (4, 3), (4, 3))
     assert float(net({"b0": torch.zeros(4, 3), "b1": torch.ones(4, 3)})["t0"]) == pytest.approx(12 * np.log(2) / 8)
-    with pytest.raises(NetError, match="pre_fixed_normalizer must be above 0, found 0"):
+    with pytest.raises(NetError, match="pre_fixed_normalizer is 0; expected a number above 0"):
         loss("normalization: PRE_FIXED pre_fixed_normalizer: 0")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import weakref
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -117,13 +116,13 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     @override
-    def forward(ctx: Any, dense: Tensor, effective: Tensor) -> Tensor:
+    def forward(ctx: object, dense: Tensor, effective: Tensor) -> Tensor:
         # a view would share its base with every graph, and the memory would seem free while a graph still reads it
         return effective.detach()
 
     @staticmethod
     @override
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
 
 
