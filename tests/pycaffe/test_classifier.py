@@ -42,7 +42,7 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
     classifier = Classifier(model, weights)
     with pytest.raises(ValueError, match="no images"):
         classifier.predict([])
-    with pytest.raises(ValueError, match=r"shape \(4, 4, 1\): input 'data' takes images \(height, width, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(4, 4, 1\); input 'data' expects images \(height, width, 3\)"):
         classifier.predict([IMAGES[0], np.zeros((4, 4, 1))])
     for dims in ((3, 4), (8,), (4, 4, 4)):
         with pytest.raises(ValueError, match="image_dims"):
@@ -53,7 +53,7 @@ def test_nets_without_images(tmp_path: Path) -> None:
     _, weights = summing_net(tmp_path)
     for top, match in (
         (L.DummyData(shape={"dim": [1, 3, 4, 4]}), "no input"),
-        (L.ReLU(L.Input(shape={"dim": [1, 3]})), "takes no images"),
+        (L.ReLU(L.Input(shape={"dim": [1, 3]})), "expected images"),
     ):
         (tmp_path / "other.prototxt").write_text(str(top.to_proto()))
         with pytest.raises(ValueError, match=match):

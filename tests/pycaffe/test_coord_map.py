@@ -112,7 +112,7 @@ def test_maps_without_meaning() -> None:
     n = down_and_up()
     with pytest.raises(coord_map.UndefinedMapException, match="'InnerProduct' has no map"):
         coord_map.coord_map(L.InnerProduct(n.data, num_output=3).fn)
-    with pytest.raises(coord_map.AxisMismatchException, match="behind axis 1"):
+    with pytest.raises(coord_map.AxisMismatchException, match="the axes after 1 cannot follow"):
         coord_map.compose((1, 1, 0), (2, 1, 0))
     with pytest.raises(AssertionError, match="kernel_h, kernel_w"):
         coord_map.conv_params(L.Convolution(n.data, kernel_h=3, kernel_w=3).fn)

@@ -70,12 +70,12 @@ def test_no_windows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("context_pad", [None, 2])
 def test_windows_outside(tmp_path: Path, image: Path, context_pad: int | None) -> None:
-    with pytest.raises(ValueError, match=r"window \[50, 60, 60, 70\] holds no pixel"):
+    with pytest.raises(ValueError, match=r"window \[50, 60, 60, 70\] contains no pixel"):
         detector(tmp_path, context_pad).crop(load_image(image), (50, 60, 60, 70))
 
 
 def test_what_cannot_be(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="context_pad 4 leaves nothing of an input of 8 x 8"):
+    with pytest.raises(ValueError, match="context_pad is 4; expected less than half of the input's size 8 x 8"):
         detector(tmp_path, context_pad=4)
     with pytest.raises(UsageError, match="MATLAB"):
         detector(tmp_path).detect_selective_search(["image.png"])

@@ -133,8 +133,8 @@ def test_to_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "match"),
     [
-        (("net.jpeg",), UsageError, r"net\.jpeg: ends in 'jpeg'; expected pdf, png, svg"),
-        (("net",), UsageError, r"net: ends in 'nothing'; expected pdf, png, svg"),
+        (("net.jpeg",), UsageError, r"net\.jpeg: the extension is 'jpeg'; expected pdf, png, svg"),
+        (("net",), UsageError, r"net: the extension is ''; expected pdf, png, svg"),
         (("net.png", "UP"), UsageError, "rankdir is 'UP'; expected one of TB, BT, LR, RL"),
     ],
 )

@@ -46,7 +46,7 @@ def test_what_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a readable image"):
         load_image(tmp_path / "missing.png")
     (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n1234")
-    with pytest.raises(DataError, match=r"cut.png: not an image"):
+    with pytest.raises(DataError, match=r"cut.png: not a readable image"):
         load_image(tmp_path / "cut.png")
 
 
@@ -97,5 +97,5 @@ def test_oversample() -> None:
         assert np.array_equal(pieces[index], corner)
         assert np.array_equal(pieces[index + 5], corner[:, ::-1])
         assert np.array_equal(pieces[index + 10], -corner)
-    with pytest.raises(ValueError, match="5 x 3 cannot be cut"):
+    with pytest.raises(ValueError, match="crops of 5 x 3 do not fit"):
         oversample([image], (5, 3))

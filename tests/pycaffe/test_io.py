@@ -33,7 +33,7 @@ def test_a_scalar_needs_no_shape() -> None:
     [{}, {"num": 2}, {"shape": caffe_pb2.BlobShape(dim=[-2, -2])}, {"shape": caffe_pb2.BlobShape(dim=[1 << 40, 9])}],
 )
 def test_numbers_that_do_not_fill_the_shape(shape) -> None:
-    with pytest.raises(ValueError, match=r"BlobProto.data: 4 numbers do not fill the shape"):
+    with pytest.raises(ValueError, match=r"BlobProto.data: found 4 numbers for shape"):
         caffe.io.blobproto_to_array(caffe_pb2.BlobProto(data=[0] * 4, **shape))
 
 
@@ -61,7 +61,7 @@ def test_datum(dtype) -> None:
 def test_datum_errors() -> None:
     with pytest.raises(ValueError, match="three axes"):
         caffe.io.array_to_datum(np.zeros((2, 2)))
-    with pytest.raises(ValueError, match="Datum: 3 numbers do not fill"):
+    with pytest.raises(ValueError, match="Datum: found 3 numbers for shape"):
         caffe.io.datum_to_array(caffe_pb2.Datum(channels=1, height=2, width=2, data=b"abc"))
     with pytest.raises(ValueError, match="an image file"):
         caffe.io.datum_to_array(caffe_pb2.Datum(encoded=True, data=b"abc"))

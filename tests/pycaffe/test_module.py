@@ -115,5 +115,5 @@ def test_import_caffe():
 
 def test_another_caffe_is_not_replaced(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "caffe", ModuleType("caffe"))
-    with pytest.raises(UsageError, match="another caffe is imported already"):
+    with pytest.raises(UsageError, match="another caffe has been imported already"):
         caffe.install_as_caffe()

@@ -154,7 +154,7 @@ def test_inputs_are_tops() -> None:
     assert isinstance(error.value, DemitasseError)
     L.Silence(*data, ntop=0)
     n = NetSpec()
-    with pytest.raises(TypeError, match="'data' is to be the top of a layer, not a tuple"):
+    with pytest.raises(TypeError, match="'data' is a tuple; expected the top of a layer"):
         n.data = data
 
 
@@ -167,10 +167,10 @@ def test_inputs_are_tops() -> None:
             "layer 'Convolution1' .*no field 'kernal_size'; did you mean 'kernel_size'",
         ),
         ({"param": {"lr": 3}}, AttributeError, "ParamSpec has no field 'lr'"),
-        ({"num_output": "ten"}, TypeError, "num_output cannot be 'ten'"),
-        ({"param": [3]}, TypeError, "LayerParameter.param cannot be 3"),
-        ({"weight_filler": 3}, TypeError, "weight_filler cannot be 3"),
-        ({"kernel_size": [3, "x"]}, TypeError, "kernel_size cannot be 'x'"),
+        ({"num_output": "ten"}, TypeError, "num_output cannot be set to 'ten'"),
+        ({"param": [3]}, TypeError, "LayerParameter.param cannot be set to 3"),
+        ({"weight_filler": 3}, TypeError, "weight_filler cannot be set to 3"),
+        ({"kernel_size": [3, "x"]}, TypeError, "kernel_size cannot be set to 'x'"),
     ],
 )
 def test_wrong_settings(settings: dict[str, Any], error: type[Exception], match: str) -> None:

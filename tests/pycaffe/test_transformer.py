@@ -66,15 +66,15 @@ def test_a_mean_of_another_size_is_resized() -> None:
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda t: t.preprocess("label", np.zeros((4, 5, 3))), "'label' is not one of the net inputs"),
-        (lambda t: t.deprocess("label", np.zeros((3, 4, 5))), "not one of the net inputs"),
-        (lambda t: t.set_raw_scale("label", 2), "not one of the net inputs"),
-        (lambda t: t.set_input_scale("label", 2), "not one of the net inputs"),
-        (lambda t: t.set_transpose("data", (1, 0)), "2 dimensions, input 'data' has 3"),
-        (lambda t: t.set_channel_swap("data", (1, 0)), "of 2, input 'data' has 3"),
-        (lambda t: t.set_mean("data", np.zeros(2)), "channels incompatible"),
-        (lambda t: t.set_mean("data", np.zeros((1, 1, 4, 5))), "mean shape invalid"),
-        (lambda t: t.set_mean("data", np.zeros((2, 4, 5))), "2 channels is incompatible with an input of 3"),
+        (lambda t: t.preprocess("label", np.zeros((4, 5, 3))), "'label' is not an input of the net"),
+        (lambda t: t.deprocess("label", np.zeros((3, 4, 5))), "is not an input of the net"),
+        (lambda t: t.set_raw_scale("label", 2), "is not an input of the net"),
+        (lambda t: t.set_input_scale("label", 2), "is not an input of the net"),
+        (lambda t: t.set_transpose("data", (1, 0)), "has 2 axes; input 'data' expects 3"),
+        (lambda t: t.set_channel_swap("data", (1, 0)), "has 2 channels; input 'data' expects 3"),
+        (lambda t: t.set_mean("data", np.zeros(2)), "the mean has 2 channels; input 'data' expects 3"),
+        (lambda t: t.set_mean("data", np.zeros((1, 1, 4, 5))), r"the mean has shape \(1, 1, 4, 5\)"),
+        (lambda t: t.set_mean("data", np.zeros((2, 4, 5))), "the mean has 2 channels; the input expects 3"),
     ],
 )
 def test_what_does_not_fit(call, match: str) -> None:

@@ -26,9 +26,12 @@ def test_reading(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("filename,xmin,ymin,xmax\n", r"windows.csv:1: no column 'ymax'"),
+        ("filename,xmin,ymin,xmax\n", r"windows.csv:1: there is no column 'ymax'"),
         ("", "no column 'filename'"),
-        ("filename,xmin,ymin,xmax,ymax\na.png,1,2,3,4\na.png,1,2,x,4\n", r"windows.csv:3: a window is four numbers"),
+        (
+            "filename,xmin,ymin,xmax,ymax\na.png,1,2,3,4\na.png,1,2,x,4\n",
+            r"windows.csv:3: found .*; expected four numbers",
+        ),
         ("filename,xmin,ymin,xmax,ymax\na.png,1,2\n", "four numbers"),
         ("filename,xmin,ymin,xmax,ymax\na.png,1,2,inf,3\n", "four numbers"),
     ],
@@ -65,8 +68,8 @@ def test_nothing_found(tmp_path: Path, ending: str) -> None:
 
 
 def test_unknown_endings(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"written as \.csv, \.h5, \.npy"):
+    with pytest.raises(UsageError, match=r"the extension is '\.txt'; expected one of \.csv, \.h5, \.npy"):
         windows.write_detections(tmp_path / "found.txt", DETECTIONS)
-    with pytest.raises(UsageError, match="written as"):
+    with pytest.raises(UsageError, match="the extension is ''; expected one of"):
         windows.check_ending("found")
     windows.check_ending("found.CSV")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from demitasse.export.onnx_names import rename
 from demitasse.export.targets import TARGETS, Files, Made, Target
 from demitasse.extras import needs
 from demitasse.graph import Model
+
+if TYPE_CHECKING:
+    import onnx
 
 # the most that protobuf can hold, and so one file without external data
 _LARGEST = 2**31 - 2**20
@@ -73,7 +76,7 @@ def run(files: Files, inputs: dict[str, Tensor]) -> list[Tensor] | None:
 TARGETS.register(".onnx")(Target(make, run, tolerance=1e-4))
 
 
-def _check(message: Any) -> None:
+def _check(message: onnx.ModelProto) -> None:
     import onnx
 
     try:

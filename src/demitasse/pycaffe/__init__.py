@@ -1,12 +1,12 @@
 """Caffe's Python interface without Caffe: ``from demitasse import pycaffe as caffe``.
 
-Importing it allows Python layers to run in this process.
+Importing it allows Python layers in this process.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from types import ModuleType
 
 from demitasse.caffe import python_layer
 from demitasse.caffe.blob import Blob as Blob
@@ -47,7 +47,7 @@ from demitasse.pycaffe.solver import (
 )
 from demitasse.pycaffe.timer import Timer
 
-# of the interface, not of demitasse
+# the version of Caffe's interface, not of demitasse
 __version__ = "1.0.0"
 
 __all__ = [
@@ -95,12 +95,12 @@ __all__ = [
 python_layer.allow()
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> ModuleType:
     if name not in ("coord_map", "draw"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module(f"{__name__}.{name}")  # when it is used: not every script draws
+    return import_module(f"{__name__}.{name}")  # imported when used, since not every script draws
 
 
 def layer_type_list() -> list[str]:
-    """Returns the types of all layers, data layers included, sorted."""
+    """Returns the types of all layers, including data layers, sorted."""
     return sorted([*LAYERS, *SOURCES])

@@ -1,19 +1,16 @@
-"""Blobs and images as messages, and back."""
+"""Converts blobs and images to messages, and back."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from demitasse.caffe.models.blobs import Array as Array
 from demitasse.pycaffe.proto import caffe_pb2
+from demitasse.pycaffe.proto.caffe_pb2 import Message
 from demitasse.pycaffe.spec_errors import MismatchError
-
-Array = NDArray[Any]
-Message = Any
 
 _LEGACY_SHAPE = ("num", "channels", "height", "width")
 
@@ -22,11 +19,11 @@ def blobproto_to_array(blob: Message, return_diff: bool = False) -> Array:
     """Returns the numbers of a BlobProto in its shape.
 
     Args:
-        blob: its shape is ``shape``, or the four fields of old files; one number without a shape is a scalar.
-        return_diff: gradients instead of values.
+        blob: the BlobProto, with ``shape`` or the four fields of old files; without a shape, it is one number.
+        return_diff: whether to return gradients instead of values.
 
     Raises:
-        MismatchError: the numbers do not fill the shape.
+        MismatchError: the number of values does not match the shape.
     """
     field = "diff" if return_diff else "data"
     values = np.array(getattr(blob, f"double_{field}") or getattr(blob, field))
@@ -39,12 +36,12 @@ def blobproto_to_array(blob: Message, return_diff: bool = False) -> Array:
 
 def _shaped(values: Array, shape: Sequence[int], place: str) -> Array:
     if any(size < 0 for size in shape) or math.prod(shape) != values.size:
-        raise MismatchError(f"{place}: {values.size} numbers do not fill the shape {tuple(shape)}")
+        raise MismatchError(f"{place}: found {values.size} numbers for shape {tuple(shape)}")
     return values.reshape(shape)
 
 
 def array_to_blobproto(arr: Array, diff: Array | None = None) -> Message:
-    """Returns a BlobProto of an array of any shape, and of its gradients where they are given."""
+    """Returns a BlobProto of an array of any shape and, if given, its gradients."""
     blob = caffe_pb2.BlobProto()
     blob.shape.dim.extend(arr.shape)
     blob.data.extend(arr.astype(float).flat)
@@ -60,7 +57,7 @@ def arraylist_to_blobprotovector_str(arraylist: Iterable[Array]) -> bytes:
     return bytes(vector.SerializeToString())
 
 
-def blobprotovector_str_to_arraylist(str: bytes) -> list[Array]:
+def blobprotovector_str_to_arraylist(str: bytes) -> list[Array]:  # noqa: A002 (Caffe's name)
     """Returns the arrays of a serialized BlobProtoVector."""
     return [blobproto_to_array(blob) for blob in caffe_pb2.BlobProtoVector.FromString(str).blobs]
 
@@ -69,14 +66,14 @@ def array_to_datum(arr: Array, label: int | None = None) -> Message:
     """Returns a Datum of an image.
 
     Args:
-        arr: (channels, height, width); uint8 is kept as bytes, all else as floats.
+        arr: (channels, height, width); uint8 is stored as bytes, other types as floats.
         label: its class.
 
     Raises:
         MismatchError: the array does not have three axes.
     """
     if arr.ndim != 3:
-        raise MismatchError(f"an image has three axes (channels, height, width), the array has shape {arr.shape}")
+        raise MismatchError(f"the array has shape {arr.shape}; expected three axes (channels, height, width)")
     datum = caffe_pb2.Datum()
     datum.channels, datum.height, datum.width = arr.shape
     if arr.dtype == np.uint8:
@@ -92,10 +89,10 @@ def datum_to_array(datum: Message) -> Array:
     """Returns the image of a Datum, (channels, height, width), uint8 or float64.
 
     Raises:
-        MismatchError: it holds an image file instead of pixels, or not as many numbers as its shape says.
+        MismatchError: it contains an image file instead of pixels, or the number of values does not match its shape.
     """
     if datum.encoded:
-        raise MismatchError("the Datum holds an image file (encoded: true), not pixels: decode datum.data first")
+        raise MismatchError("the Datum contains an image file (encoded: true), not pixels: decode datum.data first")
     if datum.data:
         values: Array = np.frombuffer(datum.data, np.uint8).copy()
     else:

@@ -1,4 +1,4 @@
-"""Any number of inputs, cut into batches of the net's size."""
+"""Runs a net over any number of rows, in batches of the net's size."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from demitasse.pycaffe.errors import ArgumentError
 Arrays = dict[str, Array]
 
 
-class Runs(Protocol):
-    """What can be run batch by batch: :class:`demitasse.pycaffe.net.Net`."""
+class BatchNet(Protocol):
+    """The interface of a net that is run in batches: :class:`demitasse.pycaffe.net.Net`."""
 
     inputs: list[str]
     outputs: list[str]
 
     @property
     def blobs(self) -> Mapping[str, Blob]:
-        """name -> blob, in net order."""
+        """The blobs by name, in net order."""
 
     def forward(
         self, blobs: list[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: np.ndarray
@@ -36,12 +36,12 @@ class Runs(Protocol):
         """Computes the gradients; see :meth:`demitasse.pycaffe.net.Net.backward`."""
 
 
-def batches(net: Runs, blobs: Mapping[str, np.ndarray]) -> Iterator[Arrays]:
-    """Yields the arrays cut into batches; the last one is filled up with zeros.
+def batches(net: BatchNet, blobs: Mapping[str, np.ndarray]) -> Iterator[Arrays]:
+    """Yields batches of the arrays; the last one is padded with zeros.
 
     Args:
-        net: its first blob tells the size of a batch.
-        blobs: name -> array, all with as many rows.
+        net: the net; its first blob determines the batch size.
+        blobs: name -> array, all with the same number of rows.
     """
     if not blobs:
         return
@@ -53,7 +53,7 @@ def batches(net: Runs, blobs: Mapping[str, np.ndarray]) -> Iterator[Arrays]:
 
 def _rows(blobs: Mapping[str, np.ndarray]) -> int:
     if not blobs:
-        raise ArgumentError("no inputs: give an array for each of the net's")
+        raise ArgumentError("no inputs are given; expected an array for each input of the net")
     return len(next(iter(blobs.values())))
 
 
@@ -62,16 +62,16 @@ def _filled(rows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows
 
 
-def forward_all(net: Runs, blobs: list[str] | None = None, **kwargs: np.ndarray) -> Arrays:
+def forward_all(net: BatchNet, blobs: list[str] | None = None, **kwargs: np.ndarray) -> Arrays:
     """Runs the net forward over all rows.
 
     Args:
         net: the net.
-        blobs: names of blobs to return besides the outputs.
-        kwargs: rows of the inputs, any number.
+        blobs: names of blobs to return in addition to the outputs.
+        kwargs: the inputs, with any number of rows.
 
     Returns:
-        name -> as many rows; of a blob without an axis for the batch, one value a batch.
+        name -> array with the same number of rows; for a blob without a batch axis, one value for each batch.
     """
     found: dict[str, list[np.ndarray]] = {}
     count = _rows(kwargs)
@@ -81,18 +81,18 @@ def forward_all(net: Runs, blobs: list[str] | None = None, **kwargs: np.ndarray)
 
 
 def forward_backward_all(
-    net: Runs, blobs: list[str] | None = None, diffs: list[str] | None = None, **kwargs: np.ndarray
+    net: BatchNet, blobs: list[str] | None = None, diffs: list[str] | None = None, **kwargs: np.ndarray
 ) -> tuple[Arrays, Arrays]:
     """Runs the net forward and backward over all rows.
 
     Args:
         net: the net.
-        blobs: as in :func:`forward_all`.
-        diffs: names of blobs whose gradients to return besides the inputs'.
-        kwargs: rows of the inputs, and of the outputs' gradients.
+        blobs: see :func:`forward_all`.
+        diffs: names of blobs whose gradients to return in addition to the inputs'.
+        kwargs: the inputs, and the gradients of the outputs, with any number of rows.
 
     Returns:
-        Outputs and gradients, as in :func:`forward_all`.
+        The outputs and the gradients, in the form of :func:`forward_all`.
     """
     count = _rows(kwargs)
     forward = batches(net, {name: kwargs[name] for name in net.inputs if name in kwargs})

@@ -1,26 +1,25 @@
-"""A net that classifies windows of images, after Girshick et al. 2014, "Rich feature hierarchies" (R-CNN)."""
+"""Detector: a net that classifies windows of images, after Girshick et al. 2014, "Rich feature hierarchies" (R-CNN)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
+from demitasse.caffe.models.blobs import Array
 from demitasse.errors import UsageError
 from demitasse.pycaffe.images import load_image, resize_image
 from demitasse.pycaffe.net import Net
 from demitasse.pycaffe.proto import caffe_pb2
 from demitasse.pycaffe.spec_errors import MismatchError
 from demitasse.pycaffe.transformer import image_input, image_transformer
-
-Array = NDArray[Any]
+from demitasse.pycaffe.windows import Detection
 
 
 class Detector(Net):
-    """A net whose first input takes windows of images.
+    """A net whose first input is windows of images.
 
     Args:
         model_file: the net's prototxt.
@@ -29,8 +28,8 @@ class Detector(Net):
         input_scale: see there.
         raw_scale: see there.
         channel_swap: see there.
-        context_pad: pixels of the input, at each of its borders, that show what is around the window; the mean
-            stands for what is outside the image.
+        context_pad: pixels of context around the window, at each border of the input; the mean replaces pixels
+            outside the image.
     """
 
     def __init__(
@@ -49,31 +48,33 @@ class Detector(Net):
         self.configure_crop(context_pad)
 
     def configure_crop(self, context_pad: int | None) -> None:
-        """Sets how much of what is around a window is shown, in pixels of the input.
+        """Sets the context around a window, in pixels of the input.
 
         Raises:
-            MismatchError: nothing of the window would be left.
+            MismatchError: the context would leave no room for the window.
         """
         in_ = self.inputs[0]
         shape = self.blobs[in_].data.shape[1:]
         if context_pad and 2 * context_pad >= min(shape[1:]):
-            raise MismatchError(f"context_pad {context_pad} leaves nothing of an input of {shape[1]} x {shape[2]}")
+            raise MismatchError(
+                f"context_pad is {context_pad}; expected less than half of the input's size {shape[1]} x {shape[2]}"
+            )
         self.context_pad = context_pad
         # the colour that becomes 0 in the net
         self.crop_mean = self.transformer.deprocess(in_, np.zeros(shape, np.float32))
         self.crop_dims = np.array(self.crop_mean.shape)
 
-    def detect_windows(self, images_windows: Iterable[tuple[str, Iterable[Sequence[int]]]]) -> list[dict[str, Any]]:
-        """Returns what the net says of windows, each warped to the size of the input.
+    def detect_windows(self, images_windows: Iterable[tuple[str, Iterable[Sequence[int]]]]) -> list[Detection]:
+        """Returns the predictions for windows, each warped to the size of the input.
 
         Args:
-            images_windows: name of an image file, and its windows (ymin, xmin, ymax, xmax) in pixels.
+            images_windows: pairs of the name of an image file and its windows (ymin, xmin, ymax, xmax) in pixels.
 
         Returns:
-            A dict for each window: ``filename``, ``window``, ``prediction``.
+            A dictionary for each window, with ``filename``, ``window`` and ``prediction``.
         """
         in_ = self.inputs[0]
-        detections: list[dict[str, Any]] = []
+        detections: list[Detection] = []
         prepared = []
         for filename, windows in images_windows:
             image = load_image(filename, color=self.crop_dims[2] != 1)
@@ -87,24 +88,24 @@ class Detector(Net):
         return detections
 
     def detect_selective_search(self, image_fnames: Sequence[str]) -> NoReturn:
-        """Proposals of windows came from a MATLAB program, which is not part of this package.
+        """Raises an error, because the proposals came from a MATLAB program, which is not part of this package.
 
         Raises:
             UsageError: always.
         """
         raise UsageError(
-            "selective search is a MATLAB program and not included: give windows of your own to detect_windows"
+            "selective search is a MATLAB program and not included; pass your own windows to detect_windows"
         )
 
     def crop(self, im: Array, window: Sequence[int]) -> Array:
-        """Returns a window of an image, with what is around it where ``context_pad`` is set.
+        """Returns a window of an image, with its context if ``context_pad`` is set.
 
         Args:
             im: (height, width, channels).
-            window: ymin, xmin, ymax, xmax in pixels, the last two excluded.
+            window: ymin, xmin, ymax, xmax in pixels, the last two exclusive.
 
         Raises:
-            MismatchError: no pixel of the image is in the window.
+            MismatchError: the window contains no pixel of the image.
         """
         top_left, bottom_right = np.array(window, int).reshape(2, 2)
         if not self.context_pad:
@@ -126,5 +127,5 @@ class Detector(Net):
 def _cut(image: Array, low: Array, high: Array, window: Sequence[int]) -> Array:
     piece = image[max(low[0], 0) : max(high[0], 0), max(low[1], 0) : max(high[1], 0)]
     if not piece.size:
-        raise MismatchError(f"window {[*map(int, window)]} holds no pixel of an image of shape {image.shape}")
+        raise MismatchError(f"window {[*map(int, window)]} contains no pixel of an image of shape {image.shape}")
     return piece

@@ -1,4 +1,4 @@
-"""Pictures of nets: ``draw_net`` needs nothing installed; ``get_pydot_graph`` is there for those who have pydot."""
+"""Draws nets: ``draw_net`` needs no further package; ``get_pydot_graph`` needs pydot."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from demitasse.errors import UsageError
 from demitasse.extras import needs
 from demitasse.files import write_bytes
 from demitasse.pycaffe.proto import caffe_pb2
+from demitasse.pycaffe.proto.caffe_pb2 import Message
 from demitasse.pycaffe.spec_errors import MismatchError
-
-Message = Any
 
 LAYER_STYLE_DEFAULT = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
 NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}
@@ -30,21 +29,21 @@ _COLOURS = {"Convolution": "#FF5050", "Deconvolution": "#FF5050", "Pooling": "#F
 def draw_net(
     caffe_net: Message, rankdir: str = "LR", ext: str = "png", phase: int | None = None, display_lrm: bool = False
 ) -> bytes:
-    """Draws a net: a box a layer, layers that work in place below the one they work on.
+    """Draws a net with a box for each layer; layers that work in place are in the box of their bottom's layer.
 
     Args:
         caffe_net: a NetParameter.
-        rankdir: where data flows: ``LR`` from left to right, ``TB``, ``BT`` or ``RL``.
-        ext: ``png``, ``svg`` or ``pdf``.
-        phase: only the layers of ``TRAIN`` or ``TEST``.
-        display_lrm: shows ``lr_mult`` where a layer sets it.
+        rankdir: the direction of the data flow: ``LR`` (left to right), ``TB``, ``BT`` or ``RL``.
+        ext: the format, ``png``, ``svg`` or ``pdf``.
+        phase: draw only the layers of ``TRAIN`` or ``TEST``.
+        display_lrm: show ``lr_mult`` of layers that set it.
 
     Returns:
-        The picture's file.
+        The content of the picture's file.
 
     Raises:
-        UsageError: an unknown direction or format.
-        NetError: a layer has include and exclude rules.
+        UsageError: the direction or the format is unknown.
+        NetError: a layer has both include and exclude rules.
         MissingPackageError: matplotlib is not installed.
     """
     from demitasse.pycaffe.net_boxes import boxes
@@ -57,17 +56,17 @@ def draw_net(
 def draw_net_to_file(
     caffe_net: Message, filename: str, rankdir: str = "LR", phase: int | None = None, display_lrm: bool = False
 ) -> None:
-    """Writes the picture of a net to a file whose ending tells the format; see :func:`draw_net`."""
+    """Writes the picture of a net to a file, whose extension determines the format; see :func:`draw_net`."""
     from demitasse.report import net_picture
 
     ending = Path(filename).suffix.lstrip(".").lower()
     if ending not in net_picture.FORMATS:
-        raise UsageError(f"{filename}: ends in {ending or 'nothing'!r}; expected {', '.join(net_picture.FORMATS)}")
+        raise UsageError(f"{filename}: the extension is {ending!r}; expected {', '.join(net_picture.FORMATS)}")
     write_bytes(filename, draw_net(caffe_net, rankdir, ending, phase, display_lrm))
 
 
 def _layers(net: Message, phase: int | None) -> list[Message]:
-    """Returns the layers of the net as it is today, those of one phase where it is given."""
+    """Returns the layers of the upgraded net, only those of one phase if it is given."""
     current = upgrade_net(schema.NetParameter.FromString(dialects.to_private_numbers(net.SerializeToString())))
     if phase is None:
         return list(current.layer)
@@ -76,12 +75,12 @@ def _layers(net: Message, phase: int | None) -> list[Message]:
 
 
 def get_pooling_types_dict() -> dict[int, str]:
-    """Returns number -> name of the ways of pooling."""
+    """Returns number -> name of the pooling methods."""
     return {value.number: value.name for value in caffe_pb2.PoolingParameter.PoolMethod.DESCRIPTOR.values}
 
 
 def get_edge_label(layer: Message) -> str:
-    """Returns what pydot's graph writes on the edges behind a layer: its outputs, or the size of its batch."""
+    """Returns the label of the edges after a layer in pydot's graph: its number of outputs, or its batch size."""
     if layer.type == "Data":
         return f"Batch {layer.data_param.batch_size}"
     if layer.type in _CONVOLUTIONS:
@@ -95,18 +94,18 @@ def get_layer_lr_mult(layer: Message) -> tuple[float, float]:
     """Returns the multipliers of the learning rate for weights and biases.
 
     Raises:
-        MismatchError: not a convolution or inner product, or one with more than two.
+        MismatchError: the layer is not a convolution or inner product, or has more than two multipliers.
     """
     if layer.type not in _LEARNT:
         raise MismatchError(f"{layer.type} layers do not have a learning rate multiplier")
     if len(layer.param) > 2:
-        raise MismatchError(f"layer {layer.name!r} has {len(layer.param)} learning rate multipliers, expected two")
+        raise MismatchError(f"layer {layer.name!r} has {len(layer.param)} learning rate multipliers; expected two")
     weight, bias, *_ = [*(param.lr_mult for param in layer.param), 1.0, 1.0]
     return weight, bias
 
 
 def get_layer_label(layer: Message, rankdir: str, display_lrm: bool = False) -> str:
-    """Returns what stands in the node of a layer in pydot's graph, in double quotes."""
+    """Returns the label of a layer's node in pydot's graph, in double quotes."""
     kind = layer.type
     if kind == "Pooling":
         settings = layer.pooling_param
@@ -120,7 +119,7 @@ def get_layer_label(layer: Message, rankdir: str, display_lrm: bool = False) -> 
         parts += [f"{name}: {value}" for name, value in zip(("kernel size", "stride", "pad"), window, strict=True)]
     if display_lrm and layer.type in _LEARNT and any(get_layer_lr_mult(layer)):
         parts.append("lr mult: {:.1f}, {:.1f}".format(*get_layer_lr_mult(layer)))
-    # graphs from left to right have more room downwards
+    # graphs from left to right have more vertical space
     return '"' + (" " if rankdir in ("TB", "BT") else r"\n").join(parts) + '"'
 
 
@@ -132,13 +131,13 @@ def choose_color_by_layertype(layertype: str) -> str:
 def get_pydot_graph(
     caffe_net: Message, rankdir: str, label_edges: bool = True, phase: int | None = None, display_lrm: bool = False
 ) -> Any:
-    """Returns a graph of pydot's with a node for each layer and one for each blob; :func:`draw_net` needs no pydot.
+    """Returns a pydot graph with a node for each layer and each blob; :func:`draw_net` does not need pydot.
 
     Raises:
         MissingPackageError: pydot is not installed.
     """
     with needs("pydot"):
-        pydot: Any = import_module("pydot")
+        pydot = import_module("pydot")
     graph = pydot.Dot(caffe_net.name or "Net", graph_type="digraph", rankdir=rankdir)
     nodes: dict[str, Any] = {}
     for layer in _layers(caffe_net, phase):

@@ -1,4 +1,4 @@
-"""Errors that pycaffe raises as RuntimeError or ValueError: scripts that catch those keep working."""
+"""Errors that are also RuntimeError or ValueError, since scripts written for pycaffe catch those."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class MissingFileError(FileFormatError, RuntimeError):
 
 
 class ArgumentError(UsageError, RuntimeError):
-    """An argument that does not fit the net."""
+    """An argument that does not match the net."""
 
 
 class LayerNameError(UnknownNameError, ValueError):
@@ -20,7 +20,7 @@ class LayerNameError(UnknownNameError, ValueError):
 
 
 def check_file(path: str | Path) -> None:
-    """Raises MissingFileError where a file cannot be opened."""
+    """Raises MissingFileError if a file cannot be opened."""
     try:
         with open(path, "rb"):
             pass

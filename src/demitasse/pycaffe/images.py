@@ -1,14 +1,14 @@
-"""Images from files, resized and cropped: (height, width, channels), float32 from 0 to 1, red first."""
+"""Loads, resizes and crops images: (height, width, channels), float32 from 0 to 1, red first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from demitasse.caffe.models.blobs import Array
 from demitasse.errors import DataError
 from demitasse.extras import needs
 from demitasse.pycaffe.spec_errors import MismatchError
@@ -16,9 +16,7 @@ from demitasse.pycaffe.spec_errors import MismatchError
 if TYPE_CHECKING:
     from PIL import Image
 
-Array = NDArray[Any]
-
-# shares of red, green and blue in the luminance of ITU-R BT.709
+# weights of red, green and blue in the luminance of ITU-R BT.709
 _LUMINANCE = np.array([0.2125, 0.7154, 0.0721])
 _LARGEST = {"I;16": 65535.0, "I": 65535.0, "F": 1.0}
 
@@ -27,8 +25,8 @@ def load_image(filename: str | PathLike[str], color: bool = True) -> Array:
     """Reads an image file.
 
     Args:
-        filename: JPEG, PNG or what else Pillow reads; opacity is left out.
-        color: red, green and blue, also of a grey image; else luminance.
+        filename: a JPEG, PNG or other file that Pillow reads; opacity is dropped.
+        color: whether to return red, green and blue, also for a grey image; otherwise luminance.
 
     Returns:
         (height, width, 3), or (height, width, 1) without colour; float32 from 0 to 1.
@@ -43,7 +41,7 @@ def load_image(filename: str | PathLike[str], color: bool = True) -> Array:
         with Image.open(filename) as image:
             pixels = _pixels(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{filename}: not an image that can be read: {error}") from error
+        raise DataError(f"{filename}: not a readable image: {error}") from error
     if color:
         pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
     elif pixels.shape[2] == 3:
@@ -61,11 +59,11 @@ def _pixels(image: Image.Image) -> Array:
 
 
 def resize_image(im: Array, new_dims: Iterable[int], interp_order: int = 1) -> Array:
-    """Resizes an image by interpolation, without a filter; its range stays.
+    """Resizes an image by interpolation, without a filter; the result stays in the image's range of values.
 
-    Images of 1 or 3 channels are sampled at the centres of the new pixels, and the border is the least value of
-    the image, as in the scikit-image of Caffe's day. For other numbers of channels the corner pixels keep their
-    places, as ``scipy.ndimage.zoom`` has it.
+    Images of 1 or 3 channels are sampled at the centres of the new pixels, with the image's lowest value as border,
+    like scikit-image at the time of Caffe. For other numbers of channels the corner pixels keep their positions, like
+    in ``scipy.ndimage.zoom``.
 
     Args:
         im: (height, width, channels).
@@ -76,7 +74,7 @@ def resize_image(im: Array, new_dims: Iterable[int], interp_order: int = 1) -> A
         (new height, new width, channels), float32.
 
     Raises:
-        MismatchError: an array of another shape, or a size that is not positive.
+        MismatchError: the array has another shape, or a size is not positive.
         MissingPackageError: SciPy is not installed.
     """
     with needs("scipy"):
@@ -94,22 +92,22 @@ def resize_image(im: Array, new_dims: Iterable[int], interp_order: int = 1) -> A
 
 
 def oversample(images: Sequence[Array], crop_dims: Iterable[int]) -> Array:
-    """Cuts ten pieces from each image: four corners and the centre, then their mirror images.
+    """Returns ten crops of each image: four corners and the centre, then their mirror images.
 
     Args:
-        images: (height, width, channels) each, all of one shape.
-        crop_dims: (height, width) of a piece.
+        images: (height, width, channels) each, all of the same shape.
+        crop_dims: (height, width) of a crop.
 
     Returns:
-        (10 * images, height, width, channels), float32; those of one image follow each other.
+        (10 * images, height, width, channels), float32; the crops of one image are adjacent.
 
     Raises:
-        MismatchError: a piece is larger than the images.
+        MismatchError: a crop is larger than the images.
     """
     height, width = (int(size) for size in crop_dims)
     down, right = images[0].shape[0] - height, images[0].shape[1] - width
     if down < 0 or right < 0:
-        raise MismatchError(f"pieces of {height} x {width} cannot be cut from images of shape {images[0].shape}")
+        raise MismatchError(f"crops of {height} x {width} do not fit in images of shape {images[0].shape}")
     corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
     pieces = []
     for image in images:

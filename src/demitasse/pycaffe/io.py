@@ -1,4 +1,4 @@
-"""Arrays to messages and back, and images as nets want them."""
+"""Converts arrays to messages and back, and prepares images for nets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from demitasse.pycaffe.images import load_image, oversample, resize_image
 from demitasse.pycaffe.proto import caffe_pb2
 from demitasse.pycaffe.transformer import Transformer
 
-# Caffe spells the second one so
+# the spelling in Caffe
 arraylist_to_blobprotovecor_str = arraylist_to_blobprotovector_str
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""init_log and log: Caffe's log lines on stderr."""
+"""init_log and log: send Caffe's log lines to stderr."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _handler: logging.Handler | None = None
 
 
 def init_log(level: int = 0, stderr: bool = True) -> None:
-    """Sends Caffe's log lines to stderr; without it there are none but warnings.
+    """Sends Caffe's log lines to stderr; before this call only warnings are shown.
 
     Args:
-        level: the least that is shown: 0 all, 1 warnings, 2 errors, 3 what ends the process.
-        stderr: there is no other place; False shows none.
+        level: the lowest level shown: 0 all, 1 warnings, 2 errors, 3 fatal errors.
+        stderr: whether to send lines to stderr; with False, no lines are shown.
     """
     global _handler
     if _handler is not None:
@@ -27,5 +27,5 @@ def init_log(level: int = 0, stderr: bool = True) -> None:
 
 
 def log(message: str) -> None:
-    """Writes a line of the user's to the log."""
+    """Writes a line to Caffe's log."""
     caffe_log.info("_caffe.cpp:66", message)

@@ -1,4 +1,4 @@
-"""Where nets compute, and which number this process has among several: pycaffe's global settings."""
+"""pycaffe's global settings: the device of nets, seeds, and the rank of this process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _count, _rank = 1, 0
 
 
 def set_mode_cpu() -> None:
-    """Lets nets compute on the CPU; so they do unless told otherwise."""
+    """Sets the CPU as the device of nets, which is the default."""
     global _gpu_wanted
     _gpu_wanted = False
 
 
 def set_mode_gpu() -> None:
-    """Lets nets compute on the GPU of :func:`set_device`; without a GPU on the CPU, with a warning."""
+    """Sets the GPU of :func:`set_device` as the device of nets; without a GPU the CPU is used, with a warning."""
     global _gpu_wanted
     _gpu_wanted = torch.cuda.is_available()
     if not _gpu_wanted:
@@ -41,19 +41,19 @@ def set_device(device_id: int) -> None:
 
 
 def current_device() -> torch.device:
-    """Returns where nets compute."""
+    """Returns the device of nets."""
     return torch.device("cuda", _gpu_number) if _gpu_wanted else torch.device("cpu")
 
 
 def set_random_seed(seed: int) -> None:
-    """Seeds what is random from now on: fillers, dropout, the order and the crops of data."""
+    """Seeds everything that is random from now on: fillers, dropout, the order and the crops of data."""
     global _seeds
     torch.manual_seed(seed)
     _seeds = torch.Generator().manual_seed(seed)
 
 
 def next_seed() -> int | None:
-    """Returns a seed for what has a generator of its own; None where no seed was set."""
+    """Returns a seed for an object with its own generator; None if no seed was set."""
     return None if _seeds is None else int(torch.randint(2**31, (), generator=_seeds))
 
 
@@ -63,33 +63,33 @@ def solver_count() -> int:
 
 
 def set_solver_count(count: int) -> None:
-    """Notes the number of solvers that train together; solvers are made where it is 1."""
+    """Sets the number of solvers that train together; solvers can only be created if it is 1."""
     global _count
     _count = count
 
 
 def solver_rank() -> int:
-    """Returns this process's number among the solvers."""
+    """Returns the rank of this process among the solvers."""
     return _rank
 
 
 def set_solver_rank(rank: int) -> None:
-    """Notes this process's number among the solvers."""
+    """Sets the rank of this process among the solvers."""
     global _rank
     _rank = rank
 
 
 def set_multiprocess(multiprocess: bool) -> None:
-    """Does nothing: each process of ours has one solver."""
+    """Does nothing, since each process has one solver here."""
 
 
 def has_nccl() -> bool:
-    """Returns False: there is no NCCL of Caffe's; see :class:`NCCL`."""
+    """Returns False, since Caffe's NCCL interface is not available; see :class:`NCCL`."""
     return False
 
 
 class NCCL:
-    """What lets Caffe's solvers share gradients; there is none here.
+    """The class through which Caffe's solvers share gradients; not available here.
 
     Raises:
         UsageError: always.
@@ -100,8 +100,8 @@ class NCCL:
 
     @staticmethod
     def new_uid() -> bytes:
-        """Raises UsageError, like the class."""
+        """Raises UsageError, like the constructor."""
         raise UsageError(_NO_NCCL)
 
 
-_NO_NCCL = "caffe.NCCL is not there (caffe.has_nccl() is False): each process trains alone here"
+_NO_NCCL = "caffe.NCCL is not available (caffe.has_nccl() is False), because each process trains alone here"

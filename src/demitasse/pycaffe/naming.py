@@ -1,4 +1,4 @@
-"""``import caffe`` for scripts and Python layers that were written for Caffe's own interface."""
+"""Makes ``import caffe`` work for scripts and Python layers that were written for Caffe's own interface."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _OURS, _THEIRS = "demitasse.pycaffe", "caffe"
 
 
 def install_as_caffe() -> None:
-    """Lets ``import caffe``, and the import of its modules, give this package from now on.
+    """Makes ``import caffe`` and imports of its modules return this package from now on.
 
     Raises:
-        UsageError: another package of this name is imported already.
+        UsageError: another package with this name has been imported already.
     """
     found = sys.modules.get(_THEIRS)
     if found is not None and found is not sys.modules[_OURS]:
-        raise UsageError(f"another caffe is imported already: {getattr(found, '__file__', None) or found!r}")
+        raise UsageError(f"another caffe has been imported already: {getattr(found, '__file__', None) or found!r}")
     sys.modules.update(_modules())
 
 
 @contextmanager
 def as_caffe() -> Iterator[None]:
-    """Does as :func:`install_as_caffe` inside a ``with`` statement."""
+    """Does the same as :func:`install_as_caffe`, but only inside a ``with`` statement."""
     before = {name: sys.modules.get(name) for name in _modules()}
     install_as_caffe()
     try:

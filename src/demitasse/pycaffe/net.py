@@ -1,4 +1,4 @@
-"""Net: pycaffe's view of a net, blob by blob and layer by layer."""
+"""Net: a net with access to each blob and each layer."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Path = str | FilePath
 
 
 class Net(Structure):
-    """A net of blobs that can be read and written between the layers.
+    """A net whose blobs can be read and written between the layers.
 
     Args:
         network_file: its prototxt.
         phase: ``TRAIN`` or ``TEST``.
-        level: for include and exclude rules; None takes that of the net's own ``state``.
-        stages: likewise, added to those of the net's own ``state``.
+        level: level for include and exclude rules; None uses the level of the net's ``state``.
+        stages: stages for include and exclude rules, in addition to those of the net's ``state``.
         weights: a caffemodel to load.
 
-    ``Net(network_file, weights, phase)``, the older form, is understood.
+    The older form ``Net(network_file, weights, phase)`` is also accepted.
 
     Raises:
         MissingFileError: a file cannot be opened.
@@ -56,7 +56,7 @@ class Net(Structure):
         check_file(network_file)
         if weights is not None:
             check_file(weights)
-        self._set_up(caffe_net.Net.from_file(str(network_file), phase, level, list(stages or ())))
+        self.adopt(caffe_net.Net.from_file(str(network_file), phase, level, list(stages or ())))
         for source in self.module.sources.values():
             seed = next_seed()
             if seed is not None:
@@ -66,12 +66,13 @@ class Net(Structure):
 
     @classmethod
     def of_module(cls, module: caffe_net.Net) -> Net:
-        """Returns the view of a net that was built otherwise, such as a solver's; both have the same parameters."""
+        """Returns a net for an existing module, such as a solver's; both have the same parameters."""
         net = cls.__new__(cls)
-        net._set_up(module)
+        net.adopt(module)
         return net
 
-    def _set_up(self, module: caffe_net.Net) -> None:
+    def adopt(self, module: caffe_net.Net) -> None:
+        """Makes this the net of a module; called once, when the net is created."""
         super().__init__(module)
         self._device = torch.device("cpu")
         self._callbacks: dict[str, list[Callable[[int], object]]] = {}
@@ -85,23 +86,23 @@ class Net(Structure):
         """Computes the layers from ``start`` to ``end``, both included.
 
         Args:
-            blobs: names of blobs to return besides the outputs (with ``end``: besides that layer's tops).
-            start: name of a layer; the first without it.
-            end: name of a layer; the last without it.
-            kwargs: values of the inputs, all of them or none.
+            blobs: names of blobs to return in addition to the outputs (with ``end``, to that layer's tops).
+            start: the name of the first layer to run; by default the first of the net.
+            end: the name of the last layer to run; by default the last of the net.
+            kwargs: values of the inputs, either all of them or none.
 
         Returns:
-            name -> array, the blob's own memory.
+            name -> array, which shares the blob's memory.
 
         Raises:
-            ArgumentError: an input is missing, too many, or of another batch size.
+            ArgumentError: an input is missing, unknown, or of another batch size.
             LayerNameError: there is no such layer.
         """
         first = 0 if start is None else self._index(start)
         last = len(self.layers) - 1 if end is None else self._index(end)
         names = {*(self.outputs if end is None else self.top_names[end]), *(blobs or ())}
         self._feed(kwargs, self.inputs, "data", "inputs")
-        self._forward(first, last)
+        self.run_forward(first, last)
         return {name: self.blobs[name].data for name in names}
 
     def backward(
@@ -109,26 +110,26 @@ class Net(Structure):
     ) -> Arrays:
         """Computes the gradients of the layers from ``start`` back to ``end``, both included.
 
-        A blob's ``diff`` is overwritten; to those of parameters it is added.
+        The ``diff`` of blobs is overwritten; the ``diff`` of parameters is accumulated.
 
         Args:
-            diffs: names of blobs to return besides the inputs (with ``end``: besides that layer's bottoms).
-            start: name of a layer; the last without it.
-            end: name of a layer; the first without it.
-            kwargs: gradients of the outputs, all of them or none; losses have their weights from the start.
+            diffs: names of blobs to return in addition to the inputs (with ``end``, to that layer's bottoms).
+            start: the name of the layer to begin at; by default the last of the net.
+            end: the name of the layer to end at; by default the first of the net.
+            kwargs: gradients of the outputs, either all of them or none; the diff of a loss is initially its weight.
 
         Returns:
-            name -> array, the diff's own memory.
+            name -> array, which shares the diff's memory.
 
         Raises:
-            ArgumentError: an output is missing, too many, or of another batch size.
+            ArgumentError: an output is missing, unknown, or of another batch size.
             LayerNameError: there is no such layer.
         """
         first = len(self.layers) - 1 if start is None else self._index(start)
         last = 0 if end is None else self._index(end)
         names = {*(self.inputs if end is None else self.bottom_names[end]), *(diffs or ())}
         self._feed(kwargs, self.outputs, "diff", "outputs")
-        self._backward(first, last)
+        self.run_backward(first, last)
         return {name: self.blobs[name].diff for name in names}
 
     def _feed(self, given: Mapping[str, np.ndarray], expected: list[str], what: str, where: str) -> None:
@@ -138,13 +139,13 @@ class Net(Structure):
             array = getattr(self.blobs[name], what)
             if np.shape(values)[:1] != array.shape[:1]:
                 raise ArgumentError(
-                    f"{what} of {name!r} is not batch sized: the net has shape {list(array.shape)}, "
-                    f"found {list(np.shape(values))}"
+                    f"{what} of {name!r} has shape {list(np.shape(values))}, which is not batch sized; "
+                    f"the net has shape {list(array.shape)}"
                 )
             array[...] = values
 
-    def _forward(self, start: int, end: int) -> float:
-        """Runs the layers by number; returns the sum of their parts of the loss."""
+    def run_forward(self, start: int, end: int) -> float:
+        """Runs the layers from ``start`` to ``end`` by number, and returns the sum of their parts of the loss."""
         device = self._move()
         loss = 0.0
         for index in range(start, end + 1):
@@ -156,7 +157,7 @@ class Net(Structure):
                 loss += weight * float(blob.values.tensor(device).sum())
         return loss
 
-    def _backward(self, start: int, end: int) -> None:
+    def run_backward(self, start: int, end: int) -> None:
         """Runs the layers backward by number, from ``start`` down to ``end``."""
         device = self._move()
         for index in range(start, end - 1, -1):
@@ -164,6 +165,9 @@ class Net(Structure):
             if self._steps[index].needed:
                 self._steps[index].backward(device)
             self._call("after_backward", index)
+
+    # the names in Caffe's own interface
+    _forward, _backward = run_forward, run_backward
 
     def _move(self) -> torch.device:
         device = current_device()
@@ -180,19 +184,19 @@ class Net(Structure):
             callback(index)
 
     def before_forward(self, callback: Callable[[int], object]) -> None:
-        """Has a function called with a layer's number before it runs; likewise the three below."""
+        """Registers a function that is called with the number of each layer before its forward."""
         self._callbacks.setdefault("before_forward", []).append(callback)
 
     def after_forward(self, callback: Callable[[int], object]) -> None:
-        """See :meth:`before_forward`."""
+        """Registers a function that is called with the number of each layer after its forward."""
         self._callbacks.setdefault("after_forward", []).append(callback)
 
     def before_backward(self, callback: Callable[[int], object]) -> None:
-        """See :meth:`before_forward`."""
+        """Registers a function that is called with the number of each layer before its backward."""
         self._callbacks.setdefault("before_backward", []).append(callback)
 
     def after_backward(self, callback: Callable[[int], object]) -> None:
-        """See :meth:`before_forward`."""
+        """Registers a function that is called with the number of each layer after its backward."""
         self._callbacks.setdefault("after_backward", []).append(callback)
 
     forward_all = batches.forward_all
@@ -200,7 +204,7 @@ class Net(Structure):
     _batch = batches.batches
 
     def reshape(self) -> None:
-        """Gives all blobs the shapes that follow from the inputs'; :meth:`forward` does so by itself."""
+        """Updates the shapes of all blobs from the shapes of the inputs; :meth:`forward` does this itself."""
         for step in self._steps:
             step.reshape()
 
@@ -210,18 +214,18 @@ class Net(Structure):
             blob.gradient.put(torch.zeros(()))
 
     def sync(self) -> None:
-        """Takes over what was written to arrays that are copies: masks, and parameters on a GPU."""
+        """Copies back what was written to arrays that are copies: masks, and parameters on a GPU."""
         for blob in self._param_blobs():
             blob.sync()
 
     def copy_from(self, trained_file: Path) -> None:
-        """Loads a caffemodel, protobuf or HDF5, into the layers of the same names.
+        """Loads a caffemodel, protobuf or HDF5, into the layers with the same names.
 
-        Where no layer of the file is in the net, there is a warning.
+        If no layer of the file is in the net, a warning is logged.
 
         Raises:
-            FileFormatError: it cannot be read.
-            WeightsError: a layer of the same name has other blobs.
+            FileFormatError: the file cannot be read.
+            WeightsError: a layer with the same name has other blobs.
         """
         self.sync()
         load_weights(self.module, str(trained_file))
@@ -237,31 +241,31 @@ class Net(Structure):
         """Writes a caffemodel in HDF5.
 
         Raises:
-            ArgumentError: gradients are wanted, too; they are not written.
+            ArgumentError: ``write_diff`` is True, which is not supported.
         """
         if write_diff:
-            raise ArgumentError("save_hdf5: write_diff is not supported; expected False")
+            raise ArgumentError("save_hdf5: write_diff is True, which is not supported; expected False")
         self.sync()
         save_weights(self.module, str(filename), hdf5=True)
 
     def share_with(self, other: Net) -> None:
-        """Lets the layers use the parameters of another net's layers of the same names, live.
+        """Shares the parameters of another net's layers with the layers of the same names.
 
         Raises:
-            NetError: the parameters of two such layers differ; says both shapes.
+            NetError: the parameters of two such layers differ; the message has both shapes.
         """
         solver_nets.share_values(self.module, other.module)
 
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """Sets what the first layer, a MemoryData, reads; its batches go through the arrays in turn.
+        """Sets the arrays that the first layer, a MemoryData, reads batch by batch.
 
         Args:
             data: (n, channels, height, width) float32 in C order, n a multiple of the batch size; not copied.
-            labels: (n,) or (n, 1, 1, 1), likewise.
+            labels: (n,) or (n, 1, 1, 1) float32 in C order; not copied.
 
         Raises:
-            ArgumentError: the first layer is another one, or an array does not fit.
-            DataError: the shapes do not fit.
+            ArgumentError: the first layer has another type, or an array has another type or number of rows.
+            DataError: the shapes do not match the layer.
         """
         source = self.module.sources.get(self.module.labels[0])
         if not isinstance(source, MemoryData):
@@ -271,9 +275,12 @@ class Net(Structure):
         for what, array in (("data", data), ("labels", labels)):
             if array.dtype != np.float32 or not array.flags.c_contiguous or array.ndim != 4:
                 raise ArgumentError(
-                    f"{what} must be float32, C contiguous and have four axes; found {array.dtype}, {array.shape}"
+                    f"{what} has type {array.dtype} and shape {array.shape}; expected C-contiguous float32 "
+                    "with four axes"
                 )
         batch = source.shapes[0][0]
         if len(data) % batch or len(labels) != len(data):
-            raise ArgumentError(f"{len(data)} data and {len(labels)} labels: expected as many, a multiple of {batch}")
+            raise ArgumentError(
+                f"found {len(data)} data and {len(labels)} labels; expected the same number, a multiple of {batch}"
+            )
         source.set_arrays(data, labels)

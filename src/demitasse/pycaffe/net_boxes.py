@@ -1,14 +1,13 @@
-"""What the picture of a net shows: a box for each layer with a few facts about it, and an edge for each blob."""
+"""The content of a net's picture: a box for each layer with a few facts, and an edge for each blob."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from demitasse.pycaffe.proto.caffe_pb2 import Message
 from demitasse.report.canvas import COLOURS
 from demitasse.report.net_picture import Box, Section
 
-Message = Any
 _CROSS = " \N{MULTIPLICATION SIGN} "
 Edges = dict[tuple[int, int], str]
 
@@ -27,9 +26,9 @@ _KINDS = {
 
 
 def boxes(layers: Sequence[Message], display_lrm: bool = False) -> tuple[list[Box], Edges]:
-    """Returns the boxes of layers, in order, and the edges between them with the notes they carry.
+    """Returns the boxes of layers, in order, and the edges between them with their labels.
 
-    A layer that works in place on the one output of another shares its box.
+    A layer that works in place on the only output of another is in the same box.
     """
     groups: list[list[Message]] = []
     writers: dict[str, list[int]] = {}
@@ -45,7 +44,7 @@ def boxes(layers: Sequence[Message], display_lrm: bool = False) -> tuple[list[Bo
             notes = [edges.get((writer, number), ""), _note(groups[writer][0], blob)]
             edges[writer, number] = ", ".join(filter(None, notes))
         for blob in layer.top:
-            # nets of both phases at once have a data layer for each, with the same tops
+            # a net with both phases has a data layer for each phase, with the same tops
             writers[blob] = [number] if blob in layer.bottom else [*writers.get(blob, []), number]
     return [_box(group, display_lrm) for group in groups], edges
 
@@ -76,7 +75,7 @@ def _colour(layer: Message) -> str:
 
 
 def facts(layer: Message) -> list[str]:
-    """Returns what is worth to be known of a layer's settings, a short phrase each."""
+    """Returns the most important settings of a layer, as short phrases."""
     kind = layer.type
     if kind.endswith("Convolution"):
         found = [_window(layer.convolution_param, f"{layer.convolution_param.num_output} · ")]
@@ -99,7 +98,7 @@ def facts(layer: Message) -> list[str]:
 
 
 def _amount(layer: Message) -> list[str]:
-    """Returns the shapes of inputs, or the batch of a data layer."""
+    """Returns the shapes of inputs, or the batch size of a data layer."""
     if layer.type in ("Input", "DummyData"):
         shapes = layer.input_param.shape if layer.type == "Input" else layer.dummy_data_param.shape
         return [_CROSS.join(map(str, shape.dim)) for shape in shapes]
@@ -110,7 +109,7 @@ def _amount(layer: Message) -> list[str]:
 
 
 def _compression(layer: Message) -> list[str]:
-    """Returns the settings of surgery or quantization of a layer that has them."""
+    """Returns the settings of surgery or quantization; an empty list for other layers."""
     family = "inner_product_param" if layer.type.endswith("InnerProduct") else "convolution_param"
     for prefix in ("dns", "c", "inq"):
         name = f"{prefix}{'' if prefix == 'c' else '_'}{family}"

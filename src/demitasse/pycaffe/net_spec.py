@@ -1,6 +1,6 @@
-"""Nets written in Python: every layer type is a function of its bottoms, whose result is its tops.
+"""Defines nets in Python: each layer type is a function of its bottoms that returns its tops.
 
-A ``NetSpec`` gives names to tops, and ``to_proto`` collects the layers that they need::
+A ``NetSpec`` names the tops, and ``to_proto`` collects the layers that they need::
 
     n = NetSpec()
     n.data, n.label = layers.DummyData(shape=[dict(dim=[64, 1, 28, 28]), dict(dim=[64])], ntop=2)
@@ -12,16 +12,16 @@ A ``NetSpec`` gives names to tops, and ``to_proto`` collects the layers that the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from typing_extensions import override
 
 from demitasse.pycaffe.proto import caffe_pb2
+from demitasse.pycaffe.proto.caffe_pb2 import Message
 from demitasse.pycaffe.spec_errors import FieldError, FieldTypeError, NotATopError, NoTopError
 from demitasse.registry import suggest
-
-Message = Any
 
 
 class Top:
@@ -29,7 +29,7 @@ class Top:
 
     Attributes:
         fn: the layer.
-        n: which of its outputs, from 0.
+        n: the index of the output, from 0.
     """
 
     def __init__(self, fn: Function, n: int) -> None:
@@ -37,7 +37,7 @@ class Top:
         self.n = n
 
     def to_proto(self) -> Message:
-        """Returns the NetParameter of all layers that this top needs, names made up."""
+        """Returns the NetParameter of all layers that this top needs, with generated names."""
         return to_proto(self)
 
 
@@ -47,14 +47,14 @@ class Function:
     Args:
         type_name: the layer's type.
         inputs: a :class:`Top` for each bottom.
-        params: fields of the layer, or of the message that belongs to its type. Three have a meaning of their
-            own: ``ntop``, how many tops it has (1), ``in_place``, whether they are its bottoms, and ``name``.
+        params: fields of the layer, or of the message for its type. Three are special: ``ntop``, the number of tops
+            (1 by default), ``in_place``, whether the tops are the bottoms, and ``name``.
 
     Raises:
-        NotATopError: an input is something else.
+        NotATopError: an input is not a Top.
     """
 
-    def __init__(self, type_name: str, inputs: Iterable[Any], params: Mapping[str, Any]) -> None:
+    def __init__(self, type_name: str, inputs: Iterable[Top], params: Mapping[str, Any]) -> None:
         self.type_name = type_name
         self.inputs: tuple[Top, ...] = tuple(inputs)
         for index, top in enumerate(self.inputs):
@@ -66,7 +66,7 @@ class Function:
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
 
     def to_proto(self) -> Message:
-        """Returns the NetParameter of this layer and all that it needs, names made up."""
+        """Returns the NetParameter of this layer and all layers that it needs, with generated names."""
         return to_proto(self)
 
 
@@ -83,7 +83,7 @@ class NetSpec:
 
     def __setitem__(self, name: str, top: Top | Function) -> None:
         if not isinstance(top, Top | Function):
-            raise NotATopError(f"{name!r} is to be the top of a layer, not a {type(top).__name__}")
+            raise NotATopError(f"{name!r} is a {type(top).__name__}; expected the top of a layer")
         self.tops[name] = top
 
     def __getitem__(self, name: str) -> Top | Function:
@@ -96,11 +96,11 @@ class NetSpec:
         del self.tops[name]
 
     @override
-    def __setattr__(self, name: str, top: Any) -> None:
+    def __setattr__(self, name: str, top: Top | Function) -> None:
         self[name] = top
 
     def __getattr__(self, name: str) -> Any:
-        if name == "tops" or name.startswith("__"):  # asked for while an object is copied, before it has any
+        if name == "tops" or name.startswith("__"):  # accessed while an object is copied, before it has any tops
             raise AttributeError(name)
         return self[name]
 
@@ -109,7 +109,7 @@ class NetSpec:
         del self[name]
 
     def keys(self) -> list[str]:
-        """Returns the names."""
+        """Returns the names of the tops."""
         return list(self.tops)
 
     def vals(self) -> list[Top | Function]:
@@ -117,16 +117,16 @@ class NetSpec:
         return list(self.tops.values())
 
     def update(self, name: str, params: Mapping[str, Any]) -> None:
-        """Changes settings of the layer that has the top ``name``."""
+        """Changes settings of the layer with the top ``name``."""
         _function(self[name]).params.update(params)
 
     def to_proto(self) -> Message:
-        """Returns the NetParameter of the layers that the named tops need; other tops get names made up."""
+        """Returns the NetParameter of the layers that the named tops need; other tops get generated names."""
         return _SpecWriter({top: name for name, top in self.tops.items()}).net(self.tops.values())
 
 
 class _SpecWriter:
-    """Turns functions into LayerParameters, each behind those that it needs."""
+    """Converts functions to LayerParameters, each after those that it needs."""
 
     def __init__(self, names: Mapping[Top | Function, str]) -> None:
         self.names = dict(names)
@@ -141,7 +141,7 @@ class _SpecWriter:
         return net
 
     def add(self, function: Function) -> None:
-        waiting = [function]  # a stack, since nets are deeper than Python's recursion may be
+        waiting = [function]  # a stack, since nets may be deeper than Python's recursion limit
         while waiting:
             missing = [top.fn for top in waiting[-1].inputs if top.fn not in self.layers]
             if missing:
@@ -172,8 +172,8 @@ def _function(item: Top | Function) -> Function:
     return item.fn if isinstance(item, Top) else item
 
 
-def _set(layer: Message, field: str, value: Any) -> None:
-    """Sets a field of the message that belongs to the layer's type, else of the layer itself."""
+def _set(layer: Message, field: str, value: object) -> None:
+    """Sets a field of the message for the layer's type, or of the layer itself."""
     settings = _PARAM_NAMES.get(layer.type)
     own = getattr(layer, f"{settings}_param") if settings else layer
     of_layer = field in layer.DESCRIPTOR.fields_by_name and field not in own.DESCRIPTOR.fields_by_name
@@ -184,16 +184,16 @@ def _set(layer: Message, field: str, value: Any) -> None:
 
 
 def to_proto(*tops: Top | Function) -> Message:
-    """Returns the NetParameter of all layers that the tops need; names are made up: ``Convolution1``, ..."""
+    """Returns the NetParameter of all layers that the tops need, with generated names: ``Convolution1``, ..."""
     return _SpecWriter({}).net(tops)
 
 
-def assign_proto(proto: Message, name: str, val: Any) -> None:
-    """Sets a field of a message: a dict fills a message, a list a repeated field, and so does a single value.
+def assign_proto(proto: Message, name: str, val: object) -> None:
+    """Sets a field of a message: a message from a dictionary, a repeated field from a list or a single value.
 
     Raises:
         FieldError: the message has no such field.
-        FieldTypeError: the value is of another kind.
+        FieldTypeError: the value has the wrong type.
     """
     known = proto.DESCRIPTOR.fields_by_name
     if name not in known:
@@ -208,21 +208,21 @@ def assign_proto(proto: Message, name: str, val: Any) -> None:
         _try(proto, name, val, lambda: setattr(proto, name, val))
 
 
-def _fill(field: Any, values: list[Any], proto: Message, name: str) -> None:
+def _fill(field: Message, values: list[object], proto: Message, name: str) -> None:
     for value in values:
         if isinstance(value, dict):
             item = field.add()
             for key, part in value.items():
                 assign_proto(item, key, part)
         else:
-            _try(proto, name, value, lambda value=value: field.append(value))
+            _try(proto, name, value, partial(field.append, value))
 
 
-def _try(proto: Message, name: str, val: Any, assign: Any) -> None:
+def _try(proto: Message, name: str, val: object, assign: Callable[[], object]) -> None:
     try:
         assign()
     except (TypeError, ValueError, AttributeError) as error:
-        raise FieldTypeError(f"{proto.DESCRIPTOR.name}.{name} cannot be {val!r}: {error}") from error
+        raise FieldTypeError(f"{proto.DESCRIPTOR.name}.{name} cannot be set to {val!r}: {error}") from error
 
 
 def param_name_dict() -> dict[str, str]:
@@ -237,10 +237,11 @@ _PARAM_NAMES = param_name_dict()
 class Layers:
     """Every layer type as a function: ``layers.Convolution(bottom, ..., num_output=20)``.
 
-    It returns the top of the layer, a tuple of tops for ``ntop`` of 2 and more, the :class:`Function` for 0.
+    The function returns the top of the layer, a tuple of tops for ``ntop`` of 2 or more, or the :class:`Function`
+    for 0.
     """
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):
             raise AttributeError(name)
 
@@ -256,7 +257,7 @@ class Layers:
 class _Values:
     """The enum values of one parameter message."""
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: Message) -> None:
         self._message = message
 
     def __getattr__(self, name: str) -> int:
@@ -270,13 +271,13 @@ class _Values:
 class Parameters:
     """The values of enums in layers' settings: ``params.Pooling.MAX``."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> _Values:
         if name.startswith("__"):
             raise AttributeError(name)
         message = getattr(caffe_pb2, f"{name}Parameter", None)
         if message is None:
             known = [each.removesuffix("Parameter") for each in caffe_pb2.DESCRIPTOR.message_types_by_name]
-            raise FieldError(f"no message {name}Parameter; {suggest(name, known)}")
+            raise FieldError(f"there is no message {name}Parameter; {suggest(name, known)}")
         return _Values(message)
 
 

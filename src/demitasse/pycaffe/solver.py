@@ -1,4 +1,4 @@
-"""Solvers: the loop of :mod:`demitasse.caffe.training.solver` over nets whose blobs can be read and written."""
+"""Solvers: the training loop of :mod:`demitasse.caffe.training.solver`, over nets with accessible blobs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Callback = Callable[[], object]
 
 
 class _Training(caffe_solver.Solver):
-    """The loop; its passes go through the nets' blobs.
+    """The training loop, whose passes use the nets' blobs.
 
     Attributes:
-        views: the nets as pycaffe shows them, by net in torch.
-        started: called before each iteration.
-        ready: called when its gradients are there.
+        views: module -> net of pycaffe.
+        started: functions called before each iteration.
+        ready: functions called when the gradients of an iteration are computed.
     """
 
     def __init__(self, param: schema.SolverParameter, origin: str) -> None:
@@ -41,7 +41,7 @@ class _Training(caffe_solver.Solver):
 
     @override
     def _move_to_device(self, net: caffe_net.Net) -> caffe_net.Net:
-        # C order, for numpy; not the order that is fastest
+        # tensors stay in C order for numpy, which is not the fastest order
         for tensor in (*net.parameters(), *net.buffers()):
             tensor.data = tensor.data.to(self.device)
         return net
@@ -71,15 +71,15 @@ class _Training(caffe_solver.Solver):
     ) -> tuple[dict[str, Tensor], Tensor]:
         view = self.views[net]
         end = len(view.layers) - 1
-        view._forward(0, end)
-        blobs = {name: blob.values.tensor(self.device) for name, blob in view._own_blobs()}
+        view.run_forward(0, end)
+        blobs = {name: blob.values.tensor(self.device) for name, blob in view.module_blobs()}
         loss = net.loss(blobs)
         if debug:
             debugging.log_forward(net, blobs)
         if backward:
-            view._backward(end, 0)
+            view.run_backward(end, 0)
         if debug:
-            for name, blob in view._own_blobs():
+            for name, blob in view.module_blobs():
                 blobs[name].grad = blob.gradient.tensor(self.device)
             debugging.log_backward(net, blobs)
         return blobs, loss
@@ -92,27 +92,27 @@ class _Training(caffe_solver.Solver):
 
 
 def _show_update(blob: parameters.LearnableBlob, change: Tensor) -> None:
-    """Leaves the update in the gradient's place, as Caffe does."""
+    """Replaces the gradient by the update, as Caffe does."""
     if blob.tensor.grad is None:
         blob.tensor.grad = torch.zeros_like(blob.tensor, requires_grad=False)
     blob.tensor.grad.copy_(change)
 
 
 class Solver:
-    """Trains a net; made by :func:`get_solver`, or by a subclass, whose type goes before the file's.
+    """Trains a net. Created by :func:`get_solver`, or from a subclass, whose type overrides the type in the file.
 
     Args:
         solver_file: the solver's prototxt.
 
     Attributes:
         net: the net in training.
-        test_nets: the nets for tests, which have its parameters.
+        test_nets: the nets for tests, which share its parameters.
         param: the settings.
         type: the solver type.
 
     Raises:
         MissingFileError: the file cannot be opened.
-        PrototxtError: it is no solver.
+        PrototxtError: the file is not a solver.
         NetError: a net cannot be built.
         UsageError: :func:`~demitasse.pycaffe.set_solver_count` asks for several solvers.
     """
@@ -122,7 +122,7 @@ class Solver:
     def __init__(self, solver_file: Path) -> None:
         check_file(solver_file)
         if mode.solver_count() != 1:
-            raise UsageError(f"solver_count is {mode.solver_count()}: each process trains alone here; expected 1")
+            raise UsageError(f"solver_count is {mode.solver_count()}; expected 1, since each process trains alone here")
         param = upgrade_solver(prototxt.read_solver(solver_file))
         if self.type:
             param.type = self.type
@@ -139,10 +139,10 @@ class Solver:
         return self._training.iter
 
     def step(self, iterations: int) -> None:
-        """Runs this many iterations, with their tests, displays and snapshots.
+        """Runs a number of iterations, with their tests, displays and snapshots.
 
-        Afterwards the blobs hold values and gradients of the last one, and the diffs of parameters what was
-        subtracted from them, as in Caffe.
+        Afterwards the blobs have the values and gradients of the last iteration, and the diffs of parameters are the
+        updates that were subtracted from them, as in Caffe.
 
         Raises:
             DivergedError: the loss is not finite.
@@ -150,40 +150,40 @@ class Solver:
         self._training.step(iterations)
 
     def solve(self, resume_file: Path | None = None) -> None:
-        """Trains up to ``max_iter``, from a snapshot where one is given; errors as :meth:`restore`."""
+        """Trains up to ``max_iter``, from a snapshot if one is given; see :meth:`restore` for errors."""
         if resume_file is not None:
             self.restore(resume_file)
         self._training.solve()
 
     def restore(self, state_file: Path) -> None:
-        """Takes training back to a solverstate.
+        """Restores training from a solverstate.
 
         Raises:
-            SnapshotError: it belongs to another net, or its caffemodel is missing.
+            SnapshotError: the solverstate belongs to another net, or its caffemodel is missing.
             FileFormatError: a file cannot be read.
         """
         self._training.restore(str(state_file))
 
     def snapshot(self) -> None:
-        """Writes a caffemodel and a solverstate under ``snapshot_prefix``.
+        """Writes a caffemodel and a solverstate with the ``snapshot_prefix``.
 
         Raises:
-            SnapshotError: they cannot be written.
+            SnapshotError: a file cannot be written.
         """
         self.net.sync()
         self._training.snapshot()
 
     def apply_update(self) -> None:
-        """Updates the parameters from their diffs, for loops of one's own; ``iter`` stays."""
+        """Updates the parameters from their diffs, for custom training loops; ``iter`` does not change."""
         self._training.apply_update()
 
     def add_callback(self, on_start: Callback, on_gradients_ready: Callback) -> None:
-        """Has functions called before each iteration, and before its update."""
+        """Registers functions that are called before each iteration, and before its update."""
         self._training.started.append(on_start)
         self._training.ready.append(on_gradients_ready)
 
     def share_weights(self, net: Net) -> None:
-        """Lets a net use the parameters in training, live."""
+        """Shares the parameters in training with another net."""
         net.share_with(self.net)
 
 
@@ -224,7 +224,7 @@ class AdamSolver(Solver):
 
 
 class LarsSGDSolver(Solver):
-    """SGD with layer-wise rates."""
+    """SGD with layer-wise adaptive rates (LARS)."""
 
     type = "LarsSGD"
 
@@ -233,11 +233,11 @@ _CLASSES = {kind.type: kind for kind in Solver.__subclasses__()}
 
 
 def get_solver(solver_file: Path) -> Solver:
-    """Returns the solver of a prototxt, of the class of its type; errors as :class:`Solver`."""
+    """Returns the solver of a prototxt, as an instance of the class for its type; see :class:`Solver` for errors."""
     check_file(solver_file)
     param = upgrade_solver(prototxt.read_solver(solver_file))
     return _CLASSES.get(param.type, Solver)(solver_file)
 
 
-# by the name that it had in 2014
+# its name in 2014
 get_solver_from_file = get_solver

@@ -1,4 +1,4 @@
-"""Errors of this package that are Python's own as well, since scripts written for pycaffe catch those."""
+"""Errors that are also instances of Python's exceptions, since scripts written for pycaffe catch those."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from demitasse.errors import UnknownNameError, UsageError
 
 
 class MismatchError(UsageError, ValueError):
-    """An array or a setting that does not fit; a ``ValueError`` in pycaffe."""
+    """An array or a setting does not match; a ``ValueError`` in pycaffe."""
 
 
 class NotATopError(UsageError, TypeError):
-    """Something else was given where the top of a layer belongs; a ``TypeError`` in pycaffe."""
+    """A value is not the top of a layer; a ``TypeError`` in pycaffe."""
 
 
 class FieldError(UnknownNameError, AttributeError):
@@ -18,10 +18,10 @@ class FieldError(UnknownNameError, AttributeError):
 
 
 class FieldTypeError(UsageError, TypeError):
-    """A value of the wrong kind for a field; a ``TypeError`` in pycaffe."""
+    """A value has the wrong type for a field; a ``TypeError`` in pycaffe."""
 
 
 class NoTopError(UnknownNameError, AttributeError, KeyError):
-    """A net has no top of that name; a ``KeyError`` in pycaffe."""
+    """A net has no top with that name; a ``KeyError`` in pycaffe."""
 
     __str__ = Exception.__str__

@@ -1,4 +1,4 @@
-"""One layer's part in the passes, from blobs to blobs."""
+"""The steps of forward and backward passes: one layer each, from blobs to blobs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from demitasse.errors import DemitasseError, NetError
 
 
 class LayerStep:
-    """A layer with its blobs; this one does nothing.
+    """Base of steps, which does nothing.
 
     Args:
-        bottom: the blobs it reads.
-        top: the blobs it makes.
-        down: for each bottom, whether its gradient is wanted.
+        bottom: the bottoms of the layer.
+        top: the tops of the layer.
+        down: for each bottom, whether to compute its gradient.
         needed: whether the layer runs backward.
     """
 
@@ -31,17 +31,17 @@ class LayerStep:
         self.bottom, self.top, self.down, self.needed = bottom, top, down, needed
 
     def reshape(self) -> None:
-        """Gives the tops the shapes that follow from the bottoms'."""
+        """Updates the shapes of the tops from those of the bottoms."""
 
     def forward(self, device: torch.device) -> None:
         """Computes the tops' values from the bottoms'."""
 
     def backward(self, device: torch.device) -> None:
-        """Computes the bottoms' gradients from the tops', and adds to those of the layer's own blobs."""
+        """Computes the bottoms' gradients from the tops', and accumulates those of the layer's own blobs."""
 
 
 class SourceStep(LayerStep):
-    """A data layer; what the caller feeds, and constants, stay as they are in the blobs."""
+    """A data layer; tops that the caller feeds, and constant tops, are not changed."""
 
     def __init__(self, source: Source, top: Sequence[Blob]) -> None:
         super().__init__([], top, [], False)
@@ -53,7 +53,6 @@ class SourceStep(LayerStep):
 
     @override
     def forward(self, device: torch.device) -> None:
-        """See :class:`LayerStep`."""
         if not self._source.fed and self._changing:
             batch = self._source.next_batch()
             for index in self._changing:
@@ -61,7 +60,7 @@ class SourceStep(LayerStep):
 
 
 class PythonStep(LayerStep):
-    """A user's layer: it gets the very blobs of the net."""
+    """A user's layer in Python, which works on the blobs of the net directly."""
 
     def __init__(
         self, layer: Python, bottom: Sequence[Blob], top: Sequence[Blob], down: list[bool], needed: bool
@@ -71,17 +70,14 @@ class PythonStep(LayerStep):
 
     @override
     def reshape(self) -> None:
-        """See :class:`LayerStep`."""
         self._layer.reshape_blobs(self.bottom, self.top)
 
     @override
     def forward(self, device: torch.device) -> None:
-        """See :class:`LayerStep`."""
         self._layer.forward_blobs(self.bottom, self.top)
 
     @override
     def backward(self, device: torch.device) -> None:
-        """See :class:`LayerStep`."""
         self._layer.backward_blobs(self.top, self.down, self.bottom)
 
 
@@ -89,7 +85,7 @@ Graph = tuple[list[Tensor], tuple[Tensor, ...]]
 
 
 class TorchStep(LayerStep):
-    """A layer that autograd takes the gradient of: each layer's graph begins and ends at its own blobs."""
+    """A layer with gradients by autograd; each layer has its own graph, from its bottoms to its tops."""
 
     def __init__(
         self, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob], down: list[bool], needed: bool
@@ -111,7 +107,7 @@ class TorchStep(LayerStep):
 
     @contextmanager
     def _fitted(self) -> Iterator[None]:
-        """Sets the layer up anew where its bottoms have other shapes; errors of that, and inside, name the layer."""
+        """Sets the layer up again if the shapes of its bottoms have changed; then errors in the context name it."""
         shapes = self._shapes()
         if shapes == self._bottom_shapes:
             yield
@@ -128,7 +124,6 @@ class TorchStep(LayerStep):
 
     @override
     def reshape(self) -> None:
-        """See :class:`LayerStep`."""
         with self._fitted():
             told = self._top_shapes or self._layer.top_shapes(*self._shapes())
         for blob, shape in zip(self.top, told, strict=True):
@@ -137,7 +132,6 @@ class TorchStep(LayerStep):
 
     @override
     def forward(self, device: torch.device) -> None:
-        """See :class:`LayerStep`."""
         for blob in self._own:
             blob.sync()
         keep = self.needed and torch.is_grad_enabled()
@@ -153,7 +147,7 @@ class TorchStep(LayerStep):
         for blob, wanted in zip(self.bottom, self.down, strict=True):
             values = blob.values.tensor(device)
             if keep and blob in self.top and blob.values.is_shown:
-                values = values.clone()  # autograd may want what is about to be overwritten
+                values = values.clone()  # autograd may need the values that will be overwritten
             leaves.append(values.requires_grad_(keep and wanted))
         with torch.set_grad_enabled(keep):
             result = self._layer(*leaves)
@@ -161,7 +155,6 @@ class TorchStep(LayerStep):
 
     @override
     def backward(self, device: torch.device) -> None:
-        """See :class:`LayerStep`."""
         leaves, tops = self._graph or self._replay(device)
         given = [
             (top, blob.gradient, blob.gradient.tensor(device))
@@ -192,7 +185,7 @@ class TorchStep(LayerStep):
                 parameter.grad.add_(gradient)
 
     def _replay(self, device: torch.device) -> Graph:
-        """Runs the layer for its graph alone; what a forward pass changes in the layer is put back."""
+        """Runs the layer only for its graph, and restores the state that a forward pass changes in the layer."""
         buffers, state = [(b, b.clone()) for b in self._layer.buffers()], self._layer.state()
         with torch.enable_grad(), self._fitted():
             self._graph = self._run(device, keep=True)
@@ -203,10 +196,10 @@ class TorchStep(LayerStep):
 
 
 def _addresses(pairs: Iterable[tuple[BlobMemory, Tensor]]) -> set[int]:
-    """Returns where the tensors lie whose memory arrays show."""
+    """Returns the addresses of tensors whose memory is shared with arrays."""
     return {tensor.untyped_storage().data_ptr() for memory, tensor in pairs if memory.is_shown}
 
 
 def _apart(values: Tensor, shown: set[int]) -> Tensor:
-    """Returns the values in memory that is not shown as another blob's."""
+    """Returns the values, copied if another blob's array shares their memory."""
     return values.clone() if shown and values.untyped_storage().data_ptr() in shown else values

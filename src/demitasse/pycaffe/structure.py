@@ -1,4 +1,4 @@
-"""What a net consists of, under pycaffe's names: blobs, layers, parameters, and who takes and makes what."""
+"""The parts of a net under pycaffe's names: blobs, layers, parameters, and their connections."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from demitasse.registry import suggest
 
 
 class LayerView:
-    """A layer as ``net.layers`` shows it; a Python layer shows itself instead.
+    """An entry of ``net.layers``, except for a Python layer, which is the entry itself.
 
     Attributes:
-        type: its type, as in the prototxt.
-        blobs: what it learns, and what else a caffemodel holds of it.
+        type: the type of the layer, as in the prototxt.
+        blobs: the blobs of the layer, as in a caffemodel.
     """
 
     def __init__(self, kind: str, blobs: list[Blob]) -> None:
@@ -30,23 +30,23 @@ class LayerView:
 
 
 class Structure:
-    """Blobs and layers of a net.
+    """The blobs and layers of a net.
 
     Args:
-        module: the net in torch; its parameters are those that the blobs show.
+        module: the net as a torch module, whose parameters the blobs share.
 
     Attributes:
         blobs: name -> :class:`~demitasse.caffe.blob.Blob`, in net order.
-        params: name -> blobs of the layers that have some.
-        layers: all layers, data layers and splits included.
+        params: name -> blobs, for the layers that have blobs.
+        layers: all layers, including data layers and splits.
         layer_dict: name -> layer.
-        inputs: names of the blobs that the caller feeds.
-        outputs: names of the blobs that no layer takes.
+        inputs: the names of the blobs that the caller feeds.
+        outputs: the names of the blobs that no layer uses.
         top_names: name of layer -> names of its tops.
-        bottom_names: likewise of its bottoms.
+        bottom_names: name of layer -> names of its bottoms.
         blob_loss_weights: name of blob -> its weight in the loss.
 
-    Of layers of one name, the dictionaries have the last, as in Caffe.
+    If several layers have the same name, the dictionaries contain the last, as in Caffe.
     """
 
     def __init__(self, module: caffe_net.Net) -> None:
@@ -76,7 +76,7 @@ class Structure:
     def _add_blobs(self, spec: schema.LayerParameter, layer: Layer | None) -> None:
         for index, name in enumerate(spec.top):
             if name not in self.blobs:
-                # what a Python layer has written to its tops while it was set up stays
+                # values that a Python layer wrote to its tops in setup are kept
                 shape = self.module.shapes[name]
                 self.blobs[name] = layer.top[index] if isinstance(layer, Python) else Blob(*shape)
 
@@ -100,14 +100,14 @@ class Structure:
         self._inputs, self._outputs = self._ids(self.inputs), self._ids(self.outputs)
 
     def _show_automatic_tops(self) -> None:
-        """Calls tops of losses that name none ``(automatic)``, as Caffe does; of several the last has the name."""
+        """Renames the tops of losses that name none to ``(automatic)``, as in Caffe; the last one gets the name."""
         self._blob_names = [shown(name) for name in self._keys]
         self.blobs = OrderedDict(zip(self._blob_names, self._blobs, strict=True))
         self.blob_loss_weights = OrderedDict(zip(self._blob_names, self._blob_loss_weights, strict=True))
         self.top_names = OrderedDict((layer, [shown(top) for top in tops]) for layer, tops in self.top_names.items())
 
-    def _own_blobs(self) -> list[tuple[str, Blob]]:
-        """Returns all blobs, under the names that the module has for them."""
+    def module_blobs(self) -> list[tuple[str, Blob]]:
+        """Returns all blobs, with their names in the module."""
         return list(zip(self._keys, self._blobs, strict=True))
 
     def _ids(self, names: list[str]) -> list[int]:
@@ -121,7 +121,7 @@ class Structure:
 
     def _index(self, layer: str) -> int:
         if layer not in self.layer_dict:
-            raise LayerNameError(f"no layer {layer!r}; {suggest(layer, self._layer_names)}")
+            raise LayerNameError(f"there is no layer {layer!r}; {suggest(layer, self._layer_names)}")
         return self._layer_names.index(layer)
 
     def _param_blobs(self) -> list[Blob]:

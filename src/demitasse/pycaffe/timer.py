@@ -1,4 +1,4 @@
-"""Timer: a stop watch."""
+"""Timer: measures elapsed time."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from demitasse.pycaffe.mode import current_device
 
 
 class Timer:
-    """Measures the time between :meth:`start` and :meth:`stop`; on a GPU that of the work, not of its launch."""
+    """Measures the time between :meth:`start` and :meth:`stop`; on a GPU, including the work that was launched."""
 
     def __init__(self) -> None:
         self._started: float | None = None
         self._seconds = 0.0
 
     def start(self) -> None:
-        """Starts to measure anew."""
+        """Starts a measurement, unless one is running."""
         if self._started is None:
             self._started = _now()
 
@@ -29,7 +29,7 @@ class Timer:
 
     @property
     def ms(self) -> float:
-        """The time measured, in milliseconds; ends the measurement."""
+        """The measured time in milliseconds; ends the measurement."""
         self.stop()
         return self._seconds * 1000
 

@@ -1,24 +1,25 @@
-"""From images to the inputs of a net, and back."""
+"""Converts images to inputs of a net, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from demitasse.caffe.models.blobs import Array
 from demitasse.pycaffe.images import resize_image
 from demitasse.pycaffe.spec_errors import MismatchError
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from demitasse.pycaffe.structure import Structure
 
 
 class Transformer:
-    """Makes of an image (height, width, channels) what an input of a net expects, in this order.
+    """Converts an image (height, width, channels) to the form that an input of a net expects.
 
-    Resized to the input, axes transposed, channels swapped, times ``raw_scale``, minus the mean, times
-    ``input_scale``. What is not set is left out.
+    The steps are, in this order: resize to the input, transpose axes, swap channels, multiply by ``raw_scale``,
+    subtract the mean, multiply by ``input_scale``. Steps that are not set are skipped.
 
     Args:
         inputs: name of each input -> its shape (batch, channels, height, width).
@@ -34,14 +35,14 @@ class Transformer:
 
     def _shape(self, in_: str) -> tuple[int, ...]:
         if in_ not in self.inputs:
-            raise MismatchError(f"{in_!r} is not one of the net inputs: {self.inputs}")
+            raise MismatchError(f"{in_!r} is not an input of the net; expected one of {self.inputs}")
         return self.inputs[in_]
 
     def preprocess(self, in_: str, data: Array) -> Array:
-        """Returns ``data`` (height, width, channels) as the input wants it, float32; ``data`` stays as it is.
+        """Returns ``data`` (height, width, channels) in the form of the input, float32; ``data`` is not changed.
 
         Raises:
-            MismatchError: the net has no such input, or the image does not fit what was set.
+            MismatchError: the net has no such input, or the image does not match the settings.
         """
         size = self._shape(in_)[2:]
         result = np.array(data, np.float32)
@@ -60,7 +61,7 @@ class Transformer:
         return result
 
     def deprocess(self, in_: str, data: Array) -> Array:
-        """Returns the image (height, width, channels) that ``preprocess`` makes ``data`` of, but for its size."""
+        """Returns the image (height, width, channels) for an input; inverts ``preprocess``, except the resizing."""
         axes = len(self._shape(in_)) - 1
         result = np.array(data, np.float32)
         while result.ndim > axes and len(result) == 1:
@@ -81,76 +82,80 @@ class Transformer:
         """Sets the order of axes: (2, 0, 1) puts the channels first.
 
         Raises:
-            MismatchError: not as many axes as the input has without its batch.
+            MismatchError: the number of axes differs from the input's without the batch axis.
         """
         axes = len(self._shape(in_)) - 1
         if len(order) != axes:
-            raise MismatchError(f"transpose order {tuple(order)} has {len(order)} dimensions, input {in_!r} has {axes}")
+            raise MismatchError(
+                f"the transpose order {tuple(order)} has {len(order)} axes; input {in_!r} expects {axes}"
+            )
         self.transpose[in_] = order
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
-        """Sets the order of channels, the first axis after the transpose: (2, 1, 0) makes BGR of RGB.
+        """Sets the order of channels, the first axis after the transpose: (2, 1, 0) converts RGB to BGR.
 
         Raises:
-            MismatchError: not as many as the input has channels.
+            MismatchError: the number of channels differs from the input's.
         """
         channels = self._shape(in_)[1]
         if len(order) != channels:
-            raise MismatchError(f"channel swap {tuple(order)} is of {len(order)}, input {in_!r} has {channels}")
+            raise MismatchError(
+                f"the channel swap {tuple(order)} has {len(order)} channels; input {in_!r} expects {channels}"
+            )
         self.channel_swap[in_] = order
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
-        """Sets what pixels are multiplied by before the mean is taken off: 255 for most nets."""
+        """Sets the factor of the pixels before subtracting the mean: 255 for most nets."""
         self._shape(in_)
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: Array) -> None:
-        """Sets what is taken off.
+        """Sets the mean to subtract.
 
         Args:
-            in_: the input.
-            mean: (channels,), (height, width) or (channels, height, width); resized where it is of another size.
+            in_: the name of the input.
+            mean: (channels,), (height, width) or (channels, height, width); resized if it has another size.
 
         Raises:
-            MismatchError: other axes, or another number of channels.
+            MismatchError: the mean has other axes, or another number of channels.
         """
         channels, *size = self._shape(in_)[1:]
         mean = np.asarray(mean)
         if mean.ndim == 1:
             if len(mean) != channels:
-                raise MismatchError(f"mean channels incompatible with input {in_!r}: {len(mean)}, not {channels}")
+                raise MismatchError(f"the mean has {len(mean)} channels; input {in_!r} expects {channels}")
             mean = mean[:, None, None]
         elif mean.ndim not in (2, 3):
-            raise MismatchError(f"mean shape invalid: {mean.shape}, expected (channels, height, width) or (channels,)")
+            raise MismatchError(f"the mean has shape {mean.shape}; expected (channels, height, width) or (channels,)")
         else:
             mean = self._fitted(mean.reshape(-1, *mean.shape[-2:]), channels, size)
         self.mean[in_] = mean
 
     def _fitted(self, mean: Array, channels: int, size: Sequence[int]) -> Array:
         if len(mean) not in (1, channels):
-            raise MismatchError(f"mean of {len(mean)} channels is incompatible with an input of {channels}")
+            raise MismatchError(f"the mean has {len(mean)} channels; the input expects {channels}")
         if mean.shape[1:] == tuple(size):
             return mean
         return resize_image(mean.transpose(1, 2, 0), size).transpose(2, 0, 1)
 
     def set_input_scale(self, in_: str, scale: float) -> None:
-        """Sets what is multiplied by at the end, after the mean is taken off."""
+        """Sets the factor of the result after subtracting the mean."""
         self._shape(in_)
         self.input_scale[in_] = scale
 
 
-def image_input(net: Any) -> tuple[str, tuple[int, ...]]:
+def image_input(net: Structure) -> tuple[str, tuple[int, ...]]:
     """Returns name and shape of the first input of a net.
 
     Raises:
-        MismatchError: it has none, or one that does not take images.
+        MismatchError: the net has no input, or its first input is not images.
     """
     for name in net.inputs[:1]:
         shape = tuple(net.blobs[name].data.shape)
         if len(shape) == 4:
             return name, shape
-        raise MismatchError(f"input {name!r} takes no images (batch, channels, height, width) but {shape}")
-    raise MismatchError("the net has no input: give the prototxt for deployment, with an Input layer")
+        raise MismatchError(f"input {name!r} has shape {shape}; expected images (batch, channels, height, width)")
+    raise MismatchError("the net has no input; give the prototxt for deployment, with an Input layer")
 
 
 def image_transformer(
@@ -161,7 +166,7 @@ def image_transformer(
     raw_scale: float | None = None,
     channel_swap: Sequence[int] | None = None,
 ) -> Transformer:
-    """Returns a transformer of one input that puts channels first and does what is given."""
+    """Returns a transformer for one input that puts channels first and applies the given settings."""
     transformer = Transformer({in_: shape})
     transformer.set_transpose(in_, (2, 0, 1))
     if mean is not None:

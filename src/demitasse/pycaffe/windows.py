@@ -1,4 +1,4 @@
-"""Windows of images from a table, and detections into one."""
+"""Reads windows of images from a table, and writes detections."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from demitasse.caffe.models.blobs import Array
 from demitasse.errors import DataError, UsageError
 from demitasse.extras import needs
 from demitasse.files import atomic_write
@@ -23,10 +23,12 @@ def read_windows(path: str | Path) -> list[tuple[str, list[list[int]]]]:
     """Reads a CSV file with the columns filename, xmin, ymin, xmax, ymax, in any order.
 
     Returns:
-        Each image, in order, with its windows (ymin, xmin, ymax, xmax); names are relative to the working directory.
+        The images in order, each with its windows (ymin, xmin, ymax, xmax); names are relative to the working
+        directory.
 
     Raises:
-        DataError: the file cannot be read, lacks a column or holds something else than numbers; says the line.
+        DataError: the file cannot be read, lacks a column, or contains a value that is not a number; the message has
+            the line.
     """
     images: dict[str, list[list[int]]] = {}
     try:
@@ -34,7 +36,7 @@ def read_windows(path: str | Path) -> list[tuple[str, list[list[int]]]]:
             rows = csv.DictReader(file, skipinitialspace=True)
             missing = [name for name in ("filename", *COLUMNS) if name not in (rows.fieldnames or [])]
             if missing:
-                raise DataError(f"{path}:1: no column {missing[0]!r}; expected filename,xmin,ymin,xmax,ymax")
+                raise DataError(f"{path}:1: there is no column {missing[0]!r}; expected filename,xmin,ymin,xmax,ymax")
             for row in rows:
                 images.setdefault(row["filename"], []).append(_window(row, f"{path}:{rows.line_num}"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -46,33 +48,33 @@ def _window(row: dict[str, str], place: str) -> list[int]:
     try:
         return [int(float(row[name])) for name in COLUMNS]
     except (TypeError, ValueError, OverflowError):
-        raise DataError(f"{place}: a window is four numbers, found {[row[name] for name in COLUMNS]}") from None
+        raise DataError(f"{place}: found the window {[row[name] for name in COLUMNS]}; expected four numbers") from None
 
 
 def write_detections(path: str | Path, detections: Sequence[Detection]) -> None:
-    """Writes detections: ``.csv`` a row a window, ``.h5`` and ``.npy`` arrays.
+    """Writes detections as ``.csv``, ``.h5`` or ``.npy``.
 
-    ``.csv`` has filename, ymin, xmin, ymax, xmax and a column for each class; ``.h5`` the data sets ``filename``,
-    ``window`` (n, 4) and ``prediction`` (n, classes); ``.npy`` the predictions alone.
+    A ``.csv`` file has a row for each window, with filename, ymin, xmin, ymax, xmax and a column for each class; an
+    ``.h5`` file the datasets ``filename``, ``window`` (n, 4) and ``prediction`` (n, classes); an ``.npy`` file only
+    the predictions.
 
     Raises:
-        UsageError: another ending.
+        UsageError: the path has another extension.
     """
-    write = _WRITERS.get(Path(path).suffix.lower())
-    if write is None:
-        raise UsageError(f"{path}: detections are written as {', '.join(_WRITERS)}")
+    check_ending(path)
+    write = _WRITERS[Path(path).suffix.lower()]
     predictions = np.array([np.ravel(each["prediction"]) for each in detections], np.float32)
     with atomic_write(path) as file:
         write(file, detections, predictions)
 
 
 def check_ending(path: str | Path) -> None:
-    """Raises UsageError for an ending that :func:`write_detections` does not know, before the work is done."""
+    """Raises UsageError for an extension that :func:`write_detections` does not support."""
     if Path(path).suffix.lower() not in _WRITERS:
-        raise UsageError(f"{path}: detections are written as {', '.join(_WRITERS)}")
+        raise UsageError(f"{path}: the extension is {Path(path).suffix!r}; expected one of {', '.join(_WRITERS)}")
 
 
-def _csv(out: BinaryIO, detections: Sequence[Detection], predictions: NDArray[Any]) -> None:
+def _csv(out: BinaryIO, detections: Sequence[Detection], predictions: Array) -> None:
     classes = predictions.shape[1] if len(predictions) else 0
     text = StringIO(newline="")
     writer = csv.writer(text)
@@ -82,7 +84,7 @@ def _csv(out: BinaryIO, detections: Sequence[Detection], predictions: NDArray[An
     out.write(text.getvalue().encode(errors="surrogateescape"))
 
 
-def _h5(out: BinaryIO, detections: Sequence[Detection], predictions: NDArray[Any]) -> None:
+def _h5(out: BinaryIO, detections: Sequence[Detection], predictions: Array) -> None:
     with needs("h5py"):
         import h5py
     buffer = BytesIO()  # HDF5 itself crashes when the disk is full
@@ -93,11 +95,11 @@ def _h5(out: BinaryIO, detections: Sequence[Detection], predictions: NDArray[Any
     out.write(buffer.getvalue())
 
 
-def _npy(out: BinaryIO, detections: Sequence[Detection], predictions: NDArray[Any]) -> None:
+def _npy(out: BinaryIO, detections: Sequence[Detection], predictions: Array) -> None:
     np.save(out, predictions)
 
 
-_WRITERS: dict[str, Callable[[BinaryIO, Sequence[Detection], NDArray[Any]], None]] = {
+_WRITERS: dict[str, Callable[[BinaryIO, Sequence[Detection], Array], None]] = {
     ".csv": _csv,
     ".h5": _h5,
     ".npy": _npy,

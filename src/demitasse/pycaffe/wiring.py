@@ -1,4 +1,4 @@
-"""Where a backward pass goes: which layers run backward, and for which of their bottoms."""
+"""Plans the backward pass: which layers run backward, and for which of their bottoms."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from demitasse.caffe.net import Net
 
 
 class Wiring(NamedTuple):
-    """One entry a layer, data layers included.
+    """The plan of the backward pass, with one entry for each layer, including data layers.
 
     Attributes:
-        layers: whether it runs backward.
-        bottoms: for each of its bottoms, whether its gradient is wanted.
+        layers: whether the layer runs backward.
+        bottoms: for each bottom of the layer, whether to compute its gradient.
     """
 
     layers: list[bool]
@@ -20,7 +20,7 @@ class Wiring(NamedTuple):
 
 
 def wiring(net: Net) -> Wiring:
-    """Returns Caffe's choice: what learns, and what lies between it and a loss; all with ``force_backward``."""
+    """Returns Caffe's plan: layers that learn, and those between them and a loss; all with ``force_backward``."""
     found = _towards_data(net)
     _towards_loss(net, found)
     if net.force_backward:
@@ -30,7 +30,7 @@ def wiring(net: Net) -> Wiring:
 
 
 def _towards_data(net: Net) -> Wiring:
-    """A layer runs backward where it learns or has a bottom that depends on what learns."""
+    """Selects the layers that learn, or that have a bottom that depends on a layer that learns."""
     depends: dict[str, bool] = {}
     found = Wiring([], [])
     layers = net.named_layers()
@@ -44,7 +44,7 @@ def _towards_data(net: Net) -> Wiring:
 
 
 def _towards_loss(net: Net, found: Wiring) -> None:
-    """Leaves out what no loss depends on, and what only leads to layers that take no gradient further."""
+    """Deselects layers that no loss depends on, and layers whose tops need no gradient."""
     under_loss, unwanted = set(net.losses), set()
     for index in reversed(range(len(found.layers))):
         spec = net.spec.layer[index]

@@ -19,7 +19,7 @@ __all__ = ["find_links", "reorder_units"]
 
 def reorder_units(
     model: nn.Module,
-    example: Tensor | tuple[Any, ...],
+    example: Tensor | tuple[object, ...],
     *,
     search: bool = True,
     remove_dead: bool = False,

@@ -16,7 +16,7 @@ from demitasse.errors import UsageError
 from demitasse.packed.unit_flow import Flow, fix, links, not_silent
 from demitasse.packed.units import Hidden, Link
 
-_CONVOLUTIONS: dict[Any, int] = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
+_CONVOLUTIONS: dict[object, int] = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
 _NORMS = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
 # functions of each entry that keep 0: by class, or by the name of a function or method
 _SAME = {
@@ -29,7 +29,7 @@ _SAME = {
 _NO_ZEROS = {nn.Sigmoid, nn.Hardsigmoid, nn.Softplus, "sigmoid", "hardsigmoid", "softplus"}
 _POOLING = ("max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool")
 # functions of each channel -> the number of axes that they pool over
-_POOLS: dict[Any, int] = {
+_POOLS: dict[object, int] = {
     kind: axes
     for axes, kinds in enumerate(
         (
@@ -43,7 +43,7 @@ _POOLS: dict[Any, int] = {
 }
 
 
-def find_links(model: nn.Module, example: Tensor | tuple[Any, ...]) -> list[Link]:
+def find_links(model: nn.Module, example: Tensor | tuple[object, ...]) -> list[Link]:
     """Returns the hidden units that may move, from the first layer to the last.
 
     These are the units that a linear or convolution layer makes and that only linear and convolution layers use;
@@ -61,7 +61,7 @@ def find_links(model: nn.Module, example: Tensor | tuple[Any, ...]) -> list[Link
     return links(_Walk(model, _traced(model, example)).made)
 
 
-def _traced(model: nn.Module, example: Tensor | tuple[Any, ...]) -> fx.Graph:
+def _traced(model: nn.Module, example: Tensor | tuple[object, ...]) -> fx.Graph:
     """Returns the graph of the calls, with the shapes of their results."""
     arguments = example if isinstance(example, tuple) else (example,)
     try:
@@ -127,7 +127,7 @@ class _Walk:
             return self._weighted
         return self._by_channel if kind in _NORMS or kind is nn.PReLU else None
 
-    def _kind(self, node: fx.Node) -> Any:
+    def _kind(self, node: fx.Node) -> object:
         """Returns the class of the layer, or the name of the function or method."""
         if node.op == "call_module":
             module = self._module(node)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from demitasse.caffe import log, schema
-from demitasse.caffe.models.blobs import array_blob, blob_array, blob_arrays
+from demitasse.caffe.models.blobs import Array, array_blob, blob_array, blob_arrays
 from demitasse.caffe.net import Net
 from demitasse.caffe.training import lr_policy, solverstate
 from demitasse.caffe.training.resume import (
@@ -137,12 +136,12 @@ def _restore_rest(run: SolverRun, resume: Resume, torch_rng: bytes) -> None:
         restore_sources(net, states)
 
 
-def _blobs(net: Net) -> list[list[Any]]:
+def _blobs(net: Net) -> list[list[object]]:
     """Returns layer, index and shape of every learnable blob, to recognize the snapshot of another net."""
     return [[blob.layer, blob.index, list(blob.tensor.shape)] for blob in net.learnable]
 
 
-def _check(run: SolverRun, resume: Resume, history: list[Any], path: str | Path) -> None:
+def _check(run: SolverRun, resume: Resume, history: list[Array], path: str | Path) -> None:
     """Raises SnapshotError if the solverstate belongs to another net or another solver type."""
     ours = _blobs(run.net)
     if "blobs" in resume:
@@ -173,7 +172,7 @@ def _check(run: SolverRun, resume: Resume, history: list[Any], path: str | Path)
         )
 
 
-def _history(state: schema.SolverState, path: str | Path) -> list[Any]:
+def _history(state: schema.SolverState, path: str | Path) -> list[Array]:
     try:
         return [blob_array(blob).copy() for blob in state.history]
     except FileFormatError as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -29,7 +27,7 @@ def run(files: Files, inputs: dict[str, Tensor]) -> list[Tensor]:
     """Runs a source that :func:`make` has made."""
     from safetensors.torch import load
 
-    space: dict[str, Any] = {"__name__": "exported", "__file__": "exported.py"}
+    space: dict[str, object] = {"__name__": "exported", "__file__": "exported.py"}
     # it contains nothing of the net but identifiers and numbers, see ``base.py``
     exec(compile(files[".py"], "exported.py", "exec"), space)
     *_, kind = (each for each in space.values() if isinstance(each, type) and each.__module__ == "exported")

@@ -36,7 +36,7 @@ class Exported(NamedTuple):
     """
 
     graph: Graph
-    flatten: Callable[[Positional, Named], list[Any]]
+    flatten: Callable[[Positional, Named], list[Tensor]]
     restore: Callable[[Sequence[object]], object]
 
 
@@ -101,10 +101,10 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
-def _flatten(program: ExportedProgram) -> Callable[[Positional, Named], list[Any]]:
+def _flatten(program: ExportedProgram) -> Callable[[Positional, Named], list[Tensor]]:
     wanted = program.call_spec.in_spec
 
-    def flatten(args: Positional, kwargs: Named) -> list[Any]:
+    def flatten(args: Positional, kwargs: Named) -> list[Tensor]:
         leaves, found = pytree.tree_flatten((args, kwargs))
         if found != wanted:
             raise UsageError(
@@ -121,7 +121,7 @@ def _restore(program: ExportedProgram) -> Callable[[Sequence[object]], object]:
 
 
 @dataclass(frozen=True)
-class Input:
+class InputPlace:
     """The place of an input among the arguments of a call.
 
     Attributes:
@@ -136,7 +136,7 @@ class Call(nn.Module):
 
     Args:
         target: what is called.
-        args: the arguments, with an :class:`Input` in the place of each input.
+        args: the arguments, with an :class:`InputPlace` in the place of each input.
         kwargs: the named ones.
     """
 
@@ -147,7 +147,7 @@ class Call(nn.Module):
     @override
     def forward(self, *inputs: object) -> Tensor | tuple[object]:
         args, kwargs = fx.node.map_aggregate(
-            (self.args, self.kwargs), lambda each: inputs[each.index] if isinstance(each, Input) else each
+            (self.args, self.kwargs), lambda each: inputs[each.index] if isinstance(each, InputPlace) else each
         )
         result = self.target(*args, **kwargs)
         return result if isinstance(result, Tensor) else (result,)  # a list is one value
@@ -195,7 +195,7 @@ class _Reading:
     def __init__(self, program: ExportedProgram, name: str) -> None:
         self.graph = Graph(name)
         self._numbers: dict[fx.Node, int] = {}
-        self._constants: dict[object, Any] = {}
+        self._constants: dict[object, Tensor | None] = {}
         self._with_statistics: set[fx.Node] = set()
         specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
         tensors = {**program.state_dict, **program.constants}
@@ -258,7 +258,7 @@ class _Reading:
                 return self._constants[each]
             if each not in inputs:
                 inputs.append(each)
-            return Input(inputs.index(each))
+            return InputPlace(inputs.index(each))
 
         args, kwargs = fx.node.map_arg(node.args, place), fx.node.map_arg(node.kwargs, place)
         if reading is None or (reading.call is None and reading.inputs != inputs):

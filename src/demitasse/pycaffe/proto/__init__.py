@@ -1,1 +1,1 @@
-"""The messages of Caffe's files, where scripts look for them: ``caffe.proto.caffe_pb2``."""
+"""The messages of Caffe's files, where scripts expect them: ``caffe.proto.caffe_pb2``."""

@@ -1,8 +1,8 @@
-"""Every message and enum of caffe.proto, under the names that protobuf's compiler gives them.
+"""All messages and enums of caffe.proto, under the names that protobuf's compiler gives them.
 
-The classes live in a descriptor pool of their own, so that another caffe.proto can be in the process. Blobs hold
-repeated numbers. ``NetParameter`` reads and writes the field numbers of the compression fork and of Guo's
-repository, which a layer's type tells apart (see :mod:`demitasse.caffe.schema.dialects`).
+The classes have their own descriptor pool, so that the process may also use another caffe.proto. Blobs have repeated
+numbers. ``NetParameter`` reads and writes the field numbers of the compression fork and of Guo's repository,
+distinguished by a layer's type (see :mod:`demitasse.caffe.schema.dialects`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from demitasse.caffe import schema
 from demitasse.caffe.schema import dialects
 from demitasse.errors import FileFormatError
 
+Message = Any  # a message whose fields are only known at run time
+
 if TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Any: ...
+    def __getattr__(name: str) -> Message: ...
 
 
-def _described() -> Any:
+def _described() -> Message:
     data = files(schema).joinpath("caffe.bin").read_bytes()
     file = descriptor_pb2.FileDescriptorSet.FromString(data).file[0]
     pool = descriptor_pool.DescriptorPool()
@@ -40,12 +42,12 @@ for _name, _enum in DESCRIPTOR.enum_types_by_name.items():
     globals().update({_value.name: _value.number for _value in _enum.values})
 
 
-def _read_dialects(net: Any) -> None:
-    """Makes a class of nets read and write the numbers that files have for its private ones."""
+def _read_dialects(net: Message) -> None:
+    """Makes the class NetParameter convert between its private field numbers and those of files."""
     merge, parse = net.MergeFromString, net.ParseFromString
     serialize, serialize_partial = net.SerializeToString, net.SerializePartialToString
 
-    def from_string(data: bytes) -> Any:
+    def from_string(data: bytes) -> Message:
         message = net()
         parse(message, _private(data))
         return message

@@ -13,7 +13,7 @@ from demitasse.runtime.native.llvm import FLOAT, INT, LONG, POINTER, VOID, Machi
 Operand: TypeAlias = "ir.Value"  # llvmlite has no types, so that a Python number may stand for one
 
 
-class Code:
+class KernelCode:
     """The code of one kernel, ``void name(int64 *arguments, int64 thread, int64 threads)``.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from demitasse.runtime.native.code import Code, Operand
+from demitasse.runtime.native.code import KernelCode, Operand
 from demitasse.runtime.native.llvm import BYTE, FLOAT, INT, LONG, Machine
 from demitasse.runtime.native.product import SparseRows, sparse_rows
 
@@ -34,7 +34,7 @@ COLUMNS = (
 
 def columns(machine: Machine, coded: bool, bias: bool, activation: str) -> ir.Module:
     """Returns the kernel that multiplies sparse columns with the values at ``offsets`` of each image."""
-    code = Code("kernel", machine, COLUMNS)
+    code = KernelCode("kernel", machine, COLUMNS)
     first, last = code.share(code.mul(code.images, code.chunks))
     with code.loop(first, last) as item:
         chunk, image = code.rem(item, code.chunks), code.div(item, code.chunks)
@@ -56,7 +56,7 @@ def columns(machine: Machine, coded: bool, bias: bool, activation: str) -> ir.Mo
     return code.finish()
 
 
-def _column(code: Code, column: Operand, value: Operand, target: Operand, coded: bool) -> None:
+def _column(code: KernelCode, column: Operand, value: Operand, target: Operand, coded: bool) -> None:
     place = code.variable(LONG(0))
     with code.loop(code.load(code.starts, column, INT), code.load(code.starts, code.add(column, 1), INT)) as entry:
         code.set(place, code.add(code.get(place), code.load(code.gaps, entry, BYTE)))
@@ -65,7 +65,7 @@ def _column(code: Code, column: Operand, value: Operand, target: Operand, coded:
         code.store(code.intrinsic("fma", weight, value, known), target, code.get(place))
 
 
-def _activated(code: Code, value: Operand, activation: str) -> Operand:
+def _activated(code: KernelCode, value: Operand, activation: str) -> Operand:
     b = code.b
     if activation == "ReLU":
         return b.select(b.fcmp_ordered("<", value, FLOAT(0.0)), FLOAT(0.0), value)
@@ -80,7 +80,7 @@ TRANSPOSE = "*offsets *input *output columns images input_image output_plane"
 
 def into_columns(machine: Machine) -> ir.Module:
     """Returns the kernel that makes a plane of each input, with a position for each image."""
-    code = Code("kernel", machine, TRANSPOSE)
+    code = KernelCode("kernel", machine, TRANSPOSE)
     first, last = code.share(code.columns)
     with code.loop(first, last) as column:
         source = code.at(code.input, code.load(code.offsets, column, INT))
@@ -97,7 +97,7 @@ BACK = "*input *output columns images input_plane output_image"
 
 def out_of_columns(machine: Machine) -> ir.Module:
     """Returns the kernel that makes a row of each image again."""
-    code = Code("kernel", machine, BACK)
+    code = KernelCode("kernel", machine, BACK)
     first, last = code.share(code.images)
     with code.loop(first, last) as image, code.loop(0, code.columns) as column:
         value = code.load(code.input, code.add(code.mul(column, code.input_plane), image))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from demitasse.runtime.native.code import Code, Operand
+from demitasse.runtime.native.code import KernelCode, Operand
 from demitasse.runtime.native.llvm import LONG, Machine
 
 PHASES = (
@@ -15,7 +15,7 @@ PHASES = (
 
 def into_phases(machine: Machine) -> ir.Module:
     """Returns the kernel that copies planes into phases, with ``fill`` wherever there is no pixel."""
-    code = Code("kernel", machine, PHASES)
+    code = KernelCode("kernel", machine, PHASES)
     first, last = code.share(code.mul(code.planes, code.phases))
     with code.loop(first, last) as item:
         phase, plane = code.rem(item, code.phases), code.div(item, code.phases)
@@ -40,7 +40,7 @@ def into_phases(machine: Machine) -> ir.Module:
 
 
 def _rows(
-    code: Code, source: Operand, target: Operand, height: Operand, width: Operand, step: Operand, across: Operand
+    code: KernelCode, source: Operand, target: Operand, height: Operand, width: Operand, step: Operand, across: Operand
 ) -> None:
     with code.loop(0, height) as y:
         row = code.at(target, code.add(code.before, code.mul(y, code.output_row)))
@@ -56,7 +56,7 @@ ROWS = "*input *output planes input_plane input_row height width output_plane ou
 
 def rows(machine: Machine) -> ir.Module:
     """Returns the kernel that copies the pixels of planes into planes with other distances."""
-    code = Code("kernel", machine, ROWS)
+    code = KernelCode("kernel", machine, ROWS)
     first, last = code.share(code.planes)
     with code.loop(first, last) as plane, code.loop(0, code.height) as y:
         source = code.at(code.input, code.add(code.mul(plane, code.input_plane), code.mul(y, code.input_row)))
@@ -71,7 +71,7 @@ PART = "*input *output before images size input_image output_image"
 
 def part(machine: Machine) -> ir.Module:
     """Returns the kernel that copies each image to a place in an image of the output."""
-    code = Code("kernel", machine, PART)
+    code = KernelCode("kernel", machine, PART)
     piece = 1 << 12
     pieces = code.div(code.add(code.size, piece - 1), piece)
     first, last = code.share(code.mul(code.images, pieces))

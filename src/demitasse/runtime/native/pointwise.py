@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from demitasse.runtime.native.code import Code
+from demitasse.runtime.native.code import KernelCode
 from demitasse.runtime.native.llvm import FLOAT, LONG, Machine
 from demitasse.runtime.native.product import activated
 
@@ -13,7 +13,7 @@ COMBINE = "*left *right *output .factor .other .low .high vectors"
 
 def combine(machine: Machine, operation: str, activation: str) -> ir.Module:
     """Returns the kernel of ``factor * left + other * right``, of ``left * right``, or of their maximum."""
-    code = Code("kernel", machine, COMBINE)
+    code = KernelCode("kernel", machine, COMBINE)
     first, last = code.share(code.vectors)
     with code.loop(first, last) as index:
         at = code.mul(index, code.lanes)
@@ -34,7 +34,7 @@ AFFINE = "*input *output *factor *summand .low .high planes channels plane"
 
 def affine(machine: Machine, scaled: bool, activation: str) -> ir.Module:
     """Returns the kernel of an activation, of ``factor * x + summand`` by channel if that comes before it."""
-    code = Code("kernel", machine, AFFINE)
+    code = KernelCode("kernel", machine, AFFINE)
     first, last = code.share(code.planes)
     with code.loop(first, last) as plane:
         channel, start = code.rem(plane, code.channels), code.mul(plane, code.plane)
@@ -58,7 +58,7 @@ def response(machine: Machine, usual: bool) -> ir.Module:
         machine: what it is for.
         usual: whether the power is 0.75, which is two square roots.
     """
-    code = Code("kernel", machine, LRN)
+    code = KernelCode("kernel", machine, LRN)
     b = code.b
     blocks = code.div(code.plane, code.lanes)
     first, last = code.share(code.mul(code.images, blocks))
@@ -90,7 +90,7 @@ SOFTMAX = "*input *output images positions channels image plane"
 
 def softmax(machine: Machine) -> ir.Module:
     """Returns the kernel of exp(x) / sum(exp(x)) over channels, for each position of each image."""
-    code = Code("kernel", machine, SOFTMAX)
+    code = KernelCode("kernel", machine, SOFTMAX)
     b = code.b
     first, last = code.share(code.mul(code.images, code.positions))
     with code.loop(first, last) as item:

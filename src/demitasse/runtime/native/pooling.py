@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from demitasse.runtime.native.code import Code
+from demitasse.runtime.native.code import KernelCode
 from demitasse.runtime.native.llvm import INT, Machine
 
 POOL = "*offsets *input *output *share_of count planes blocks input_plane output_plane"
@@ -12,7 +12,7 @@ POOL = "*offsets *input *output *share_of count planes blocks input_plane output
 
 def pool(machine: Machine, vectors: int, maximum: bool) -> ir.Module:
     """Returns the kernel that pools windows over phases: their maxima, or their sums times a share by position."""
-    code = Code("kernel", machine, POOL)
+    code = KernelCode("kernel", machine, POOL)
     first, last = code.share(code.mul(code.planes, code.blocks))
     with code.loop(first, last) as item:
         block, plane = code.rem(item, code.blocks), code.div(item, code.blocks)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from demitasse.runtime.native.code import Code, Operand
+from demitasse.runtime.native.code import KernelCode, Operand
 from demitasse.runtime.native.llvm import BYTE, INT, LONG, Machine
 
 _LARGEST_GAP = 255
@@ -81,7 +81,7 @@ class Epilogue(NamedTuple):
     activation: str = ""
 
 
-def activated(code: Code, value: Operand, activation: str) -> Operand:
+def activated(code: KernelCode, value: Operand, activation: str) -> Operand:
     """Returns an activation of a vector; its numbers are the arguments ``low`` and ``high`` of the kernel."""
     b = code.b
     if activation == "ReLU":
@@ -112,7 +112,7 @@ def product(machine: Machine, vectors: int, coded: bool, epilogue: Epilogue) -> 
         coded: whether entries have codes.
         epilogue: what follows.
     """
-    code = Code("kernel", machine, PRODUCT)
+    code = KernelCode("kernel", machine, PRODUCT)
     width = vectors * machine.lanes
     first, last = code.share(code.mul(code.mul(code.images, code.blocks), code.chunks))
     with code.loop(first, last) as item:
@@ -130,7 +130,7 @@ def product(machine: Machine, vectors: int, coded: bool, epilogue: Epilogue) -> 
 
 
 def _row(
-    code: Code, row: Operand, planes: Operand, out: Operand, vectors: int, coded: bool, epilogue: Epilogue
+    code: KernelCode, row: Operand, planes: Operand, out: Operand, vectors: int, coded: bool, epilogue: Epilogue
 ) -> None:
     start = code.splat(code.load(code.bias, row)) if epilogue.bias else code.splat(0.0)
     sums = [code.variable(start) for _ in range(vectors)]

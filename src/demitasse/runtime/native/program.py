@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from demitasse.runtime.native.code import Code
+from demitasse.runtime.native.code import KernelCode
 from demitasse.runtime.native.kernels import address
 from demitasse.runtime.native.llvm import INT, LONG, POINTER, VOID, Machine
 
@@ -25,7 +25,7 @@ Argument = int | float | npt.NDArray[np.generic]
 
 def _driver(machine: Machine) -> ir.Module:
     """Returns the function that calls the kernels; after each, threads wait for each other."""
-    code = Code("kernel", machine, "*calls *counter count")
+    code = KernelCode("kernel", machine, "*calls *counter count")
     b = code.b
     step_kind = ir.FunctionType(VOID, [POINTER, LONG, LONG])
     sched_yield = ir.Function(code.module, ir.FunctionType(INT, []), "sched_yield")
