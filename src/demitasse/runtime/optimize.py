@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import overload
 
 from torch import nn
 
@@ -11,6 +12,18 @@ from demitasse.errors import UsageError
 from demitasse.graph.caffe import is_net, of_files, of_whole_net
 from demitasse.runtime.module import OptimizedModule
 from demitasse.runtime.plan import Plan, plan_of
+
+
+@overload
+def optimize(model: str | Path, *, keep: Collection[str] = ()) -> Plan: ...
+
+
+@overload
+def optimize(model: nn.Module, example: None = None, *, keep: Collection[str] = ()) -> Plan: ...
+
+
+@overload
+def optimize(model: nn.Module, example: object) -> OptimizedModule: ...
 
 
 def optimize(
