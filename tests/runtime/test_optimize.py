@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import demitasse
-from demitasse.errors import UsageError
+from demitasse.caffe import schema
+from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
+from demitasse.caffe.weights import save_weights
+from demitasse.errors import FileFormatError, UsageError
 from demitasse.runtime import OptimizedModule
 from demitasse.zoo.models import MODELS
 
@@ -64,6 +73,15 @@ class Block(nn.Module):
         y = F.adaptive_avg_pool2d(torch.cat([y, x[:, :, ::2, ::2]], 1)[:, :32], 4)
         return self.head(self.dropout(y.flatten(1))).softmax(-1)
 
+
+TEXT = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "gaussian" } } }
+layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip"
+  inner_product_param { num_output: 5 weight_filler { type: "gaussian" } } }
+"""
+IMAGES = torch.randn(2, 3, 16, 16)
 
 NETS = {
     "lenet5": (1, 28, 28),
@@ -157,6 +175,63 @@ def test_weights_are_those_at_the_time() -> None:
     torch.testing.assert_close(fast(x), before, rtol=1e-4, atol=1e-5)
     assert isinstance(fast, OptimizedModule)
     assert not list(fast.parameters())
+
+
+def test_copies_and_threads() -> None:
+    model = sparse(MODELS["gpt"](), 0.05)
+    tokens = torch.randint(0, 50, (2, 16))
+    for made, x in ((demitasse.optimize(model, tokens), tokens), (demitasse.optimize(sparse(Block()), IMAGES), IMAGES)):
+        expected = made(x)
+        assert torch.equal(copy.deepcopy(made)(x), expected)
+        threads = torch.get_num_threads()
+        try:
+            torch.set_num_threads(3)
+            torch.testing.assert_close(made(x), expected)
+        finally:
+            torch.set_num_threads(threads)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_has_threads_of_its_own(tmp_path: Path) -> None:
+    """Those of the parent are not there; a run must not wait for them."""
+    code = """
+import os, torch, demitasse
+from demitasse.zoo.models import MODELS
+model = MODELS["lenet5"]().eval()
+with torch.no_grad():
+    for weight in (p for p in model.parameters() if p.ndim > 1):
+        weight.mul_(torch.rand_like(weight) < 0.05)
+x = torch.randn(4, 1, 28, 28)
+torch.set_num_threads(2)
+fast = demitasse.optimize(model, x)
+expected = fast(x)
+child = os.fork()
+if child == 0:
+    os._exit(0 if torch.equal(fast(x), expected) else 1)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+assert torch.equal(fast(x), expected)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120, cwd=tmp_path)
+
+
+def test_a_file_that_contains_its_net(tmp_path: Path) -> None:
+    net = Net(prototxt.parse(TEXT, schema.NetParameter(), "net"))
+    save_weights(net, tmp_path / "net.caffemodel")
+    (tmp_path / "net.prototxt").write_text(TEXT)
+    demitasse.pack(tmp_path / "net.caffemodel", tmp_path / "net.demi", net=tmp_path / "net.prototxt", definition=True)
+    plan = demitasse.optimize(tmp_path / "net.demi")
+    x = torch.randn(5, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(plan({"data": x})["ip"], net({"data": x})["ip"])
+    assert demitasse.optimize(str(tmp_path / "net.demi"), keep=["conv"])({"data": x}).keys() == {"conv"}
+    demitasse.save(MODELS["lenet5"](), tmp_path / "model.demi")
+    with pytest.raises(UsageError, match=r"model\.demi: it contains no definition of the net"):
+        demitasse.optimize(tmp_path / "model.demi")
+    with pytest.raises(UsageError, match="a Caffe net needs no example"):
+        demitasse.optimize(tmp_path / "net.demi", x)
+    with pytest.raises(FileFormatError, match=r"missing\.demi"):
+        demitasse.optimize(tmp_path / "missing.demi")
 
 
 class Count(nn.Module):

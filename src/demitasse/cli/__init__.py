@@ -19,7 +19,7 @@ from demitasse.files import descriptor
 
 # in the order of the help
 _FAMILIES = (
-    *("compress", "sensitivity", "pack", "train", "images", "convert", "export", "upgrade", "compact"),
+    *("compress", "sensitivity", "pack", "inference", "train", "images", "convert", "export", "upgrade", "compact"),
     *("data", "draw", "logs", "demo"),
 )
 

@@ -31,6 +31,10 @@ class DensePlan:
             for kernel, step in zip(self.kernels, graph.steps, strict=True)
         ]
 
+    def __reduce__(self) -> tuple[type[DensePlan], tuple[Graph]]:
+        # oneDNN's weights cannot be copied
+        return DensePlan, (self.graph,)
+
     @torch.no_grad()
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the outputs by name for inputs by name."""

@@ -32,6 +32,11 @@ class NativePlan:
         self, graph: Graph, batch: int, threads: int, machine: Machine | None = None, memo: Memo | None = None
     ) -> None:
         self._made = lowered(graph, batch, threads, machine, memo)
+        self._arguments = graph, batch, threads, machine, memo
+
+    def __reduce__(self) -> tuple[type[NativePlan], tuple[object, ...]]:
+        # addresses and threads are this process's own, so that a copy is made anew
+        return NativePlan, self._arguments
 
     @property
     def nbytes(self) -> int:
