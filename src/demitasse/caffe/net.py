@@ -213,7 +213,9 @@ class Net(nn.Module):
         return total
 
     def load_blobs(self, name: str, arrays: Sequence[Array], origin: str = "weights") -> None:
-        """Copies arrays into the blobs of the layer with label ``name``; see :func:`write_blobs`.
+        """Copies arrays into the blobs of the layer with label ``name``.
+
+        A layer with masks also accepts only weight and bias; its masks then keep their filled values.
 
         Raises:
             WeightsError: the number or the shapes of the blobs differ; the message has the blob and both shapes.
