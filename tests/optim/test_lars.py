@@ -76,7 +76,8 @@ def test_as_caffe_did_it(shared: Path, monkeypatch: pytest.MonkeyPatch, foreach:
     """A recorded run of the solver type LarsSGD: rate 0.5, trust 0.02, decay 0.001, from the recorded start."""
     from demitasse.caffe.models.caffemodel import read_model
     from demitasse.caffe.text import prototxt
-    from demitasse.caffe.training.solver import Solver, read
+    from demitasse.caffe.training.scoring import next_batch
+    from demitasse.caffe.training.solver import Solver
     from demitasse.caffe.weights import load_weights
 
     monkeypatch.chdir(shared / "golden/solvers/lars_ratio")
@@ -86,7 +87,7 @@ def test_as_caffe_did_it(shared: Path, monkeypatch: pytest.MonkeyPatch, foreach:
     optimizer = LARS([blob.tensor for blob in net.learnable], foreach=foreach, **settings)
     for iteration in range(1, 11):
         optimizer.zero_grad()
-        net.loss(net(read(net, torch.device("cpu")))).backward()
+        net.loss(net(next_batch(net, torch.device("cpu")))).backward()
         optimizer.step()
         if iteration in (1, 10):
             recorded = {layer.name: layer for layer in read_model(f"snap_iter_{iteration}.caffemodel")}
