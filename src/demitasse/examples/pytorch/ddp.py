@@ -79,4 +79,5 @@ for portion in quantize:
 if rank == 0:
     print(quantize.report())
     demitasse.save(model, arguments.folder / "model.safetensors")
+distributed.barrier()  # the others wait until rank 0 has saved
 distributed.destroy_process_group()

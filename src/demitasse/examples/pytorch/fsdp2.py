@@ -94,4 +94,5 @@ weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=T
 if rank == 0:
     print(report)
     demitasse.save(weights, arguments.folder / "model.safetensors")
+distributed.barrier()  # the others wait until rank 0 has saved
 distributed.destroy_process_group()
