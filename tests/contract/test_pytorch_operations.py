@@ -79,7 +79,7 @@ CASES = {
     ],
     "aten.view.default": [
         Case("Flatten", nn.Flatten()),
-        Case("Flatten", Function(lambda x: x.view(len(x), -1))),
+        Case("Flatten", Function(lambda x: x.view(x.shape[0], -1))),
         Case(None, Function(lambda x: x.view(-1, 2, 2, 12, 12))),
         Case(None, Function(lambda x: x.view(-1, 12))),
     ],

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
 
 from demitasse.graph.graph import Graph, Step
 
@@ -19,8 +23,14 @@ _MARGIN = 0.85
 
 def native_pays(graph: Graph, batch: int) -> bool:
     """Tells whether a graph is computed faster from sparse weights, for batches of a size."""
+    if any(not weight.numel() or weight.dtype != torch.float32 for weight in _weights(graph)):
+        return False
     found = [costs(graph, step, batch) for step in graph.steps]
     return sum(sparse for sparse, _ in found) < _MARGIN * sum(dense for _, dense in found)
+
+
+def _weights(graph: Graph) -> Iterator[Tensor]:
+    return (weight for step in graph.steps for weight in step.weights.values())
 
 
 def inner_product_pays(rows: int, kept: int, total: int) -> bool:

@@ -48,6 +48,6 @@ class DensePlan:
 
 
 def _arranged(tensor: Tensor) -> Tensor:
-    if tensor.ndim == 4 and tensor.device.type == "cpu":
+    if isinstance(tensor, Tensor) and tensor.ndim == 4 and tensor.device.type == "cpu":
         return tensor.contiguous(memory_format=torch.channels_last)
     return tensor

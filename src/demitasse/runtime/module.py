@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from typing_extensions import override
 
-from demitasse.graph.pytorch import Named, Positional, read_module
+from demitasse.errors import UsageError
+from demitasse.graph.pytorch import Exported
 from demitasse.runtime.plan import plan_of
 from demitasse.runtime.report import PlanReport, report
 
@@ -17,27 +18,38 @@ class OptimizedModule(nn.Module):
     """Computes what a module computes in evaluation, without gradients; ``optimize`` makes it.
 
     Args:
-        model: the module, in evaluation; it is not changed.
-        args: an example of its arguments.
-        kwargs: an example of its named arguments.
+        exported: the module as a graph.
 
     Attributes:
         plan: how it is computed.
     """
 
-    def __init__(self, model: nn.Module, args: Positional, kwargs: Named) -> None:
+    def __init__(self, exported: Exported) -> None:
         super().__init__()
-        exported = read_module(model, args, kwargs)
         self.plan = plan_of(exported.graph)
-        self._flatten, self._restore = exported.flatten, exported.restore
+        self._exported = exported
         self.eval()
 
     @override
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        leaves = self._flatten(args, kwargs)
+        leaves = self._exported.flatten(args, kwargs)
         found = self.plan(dict(zip(self.plan.graph.inputs, leaves, strict=True)))
-        return self._restore([found[name] for name in self.plan.graph.outputs])
+        given = {id(leaf) for leaf in leaves}
+        # what is returned is never an argument itself
+        outputs = [each.clone() if id(each) in given and isinstance(each, Tensor) else each for each in found.values()]
+        return self._exported.restore(outputs)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> OptimizedModule:
+        return OptimizedModule(self._exported)
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError("an optimized module cannot be pickled; save the model itself, and optimize it again")
+
+    @override
+    def state_dict(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise UsageError("an optimized module has no parameters; save the model that it was made of")
 
     def report(self, batch: int = 1) -> PlanReport:
         """Returns what each layer is computed with, for batches of a size."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from demitasse.errors import UsageError
 from demitasse.graph.caffe import is_net, of_files, of_whole_net
+from demitasse.graph.pytorch import read_module
 from demitasse.runtime.module import OptimizedModule
 from demitasse.runtime.plan import Plan, plan_of
 
@@ -34,7 +35,8 @@ def optimize(
     Batch normalization and scaling go into the weights before them, sums and activations into the convolution
     before them; dropout is dropped; memory is used again. A net whose layers are sparse enough is computed from packed
     weights, with kernels of our own; operations without one are PyTorch's. Results differ by about 1e-6 of their size.
-    What is returned keeps the values that the weights have now: make another after they change.
+    What is returned is for the values that the weights have now: once they change, make another. It shares some weights
+    with the model, and what it computes after they changed is neither the old nor the new result.
 
     Args:
         model: a module in evaluation; a :class:`~demitasse.caffe.net.Net` in phase TEST; or the path of a .demi file
@@ -54,6 +56,10 @@ def optimize(
         FileFormatError, WeightsError: the file is damaged, or its tensors do not fit its definition.
         NetError: ``keep`` names no blob.
     """
+    if not isinstance(model, nn.Module | str | Path):
+        raise UsageError(f"optimize takes a module, a Caffe net or a .demi file; found a {type(model).__name__}")
+    if isinstance(keep, str):
+        raise UsageError(f"keep is a text; expected names of blobs: keep=[{keep!r}]")
     if example is not None and (isinstance(model, str | Path) or is_net(model)):
         raise UsageError("a Caffe net needs no example; name blobs to return by keep=[...]")
     if isinstance(model, str | Path):
@@ -66,4 +72,4 @@ def optimize(
         raise UsageError("keep names blobs of a Caffe net")
     args = () if isinstance(example, Mapping) else example if isinstance(example, tuple) else (example,)
     kwargs = dict(example) if isinstance(example, Mapping) else {}
-    return OptimizedModule(model, args, kwargs)
+    return OptimizedModule(read_module(model, args, kwargs))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from demitasse.errors import UsageError
 from demitasse.graph.graph import Step
 from demitasse.runtime.cost import costs
 from demitasse.runtime.plan import Plan
@@ -74,7 +75,13 @@ class PlanReport:
 
 
 def report(plan: Plan, batch: int = 1) -> PlanReport:
-    """Returns what a plan computes each layer with, for batches of a size."""
+    """Returns what a plan computes each layer with, for batches of a size.
+
+    Raises:
+        UsageError: ``batch`` is not a positive whole number.
+    """
+    if not isinstance(batch, int) or batch < 1:
+        raise UsageError(f"batch is {batch!r}; expected a positive whole number")
     return PlanReport(plan.graph.name, batch, tuple(_layers(plan, batch)))
 
 

@@ -98,6 +98,23 @@ def test_what_it_cannot_take_is_computed_densely() -> None:
         plan(double)
 
 
+@pytest.mark.parametrize("kind", ["MAX", "AVE"])
+def test_nan_goes_through_a_pooling(kind: str) -> None:
+    built = net(layer("Pooling", "data", "a", f"pooling_param {{ pool: {kind} kernel_size: 3 stride: 2 pad: 1 }}"))
+    plan = NativePlan(graph(built), 1, 1)
+    for place in range(9):
+        x = torch.randn(1, 6, 9, 11)
+        x[0, 2, 3 + place // 3, 4 + place % 3] = float("nan")
+        assert torch.equal(plan({"data": x})["a"].isnan(), built({"data": x})["a"].isnan())
+
+
+def test_nan_is_the_larger_of_two() -> None:
+    plan = NativePlan(graph(net(layer("Eltwise", "data data", "a", "eltwise_param { operation: MAX }"))), 1, 1)
+    x = torch.randn(1, 6, 9, 11)
+    x[0, 0, 0, 0] = float("nan")
+    assert torch.equal(plan({"data": x})["a"].isnan(), x.isnan())
+
+
 def test_weights_that_are_not_finite_are_kept() -> None:
     built = net(conv("data", "a", 4, "kernel_size: 1"))
     with torch.no_grad():

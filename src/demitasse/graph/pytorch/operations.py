@@ -28,7 +28,7 @@ def _weights(constant: Constant, weight: object, bias: object) -> dict[str, Tens
 @OPERATIONS.register("aten.conv2d.default")
 def convolution(a: SimpleNamespace, constant: Constant) -> Reading | None:
     weights = _weights(constant, a.weight, a.bias)
-    if weights is None:
+    if weights is None or a.input.meta["val"].ndim != 4:
         return None
     settings = SimpleNamespace(
         axis=1,

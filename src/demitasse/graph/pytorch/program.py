@@ -51,34 +51,52 @@ def read_module(model: nn.Module, args: Positional, kwargs: Named | None = None)
     Raises:
         UsageError: the module is in training mode, the example does not fit, or torch.export cannot read the module.
     """
-    if model.training:
-        raise UsageError(f"{type(model).__name__} is in training mode; call model.eval() first")
-    kwargs = kwargs or {}
-    try:
-        with torch.no_grad():
-            model(*args, **kwargs)  # for an example that does not fit, PyTorch's own message is the clearest
-    except Exception as error:
-        raise UsageError(f"{type(model).__name__} cannot be run on the example: {_first_line(error)}") from error
+    name, kwargs = type(model).__name__, kwargs or {}
+    for part, module in model.named_modules():
+        if module.training:
+            raise UsageError(f"{name}{f': {part!r}' if part else ''} is in training mode; call model.eval() first")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UsageError(f"{name} is scripted or traced, which torch.export cannot read; give the module itself")
     program = _exported(model, args, kwargs)
-    return Exported(_Reading(program, type(model).__name__).graph, _flatten(program), _restore(program))
+    return Exported(_Reading(program, name).graph, Arguments(program, args, kwargs).flatten, _restore(program))
 
 
 def _exported(model: nn.Module, args: Positional, kwargs: Named) -> ExportedProgram:
     """Returns a program for any size of batches, or for that of the example where the module works with no other."""
-    bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+    try:
+        bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise UsageError(f"{type(model).__name__} cannot be run on the example: {error}") from error
     shapes = pytree.tree_map(lambda leaf: {0: torch.export.Dim.AUTO} if _has_batch(leaf) else None, dict(bound))
     with torch.no_grad():
         try:
             wide = pytree.tree_map(_wider, (args, kwargs))  # torch.export makes a size of 1 a constant
-            return _functional(torch.export.export(model, *wide, dynamic_shapes=shapes))
+            program = torch.export.export(model, *wide, dynamic_shapes=shapes)
+            if _has_any_batch(program) or not _has_other_sizes(wide, (args, kwargs)):
+                return _functional(program)
+            return _functional(torch.export.export(model, args, kwargs))  # such as for len(x), which is a number
         except Exception:  # torch.export and the module raise exceptions of any type
             try:
                 return _functional(torch.export.export(model, args, kwargs))
             except Exception as error:
+                _run(model, args, kwargs)
                 raise UsageError(
                     f"torch.export cannot read {type(model).__name__}: {_first_line(error)}; code that depends on the "
                     "values of tensors, such as an if or a loop over them, has to be changed"
                 ) from error
+
+
+def _run(model: nn.Module, args: Positional, kwargs: Named) -> None:
+    """Runs a module that torch.export refuses: for an example that does not fit, PyTorch's own message is clearer.
+
+    Raises:
+        UsageError: it cannot be run.
+    """
+    copies = pytree.tree_map_only(Tensor, torch.clone, (args, kwargs))
+    try:
+        model(*copies[0], **copies[1])
+    except Exception as error:  # the module's own code may raise anything
+        raise UsageError(f"{type(model).__name__} cannot be run on the example: {_first_line(error)}") from error
 
 
 def _functional(program: ExportedProgram) -> ExportedProgram:
@@ -87,6 +105,19 @@ def _functional(program: ExportedProgram) -> ExportedProgram:
         warnings.simplefilter("ignore", FutureWarning)
         functional: ExportedProgram = program.run_decompositions({})
         return functional
+
+
+def _has_any_batch(program: ExportedProgram) -> bool:
+    """Tells whether the first size of every input may be any."""
+    placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    specs = (spec for spec in program.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT)
+    inputs = [placeholders[spec.arg.name].meta.get("val") for spec in specs]
+    return all(_shown(each.shape[0]) == "n" for each in inputs if isinstance(each, Tensor) and each.ndim)
+
+
+def _has_other_sizes(wide: object, given: object) -> bool:
+    pairs = zip(pytree.tree_leaves(wide), pytree.tree_leaves(given), strict=True)
+    return any(isinstance(left, Tensor) and left.shape != right.shape for left, right in pairs)
 
 
 def _has_batch(leaf: object) -> bool:
@@ -101,18 +132,84 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
-def _flatten(program: ExportedProgram) -> Callable[[Positional, Named], list[Tensor]]:
-    wanted = program.call_spec.in_spec
+class Arguments:
+    """Checks that arguments fit a program, whose operations are right for no others.
 
-    def flatten(args: Positional, kwargs: Named) -> list[Tensor]:
+    Args:
+        program: the program.
+        args: the arguments of the example.
+        kwargs: its named arguments.
+    """
+
+    def __init__(self, program: ExportedProgram, args: Positional, kwargs: Named) -> None:
+        self._spec = program.call_spec.in_spec
+        self._names = list(kwargs)
+        self._described = _described(args, kwargs)
+        placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+        specs = program.graph_signature.input_specs
+        self._wanted = [
+            (spec.arg, placeholders[spec.arg.name].meta.get("val"))
+            for spec in specs
+            if spec.kind is InputKind.USER_INPUT
+        ]
+        self._ranges = program.range_constraints
+
+    def flatten(self, args: Positional, kwargs: Named) -> list[Tensor]:
+        """Returns the inputs of the graph.
+
+        Raises:
+            UsageError: they differ from the example in more than the values and the size of the batch.
+        """
+        if kwargs.keys() == set(self._names):
+            kwargs = {name: kwargs[name] for name in self._names}
         leaves, found = pytree.tree_flatten((args, kwargs))
-        if found != wanted:
-            raise UsageError(
-                f"the arguments have another structure than those of the example: {found}; expected {wanted}"
-            )
+        if found != self._spec:
+            raise UsageError(f"found {_described(args, kwargs)}; expected {self._described}, as in the example")
+        sizes: dict[object, int] = {}
+        for leaf, (described, wanted) in zip(leaves, self._wanted, strict=True):
+            self._check(leaf, described, wanted, sizes)
         return leaves
 
-    return flatten
+    def _check(self, leaf: object, described: Any, wanted: object, sizes: dict[object, int]) -> None:
+        name = described.name
+        if not isinstance(wanted, Tensor):
+            constant = getattr(described, "value", None)
+            if type(leaf) is not type(constant) or leaf != constant:
+                raise UsageError(f"argument {name} is {leaf!r}; expected {constant!r}, as in the example")
+            return
+        shown = [_shown(size) for size in wanted.shape]
+        if not isinstance(leaf, Tensor):
+            raise UsageError(f"argument {name} is a {type(leaf).__name__}; expected a tensor of shape {shown}")
+        if leaf.dtype != wanted.dtype or leaf.layout != torch.strided or leaf.is_meta:
+            raise UsageError(f"argument {name} is a {leaf.layout} tensor of {leaf.dtype}; expected {wanted.dtype}")
+        fits = leaf.ndim == wanted.ndim and all(
+            self._fits(int(size), expected, sizes) for size, expected in zip(leaf.shape, wanted.shape, strict=True)
+        )
+        if not fits:
+            raise UsageError(f"argument {name} has shape {list(leaf.shape)}; expected {shown}, as in the example")
+
+    def _fits(self, size: int, wanted: int | torch.SymInt, sizes: dict[object, int]) -> bool:
+        """Tells whether a size is the one that a program works with; one that may be any is the same everywhere."""
+        if isinstance(wanted, int) or wanted.node.expr.is_number:
+            return size == int(wanted)
+        symbol = wanted.node.expr
+        if not symbol.is_symbol:  # such as twice another size
+            found = symbol.xreplace(sizes)
+            return not found.is_number or int(found) == size
+        known = self._ranges.get(symbol)
+        if known is not None and not (size in (0, 1) or known.lower <= size <= known.upper):
+            return False
+        return sizes.setdefault(symbol, size) == size
+
+
+def _shown(size: int | torch.SymInt) -> int | str:
+    return int(size) if isinstance(size, int) or size.node.expr.is_number else "n"
+
+
+def _described(args: Positional, kwargs: Named) -> str:
+    """Returns how arguments are given, for messages."""
+    count = f"{len(args)} argument{'s' * (len(args) != 1)}"
+    return f"{count} and {', '.join(kwargs)} by name" if kwargs else count
 
 
 def _restore(program: ExportedProgram) -> Callable[[Sequence[object]], object]:
@@ -163,7 +260,10 @@ _IDENTITIES: dict[object, Callable[[fx.Node], bool]] = {
     torch.ops.aten.lift_fresh_copy.default: lambda node: True,
 }
 # calls that depend on how tensors lie in memory, which plans change -> calls that do not
-_BY_VALUES: dict[object, Callable[..., object]] = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}
+_BY_VALUES: dict[object, Callable[..., object]] = {
+    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
+}
 _CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
 
 
@@ -235,7 +335,7 @@ class _Reading:
             return self._numbers[each]
         constant = self._constants[each] if isinstance(each, fx.Node) else each
         number = self.graph.add_value("constant", tuple(constant.shape) if isinstance(constant, Tensor) else ())
-        call = Call(lambda: constant, (), {})
+        call = Call(lambda: constant.clone() if isinstance(constant, Tensor) else constant, (), {})
         self.graph.steps.append(Step(f"constant{number}", "constant", [], [number], SimpleNamespace(), {}, call))
         return number
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from demitasse.graph.graph import Step
@@ -21,7 +22,7 @@ Kernel = Callable[..., Tensor | tuple[Tensor, ...]]
 
 def kernel(step: Step) -> Kernel:
     """Returns what computes a step: the layer that it was read from, where there is no kernel for it."""
-    fused = onednn.available() and all(weight.device.type == "cpu" for weight in step.weights.values())
+    fused = onednn.available() and all(map(_is_plain, step.weights.values()))
     if is_convolution(step):
         images = len(step.settings.kernel) == 2
         return onednn.FusedConvolutionKernel(step) if fused and images else ConvolutionKernel(step)
@@ -36,3 +37,8 @@ def kernel(step: Step) -> Kernel:
     if activation and step.overwrites:
         return in_place(activation)
     return step.call
+
+
+def _is_plain(weight: Tensor) -> bool:
+    """Tells whether a weight is one that our kernels and oneDNN's compute with."""
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() > 0

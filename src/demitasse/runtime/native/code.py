@@ -140,6 +140,11 @@ class KernelCode:
             ir.Function(self.module, ir.FunctionType(kind, [kind] * len(operands)), full)
         return self.b.call(self.module.globals[full], operands)
 
+    def larger(self, left: Operand, right: Operand) -> Operand:
+        """Returns the larger of two values, or NaN if one of them is."""
+        taken = self.b.or_(self.b.fcmp_ordered(">", left, right), self.b.fcmp_unordered("uno", left, left))
+        return self.b.select(taken, left, right)
+
     def share(self, count: Operand) -> tuple[Operand, Operand]:
         """Returns the first of this thread's numbers out of ``count``, and the one behind its last."""
         first = self.div(self.mul(count, self.thread), self.threads)

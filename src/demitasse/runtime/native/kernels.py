@@ -32,7 +32,8 @@ def folders() -> Iterator[Path]:
     if given := os.environ.get("NUMBA_CACHE_DIR"):
         yield Path(given, "demitasse_kernels")
     yield Path(__file__).parent / "__pycache__"
-    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    # without a home folder, the name keeps its ~
+    own = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
     if own.is_absolute():
         yield own / "demitasse"
 

@@ -344,9 +344,9 @@ def _pooling(made: Lowering, step: Step) -> None:
     assert windows is not None
     maximum, out = settings.method == "MAX", made.layout(step.outputs[0])
     smallest = float(np.finfo(np.float32).min)
-    source, offsets, _ = _into_phases(made, step, windows, smallest if maximum else 0.0)
+    source, offsets, image = _into_phases(made, step, windows, smallest if maximum else 0.0)
     one = offsets[0] if offsets.ndim == 3 else offsets
-    plane = offsets[1, 0, 0] - offsets[0, 0, 0] if len(offsets) > 1 else 0
+    plane = image // out.channels
     share = np.zeros(out.plane, np.float32)
     if not maximum:
         areas = [_counts(*axis) for axis in zip(settings.plane, *windows[:3], settings.sizes, strict=True)]

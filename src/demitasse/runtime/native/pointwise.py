@@ -24,7 +24,7 @@ def combine(machine: Machine, operation: str, activation: str) -> ir.Module:
         elif operation == "PROD":
             value = code.b.fmul(left, right)
         else:
-            value = code.b.select(code.b.fcmp_unordered(">", left, right), left, right)
+            value = code.larger(left, right)
         code.store_vector(activated(code, value, activation), code.output, at)
     return code.finish()
 
@@ -99,7 +99,7 @@ def softmax(machine: Machine) -> ir.Module:
         largest = code.variable(FLOAT(float("-inf")))
         with code.loop(0, code.channels) as channel:
             value = code.load(code.input, code.add(start, code.mul(channel, code.plane)))
-            code.set(largest, b.select(b.fcmp_unordered(">", value, code.get(largest)), value, code.get(largest)))
+            code.set(largest, code.larger(value, code.get(largest)))
         total = code.variable(FLOAT(0.0))
         with code.loop(0, code.channels) as channel:
             at = code.add(start, code.mul(channel, code.plane))

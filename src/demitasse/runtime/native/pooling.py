@@ -24,8 +24,7 @@ def pool(machine: Machine, vectors: int, maximum: bool) -> ir.Module:
             for number, held in enumerate(found):
                 seen, known = code.load_vector(source, code.add(offset, number * code.lanes)), code.get(held)
                 if maximum:
-                    larger = code.b.fcmp_unordered(">", seen, known)
-                    code.set(held, code.b.select(larger, seen, known))
+                    code.set(held, code.larger(seen, known))
                 else:
                     code.set(held, code.b.fadd(seen, known))
         for number, held in enumerate(found):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import struct
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from threading import RLock
 
 import numpy as np
@@ -16,9 +15,13 @@ from llvmlite import ir
 from demitasse.runtime.native.code import KernelCode
 from demitasse.runtime.native.kernels import address
 from demitasse.runtime.native.llvm import INT, LONG, POINTER, VOID, Machine
+from demitasse.runtime.native.team import TEAM, Task
 
 # times that a thread looks whether the others are done before it lets others run
 _PATIENCE = 2000
+
+# more than all threads together ever count
+_EVERYBODY = 1 << 62
 
 Argument = int | float | npt.NDArray[np.generic]
 
@@ -71,8 +74,6 @@ class Program:
         self._calls: list[int] = []
         self._counter = np.zeros(1, np.int64)
         self.lock = RLock()
-        self._pool: ThreadPoolExecutor | None = None
-        self._process = 0
 
     def add(self, kernel: int, *arguments: Argument) -> None:
         """Adds the call of a kernel, given by its address; arrays stand for the addresses of their values."""
@@ -104,17 +105,8 @@ class Program:
             self._counter[0] = 0
             if self.threads == 1:
                 self._run(self._block, 0, 1)
-                return
-            workers = [
-                self._workers().submit(self._run, self._block, thread, self.threads)
-                for thread in range(1, self.threads)
-            ]
-            self._run(self._block, 0, self.threads)
-            wait(workers)
+            else:
+                TEAM.run(Task(partial(self._run, self._block), self._abandon, self.threads))
 
-    def _workers(self) -> ThreadPoolExecutor:
-        # a forked process has none of its parent's threads
-        if self._pool is None or self._process != os.getpid():
-            self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="demitasse")
-            self._process = os.getpid()
-        return self._pool
+    def _abandon(self) -> None:
+        self._counter[0] = _EVERYBODY
