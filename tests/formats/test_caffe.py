@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import demitasse
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import LayerBlobs, read_model, write_net_message
 from demitasse.caffe.models.hdf5_file import write_hdf5
@@ -449,3 +450,19 @@ def test_masks_of_layers_of_equal_names_in_hdf5(tmp_path: Path) -> None:
     with File(tmp_path / "two.demi") as file:
         found = {tensor.name: tensor.array().tolist() for tensor in file.tensors()}
     assert found == {"ip.0": CUT[0], "ip.1": CUT[1], "ip#2.0": WHOLE[0], "ip#2.1": [0, 0]}
+
+
+def test_loaded_tensors_are_writable(tmp_path: Path) -> None:
+    """Warnings are errors here, and torch warns of memory that must not be written."""
+    _, path = compressed("InnerProduct", tmp_path)
+    found = demitasse.load(path)
+    for tensor in found.values():
+        tensor.add_(1)
+    again = demitasse.load(path)
+    assert all(not torch.equal(tensor, again[name]) for name, tensor in found.items())
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "folder.pt").mkdir()
+    with pytest.raises(FileFormatError, match=r"folder\.pt: is a folder; expected a file"):
+        pack(tmp_path / "folder.pt", tmp_path / "out.demi")

@@ -100,7 +100,7 @@ def to_packed(name: str, tensor: Tensor) -> Packed:
 
 
 def to_torch(tensor: Packed) -> Tensor:
-    """Returns a tensor of the packed format as a PyTorch tensor on the CPU that shares its memory.
+    """Returns a tensor of the packed format as a PyTorch tensor on the CPU, which shares its memory if it is writable.
 
     Raises:
         UsageError: the installed PyTorch does not support its type.
@@ -110,7 +110,8 @@ def to_torch(tensor: Packed) -> Tensor:
         raise UsageError(f"{tensor.name} has type {tensor.dtype.name}, which PyTorch {torch.__version__} does not know")
     if not tensor.size:  # torch does not accept numpy's strides of an empty array
         return torch.empty(tensor.dtype.shown(tensor.shape), dtype=kind)
-    return torch.from_numpy(tensor.bits).view(kind).reshape(tensor.dtype.shown(tensor.shape))
+    bits = tensor.bits if tensor.bits.flags.writeable else tensor.bits.copy()
+    return torch.from_numpy(bits).view(kind).reshape(tensor.dtype.shown(tensor.shape))
 
 
 def of_state(state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Contents:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from demitasse.errors import UsageError
+from demitasse.errors import FileFormatError, UsageError
 from demitasse.formats.base import FORMATS, Settings
 from demitasse.formats.checkpoints import state_dict_of
 from demitasse.formats.sources import missing_file_error, place_of, unreadable_file_error
@@ -55,6 +55,8 @@ class TorchSave(StateFormat):
     @override
     def load(self, source: Path | bytes, device: str | torch.device, key: str | None = None) -> dict[str, Tensor]:
         file: BytesIO | Path = BytesIO(source) if isinstance(source, bytes) else source
+        if isinstance(file, Path) and file.is_dir():
+            raise FileFormatError(f"{file}: is a folder; expected a file")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of TorchScript before it raises
