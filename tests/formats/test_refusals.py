@@ -255,3 +255,10 @@ def test_a_tensor_that_torch_cannot_save_is_named() -> None:
     state = {"fine": torch.ones(2), "odd": torch.empty(4, dtype=torch.uint4)}
     with pytest.raises(UsageError, match="odd: torch cannot save a strided uint4 tensor"):
         demitasse.save(state, io.BytesIO(), format="pt")
+
+
+def test_a_prototxt_that_is_not_there_is_refused_even_where_it_is_not_needed(tmp_path: Path) -> None:
+    demitasse.save({"w": torch.ones(2)}, tmp_path / "a.safetensors")
+    with pytest.raises(FileFormatError, match=r"missing\.prototxt: there is no such file"):
+        demitasse.pack(tmp_path / "a.safetensors", tmp_path / "a.demi", net=tmp_path / "missing.prototxt")
+    assert not (tmp_path / "a.demi").exists()

@@ -18,6 +18,7 @@ from demitasse.formats.blobs import DEFINITION, TYPES
 from demitasse.formats.compact import COMPACT
 from demitasse.formats.demi import Demi, contents_of
 from demitasse.formats.onnx import GRAPH
+from demitasse.formats.sources import missing_file_error
 from demitasse.packed.file import File
 from demitasse.packed.header import Header
 from demitasse.packed.writer import Progress, silent
@@ -72,6 +73,8 @@ def pack(
     source, out = Path(source), Path(out)
     if out.suffix != PACKED and not is_stream(out):
         raise UsageError(f"{out}: the name of the file to write must end in {PACKED!r}")
+    if net is not None and not Path(net).exists():
+        raise missing_file_error(Path(net))
     own = dict(metadata or {})
     for word in own:
         if _has_meaning(word):

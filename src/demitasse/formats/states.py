@@ -111,7 +111,7 @@ def load(
     format: str | None = None,
     key: str | None = None,
 ) -> dict[str, Tensor] | nn.Module:
-    """Reads files written by :func:`save`, and checkpoints of ``torch.save``.
+    """Reads tensors by name: files of :func:`save`, checkpoints of ``torch.save``, caffemodels, ONNX models.
 
     If the state_dict is under a key of a checkpoint, or all names begin with the prefix ``module.`` of DataParallel,
     it is extracted, and a line is logged.
@@ -121,7 +121,8 @@ def load(
         into: a module to load the tensors into, wrapped or not. Its tensors on the meta device are replaced, all
             others are filled in place.
         device: the device of the tensors, if no module is given.
-        format: ``demi``, ``safetensors`` or ``pt``; by default the suffix of the path, or the bytes, determine it.
+        format: name of the format, such as ``demi``, ``safetensors``, ``pt``, ``caffemodel`` or ``onnx``; by default
+            the suffix of the path, or the bytes, determine it.
         key: key of the state_dict, if a checkpoint contains several.
 
     Returns:

@@ -6,7 +6,9 @@ import inspect
 import operator
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -68,7 +70,8 @@ def _exported(model: nn.Module, args: Positional, kwargs: Named) -> ExportedProg
     except TypeError as error:
         raise UsageError(f"{type(model).__name__} cannot be run on the example: {error}") from error
     shapes = pytree.tree_map(lambda leaf: {0: torch.export.Dim.AUTO} if _has_batch(leaf) else None, dict(bound))
-    with torch.no_grad():
+    # torch.export writes the program so far to stderr when it refuses; the error that is raised says why
+    with torch.no_grad(), redirect_stderr(StringIO()):
         try:
             wide = pytree.tree_map(_wider, (args, kwargs))  # torch.export makes a size of 1 a constant
             program = torch.export.export(model, *wide, dynamic_shapes=shapes)
