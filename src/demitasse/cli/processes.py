@@ -111,7 +111,9 @@ def _wait(context: ProcessContext) -> None:
             pass
     except ProcessExitedException as error:
         codes = [process.exitcode for process in context.processes]
+        # when one rank has failed, torch's clean-up may abort the others
+        ignored = {-signal.SIGTERM, -signal.SIGABRT} if max(codes) > 0 else {-signal.SIGTERM}
         for rank, code in enumerate(codes):
-            if code < 0 and code != -signal.SIGTERM:
+            if code < 0 and code not in ignored:
                 raise RankError(f"rank {rank} was killed by {signal.Signals(-code).name}") from error
         raise SystemExit(max(1, *codes)) from error
