@@ -22,7 +22,7 @@ def wait(*codes: int) -> None:
 
 
 def test_a_rank_that_was_killed_is_named() -> None:
-    for codes in ((-signal.SIGTERM, -signal.SIGKILL), (1, -signal.SIGKILL)):
+    for codes in ((-signal.SIGTERM, -signal.SIGKILL), (1, -signal.SIGKILL), (-signal.SIGABRT, -signal.SIGKILL)):
         with pytest.raises(RankError, match="rank 1 was killed by SIGKILL"):
             wait(*codes)
     with pytest.raises(RankError, match="rank 0 was killed by SIGABRT"):

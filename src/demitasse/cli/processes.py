@@ -53,7 +53,10 @@ def _rank(rank: int, size: int, folder: str, arguments: list[str]) -> None:
     os.environ[ranks.MEETING] = f"file://{folder}/meeting"
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(torch.get_num_threads() // size, 1))
-    main(arguments)
+    try:
+        main(arguments)
+    except SystemExit as stop:
+        exit_rank(stop.code if isinstance(stop.code, int) else int(stop.code is not None))
 
 
 def unblock_signals() -> None:
@@ -62,11 +65,11 @@ def unblock_signals() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
 
 
-def exit_rank() -> None:
-    """Ends a rank that has done its work, without torch's own clean-up, which sometimes aborts the process."""
+def exit_rank(code: int = 0) -> None:
+    """Ends a rank without torch's own clean-up, which sometimes aborts the process."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 @contextmanager
@@ -111,9 +114,9 @@ def _wait(context: ProcessContext) -> None:
             pass
     except ProcessExitedException as error:
         codes = [process.exitcode for process in context.processes]
-        # when one rank has failed, torch's clean-up may abort the others
-        ignored = {-signal.SIGTERM, -signal.SIGABRT} if max(codes) > 0 else {-signal.SIGTERM}
-        for rank, code in enumerate(codes):
-            if code < 0 and code not in ignored:
+        killed = [(code == -signal.SIGABRT, rank, code) for rank, code in enumerate(codes) if code < 0]
+        # one that is aborted may only have lost the connection to another, which is the reason then
+        for aborted, rank, code in sorted(killed):
+            if code != -signal.SIGTERM and not (aborted and max(codes) > 0):
                 raise RankError(f"rank {rank} was killed by {signal.Signals(-code).name}") from error
         raise SystemExit(max(1, *codes)) from error
