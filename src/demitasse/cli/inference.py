@@ -107,8 +107,9 @@ def _read(path: Path, graph: Graph) -> dict[str, Tensor]:
     if path.suffix not in (".npy", ".npz"):
         raise UsageError(f"{path}: expected an array, .npy or .npz")
     try:
-        found = np.load(path, allow_pickle=False)
-        arrays = dict(found) if path.suffix == ".npz" else dict.fromkeys(graph.inputs, found)
+        with open(path, "rb") as file:
+            found = np.load(file, allow_pickle=False)
+            arrays = dict(found) if path.suffix == ".npz" else dict.fromkeys(graph.inputs, found)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     if path.suffix == ".npy" and len(graph.inputs) != 1:
