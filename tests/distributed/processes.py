@@ -12,13 +12,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, multiprocessing
+from torch.multiprocessing.spawn import ProcessExitedException
 
 
 def start(function: Callable[..., None], folder: Path, *arguments: Any, world: int = 2) -> None:
-    """Runs ``function(rank, *arguments)`` in processes that form a group over gloo; raises what one of them raises."""
+    """Runs ``function(rank, *arguments)`` in processes that form a group over gloo; raises what one of them raises.
+
+    Gloo aborts a process now and then, of itself; a second run tells that from an abort that has a reason here.
+    """
     meeting = folder / "meeting"
-    meeting.unlink(missing_ok=True)
-    multiprocessing.spawn(_enter, (function, world, meeting, arguments), nprocs=world)  # type: ignore[no-untyped-call]
+    for last in (False, True):
+        meeting.unlink(missing_ok=True)
+        try:
+            multiprocessing.spawn(_enter, (function, world, meeting, arguments), nprocs=world)  # type: ignore[no-untyped-call]
+            return
+        except ProcessExitedException as error:
+            if last or error.signal_name != "SIGABRT":
+                raise
 
 
 def _enter(rank: int, function: Callable[..., None], world: int, meeting: Path, arguments: tuple[Any, ...]) -> None:
