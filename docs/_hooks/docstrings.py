@@ -1,7 +1,7 @@
 """A griffe extension: what docstrings borrow from Sphinx becomes the Markdown of the site.
 
-A role such as ``:class:`Surgery``` becomes a cross-reference to the object of that name, looked up where the docstring
-stands. The strict build fails if the name leads nowhere, or to an object that has no entry in the reference.
+A role such as ``:class:`Surgery``` becomes a cross-reference to the object of that name, looked up in the module of the
+docstring. The strict build fails if there is no such object, or if it has no entry in the reference.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numba
 from numba import config
@@ -23,6 +22,8 @@ from numba.core.compiler import CompileResult
 from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
+
+from demitasse.files.cached import write_cached
 
 # the exceptions of reading a file that is of another version, cut short, or not one of ours
 _BROKEN = (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError, LookupError, pickle.UnpicklingError)
@@ -88,7 +89,7 @@ class _Cache(NullCache):
         data: bytes = dumps(result._reduce())  # type: ignore[no-untyped-call]
         for path in self._paths(signature, result.library.codegen):
             with suppress(OSError):
-                _write(path, data)
+                write_cached(path, data)
                 _KEPT.add(path.parent)
                 return
 
@@ -122,17 +123,6 @@ def folders(package: Path) -> Iterator[Path]:
     # without HOME it starts with a literal ~
     if own.is_absolute():
         yield own / name
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes a file atomically, since another process may read it, or write the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    own = path.with_suffix(f".{uuid4().hex}.tmp")
-    try:
-        own.write_bytes(data)
-        own.replace(path)
-    finally:
-        own.unlink(missing_ok=True)
 
 
 @cache

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import demitasse
 from demitasse.graph.pytorch import operations
-from demitasse.graph.pytorch.program import OPERATIONS
+from demitasse.graph.pytorch.reading import OPERATIONS
 
 
 class Case(NamedTuple):

@@ -15,8 +15,8 @@ from demitasse.graph.graph import Graph, Step
 _SPARSE, _DENSE, _DEPTHWISE = 20e9, 50e9, 8e9
 # seconds for each weight that is not zero of an inner product, and bytes a second that a dense one reads
 _ENTRY, _READ = 0.4e-9, 12e9
-# images from which an inner product is computed as a convolution
-_MANY = 6
+# images from which an inner product keeps a vector of them in a register, as a convolution does of pixels
+MANY = 6
 # what estimates may be wrong by
 _MARGIN = 0.85
 
@@ -46,7 +46,7 @@ def inner_product_pays(rows: int, kept: int, total: int) -> bool:
 
 
 def _inner_product(rows: int, kept: int, total: int) -> tuple[float, float]:
-    if rows < _MANY:
+    if rows < MANY:
         return rows * kept * _ENTRY, total * 4 / _READ
     return rows * kept / _SPARSE, rows * total / _DENSE
 

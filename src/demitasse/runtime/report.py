@@ -10,6 +10,7 @@ import torch
 from demitasse.errors import UsageError
 from demitasse.graph.graph import Step
 from demitasse.runtime.cost import costs
+from demitasse.runtime.kernels.sparse import SparseInnerProductKernel
 from demitasse.runtime.plan import Plan
 from demitasse.text_table import Column, TextTable, printable
 
@@ -101,8 +102,6 @@ def _layers(plan: Plan, batch: int) -> Iterator[LayerPlan]:
 
 
 def _name(step: Step, kernel: object) -> str:
-    from demitasse.runtime.kernels.sparse import SparseInnerProductKernel
-
     if isinstance(kernel, SparseInnerProductKernel):
         return "sparse"
     return "PyTorch" if kernel is step.call else "dense"

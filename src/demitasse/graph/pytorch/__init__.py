@@ -1,6 +1,6 @@
 """The adapter of PyTorch modules: what reads them into graphs, by torch.export."""
 
 from demitasse.graph.pytorch import operations
-from demitasse.graph.pytorch.program import Exported, Named, Positional, read_module
+from demitasse.graph.pytorch.module import Exported, read_module
 
-__all__ = ["Exported", "Named", "Positional", "operations", "read_module"]
+__all__ = ["Exported", "operations", "read_module"]

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from torch import Tensor, fx, nn
 
-from demitasse.graph.pytorch.program import OPERATIONS, Reading
+from demitasse.graph.pytorch.reading import OPERATIONS, Reading
 
 Constant = Callable[[object], Tensor | None]
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from uuid import uuid4
 
 import llvmlite
 from llvmlite import ir
 
+from demitasse.files.cached import write_cached
 from demitasse.runtime.native.llvm import Library, Machine, object_file
 
 
@@ -50,16 +50,6 @@ def _object(module: ir.Module, machine: Machine) -> bytes:
     code = object_file(module, machine)
     for folder in folders():
         with suppress(OSError):
-            _write(folder / name, code + hashlib.sha256(code).digest())
+            write_cached(folder / name, code + hashlib.sha256(code).digest())
             break
     return code
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{uuid4().hex}")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

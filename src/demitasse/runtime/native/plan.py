@@ -9,7 +9,7 @@ from torch import Tensor
 
 from demitasse.graph.graph import Graph
 from demitasse.runtime.native.llvm import Machine
-from demitasse.runtime.native.lower import Memo, NotNative, lowered
+from demitasse.runtime.native.lowering import Memo, NotNative, lowered
 
 __all__ = ["Memo", "NativePlan", "NotNative"]
 

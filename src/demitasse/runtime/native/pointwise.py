@@ -8,10 +8,10 @@ from demitasse.runtime.native.code import KernelCode
 from demitasse.runtime.native.llvm import FLOAT, LONG, Machine
 from demitasse.runtime.native.product import activated
 
-COMBINE = "*left *right *output .factor .other .low .high vectors"
+COMBINE = "*left *right *output .factor .other vectors"
 
 
-def combine(machine: Machine, operation: str, activation: str) -> ir.Module:
+def combine(machine: Machine, operation: str) -> ir.Module:
     """Returns the kernel of ``factor * left + other * right``, of ``left * right``, or of their maximum."""
     code = KernelCode("kernel", machine, COMBINE)
     first, last = code.share(code.vectors)
@@ -25,7 +25,7 @@ def combine(machine: Machine, operation: str, activation: str) -> ir.Module:
             value = code.b.fmul(left, right)
         else:
             value = code.larger(left, right)
-        code.store_vector(activated(code, value, activation), code.output, at)
+        code.store_vector(value, code.output, at)
     return code.finish()
 
 

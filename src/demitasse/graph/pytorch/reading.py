@@ -1,0 +1,212 @@
+"""Reads the calls of a program of torch.export as the steps of a graph."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+from torch._ops import OpOverload
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, InputSpec, OutputKind, OutputSpec
+from typing_extensions import override
+
+from demitasse.errors import UsageError
+from demitasse.graph.graph import Graph, Shape, Step
+from demitasse.graph.pytorch.arguments import Named, Positional
+from demitasse.registry import Registry
+
+
+@dataclass(frozen=True)
+class InputPlace:
+    """The place of an input among the arguments of a call.
+
+    Attributes:
+        index: number of the input.
+    """
+
+    index: int
+
+
+class Call(nn.Module):
+    """One call of a program, with its constant arguments.
+
+    Args:
+        target: what is called.
+        args: the arguments, with an :class:`InputPlace` in the place of each input.
+        kwargs: the named ones.
+    """
+
+    def __init__(self, target: Callable[..., object], args: Positional, kwargs: Named) -> None:
+        super().__init__()
+        self.target, self.args, self.kwargs = target, args, kwargs
+
+    @override
+    def forward(self, *inputs: object) -> Tensor | tuple[object]:
+        args, kwargs = fx.node.map_aggregate(
+            (self.args, self.kwargs), lambda each: inputs[each.index] if isinstance(each, InputPlace) else each
+        )
+        result = self.target(*args, **kwargs)
+        return result if isinstance(result, Tensor) else (result,)  # a list is one value
+
+
+# calls that return their first argument in evaluation
+_IDENTITIES: dict[object, Callable[[fx.Node], bool]] = {
+    torch.ops.aten.dropout.default: lambda node: node.args[2] is False,
+    torch.ops.aten.contiguous.default: lambda node: True,
+    torch.ops.aten.clone.default: lambda node: True,
+    torch.ops.aten.alias.default: lambda node: True,
+    torch.ops.aten.detach_.default: lambda node: True,
+    torch.ops.aten.lift_fresh_copy.default: lambda node: True,
+}
+# calls that depend on how tensors lie in memory, which plans change -> calls that do not
+_BY_VALUES: dict[object, Callable[..., object]] = {
+    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
+}
+_CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
+
+
+class Reading(NamedTuple):
+    """What a step is: its kind, its settings, its weights, and which of the call's arguments are inputs.
+
+    Attributes:
+        kind: see :class:`demitasse.graph.Step`.
+        settings: see there.
+        weights: see there.
+        inputs: the arguments that are inputs.
+        call: computes it; None if that is the call itself, and the inputs are all that the call has.
+    """
+
+    kind: str
+    settings: SimpleNamespace
+    weights: dict[str, Tensor]
+    inputs: list[fx.Node]
+    call: nn.Module | None = None
+
+
+# operation -> what it is, for a node whose arguments are in the order of the operation's schema; None if it is not that
+OPERATIONS: Registry[Callable[[SimpleNamespace, Callable[[object], Tensor | None]], Reading | None]] = Registry(
+    "operation"
+)
+
+
+def read_program(program: ExportedProgram, name: str) -> Graph:
+    """Returns the graph of a program.
+
+    Raises:
+        UsageError: the module changes its buffers, or depends on how tensors lie in memory; ``name`` is its name.
+    """
+    return _ProgramReader(program, name).graph
+
+
+class _ProgramReader:
+    def __init__(self, program: ExportedProgram, name: str) -> None:
+        self.graph = Graph(name)
+        self._numbers: dict[fx.Node, int] = {}
+        self._constants: dict[object, Tensor | None] = {}
+        self._with_statistics: set[fx.Node] = set()
+        specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+        tensors = {**program.state_dict, **program.constants}
+        for node in program.graph.nodes:
+            if node.op == "placeholder":
+                self._placeholder(node, specs[node.name], tensors)
+            elif node.op == "call_function":
+                self._call(node)
+            elif node.op == "output":
+                self._outputs(node.args[0], program.graph_signature.output_specs, name)
+            else:
+                raise UsageError(f"torch.export made a {node.op} of {name}, which is not supported")
+
+    def _placeholder(self, node: fx.Node, spec: InputSpec, tensors: Named) -> None:
+        if spec.kind is InputKind.USER_INPUT:
+            number = self.graph.add_value(node.name, _shape(node))
+            self.graph.inputs[node.name] = self._numbers[node] = number
+        else:
+            found = tensors[str(spec.target)]
+            self._constants[node] = found.detach() if isinstance(found, Tensor) else found
+
+    def _outputs(self, found: Sequence[object], specs: Sequence[OutputSpec], name: str) -> None:
+        """Takes what the module returns; what it writes into its arguments is left out.
+
+        Raises:
+            UsageError: it changes its buffers, which a graph does not have.
+        """
+        for each, spec in zip(found, specs, strict=True):
+            if spec.kind is OutputKind.BUFFER_MUTATION:
+                raise UsageError(f"{name} changes its buffer {spec.target!r} in evaluation, which cannot be optimized")
+            if spec.kind is OutputKind.USER_OUTPUT:
+                self.graph.outputs[str(len(self.graph.outputs))] = self._number(each)
+
+    def _number(self, each: object) -> int:
+        """Returns the number of a value, of a new one if it is a constant that the module returns."""
+        if isinstance(each, fx.Node) and each in self._numbers:
+            return self._numbers[each]
+        constant = self._constants[each] if isinstance(each, fx.Node) else each
+        number = self.graph.add_value("constant", tuple(constant.shape) if isinstance(constant, Tensor) else ())
+        call = Call(lambda: constant.clone() if isinstance(constant, Tensor) else constant, (), {})
+        self.graph.steps.append(Step(f"constant{number}", "constant", [], [number], SimpleNamespace(), {}, call))
+        return number
+
+    def _call(self, node: Any) -> None:
+        name = getattr(node.target, "_opname", "")
+        if name in _CHECKS:
+            return
+        if name in ("as_strided", "set_"):
+            raise UsageError(f"{self.graph.name} calls {name}, which depends on how tensors lie in memory")
+        first = node.args[0] if node.args else None
+        same = self._is_first(node) or (node.target in _IDENTITIES and _IDENTITIES[node.target](node))
+        if same and first in self._numbers:
+            self._numbers[node] = self._numbers[first]
+            return
+        reading = self._read(node)
+        inputs: list[fx.Node] = []
+
+        def place(each: fx.Node) -> Any:
+            if each in self._constants:
+                return self._constants[each]
+            if each not in inputs:
+                inputs.append(each)
+            return InputPlace(inputs.index(each))
+
+        args, kwargs = fx.node.map_arg(node.args, place), fx.node.map_arg(node.kwargs, place)
+        if reading is None or (reading.call is None and reading.inputs != inputs):
+            kind = name or getattr(node.target, "__name__", str(node.target))
+            reading = Reading(kind, SimpleNamespace(), {}, inputs)
+        elif reading.kind == "BatchNorm":
+            self._with_statistics.add(node)
+        number = self.graph.add_value(node.name, _shape(node))
+        self._numbers[node] = number
+        given = [self._numbers[each] for each in reading.inputs]
+        call = reading.call or Call(_BY_VALUES.get(node.target, node.target), args, kwargs)
+        self.graph.steps.append(Step(node.name, reading.kind, given, [number], reading.settings, reading.weights, call))
+
+    def _is_first(self, node: fx.Node) -> bool:
+        """Tells whether a node takes the first of the results of a normalization, whose step has no others."""
+        return node.target is operator.getitem and node.args[0] in self._with_statistics and node.args[1:] == (0,)
+
+    def _read(self, node: fx.Node) -> Reading | None:
+        target = node.target
+        if not isinstance(target, OpOverload) or str(target) not in OPERATIONS:
+            return None
+        arguments = SimpleNamespace()
+        for index, described in enumerate(target._schema.arguments):
+            default = described.default_value
+            given = node.args[index] if index < len(node.args) else node.kwargs.get(described.name, default)
+            setattr(arguments, described.name, given)
+        return OPERATIONS[str(target)](arguments, lambda each: self._constants.get(each))
+
+
+def _shape(node: fx.Node) -> Shape:
+    found = node.meta.get("val")
+    found = found[0] if isinstance(found, tuple) else found
+    return tuple(_size(size) for size in found.shape) if isinstance(found, Tensor) else ()
+
+
+def _size(size: int | torch.SymInt) -> int:
+    """Returns a size, of the example where it may be any."""
+    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)
