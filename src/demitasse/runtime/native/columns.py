@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from demitasse.runtime.native.code import KernelCode, Operand
 from demitasse.runtime.native.llvm import BYTE, FLOAT, INT, LONG, Machine
-from demitasse.runtime.native.product import SparseRows, sparse_rows
+from demitasse.runtime.native.sparse import SparseRows, sparse_rows
 
 
 def sparse_columns(matrix: npt.NDArray[np.float32], chunks: int) -> SparseRows:

@@ -62,24 +62,38 @@ class Windows(NamedTuple):
         return self.kernel == (1, 1) and self.stride == (1, 1) and self.pad == (0, 0)
 
 
+class Copy(NamedTuple):
+    """Some pixels of a plane: those of every stride-th row and column, from a first one on.
+
+    Attributes:
+        top: the first row.
+        left: the first column.
+        shift: positions by which it is moved to the left.
+    """
+
+    top: int
+    left: int
+    shift: int
+
+
 class Phases(NamedTuple):
     """Planes from which every window takes its values at the same distances from the window's place.
 
-    A stride of 2 along both axes makes four planes of a channel: those of even and odd rows and columns. Rows share
-    their margin: what pads one row on the right pads the next one on the left.
+    A stride of 2 along both axes makes up to four copies of a channel: those of even and odd rows and columns. Rows
+    share their margin: what pads one row on the right pads the next one on the left.
 
     Attributes:
         before: positions before the first window's place.
         row: distance of two rows, as in the output.
-        plane: distance of two planes.
-        number: planes of a channel.
+        plane: distance of two copies.
+        copies: those of a channel.
         offsets: (kernel rows, kernel columns), the distance of each value of a window from its place, in a channel.
     """
 
     before: int
     row: int
     plane: int
-    number: int
+    copies: list[Copy]
     offsets: npt.NDArray[np.int64]
 
 
@@ -91,18 +105,33 @@ def least_row(windows: Windows, width: int, out_width: int) -> int:
     return max(-(-width // stride) + left, out_width + right, out_width)
 
 
-def phases(windows: Windows, out: Layout, lanes: int) -> Phases:
-    """Returns the planes for windows of which each makes a pixel of the output."""
+def phases(windows: Windows, out: Layout, lanes: int, aligned: bool = False) -> Phases:
+    """Returns the planes for windows of which each makes a pixel of the output.
+
+    Args:
+        windows: the windows.
+        out: where the output lies.
+        lanes: float32 values of a vector.
+        aligned: whether each value has a distance of whole vectors, for which there are more copies: a vector that
+            crosses the lines of the cache takes twice as long to load.
+    """
     steps = []
     for axis in range(2):
         kernel, stride, pad, dilation = (each[axis] for each in windows)
         place = np.arange(kernel) * dilation - pad
         steps.append((place // stride, place % stride))
-    (rows, row_phases), (columns, column_phases) = steps
-    before = max(0, -int(rows.min()) * out.row - int(columns.min()))
+    (rows, tops), (columns, lefts) = steps
+    distance = rows[:, None] * out.row + columns
+    shift = distance % lanes if aligned else np.zeros_like(distance)
+    keys = [Copy(int(top), int(left), int(shift[y, x])) for y, top in enumerate(tops) for x, left in enumerate(lefts)]
+    copies = sorted(set(keys))
+    before = max(0, -int((distance - shift).min()), int(shift.max()))
     before = -(-before // lanes) * lanes
-    behind = max(0, int(rows.max()) * out.row + int(columns.max()))
-    plane = -(-(before + out.plane + behind) // lanes) * lanes
-    phase = row_phases[:, None] * windows.stride[1] + column_phases
-    offsets = before + phase * plane + rows[:, None] * out.row + columns
-    return Phases(before, out.row, plane, windows.stride[0] * windows.stride[1], offsets.astype(np.int64))
+    plane = -(-(before + out.plane + max(0, int(distance.max()))) // lanes) * lanes
+    index = np.array([copies.index(key) for key in keys], np.int64).reshape(distance.shape)
+    return Phases(before, out.row, plane, copies, before + index * plane + distance - shift)
+
+
+def shifts(windows: Windows, row: int, lanes: int) -> int:
+    """Returns how many copies of a channel windows need to be aligned, over rows at a distance."""
+    return len(phases(windows, Layout(1, 1, 1, row, row), lanes, True).copies)

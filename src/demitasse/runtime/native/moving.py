@@ -5,36 +5,38 @@ from __future__ import annotations
 from llvmlite import ir
 
 from demitasse.runtime.native.code import KernelCode, Operand
-from demitasse.runtime.native.llvm import LONG, Machine
+from demitasse.runtime.native.llvm import INT, LONG, Machine
 
 PHASES = (
-    "*input *output .fill planes input_plane input_row height width output_plane before output_row rows "
-    "down across phases"
+    "*tops *lefts *shifts *input *output .fill planes input_plane input_row height width output_plane before "
+    "output_row rows down across copies"
 )
 
 
 def into_phases(machine: Machine) -> ir.Module:
-    """Returns the kernel that copies planes into phases, with ``fill`` wherever there is no pixel."""
+    """Returns the kernel that makes copies of planes, with ``fill`` wherever there is no pixel."""
     code = KernelCode("kernel", machine, PHASES)
-    first, last = code.share(code.mul(code.planes, code.phases))
+    first, last = code.share(code.mul(code.planes, code.copies))
     with code.loop(first, last) as item:
-        phase, plane = code.rem(item, code.phases), code.div(item, code.phases)
-        y0, x0 = code.div(phase, code.across), code.rem(phase, code.across)
+        copy, plane = code.rem(item, code.copies), code.div(item, code.copies)
+        y0, x0 = code.load(code.tops, copy, INT), code.load(code.lefts, copy, INT)
         source = code.at(code.input, code.add(code.mul(plane, code.input_plane), code.mul(y0, code.input_row), x0))
         target = code.at(code.output, code.mul(item, code.output_plane))
         height = code.div(code.add(code.b.sub(code.height, y0), code.down, -1), code.down)
         few = code.b.icmp_signed("<", height, code.rows)
         height = code.b.select(few, height, code.rows)
         width = code.div(code.add(code.b.sub(code.width, x0), code.across, -1), code.across)
-        with code.loop(0, code.before) as place:
+        start = code.b.sub(code.before, code.load(code.shifts, copy, INT))
+        with code.loop(0, start) as place:
             code.store(code.fill, target, place)
         step = code.mul(code.input_row, code.down)
+        rows = code.at(target, start)
         with code.b.if_else(code.b.icmp_signed("==", code.across, LONG(1))) as (dense, strided):
             with dense:
-                _rows(code, source, target, height, width, step, 1)
+                _rows(code, source, rows, height, width, step, 1)
             with strided:
-                _rows(code, source, target, height, width, step, code.across)
-        with code.loop(code.add(code.before, code.mul(height, code.output_row)), code.output_plane) as place:
+                _rows(code, source, rows, height, width, step, code.across)
+        with code.loop(code.add(start, code.mul(height, code.output_row)), code.output_plane) as place:
             code.store(code.fill, target, place)
     return code.finish()
 
@@ -43,7 +45,7 @@ def _rows(
     code: KernelCode, source: Operand, target: Operand, height: Operand, width: Operand, step: Operand, across: Operand
 ) -> None:
     with code.loop(0, height) as y:
-        row = code.at(target, code.add(code.before, code.mul(y, code.output_row)))
+        row = code.at(target, code.mul(y, code.output_row))
         line = code.at(source, code.mul(y, step))
         with code.loop(0, width) as x:
             code.store(code.load(line, code.mul(x, across)), row, x)

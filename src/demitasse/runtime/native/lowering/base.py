@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,18 @@ from demitasse.runtime.native.kernels import address
 from demitasse.runtime.native.layout import Layout, Windows, least_row, planes
 from demitasse.runtime.native.llvm import Machine, host
 from demitasse.runtime.native.memory import Use, aligned, places
-from demitasse.runtime.native.product import SparseRows
 from demitasse.runtime.native.program import Argument, Program
 
-Memo = dict[tuple[object, ...], SparseRows]
+class Packed(Protocol):
+    """Weights as a kernel takes them."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+
+
+Memo = dict[tuple[object, ...], Packed]
+P = TypeVar("P", bound=Packed)
 
 
 class NotNative(DemitasseError):
@@ -47,13 +55,13 @@ class Lowered(NamedTuple):
         program: computes the outputs from the inputs.
         inputs: name -> where the input is written, with the shape that it has in the graph but for the batch.
         outputs: name -> where the output is then.
-        weights: name of a step -> its sparse matrix.
+        weights: name of a step -> its weights.
     """
 
     program: Program
     inputs: dict[str, npt.NDArray[np.float32]]
     outputs: dict[str, npt.NDArray[np.float32]]
-    weights: dict[str, SparseRows]
+    weights: dict[str, Packed]
 
 
 class Lowering:
@@ -67,10 +75,11 @@ class Lowering:
         self._rows = _distances(graph)
         self._pieces: list[list[int]] = []  # size, first and last step
         self._values: dict[int, Piece] = {}
+        self._shared: dict[tuple[Hashable, ...], Piece] = {}
         self._calls: list[tuple[int, tuple[Argument | Piece, ...]]] = []
         self.inputs: dict[str, npt.NDArray[np.float32]] = {}
         self.outputs: dict[str, npt.NDArray[np.float32]] = {}
-        self.weights: dict[str, SparseRows] = {}
+        self.weights: dict[str, Packed] = {}
 
     def layout(self, number: int) -> Layout:
         """Returns the layout of a value."""
@@ -90,6 +99,13 @@ class Lowering:
         self._pieces.append([size + 4 * self.lanes, len(self._calls), len(self._calls)])
         return Piece(len(self._pieces) - 1)
 
+    def shared(self, key: tuple[Hashable, ...], size: int) -> tuple[Piece, bool]:
+        """Returns the memory of what several steps take, and whether it is new and yet to be written."""
+        is_new = key not in self._shared
+        if is_new:
+            self._shared[key] = self.new(size)
+        return self._shared[key], is_new
+
     def output(self, number: int) -> Piece:
         """Returns memory for a value that is made now."""
         self._values[number] = self.new(self.layout(number).size(self.batch))
@@ -99,13 +115,13 @@ class Lowering:
         """Returns the memory of a value that is made already."""
         return self._values[number]
 
-    def held(self, step: Step, form: tuple[object, ...], pack: Callable[[], SparseRows]) -> SparseRows:
+    def held(self, step: Step, form: tuple[object, ...], pack: Callable[[], P]) -> P:
         """Returns the packed weights of a step, which are packed once for each form."""
         key = step.name, *form
         if key not in self.memo:
             self.memo[key] = pack()
         self.weights[step.name] = self.memo[key]
-        return self.memo[key]
+        return cast(P, self.memo[key])
 
     def call(
         self, build: Callable[..., ir.Module], options: tuple[Hashable, ...], *arguments: Argument | Piece

@@ -26,7 +26,7 @@ def _pooling(made: Lowering, step: Step) -> None:
     assert windows is not None
     maximum, out = settings.method == "MAX", made.layout(step.outputs[0])
     smallest = float(np.finfo(np.float32).min)
-    source, offsets, image = into_phases(made, step, windows, smallest if maximum else 0.0)
+    source, offsets, image = into_phases(made, step, windows, smallest if maximum else 0.0, out)
     one = offsets[0]
     plane = image // out.channels
     share = np.zeros(out.plane, np.float32)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
 
 from demitasse.graph.graph import Step
 from demitasse.graph.products import is_convolution
 from demitasse.runtime.cost import MANY
-from demitasse.runtime.native import columns
-from demitasse.runtime.native.layout import Layout, planes
+from demitasse.runtime.native import columns, dense, moving
+from demitasse.runtime.native.layout import Layout, Windows, planes, shifts
 from demitasse.runtime.native.lowering.base import (
     LOWER,
     NOTHING,
@@ -21,7 +25,38 @@ from demitasse.runtime.native.lowering.base import (
     windows_of,
 )
 from demitasse.runtime.native.lowering.phases import into_phases, vectors_at_once
-from demitasse.runtime.native.product import Epilogue, product, sparse_rows
+from demitasse.runtime.native.product import Epilogue, product
+from demitasse.runtime.native.program import Argument
+from demitasse.runtime.native.sparse import in_panels
+
+# share of weights that are not zero from which dense rows are faster
+DENSE_FROM = 0.5
+# how much wider rows may be to be whole vectors, and weights that see a channel for which a copy of it pays
+_WIDER, _COPY = 1.2, 4
+
+
+class Matrix(NamedTuple):
+    """The weights of a step as a matrix.
+
+    Attributes:
+        values: (rows, columns of a group).
+        groups: of rows, which see different columns.
+    """
+
+    values: npt.NDArray[np.float32]
+    groups: int = 1
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether dense rows are faster."""
+        rows = len(self.values) // self.groups
+        suits = self.groups == 1 or rows % dense.GROUP == 0
+        return suits and bool(np.count_nonzero(self.values) > DENSE_FROM * self.values.size)
+
+    def bases(self) -> npt.NDArray[np.int32]:
+        """Returns the first column that each row sees."""
+        group = np.arange(len(self.values)) // (len(self.values) // self.groups)
+        return (group * self.values.shape[1]).astype(np.int32)
 
 
 @LOWER.register("Convolution")
@@ -30,41 +65,69 @@ def _convolution(made: Lowering, step: Step) -> None:
     if windows is None or not is_convolution(step):
         raise NotNative(f"layer {step.name!r}: a convolution over other than two axes")
     weight, out = array_of(step.weights["weight"]), made.layout(step.outputs[0])
-    source, offsets, image = into_phases(made, step, windows, 0.0)
-    _product(made, step, _ungrouped(weight, step.settings.group), source, offsets.reshape(-1), image, out)
+    matrix = Matrix(weight.reshape(len(weight), -1), step.settings.group)
+    row = _aligned_row(made, step, matrix, windows, out)
+    if row == 0:
+        source, offsets, image = into_phases(made, step, windows, 0.0, out)
+        _product(made, step, matrix, source, offsets.reshape(-1), image, out, made.batch)
+        return
+    wide = planes(out.channels, out.height, out.width, row, made.lanes)
+    source, offsets, image = into_phases(made, step, windows, 0.0, wide, True)
+    if row == out.row:
+        _product(made, step, matrix, source, offsets.reshape(-1), image, out, made.batch)
+        return
+    target = made.new(wide.size(made.batch))
+    _product(made, step, matrix, source, offsets.reshape(-1), image, wide, made.batch, target)
+    made.call(
+        moving.rows, (), target, made.output(step.outputs[0]), made.batch * out.channels, wide.plane, wide.row,
+        out.height, out.width, out.plane, out.row,
+    )  # fmt: skip
 
 
-def _ungrouped(weight: npt.NDArray[np.float32], groups: int) -> npt.NDArray[np.float32]:
-    """Returns the weight over all channels, (outputs, channels * kernel)."""
-    rows: npt.NDArray[np.float32] = weight.reshape(groups, len(weight) // groups, -1)
-    if groups == 1:
-        return weight.reshape(len(weight), -1)
-    whole = np.zeros((groups, rows.shape[1], groups, rows.shape[2]), np.float32)
-    for group in range(groups):
-        whole[group, :, group] = rows[group]
-    flat: npt.NDArray[np.float32] = whole.reshape(len(weight), -1)
-    return flat
+def _aligned_row(made: Lowering, step: Step, matrix: Matrix, windows: Windows, out: Layout) -> int:
+    """Returns the distance of rows with which vectors do not cross the lines of the cache; 0 where it does not pay."""
+    if windows.kernel == (1, 1) or matrix.is_dense:
+        return 0
+    source = made.layout(step.inputs[0])
+    seen = np.count_nonzero(matrix.values) / source.channels  # weights that see a channel
+    whole = -(-out.row // made.lanes) * made.lanes
+    for row in (out.row, whole):
+        copies = shifts(windows, row, made.lanes)
+        fits = row == out.row or (not step.adds and row <= _WIDER * out.row)
+        if fits and copies * _COPY <= seen:
+            return row
+    return 0
 
 
 def _product(
-    made: Lowering, step: Step, matrix: npt.NDArray[np.float32], source: Piece, offsets: npt.NDArray[np.int64],
-    image: int, out: Layout, batch: int | None = None, target: Piece | None = None,
+    made: Lowering, step: Step, matrix: Matrix, source: Piece, offsets: npt.NDArray[np.int64], image: int, out: Layout,
+    batch: int, target: Piece | None = None,
 ) -> None:  # fmt: skip
-    held = made.held(step, (), lambda: sparse_rows(matrix))
-    batch = made.batch if batch is None else batch
-    count = -(-out.span // made.lanes)
-    vectors = vectors_at_once(count, made.machine)
-    blocks = -(-count // vectors)
+    rows, is_dense = len(matrix.values), matrix.is_dense
     activation, low, high = numbers_of(step.activation)
+    count = -(-out.span // made.lanes)
+    vectors = vectors_at_once(count, made.machine, dense.GROUP if is_dense else 1)
+    blocks = -(-count // vectors)
     bias = step.weights.get("bias")
-    epilogue = Epilogue(bias is not None, step.adds, activation)
     summand = made.value(step.inputs[-1]) if step.adds else NOTHING
-    chunks = 1 if made.threads == 1 else -(-4 * made.threads // (blocks * batch))
+    target = made.output(step.outputs[0]) if target is None else target
+    chunks = 1 if made.threads == 1 else min(-(-4 * made.threads // (blocks * batch)), rows)
+    build: Callable[..., ir.Module]
+    if is_dense:
+        block = made.held(step, ("dense",), lambda: dense.dense_rows(matrix.values))
+        build, factor = dense.dense, NOTHING[:0]
+        held: tuple[Argument, ...] = (block.codes, block.values, matrix.values.shape[1])
+        codes = block.codes
+    else:
+        sparse = made.held(step, ("rows",), lambda: in_panels(matrix.values))
+        panels = -(-matrix.values.shape[1] // sparse.panel) if sparse.panel else 1
+        build, factor, codes = product, sparse.factor, sparse.codes
+        held = (sparse.starts, sparse.gaps, codes, sparse.values, panels, sparse.panel)
     made.call(
-        product, (vectors, len(held.codes) > 0, epilogue), *held, offsets.astype(np.int32), source,
-        made.output(step.outputs[0]) if target is None else target, NOTHING if bias is None else array_of(bias),
-        summand, low, high, len(matrix), blocks, batch, min(chunks, len(matrix)), image, out.plane,
-        out.channels * out.plane,
+        build, (vectors, len(codes) > 0, Epilogue(len(factor) > 0, step.adds, activation)), *held, matrix.bases(),
+        offsets.astype(np.int32), source, target, factor if len(factor) else NOTHING,
+        np.zeros(rows, np.float32) if bias is None else array_of(bias), summand, low, high, rows, blocks, batch,
+        chunks, image, out.plane, out.channels * out.plane,
     )  # fmt: skip
 
 
@@ -85,7 +148,7 @@ def _inner_product(made: Lowering, step: Step) -> None:
             inputs.plane,
         )  # fmt: skip
         starts = np.arange(weight.shape[1], dtype=np.int64) * inputs.plane
-        _product(made, step, weight, before, starts, 0, across, 1, after)
+        _product(made, step, Matrix(weight), before, starts, 0, across, 1, after)
         made.call(
             columns.out_of_columns, (), after, made.output(step.outputs[0]), len(weight), made.batch, across.plane,
             out.channels * out.plane,
@@ -96,7 +159,7 @@ def _inner_product(made: Lowering, step: Step) -> None:
     activation, low, high = numbers_of(step.activation)
     bias = step.weights.get("bias")
     made.call(
-        columns.columns, (len(held.codes) > 0, bias is not None, activation), *held, offsets,
+        columns.columns, (len(held.codes) > 0, bias is not None, activation), *held[:4], offsets,
         made.value(step.inputs[0]), made.output(step.outputs[0]), NOTHING if bias is None else array_of(bias),
         low, high, weight.shape[1], len(weight), made.batch, chunks, image, out.channels * out.plane,
     )  # fmt: skip
