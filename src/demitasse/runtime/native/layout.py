@@ -127,7 +127,7 @@ def phases(windows: Windows, out: Layout, lanes: int, aligned: bool = False) -> 
     copies = sorted(set(keys))
     before = max(0, -int((distance - shift).min()), int(shift.max()))
     before = -(-before // lanes) * lanes
-    plane = -(-(before + out.plane + max(0, int(distance.max()))) // lanes) * lanes
+    plane = (-(-(before + out.plane + max(0, int(distance.max()))) // lanes) + 2) * lanes
     index = np.array([copies.index(key) for key in keys], np.int64).reshape(distance.shape)
     return Phases(before, out.row, plane, copies, before + index * plane + distance - shift)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llvmlite import ir
 
 from demitasse.runtime.native.code import KernelCode, Operand
@@ -27,30 +29,51 @@ def into_phases(machine: Machine) -> ir.Module:
         height = code.b.select(few, height, code.rows)
         width = code.div(code.add(code.b.sub(code.width, x0), code.across, -1), code.across)
         start = code.b.sub(code.before, code.load(code.shifts, copy, INT))
-        with code.loop(0, start) as place:
-            code.store(code.fill, target, place)
+        with code.loop(0, start, code.lanes) as place:  # pixels are written over what is too much
+            code.store_vector(code.splat(code.fill), target, place)
         step = code.mul(code.input_row, code.down)
         rows = code.at(target, start)
-        with code.b.if_else(code.b.icmp_signed("==", code.across, LONG(1))) as (dense, strided):
+        is_dense, is_halved = (code.b.icmp_signed("==", code.across, LONG(across)) for across in (1, 2))
+        with code.b.if_else(is_dense) as (dense, strided):
             with dense:
-                _rows(code, source, rows, height, width, step, 1)
-            with strided:
-                _rows(code, source, rows, height, width, step, code.across)
+                _rows(code, source, rows, height, width, step, _dense)
+            with strided, code.b.if_else(is_halved) as (halved, other):
+                with halved:
+                    _rows(code, source, rows, height, width, step, _halved)
+                with other:
+                    _rows(code, source, rows, height, width, step, _strided)
         with code.loop(code.add(start, code.mul(height, code.output_row)), code.output_plane) as place:
             code.store(code.fill, target, place)
     return code.finish()
 
 
 def _rows(
-    code: KernelCode, source: Operand, target: Operand, height: Operand, width: Operand, step: Operand, across: Operand
-) -> None:
+    code: KernelCode, source: Operand, target: Operand, height: Operand, width: Operand, step: Operand,
+    copy: Callable[[KernelCode, Operand, Operand, Operand], None],
+) -> None:  # fmt: skip
+    """Copies rows in whole vectors, from the first to the last: each is written over what the one before wrote."""
     with code.loop(0, height) as y:
         row = code.at(target, code.mul(y, code.output_row))
-        line = code.at(source, code.mul(y, step))
-        with code.loop(0, width) as x:
-            code.store(code.load(line, code.mul(x, across)), row, x)
-        with code.loop(width, code.output_row) as x:
-            code.store(code.fill, row, x)
+        copy(code, code.at(source, code.mul(y, step)), row, width)
+        with code.loop(width, code.output_row, code.lanes) as x:
+            code.store_vector(code.splat(code.fill), row, x)
+
+
+def _dense(code: KernelCode, line: Operand, row: Operand, width: Operand) -> None:
+    with code.loop(0, width, code.lanes) as x:
+        code.store_vector(code.load_vector(line, x), row, x)
+
+
+def _halved(code: KernelCode, line: Operand, row: Operand, width: Operand) -> None:
+    even = ir.Constant(ir.VectorType(INT, code.lanes), list(range(0, 2 * code.lanes, 2)))
+    with code.loop(0, width, code.lanes) as x:
+        pair = [code.load_vector(line, code.add(code.mul(x, 2), part)) for part in (0, code.lanes)]
+        code.store_vector(code.b.shuffle_vector(*pair, even), row, x)
+
+
+def _strided(code: KernelCode, line: Operand, row: Operand, width: Operand) -> None:
+    with code.loop(0, width) as x:
+        code.store(code.load(line, code.mul(x, code.across)), row, x)
 
 
 ROWS = "*input *output planes input_plane input_row height width output_plane output_row"

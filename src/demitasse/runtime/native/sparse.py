@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 _LARGEST_GAP = 255
-# columns of a panel, and entries that a row of a panel needs for panels to pay
-PANEL, _ENTRIES = 72, 6
+# entries that a row of a panel needs for panels to pay
+_ENTRIES = 6
 
 
 class SparseRows(NamedTuple):
@@ -57,17 +57,16 @@ def sparse_rows(matrix: npt.NDArray[np.float32]) -> SparseRows:
     return of_entries(len(matrix), rows, columns, matrix[rows, columns])
 
 
-def in_panels(matrix: npt.NDArray[np.float32]) -> SparseRows:
-    """Returns a matrix as sparse rows, in panels where rows are long enough."""
+def in_panels(matrix: npt.NDArray[np.float32], panel: int) -> SparseRows:
+    """Returns a matrix as sparse rows, in panels of so many columns where rows are long enough."""
     rows, columns = np.nonzero(matrix)
     values, count = matrix[rows, columns], len(matrix)
-    panels = -(-matrix.shape[1] // PANEL)
+    panels = -(-matrix.shape[1] // panel)
     if panels < 2 or len(rows) < count * panels * _ENTRIES:
         return of_entries(count, rows, columns, values)
-    panel = columns // PANEL
-    order = np.argsort(panel, kind="stable")
-    rows, columns, panel, values = rows[order], columns[order], panel[order], values[order]
-    return of_entries(count * panels, panel * count + rows, columns % PANEL, values)._replace(panel=PANEL)
+    order = np.argsort(columns // panel, kind="stable")
+    rows, columns, values = rows[order], columns[order], values[order]
+    return of_entries(count * panels, columns // panel * count + rows, columns % panel, values)._replace(panel=panel)
 
 
 def of_entries(

@@ -33,6 +33,8 @@ from demitasse.runtime.native.sparse import in_panels
 DENSE_FROM = 0.5
 # how much wider rows may be to be whole vectors, and weights that see a channel for which a copy of it pays
 _WIDER, _COPY = 1.2, 4
+# vectors that stay in the first cache, beside the sums
+_VECTORS = 512
 
 
 class Matrix(NamedTuple):
@@ -119,7 +121,8 @@ def _product(
         held: tuple[Argument, ...] = (block.codes, block.values, matrix.values.shape[1])
         codes = block.codes
     else:
-        sparse = made.held(step, ("rows",), lambda: in_panels(matrix.values))
+        panel = _VECTORS // vectors
+        sparse = made.held(step, ("rows", panel), lambda: in_panels(matrix.values, panel))
         panels = -(-matrix.values.shape[1] // sparse.panel) if sparse.panel else 1
         build, factor, codes = product, sparse.factor, sparse.codes
         held = (sparse.starts, sparse.gaps, codes, sparse.values, panels, sparse.panel)
