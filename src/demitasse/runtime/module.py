@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
@@ -10,7 +11,8 @@ from typing_extensions import override
 
 from demitasse.errors import UsageError
 from demitasse.graph.pytorch import Exported
-from demitasse.runtime.plan import plan_of
+from demitasse.graph.pytorch.arguments import Named, Positional
+from demitasse.runtime.plan import KEPT, plan_of
 from demitasse.runtime.report import PlanReport, report
 
 
@@ -28,18 +30,40 @@ class OptimizedModule(nn.Module):
         super().__init__()
         self.plan = plan_of(exported.graph)
         self._exported = exported
+        self._quick: dict[tuple[torch.Size, int], Callable[[Tensor], Tensor]] = {}
         self.eval()
 
     @override
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    @torch.no_grad()
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and not kwargs and type(args[0]) is Tensor:
+            quick = self._quick.get((args[0].shape, torch.get_num_threads()))
+            if quick is not None and args[0].is_cpu and args[0].dtype is torch.float32 and args[0].is_contiguous():
+                return quick(args[0])
+        return self._computed(args, kwargs)
+
+    @torch.no_grad()
+    def _computed(self, args: Positional, kwargs: Named) -> object:
         leaves = self._exported.flatten(args, kwargs)
-        found = self.plan(dict(zip(self.plan.graph.inputs, leaves, strict=True)))
+        inputs = dict(zip(self.plan.graph.inputs, leaves, strict=True))
+        found = self.plan(inputs)
         given = {id(leaf) for leaf in leaves}
         # what is returned is never an argument itself
         outputs = [each.clone() if id(each) in given and isinstance(each, Tensor) else each for each in found.values()]
-        return self._exported.restore(outputs)
+        result = self._exported.restore(outputs)
+        if len(args) == 1 and result is outputs[0]:
+            self._remember(inputs)
+        return result
+
+    def _remember(self, inputs: dict[str, Tensor]) -> None:
+        """Keeps the short way for inputs of these shapes, where there is one."""
+        key = next(iter(inputs.values())).shape, torch.get_num_threads()
+        native = self.plan.suited(inputs)
+        quick = native.quick if native and len(inputs) == 1 else None
+        if quick is not None:
+            while len(self._quick) >= KEPT:
+                self._quick.pop(next(iter(self._quick)))
+            self._quick[key] = quick
 
     def __deepcopy__(self, memo: dict[int, object]) -> OptimizedModule:
         return OptimizedModule(self._exported)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from demitasse.runtime.native.plan import Memo, NativePlan, NotNative
 PASSES = (drop_unused, drop_identities, merge_normalizations, fold_normalizations, fuse, plan_memory)
 
 # sizes of batches for which native plans are kept
-_KEPT = 4
+KEPT = 4
 
 
 class Plan:
@@ -36,14 +36,17 @@ class Plan:
 
     Attributes:
         graph: the graph; its steps are what is computed.
-        dense: computes it with PyTorch's dense operations.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.dense = DensePlan(graph)
         self._memo: Memo = {}
         self._natives: dict[tuple[int, int], NativePlan | None] = {}
+
+    @cached_property
+    def dense(self) -> DensePlan:
+        """Computes the graph with PyTorch's dense operations."""
+        return DensePlan(self.graph)
 
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns name -> tensor of the outputs, of the parts of the loss, and of the blobs that were to be kept.
@@ -57,9 +60,12 @@ class Plan:
         for name in self.graph.inputs:
             if name not in batch:
                 raise UsageError(f"blob {name!r} is not fed; found {', '.join(batch) or 'none'}")
-        suited = self._suited(batch)
-        native = self.native(suited, torch.get_num_threads()) if suited else None
-        return (native or self.dense)(batch)
+        return (self.suited(batch) or self.dense)(batch)
+
+    def suited(self, batch: Mapping[str, Tensor]) -> NativePlan | None:
+        """Returns what computes these inputs from packed weights; None where dense operations do."""
+        size = self._size(batch)
+        return self.native(size, torch.get_num_threads()) if size else None
 
     def native(self, batch: int, threads: int) -> NativePlan | None:
         """Returns what computes batches of a size from sparse weights; None where dense operations are faster.
@@ -70,7 +76,7 @@ class Plan:
         """
         key = batch, threads
         if key not in self._natives:
-            while len(self._natives) >= _KEPT:
+            while len(self._natives) >= KEPT:
                 self._natives.pop(next(iter(self._natives)))
             self._natives[key] = self._made(batch, threads) if native_pays(self.graph, batch) else None
         return self._natives[key]
@@ -81,7 +87,7 @@ class Plan:
         except NotNative:
             return None
 
-    def _suited(self, inputs: Mapping[str, Tensor]) -> int:
+    def _size(self, inputs: Mapping[str, Tensor]) -> int:
         """Returns the size of a batch that native plans take; 0 if they do not take it."""
         sizes = set()
         for name, number in self.graph.inputs.items():

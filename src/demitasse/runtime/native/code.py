@@ -140,6 +140,13 @@ class KernelCode:
             ir.Function(self.module, ir.FunctionType(kind, [kind] * len(operands)), full)
         return self.b.call(self.module.globals[full], operands)
 
+    def fetch(self, address: Operand) -> None:
+        """Asks for a line of memory before it is needed."""
+        name = "llvm.prefetch.p0"
+        if name not in self.module.globals:
+            ir.Function(self.module, ir.FunctionType(VOID, [POINTER, INT, INT, INT]), name)
+        self.b.call(self.module.globals[name], [address, INT(0), INT(3), INT(1)])
+
     def larger(self, left: Operand, right: Operand) -> Operand:
         """Returns the larger of two values, or NaN if one of them is."""
         taken = self.b.or_(self.b.fcmp_ordered(">", left, right), self.b.fcmp_unordered("uno", left, left))

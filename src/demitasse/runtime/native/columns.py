@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,27 +14,58 @@ from demitasse.runtime.native.llvm import BYTE, FLOAT, INT, LONG, Machine
 from demitasse.runtime.native.sparse import SparseRows, sparse_rows
 
 
-def sparse_columns(matrix: npt.NDArray[np.float32], chunks: int) -> SparseRows:
-    """Returns the columns of a matrix, (outputs, inputs), each of the first chunk of outputs, then of the next.
+class SparseColumns(NamedTuple):
+    """A matrix of sparse columns.
 
-    Outputs ``chunk * outputs // chunks`` and on are those of a chunk.
+    Attributes:
+        parts: the columns of the first chunk of outputs, then those of the next, as sparse rows.
+        order: (columns,) int32, the number of each column in the matrix.
     """
+
+    parts: SparseRows
+    order: npt.NDArray[np.int32]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self.parts.nbytes + self.order.nbytes
+
+
+def sparse_columns(matrix: npt.NDArray[np.float32], chunks: int) -> SparseColumns:
+    """Returns the columns of a matrix, (outputs, inputs), in chunks of outputs.
+
+    Outputs ``chunk * outputs // chunks`` and on are those of a chunk. Columns with as many weights follow each other:
+    then the processor foresees the end of each.
+    """
+    order = np.argsort(np.count_nonzero(matrix, axis=0), kind="stable").astype(np.int32)
     bounds = [chunk * len(matrix) // chunks for chunk in range(chunks + 1)]
     widest = max(end - begin for begin, end in pairwise(bounds))
     parts = np.zeros((chunks, matrix.shape[1], widest), np.float32)
     for part, begin, end in zip(parts, bounds, bounds[1:], strict=False):
-        part[:, : end - begin] = matrix[begin:end].T
-    return sparse_rows(parts.reshape(-1, widest))
+        part[:, : end - begin] = matrix[begin:end, order].T
+    return SparseColumns(sparse_rows(parts.reshape(-1, widest)), order)
 
 
 COLUMNS = (
-    "*starts *gaps *codes *values *offsets *input *output *bias .low .high inputs outputs images chunks "
+    "*starts *gaps *codes *values *offsets *input *output *bias *listed .low .high inputs outputs images chunks "
     "input_image output_image"
 )
+# columns by which memory is asked for before it is needed
+_AHEAD = 4
+_LINE = 64
 
 
-def columns(machine: Machine, coded: bool, bias: bool, activation: str) -> ir.Module:
-    """Returns the kernel that multiplies sparse columns with the values at ``offsets`` of each image."""
+def columns(machine: Machine, coded: bool, bias: bool, lists: bool, activation: str) -> ir.Module:
+    """Returns the kernel that multiplies sparse columns with the values at ``offsets`` of each image.
+
+    Args:
+        machine: what it is for.
+        coded: whether entries have codes.
+        bias: whether outputs begin with a number of each.
+        lists: whether columns are listed first and their weights asked for beforehand, which pays where these do not
+            fit into the cache.
+        activation: what follows.
+    """
     code = KernelCode("kernel", machine, COLUMNS)
     first, last = code.share(code.mul(code.images, code.chunks))
     with code.loop(first, last) as item:
@@ -46,14 +78,47 @@ def columns(machine: Machine, coded: bool, bias: bool, activation: str) -> ir.Mo
         with code.loop(0, count) as place:
             given = code.load(code.bias, code.add(begin, place)) if bias else FLOAT(0.0)
             code.store(given, target, place)
-        with code.loop(0, code.inputs) as column:
-            value = code.load(source, code.load(code.offsets, column, INT))
-            with code.b.if_then(code.b.fcmp_unordered("!=", value, FLOAT(0.0))):
-                _column(code, code.add(code.mul(chunk, code.inputs), column), value, target, coded)
+        base = code.mul(chunk, code.inputs)
+        if lists:
+            _listed_columns(code, source, base, target, coded)
+        else:
+            with code.loop(0, code.inputs) as column:
+                value = code.load(source, code.load(code.offsets, column, INT))
+                with code.b.if_then(code.b.fcmp_unordered("!=", value, FLOAT(0.0))):
+                    _column(code, code.add(base, column), value, target, coded)
         if activation:
             with code.loop(0, count) as place:
                 code.store(_activated(code, code.load(target, place), activation), target, place)
     return code.finish()
+
+
+def _listed_columns(code: KernelCode, source: Operand, base: Operand, target: Operand, coded: bool) -> None:
+    """Lists the columns whose input is not 0, without a branch for each, and goes through the list."""
+    listed, found = code.at(code.listed, code.mul(code.thread, code.inputs), INT), code.variable(LONG(0))
+    with code.loop(0, code.inputs) as column:
+        value = code.load(source, code.load(code.offsets, column, INT))
+        code.store(code.b.trunc(column, INT), listed, code.get(found))
+        counts = code.b.fcmp_unordered("!=", value, FLOAT(0.0))
+        code.set(found, code.add(code.get(found), code.b.zext(counts, LONG)))
+    last = code.add(code.get(found), -1)
+    with code.loop(0, code.get(found)) as index:
+        column, ahead = code.load(listed, index, INT), code.add(index, _AHEAD)
+        ahead = code.b.select(code.b.icmp_signed("<", ahead, last), ahead, last)
+        _fetch(code, code.add(base, code.load(listed, ahead, INT)), coded)
+        value = code.load(source, code.load(code.offsets, column, INT))
+        _column(code, code.add(base, column), value, target, coded)
+
+
+def _fetch(code: KernelCode, column: Operand, coded: bool) -> None:
+    """Asks for the weights of a column, which the processor does not foresee where columns are passed over."""
+    first, last = (code.load(code.starts, code.add(column, step), INT) for step in (0, 1))
+    with code.loop(first, last, _LINE) as entry:
+        code.fetch(code.at(code.gaps, entry, BYTE))
+        if coded:
+            code.fetch(code.at(code.codes, entry, BYTE))
+        else:
+            for part in range(0, _LINE, _LINE // 4):
+                code.fetch(code.at(code.values, code.add(entry, part)))
 
 
 def _column(code: KernelCode, column: Operand, value: Operand, target: Operand, coded: bool) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import RLock
 
 import numpy as np
@@ -75,6 +76,26 @@ class NativePlan:
         """Returns the outputs by name for inputs by name."""
         found = self.arrays({name: tensor.detach().numpy() for name, tensor in batch.items()})
         return {name: torch.from_numpy(array) for name, array in found.items()}
+
+    @property
+    def quick(self) -> Callable[[Tensor], Tensor] | None:
+        """What returns the only output for the only input, contiguous and of the right shape, with the least effort.
+
+        None if there are several, or groups of images.
+        """
+        made = self._rest
+        if made is None or self._workers or len(made.inputs) != 1 or len(made.outputs) != 1:
+            return None
+        (inside,), (outside,), run, lock = made.inputs.values(), made.outputs.values(), made.program.run, self._lock
+        before, size = inside.ctypes.data, inside.nbytes
+
+        def compute(given: Tensor) -> Tensor:
+            with lock:
+                ctypes.memmove(before, given.data_ptr(), size)
+                run()
+                return torch.from_numpy(outside.copy())  # half the time of torch.empty
+
+        return compute
 
     def arrays(self, batch: Mapping[str, npt.NDArray[np.float32]]) -> Arrays:
         """Returns the outputs by name for inputs by name."""

@@ -6,7 +6,6 @@ import ctypes
 import struct
 from collections.abc import Callable
 from functools import partial
-from threading import RLock
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +63,6 @@ class Program:
 
     Attributes:
         kept: what the arguments point to.
-        lock: held while the program runs; hold it while inputs are written and outputs read.
     """
 
     def __init__(self, machine: Machine, threads: int) -> None:
@@ -73,7 +71,6 @@ class Program:
         self.kept: list[npt.NDArray[np.generic]] = []
         self._calls: list[int] = []
         self._counter = np.zeros(1, np.int64)
-        self.lock = RLock()
 
     def add(self, kernel: int, *arguments: Argument) -> None:
         """Adds the call of a kernel, given by its address; arrays stand for the addresses of their values."""
@@ -101,12 +98,11 @@ class Program:
 
     def run(self) -> None:
         """Runs the calls on all threads. Only one run goes on at a time."""
-        with self.lock:
-            self._counter[0] = 0
-            if self.threads == 1:
-                self._run(self._block, 0, 1)
-            else:
-                TEAM.run(Task(partial(self._run, self._block), self._abandon, self.threads))
+        self._counter[0] = 0
+        if self.threads == 1:
+            self._run(self._block, 0, 1)
+        else:
+            TEAM.run(Task(partial(self._run, self._block), self._abandon, self.threads))
 
     def _abandon(self) -> None:
         self._counter[0] = _EVERYBODY

@@ -35,6 +35,8 @@ DENSE_FROM = 0.5
 _WIDER, _COPY = 1.2, 4
 # vectors that stay in the first cache, beside the sums
 _VECTORS = 512
+# bytes of weights that stay in the cache
+_CACHE = 1 << 19
 
 
 class Matrix(NamedTuple):
@@ -158,11 +160,11 @@ def _inner_product(made: Lowering, step: Step) -> None:
         )  # fmt: skip
         return
     chunks = 1 if made.threads == 1 else min(4 * made.threads, len(weight))
-    held = made.held(step, (chunks,), lambda: columns.sparse_columns(weight, chunks))
+    held, order = made.held(step, (chunks,), lambda: columns.sparse_columns(weight, chunks))
     activation, low, high = numbers_of(step.activation)
     bias = step.weights.get("bias")
     made.call(
-        columns.columns, (len(held.codes) > 0, bias is not None, activation), *held[:4], offsets,
+        columns.columns, (len(held.codes) > 0, bias is not None, held.nbytes > _CACHE, activation), *held[:4], offsets[order],
         made.value(step.inputs[0]), made.output(step.outputs[0]), NOTHING if bias is None else array_of(bias),
-        low, high, weight.shape[1], len(weight), made.batch, chunks, image, out.channels * out.plane,
+        made.new(made.threads * weight.shape[1]), low, high, weight.shape[1], len(weight), made.batch, chunks, image, out.channels * out.plane,
     )  # fmt: skip
