@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,19 @@ from demitasse.runtime.native.kernels import address
 from demitasse.runtime.native.layout import Layout, Windows, least_row, planes
 from demitasse.runtime.native.llvm import Machine, host
 from demitasse.runtime.native.memory import Use, aligned, places
-from demitasse.runtime.native.product import SparseRows
 from demitasse.runtime.native.program import Argument, Program
 
-Memo = dict[tuple[object, ...], SparseRows]
+
+class Packed(Protocol):
+    """Weights as a kernel takes them."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+
+
+Memo = dict[tuple[object, ...], Packed]
+P = TypeVar("P", bound=Packed)
 
 
 class NotNative(DemitasseError):
@@ -47,13 +56,13 @@ class Lowered(NamedTuple):
         program: computes the outputs from the inputs.
         inputs: name -> where the input is written, with the shape that it has in the graph but for the batch.
         outputs: name -> where the output is then.
-        weights: name of a step -> its sparse matrix.
+        weights: name of a step -> its packed weights.
     """
 
     program: Program
     inputs: dict[str, npt.NDArray[np.float32]]
     outputs: dict[str, npt.NDArray[np.float32]]
-    weights: dict[str, SparseRows]
+    weights: dict[str, Packed]
 
 
 class Lowering:
@@ -70,7 +79,7 @@ class Lowering:
         self._calls: list[tuple[int, tuple[Argument | Piece, ...]]] = []
         self.inputs: dict[str, npt.NDArray[np.float32]] = {}
         self.outputs: dict[str, npt.NDArray[np.float32]] = {}
-        self.weights: dict[str, SparseRows] = {}
+        self.weights: dict[str, Packed] = {}
 
     def layout(self, number: int) -> Layout:
         """Returns the layout of a value."""
@@ -99,13 +108,13 @@ class Lowering:
         """Returns the memory of a value that is made already."""
         return self._values[number]
 
-    def held(self, step: Step, form: tuple[object, ...], pack: Callable[[], SparseRows]) -> SparseRows:
+    def held(self, step: Step, form: tuple[object, ...], pack: Callable[[], P]) -> P:
         """Returns the packed weights of a step, which are packed once for each form."""
         key = step.name, *form
         if key not in self.memo:
             self.memo[key] = pack()
         self.weights[step.name] = self.memo[key]
-        return self.memo[key]
+        return cast("P", self.memo[key])
 
     def call(
         self, build: Callable[..., ir.Module], options: tuple[Hashable, ...], *arguments: Argument | Piece

@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from demitasse.graph.graph import Step
 from demitasse.graph.products import is_convolution
-from demitasse.runtime.cost import MANY
+from demitasse.runtime.cost import MANY, codes_pay
 from demitasse.runtime.native import columns
 from demitasse.runtime.native.layout import Layout, planes
+from demitasse.runtime.native.lowering import nibbles
 from demitasse.runtime.native.lowering.base import (
     LOWER,
     NOTHING,
@@ -21,6 +22,7 @@ from demitasse.runtime.native.lowering.base import (
     windows_of,
 )
 from demitasse.runtime.native.lowering.phases import into_phases, vectors_at_once
+from demitasse.runtime.native.nibbles import suits
 from demitasse.runtime.native.product import Epilogue, product, sparse_rows
 
 
@@ -73,6 +75,9 @@ def _inner_product(made: Lowering, step: Step) -> None:
     if step.adds or step.settings.axis != 1:
         raise NotNative(f"layer {step.name!r}: an inner product from axis {step.settings.axis} on")
     weight = array_of(step.weights["weight"])
+    if codes_pay(made.batch, int(np.count_nonzero(weight)), weight.size) and suits(weight):
+        nibbles.inner_product(made, step, weight)
+        return
     source, out = made.layout(step.inputs[0]), made.layout(step.outputs[0])
     offsets = source.offsets().reshape(-1).astype(np.int32)
     image = source.channels * source.plane
