@@ -84,7 +84,9 @@ class Lowering:
     def layout(self, number: int) -> Layout:
         """Returns the layout of a value."""
         if number not in self.layouts:
-            _, *shape = self.graph.values[number].shape
+            name, (_, *shape) = self.graph.values[number]
+            if 0 in shape:
+                raise NotNative(f"value {name!r} of shape {(self.batch, *shape)}: it has no entries")
             if len(shape) == 1:
                 self.layouts[number] = Layout(1, 1, shape[0], shape[0], shape[0])
             elif len(shape) == 3:
