@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from demitasse.graph.graph import Graph, Step
+from demitasse.runtime.native import nibbles
 
 # multiply-adds a second and thread, measured with AVX-512: of sparse convolutions for each weight that is not zero,
 # of dense ones, and of dense ones with few channels a group, which vectors suit less
@@ -16,7 +17,7 @@ _SPARSE, _DENSE, _DEPTHWISE = 20e9, 50e9, 8e9
 # seconds for each weight that is not zero of an inner product, and bytes a second that a dense one reads
 _ENTRY, _READ = 0.4e-9, 12e9
 # images from which an inner product keeps a vector of them in a register, as a convolution does of pixels
-MANY = 6
+MANY = 3
 # what estimates may be wrong by
 _MARGIN = 0.85
 
@@ -33,19 +34,27 @@ def _weights(graph: Graph) -> Iterator[Tensor]:
     return (weight for step in graph.steps for weight in step.weights.values())
 
 
-def inner_product_pays(rows: int, kept: int, total: int) -> bool:
-    """Tells whether an inner product is computed faster from sparse weights.
+def inner_product_pays(rows: int, kept: int, total: int, coded: bool = False) -> bool:
+    """Tells whether an inner product is computed faster from packed weights.
 
     Args:
         rows: that are multiplied.
         kept: weights that are not zero.
         total: weights.
+        coded: whether 4-bit codes hold the weights.
     """
-    sparse, dense = _inner_product(rows, kept, total)
-    return sparse < _MARGIN * dense
+    packed, dense = _inner_product(rows, kept, total, coded)
+    return packed < _MARGIN * dense
 
 
-def _inner_product(rows: int, kept: int, total: int) -> tuple[float, float]:
+def codes_pay(rows: int, kept: int, total: int) -> bool:
+    """Tells whether an inner product is computed faster from 4-bit codes than from sparse weights."""
+    return rows <= nibbles.MOST and nibbles.seconds(total, rows) < _inner_product(rows, kept, total, False)[0]
+
+
+def _inner_product(rows: int, kept: int, total: int, coded: bool) -> tuple[float, float]:
+    if coded and codes_pay(rows, kept, total):
+        return nibbles.seconds(total, rows), _inner_product(rows, kept, total, False)[1]
     if rows < MANY:
         return rows * kept * _ENTRY, total * 4 / _READ
     return rows * kept / _SPARSE, rows * total / _DENSE
@@ -58,7 +67,7 @@ def costs(graph: Graph, step: Step, batch: int) -> tuple[float, float]:
     weight = step.weights["weight"]
     kept = int(weight.count_nonzero())
     if step.kind == "InnerProduct":
-        return _inner_product(batch, kept, weight.numel())
+        return _inner_product(batch, kept, weight.numel(), nibbles.suits(weight.detach().numpy()))
     positions = batch * math.prod(graph.values[step.outputs[0]].shape[2:])
     deep = weight[0, 0].numel() * weight.shape[1] >= 16
     return positions * kept / _SPARSE, positions * weight.numel() / (_DENSE if deep else _DEPTHWISE)

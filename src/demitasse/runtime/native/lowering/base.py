@@ -22,6 +22,7 @@ from demitasse.runtime.native.llvm import Machine, host
 from demitasse.runtime.native.memory import Use, aligned, places
 from demitasse.runtime.native.program import Argument, Program
 
+
 class Packed(Protocol):
     """Weights as a kernel takes them."""
 
@@ -55,7 +56,7 @@ class Lowered(NamedTuple):
         program: computes the outputs from the inputs.
         inputs: name -> where the input is written, with the shape that it has in the graph but for the batch.
         outputs: name -> where the output is then.
-        weights: name of a step -> its weights.
+        weights: name of a step -> its packed weights.
     """
 
     program: Program
@@ -84,7 +85,9 @@ class Lowering:
     def layout(self, number: int) -> Layout:
         """Returns the layout of a value."""
         if number not in self.layouts:
-            _, *shape = self.graph.values[number].shape
+            name, (_, *shape) = self.graph.values[number]
+            if 0 in shape:
+                raise NotNative(f"value {name!r} of shape {(self.batch, *shape)}: it has no entries")
             if len(shape) == 1:
                 self.layouts[number] = Layout(1, 1, shape[0], shape[0], shape[0])
             elif len(shape) == 3:
@@ -121,7 +124,7 @@ class Lowering:
         if key not in self.memo:
             self.memo[key] = pack()
         self.weights[step.name] = self.memo[key]
-        return cast(P, self.memo[key])
+        return cast("P", self.memo[key])
 
     def call(
         self, build: Callable[..., ir.Module], options: tuple[Hashable, ...], *arguments: Argument | Piece

@@ -11,9 +11,10 @@ from llvmlite import ir
 
 from demitasse.graph.graph import Step
 from demitasse.graph.products import is_convolution
-from demitasse.runtime.cost import MANY
+from demitasse.runtime.cost import MANY, codes_pay
 from demitasse.runtime.native import columns, dense, moving
 from demitasse.runtime.native.layout import Layout, Windows, planes, shifts
+from demitasse.runtime.native.lowering import nibbles
 from demitasse.runtime.native.lowering.base import (
     LOWER,
     NOTHING,
@@ -25,6 +26,7 @@ from demitasse.runtime.native.lowering.base import (
     windows_of,
 )
 from demitasse.runtime.native.lowering.phases import into_phases, vectors_at_once
+from demitasse.runtime.native.nibbles import suits
 from demitasse.runtime.native.product import Epilogue, product
 from demitasse.runtime.native.program import Argument
 from demitasse.runtime.native.sparse import in_panels
@@ -141,6 +143,9 @@ def _inner_product(made: Lowering, step: Step) -> None:
     if step.adds or step.settings.axis != 1:
         raise NotNative(f"layer {step.name!r}: an inner product from axis {step.settings.axis} on")
     weight = array_of(step.weights["weight"])
+    if codes_pay(made.batch, int(np.count_nonzero(weight)), weight.size) and suits(weight):
+        nibbles.inner_product(made, step, weight)
+        return
     source, out = made.layout(step.inputs[0]), made.layout(step.outputs[0])
     offsets = source.offsets().reshape(-1).astype(np.int32)
     image = source.channels * source.plane
@@ -163,8 +168,9 @@ def _inner_product(made: Lowering, step: Step) -> None:
     held, order = made.held(step, (chunks,), lambda: columns.sparse_columns(weight, chunks))
     activation, low, high = numbers_of(step.activation)
     bias = step.weights.get("bias")
+    options = len(held.codes) > 0, bias is not None, held.nbytes > _CACHE, activation
     made.call(
-        columns.columns, (len(held.codes) > 0, bias is not None, held.nbytes > _CACHE, activation), *held[:4], offsets[order],
-        made.value(step.inputs[0]), made.output(step.outputs[0]), NOTHING if bias is None else array_of(bias),
-        made.new(made.threads * weight.shape[1]), low, high, weight.shape[1], len(weight), made.batch, chunks, image, out.channels * out.plane,
+        columns.columns, options, *held[:4], offsets[order], made.value(step.inputs[0]), made.output(step.outputs[0]),
+        NOTHING if bias is None else array_of(bias), made.new(made.threads * weight.shape[1]), low, high,
+        weight.shape[1], len(weight), made.batch, chunks, image, out.channels * out.plane,
     )  # fmt: skip
