@@ -6,11 +6,11 @@
     .venv/bin/python benchmarks/bench_runtime.py --threads 1 --processor-time   # on a machine that others use
 
 Random masks: in ResNet-50 on every weight but the first layer's, in MobileNet on the convolutions of 1x1, in AlexNet by
-layer as after surgery, or the same on all. Sides: the plan as it chooses itself, the dense plan, onnxruntime, and OpenVINO and
-DeepSparse 1.8.0 where options name the Python of an environment that has them. All sides compute the same net in
-turns. Before, their scores are compared: no entry may differ by more than 1e-4 of the largest. Below the table are the
-machine's measured peaks; the last columns say how long the multiply-adds that are not with 0 take at least, and how long it
-takes to read weights and images from memory.
+layer as after surgery, or the same on all. Sides: the plan as it chooses itself, the dense plan, onnxruntime, and
+OpenVINO and DeepSparse 1.8.0 where options name the Python of an environment that has them. All sides compute the same
+net in turns. Before, their scores are compared: no entry may differ by more than 1e-4 of the largest. The peaks of the
+machine, measured, are below the table; the last columns are the least time at these peaks: that of the multiply-adds
+with weights that are not 0, and that of reading weights and images from memory.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def bounds(plan: Plan, images: torch.Tensor, machine: Peak) -> list[str]:
     return [f"{each:.3g}" for each in machine.least(count, held + images.nbytes)]
 
 
-def rows(name: str, args: argparse.Namespace, peaks: dict[int, Peak]) -> Iterator[tuple[list[object], Turns, list[str]]]:
+def rows(
+    name: str, args: argparse.Namespace, peaks: dict[int, Peak]
+) -> Iterator[tuple[list[object], Turns, list[str]]]:
     """Yields the rows of a case."""
     case = CASES[name]
     for sparsity in map(float, (args.sparsity or case.sparsity).split(",")):

@@ -17,15 +17,16 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
-from bench_runtime import optimized, sparse_net
 from rich.console import Console
 from rich.table import Table
+from sparse_nets import all_but_first, sparse_net
 
 from demitasse.graph import Graph
 from demitasse.graph.graph import Step
+from demitasse.runtime import optimize
 from demitasse.runtime.native.lowering import base
 from demitasse.runtime.native.plan import NativePlan
 
@@ -45,7 +46,7 @@ def _described(kernel: str, options: tuple[Hashable, ...]) -> str:
 class _Noted(base.Lowering):
     """Notes the calls as they are added."""
 
-    found: list[Call] = []
+    found: ClassVar[list[Call]] = []
     step = ""
 
     def call(self, build: Callable[..., object], options: tuple[Hashable, ...], *arguments: object) -> None:
@@ -120,7 +121,7 @@ def work(graph: Graph, step: Step, batch: int) -> tuple[int, str]:
 
 
 def table(net: str, sparsity: float, batch: int, rounds: int, top: int, alike: bool) -> Table:
-    graph = optimized(sparse_net(net, sparsity)).graph
+    graph = optimize(sparse_net(net, all_but_first(sparsity))).graph
     plan, calls = noted(graph, batch)
     name = next(iter(graph.inputs))
     plan({name: torch.randn(batch, *graph.values[graph.inputs[name]].shape[1:])})

@@ -71,7 +71,11 @@ class ResultTable:
     """
 
     def __init__(
-        self, labels: Sequence[str], sides: Sequence[str], ratios: Mapping[str, Sequence[str]], notes: Sequence[str] = ()
+        self,
+        labels: Sequence[str],
+        sides: Sequence[str],
+        ratios: Mapping[str, Sequence[str]],
+        notes: Sequence[str] = (),
     ) -> None:
         self.sides, self.ratios = sides, ratios
         self._table = Table(*labels, *(f"{side}, ms" for side in sides), *ratios, *notes)
