@@ -110,7 +110,7 @@ def rows(
                 torch.set_num_threads(threads)
                 with ExitStack() as stack:
                     runs = sides(net, plan, images, args, threads, stack)
-                    turns = take_turns(runs, args.rounds, 3 if size == 1 else 1, args.clock)
+                    turns = take_turns(runs, args.rounds, args.clock)
                 yield [name, f"{sparsity:.1%}", size, threads], turns, bounds(plan, images, machine)
 
 

@@ -16,8 +16,8 @@ Run = Callable[[], object]
 
 # seconds before each turn, in which the threads of the side before stop looking for work
 _PAUSE = 0.01
-# rounds that do not count
-_WARM = 2
+# rounds that do not count; and the milliseconds that a turn takes at least, by several runs of what is quick
+_WARM, _LEAST = 2, 30
 
 
 class Turns(NamedTuple):
@@ -40,24 +40,26 @@ class Turns(NamedTuple):
         return statistics.median(a / b for a, b in zip(self.times[side], other, strict=True))
 
 
-def take_turns(
-    runs: Mapping[str, Run], rounds: int, repeats: int = 1, clock: Callable[[], float] = time.perf_counter
-) -> Turns:
-    """Returns how long each side takes in each round: the least of its repeats."""
+def take_turns(runs: Mapping[str, Run], rounds: int, clock: Callable[[], float] = time.perf_counter) -> Turns:
+    """Returns how long a run of each side takes in each round: the mean of the runs of its turn."""
     times: dict[str, list[float]] = {side: [] for side in runs}
+    counts = dict.fromkeys(runs, 1)
     for number in range(rounds + _WARM):
         for side, run in runs.items():
             time.sleep(_PAUSE)
-            took = min(_milliseconds(run, clock) for _ in range(repeats))
+            took = _turn(run, counts[side], clock)
             if number >= _WARM:
                 times[side].append(took)
+            else:
+                counts[side] = max(1, round(_LEAST / max(took, 1e-3)))
     return Turns(times)
 
 
-def _milliseconds(run: Run, clock: Callable[[], float]) -> float:
+def _turn(run: Run, count: int, clock: Callable[[], float]) -> float:
     start = clock()
-    own = run()
-    return own if isinstance(own, float) else 1000 * (clock() - start)
+    own = [run() for _ in range(count)]
+    took = 1000 * (clock() - start)
+    return statistics.mean(each if isinstance(each, float) else took / count for each in own)
 
 
 class ResultTable:
