@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/bench_steps.py [--net resnet50] [--sparsity 0.8,0.9,0.95] [--batches 1,16]
         [--rounds 7] [--top 10] [--alike]
 
-One thread, processor time, medians. For the steps that take longest: their kernels, the share of the whole, the
-multiply-adds that the weights which are not zero ask for, and how many of them are done in a second. With --alike,
-steps of the same shape are one row.
+One thread, processor time, medians; all images of a batch are computed at once. For the steps that take longest: their
+kernels, the share of the whole, the multiply-adds with weights that are not zero, and how many of them are done in a
+second. With --alike, steps of the same shape are one row.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from sparse_nets import all_but_first, sparse_net
 from demitasse.graph import Graph
 from demitasse.graph.graph import Step
 from demitasse.runtime import optimize
-from demitasse.runtime.native.lowering import base
-from demitasse.runtime.native.plan import NativePlan
+from demitasse.runtime.native.lowering import base, lowered
+from demitasse.runtime.native.lowering.base import Lowered
+from demitasse.runtime.native.program import Program
 
 
 class Call(NamedTuple):
@@ -84,20 +85,20 @@ class _Steps:
 _LOWER = base.LOWER
 
 
-def noted(graph: Graph, batch: int) -> tuple[NativePlan, list[Call]]:
-    """Returns a plan for one thread, and the calls of its program."""
+def noted(graph: Graph, batch: int) -> tuple[Lowered, list[Call]]:
+    """Returns the program for one thread, and its calls."""
     kept = base.Lowering, base.LOWER
     _Noted.found = []
     base.Lowering, base.LOWER = _Noted, _Steps()  # type: ignore[misc,assignment]
     try:
-        return NativePlan(graph, batch, 1), _Noted.found
+        return lowered(graph, batch, 1), _Noted.found
     finally:
         base.Lowering, base.LOWER = kept  # type: ignore[misc]
 
 
-def seconds(plan: NativePlan, rounds: int) -> list[float]:
+def seconds(program: Program, rounds: int) -> list[float]:
     """Returns the processor time of each call."""
-    words = plan._made.program._calls
+    words = program._calls
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     calls = [(kind(kernel), block) for kernel, block in zip(words[::2], words[1::2], strict=True)]
     times: list[list[float]] = [[] for _ in calls]
@@ -120,14 +121,15 @@ def work(graph: Graph, step: Step, batch: int) -> tuple[int, str]:
     return count, f"{size}{stride} -> {'x'.join(map(str, out[2:])) or 1}"
 
 
-def table(net: str, sparsity: float, batch: int, rounds: int, top: int, alike: bool) -> Table:
+def steps_table(net: str, sparsity: float, batch: int, rounds: int, top: int, alike: bool) -> Table:
     graph = optimize(sparse_net(net, all_but_first(sparsity))).graph
-    plan, calls = noted(graph, batch)
-    name = next(iter(graph.inputs))
-    plan({name: torch.randn(batch, *graph.values[graph.inputs[name]].shape[1:])})
+    made, calls = noted(graph, batch)
+    for array in made.inputs.values():
+        array[...] = torch.randn(array.shape)
+    made.program.run()
     steps = {step.name: step for step in graph.steps}
     rows: dict[str, Row] = defaultdict(lambda: Row(set(), defaultdict(float), []))
-    for call, took in zip(calls, seconds(plan, rounds), strict=True):
+    for call, took in zip(calls, seconds(made.program, rounds), strict=True):
         count, shape = work(graph, steps[call.step], batch) if call.step else (0, "in and out")
         row = rows[shape if alike else call.step]
         if call.step not in row.steps:
@@ -136,17 +138,17 @@ def table(net: str, sparsity: float, batch: int, rounds: int, top: int, alike: b
         row.kernels[call.kernel] += took
     whole, total = sum(row.took for row in rows.values()), sum(sum(row.counts) for row in rows.values())
     title = f"{net}, {sparsity:.0%}, batch {batch}: {1000 * whole:.2f} ms, {total / whole / 1e9:.1f} G multiply-adds/s"
-    made = Table("step", "shape", "kernels, ms", "ms", "share", "M multiply-adds", "G/s", title=title)
+    shown = Table("step", "shape", "kernels, ms", "ms", "share", "M multiply-adds", "G/s", title=title)
     for row in sorted(rows.values(), key=lambda row: -row.took)[:top]:
         first = min(row.steps)
         name = f"{first} and {len(row.steps) - 1} more" if len(row.steps) > 1 else first
         shape = work(graph, steps[first], batch)[1] if first else "in and out"
         kernels = ", ".join(f"{kernel}: {1000 * each:.2f}" for kernel, each in row.kernels.items())
-        made.add_row(
+        shown.add_row(
             name, shape, kernels, f"{1000 * row.took:.2f}", f"{row.took / whole:.1%}", f"{sum(row.counts) / 1e6:.1f}",
             f"{sum(row.counts) / row.took / 1e9:.1f}",
         )  # fmt: skip
-    return made
+    return shown
 
 
 def main() -> None:
@@ -161,7 +163,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for sparsity in map(float, args.sparsity.split(",")):
         for batch in map(int, args.batches.split(",")):
-            Console(width=160).print(table(args.net, sparsity, batch, args.rounds, args.top, args.alike))
+            Console(width=160).print(steps_table(args.net, sparsity, batch, args.rounds, args.top, args.alike))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +40,8 @@ class Kernels:
     def __init__(self, tools: Tools, folder: Path) -> None:
         self._tools, self._folder = tools, folder
         self._numbers: dict[tuple[Hashable, ...], int] = {}
+        self._programs = count()
+        self._lock = Lock()
         self.main = folder / "replay.o"
         self._run(
             tools.compiler, "-O2", "-Wall", "-Werror", "-c", Path(__file__).with_name("replay.c"), "-o", self.main
@@ -55,6 +59,11 @@ class Kernels:
 
     def run(self, used: Sequence[int], file: Path) -> None:
         """Runs a program, in its file, with the kernels that it uses."""
+        with self._lock:
+            executable = self._linked(used)
+        self._run(self._tools.emulator, executable, file)
+
+    def _linked(self, used: Sequence[int]) -> Path:
         executable = self._folder / "_".join(["replay", *map(str, used)])
         if not executable.exists():
             source = self._folder / "kernels.c"
@@ -64,7 +73,7 @@ class Kernels:
             source.write_text("\n".join([*lines, f"const kernel kernels[] = {{{entries}}};\n"]), encoding="utf-8")
             objects = [self._folder / f"kernel{number}.o" for number in used]
             self._run(self._tools.compiler, "-static", source, self.main, *objects, "-lm", "-pthread", "-o", executable)
-        self._run(self._tools.emulator, executable, file)
+        return executable
 
     def _run(self, *command: str | Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -72,7 +81,7 @@ class Kernels:
 
     def programs(self) -> Callable[[Machine, int], Replay]:
         """Returns what stands for :class:`Program`."""
-        return lambda machine, threads: Replay(machine, threads, self, self._folder / "program")
+        return lambda machine, threads: Replay(machine, threads, self, self._folder / f"program{next(self._programs)}")
 
 
 class Replay(Program):
@@ -113,6 +122,7 @@ class Replay(Program):
         used = {int(array[number]) for array, number in self._functions}
         self._kernels.run(sorted({driver, *used}), self._file)
         memory.read(self._file.read_bytes()[len(head) :])
+        self._file.unlink()
 
 
 class Memory:
