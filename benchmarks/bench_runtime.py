@@ -1,203 +1,144 @@
 """How fast do sparse nets run from their packed weights, beside dense operations and other runtimes?
 
-    .venv/bin/python benchmarks/bench_runtime.py [--nets resnet50] [--sparsity 0.8,0.9,0.95] [--batches 1,16]
-        [--threads 1,2] [--rounds 9] [--deepsparse PYTHON]
+    .venv/bin/python benchmarks/bench_runtime.py [--cases resnet50,mobilenet_v1,alexnet,alexnet_uniform]
+        [--sparsity 0,0.8,0.9,0.95] [--batches 1,16] [--threads 1,2] [--rounds 9]
+        [--openvino PYTHON] [--deepsparse PYTHON]
+    .venv/bin/python benchmarks/bench_runtime.py --threads 1 --processor-time   # on a machine that others use
 
-Random masks of the sparsity on every weight but the first layer's. Sides: the plan from sparse weights, the dense plan,
-onnxruntime, OpenVINO where it is installed, and DeepSparse where --deepsparse names the Python of an environment that
-has it (it takes the net as ONNX, opset 13). All sides compute the same net in turns, so that a noisy machine hits
-all alike; the table shows medians in milliseconds, and ratios to the fastest dense side. The outputs of the plans are
-compared before: no entry may differ by more than 1e-4 of the largest.
+Random masks: in ResNet-50 on every weight but the first layer's, in MobileNet on the convolutions of 1x1, in AlexNet by
+layer as after surgery, or the same on all. Sides: the plan as it chooses itself, the dense plan, onnxruntime, and
+OpenVINO and DeepSparse 1.8.0 where options name the Python of an environment that has them. All sides compute the same
+net in turns. Before, their scores are compared: no entry may differ by more than 1e-4 of the largest. The peaks of the
+machine, measured, are below the table; the last columns are the least time at these peaks: that of the multiply-adds
+with weights that are not 0, and that of reading weights and images from memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import subprocess
-import sys
+import math
 import tempfile
 import time
-from collections.abc import Callable
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
+from other_runtimes import child_run, onnxruntime_run, write_onnx
+from roofline import Peak, peak
+from sparse_nets import DNS_ALEXNET, Shares, all_but_first, by_layer, everywhere, pointwise, sparse_net
+from turns import ResultTable, Run, Turns, take_turns
 
-from demitasse import examples
-from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.net import Net
-from demitasse.export import export, of_net
-from demitasse.graph.caffe import of_whole_net
-from demitasse.runtime.dense import DensePlan
-from demitasse.runtime.native.plan import NativePlan
-from demitasse.runtime.plan import PASSES, Plan
+from demitasse.runtime import Plan, optimize, report
 
-FOLDER = Path(examples.__file__).parent
 TOLERANCE = 1e-4
-Run = Callable[[], object]
-
-# reads the net and answers each line with the milliseconds of a run
-_DEEPSPARSE = """
-import sys, time
-import numpy as np
-from deepsparse import Engine
-path, batch, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-images = np.load(sys.argv[4])
-engine = Engine(path, batch_size=batch, num_cores=threads)
-for _ in range(3):
-    engine.run([images])
-print("ready", flush=True)
-for _ in sys.stdin:
-    start = time.perf_counter()
-    engine.run([images])
-    print(1000 * (time.perf_counter() - start), flush=True)
-"""
+OURS, DENSE, ORT, OPENVINO, DEEPSPARSE = "ours", "dense plan", "onnxruntime", "OpenVINO", "DeepSparse"
 
 
-def sparse_net(name: str, sparsity: float) -> Net:
-    """Returns the net with random weights that keep numbers at their size, most of them zero."""
-    generator = torch.Generator().manual_seed(0)
-    torch.manual_seed(0)
-    net = Net.from_file(FOLDER / name / "deploy.prototxt")
-    first = True
-    with torch.no_grad():
-        for layer in net.named_layers().values():
-            kind = layer.spec.type
-            if isinstance(layer, BatchNorm):
-                layer.mean.normal_(0, 0.1, generator=generator)
-                layer.variance.uniform_(0.5, 1.5, generator=generator)
-                layer.factor.fill_(1)
-            elif kind == "Scale":
-                layer.weight.uniform_(0.2, 0.7, generator=generator)
-                layer.bias.normal_(0, 0.1, generator=generator)
-            elif kind in ("Convolution", "InnerProduct") and not first:
-                kept = torch.rand(layer.weight.shape, generator=generator) >= sparsity
-                layer.weight.mul_(kept).div_(max(1 - sparsity, 1e-3) ** 0.5)
-            first = first and kind not in ("Convolution", "InnerProduct")
-    return net
+class Case(NamedTuple):
+    """A net, its shares by sparsity, the sparsities, and the sizes of batches."""
+
+    net: str
+    shares: Callable[[float], Shares]
+    sparsity: str
+    batches: str = "1"
 
 
-def optimized(net: Net) -> Plan:
-    graph = of_whole_net(net)
-    for apply in PASSES:
-        graph = apply(graph)
-    return Plan(graph)
+CASES = {
+    "resnet50": Case("resnet50", all_but_first, "0,0.8,0.9,0.95", "1,16"),
+    "mobilenet_v1": Case("mobilenet_v1", pointwise, "0.9"),
+    "alexnet": Case("alexnet", lambda _: by_layer(DNS_ALEXNET), "0.943"),
+    "alexnet_uniform": Case("alexnet", everywhere, "0.943"),
+}
 
 
-def sides(net: Net, images: torch.Tensor, threads: int, folder: Path, deepsparse: str) -> dict[str, Run]:
-    """Returns what is timed; each call returns its own milliseconds, or None to be timed from outside."""
-    graph = optimized(net).graph
-    (name,) = graph.inputs
-    batch = {name: images}
-    native, dense = NativePlan(graph, len(images), threads), DensePlan(graph)
-    expected, found = dense(batch), native(batch)
-    for key, value in expected.items():
-        difference = float((found[key] - value).abs().max() / value.abs().max())
-        if difference > TOLERANCE:
-            raise SystemExit(f"{key}: the results differ by {difference:.1e} of the largest")
-    path = folder / "net.onnx"
-    export(of_net(net).fixed(len(images)), path, check=False)
-    runs: dict[str, Run] = {"sparse": lambda: native(batch), "dense plan": lambda: dense(batch)}
-    runs |= {"onnxruntime": onnxruntime_run(path, images.numpy(), threads)}
-    if find_spec("openvino"):
-        runs["OpenVINO"] = openvino_run(path, images.numpy(), threads)
-    if deepsparse:
-        runs["DeepSparse"] = deepsparse_run(deepsparse, path, images.numpy(), threads, folder)
-    return runs
+def sides(
+    net: Net, plan: Plan, images: torch.Tensor, args: argparse.Namespace, threads: int, stack: ExitStack
+) -> dict[str, Run]:
+    """Returns what is timed, after all results are compared with the dense plan's.
+
+    Raises:
+        SystemExit: one differs by too much.
+    """
+    (name,) = plan.graph.inputs
+    batch, array = {name: images}, images.numpy()
+    (expected,) = (value.numpy() for value in plan.dense(batch).values())
+    (found,) = (value.numpy() for value in plan(batch).values())
+    path = Path(stack.enter_context(tempfile.TemporaryDirectory()), "net.onnx")
+    write_onnx(net, len(images), path)
+    others = {ORT: onnxruntime_run(path, array, threads)}
+    for side, python in ((OPENVINO, args.openvino), (DEEPSPARSE, args.deepsparse)):
+        if python:
+            child = child_run(side.lower(), python, path, array, threads, args.clock.__name__)
+            others[side] = stack.enter_context(child)
+    for side, result in {OURS: found, **{side: result for side, (_, result) in others.items()}}.items():
+        difference = float(np.abs(result.reshape(expected.shape) - expected).max() / np.abs(expected).max())
+        if not difference <= TOLERANCE:
+            raise SystemExit(f"{side}: the results differ by {difference:.1e} of the largest")
+    return {
+        OURS: lambda: plan(batch),
+        DENSE: lambda: plan.dense(batch),
+        **{side: run for side, (run, _) in others.items()},
+    }
 
 
-def onnxruntime_run(path: Path, images: np.ndarray, threads: int) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    fed = {session.get_inputs()[0].name: images}
-    return lambda: session.run(None, fed)
-
-
-def openvino_run(path: Path, images: np.ndarray, threads: int) -> Run:
-    import openvino
-
-    core = openvino.Core()
-    compiled = core.compile_model(path, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"})
-    request = compiled.create_infer_request()
-    return lambda: request.infer([images])
+def bounds(plan: Plan, images: torch.Tensor, machine: Peak) -> list[str]:
+    """Returns the milliseconds that the multiply-adds take at least, and the weights' and images' way from memory."""
+    count = 0
+    for step in plan.graph.steps:
+        if "weight" in step.weights and step.kind in ("Convolution", "InnerProduct"):
+            positions = math.prod(plan.graph.values[step.outputs[0]].shape[2:])
+            count += len(images) * positions * int(step.weights["weight"].count_nonzero())
+    held = sum(layer.nbytes for layer in report(plan, len(images)).layers)
+    return [f"{each:.3g}" for each in machine.least(count, held + images.nbytes)]
 
 
-def deepsparse_run(python: str, path: Path, images: np.ndarray, threads: int, folder: Path) -> Run:
-    import onnx
-    from onnx import version_converter
-
-    old = folder / "net13.onnx"
-    onnx.save(version_converter.convert_version(onnx.load(path), 13), old)
-    np.save(folder / "images.npy", images)
-    arguments = [python, "-c", _DEEPSPARSE, str(old), str(len(images)), str(threads), str(folder / "images.npy")]
-    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
-    for line in stdout:
-        if line.strip() == "ready":
-            break
-
-    def run() -> float:
-        stdin.write("\n")
-        stdin.flush()
-        return float(stdout.readline())
-
-    return run
-
-
-def measure(runs: dict[str, Run], rounds: int, repeats: int) -> dict[str, float]:
-    """Returns the median milliseconds by side, of the least of the repeats in each round."""
-    times: dict[str, list[float]] = {side: [] for side in runs}
-    for number in range(rounds + 2):
-        for side, run in runs.items():
-            found = []
-            for _ in range(repeats):
-                start = time.perf_counter()
-                own = run()
-                found.append(own if isinstance(own, float) else 1000 * (time.perf_counter() - start))
-            if number >= 2:
-                times[side].append(min(found))
-    return {side: statistics.median(found) for side, found in times.items()}
+def rows(
+    name: str, args: argparse.Namespace, peaks: dict[int, Peak]
+) -> Iterator[tuple[list[object], Turns, list[str]]]:
+    """Yields the rows of a case."""
+    case = CASES[name]
+    for sparsity in map(float, (args.sparsity or case.sparsity).split(",")):
+        net = sparse_net(case.net, case.shares(sparsity))
+        plan = optimize(net)
+        for size in map(int, (args.batches or case.batches).split(",")):
+            images = torch.randn(size, *next(iter(net.inputs.values()))[1:])
+            for threads, machine in peaks.items():
+                torch.set_num_threads(threads)
+                with ExitStack() as stack:
+                    runs = sides(net, plan, images, args, threads, stack)
+                    turns = take_turns(runs, args.rounds, args.clock)
+                yield [name, f"{sparsity:.1%}", size, threads], turns, bounds(plan, images, machine)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--nets", default="resnet50")
-    parser.add_argument("--sparsity", default="0.8,0.9,0.95")
-    parser.add_argument("--batches", default="1,16")
+    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--sparsity", help="instead of those of the cases")
+    parser.add_argument("--batches", help="instead of those of the cases")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--deepsparse", default="", help="the Python of an environment with DeepSparse")
+    parser.add_argument("--openvino", help="the Python of an environment with OpenVINO")
+    parser.add_argument("--deepsparse", help="the Python of an environment with DeepSparse")
+    parser.add_argument("--processor-time", dest="clock", action="store_const", const=time.process_time)
+    parser.set_defaults(clock=time.perf_counter)
     args = parser.parse_args()
-    names = ["sparse", "dense plan", "onnxruntime", "OpenVINO", "DeepSparse"]
-    table = Table(
-        "net", "sparsity", "batch", "threads", *(f"{name}, ms" for name in names), "to dense", "to DeepSparse"
+    peaks = {threads: peak(threads) for threads in map(int, args.threads.split(","))}
+    table = ResultTable(
+        ("net", "zeros", "batch", "threads"),
+        (OURS, DENSE, ORT, OPENVINO, DEEPSPARSE),
+        {"to fastest dense": (DENSE, ORT, OPENVINO), "to DeepSparse": (DEEPSPARSE,)},
+        ("multiply-adds, ms", "memory, ms"),
     )
-    for name in args.nets.split(","):
-        for sparsity in map(float, args.sparsity.split(",")):
-            net = sparse_net(name, sparsity)
-            for batch in map(int, args.batches.split(",")):
-                images = torch.randn(batch, *next(iter(net.inputs.values()))[1:])
-                for threads in map(int, args.threads.split(",")):
-                    torch.set_num_threads(threads)
-                    with tempfile.TemporaryDirectory() as folder:
-                        runs = sides(net, images, threads, Path(folder), args.deepsparse)
-                        times = measure(runs, args.rounds, 3 if batch == 1 else 1)
-                    dense = min(time for side, time in times.items() if side not in ("sparse", "DeepSparse"))
-                    cells = [f"{times[side]:.1f}" if side in times else "" for side in names]
-                    other = f"{times['sparse'] / times['DeepSparse']:.2f}" if "DeepSparse" in times else ""
-                    ratio = f"{times['sparse'] / dense:.2f}"
-                    table.add_row(name, f"{sparsity:.0%}", str(batch), str(threads), *cells, ratio, other)
-                    print(name, sparsity, batch, threads, times, file=sys.stderr, flush=True)
-    Console(width=140).print(table)
+    for name in args.cases.split(","):
+        for row in rows(name, args, peaks):
+            table.add(*row)
+    table.show()
+    for threads, machine in peaks.items():
+        print(f"{threads} thread{'s' * (threads > 1)} at most: {machine}")
 
 
 if __name__ == "__main__":

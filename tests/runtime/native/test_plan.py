@@ -14,7 +14,7 @@ from torch import Tensor
 from demitasse.runtime import optimize
 from demitasse.runtime.native.llvm import Machine, host
 from demitasse.runtime.native.plan import NativePlan, NotNative
-from tests.runtime.native.nets import NETS, agree, conv, graph, ip, layer, net
+from tests.runtime.native.nets import NETS, WHOLE_NETS, agree, conv, graph, ip, layer, net
 
 AVX2 = host()._replace(cpu="haswell", features="+avx2,+fma", lanes=8, registers=16)
 NARROW = AVX2._replace(lanes=4)
@@ -29,6 +29,15 @@ def test_nets(name: str, machine: Machine) -> None:
     built = net(NETS[name])
     for batch, threads in ((1, 1), (2, 3), (3, 2), (9, 1)):
         agree(built, batch, threads, machine)
+
+
+@each_machine
+@pytest.mark.parametrize("name", WHOLE_NETS)
+def test_whole_nets(name: str, machine: Machine) -> None:
+    for density in (0.1, 1.0):
+        built = net(*WHOLE_NETS[name], density)
+        for batch, threads in ((1, 1), (8, 3)):
+            agree(built, batch, threads, machine)
 
 
 @pytest.mark.parametrize("density", [0.0, 0.01, 0.5, 1.0])
