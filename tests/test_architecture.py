@@ -38,7 +38,7 @@ COMMON = {
 
 # room (a folder or file under demitasse/) -> the other rooms it may use; None is all
 ALLOWED: dict[str, set[str] | None] = {
-    "": {"methods", "packed", "formats", "reorder", "runtime"},
+    "": {"methods", "packed", "formats", "preparation", "reorder", "runtime"},
     "cli": None,
     "__main__": {"cli"},
     "warm": {"caffe", "methods", "packed"},
@@ -55,9 +55,10 @@ ALLOWED: dict[str, set[str] | None] = {
     "runtime": {"graph", "graph.caffe", "graph.pytorch", "packed", "formats"},
     "report": {"methods", "packed"},
     "optim": {"methods", "packed"},
-    "formats": {"methods", "packed", "caffe", "graph", "graph.caffe"},
+    "formats": {"methods", "packed", "caffe", "graph", "graph.caffe", "preparation"},
+    "preparation": {"caffe"},
     "reorder": {"methods", "packed", "formats"},
-    "zoo": {"methods", "packed", "optim", "formats"},
+    "zoo": {"methods", "packed", "optim", "formats", "preparation"},
     "integrations": {"methods", "packed", "formats"},
     "pycaffe": {"caffe", "report"},
     "export": {"graph", "graph.caffe"},

@@ -12,6 +12,7 @@ NAMES = [
     "IncrementalQuantization",
     "MagnitudePruning",
     "PackedFile",
+    "Preparation",
     "Surgery",
     "__version__",
     "compress",

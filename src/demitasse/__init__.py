@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from demitasse.methods.magnitude import MagnitudePruning
     from demitasse.methods.sensitivity import sensitivity
     from demitasse.methods.surgery import Surgery
+    from demitasse.preparation import Preparation
     from demitasse.reorder import reorder_units
     from demitasse.runtime import optimize
 
@@ -26,6 +27,7 @@ _PLACES = {
     "IncrementalQuantization": "demitasse.methods.incremental",
     "MagnitudePruning": "demitasse.methods.magnitude",
     "PackedFile": "demitasse.formats",
+    "Preparation": "demitasse.preparation",
     "Surgery": "demitasse.methods.surgery",
     "load": "demitasse.formats",
     "open": "demitasse.formats",
@@ -57,6 +59,7 @@ __all__ = [
     "IncrementalQuantization",
     "MagnitudePruning",
     "PackedFile",
+    "Preparation",
     "Surgery",
     "__version__",
     "compress",

@@ -194,7 +194,7 @@ def test_the_model_that_is_tested_comes_out_of_the_demi_file(tmp_path: Path, mon
     assert packed.tests == quantize.tests
     assert packed.file == "4-pack/model.demi"
     assert packed.bytes < quantize.bytes / 50
-    monkeypatch.setattr(stages.pack, "save", lambda model, path: save(_none_of(model), path))
+    monkeypatch.setattr(stages.pack, "save", lambda model, path, **texts: save(_none_of(model), path, **texts))
     assert Runner(small(**{"4/8": "demi"}), tmp_path / "empty").run()[3].tests["error"] > 0.8
 
 

@@ -12,7 +12,9 @@ import typer
 
 from demitasse.cli.commands import RUN, CaffeCommand
 from demitasse.cli.inputs import existing, prototxt
+from demitasse.cli.means import load_array, read_mean_file
 from demitasse.cli.python_layers import PythonLayers, python_layers_run
+from demitasse.cli.text_files import read_lines
 from demitasse.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -77,22 +79,24 @@ def classify(
     """Classify images; with --labels_file, also print the best five classes of each."""
     from demitasse.files import atomic_write
 
-    labels = _read_labels(labels_file) if labels_file else None
+    labels = read_lines(labels_file) if labels_file else None
     files = sorted(source.glob(f"*.{ext}")) if source.is_dir() else [source]
     with python_layers_run(python_layers):
         from demitasse.caffe.layers.output import disable_file_output
+        from demitasse.cli.planned import PlannedClassifier
         from demitasse.pycaffe import Classifier, io
 
         _choose_device(gpu)
         mean = _mean(mean_file)
         size = _numbers("images_dim", images_dim)
-        classifier = Classifier(model_def, pretrained_model, size, mean.values, input_scale, raw_scale)
+        kind = Classifier if gpu else PlannedClassifier
+        classifier = kind(model_def, pretrained_model, size, mean.values, input_scale, raw_scale)
         disable_file_output(classifier.module.named_layers().values())
         _swap_channels(classifier, channel_swap)
         if not files:
             raise DataError(f"{source}: the folder contains no .{ext} files")
         if source.suffix == ".npy":
-            images = list(_load_array(source))
+            images = list(load_array(source))
             names = [f"{source.name}[{index}]" for index in range(len(images))]
         else:
             color = classifier.blobs[classifier.inputs[0]].data.shape[1] != 1
@@ -174,27 +178,7 @@ def _mean(name: str | None) -> _Mean:
     if not name:
         return _Mean(None, "no mean subtracted")
     path = Path(name)
-    if path.suffix == ".npy":
-        mean = _load_array(path)
-    else:
-        from demitasse.caffe.images.mean import read_mean
-
-        mean = read_mean(path)
-    if mean.ndim not in (1, 3) or not mean.size:
-        raise DataError(f"{path}: found an array of shape {mean.shape}; expected a mean (channels, height, width)")
-    if mean.dtype.kind not in "fiub" or not np.isfinite(mean).all():
-        raise DataError(f"{path}: the mean contains a value that is not a finite number")
-    return _Mean(mean, f"mean: {path}")
-
-
-def _load_array(path: Path) -> Array:
-    try:
-        array: Array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: not a readable .npy array: {error}") from error
-    return array
+    return _Mean(read_mean_file(path), f"mean: {path}")
 
 
 def _numbers(flag: str, text: str) -> list[int]:
@@ -202,15 +186,6 @@ def _numbers(flag: str, text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"--{flag} {text}: expected whole numbers, separated by commas") from None
-
-
-def _read_labels(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
 
 
 def _print_best(names: Sequence[str], predictions: Array, labels: Sequence[str]) -> None:

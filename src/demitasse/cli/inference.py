@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from demitasse.cli.commands import FILES, Command
-from demitasse.cli.inputs import existing
-from demitasse.errors import DataError, UsageError
+from demitasse.cli.inputs import all_existing, existing
+from demitasse.errors import FileFormatError, UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from demitasse.arrays import Array
+    from demitasse.cli.best_classes import Classes
     from demitasse.graph import Graph
+    from demitasse.preparation import Preparation
+
+
+def _checked_threads(count: int) -> int:
+    cores = os.cpu_count() or 1
+    if count > cores:
+        raise UsageError(f"--threads {count}: this machine has {cores} core{'s' * (cores > 1)}")
+    return count
+
 
 Model = Annotated[
     Path,
     typer.Argument(metavar="MODEL", help=".demi file that contains its net (pack --definition).", callback=existing),
 ]
-Threads = Annotated[int, typer.Option(help="Number of threads; 0 for PyTorch's own choice.", min=0)]
+Threads = Annotated[
+    int, typer.Option(help="Number of threads; 0 for PyTorch's own choice.", min=0, callback=_checked_threads)
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,35 +44,47 @@ def register(app: typer.Typer) -> None:
 def run(
     model: Model,
     inputs: Annotated[
-        Path,
+        list[Path],
         typer.Argument(
-            metavar="INPUT", help=".npy for a net with one input, or .npz with an array for each.", callback=existing
+            metavar="INPUT...",
+            help="Images; or .npy for a net with one input, .npz with an array for each.",
+            callback=all_existing,
         ),
     ],
-    output: Annotated[Path | None, typer.Option(help="The .npz file to write; default: only print.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write: .npy for one output, or .npz; default: only print.")
+    ] = None,
     blob: Annotated[list[str] | None, typer.Option(help="Blob to return; default: the outputs of the net.")] = None,
     threads: Threads = 0,
 ) -> None:
-    """Run the net of a .demi file on arrays: the first axis is the batch."""
-    import io
+    """Run the net of a .demi file on images or arrays; show the five best classes of each image."""
+    import torch
 
-    import numpy as np
-
-    from demitasse.files import write_bytes
+    from demitasse.cli import run_outputs
+    from demitasse.cli.run_inputs import batches
     from demitasse.runtime import optimize
+    from demitasse.text_table import show
     from demitasse.threads import threads as using
 
     plan = optimize(model, keep=blob or ())
-    batch = _read(inputs, plan.graph)
+    run_outputs.check_file(output, list(plan.graph.outputs))
+    preparation, classes = _told(model, plan.graph)
+    shapes = {name: plan.graph.values[number].shape for name, number in plan.graph.inputs.items()}
+    parts: dict[str, list[Array]] = {name: [] for name in plan.graph.outputs}
+    are_classified = False
     with using(threads):
-        found = {name: tensor.numpy() for name, tensor in plan(batch).items()}
-    for name, array in found.items():
-        rows = array.reshape(len(array), -1) if array.ndim > 1 else array[:, None]
-        print(f"{name}: shape {list(array.shape)}, greatest at {rows.argmax(1)[:10].tolist()}")
+        for batch in batches(inputs, shapes, preparation):
+            computed = plan({name: torch.from_numpy(array) for name, array in batch.arrays.items()})
+            for name, tensor in computed.items():
+                parts[name].append(tensor.numpy().copy())
+            if are_classified := bool(batch.images and classes):
+                for table in classes.tables(batch.images, parts[classes.output][-1]):
+                    show(table)
+    found = {name: run_outputs.joined(arrays) for name, arrays in parts.items()}
+    for line in classes.notes if are_classified else run_outputs.lines(found):
+        print(line)
     if output:
-        buffer = io.BytesIO()
-        np.savez(buffer, **found)  # type: ignore[arg-type]
-        write_bytes(output, buffer.getvalue())
+        run_outputs.write(output, found)
 
 
 def bench(
@@ -68,10 +92,14 @@ def bench(
     batch: Annotated[int, typer.Option(help="Images in a batch.", min=1)] = 1,
     threads: Threads = 0,
     rounds: Annotated[int, typer.Option(help="Times to measure each way.", min=1)] = 9,
+    vs: Annotated[
+        str, typer.Option(metavar="NAMES", help="Other runtimes to measure: onnxruntime, openvino or both.")
+    ] = "",
 ) -> None:
     """Measure how long the net of a .demi file takes: from sparse weights, and with dense operations."""
     import torch
 
+    from demitasse.cli.rivals import rivals
     from demitasse.report.progress import count_bar
     from demitasse.runtime import optimize, report
     from demitasse.runtime.timing import measured, ways
@@ -82,9 +110,11 @@ def bench(
     generator = torch.Generator().manual_seed(0)
     shapes = {name: plan.graph.values[number].shape[1:] for name, number in plan.graph.inputs.items()}
     inputs = {name: torch.randn(batch, *shape, generator=generator) for name, shape in shapes.items()}
-    with using(threads), count_bar("Measuring") as progress:
-        layers, timings = report(plan, batch).table(), measured(ways(plan, inputs), rounds, progress)
+    with using(threads):
         count = torch.get_num_threads()
+        runs = {**ways(plan, inputs), **rivals(vs, model, plan, inputs, count)}
+        with count_bar("Measuring") as progress:
+            layers, timings = report(plan, batch).table(), measured(runs, rounds, progress)
     show(layers)
     columns = (Column("computed from", left=True), Column("ms"), Column("ratio"))
     rows = [(each.name, f"{each.milliseconds:.3f}", f"{each.ratio:.2f}") for each in timings]
@@ -92,38 +122,19 @@ def bench(
     show(TextTable(title, columns, rows))
 
 
-def _read(path: Path, graph: Graph) -> dict[str, Tensor]:
-    """Returns the inputs of a graph as float32.
+def _told(model: Path, graph: Graph) -> tuple[Preparation | None, Classes | None]:
+    """Returns how the file says that images are prepared, and what its output says about their classes.
 
     Raises:
-        UsageError: the file is neither .npy nor .npz.
-        DataError: it cannot be read, or has other arrays than the net needs.
+        FileFormatError: its metadata is not valid, or does not fit the net.
     """
-    import zipfile
+    from demitasse.cli.best_classes import classes_of
+    from demitasse.packed.file import File
+    from demitasse.preparation import classes_in, preparation_in
 
-    import numpy as np
-    import torch
-
-    if path.suffix not in (".npy", ".npz"):
-        raise UsageError(f"{path}: expected an array, .npy or .npz")
+    with File(model) as file:
+        metadata = file.header.metadata
     try:
-        with open(path, "rb") as file:
-            found = np.load(file, allow_pickle=False)
-            arrays = dict(found) if path.suffix == ".npz" else dict.fromkeys(graph.inputs, found)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    if path.suffix == ".npy" and len(graph.inputs) != 1:
-        raise DataError(f"{path}: the net has the inputs {', '.join(graph.inputs)}; give a .npz file with all of them")
-    batch = {}
-    for name, number in graph.inputs.items():
-        shape = graph.values[number].shape
-        if name not in arrays:
-            raise DataError(f"{path}: there is no array {name!r}; found {', '.join(arrays) or 'none'}")
-        array = arrays[name]
-        if array.dtype.kind not in "fiub" or array.shape[1:] != shape[1:] or not array.ndim:
-            raise DataError(
-                f"{path}: {name} has shape {list(array.shape)} of {array.dtype}; "
-                f"expected numbers of shape {['n', *shape[1:]]}"
-            )
-        batch[name] = torch.from_numpy(array.astype(np.float32))
-    return batch
+        return preparation_in(metadata), classes_of(graph, classes_in(metadata))
+    except FileFormatError as error:
+        raise error.within(str(model)) from error

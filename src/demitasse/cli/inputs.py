@@ -25,6 +25,13 @@ def existing(context: typer.Context, value: _Value) -> _Value:
     return _note(context, value, FileFormatError)
 
 
+def all_existing(context: typer.Context, paths: list[Path]) -> list[Path]:
+    """Notes that a command reads these files; a callback of typer that returns them."""
+    for path in paths:
+        existing(context, path)
+    return paths
+
+
 def all_but_the_last(context: typer.Context, paths: list[Path]) -> list[Path]:
     """Notes all files but the last, which the command writes; checks a single file at once."""
     for path in paths[:-1] or paths:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from demitasse.caffe.layer_rule import LayerRule
+from demitasse.cli import preparing
 from demitasse.cli.commands import FILES, Command
 from demitasse.cli.inputs import existing, prototxt
 from demitasse.errors import UsageError, shortened
@@ -43,6 +44,12 @@ def pack(
     ] = None,
     layers: Layers = LayerRule.TYPE,
     definition: Annotated[bool, typer.Option("--definition", help="Store the prototxt in the file.")] = False,
+    size: preparing.Size = None,
+    crop: preparing.Crop = None,
+    channels: preparing.Channels = None,
+    mean: preparing.Mean = None,
+    scale: preparing.Scale = None,
+    classes: preparing.Classes = None,
     metadata: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Text to store.")] = None,
     signed_zeros: Annotated[bool, typer.Option("--signed-zeros", help="Keep -0.0; by default it becomes 0.0.")] = False,
     smallest: Annotated[
@@ -70,6 +77,8 @@ def pack(
             layers=layers,
             metadata=dict(map(_pair, metadata or [])),
             definition=definition,
+            preparation=preparing.parts(size, crop, channels, mean, scale),
+            classes=preparing.class_names(classes),
             signed_zeros=signed_zeros,
             smallest=smallest,
             reorder=reorder,

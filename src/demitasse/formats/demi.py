@@ -21,7 +21,7 @@ class Demi(Format):
 
     name = "demi"
     suffixes = (PACKED,)
-    options: ClassVar = frozenset({"metadata", "signed_zeros", "smallest"})
+    options: ClassVar = frozenset({"metadata", "preparation", "classes", "signed_zeros", "smallest"})
     keeps_metadata = True
 
     @override

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -17,12 +17,14 @@ from demitasse.formats.base import FORMATS, PACKED, Contents, Format, Settings, 
 from demitasse.formats.blobs import DEFINITION, TYPES
 from demitasse.formats.compact import COMPACT
 from demitasse.formats.demi import Demi, contents_of
+from demitasse.formats.image_inputs import preparation_for
 from demitasse.formats.onnx import GRAPH
 from demitasse.formats.sources import missing_file_error
 from demitasse.graph.stored import KEY as NET_GRAPH
 from demitasse.packed.file import File
 from demitasse.packed.header import Header
 from demitasse.packed.writer import Progress, silent
+from demitasse.preparation import Preparation, metadata_of
 
 # keys of metadata that the formats use
 _MEANINGS = (TYPES, DEFINITION, NET_GRAPH, COMPACT, GRAPH)
@@ -38,6 +40,8 @@ def pack(
     layers: str = "type",
     metadata: Mapping[str, str] | None = None,
     definition: bool = False,
+    preparation: Preparation | Mapping[str, object] | None = None,
+    classes: Sequence[str] | None = None,
     signed_zeros: bool = False,
     smallest: bool | None = None,
     reorder: bool = False,
@@ -57,19 +61,24 @@ def pack(
         metadata: further text to store, by key.
         definition: also store the text of ``net``, which makes the file a complete model, and the graph that its deploy
             form computes, if all of its layers have a stored form; ``say`` is called with the reason if one has not.
+        preparation: how images become inputs of the net; a dict has some of the fields of
+            :class:`demitasse.Preparation`, and ``net``, its data layer, or the shape of its input say the others. With
+            a definition, what the data layer says is stored in any case.
+        classes: the names of the net's classes, in order.
         signed_zeros: whether to keep -0.0; otherwise it becomes 0.0.
         smallest: see :func:`demitasse.packed.writer.pack`.
         reorder: reorder the hidden units of ``net`` to save bytes; the net computes the same, up to rounding.
         remove_dead_units: remove hidden units that have no effect on the output; blobs and definition become smaller.
         key: key of the state_dict, if a PyTorch checkpoint contains several.
         progress: called with the number of values packed so far, and the number of all values.
-        say: called with a message if masks of compressing layers are applied, as ``dns_to_normal`` does.
+        say: called with a message if masks of compressing layers are applied, as ``dns_to_normal`` does, and about
+            the preparation of images.
 
     Returns:
         The header of the file.
 
     Raises:
-        UsageError: a format is unknown or needs the net, or a metadata key is reserved.
+        UsageError: a format is unknown or needs the net, a metadata key is reserved, or images cannot be prepared so.
         DemitasseError: the source cannot be read.
     """
     source, out = Path(source), Path(out)
@@ -95,7 +104,9 @@ def pack(
     if reorder or remove_dead_units:
         contents, changed = _reordered(contents, net, reorder, remove_dead_units)
         text = changed if definition and remove_dead_units else text
-    texts = {**contents.metadata, **own}
+    if not isinstance(preparation, Preparation) and (definition or preparation):
+        preparation = preparation_for(net, contents.tensors, preparation or {}, say)
+    texts = metadata_of({**contents.metadata, **own}, preparation or None, classes)
     if definition:
         texts.pop(NET_GRAPH, None)
         texts |= {DEFINITION: text, **_graph(text, contents, str(source), say)}

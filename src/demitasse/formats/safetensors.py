@@ -27,7 +27,7 @@ class Safetensors(StateFormat):
 
     name = "safetensors"
     suffixes = (".safetensors",)
-    options: ClassVar = frozenset({"metadata"})
+    options: ClassVar = frozenset({"metadata", "preparation", "classes"})
     keeps_metadata = True
 
     @override

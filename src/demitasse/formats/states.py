@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -21,6 +21,7 @@ from demitasse.formats.tensors import checked_device, with_plain_bools
 from demitasse.methods.homes import plain_name
 from demitasse.methods.method import check_methods
 from demitasse.methods.selection import unwrap
+from demitasse.preparation import Preparation, metadata_of
 from demitasse.registry import suggest
 
 open = PackedFile
@@ -32,6 +33,8 @@ def save(
     path: str | Path | BinaryIO,
     *,
     metadata: Mapping[str, str] | None = None,
+    preparation: Preparation | None = None,
+    classes: Sequence[str] | None = None,
     signed_zeros: bool | None = None,
     smallest: bool | None = None,
     format: str | None = None,
@@ -46,6 +49,9 @@ def save(
         model: a module, wrapped or not, or its state_dict, or the state_dict of a method.
         path: the path of the file, or a file open for writing in binary mode, such as ``io.BytesIO()``.
         metadata: text by key, for ``.demi`` and ``.safetensors``.
+        preparation: how images become inputs of the model, for ``.demi`` and ``.safetensors``; ``demitasse run`` then
+            takes images.
+        classes: the names of the model's classes, in order, for ``.demi`` and ``.safetensors``.
         signed_zeros: for ``.demi``: whether to keep -0.0; by default it becomes 0.0.
         smallest: for ``.demi``: True for the fewest bytes, False for speed; by default the fewest bytes up to 1.5
             million values.
@@ -65,22 +71,24 @@ def save(
     name = str(path) if isinstance(path, (str, PathLike)) else name_of(path)
     form = format_named(format) if format is not None else format_of(name)
     given = {"metadata": metadata, "signed_zeros": signed_zeros, "smallest": smallest}
+    given |= {"preparation": preparation, "classes": classes}
     if unknown := {option for option, value in given.items() if value is not None} - form.options:
         raise UsageError(f"{name}: {form.title} files do not support {min(unknown)}; expected a .demi file")
     for option in ("signed_zeros", "smallest"):
         if not isinstance(given[option], bool | None):
             raise UsageError(f"{option} is {given[option]!r}; expected True or False")
     _check_metadata(metadata)
+    texts = metadata_of(metadata or {}, preparation, classes)
     settings = Settings(signed_zeros=bool(signed_zeros), smallest=smallest)
     if not isinstance(path, (str, PathLike)):
         check_writable(path)
     state = _state(model)
     if isinstance(path, (str, PathLike)):
         with atomic_write(path) as file:
-            form.save(state, file, metadata or {}, settings)
+            form.save(state, file, texts, settings)
             return file.tell()
     content = BytesIO()
-    form.save(state, content, metadata or {}, settings)
+    form.save(state, content, texts, settings)
     write_all(content.getvalue(), path)
     return content.tell()
 

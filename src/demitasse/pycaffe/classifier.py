@@ -73,11 +73,14 @@ class Classifier(Net):
             raise MismatchError(f"found {found}; input {in_!r} expects images (height, width, {channels})")
         images = [resize_image(image, self.image_dims) for image in inputs]
         pieces = ten_pieces(images, self.crop_dims) if oversample else [self._centre(image) for image in images]
-        prepared = np.stack([self.transformer.preprocess(in_, piece) for piece in pieces])
-        predictions: Array = self.forward_all(None, **{in_: prepared})[self.outputs[0]]
+        predictions = self.compute(np.stack([self.transformer.preprocess(in_, piece) for piece in pieces]))
         if oversample:
             predictions = predictions.reshape(len(images), 10, -1).mean(1)
         return predictions
+
+    def compute(self, prepared: Array) -> Array:
+        """Returns the predictions for prepared images, (n, channels, height, width)."""
+        return self.forward_all(None, **{self.inputs[0]: prepared})[self.outputs[0]]
 
     def _centre(self, image: Array) -> Array:
         (height, width), (top, left) = self.crop_dims, (self.image_dims - self.crop_dims) // 2

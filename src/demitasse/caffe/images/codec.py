@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from demitasse.caffe.images import jpeg
 from demitasse.caffe.images.pixels import pixels
-from demitasse.caffe.images.resizing import Resized, copy_window
 from demitasse.errors import DataError, UsageError
 from demitasse.extras import needs
 
@@ -88,6 +87,8 @@ def resize(image: Array, height: int, width: int) -> Array:
     """Resizes by bilinear interpolation between pixel centres, without a filter; within one grey level of OpenCV."""
     if image.shape[1:] == (height, width):
         return image
+    from demitasse.caffe.images.resizing import Resized, copy_window  # with numba, which decoding does not need
+
     out = np.empty((len(image), height, width), np.uint8)
     copy_window(Resized(image, height, width), (slice(None), slice(None), slice(None)), False, out)
     return out

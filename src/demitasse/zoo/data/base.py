@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from demitasse.arrays import Array
+from demitasse.preparation import Preparation
 from demitasse.registry import Registry
 
 Batch = tuple[Tensor, Tensor]
@@ -27,9 +28,13 @@ class TrainingData(ABC):
 
     Attributes:
         metric: the key of :func:`demitasse.zoo.training.evaluate` that rates a model; less is better.
+        preparation: how an image becomes an input like those of the data; None where inputs are not images.
+        classes: the names of the classes, in order; empty where they are numbers, or where there are none.
     """
 
     metric = "error"
+    preparation: Preparation | None = None
+    classes: Sequence[str] = ()
 
     def __init__(self, batch: int = 128, seed: int = 1, test_batch: int = 500) -> None:
         self.batch, self.seed, self.test_batch = batch, seed, test_batch

@@ -46,7 +46,7 @@ def cifar10(
             f"cifar10: the path is missing; give the zip file or the folder with train|test/<class>/<n>.jpg "
             f"({parameter('data')})"
         )
-    return ImageTrainingData(read_images(path), shift, mirror, batch, seed, test_batch)
+    return ImageTrainingData(read_images(path), shift, mirror, batch, seed, test_batch, classes=class_names(path))
 
 
 def read_images(path: Path) -> Dataset:
@@ -83,11 +83,24 @@ def _key(path: Path) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
-def _decode(path: Path) -> Dataset:
+def class_names(path: Path) -> list[str]:
+    """Returns the names of the classes in a zip file or folder, in the order of their numbers.
+
+    Raises:
+        FileFormatError: the zip file is cut short or corrupt.
+    """
+    return sorted({place[1] for place in _listed(path)})
+
+
+def _listed(path: Path) -> dict[tuple[str, ...], Callable[[], bytes]]:
+    """Returns (part, class, file) -> what reads it."""
     listing = _folder(path) if path.is_dir() else _zip(path)
     files = {tuple(name.split("/")[-3:]): read for name, read in listing if name.endswith(".jpg")}
-    found = {place: read for place, read in files.items() if len(place) == 3 and place[0] in PARTS}
-    classes = sorted({place[1] for place in found})
+    return {place: read for place, read in files.items() if len(place) == 3 and place[0] in PARTS}
+
+
+def _decode(path: Path) -> Dataset:
+    found, classes = _listed(path), class_names(path)
     arrays = []
     for part in PARTS:
         places = sorted(place for place in found if place[0] == part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,12 @@ from typing_extensions import override
 from demitasse.arrays import Array
 from demitasse.datasets import Dataset
 from demitasse.errors import UsageError
+from demitasse.preparation import Preparation
 from demitasse.zoo.data.base import Batch, TrainingData, as_tensor
+
+
+# number of channels -> what they are
+_CHANNELS = {1: "grey", 3: "rgb"}
 
 
 class ImageTrainingData(TrainingData):
@@ -30,6 +35,7 @@ class ImageTrainingData(TrainingData):
         holdout: number of training images, the last ones, to test with instead of the test images, for choosing
             settings. Mean and deviation remain those of all training images, so that a model computes the same with
             and without it.
+        classes: the names of the classes; see :class:`TrainingData`.
 
     Raises:
         UsageError: ``holdout`` is not less than the number of training images.
@@ -44,12 +50,19 @@ class ImageTrainingData(TrainingData):
         seed: int = 1,
         test_batch: int = 500,
         holdout: int = 0,
+        classes: Sequence[str] = (),
     ) -> None:
         super().__init__(batch, seed, test_batch)
         self.images, self.shift, self.mirror = hold_out(images, holdout), shift, mirror
         mean, deviation = channel_statistics(images.train_images)
         self.scale = 1 / (255 * deviation)
         self.offset = -mean / deviation
+        channels, height, width = images.train_images.shape[1:]
+        if order := _CHANNELS.get(channels):
+            self.preparation = Preparation.normalized(
+                order, (height, width), mean.flatten().tolist(), deviation.flatten().tolist()
+            )
+        self.classes = classes
 
     @property
     @override

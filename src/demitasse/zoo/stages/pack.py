@@ -27,6 +27,9 @@ _FORMS = {"demi": "model.demi", "safetensors": "model.safetensors"}
 class Pack(Stage):
     """Writes the model to a file, and loads it again from the file.
 
+    The formats ``demi`` and ``safetensors`` also keep how images become inputs of the model, and the names of the
+    classes, as the data says.
+
     Attributes:
         format: ``demi``, ``safetensors``, or a compact format: ``4/4`` and ``4/8`` for powers of two, ``sparse`` for
             any values.
@@ -52,7 +55,7 @@ class Pack(Stage):
         """
         if self.format in _FORMS:
             path = work.folder / _FORMS[self.format]
-            save(work.model, path)
+            save(work.model, path, preparation=work.data.preparation, classes=work.data.classes or None)
         else:
             path = work.folder / f"model.{self.format.replace('/', '')}.bin"
             layers = {name: [_array(tensor) for tensor in tensors] for name, tensors in _layers(work.model).items()}
