@@ -55,7 +55,7 @@ class NativePlan:
         self._rounds = batch // (self._group * threads) if self._group else 0
         left = batch - self._rounds * self._group * threads
         self._workers = [lowered(graph, self._group, 1, machine, memo) for _ in range(threads if self._rounds else 0)]
-        self._rest = lowered(graph, left, threads, machine, memo) if left else None
+        self._rest = lowered(graph, left, threads, machine, memo) if left or not self._rounds else None
 
     def __reduce__(self) -> tuple[type[NativePlan], tuple[object, ...]]:
         # addresses and threads are this process's own, so that a copy is made anew
