@@ -62,7 +62,8 @@ class Matrix(NamedTuple):
     def bases(self) -> npt.NDArray[np.int32]:
         """Returns the first column that each row sees."""
         group = np.arange(len(self.values)) // (len(self.values) // self.groups)
-        return (group * self.values.shape[1]).astype(np.int32)
+        found: npt.NDArray[np.int32] = (group * self.values.shape[1]).astype(np.int32)
+        return found
 
 
 @LOWER.register("Convolution")
