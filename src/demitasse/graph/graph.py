@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from demitasse.graph.weights import Weight, tensor
+
 Shape = tuple[int, ...]
 
 
@@ -37,7 +39,7 @@ class Step:
         outputs: numbers of the values that it makes.
         settings: how it computes, plain data by name; which names depends on the kind, see
             :mod:`demitasse.graph.caffe.operations`.
-        weights: its tensors by name.
+        weights: its tensors by name; see :mod:`demitasse.graph.weights`.
         call: computes the operation in PyTorch as it was read, whatever passes have changed since then.
         adds: whether the last input is a summand that is added to the result before the activation.
         activation: the settings of the activation that is applied last.
@@ -51,12 +53,17 @@ class Step:
     inputs: list[int]
     outputs: list[int]
     settings: SimpleNamespace
-    weights: dict[str, Tensor]
+    weights: dict[str, Weight]
     call: nn.Module
     adds: bool = False
     activation: Activation | None = None
     dead: list[int] = field(default_factory=list)
     overwrites: bool = False
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights as PyTorch tensors."""
+        return {name: tensor(weight) for name, weight in self.weights.items()}
 
 
 class Activation(NamedTuple):

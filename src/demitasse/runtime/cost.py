@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import torch
-from torch import Tensor
-
 from demitasse.graph.graph import Graph, Step
+from demitasse.graph.weights import Weight, is_float32, kept, size
 
 # multiply-adds a second and thread, measured with AVX-512: of sparse convolutions for each weight that is not zero,
 # of dense ones, and of dense ones with few channels a group, which vectors suit less
@@ -23,13 +21,13 @@ _MARGIN = 0.85
 
 def native_pays(graph: Graph, batch: int) -> bool:
     """Tells whether a graph is computed faster from sparse weights, for batches of a size."""
-    if any(not weight.numel() or weight.dtype != torch.float32 for weight in _weights(graph)):
+    if any(not size(weight) or not is_float32(weight) for weight in _weights(graph)):
         return False
     found = [costs(graph, step, batch) for step in graph.steps]
     return sum(sparse for sparse, _ in found) < _MARGIN * sum(dense for _, dense in found)
 
 
-def _weights(graph: Graph) -> Iterator[Tensor]:
+def _weights(graph: Graph) -> Iterator[Weight]:
     return (weight for step in graph.steps for weight in step.weights.values())
 
 
@@ -56,9 +54,8 @@ def costs(graph: Graph, step: Step, batch: int) -> tuple[float, float]:
     if step.kind not in ("Convolution", "InnerProduct"):
         return 0.0, 0.0
     weight = step.weights["weight"]
-    kept = int(weight.count_nonzero())
     if step.kind == "InnerProduct":
-        return _inner_product(batch, kept, weight.numel())
+        return _inner_product(batch, kept(weight), size(weight))
     positions = batch * math.prod(graph.values[step.outputs[0]].shape[2:])
-    deep = weight[0, 0].numel() * weight.shape[1] >= 16
-    return positions * kept / _SPARSE, positions * weight.numel() / (_DENSE if deep else _DEPTHWISE)
+    deep = math.prod(weight.shape[1:]) >= 16
+    return positions * kept(weight) / _SPARSE, positions * size(weight) / (_DENSE if deep else _DEPTHWISE)

@@ -9,6 +9,7 @@ import torch
 
 from demitasse.errors import UsageError
 from demitasse.graph.graph import Step
+from demitasse.graph.weights import kept, nbytes, size
 from demitasse.runtime.cost import costs
 from demitasse.runtime.kernels.sparse import SparseInnerProductKernel
 from demitasse.runtime.plan import Plan
@@ -91,14 +92,14 @@ def _layers(plan: Plan, batch: int) -> Iterator[LayerPlan]:
     packed = native.weights if native else {}
     for step, kernel in zip(plan.graph.steps, plan.dense.kernels, strict=True):
         weight = step.weights.get("weight")
-        total, kept = (0, 0) if weight is None else (weight.numel(), int(weight.count_nonzero()))
-        held = sum(tensor.nbytes for tensor in step.weights.values())
+        total, found = (0, 0) if weight is None else (size(weight), kept(weight))
+        held = sum(map(nbytes, step.weights.values()))
         if native:
             sparse, dense = costs(plan.graph, step, batch)
             gain = dense / sparse if sparse else 1.0
-            yield LayerPlan(step.name, step.kind, "sparse", kept, total, packed.get(step.name, held), gain)
+            yield LayerPlan(step.name, step.kind, "sparse", found, total, packed.get(step.name, held), gain)
         else:
-            yield LayerPlan(step.name, step.kind, _name(step, kernel), kept, total, held, 1.0)
+            yield LayerPlan(step.name, step.kind, _name(step, kernel), found, total, held, 1.0)
 
 
 def _name(step: Step, kernel: object) -> str:

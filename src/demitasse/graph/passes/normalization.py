@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
 from demitasse.graph.graph import Graph, Step
+from demitasse.graph.weights import like
 
 
 class Normalization(nn.Module):
@@ -26,8 +27,9 @@ class Normalization(nn.Module):
     def __init__(self, step: Step) -> None:
         super().__init__()
         self.eps = step.settings.eps
+        weights = step.tensors
         for name in ("mean", "variance", "weight", "bias"):
-            self.register_buffer(name, step.weights.get(name))
+            self.register_buffer(name, weights.get(name))
 
     @override
     def forward(self, bottom: Tensor) -> Tensor:
@@ -49,7 +51,7 @@ def merge_normalizations(graph: Graph) -> Graph:
         user = graph.only_user(step.outputs[0])
         if user is not None and "weight" not in step.weights and _scales_channels(graph, user):
             weight = user.weights["weight"]
-            step.weights |= {"weight": weight, "bias": user.weights.get("bias", torch.zeros_like(weight))}
+            step.weights |= {"weight": weight, "bias": user.weights.get("bias", like(weight, np.zeros(weight.shape)))}
             graph.absorb(step, user)
         step.call = Normalization(step)
     return graph

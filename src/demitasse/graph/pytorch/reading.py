@@ -183,7 +183,9 @@ class _ProgramReader:
         self._numbers[node] = number
         given = [self._numbers[each] for each in reading.inputs]
         call = reading.call or Call(_BY_VALUES.get(node.target, node.target), args, kwargs)
-        self.graph.steps.append(Step(node.name, reading.kind, given, [number], reading.settings, reading.weights, call))
+        self.graph.steps.append(
+            Step(node.name, reading.kind, given, [number], reading.settings, {**reading.weights}, call)
+        )
 
     def _is_first(self, node: fx.Node) -> bool:
         """Tells whether a node takes the first of the results of a normalization, whose step has no others."""

@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 
 from demitasse.runtime.native.code import KernelCode, Operand
 from demitasse.runtime.native.llvm import BYTE, FLOAT, INT, LONG, Machine
-from demitasse.runtime.native.product import SparseRows, sparse_rows
-
-
-def sparse_columns(matrix: npt.NDArray[np.float32], chunks: int) -> SparseRows:
-    """Returns the columns of a matrix, (outputs, inputs), each of the first chunk of outputs, then of the next.
-
-    Outputs ``chunk * outputs // chunks`` and on are those of a chunk.
-    """
-    bounds = [chunk * len(matrix) // chunks for chunk in range(chunks + 1)]
-    widest = max(end - begin for begin, end in pairwise(bounds))
-    parts = np.zeros((chunks, matrix.shape[1], widest), np.float32)
-    for part, begin, end in zip(parts, bounds, bounds[1:], strict=False):
-        part[:, : end - begin] = matrix[begin:end].T
-    return sparse_rows(parts.reshape(-1, widest))
-
 
 COLUMNS = (
     "*starts *gaps *codes *values *offsets *input *output *bias .low .high inputs outputs images chunks "

@@ -9,62 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 
 from demitasse.runtime.native.code import KernelCode, Operand
 from demitasse.runtime.native.llvm import BYTE, INT, LONG, Machine
-
-_LARGEST_GAP = 255
-
-
-class SparseRows(NamedTuple):
-    """A matrix of sparse rows: the columns as gaps, the values as codes where there are few of them.
-
-    Attributes:
-        starts: (rows + 1,) int32, where each row begins.
-        gaps: (entries,) uint8, the distance from the column before, in a row from column 0 on. Where it would be too
-            large, there are entries of value 0 between.
-        codes: (entries,) uint8, numbers of values, or (0,) where each entry has a value of its own.
-        values: the values by code, or by entry, float32.
-    """
-
-    starts: npt.NDArray[np.int32]
-    gaps: npt.NDArray[np.uint8]
-    codes: npt.NDArray[np.uint8]
-    values: npt.NDArray[np.float32]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return sum(array.nbytes for array in self)
-
-    def dense(self, columns: int) -> npt.NDArray[np.float32]:
-        """Returns the matrix, (rows, columns)."""
-        found = np.zeros((len(self.starts) - 1, columns), np.float32)
-        values = self.values[self.codes] if len(self.codes) else self.values
-        for row, (begin, end) in enumerate(zip(self.starts, self.starts[1:], strict=False)):
-            np.add.at(found[row], np.cumsum(self.gaps[begin:end], dtype=np.int64), values[begin:end])
-        return found
-
-
-def sparse_rows(matrix: npt.NDArray[np.float32]) -> SparseRows:
-    """Returns a matrix, (rows, columns), as sparse rows."""
-    rows, columns = np.nonzero(matrix)
-    values = matrix[rows, columns]
-    first = np.r_[True, rows[1:] != rows[:-1]] if len(rows) else np.zeros(0, bool)
-    gaps = np.where(first, columns, np.r_[0, columns[:-1]] * -1 + columns)
-    fillers = np.maximum(gaps - 1, 0) // _LARGEST_GAP
-    at = np.repeat(np.arange(len(gaps)), fillers)
-    left = gaps - fillers * _LARGEST_GAP
-    gaps, values = np.insert(left, at, _LARGEST_GAP), np.insert(values, at, np.float32(0))
-    counts = np.bincount(rows, minlength=len(matrix)) + np.bincount(rows, fillers, len(matrix)).astype(np.int64)
-    starts = np.r_[0, np.cumsum(counts)].astype(np.int32)
-    known, codes = np.unique(values.view(np.uint32), return_inverse=True)
-    if 0 < len(known) <= 256:
-        return SparseRows(starts, gaps.astype(np.uint8), codes.astype(np.uint8), known.view(np.float32))
-    return SparseRows(starts, gaps.astype(np.uint8), np.zeros(0, np.uint8), np.ascontiguousarray(values, np.float32))
 
 
 class Epilogue(NamedTuple):

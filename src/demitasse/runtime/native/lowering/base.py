@@ -9,21 +9,23 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from torch import Tensor
 
 from demitasse.errors import DemitasseError
 from demitasse.graph.graph import Activation, Graph, Step
 from demitasse.graph.products import is_convolution
+from demitasse.graph.weights import packed
+from demitasse.packed.sparse import SparseRows
+from demitasse.packed.weight import PackedWeight
 from demitasse.registry import Registry
 from demitasse.runtime.native import moving
 from demitasse.runtime.native.kernels import address
 from demitasse.runtime.native.layout import Layout, Windows, least_row, planes
 from demitasse.runtime.native.llvm import Machine, host
 from demitasse.runtime.native.memory import Use, aligned, places
-from demitasse.runtime.native.product import SparseRows
 from demitasse.runtime.native.program import Argument, Program
 
-Memo = dict[tuple[object, ...], SparseRows]
+# name of a step -> its packed weight
+Memo = dict[str, PackedWeight]
 
 
 class NotNative(DemitasseError):
@@ -99,13 +101,12 @@ class Lowering:
         """Returns the memory of a value that is made already."""
         return self._values[number]
 
-    def held(self, step: Step, form: tuple[object, ...], pack: Callable[[], SparseRows]) -> SparseRows:
-        """Returns the packed weights of a step, which are packed once for each form."""
-        key = step.name, *form
-        if key not in self.memo:
-            self.memo[key] = pack()
-        self.weights[step.name] = self.memo[key]
-        return self.memo[key]
+    def held(self, step: Step) -> PackedWeight:
+        """Returns the packed weight of a step, which is packed once for all plans of a graph."""
+        weight = step.weights["weight"]
+        if step.name not in self.memo:
+            self.memo[step.name] = packed(weight)
+        return self.memo[step.name]
 
     def call(
         self, build: Callable[..., ir.Module], options: tuple[Hashable, ...], *arguments: Argument | Piece
@@ -170,7 +171,7 @@ def lowered(
         batch: images that are computed at once.
         threads: that compute them.
         machine: what it is for; by default this machine.
-        memo: packed weights by step and form; those that are missing are added.
+        memo: packed weights by step; those that are missing are added.
 
     Raises:
         NotNative: a step has no kernel.
@@ -209,12 +210,6 @@ def _leave(made: Lowering, name: str, number: int) -> None:
         moving.rows, (), made.value(number), made.outputs[name], made.batch * layout.channels, layout.plane, layout.row,
         layout.height, layout.width, plane, layout.width,
     )  # fmt: skip
-
-
-def array_of(tensor: Tensor) -> npt.NDArray[np.float32]:
-    """Returns the values of a tensor."""
-    found: npt.NDArray[np.float32] = np.ascontiguousarray(tensor.detach().float().numpy())
-    return found
 
 
 # stands for an array that a kernel does not read
