@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from demitasse.packed.sparse import Floats, RowsBuilder, SparseRows, sparse_rows
+from demitasse.packed.rows import RowsBuilder, sparse_rows
+from demitasse.packed.sparse import Floats, SparseRows
 from demitasse.packed.weight import PackedWeight
 
 CASES = {
@@ -60,7 +61,7 @@ def test_the_size_of_pieces_makes_no_difference(case: str, size: int) -> None:
 @pytest.mark.parametrize("chunks", [1, 3])
 def test_columns(case: str, chunks: int) -> None:
     matrix = made(case)
-    weight = PackedWeight(matrix.shape, sparse_rows(matrix))
+    weight = PackedWeight.of_rows(matrix.shape, sparse_rows(matrix))
     bounds = [chunk * len(matrix) // chunks for chunk in range(chunks + 1)]
     found = weight.columns(chunks).dense(len(matrix))
     for chunk, (begin, end) in enumerate(pairwise(bounds)):
@@ -76,7 +77,7 @@ def test_groups(groups: int, width: int) -> None:
     rng = np.random.default_rng(0)
     shape = (12, width, 2, 3)
     values = (rng.normal(size=shape) * (rng.random(shape) < 0.05)).astype(np.float32)
-    weight = PackedWeight(shape, sparse_rows(values.reshape(12, -1)))
+    weight = PackedWeight.of_rows(shape, sparse_rows(values.reshape(12, -1)))
     whole = np.zeros((groups, 12 // groups, groups, width * 6), np.float32)
     for group in range(groups):
         whole[group, :, group] = values.reshape(groups, 12 // groups, -1)[group]
@@ -85,7 +86,7 @@ def test_groups(groups: int, width: int) -> None:
 
 
 def test_one_form_is_kept() -> None:
-    weight = PackedWeight((30, 400), sparse_rows(made("255 values")))
+    weight = PackedWeight.of_rows((30, 400), sparse_rows(made("255 values")))
     before = weight.nbytes
     for groups, chunks in ((1, 1), (3, 0), (1, 4)):
         found = weight.columns(chunks) if chunks else weight.rows(groups)
@@ -95,7 +96,7 @@ def test_one_form_is_kept() -> None:
 
 def test_factors_leave_the_codes() -> None:
     matrix, factor = made("255 values"), np.arange(30) / 7
-    weight = PackedWeight(matrix.shape, sparse_rows(matrix))
+    weight = PackedWeight.of_rows(matrix.shape, sparse_rows(matrix))
     scaled = weight.scaled(factor).scaled(factor)
     expected = matrix * (factor**2)[:, None]
     np.testing.assert_allclose(scaled.array(), expected, rtol=1e-6)

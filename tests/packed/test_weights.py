@@ -9,7 +9,7 @@ import pytest
 
 from demitasse.errors import FileFormatError
 from demitasse.packed.file import File
-from demitasse.packed.sparse import sparse_rows
+from demitasse.packed.rows import sparse_rows
 from demitasse.packed.tensor import Tensor, of_array
 from demitasse.packed.weight import PackedWeight
 from demitasse.packed.weights import weights_of

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demitasse.arrays import Array
-from demitasse.packed.sparse import Floats, sparse_rows
+from demitasse.packed.sparse import Floats
 from demitasse.packed.weight import PackedWeight
 
 if TYPE_CHECKING:
@@ -82,8 +82,10 @@ def packed(weight: Weight) -> PackedWeight:
     """Returns the values that are not zero, as float32."""
     if isinstance(weight, PackedWeight):
         return weight
+    from demitasse.packed.rows import sparse_rows
+
     values = array(weight)
-    return PackedWeight(values.shape, sparse_rows(values.reshape(len(values), -1)))
+    return PackedWeight.of_rows(values.shape, sparse_rows(values.reshape(len(values), -1)))
 
 
 def scaled(weight: Weight, factor: Doubles) -> Weight:

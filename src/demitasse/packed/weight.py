@@ -2,103 +2,135 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from demitasse.packed.sparse import Floats, SparseRows
+from demitasse.packed.sparse import NO_FACTOR, Floats, SparseRows
+
+
+class Form(NamedTuple):
+    """What a matrix is brought into the form for.
+
+    Attributes:
+        groups: groups of the layer, of which each sees its own inputs: the columns are those of all groups' inputs.
+        chunks: 0 if the matrix is by rows; else it is by columns, those of the first chunk of outputs, then of the
+            next. Outputs ``chunk * outputs // chunks`` and on are those of a chunk.
+    """
+
+    groups: int = 1
+    chunks: int = 0
+
+
+ROWS = Form()
+
+
+class Matrix:
+    """A sparse matrix that is kept in one form, the one that was asked for last.
+
+    Args:
+        rows: number of rows.
+        columns: number of columns.
+        held: the matrix.
+        form: its form.
+
+    Attributes:
+        rows: number of rows.
+        columns: number of columns.
+        kept: number of values that are not zero.
+        current: its form, and the matrix in that form.
+    """
+
+    def __init__(self, rows: int, columns: int, held: SparseRows, form: Form = ROWS) -> None:
+        self.rows, self.columns = rows, columns
+        self.kept = held.kept()
+        self.current = form, held
+
+    def formed(self, form: Form) -> SparseRows:
+        """Returns the matrix in a form, and keeps it so from now on."""
+        if self.current[0] != form:
+            held = self.plain()
+            if form.groups > 1:
+                held = held.moved(self._moves(form.groups))
+            if form.chunks:
+                held = held.transposed(*self._blocks(form.chunks), form.chunks * self.columns)
+            self.current = form, held
+        return self.current[1]
+
+    def plain(self) -> SparseRows:
+        """Returns the matrix by rows."""
+        form, held = self.current
+        if form.chunks:
+            outputs, lines = self._blocks(form.chunks)
+            held = held.transposed([*lines, form.chunks * self.columns], outputs[:-1], self.rows)
+        return held.moved(-self._moves(form.groups)) if form.groups > 1 else held
+
+    def _moves(self, groups: int) -> NDArray[np.int64]:
+        """Returns by how many columns each row of a layer with groups is moved."""
+        return np.arange(self.rows, dtype=np.int64) * groups // max(self.rows, 1) * self.columns
+
+    def _blocks(self, chunks: int) -> tuple[list[int], list[int]]:
+        """Returns the first row of each chunk and the end, and of each chunk the line where its columns begin."""
+        bounds = [chunk * self.rows // chunks for chunk in range(chunks + 1)]
+        return bounds, [chunk * self.columns for chunk in range(chunks)]
 
 
 class PackedWeight:
-    """A float32 weight, (outputs, ...), as a sparse matrix with a row for each output.
-
-    It is kept in one form, the one that was asked for last, and brought into others when they are asked for.
+    """A float32 weight, (outputs, ...), as a sparse matrix with a row for each output, and a factor for each row.
 
     Args:
         shape: of the weight.
-        matrix: the matrix; the axes after the first are its columns.
-        form: number of groups and of chunks that the matrix is for; 0 chunks where it is by rows.
+        matrix: the matrix; the axes after the first are its columns. Weights that differ in their factors share it.
+        factor: (outputs,), or (0,) for none.
 
     Attributes:
         dtype: float32.
         shape: of the weight.
-        kept: number of values that are not zero.
+        matrix: the matrix.
     """
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, shape: tuple[int, ...], matrix: SparseRows, form: tuple[int, int] = (1, 0)) -> None:
+    def __init__(self, shape: tuple[int, ...], matrix: Matrix, factor: Floats = NO_FACTOR) -> None:
         self.shape = shape
-        self.kept = matrix.kept()
-        self._held = form, matrix
+        self.matrix = matrix
+        self._factor = factor
+
+    @classmethod
+    def of_rows(cls, shape: tuple[int, ...], rows: SparseRows) -> PackedWeight:
+        """Returns the weight of a matrix by rows."""
+        return cls(shape, Matrix(shape[0], int(np.prod(shape[1:], dtype=np.int64)), rows))
 
     @property
     def size(self) -> int:
         """The number of values."""
-        return self.shape[0] * self._columns
+        return self.matrix.rows * self.matrix.columns
+
+    @property
+    def kept(self) -> int:
+        """The number of values that are not zero."""
+        return self.matrix.kept
 
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        return self._held[1].nbytes
-
-    @property
-    def _columns(self) -> int:
-        return int(np.prod(self.shape[1:], dtype=np.int64))
+        return self.matrix.current[1].nbytes + self._factor.nbytes
 
     def rows(self, groups: int = 1) -> SparseRows:
-        """Returns the matrix of a layer with groups, (outputs, inputs of all groups), as rows."""
-        return self._formed(groups, 0)
+        """Returns the matrix by rows; see :class:`Form`."""
+        return self.matrix.formed(Form(groups))._replace(factor=self._factor)
 
     def columns(self, chunks: int) -> SparseRows:
-        """Returns the columns of the matrix, each of the first chunk of outputs, then of the next.
-
-        Outputs ``chunk * outputs // chunks`` and on are those of a chunk.
-        """
-        return self._formed(1, chunks)
+        """Returns the matrix by columns; see :class:`Form`."""
+        return self.matrix.formed(Form(1, chunks))._replace(factor=self._factor)
 
     def array(self) -> Floats:
         """Returns the weight as it is where nothing is packed."""
-        return _plain(*self._held, *self._matrix()).dense(self._columns).reshape(self.shape)
+        rows = self.matrix.plain()._replace(factor=self._factor)
+        return rows.dense(self.matrix.columns).reshape(self.shape)
 
     def scaled(self, factor: NDArray[np.float64]) -> PackedWeight:
         """Returns the weight times a factor for each output, (outputs,); its codes stay."""
-        form, held = self._held
-        factor = factor * held.factor if len(held.factor) else factor
-        return PackedWeight(self.shape, held._replace(factor=factor.astype(np.float32)), form)
-
-    def _matrix(self) -> tuple[int, int]:
-        return self.shape[0], self._columns
-
-    def _formed(self, groups: int, chunks: int) -> SparseRows:
-        form, held = self._held
-        if form == (groups, chunks):
-            return held
-        rows, columns = self._matrix()
-        found = _plain(form, held, rows, columns)
-        if groups > 1:
-            found = found.moved(_moves(groups, rows, columns))
-        if chunks:
-            found = found.transposed(*_blocks(chunks, rows, columns), chunks * columns)
-        self._held = (groups, chunks), found
-        return found
-
-
-def _plain(form: tuple[int, int], held: SparseRows, rows: int, columns: int) -> SparseRows:
-    """Returns the matrix, (rows, columns), as rows."""
-    groups, chunks = form
-    if groups > 1:
-        return held.moved(-_moves(groups, rows, columns))
-    if chunks:
-        outputs, lines = _blocks(chunks, rows, columns)
-        return held.transposed([*lines, chunks * columns], outputs[:-1], rows)
-    return held
-
-
-def _moves(groups: int, rows: int, columns: int) -> NDArray[np.int64]:
-    """Returns by how many columns each row of a layer with groups is moved."""
-    return np.arange(rows, dtype=np.int64) * groups // max(rows, 1) * columns
-
-
-def _blocks(chunks: int, rows: int, columns: int) -> tuple[list[int], list[int]]:
-    """Returns the first row of each chunk, and of all chunks' columns the first."""
-    return [chunk * rows // chunks for chunk in range(chunks + 1)], [chunk * columns for chunk in range(chunks)]
+        factor = factor * self._factor if len(self._factor) else factor
+        return PackedWeight(self.shape, self.matrix, factor.astype(np.float32))

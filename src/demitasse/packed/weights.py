@@ -9,7 +9,7 @@ import numpy as np
 from demitasse.arrays import Array
 from demitasse.packed.file import File
 from demitasse.packed.header import TensorEntry
-from demitasse.packed.sparse import RowsBuilder
+from demitasse.packed.rows import RowsBuilder
 from demitasse.packed.tensor import Tensor, matrix
 from demitasse.packed.weight import PackedWeight
 
@@ -67,7 +67,7 @@ class _Builder:
         """Returns the tensor."""
         entry = self._entry
         if self._rows:
-            return PackedWeight(entry.shape, self._rows.finish())
+            return PackedWeight.of_rows(entry.shape, self._rows.finish())
         return Tensor(entry.name, entry.dtype, entry.shape, self._bits).array()
 
     def _packed(self, bits: Array) -> RowsBuilder | None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from demitasse.errors import UsageError
 from demitasse.graph.graph import Step
 from demitasse.graph.weights import kept, nbytes, size
 from demitasse.runtime.cost import costs
-from demitasse.runtime.kernels.sparse import SparseInnerProductKernel
-from demitasse.runtime.plan import Plan
 from demitasse.text_table import Column, TextTable, printable
+
+if TYPE_CHECKING:
+    from demitasse.runtime.plan import Plan
 
 _COLUMNS = (
     Column("layer", left=True),
@@ -88,6 +88,8 @@ def report(plan: Plan, batch: int = 1) -> PlanReport:
 
 
 def _layers(plan: Plan, batch: int) -> Iterator[LayerPlan]:
+    import torch
+
     native = plan.native(batch, torch.get_num_threads())
     packed = native.weights if native else {}
     for step, kernel in zip(plan.graph.steps, plan.dense.kernels, strict=True):
@@ -103,6 +105,8 @@ def _layers(plan: Plan, batch: int) -> Iterator[LayerPlan]:
 
 
 def _name(step: Step, kernel: object) -> str:
+    from demitasse.runtime.kernels.sparse import SparseInnerProductKernel
+
     if isinstance(kernel, SparseInnerProductKernel):
         return "sparse"
     return "PyTorch" if kernel is step.call else "dense"

@@ -1,4 +1,4 @@
-"""Runs a graph from sparse weights, with kernels of our own."""
+"""Runs a graph from sparse weights on tensors."""
 
 from __future__ import annotations
 
@@ -7,51 +7,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from demitasse.graph.graph import Graph
-from demitasse.runtime.native.llvm import Machine
-from demitasse.runtime.native.lowering import Memo, NotNative, lowered
+from demitasse.runtime.native.arrays import ArrayPlan
+from demitasse.runtime.native.lowering import Memo, NotNative
 
 __all__ = ["Memo", "NativePlan", "NotNative"]
 
 
-class NativePlan:
-    """Computes a graph for batches of one size, on the CPU, in float32.
-
-    Args:
-        graph: after all passes.
-        batch: images of a batch.
-        threads: that compute it.
-        machine: what the kernels are for; by default this machine.
-        memo: packed weights of other plans of the same graph, to which those of this one are added.
-
-    Raises:
-        NotNative: a step has no kernel.
-    """
-
-    def __init__(
-        self, graph: Graph, batch: int, threads: int, machine: Machine | None = None, memo: Memo | None = None
-    ) -> None:
-        self._made = lowered(graph, batch, threads, machine, memo)
-        self._arguments = graph, batch, threads, machine, memo
-
-    def __reduce__(self) -> tuple[type[NativePlan], tuple[object, ...]]:
-        # addresses and threads are this process's own, so that a copy is made anew
-        return NativePlan, self._arguments
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the weights in memory."""
-        return sum(self.weights.values())
-
-    @property
-    def weights(self) -> dict[str, int]:
-        """Name of a step -> bytes of its weights in memory."""
-        return {name: rows.nbytes for name, rows in self._made.weights.items()}
+class NativePlan(ArrayPlan):
+    """Computes a graph for batches of one size, on the CPU, in float32; see :class:`ArrayPlan` for the arguments."""
 
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the outputs by name for inputs by name."""
-        with self._made.program.lock:
-            for name, given in self._made.inputs.items():
-                given[...] = batch[name].detach().numpy()
-            self._made.program.run()
-            return {name: torch.from_numpy(found.copy()) for name, found in self._made.outputs.items()}
+        found = self.arrays({name: batch[name].detach().numpy() for name in self._made.inputs})
+        return {name: torch.from_numpy(array) for name, array in found.items()}
