@@ -75,6 +75,7 @@ def test_through_a_compact_file_with_definition_and_metadata(capsys: pytest.Capt
             "compact": "4/8",
             "made": "here",
             "definition": NET,
+            "graph": '{"inputs":{"data":[1,4]},"steps":[["InnerProduct","last"]]}',
         }
     capsys.readouterr()
     Path("net.prototxt").unlink()

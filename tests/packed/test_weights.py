@@ -38,7 +38,7 @@ ARRAYS = {
     "none": np.zeros((0, 3), np.float32),
     "zeros": np.zeros((300, 20), np.float32),
 }
-PACKED = {"cut", "long rows", "kernel", "many values", "zeros"}
+PACKED = {"cut", "long rows", "kernel", "many values", "zeros", "small", "dense"}
 
 
 def packed(**settings: object) -> bytes:

@@ -12,9 +12,8 @@ from demitasse.cli.inputs import existing
 from demitasse.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from demitasse.graph import Graph
+    from demitasse.packed.sparse import Floats
 
 Model = Annotated[
     Path,
@@ -47,13 +46,10 @@ def run(
     import numpy as np
 
     from demitasse.files import write_bytes
-    from demitasse.runtime import optimize
-    from demitasse.threads import threads as using
+    from demitasse.runtime.file_plan import FilePlan
 
-    plan = optimize(model, keep=blob or ())
-    batch = _read(inputs, plan.graph)
-    with using(threads):
-        found = {name: tensor.numpy() for name, tensor in plan(batch).items()}
+    plan = FilePlan(model, blob or (), threads)
+    found = plan(_read(inputs, plan.graph))
     for name, array in found.items():
         rows = array.reshape(len(array), -1) if array.ndim > 1 else array[:, None]
         print(f"{name}: shape {list(array.shape)}, greatest at {rows.argmax(1)[:10].tolist()}")
@@ -92,7 +88,7 @@ def bench(
     show(TextTable(title, columns, rows))
 
 
-def _read(path: Path, graph: Graph) -> dict[str, Tensor]:
+def _read(path: Path, graph: Graph) -> dict[str, Floats]:
     """Returns the inputs of a graph as float32.
 
     Raises:
@@ -102,7 +98,6 @@ def _read(path: Path, graph: Graph) -> dict[str, Tensor]:
     import zipfile
 
     import numpy as np
-    import torch
 
     if path.suffix not in (".npy", ".npz"):
         raise UsageError(f"{path}: expected an array, .npy or .npz")
@@ -125,5 +120,5 @@ def _read(path: Path, graph: Graph) -> dict[str, Tensor]:
                 f"{path}: {name} has shape {list(array.shape)} of {array.dtype}; "
                 f"expected numbers of shape {['n', *shape[1:]]}"
             )
-        batch[name] = torch.from_numpy(array.astype(np.float32))
+        batch[name] = array.astype(np.float32)
     return batch

@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from demitasse.caffe.hidden_units import reorder_units
 from demitasse.caffe.models.masks import without_compression
 from demitasse.caffe.text.prototxt import read_net, read_text
-from demitasse.errors import UsageError, parameter
+from demitasse.errors import DemitasseError, UsageError, parameter
 from demitasse.files import atomic_write, is_stream, write_bytes, write_text
 from demitasse.formats.base import FORMATS, PACKED, Contents, Format, Settings, format_named, format_of
 from demitasse.formats.blobs import DEFINITION, TYPES
@@ -19,12 +19,13 @@ from demitasse.formats.compact import COMPACT
 from demitasse.formats.demi import Demi, contents_of
 from demitasse.formats.onnx import GRAPH
 from demitasse.formats.sources import missing_file_error
+from demitasse.graph.stored import KEY as NET_GRAPH
 from demitasse.packed.file import File
 from demitasse.packed.header import Header
 from demitasse.packed.writer import Progress, silent
 
 # keys of metadata that the formats use
-_MEANINGS = (TYPES, DEFINITION, COMPACT, GRAPH)
+_MEANINGS = (TYPES, DEFINITION, NET_GRAPH, COMPACT, GRAPH)
 _DEMI = Demi()
 
 
@@ -54,7 +55,8 @@ def pack(
         net: prototxt of the net, if the source has no names and shapes.
         layers: which layers a compact file contains, ``type`` or ``original``.
         metadata: further text to store, by key.
-        definition: also store the text of ``net``, which makes the file a complete model.
+        definition: also store the text of ``net``, which makes the file a complete model, and the graph that its deploy
+            form computes, if all of its layers have a stored form; ``say`` is called with the reason if one has not.
         signed_zeros: whether to keep -0.0; otherwise it becomes 0.0.
         smallest: see :func:`demitasse.packed.writer.pack`.
         reorder: reorder the hidden units of ``net`` to save bytes; the net computes the same, up to rounding.
@@ -93,7 +95,10 @@ def pack(
     if reorder or remove_dead_units:
         contents, changed = _reordered(contents, net, reorder, remove_dead_units)
         text = changed if definition and remove_dead_units else text
-    texts = {**contents.metadata, **own, **({DEFINITION: text} if definition else {})}
+    texts = {**contents.metadata, **own}
+    if definition:
+        texts.pop(NET_GRAPH, None)
+        texts |= {DEFINITION: text, **_graph(text, contents, str(source), say)}
     packed = BytesIO()
     _DEMI.write(contents._replace(metadata=texts), packed, settings)
     write_bytes(out, packed.getvalue())
@@ -170,6 +175,17 @@ def _other(path: Path, form: str | None, otherwise: str | None = None) -> Format
     if isinstance(found, Demi):
         raise UsageError(f"{path}: this is a .demi file; expected a file of another format ('unpack' converts to one)")
     return found
+
+
+def _graph(definition: str, contents: Contents, source: str, say: Callable[[str], None]) -> dict[str, str]:
+    """Returns the metadata with the graph of a net; empty if the net has no stored form, which ``say`` is told."""
+    from demitasse.graph.caffe.storing import stored_graph
+
+    try:
+        return {NET_GRAPH: stored_graph(definition, contents, source)}
+    except DemitasseError as error:
+        say(f"stored no graph beside the definition, from which the net is run instead: {error}")
+        return {}
 
 
 def _path(net: str | Path | None) -> Path | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import SimpleNamespace
-from typing import NamedTuple
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, NamedTuple
 
 from demitasse.graph.weights import Weight, tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Shape = tuple[int, ...]
 
@@ -34,13 +36,13 @@ class Step:
     Attributes:
         name: of the layer that it was read from; of the first one where several became one step.
         kind: the operation. A Caffe layer's type, but layers of compressed weights are plain ones here, with the
-            weights that they compute with. An operation of a kind that nobody knows is computed by ``call``.
+            weights that they compute with. An operation of a kind that nobody knows is computed by :attr:`call`.
         inputs: numbers of the values that it takes.
         outputs: numbers of the values that it makes.
         settings: how it computes, plain data by name; which names depends on the kind, see
             :mod:`demitasse.graph.caffe.operations`.
         weights: its tensors by name; see :mod:`demitasse.graph.weights`.
-        call: computes the operation in PyTorch as it was read, whatever passes have changed since then.
+        maker: makes :attr:`call`; None if that follows from kind, settings and weights.
         adds: whether the last input is a summand that is added to the result before the activation.
         activation: the settings of the activation that is applied last.
         dead: numbers of the values that no later step takes.
@@ -54,7 +56,7 @@ class Step:
     outputs: list[int]
     settings: SimpleNamespace
     weights: dict[str, Weight]
-    call: nn.Module
+    maker: Callable[[], nn.Module] | None = None
     adds: bool = False
     activation: Activation | None = None
     dead: list[int] = field(default_factory=list)
@@ -64,6 +66,33 @@ class Step:
     def tensors(self) -> dict[str, Tensor]:
         """The weights as PyTorch tensors."""
         return {name: tensor(weight) for name, weight in self.weights.items()}
+
+    @cached_property
+    def call(self) -> nn.Module:
+        """Computes the operation in PyTorch as it was read, whatever passes have changed since then.
+
+        It is made when it is first asked for: a graph that is computed by other means never needs PyTorch.
+        """
+        if self.maker is not None:
+            return self.maker()
+        from demitasse.graph.calls import call_of
+
+        return call_of(self)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The maker of a module that is there already.
+
+    Attributes:
+        module: what it returns.
+    """
+
+    module: nn.Module
+
+    def __call__(self) -> nn.Module:
+        """Returns the module."""
+        return self.module
 
 
 class Activation(NamedTuple):

@@ -51,10 +51,13 @@ class SparseRows(NamedTuple):
 
     def dense(self, columns: int) -> Floats:
         """Returns the matrix, (rows, columns)."""
-        found = np.zeros((len(self.starts) - 1, columns), np.float32)
-        values = self.entries()
-        for row, (begin, end) in enumerate(zip(self.starts, self.starts[1:], strict=False)):
-            np.add.at(found[row], np.cumsum(self.gaps[begin:end], dtype=np.int64), values[begin:end])
+        rows = len(self.starts) - 1
+        found = np.zeros((rows, columns), np.float32)
+        # where all entries would be if one row followed the other
+        ends = np.cumsum(self.gaps, dtype=np.int64)
+        before = np.where(self.starts[:-1] > 0, ends[self.starts[:-1] - 1], 0) if len(ends) else np.zeros(rows, int)
+        places = ends + np.repeat(np.arange(rows) * columns - before, np.diff(self.starts))
+        found.reshape(-1)[places] = self.entries()
         return found * self.factor[:, None] if len(self.factor) else found
 
     def transposed(self, blocks: Sequence[int], to: Sequence[int], lines: int) -> SparseRows:

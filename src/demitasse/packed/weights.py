@@ -15,14 +15,14 @@ from demitasse.packed.weight import PackedWeight
 
 Held = Array | PackedWeight
 
-# a smaller tensor is an array: packing saves little
-_LEAST = 1 << 10
 # of the bytes of an array, the most that entries of sparse rows may take
 _MOST = 0.75
+# the values of a tensor that is packed whatever it takes, since that is little
+_FEW = 1 << 16
 
 
 def weights_of(file: File) -> dict[str, Held]:
-    """Returns name -> tensor of a file: packed weights of float32 matrices that are sparse, arrays of all others.
+    """Returns name -> tensor of a file: packed weights of sparse float32 matrices, arrays of all others.
 
     A matrix that the file holds in parts is never there as an array: each part is packed before the next is decoded.
 
@@ -73,8 +73,8 @@ class _Builder:
     def _packed(self, bits: Array) -> RowsBuilder | None:
         """Returns rows that begin with these values; None for a tensor that should not be packed."""
         entry = self._entry
-        if entry.dtype.name != "float32" or len(entry.shape) < 2 or self._size < _LEAST:
+        if entry.dtype.name != "float32" or len(entry.shape) < 2 or not self._size:
             return None
         made = RowsBuilder(*matrix(entry.shape))
         made.append(bits)
-        return made if made.nbytes <= _MOST * bits.nbytes else None
+        return made if self._size <= _FEW or made.nbytes <= _MOST * bits.nbytes else None

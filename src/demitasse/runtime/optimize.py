@@ -62,6 +62,7 @@ def optimize(
     from demitasse.graph.pytorch import read_module
     from demitasse.runtime.module import OptimizedModule
     from demitasse.runtime.plan import plan_of
+    from demitasse.runtime.stored import stored_graph
 
     if not isinstance(model, nn.Module | str | Path):
         raise UsageError(f"optimize takes a module, a Caffe net or a .demi file; found a {type(model).__name__}")
@@ -70,7 +71,7 @@ def optimize(
     if example is not None and (isinstance(model, str | Path) or is_net(model)):
         raise UsageError("a Caffe net needs no example; name blobs to return by keep=[...]")
     if isinstance(model, str | Path):
-        return plan_of(of_files(None, model, outputs=keep).graph)
+        return plan_of((None if keep else stored_graph(model)) or of_files(None, model, outputs=keep).graph)
     if is_net(model):
         return plan_of(of_whole_net(model, keep))
     if example is None:

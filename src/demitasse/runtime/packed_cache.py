@@ -78,6 +78,11 @@ def write(key: str, contents: StoredContents) -> None:
             return
 
 
+def form_of(weight: Held) -> Form | None:
+    """Returns the form of a packed weight; None for an array."""
+    return None if isinstance(weight, np.ndarray) else weight.matrix.current[0]
+
+
 def _folders() -> Iterator[Path]:
     return cache_folders("demitasse_models")
 
@@ -102,9 +107,8 @@ def _bytes(metadata: Mapping[str, str], held: list[tuple[list[str], Held]]) -> b
     arrays: list[Array] = []
     for names, weight in held:
         parts: tuple[Array, ...] = (weight,) if isinstance(weight, np.ndarray) else weight.matrix.current[1][:4]
-        form = None if isinstance(weight, np.ndarray) else weight.matrix.current[0]
         kinds = [[part.dtype.str, part.shape] for part in parts]
-        described.append({"names": names, "shape": weight.shape, "form": form, "arrays": kinds})
+        described.append({"names": names, "shape": weight.shape, "form": form_of(weight), "arrays": kinds})
         arrays += parts
     text = json.dumps({"metadata": dict(metadata), "weights": described}).encode()
     found = bytearray(len(text).to_bytes(8, "little") + text)

@@ -80,7 +80,35 @@ def of_files(
     """
     spec, origin = _definition(net, weights)
     layers = _renamed(labelled_layers(spec, origin, phase, level, stages).items())
-    stored = _stored(weights)
+    return _of_layers(spec, origin, layers, _stored(weights), weights, phase, shapes, outputs, say)
+
+
+def of_contents(text: str, contents: Contents, origin: str) -> Model:
+    """Returns the model of a prototxt and the contents of a file of its weights.
+
+    Args:
+        text: the prototxt.
+        contents: what a .demi file with this definition contains.
+        origin: the name of the file, for messages.
+
+    Raises:
+        DemitasseError: as :func:`of_files`.
+    """
+    spec = prototxt.parse(text, schema.NetParameter(), origin)
+    return _of_layers(spec, origin, _renamed(labelled_layers(spec, origin).items()), _layer_blobs(contents), origin)
+
+
+def _of_layers(
+    spec: schema.NetParameter,
+    origin: str,
+    layers: list[schema.LayerParameter],
+    stored: Mapping[str, LayerBlobs],
+    weights: str | Path,
+    phase: int = schema.TEST,
+    shapes: Mapping[str, Shape] | None = None,
+    outputs: Collection[str] = (),
+    say: Say = silent,
+) -> Model:
     blobs = {name: found.blobs for name, found in stored.items()}
     told = {**image_shapes(layers, blobs), **_named(shapes or {}, layers)}
     definition = deploy(layers, phase, told, outputs)
@@ -127,7 +155,10 @@ def _stored(weights: str | Path) -> dict[str, LayerBlobs]:
     if Path(weights).suffix != PACKED:
         return {layer.name: layer for layer in read_model(weights)}
     with File(weights) as packed:
-        contents = Contents(list(packed.tensors()), packed.header.metadata)
+        return _layer_blobs(Contents(list(packed.tensors()), packed.header.metadata))
+
+
+def _layer_blobs(contents: Contents) -> dict[str, LayerBlobs]:
     return {layer.name: LayerBlobs(layer.name, layer.kind, layer.arrays("a net")) for layer in to_layers(contents)}
 
 

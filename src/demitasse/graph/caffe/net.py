@@ -12,7 +12,7 @@ from demitasse.caffe.net import Net
 from demitasse.errors import NetError, UsageError
 from demitasse.graph.caffe.from_zero import FromZero
 from demitasse.graph.caffe.operations import operation
-from demitasse.graph.graph import Graph, Step
+from demitasse.graph.graph import Graph, Ready, Step
 from demitasse.registry import suggest
 
 
@@ -73,8 +73,8 @@ def read(net: Net, outputs: Collection[str], stateless: bool = False) -> Graph:
             graph.inputs.update(zip(spec.top, made, strict=True))
             continue
         layer = net.layer(label)
-        call = FromZero(layer) if stateless and isinstance(layer, Recurrent) else layer
-        graph.steps.append(Step(label, call=call, inputs=inputs, outputs=made, **operation(layer)._asdict()))
+        module = FromZero(layer) if stateless and isinstance(layer, Recurrent) else layer
+        graph.steps.append(Step(label, maker=Ready(module), inputs=inputs, outputs=made, **operation(layer)._asdict()))
     for name in outputs:
         if name not in current:
             raise NetError(f"there is no blob {name!r}; {suggest(name, current)}")

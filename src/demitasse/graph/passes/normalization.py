@@ -3,40 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch.nn.functional as F
-from torch import Tensor, nn
-from typing_extensions import override
 
 from demitasse.graph.graph import Graph, Step
 from demitasse.graph.weights import like
-
-
-class Normalization(nn.Module):
-    """(x - mean) / sqrt(variance + eps) * weight + bias by channel (axis 1).
-
-    Args:
-        step: the step of a BatchNorm: without mean and variance it takes those of the batch, without weight and bias
-            it does not scale.
-    """
-
-    mean: Tensor | None
-    variance: Tensor | None
-    weight: Tensor | None
-    bias: Tensor | None
-
-    def __init__(self, step: Step) -> None:
-        super().__init__()
-        self.eps = step.settings.eps
-        weights = step.tensors
-        for name in ("mean", "variance", "weight", "bias"):
-            self.register_buffer(name, weights.get(name))
-
-    @override
-    def forward(self, bottom: Tensor) -> Tensor:
-        rows = bottom if bottom.ndim > 1 else bottom[:, None]
-        by_batch = self.mean is None
-        top = F.batch_norm(rows, self.mean, self.variance, self.weight, self.bias, by_batch, eps=self.eps)
-        return top if bottom.ndim > 1 else top[:, 0]
 
 
 def merge_normalizations(graph: Graph) -> Graph:
@@ -53,7 +22,7 @@ def merge_normalizations(graph: Graph) -> Graph:
             weight = user.weights["weight"]
             step.weights |= {"weight": weight, "bias": user.weights.get("bias", like(weight, np.zeros(weight.shape)))}
             graph.absorb(step, user)
-        step.call = Normalization(step)
+        step.maker = None  # the layer knows nothing of weight and bias
     return graph
 
 

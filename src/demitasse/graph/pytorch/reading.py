@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind, Outpu
 from typing_extensions import override
 
 from demitasse.errors import UsageError
-from demitasse.graph.graph import Graph, Shape, Step
+from demitasse.graph.graph import Graph, Ready, Shape, Step
 from demitasse.graph.pytorch.arguments import Named, Positional
 from demitasse.registry import Registry
 
@@ -52,6 +53,11 @@ class Call(nn.Module):
         )
         result = self.target(*args, **kwargs)
         return result if isinstance(result, Tensor) else (result,)  # a list is one value
+
+
+def constant_value(value: object) -> object:
+    """Returns a constant; of a tensor a copy, which may be changed."""
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 # calls that return their first argument in evaluation
@@ -148,8 +154,8 @@ class _ProgramReader:
             return self._numbers[each]
         constant = self._constants[each] if isinstance(each, fx.Node) else each
         number = self.graph.add_value("constant", tuple(constant.shape) if isinstance(constant, Tensor) else ())
-        call = Call(lambda: constant.clone() if isinstance(constant, Tensor) else constant, (), {})
-        self.graph.steps.append(Step(f"constant{number}", "constant", [], [number], SimpleNamespace(), {}, call))
+        maker = partial(Call, constant_value, (constant,), {})
+        self.graph.steps.append(Step(f"constant{number}", "constant", [], [number], SimpleNamespace(), {}, maker))
         return number
 
     def _call(self, node: Any) -> None:
@@ -182,10 +188,10 @@ class _ProgramReader:
         number = self.graph.add_value(node.name, _shape(node))
         self._numbers[node] = number
         given = [self._numbers[each] for each in reading.inputs]
-        call = reading.call or Call(_BY_VALUES.get(node.target, node.target), args, kwargs)
-        self.graph.steps.append(
-            Step(node.name, reading.kind, given, [number], reading.settings, {**reading.weights}, call)
-        )
+        target = _BY_VALUES.get(node.target, node.target)
+        maker = Ready(reading.call) if reading.call else partial(Call, target, args, kwargs)
+        step = Step(node.name, reading.kind, given, [number], reading.settings, {**reading.weights}, maker)
+        self.graph.steps.append(step)
 
     def _is_first(self, node: fx.Node) -> bool:
         """Tells whether a node takes the first of the results of a normalization, whose step has no others."""

@@ -52,7 +52,7 @@ class SparseInnerProductKernel(FusedInnerProductKernel):
         graph.inputs = {"x": graph.add_value("x", (1, inputs))}
         graph.outputs = {"y": graph.add_value("y", (1, outputs))}
         step = Step(
-            self.step.name, "InnerProduct", [0], [1], SimpleNamespace(axis=1), self.step.weights, self.step.call,
+            self.step.name, "InnerProduct", [0], [1], SimpleNamespace(axis=1), self.step.weights,
             activation=self.step.activation,
         )  # fmt: skip
         graph.steps = [step]

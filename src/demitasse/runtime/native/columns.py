@@ -8,12 +8,12 @@ from demitasse.runtime.native.code import KernelCode, Operand
 from demitasse.runtime.native.llvm import BYTE, FLOAT, INT, LONG, Machine
 
 COLUMNS = (
-    "*starts *gaps *codes *values *offsets *input *output *bias .low .high inputs outputs images chunks "
+    "*starts *gaps *codes *values *factor *offsets *input *output *bias .low .high inputs outputs images chunks "
     "input_image output_image"
 )
 
 
-def columns(machine: Machine, coded: bool, bias: bool, activation: str) -> ir.Module:
+def columns(machine: Machine, coded: bool, bias: bool, activation: str, factor: bool) -> ir.Module:
     """Returns the kernel that multiplies sparse columns with the values at ``offsets`` of each image."""
     code = KernelCode("kernel", machine, COLUMNS)
     first, last = code.share(code.mul(code.images, code.chunks))
@@ -25,16 +25,22 @@ def columns(machine: Machine, coded: bool, bias: bool, activation: str) -> ir.Mo
         target = code.at(code.output, code.add(code.mul(image, code.output_image), begin))
         count = code.b.sub(end, begin)
         with code.loop(0, count) as place:
-            given = code.load(code.bias, code.add(begin, place)) if bias else FLOAT(0.0)
-            code.store(given, target, place)
+            code.store(FLOAT(0.0) if factor else _bias(code, code.add(begin, place), bias), target, place)
         with code.loop(0, code.inputs) as column:
             value = code.load(source, code.load(code.offsets, column, INT))
             with code.b.if_then(code.b.fcmp_unordered("!=", value, FLOAT(0.0))):
                 _column(code, code.add(code.mul(chunk, code.inputs), column), value, target, coded)
-        if activation:
+        if activation or factor:
             with code.loop(0, count) as place:
-                code.store(_activated(code, code.load(target, place), activation), target, place)
+                value, row = code.load(target, place), code.add(begin, place)
+                if factor:
+                    value = code.intrinsic("fma", value, code.load(code.factor, row), _bias(code, row, bias))
+                code.store(_activated(code, value, activation), target, place)
     return code.finish()
+
+
+def _bias(code: KernelCode, row: Operand, bias: bool) -> Operand:
+    return code.load(code.bias, row) if bias else FLOAT(0.0)
 
 
 def _column(code: KernelCode, column: Operand, value: Operand, target: Operand, coded: bool) -> None:
@@ -48,6 +54,8 @@ def _column(code: KernelCode, column: Operand, value: Operand, target: Operand, 
 
 def _activated(code: KernelCode, value: Operand, activation: str) -> Operand:
     b = code.b
+    if not activation:
+        return value
     if activation == "ReLU":
         return b.select(b.fcmp_ordered("<", value, FLOAT(0.0)), FLOAT(0.0), value)
     if activation == "LeakyReLU":

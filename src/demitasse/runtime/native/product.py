@@ -22,11 +22,13 @@ class Epilogue(NamedTuple):
         bias: whether each row has a number that is added.
         adds: whether another value is added.
         activation: ``""``, ``ReLU``, ``LeakyReLU`` or ``Clip``.
+        factor: whether each row has a number by which the product is multiplied first.
     """
 
     bias: bool = False
     adds: bool = False
     activation: str = ""
+    factor: bool = False
 
 
 def activated(code: KernelCode, value: Operand, activation: str) -> Operand:
@@ -46,7 +48,7 @@ def activated(code: KernelCode, value: Operand, activation: str) -> Operand:
 
 
 PRODUCT = (
-    "*starts *gaps *codes *values *offsets *input *output *bias *summand .low .high rows blocks images chunks "
+    "*starts *gaps *codes *values *factor *offsets *input *output *bias *summand .low .high rows blocks images chunks "
     "input_image output_plane output_image"
 )
 
@@ -80,8 +82,8 @@ def product(machine: Machine, vectors: int, coded: bool, epilogue: Epilogue) -> 
 def _row(
     code: KernelCode, row: Operand, planes: Operand, out: Operand, vectors: int, coded: bool, epilogue: Epilogue
 ) -> None:
-    start = code.splat(code.load(code.bias, row)) if epilogue.bias else code.splat(0.0)
-    sums = [code.variable(start) for _ in range(vectors)]
+    bias = code.splat(code.load(code.bias, row)) if epilogue.bias else code.splat(0.0)
+    sums = [code.variable(code.splat(0.0) if epilogue.factor else bias) for _ in range(vectors)]
     column = code.variable(LONG(0))
     with code.loop(code.load(code.starts, row, INT), code.load(code.starts, code.add(row, 1), INT)) as entry:
         code.set(column, code.add(code.get(column), code.load(code.gaps, entry, BYTE)))
@@ -94,6 +96,8 @@ def _row(
     for index, total in enumerate(sums):
         at = code.add(out, index * code.lanes)
         value = code.get(total)
+        if epilogue.factor:
+            value = code.intrinsic("fma", value, code.splat(code.load(code.factor, row)), bias)
         if epilogue.adds:
             value = code.b.fadd(value, code.load_vector(code.summand, at))
         code.store_vector(activated(code, value, epilogue.activation), code.output, at)

@@ -35,17 +35,11 @@ def _convolution(made: Lowering, step: Step) -> None:
     _product(made, step, rows, source, offsets.reshape(-1), image, out)
 
 
-def _without_factor(step: Step, rows: SparseRows) -> SparseRows:
-    if len(rows.factor):
-        raise NotNative(f"layer {step.name!r}: rows with factors")
-    return rows
-
-
 def _product(
     made: Lowering, step: Step, held: SparseRows, source: Piece, offsets: npt.NDArray[np.int64],
     image: int, out: Layout, batch: int | None = None, target: Piece | None = None,
 ) -> None:  # fmt: skip
-    made.weights[step.name] = _without_factor(step, held)
+    made.weights[step.name] = held
     rows = len(held.starts) - 1
     batch = made.batch if batch is None else batch
     count = -(-out.span // made.lanes)
@@ -53,11 +47,11 @@ def _product(
     blocks = -(-count // vectors)
     activation, low, high = numbers_of(step.activation)
     bias = step.weights.get("bias")
-    epilogue = Epilogue(bias is not None, step.adds, activation)
+    epilogue = Epilogue(bias is not None, step.adds, activation, len(held.factor) > 0)
     summand = made.value(step.inputs[-1]) if step.adds else NOTHING
     chunks = 1 if made.threads == 1 else -(-4 * made.threads // (blocks * batch))
     made.call(
-        product, (vectors, len(held.codes) > 0, epilogue), *held[:4], offsets.astype(np.int32), source,
+        product, (vectors, len(held.codes) > 0, epilogue), *held, offsets.astype(np.int32), source,
         made.output(step.outputs[0]) if target is None else target, NOTHING if bias is None else array(bias),
         summand, low, high, rows, blocks, batch, min(chunks, rows), image, out.plane,
         out.channels * out.plane,
@@ -89,11 +83,11 @@ def _inner_product(made: Lowering, step: Step) -> None:
         )  # fmt: skip
         return
     chunks = 1 if made.threads == 1 else min(4 * made.threads, outputs)
-    held = made.weights[step.name] = _without_factor(step, weight.columns(chunks))
+    held = made.weights[step.name] = weight.columns(chunks)
     activation, low, high = numbers_of(step.activation)
     bias = step.weights.get("bias")
     made.call(
-        columns.columns, (len(held.codes) > 0, bias is not None, activation), *held[:4], offsets,
+        columns.columns, (len(held.codes) > 0, bias is not None, activation, len(held.factor) > 0), *held, offsets,
         made.value(step.inputs[0]), made.output(step.outputs[0]), NOTHING if bias is None else array(bias),
         low, high, inputs, outputs, made.batch, chunks, image, out.channels * out.plane,
     )  # fmt: skip
