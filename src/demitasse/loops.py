@@ -24,6 +24,7 @@ from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
 from demitasse.files.cached import write_cached
+from demitasse.progress import announce
 
 # the exceptions of reading a file that is of another version, cut short, or not one of ours
 _BROKEN = (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError, LookupError, pickle.UnpicklingError)
@@ -74,7 +75,7 @@ class _Cache(NullCache):
         for path in self._paths(signature, context.codegen()):
             with suppress(*_BROKEN):
                 return self._loaded(path.read_bytes(), context)
-        _announce()
+        announce("loops")
         return None
 
     def _loaded(self, data: bytes, context: Any) -> Any:
@@ -128,10 +129,3 @@ def folders(package: Path) -> Iterator[Path]:
 @cache
 def _sources(folder: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()
-
-
-@cache
-def _announce() -> None:
-    """Explains the delay on a terminal, once."""
-    if sys.stderr is not None and sys.stderr.isatty():
-        print("compiling loops for this machine; this takes some seconds, only once", file=sys.stderr, flush=True)

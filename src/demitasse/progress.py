@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -76,6 +77,13 @@ class ProgressBar:
     def _line(self, done: int, note: str, seconds: float) -> str:
         share = f" of {self._total:,} ({done / self._total:.0%})".replace("%", " %") if self._total else ""
         return ", ".join(filter(None, [f"{self._what}: {done:,}{share}", note, f"{seconds / 60:.0f} min"]))
+
+
+@cache
+def announce(what: str) -> None:
+    """Explains the delay of compiling something on a terminal, once."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(f"compiling {what} for this machine; this takes some seconds, only once", file=sys.stderr, flush=True)
 
 
 def tracked(items: Sequence[T], what: str) -> Iterator[T]:

@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import typer
 from typer.main import get_command
 
-from demitasse.cli import build, main
+from demitasse.cli import FAMILIES, build, main
 
 COMMANDS = get_command(build()).commands  # type: ignore[attr-defined]
 # verbs in the third person, such as "Packs"; "Does" and "Process" are not
@@ -124,3 +126,21 @@ def test_the_script_of_completion() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0
     assert "_DEMITASSE_COMPLETE=complete_bash" in done.stdout
+
+
+def test_every_command_stands_where_it_is_looked_for() -> None:
+    for family, names in FAMILIES.items():
+        app = typer.Typer()
+        import_module(f"demitasse.cli.{family}").register(app)
+        assert tuple(command.name for command in app.registered_commands) == names
+
+
+def test_only_the_file_of_the_command_is_loaded() -> None:
+    code = """
+import sys
+from demitasse import cli
+cli.build("run")
+print(*(name for name in cli.FAMILIES if f"demitasse.cli.{name}" in sys.modules))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["inference"]

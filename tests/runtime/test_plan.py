@@ -232,7 +232,7 @@ def test_lrn_is_the_layers_to_the_bit() -> None:
     wide = INPUT.replace("dim: 2 dim: 4 dim: 9 dim: 9", "dim: 3 dim: 64 dim: 45 dim: 41")
     net = make(wide + layer("LRN", "lrn", "data", "a", settings))
     batch = inputs(net)
-    assert torch.equal(optimize(net)(batch)["a"], net.channels_last()(batch)["a"])
+    assert torch.equal(optimize(net).dense(batch)["a"], net.channels_last()(batch)["a"])
 
 
 def test_kept_blobs_are_whole() -> None:

@@ -17,11 +17,26 @@ from demitasse.cli.flags import flag
 from demitasse.errors import DemitasseError, is_out_of_memory, named_by
 from demitasse.files import descriptor
 
-# in the order of the help
-_FAMILIES = (
-    *("compress", "sensitivity", "pack", "inference", "train", "images", "convert", "export", "upgrade", "compact"),
-    *("data", "draw", "logs", "demo"),
-)
+# file of commands -> their names, in the order of the help
+FAMILIES = {
+    "compress": ("compress", "recipes"),
+    "sensitivity": ("sensitivity",),
+    "pack": ("pack", "unpack", "inspect"),
+    "inference": ("run", "bench"),
+    "train": ("train", "test", "time", "device_query"),
+    "images": ("classify", "detect"),
+    "convert": ("dns_to_normal", "inq_to_normal", "model2INQ_raw", "parse_model"),
+    "export": ("export",),
+    "upgrade": ("upgrade_net_proto_text", "upgrade_net_proto_binary", "upgrade_solver_proto_text"),
+    "compact": (
+        *("encode_compact", "dns_inq2compact", "encode_compact48", "sqznet_inq_compact", "dns_model_compress"),
+        *("decode_compact", "decode_compact48", "sqznet_inq_decompact", "dns_decompress", "deep_compression_to_caffe"),
+    ),
+    "data": ("convert_mnist_data", "convert_imageset", "compute_image_mean", "extract_features"),
+    "draw": ("draw_net",),
+    "logs": ("parse_log", "plot_log"),
+    "demo": ("demo", "examples"),
+}
 
 
 def _version(value: bool) -> None:
@@ -42,13 +57,17 @@ def _root(
         print_help(context)
 
 
-def build() -> typer.Typer:
-    """Returns the application with all its commands."""
+def build(command: str = "") -> typer.Typer:
+    """Returns the application with all its commands; only with those of one file, if that is known to have the command.
+
+    Args:
+        command: the command that is going to be run.
+    """
     from importlib import import_module
 
     app = typer.Typer(cls=Commands, pretty_exceptions_enable=False, rich_markup_mode="rich")
     app.callback(invoke_without_command=True)(_root)
-    for family in _FAMILIES:
+    for family in [name for name, commands in FAMILIES.items() if command in commands] or FAMILIES:
         import_module(f"demitasse.cli.{family}").register(app)
     return app
 
@@ -90,7 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str], given: list[str]) -> int:
     """Runs one command and returns its exit code; ``given`` are the arguments it passes to the processes it starts."""
-    command = typer.main.get_command(build())
+    command = typer.main.get_command(build(*arguments[:1]))
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn

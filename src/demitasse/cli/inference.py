@@ -26,6 +26,7 @@ def _checked_threads(count: int) -> int:
     return count
 
 
+
 Model = Annotated[
     Path,
     typer.Argument(metavar="MODEL", help=".demi file that contains its net (pack --definition).", callback=existing),
@@ -58,28 +59,23 @@ def run(
     threads: Threads = 0,
 ) -> None:
     """Run the net of a .demi file on images or arrays; show the five best classes of each image."""
-    import torch
-
     from demitasse.cli import run_outputs
     from demitasse.cli.run_inputs import batches
-    from demitasse.runtime import optimize
+    from demitasse.runtime.file_plan import FilePlan
     from demitasse.text_table import show
-    from demitasse.threads import threads as using
 
-    plan = optimize(model, keep=blob or ())
+    plan = FilePlan(model, blob or (), threads)
     run_outputs.check_file(output, list(plan.graph.outputs))
     preparation, classes = _told(model, plan.graph)
     shapes = {name: plan.graph.values[number].shape for name, number in plan.graph.inputs.items()}
     parts: dict[str, list[Array]] = {name: [] for name in plan.graph.outputs}
     are_classified = False
-    with using(threads):
-        for batch in batches(inputs, shapes, preparation):
-            computed = plan({name: torch.from_numpy(array) for name, array in batch.arrays.items()})
-            for name, tensor in computed.items():
-                parts[name].append(tensor.numpy().copy())
-            if are_classified := bool(batch.images and classes):
-                for table in classes.tables(batch.images, parts[classes.output][-1]):
-                    show(table)
+    for batch in batches(inputs, shapes, preparation):
+        for name, array in plan(batch.arrays).items():
+            parts[name].append(array)
+        if are_classified := bool(batch.images and classes):
+            for table in classes.tables(batch.images, parts[classes.output][-1]):
+                show(table)
     found = {name: run_outputs.joined(arrays) for name, arrays in parts.items()}
     for line in classes.notes if are_classified else run_outputs.lines(found):
         print(line)

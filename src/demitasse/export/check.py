@@ -121,7 +121,7 @@ _LIMITS: dict[tuple[str, int], Callable[[Graph, Step], int]] = {
     ("Accuracy", 1): _classes,
     ("BatchReindex", 1): lambda graph, step: graph.shapes(step)[0][0],
     ("ContrastiveLoss", 2): _flags,
-    ("Embed", 0): lambda graph, step: len(step.weights["weight"]),
+    ("Embed", 0): lambda graph, step: len(step.tensors["weight"]),
     ("HingeLoss", 1): _classes,
     ("InfogainLoss", 1): _classes,
     ("LSTM", 1): _flags,

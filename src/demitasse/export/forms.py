@@ -142,7 +142,7 @@ def pooling(step: Step) -> nn.Module:
     """Returns the form of a Pooling."""
     if step.settings.method == "STOCHASTIC":
         return step.call
-    return Pool(step.settings, step.weights.get("share"), len(step.outputs) == 2)
+    return Pool(step.settings, step.tensors.get("share"), len(step.outputs) == 2)
 
 
 @FORMS.register("MVN")

@@ -38,7 +38,7 @@ def make(model: Model) -> Made:
     for package in ("onnx", "onnxscript"):  # torch imports them
         with needs(package):
             import_module(package)
-    weights = {tensor.data_ptr(): tensor.nbytes for step in model.graph.steps for tensor in step.weights.values()}
+    weights = {tensor.data_ptr(): tensor.nbytes for step in model.graph.steps for tensor in step.tensors.values()}
     size = sum(weights.values())
     if size > _LARGEST:
         raise ExportError(f"the weights are {size:,} bytes; one file of ONNX holds up to {_LARGEST:,}")

@@ -20,7 +20,7 @@ def form(step: Step) -> nn.Module:
     if step.kind == "LRN" and step.settings.across:
         return NativeLRN(step)
     if step.kind == "Pooling" and step.settings.method != "STOCHASTIC":
-        return pool(step.settings, step.weights.get("share"), len(step.outputs) == 2)
+        return pool(step.settings, step.tensors.get("share"), len(step.outputs) == 2)
     if step.kind == "SPP":
         return Pyramid(step)
     return Ranking(step) if step.kind == "ArgMax" else forms.form(step)
@@ -84,7 +84,7 @@ class Pyramid(nn.Module):
     def __init__(self, step: Step) -> None:
         super().__init__()
         levels = enumerate(step.settings.levels)
-        self.levels = nn.ModuleList(pool(level, step.weights.get(f"share{index}")) for index, level in levels)
+        self.levels = nn.ModuleList(pool(level, step.tensors.get(f"share{index}")) for index, level in levels)
 
     @override
     def forward(self, bottom: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple
 
 from demitasse.errors import FileFormatError, UsageError
+from demitasse.packed import SUFFIX
 from demitasse.packed.tensor import Tensor
 from demitasse.packed.writer import Progress, silent
 from demitasse.registry import Registry, nearest
@@ -16,7 +17,7 @@ from demitasse.registry import Registry, nearest
 if TYPE_CHECKING:
     import torch
 
-PACKED = ".demi"
+PACKED = SUFFIX
 
 
 class Contents(NamedTuple):

@@ -28,7 +28,7 @@ class Computed(nn.Module):
     def __init__(self, step: Step) -> None:
         super().__init__()
         self._compute, self._settings = CALLS[step.kind], step.settings
-        for name, weight in step.weights.items():
+        for name, weight in step.tensors.items():
             self.register_buffer(name, weight)
 
     @override

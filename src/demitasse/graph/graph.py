@@ -9,6 +9,8 @@ from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
+from demitasse.graph.weights import Weight, tensor
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -39,7 +41,7 @@ class Step:
         outputs: numbers of the values that it makes.
         settings: how it computes, plain data by name; which names depends on the kind, see
             :mod:`demitasse.graph.caffe.operations`.
-        weights: its tensors by name.
+        weights: its tensors by name; see :mod:`demitasse.graph.weights`.
         maker: makes :attr:`call`; None if that follows from kind, settings and weights.
         adds: whether the last input is a summand that is added to the result before the activation.
         activation: the settings of the activation that is applied last.
@@ -53,12 +55,17 @@ class Step:
     inputs: list[int]
     outputs: list[int]
     settings: SimpleNamespace
-    weights: dict[str, Tensor]
+    weights: dict[str, Weight]
     maker: Callable[[], nn.Module] | None = None
     adds: bool = False
     activation: Activation | None = None
     dead: list[int] = field(default_factory=list)
     overwrites: bool = False
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights as PyTorch tensors."""
+        return {name: tensor(weight) for name, weight in self.weights.items()}
 
     @cached_property
     def call(self) -> nn.Module:

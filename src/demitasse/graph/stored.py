@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, cast
 
-from demitasse.arrays import Array
+import numpy as np
+
 from demitasse.errors import FileFormatError
 from demitasse.graph.graph import Graph, Shape, Step
 from demitasse.graph.kinds import KINDS, Kind, expect, is_whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from demitasse.graph.weights import Weight, array
 
 KEY = "graph"
 # characters of a text, steps of a graph, and entries of all its values together, for one item of a batch
@@ -30,7 +28,7 @@ _BLOBS = {"Bias": ("bias",), "BatchNorm": ("mean", "variance", "factor", "weight
 _BLOBS_OF_OTHERS = ("weight", "bias")
 
 
-def read_graph(text: str, tensors: Mapping[str, Tensor | Array], place: str = KEY) -> Graph:
+def read_graph(text: str, tensors: Mapping[str, Weight], place: str = KEY) -> Graph:
     """Returns the graph of a text.
 
     Args:
@@ -65,9 +63,9 @@ def _parsed(text: str) -> dict[str, object]:
 class _Reader:
     """Makes a graph of what JSON says."""
 
-    def __init__(self, found: Mapping[str, object], tensors: Mapping[str, Tensor | Array]) -> None:
+    def __init__(self, found: Mapping[str, object], tensors: Mapping[str, Weight]) -> None:
         self._tensors = tensors
-        self._taken: dict[str, Tensor] = {}
+        self._taken: dict[str, Weight] = {}
         self._names: set[str] = set()
         self._entries = 0
         self.graph = Graph(_text(found.get("name", ""), "name"))
@@ -121,14 +119,14 @@ class _Reader:
         made = self._value(name, found.shape)
         self.graph.steps.append(Step(name, kind, inputs, [made], found.settings, weights))
 
-    def _tensor(self, role: str, name: object) -> Tensor:
+    def _tensor(self, role: str, name: object) -> Weight:
         name = _text(name, role)
         expect(name in self._tensors, f"there is no tensor {name!r}", f"the {role} of the step")
         if name not in self._taken:
             tensor = self._tensors[name]
             dtype = str(tensor.dtype).removeprefix("torch.")
             expect(dtype == "float32", f"tensor {name!r} of type {dtype}", "float32")
-            self._taken[name] = cast("Tensor", tensor)
+            self._taken[name] = tensor
         return self._taken[name]
 
     def _inputs(self, numbers: list[object] | None) -> list[int]:
@@ -174,14 +172,15 @@ def _number(found: object, made: int) -> int:
     return found
 
 
-def _divide(weights: dict[str, Tensor]) -> None:
+def _divide(weights: dict[str, Weight]) -> None:
     """Makes mean and variance of the sums that a Caffe net stores, and of the sum of their weights."""
     factor = weights.pop("factor")
     expect(tuple(factor.shape) == (1,), f"factor of shape {list(factor.shape)}", "[1]")
-    share = 1 / factor if bool(factor != 0) else factor
-    for role in ("mean", "variance"):
-        if role in weights:
-            weights[role] = weights[role] * share
+    with np.errstate(all="ignore"):
+        share = 1 / array(factor) if array(factor)[0] else array(factor)
+        for role in ("mean", "variance"):
+            if role in weights:
+                weights[role] = array(weights[role]) * share
 
 
 def default_names(kind: str, layer: str, tensors: Mapping[str, object]) -> dict[str, str]:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from demitasse.arrays import Array
 
-__all__ = ["load"]
+SUFFIX = ".demi"
+
+__all__ = ["SUFFIX", "load"]
 
 
 def load(source: str | Path | bytes) -> dict[str, Array]:

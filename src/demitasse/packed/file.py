@@ -154,6 +154,18 @@ class File(Closing):
             for alias in self._aliases.get(tensor.name, ()):
                 yield tensor._replace(name=alias)
 
+    def pieces(self) -> Iterator[tuple[TensorEntry, Tensor]]:
+        """Yields all tensors in order, each once, those that are cut part by part, and decodes a few payloads ahead.
+
+        Yields the entry of a tensor, and the tensor or its next part, which has the shape of the part.
+
+        Raises:
+            FileFormatError: a payload is corrupt.
+        """
+        for place, found in zip(self._places, self._decoded(self._places), strict=True):
+            for entry in place.entries:
+                yield entry, found.pop(0).tensor
+
     def measured(self) -> Iterator[Decoded]:
         """Yields all tensors in order, each once, with their sizes in the file.
 

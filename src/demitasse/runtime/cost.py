@@ -1,73 +1,91 @@
-"""Whether sparse weights are faster than dense operations: estimates, from what was measured."""
+"""Whether packed weights are faster than dense operations: estimates, from what was measured with AVX-512."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
-import torch
-from torch import Tensor
-
 from demitasse.graph.graph import Graph, Step
+from demitasse.graph.weights import Weight, array, is_float32, kept, size
+from demitasse.packed.weight import PackedWeight
 from demitasse.runtime.native import nibbles
 
-# multiply-adds a second and thread, measured with AVX-512: of sparse convolutions for each weight that is not zero,
-# of dense ones, and of dense ones with few channels a group, which vectors suit less
-_SPARSE, _DENSE, _DEPTHWISE = 20e9, 50e9, 8e9
-# seconds for each weight that is not zero of an inner product, and bytes a second that a dense one reads
-_ENTRY, _READ = 0.4e-9, 12e9
+# multiply-adds a second and thread: of sparse convolutions for each weight that is not zero, of dense ones with our
+# kernel and with PyTorch's, and of PyTorch's with few channels a group, which vectors suit less
+_SPARSE, _DENSE, _TORCH, _DEPTHWISE = 21e9, 48e9, 50e9, 8e9
+# seconds that a step takes beside its arithmetic, of our kernels and of PyTorch's
+_CALL, _TORCH_CALL = 0.2e-6, 4e-6
 # images from which an inner product keeps a vector of them in a register, as a convolution does of pixels
 MANY = 3
+# share of weights that are not zero from which dense rows are faster than sparse ones, and rows that are computed at once
+DENSE_FROM, GROUP = 0.5, 4
 # what estimates may be wrong by
 _MARGIN = 0.85
 
 
 def native_pays(graph: Graph, batch: int) -> bool:
-    """Tells whether a graph is computed faster from sparse weights, for batches of a size."""
-    if any(not weight.numel() or weight.dtype != torch.float32 for weight in _weights(graph)):
+    """Tells whether a graph is computed faster by our kernels, for batches of a size."""
+    if any(not size(weight) or not is_float32(weight) for weight in _weights(graph)):
         return False
     found = [costs(graph, step, batch) for step in graph.steps]
-    return sum(sparse for sparse, _ in found) < _MARGIN * sum(dense for _, dense in found)
+    return sum(native for native, _ in found) < _MARGIN * sum(torch for _, torch in found)
 
 
-def _weights(graph: Graph) -> Iterator[Tensor]:
+def _weights(graph: Graph) -> Iterator[Weight]:
     return (weight for step in graph.steps for weight in step.weights.values())
 
 
-def inner_product_pays(rows: int, kept: int, total: int, coded: bool = False) -> bool:
-    """Tells whether an inner product is computed faster from packed weights.
-
-    Args:
-        rows: that are multiplied.
-        kept: weights that are not zero.
-        total: weights.
-        coded: whether 4-bit codes hold the weights.
-    """
-    packed, dense = _inner_product(rows, kept, total, coded)
-    return packed < _MARGIN * dense
-
-
-def codes_pay(rows: int, kept: int, total: int) -> bool:
-    """Tells whether an inner product is computed faster from 4-bit codes than from sparse weights."""
-    return rows <= nibbles.MOST and nibbles.seconds(total, rows) < _inner_product(rows, kept, total, False)[0]
-
-
-def _inner_product(rows: int, kept: int, total: int, coded: bool) -> tuple[float, float]:
-    if coded and codes_pay(rows, kept, total):
-        return nibbles.seconds(total, rows), _inner_product(rows, kept, total, False)[1]
-    if rows < MANY:
-        return rows * kept * _ENTRY, total * 4 / _READ
-    return rows * kept / _SPARSE, rows * total / _DENSE
-
-
 def costs(graph: Graph, step: Step, batch: int) -> tuple[float, float]:
-    """Returns the seconds that a step takes from sparse weights, and with dense operations."""
-    if step.kind not in ("Convolution", "InnerProduct"):
-        return 0.0, 0.0
-    weight = step.weights["weight"]
-    kept = int(weight.count_nonzero())
+    """Returns the seconds that a step takes by our kernels, and by PyTorch's dense operations."""
+    native, torch = _CALL, _TORCH_CALL
     if step.kind == "InnerProduct":
-        return _inner_product(batch, kept, weight.numel(), nibbles.suits(weight.detach().numpy()))
-    positions = batch * math.prod(graph.values[step.outputs[0]].shape[2:])
-    deep = weight[0, 0].numel() * weight.shape[1] >= 16
-    return positions * kept / _SPARSE, positions * weight.numel() / (_DENSE if deep else _DEPTHWISE)
+        weight = step.weights["weight"]
+        return native + _native_inner_product(batch, weight), torch + _dense_inner_product(batch, size(weight))
+    if step.kind == "Convolution":
+        weight = step.weights["weight"]
+        positions = batch * math.prod(graph.values[step.outputs[0]].shape[2:])
+        deep = math.prod(weight.shape[1:]) >= 16
+        torch += positions * size(weight) / (_TORCH if deep else _DEPTHWISE)
+        dense = is_dense(weight, step.settings.group)
+        native += positions * (size(weight) / _DENSE if dense else kept(weight) / _SPARSE)
+    return native, torch
+
+
+def is_dense(weight: Weight, groups: int = 1) -> bool:
+    """Tells whether dense rows are faster than sparse ones, for a weight, (outputs, ...), of a number of groups."""
+    suits = groups == 1 or weight.shape[0] // groups % GROUP == 0
+    return suits and kept(weight) > DENSE_FROM * size(weight)
+
+
+def inner_product_pays(rows: int, weight: Weight) -> bool:
+    """Tells whether an inner product is computed faster from packed weights than by PyTorch."""
+    return _native_inner_product(rows, weight) < _MARGIN * _dense_inner_product(rows, size(weight))
+
+
+def codes_pay(rows: int, weight: Weight) -> bool:
+    """Tells whether 4-bit codes hold the weight of an inner product, and are the fastest way to compute it."""
+    coded = nibbles.seconds(size(weight), rows)
+    return rows <= nibbles.MOST and coded < _sparse_inner_product(rows, weight) and _suits(weight)
+
+
+def _suits(weight: Weight) -> bool:
+    if isinstance(weight, PackedWeight):  # of which no dense array is made only to look at it
+        table = weight.table()
+        return table is not None and nibbles.suits(table[None])
+    return nibbles.suits(array(weight))
+
+
+def _native_inner_product(rows: int, weight: Weight) -> float:
+    return nibbles.seconds(size(weight), rows) if codes_pay(rows, weight) else _sparse_inner_product(rows, weight)
+
+
+def _sparse_inner_product(rows: int, weight: Weight) -> float:
+    if rows < MANY:
+        return rows * kept(weight) * 0.5e-9
+    if is_dense(weight):
+        return max(rows, 16) * size(weight) / _DENSE
+    return kept(weight) * max(1.2e-9, rows * 0.07e-9)
+
+
+def _dense_inner_product(rows: int, total: int) -> float:
+    return total * max(0.18e-9, 0.1e-9 + rows * 0.0175e-9)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import overload
-
-from torch import nn
+from typing import TYPE_CHECKING, overload
 
 from demitasse.errors import UsageError
-from demitasse.graph.caffe import is_net, of_files, of_whole_net
-from demitasse.graph.pytorch import read_module
-from demitasse.runtime.module import OptimizedModule
-from demitasse.runtime.plan import Plan, plan_of
-from demitasse.runtime.stored import stored_graph
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from demitasse.runtime.module import OptimizedModule
+    from demitasse.runtime.plan import Plan
 
 
 @overload
@@ -57,6 +56,14 @@ def optimize(
         FileFormatError, WeightsError: the file is damaged, or its tensors do not fit its definition.
         NetError: ``keep`` names no blob.
     """
+    from torch import nn
+
+    from demitasse.graph.caffe import is_net, of_files, of_whole_net
+    from demitasse.graph.pytorch import read_module
+    from demitasse.runtime.module import OptimizedModule
+    from demitasse.runtime.plan import plan_of
+    from demitasse.runtime.stored import stored_graph
+
     if not isinstance(model, nn.Module | str | Path):
         raise UsageError(f"optimize takes a module, a Caffe net or a .demi file; found a {type(model).__name__}")
     if isinstance(keep, str):

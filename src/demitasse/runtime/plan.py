@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property, reduce
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from demitasse.errors import UsageError
 from demitasse.graph.graph import Graph
-from demitasse.graph.passes import (
-    drop_identities,
-    drop_unused,
-    fold_normalizations,
-    fuse,
-    merge_normalizations,
-    plan_memory,
-)
+from demitasse.graph.passes import PASSES, planned
 from demitasse.runtime.cost import native_pays
 from demitasse.runtime.dense import DensePlan
 from demitasse.runtime.native.plan import Memo, NativePlan, NotNative
 
-PASSES = (drop_unused, drop_identities, merge_normalizations, fold_normalizations, fuse, plan_memory)
+__all__ = ["PASSES", "Plan", "plan_of"]
 
 # sizes of batches for which native plans are kept
 KEPT = 4
@@ -102,4 +95,4 @@ class Plan:
 
 def plan_of(graph: Graph) -> Plan:
     """Returns the plan of a graph as it was read."""
-    return Plan(reduce(lambda made, apply: apply(made), PASSES, graph))
+    return Plan(planned(graph))

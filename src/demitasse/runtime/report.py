@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from demitasse.errors import UsageError
 from demitasse.graph.graph import Step
+from demitasse.graph.weights import kept, nbytes, size
 from demitasse.runtime.cost import costs
-from demitasse.runtime.kernels.sparse import SparseInnerProductKernel
-from demitasse.runtime.plan import Plan
 from demitasse.text_table import Column, TextTable, printable
+
+if TYPE_CHECKING:
+    from demitasse.runtime.plan import Plan
 
 _COLUMNS = (
     Column("layer", left=True),
@@ -87,21 +88,25 @@ def report(plan: Plan, batch: int = 1) -> PlanReport:
 
 
 def _layers(plan: Plan, batch: int) -> Iterator[LayerPlan]:
+    import torch
+
     native = plan.native(batch, torch.get_num_threads())
     packed = native.weights if native else {}
     for step, kernel in zip(plan.graph.steps, plan.dense.kernels, strict=True):
         weight = step.weights.get("weight")
-        total, kept = (0, 0) if weight is None else (weight.numel(), int(weight.count_nonzero()))
-        held = sum(tensor.nbytes for tensor in step.weights.values())
+        total, found = (0, 0) if weight is None else (size(weight), kept(weight))
+        held = sum(map(nbytes, step.weights.values()))
         if native:
             sparse, dense = costs(plan.graph, step, batch)
             gain = dense / sparse if sparse else 1.0
-            yield LayerPlan(step.name, step.kind, "sparse", kept, total, packed.get(step.name, held), gain)
+            yield LayerPlan(step.name, step.kind, "sparse", found, total, packed.get(step.name, held), gain)
         else:
-            yield LayerPlan(step.name, step.kind, _name(step, kernel), kept, total, held, 1.0)
+            yield LayerPlan(step.name, step.kind, _name(step, kernel), found, total, held, 1.0)
 
 
 def _name(step: Step, kernel: object) -> str:
+    from demitasse.runtime.kernels.sparse import SparseInnerProductKernel
+
     if isinstance(kernel, SparseInnerProductKernel):
         return "sparse"
     return "PyTorch" if kernel is step.call else "dense"

@@ -1,14 +1,71 @@
-"""The graph that a .demi file contains as text."""
+"""The graph that a .demi file contains as text, with its packed weights."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from demitasse.formats.base import PACKED
-from demitasse.formats.tensors import to_torch
-from demitasse.graph import Graph
+from demitasse.graph.graph import Graph
 from demitasse.graph.stored import KEY, read_graph
-from demitasse.packed.file import File
+from demitasse.packed import SUFFIX
+from demitasse.runtime import packed_cache
+from demitasse.runtime.packed_cache import StoredContents
+
+
+class StoredModel:
+    """A file that contains its graph. What was read once comes from a cache, as it was packed last.
+
+    Args:
+        path: of the file.
+        key: of its entry in the cache; empty for none.
+        contents: of the file.
+        is_cached: whether the contents come from the cache.
+
+    Attributes:
+        graph: as the file says, before any pass.
+        metadata: key -> text.
+    """
+
+    def __init__(self, path: str | Path, key: str, contents: StoredContents, is_cached: bool) -> None:
+        self._key = key
+        self._contents = contents
+        self._cached_forms = self._forms() if is_cached else None
+        self.metadata: Mapping[str, str] = contents.metadata
+        self.graph: Graph = read_graph(contents.metadata[KEY], contents.weights, str(path))
+
+    def remember(self) -> None:
+        """Writes the weights to the cache as they are packed now, unless it has them so."""
+        forms = self._forms()
+        if self._key and forms != self._cached_forms:
+            packed_cache.write(self._key, self._contents)
+            self._cached_forms = forms
+
+    def _forms(self) -> list[object]:
+        return [packed_cache.form_of(weight) for weight in self._contents.weights.values()]
+
+
+def stored_model(path: str | Path) -> StoredModel | None:
+    """Returns the model of a file; None if it contains no graph, or is of another format.
+
+    Raises:
+        FileFormatError: the file is damaged, or its graph is none.
+    """
+    if Path(path).suffix != SUFFIX:
+        return None
+    key = ""
+    with suppress(OSError):  # what is wrong is said when the file is opened
+        key = packed_cache.key_of(path)
+    if key and (found := packed_cache.read(key)):
+        return StoredModel(path, key, found, True)
+    from demitasse.packed.file import File
+    from demitasse.packed.weights import weights_of
+
+    with File(path) as file:
+        if KEY not in file.header.metadata:
+            return None
+        contents = StoredContents(file.header.metadata, weights_of(file))
+    return StoredModel(path, key, contents, False)
 
 
 def stored_graph(path: str | Path) -> Graph | None:
@@ -17,10 +74,5 @@ def stored_graph(path: str | Path) -> Graph | None:
     Raises:
         FileFormatError: the file is damaged, or its graph is none.
     """
-    if Path(path).suffix != PACKED:
-        return None
-    with File(path) as file:
-        text = file.header.metadata.get(KEY)
-        if text is None:
-            return None
-        return read_graph(text, {tensor.name: to_torch(tensor) for tensor in file.tensors()}, str(path))
+    found = stored_model(path)
+    return found.graph if found else None

@@ -52,7 +52,7 @@ class Code:
     @property
     def weights(self) -> dict[str, Tensor]:
         """The weights of the step."""
-        return self.step.weights
+        return self.step.tensors
 
     def module(self, constructor: str, **tensors: Tensor | None) -> str:
         """Adds a module to the constructor; a step that shares all weights with an earlier one gets the same module.

@@ -14,6 +14,7 @@ from demitasse.graph.graph import Graph, Step
 from demitasse.graph.kinds import expect
 from demitasse.graph.passes import drop_identities, drop_unused
 from demitasse.graph.stored import default_names, read_graph, written_graph
+from demitasse.graph.weights import array
 
 
 def stored_graph(definition: str, contents: Contents, origin: str) -> str:
@@ -44,11 +45,11 @@ class _Names:
         for step in graph.steps:
             for role, name in default_names(step.kind, step.name, arrays).items():
                 if role in step.weights:
-                    self._owners.setdefault(step.weights[role].data_ptr(), name)
+                    self._owners.setdefault(step.tensors[role].data_ptr(), name)
 
     def __call__(self, step: Step) -> Mapping[str, str]:
         found = default_names(step.kind, step.name, self._arrays)
-        for role, weight in step.weights.items():
+        for role, weight in step.tensors.items():
             if role not in found:
                 expect(weight.data_ptr() in self._owners, f"the file has no {role}", "a tensor of the layer")
                 found[role] = self._owners[weight.data_ptr()]
@@ -61,6 +62,6 @@ def _check(graph: Graph, found: Graph) -> None:
     """Checks that the steps of a graph that was read compute with the same weights as those that were written."""
     for step, other in zip(graph.steps, found.steps, strict=True):
         for role, weight in step.weights.items():
-            same = role in other.weights and np.array_equal(weight.numpy(), other.weights[role], equal_nan=True)
+            same = role in other.weights and np.array_equal(array(weight), array(other.weights[role]), equal_nan=True)
             if not same:
                 raise FileFormatError(f"{step.name!r}: computes with another {role} than the file contains")

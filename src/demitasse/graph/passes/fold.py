@@ -7,23 +7,26 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from demitasse.graph.graph import Graph, Shape, Step
 from demitasse.graph.products import is_convolution, is_inner_product
+from demitasse.graph.weights import Doubles, doubles, like, scaled
 
 
 class Affine(NamedTuple):
-    """factor * x + summand by channel, both (channels,) float64."""
+    """factor * x + summand by channel, both (channels,)."""
 
-    factor: Tensor
-    summand: Tensor
+    factor: Doubles
+    summand: Doubles
 
 
-@torch.no_grad()
+@np.errstate(all="ignore")
 def fold_normalizations(graph: Graph) -> Graph:
-    """Returns the graph with every step folded that can be; weights are computed in float64 and rounded once a fold."""
+    """Returns the graph with every step folded that can be; weights are computed in float64 and rounded once a fold.
+
+    Packed weights keep their codes; the factors of their rows are kept beside them.
+    """
     graph = graph.copy()
     for step in list(graph.steps):
         while is_convolution(step) or (is_inner_product(step) and step.settings.axis == 1):
@@ -36,29 +39,34 @@ def fold_normalizations(graph: Graph) -> Graph:
     return graph
 
 
+@np.errstate(all="ignore")
 def affine_of(step: Step, shape: Shape) -> Affine | None:
     """Returns what a step does to each channel (axis 1) of an input of this shape, if that is all it does."""
-    weights = {name: tensor.double() for name, tensor in step.weights.items()}
     if step.kind == "BatchNorm":
+        weights = _values(step)
         return _of_statistics(weights, step.settings.eps) if "mean" in weights else None
     if step.kind not in ("Scale", "Bias") or len(step.inputs) == 2 or len(shape) < 2:
         return None
     if step.settings.expanded != (shape[1], *(1,) * (len(shape) - 2)):
         return None
-    return _affine(**weights)
+    return _affine(**_values(step))
 
 
-def _affine(weight: Tensor | None = None, bias: Tensor | None = None) -> Affine:
+def _values(step: Step) -> dict[str, Doubles]:
+    return {name: doubles(weight) for name, weight in step.weights.items()}
+
+
+def _affine(weight: Doubles | None = None, bias: Doubles | None = None) -> Affine:
     given = weight if weight is not None else bias
     assert given is not None
     return Affine(
-        torch.ones_like(given) if weight is None else weight,
-        torch.zeros_like(given) if bias is None else bias,
+        np.ones_like(given) if weight is None else weight,
+        np.zeros_like(given) if bias is None else bias,
     )
 
 
-def _of_statistics(weights: dict[str, Tensor], eps: float) -> Affine:
-    inverse = (weights["variance"] + eps).rsqrt()
+def _of_statistics(weights: dict[str, Doubles], eps: float) -> Affine:
+    inverse = 1 / np.sqrt(weights["variance"] + eps)
     if "weight" not in weights:
         return Affine(inverse, -weights["mean"] * inverse)
     factor = weights["weight"] * inverse
@@ -67,6 +75,5 @@ def _of_statistics(weights: dict[str, Tensor], eps: float) -> Affine:
 
 def _fold(step: Step, affine: Affine) -> None:
     weight, bias = step.weights["weight"], step.weights.get("bias")
-    folded = weight.double() * affine.factor.reshape(-1, *[1] * (weight.ndim - 1))
-    summand = affine.summand if bias is None else bias.double() * affine.factor + affine.summand
-    step.weights |= {"weight": folded.to(weight.dtype), "bias": summand.to(weight.dtype)}
+    summand = affine.summand if bias is None else doubles(bias) * affine.factor + affine.summand
+    step.weights |= {"weight": scaled(weight, affine.factor), "bias": like(weight, summand)}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 
 from demitasse.graph.graph import Graph, Step
+from demitasse.graph.weights import like
 
 
 def merge_normalizations(graph: Graph) -> Graph:
@@ -19,7 +20,7 @@ def merge_normalizations(graph: Graph) -> Graph:
         user = graph.only_user(step.outputs[0])
         if user is not None and "weight" not in step.weights and _scales_channels(graph, user):
             weight = user.weights["weight"]
-            step.weights |= {"weight": weight, "bias": user.weights.get("bias", torch.zeros_like(weight))}
+            step.weights |= {"weight": weight, "bias": user.weights.get("bias", like(weight, np.zeros(weight.shape)))}
             graph.absorb(step, user)
         step.maker = None  # the layer knows nothing of weight and bias
     return graph

@@ -190,7 +190,7 @@ class _ProgramReader:
         given = [self._numbers[each] for each in reading.inputs]
         target = _BY_VALUES.get(node.target, node.target)
         maker = Ready(reading.call) if reading.call else partial(Call, target, args, kwargs)
-        step = Step(node.name, reading.kind, given, [number], reading.settings, reading.weights, maker)
+        step = Step(node.name, reading.kind, given, [number], reading.settings, {**reading.weights}, maker)
         self.graph.steps.append(step)
 
     def _is_first(self, node: fx.Node) -> bool:

@@ -9,17 +9,17 @@ import numpy as np
 from demitasse.loops import inner, njit
 
 _BITS = 14
-_SIZE = 1 << _BITS
+SIZE = 1 << _BITS
 _HASH = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(64 - _BITS)
 
 
 @inner
-def _slot(keys, numbers, value):
+def slot_of(keys, numbers, value):
     """Returns the slot of a value in a hash table: its own, or an empty one (number -1)."""
     slot = np.int64((np.uint64(value) * _HASH) >> _SHIFT)
     while numbers[slot] >= 0 and keys[slot] != value:
-        slot = (slot + 1) & (_SIZE - 1)
+        slot = (slot + 1) & (SIZE - 1)
     return slot
 
 
@@ -31,11 +31,11 @@ def distinct(values, most):
         values: unsigned integers.
         most: at most half of 2^14.
     """
-    keys, numbers = np.zeros(_SIZE, values.dtype), np.full(_SIZE, -1, np.int64)
+    keys, numbers = np.zeros(SIZE, values.dtype), np.full(SIZE, -1, np.int64)
     found = np.zeros(most + 1, values.dtype)
     count = 0
     for value in values:
-        slot = _slot(keys, numbers, value)
+        slot = slot_of(keys, numbers, value)
         if numbers[slot] < 0:
             keys[slot], numbers[slot], found[count] = value, count, value
             count += 1
@@ -47,12 +47,12 @@ def distinct(values, most):
 @njit()
 def places(values, known):
     """Returns the index of each value among the known ones, which are distinct; 0 for other values."""
-    keys, numbers = np.zeros(_SIZE, known.dtype), np.full(_SIZE, -1, np.int64)
+    keys, numbers = np.zeros(SIZE, known.dtype), np.full(SIZE, -1, np.int64)
     for place in range(len(known)):
-        slot = _slot(keys, numbers, known[place])
+        slot = slot_of(keys, numbers, known[place])
         if numbers[slot] < 0:
             keys[slot], numbers[slot] = known[place], place
     out = np.zeros(len(values), np.uint16)
     for i in range(len(values)):
-        out[i] = max(0, numbers[_slot(keys, numbers, values[i])])
+        out[i] = max(0, numbers[slot_of(keys, numbers, values[i])])
     return out

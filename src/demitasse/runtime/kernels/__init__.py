@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from demitasse.graph.graph import Step
 from demitasse.graph.passes.fuse import activation_of
 from demitasse.graph.products import is_convolution, is_inner_product
+from demitasse.graph.weights import Weight, is_float32, is_on_cpu, kept, size
 from demitasse.runtime.cost import inner_product_pays
 from demitasse.runtime.kernels import onednn
 from demitasse.runtime.kernels.activation import in_place
@@ -29,7 +29,7 @@ def kernel(step: Step) -> Kernel:
         return onednn.FusedConvolutionKernel(step) if fused and images else ConvolutionKernel(step)
     if is_inner_product(step):
         weight = step.weights["weight"]
-        if fused and not step.adds and _pays(weight):
+        if fused and not step.adds and inner_product_pays(1, weight):
             return SparseInnerProductKernel(step)
         return onednn.FusedInnerProductKernel(step) if fused else InnerProductKernel(step)
     if step.kind == "LRN" and step.settings.across and fused:
@@ -40,11 +40,6 @@ def kernel(step: Step) -> Kernel:
     return step.call
 
 
-def _pays(weight: Tensor) -> bool:
-    """Tells whether an inner product is computed faster from packed weights, for a row at least."""
-    return inner_product_pays(1, int(weight.count_nonzero()), weight.numel(), suits(weight.detach().numpy()))
-
-
-def _is_plain(weight: Tensor) -> bool:
+def _is_plain(weight: Weight) -> bool:
     """Tells whether a weight is one that our kernels and oneDNN's compute with."""
-    return weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() > 0
+    return is_on_cpu(weight) and is_float32(weight) and size(weight) > 0

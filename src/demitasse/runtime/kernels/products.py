@@ -31,8 +31,9 @@ class ProductKernel(ABC):
 
     def __init__(self, step: Step) -> None:
         self.settings = step.settings
-        self.weight = step.weights["weight"]
-        self.bias = step.weights.get("bias")
+        weights = step.tensors
+        self.weight = weights["weight"]
+        self.bias = weights.get("bias")
         self.activation = step.activation
         self.overwrites = step.overwrites
         self._activate = in_place(step.activation) if step.activation else None

@@ -12,7 +12,6 @@ from typing_extensions import override
 from demitasse.graph.graph import Graph, Step
 from demitasse.runtime.cost import inner_product_pays
 from demitasse.runtime.kernels.onednn import FusedInnerProductKernel
-from demitasse.runtime.native.nibbles import suits
 from demitasse.runtime.native.plan import Memo, NativePlan
 
 # numbers of rows for which programs are kept
@@ -25,7 +24,7 @@ class SparseInnerProductKernel(FusedInnerProductKernel):
     def __init__(self, step: Step) -> None:
         super().__init__(step)
         self.step = step
-        self._kept, self._coded = int(self.weight.count_nonzero()), suits(self.weight.detach().numpy())
+        self._pays: dict[int, bool] = {}
         self._plans: dict[tuple[int, int], NativePlan] = {}
         self._memo: Memo = {}
 
@@ -34,7 +33,9 @@ class SparseInnerProductKernel(FusedInnerProductKernel):
         axis = self.settings.axis
         rows = math.prod(bottom.shape[:axis])
         suits = bottom.device.type == "cpu" and bottom.dtype == torch.float32 and rows and not summands
-        if not suits or not inner_product_pays(rows, self._kept, self.weight.numel(), self._coded):
+        if suits and rows not in self._pays:
+            self._pays[rows] = inner_product_pays(rows, self.weight)
+        if not suits or not self._pays[rows]:
             return super().__call__(bottom, *summands)
         found = self._plan(rows)({"x": bottom.reshape(rows, -1)})["y"]
         return found.reshape(*bottom.shape[:axis], -1)

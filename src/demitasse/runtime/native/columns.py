@@ -2,52 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import NamedTuple
-
-import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 
 from demitasse.runtime.native.code import KernelCode, Operand
 from demitasse.runtime.native.llvm import BYTE, FLOAT, INT, LONG, Machine
-from demitasse.runtime.native.sparse import SparseRows, sparse_rows
-
-
-class SparseColumns(NamedTuple):
-    """A matrix of sparse columns.
-
-    Attributes:
-        parts: the columns of the first chunk of outputs, then those of the next, as sparse rows.
-        order: (columns,) int32, the number of each column in the matrix.
-    """
-
-    parts: SparseRows
-    order: npt.NDArray[np.int32]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return self.parts.nbytes + self.order.nbytes
-
-
-def sparse_columns(matrix: npt.NDArray[np.float32], chunks: int) -> SparseColumns:
-    """Returns the columns of a matrix, (outputs, inputs), in chunks of outputs.
-
-    Outputs ``chunk * outputs // chunks`` and on are those of a chunk. Columns with as many weights follow each other:
-    then the processor foresees the end of each.
-    """
-    order = np.argsort(np.count_nonzero(matrix, axis=0), kind="stable").astype(np.int32)
-    bounds = [chunk * len(matrix) // chunks for chunk in range(chunks + 1)]
-    widest = max(end - begin for begin, end in pairwise(bounds))
-    parts = np.zeros((chunks, matrix.shape[1], widest), np.float32)
-    for part, begin, end in zip(parts, bounds, bounds[1:], strict=False):
-        part[:, : end - begin] = matrix[begin:end, order].T
-    return SparseColumns(sparse_rows(parts.reshape(-1, widest)), order)
 
 
 COLUMNS = (
-    "*starts *gaps *codes *values *offsets *input *output *bias *listed .low .high inputs outputs images chunks "
+    "*starts *gaps *codes *values *factor *order *offsets *input *output *bias .low .high inputs outputs images chunks "
     "input_image output_image"
 )
 # columns by which memory is asked for before it is needed
@@ -55,16 +17,16 @@ _AHEAD = 4
 _LINE = 64
 
 
-def columns(machine: Machine, coded: bool, bias: bool, lists: bool, activation: str) -> ir.Module:
+def columns(machine: Machine, coded: bool, lists: bool, activation: str, factor: bool) -> ir.Module:
     """Returns the kernel that multiplies sparse columns with the values at ``offsets`` of each image.
 
     Args:
         machine: what it is for.
         coded: whether entries have codes.
-        bias: whether outputs begin with a number of each.
         lists: whether columns are listed first and their weights asked for beforehand, which pays where these do not
-            fit into the cache.
+            fit into the cache; ``order`` has room for a list of each thread. Else it says in which order they come.
         activation: what follows.
+        factor: whether each output has a number by which the product is multiplied first.
     """
     code = KernelCode("kernel", machine, COLUMNS)
     first, last = code.share(code.mul(code.images, code.chunks))
@@ -76,25 +38,28 @@ def columns(machine: Machine, coded: bool, bias: bool, lists: bool, activation: 
         target = code.at(code.output, code.add(code.mul(image, code.output_image), begin))
         count = code.b.sub(end, begin)
         with code.loop(0, count) as place:
-            given = code.load(code.bias, code.add(begin, place)) if bias else FLOAT(0.0)
-            code.store(given, target, place)
+            code.store(FLOAT(0.0) if factor else code.load(code.bias, code.add(begin, place)), target, place)
         base = code.mul(chunk, code.inputs)
         if lists:
             _listed_columns(code, source, base, target, coded)
         else:
-            with code.loop(0, code.inputs) as column:
+            with code.loop(0, code.inputs) as index:
+                column = code.load(code.order, index, INT)
                 value = code.load(source, code.load(code.offsets, column, INT))
                 with code.b.if_then(code.b.fcmp_unordered("!=", value, FLOAT(0.0))):
                     _column(code, code.add(base, column), value, target, coded)
-        if activation:
+        if activation or factor:
             with code.loop(0, count) as place:
-                code.store(_activated(code, code.load(target, place), activation), target, place)
+                value, row = code.load(target, place), code.add(begin, place)
+                if factor:
+                    value = code.intrinsic("fma", value, code.load(code.factor, row), code.load(code.bias, row))
+                code.store(_activated(code, value, activation), target, place)
     return code.finish()
 
 
 def _listed_columns(code: KernelCode, source: Operand, base: Operand, target: Operand, coded: bool) -> None:
     """Lists the columns whose input is not 0, without a branch for each, and goes through the list."""
-    listed, found = code.at(code.listed, code.mul(code.thread, code.inputs), INT), code.variable(LONG(0))
+    listed, found = code.at(code.order, code.mul(code.thread, code.inputs), INT), code.variable(LONG(0))
     with code.loop(0, code.inputs) as column:
         value = code.load(source, code.load(code.offsets, column, INT))
         code.store(code.b.trunc(column, INT), listed, code.get(found))
@@ -132,6 +97,8 @@ def _column(code: KernelCode, column: Operand, value: Operand, target: Operand, 
 
 def _activated(code: KernelCode, value: Operand, activation: str) -> Operand:
     b = code.b
+    if not activation:
+        return value
     if activation == "ReLU":
         return b.select(b.fcmp_ordered("<", value, FLOAT(0.0)), FLOAT(0.0), value)
     if activation == "LeakyReLU":

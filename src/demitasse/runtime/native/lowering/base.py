@@ -9,11 +9,12 @@ from typing import NamedTuple, Protocol, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from torch import Tensor
 
 from demitasse.errors import DemitasseError
 from demitasse.graph.graph import Activation, Graph, Step
 from demitasse.graph.products import is_convolution
+from demitasse.graph.weights import packed
+from demitasse.packed.weight import PackedWeight
 from demitasse.registry import Registry
 from demitasse.runtime.native import moving
 from demitasse.runtime.native.kernels import address
@@ -118,6 +119,10 @@ class Lowering:
         """Returns the memory of a value that is made already."""
         return self._values[number]
 
+    def packed(self, step: Step) -> PackedWeight:
+        """Returns the packed weight of a step, which is packed once for all plans of a graph."""
+        return self.held(step, (), lambda: packed(step.weights["weight"]))
+
     def held(self, step: Step, form: tuple[object, ...], pack: Callable[[], P]) -> P:
         """Returns the packed weights of a step, which are packed once for each form."""
         key = step.name, *form
@@ -189,7 +194,7 @@ def lowered(
         batch: images that are computed at once.
         threads: that compute them.
         machine: what it is for; by default this machine.
-        memo: packed weights by step and form; those that are missing are added.
+        memo: packed weights by step; those that are missing are added.
 
     Raises:
         NotNative: a step has no kernel.
@@ -228,12 +233,6 @@ def _leave(made: Lowering, name: str, number: int) -> None:
         moving.rows, (), made.value(number), made.outputs[name], made.batch * layout.channels, layout.plane, layout.row,
         layout.height, layout.width, plane, layout.width,
     )  # fmt: skip
-
-
-def array_of(tensor: Tensor) -> npt.NDArray[np.float32]:
-    """Returns the values of a tensor."""
-    found: npt.NDArray[np.float32] = np.ascontiguousarray(tensor.detach().float().numpy())
-    return found
 
 
 # stands for an array that a kernel does not read

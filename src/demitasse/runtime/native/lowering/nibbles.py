@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from demitasse.graph.graph import Step
+from demitasse.graph.weights import array
 from demitasse.runtime.native import coded, nibbles
-from demitasse.runtime.native.lowering.base import NOTHING, Lowering, array_of, numbers_of
+from demitasse.runtime.native.lowering.base import NOTHING, Lowering, numbers_of
 
 
-def inner_product(made: Lowering, step: Step, weight: npt.NDArray[np.float32]) -> None:
+def inner_product(made: Lowering, step: Step) -> None:
     """Adds the kernels of an inner product whose weight, (outputs, inputs), suits."""
-    held = made.held(step, ("nibbles", made.lanes), lambda: nibbles.nibbles(weight, made.lanes))
+    weight = step.weights["weight"]
+    held = made.held(step, ("nibbles", made.lanes), lambda: nibbles.nibbles(array(weight), made.lanes))
     source, out = made.layout(step.inputs[0]), made.layout(step.outputs[0])
     groups, blocks, *_ = held.codes.shape
     width = blocks * nibbles.CODES * made.lanes
@@ -25,6 +26,6 @@ def inner_product(made: Lowering, step: Step, weight: npt.NDArray[np.float32]) -
     bias = step.weights.get("bias")
     made.call(
         coded.product, (made.batch, bias is not None, activation), *held, inputs, made.output(step.outputs[0]),
-        NOTHING if bias is None else array_of(bias), low, high, len(weight), groups, blocks, width,
+        NOTHING if bias is None else array(bias), low, high, weight.shape[0], groups, blocks, width,
         out.channels * out.plane,
     )  # fmt: skip

@@ -44,7 +44,8 @@ def into_phases(
         made.call(
             moving.into_phases, (), tops, lefts, shifts, made.value(number), piece, fill,
             made.batch * source.channels, source.plane, source.row, source.height, source.width, found.plane,
-            found.before, found.row, (found.plane - found.before - 2 * made.lanes) // found.row, *windows.stride, len(found.copies),
+            found.before, found.row, (found.plane - found.before - 2 * made.lanes) // found.row, *windows.stride,
+            len(found.copies),
         )  # fmt: skip
     channels = np.arange(source.channels, dtype=np.int64)[:, None, None] * (len(found.copies) * found.plane)
     return piece, channels + found.offsets, image

@@ -8,13 +8,13 @@ import numpy.typing as npt
 from demitasse.graph.graph import Activation, Step
 from demitasse.graph.passes.fold import affine_of
 from demitasse.graph.passes.fuse import activation_of
+from demitasse.graph.weights import array
 from demitasse.runtime.native import pointwise
 from demitasse.runtime.native.lowering.base import (
     LOWER,
     NOTHING,
     Lowering,
     NotNative,
-    array_of,
     numbers_of,
 )
 
@@ -44,7 +44,7 @@ def _normalization(made: Lowering, step: Step) -> None:
     found = affine_of(step, made.graph.values[step.inputs[0]].shape)
     if found is None:
         raise NotNative(f"layer {step.name!r} of type {step.kind}: not by channel alone")
-    _affine(made, step, None, (array_of(found.factor), array_of(found.summand)))
+    _affine(made, step, None, (array(found.factor), array(found.summand)))
 
 
 def _affine(

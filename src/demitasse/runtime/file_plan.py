@@ -1,0 +1,98 @@
+"""The plan of a file's net, which takes and returns arrays: PyTorch is loaded only if it computes something."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from demitasse.graph.graph import Graph
+from demitasse.graph.passes import planned
+from demitasse.packed.sparse import Floats
+from demitasse.runtime.cost import native_pays
+from demitasse.runtime.native.arrays import ArrayPlan
+from demitasse.runtime.native.lowering import Memo, NotNative
+from demitasse.runtime.stored import StoredModel, stored_model
+from demitasse.threads import thread_count
+
+if TYPE_CHECKING:
+    from demitasse.runtime.plan import Plan
+
+
+class FilePlan:
+    """Computes the net of a .demi file, as the plan that ``optimize`` returns does.
+
+    Args:
+        path: of the file.
+        keep: names of the blobs to return; by default those that only losses, accuracies or no layers take.
+        threads: that compute it; 0 for PyTorch's own choice.
+
+    Attributes:
+        graph: what is computed.
+
+    Raises:
+        UsageError: the file contains no definition.
+        FileFormatError, WeightsError: the file is damaged, or its tensors do not fit its definition.
+        NetError: ``keep`` names no blob.
+    """
+
+    graph: Graph
+
+    def __init__(self, path: str | Path, keep: Collection[str] = (), threads: int = 0) -> None:
+        self._threads = threads
+        self._memo: Memo = {}
+        self._natives: dict[int, ArrayPlan | None] = {}
+        self._plan: Plan | None = None
+        self._stored: StoredModel | None = None if keep else stored_model(path)
+        if self._stored:
+            self.graph = planned(self._stored.graph)
+        else:
+            from demitasse.runtime.optimize import optimize
+
+            self._plan = optimize(path, keep=keep)
+            self.graph = self._plan.graph
+
+    def __call__(self, batch: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Returns name -> array of the outputs.
+
+        Args:
+            batch: name -> array of the inputs, float32, of any batch size that the layers allow.
+
+        Raises:
+            UsageError: an input is not given.
+        """
+        native = self._native(batch)
+        return native.arrays(batch) if native else self._computed_by_torch(batch)
+
+    def _native(self, batch: Mapping[str, Floats]) -> ArrayPlan | None:
+        sizes = {len(batch[name]) if name in batch and batch[name].ndim else 0 for name in self.graph.inputs}
+        if self._stored is None or len(sizes) != 1 or 0 in sizes:
+            return None
+        (size,) = sizes
+        if size not in self._natives:
+            self._natives = {size: self._made(size)}  # the last one is often smaller; others are not expected
+        return self._natives[size]
+
+    def _made(self, size: int) -> ArrayPlan | None:
+        assert self._stored is not None
+        if not native_pays(self.graph, size):
+            return None
+        try:
+            made = ArrayPlan(self.graph, size, self._threads or thread_count(), memo=self._memo)
+        except NotNative:
+            return None
+        self._stored.remember()
+        return made
+
+    def _computed_by_torch(self, batch: Mapping[str, Floats]) -> dict[str, Floats]:
+        import torch
+
+        from demitasse.runtime.plan import Plan
+        from demitasse.threads import threads
+
+        self._plan = self._plan or Plan(self.graph)
+        with threads(self._threads):
+            found = self._plan({name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()})
+        return {name: tensor.numpy() for name, tensor in found.items()}
