@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, NoReturn
 
 import torch
@@ -13,26 +12,8 @@ from demitasse.errors import UsageError
 from demitasse.graph.pytorch import Exported
 from demitasse.graph.pytorch.arguments import Named, Positional
 from demitasse.runtime.operator import PlanOperator
-from demitasse.runtime.plan import Plan, plan_of
+from demitasse.runtime.plan import plan_of
 from demitasse.runtime.report import PlanReport, report
-
-
-def _operator(plan: Plan, exported: Exported) -> PlanOperator | None:
-    """Returns what torch's exporter and compiler see of a plan; None if it takes or returns anything but tensors."""
-    names = exported.names
-
-    @torch.no_grad()
-    def compute(inputs: list[Tensor]) -> list[Tensor]:
-        count = len(inputs) - len(names)
-        leaves = exported.flatten(tuple(inputs[:count]), dict(zip(names, inputs[count:], strict=True)))
-        return list(plan(dict(zip(plan.graph.inputs, leaves, strict=True))).values())
-
-    return PlanOperator(plan.graph.name, compute, exported.results) if exported.results else None
-
-
-def _are_tensors(args: Positional, kwargs: Named, names: Collection[str]) -> bool:
-    """Tells whether all arguments are tensors, named as in the example."""
-    return kwargs.keys() == set(names) and all(isinstance(each, Tensor) for each in (*args, *kwargs.values()))
 
 
 class OptimizedModule(nn.Module):
@@ -49,14 +30,13 @@ class OptimizedModule(nn.Module):
         super().__init__()
         self.plan = plan_of(exported.graph)
         self._exported = exported
-        self._operator = _operator(self.plan, exported)
+        self._operator = PlanOperator(self.plan, exported, exported.results) if exported.results else None
         self.eval()
 
     @override
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling() and self._operator and _are_tensors(args, kwargs, self._exported.names):
-            inputs = [*args, *(kwargs[name] for name in self._exported.names)]
-            return self._exported.restore(self._operator(inputs))
+        if torch.compiler.is_compiling() and self._operator and self._operator.takes(args, kwargs):
+            return self._operator(args, kwargs)
         return self._computed(args, kwargs)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]

@@ -5,7 +5,6 @@ A graph that contains it names the plan by a key, and runs only in the process t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
@@ -13,31 +12,52 @@ import torch
 from torch import Tensor
 
 from demitasse.errors import UsageError
+from demitasse.graph.pytorch import Exported
+from demitasse.graph.pytorch.arguments import Named, Positional
 from demitasse.graph.pytorch.results import Results
+from demitasse.runtime.plan import Plan
 
 
 class PlanOperator:
     """What an optimized module computes, as an operation of torch.
 
     Args:
-        name: of the module.
-        compute: returns the outputs for the inputs.
-        results: describes the outputs.
+        plan: computes it.
+        exported: the module as a graph.
+        results: what the graph returns.
 
     Attributes:
         key: names it in graphs; no other process has the same.
-        results: describes the outputs.
+        results: what the graph returns.
     """
 
-    def __init__(self, name: str, compute: Callable[[list[Tensor]], Sequence[Tensor]], results: Results) -> None:
-        self.key = f"{name}-{uuid4().hex}"
-        self.compute, self.results = compute, results
+    def __init__(self, plan: Plan, exported: Exported, results: Results) -> None:
+        self.key = f"{plan.graph.name}-{uuid4().hex}"
+        self.results = results
+        self._plan, self._exported = plan, exported
         _OPERATORS[self.key] = self
 
-    def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
-        """Returns the outputs, without gradients."""
-        found: list[Tensor] = torch.ops.demitasse.run([each.detach() for each in inputs], self.key)
-        return found
+    def takes(self, args: Positional, kwargs: Named) -> bool:
+        """Tells whether the operation has these arguments: tensors, named as in the example."""
+        named = kwargs.keys() == set(self._exported.names)
+        return named and all(isinstance(each, Tensor) for each in (*args, *kwargs.values()))
+
+    def __call__(self, args: Positional, kwargs: Named) -> object:
+        """Calls the operation; returns what the module returns, without gradients."""
+        inputs = [*args, *(kwargs[name] for name in self._exported.names)]
+        return self._exported.restore(torch.ops.demitasse.run([each.detach() for each in inputs], self.key))
+
+    @torch.no_grad()
+    def compute(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Returns the outputs of the graph.
+
+        Raises:
+            UsageError: the inputs differ from the example in more than the values and the size of the batch.
+        """
+        names = self._exported.names
+        count = len(inputs) - len(names)
+        leaves = self._exported.flatten(tuple(inputs[:count]), dict(zip(names, inputs[count:], strict=True)))
+        return list(self._plan(dict(zip(self._plan.graph.inputs, leaves, strict=True))).values())
 
 
 _OPERATORS: WeakValueDictionary[str, PlanOperator] = WeakValueDictionary()

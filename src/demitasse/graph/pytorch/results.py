@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import sympy
+import sympy  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
