@@ -12,6 +12,7 @@ from typing_extensions import override
 from demitasse.errors import UsageError
 from demitasse.graph.pytorch import Exported
 from demitasse.graph.pytorch.arguments import Named, Positional
+from demitasse.runtime.operator import PlanOperator
 from demitasse.runtime.plan import KEPT, plan_of
 from demitasse.runtime.report import PlanReport, report
 
@@ -31,17 +32,22 @@ class OptimizedModule(nn.Module):
         self.plan = plan_of(exported.graph)
         self._exported = exported
         self._quick: dict[tuple[torch.Size, int], Callable[[Tensor], Tensor]] = {}
+        self._operator = PlanOperator(self.plan, exported, exported.results) if exported.results else None
         self.eval()
 
     @override
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            if self._operator and self._operator.takes(args, kwargs):
+                return self._operator(args, kwargs)
+            return self._computed(args, kwargs)
         if len(args) == 1 and not kwargs and type(args[0]) is Tensor:
             quick = self._quick.get((args[0].shape, torch.get_num_threads()))
             if quick is not None and args[0].is_cpu and args[0].dtype is torch.float32 and args[0].is_contiguous():
                 return quick(args[0])
         return self._computed(args, kwargs)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def _computed(self, args: Positional, kwargs: Named) -> object:
         leaves = self._exported.flatten(args, kwargs)

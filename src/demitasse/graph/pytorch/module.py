@@ -15,6 +15,7 @@ from demitasse.graph.graph import Graph
 from demitasse.graph.pytorch.arguments import Arguments, Named, Positional
 from demitasse.graph.pytorch.exporting import export_program
 from demitasse.graph.pytorch.reading import read_program
+from demitasse.graph.pytorch.results import Results, results_of
 
 
 class Exported(NamedTuple):
@@ -24,11 +25,15 @@ class Exported(NamedTuple):
         graph: what it computes; inputs and outputs have numbers for names.
         flatten: makes the inputs of the graph, in order, of arguments and named arguments.
         restore: makes what the module returns of the outputs of the graph, in order.
+        names: the named arguments, in order.
+        results: the outputs of the graph; None if it takes or returns anything but tensors.
     """
 
     graph: Graph
     flatten: Callable[[Positional, Named], list[Tensor]]
     restore: Callable[[Sequence[object]], object]
+    names: tuple[str, ...]
+    results: Results | None
 
 
 def read_module(model: nn.Module, args: Positional, kwargs: Named | None = None) -> Exported:
@@ -49,7 +54,8 @@ def read_module(model: nn.Module, args: Positional, kwargs: Named | None = None)
     if isinstance(model, torch.jit.ScriptModule):
         raise UsageError(f"{name} is scripted or traced, which torch.export cannot read; give the module itself")
     program = export_program(model, args, kwargs)
-    return Exported(read_program(program, name), Arguments(program, args, kwargs).flatten, _restore(program))
+    flatten = Arguments(program, args, kwargs).flatten
+    return Exported(read_program(program, name), flatten, _restore(program), tuple(kwargs), results_of(program))
 
 
 def _restore(program: ExportedProgram) -> Callable[[Sequence[object]], object]:
