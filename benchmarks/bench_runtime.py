@@ -126,12 +126,12 @@ def main() -> None:
     parser.add_argument("--processor-time", dest="clock", action="store_const", const=time.process_time)
     parser.set_defaults(clock=time.perf_counter)
     args = parser.parse_args()
-    peaks = {threads: peak(threads) for threads in map(int, args.threads.split(","))}
+    peaks = {threads: peak(threads, args.clock) for threads in map(int, args.threads.split(","))}
     table = ResultTable(
         ("net", "zeros", "batch", "threads"),
         (OURS, DENSE, ORT, OPENVINO, DEEPSPARSE),
         {"to fastest dense": (DENSE, ORT, OPENVINO), "to DeepSparse": (DEEPSPARSE,)},
-        ("multiply-adds, ms", "memory, ms"),
+        ("operations, ms", "memory, ms"),
     )
     for name in args.cases.split(","):
         for row in rows(name, args, peaks):

@@ -91,4 +91,4 @@ class ResultTable:
         self._table.add_row(*cells)
 
     def show(self) -> None:
-        Console(width=180).print(self._table)
+        Console(width=200).print(self._table)
