@@ -128,7 +128,6 @@ def main() -> None:
             }
             turns = take_turns(runs, args.rounds)
             table.add([net], turns, notes(model, command, small, environment, first))
-    table.show()
 
 
 if __name__ == "__main__":
