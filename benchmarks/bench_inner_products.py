@@ -6,13 +6,13 @@
 Sparse: 95 % of the weights are 0; inputs as they come, and with half of them 0, as after a ReLU. Powers: all weights
 are powers of two of 4 bits, none is 0; PyTorch computes with float32 and with bfloat16. LeNet-300-100: 95 % of the
 weights are 0, a digit at a time; the last column is what a call takes above its kernels. All sides take turns, and
-their results are compared before: no entry may differ by more than 1e-4 of the largest, in bfloat16 by 2e-2.
+their results are compared before: no entry may differ by more than 1e-4 of the largest, in bfloat16 by 2e-2. SciPy has
+no threads.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 from torch.nn import functional
-from turns import ResultTable, Run, Turns, take_turns
+from turns import ResultTable, Run, Turns, parse, take_turns
 
 from demitasse.caffe import schema
 from demitasse.caffe.net import Net
@@ -180,23 +180,20 @@ def main() -> None:
     kinds = {"sparse": sparse_rows, "powers": power_rows, "lenet300": lenet300_rows}
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default=",".join(kinds))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--processor-time", dest="clock", action="store_const", const=time.process_time)
-    parser.set_defaults(clock=time.perf_counter)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    parser.add_argument("--threads", default="1")
+    args = parse(parser)
     torch.manual_seed(0)
     table = ResultTable(
-        ("weights", "batch", "inputs at 0"),
+        ("weights", "batch", "inputs at 0", "threads"),
         (OURS, DENSE, BFLOAT16, CSR, SCIPY),
         {f"to {side}": (side,) for side in (DENSE, BFLOAT16, CSR, SCIPY)},
         ("call above kernels, us",),
     )
     for kind in args.only.split(","):
         for row in kinds[kind]():
-            table.add(row.labels, *measured(row, args.rounds, args.clock))
-    table.show()
+            for threads in args.threads:
+                torch.set_num_threads(threads)
+                table.add([*row.labels, threads], *measured(row, args.rounds, args.clock))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,7 +28,7 @@ import torch
 from other_runtimes import child_run, onnxruntime_run, write_onnx
 from roofline import Peak, peak
 from sparse_nets import DNS_ALEXNET, Shares, all_but_first, by_layer, everywhere, pointwise, sparse_net
-from turns import ResultTable, Run, Turns, take_turns
+from turns import ResultTable, Run, Turns, parse, take_turns
 
 from demitasse.caffe.net import Net
 from demitasse.runtime import Plan, optimize, report
@@ -120,25 +119,21 @@ def main() -> None:
     parser.add_argument("--sparsity", help="instead of those of the cases")
     parser.add_argument("--batches", help="instead of those of the cases")
     parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--openvino", help="the Python of an environment with OpenVINO")
     parser.add_argument("--deepsparse", help="the Python of an environment with DeepSparse")
-    parser.add_argument("--processor-time", dest="clock", action="store_const", const=time.process_time)
-    parser.set_defaults(clock=time.perf_counter)
-    args = parser.parse_args()
-    peaks = {threads: peak(threads) for threads in map(int, args.threads.split(","))}
+    args = parse(parser)
+    peaks = {threads: peak(threads, args.clock) for threads in args.threads}
     table = ResultTable(
         ("net", "zeros", "batch", "threads"),
         (OURS, DENSE, ORT, OPENVINO, DEEPSPARSE),
         {"to fastest dense": (DENSE, ORT, OPENVINO), "to DeepSparse": (DEEPSPARSE,)},
-        ("multiply-adds, ms", "memory, ms"),
+        ("operations, ms", "memory, ms"),
     )
     for name in args.cases.split(","):
         for row in rows(name, args, peaks):
             table.add(*row)
-    table.show()
     for threads, machine in peaks.items():
-        print(f"{threads} thread{'s' * (threads > 1)} at most: {machine}")
+        print(f"\n{threads} thread{'s' * (threads > 1)} at most: {machine}")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ products. A ratio above 1.05 is marked: there the plan loses time.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 from sparse_nets import FOLDER, everywhere, sparse_net
 from torch import Tensor, nn
-from turns import ResultTable, take_turns
+from turns import ResultTable, parse, take_turns
 
 from demitasse.runtime import Plan, optimize
 from demitasse.zoo.models import MODELS
@@ -71,20 +70,16 @@ def main() -> None:
     parser.add_argument("--nets", default=",".join(ALL))
     parser.add_argument("--sparsity", default="0,0.5,0.7")
     parser.add_argument("--batches", default="1")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--processor-time", dest="clock", action="store_const", const=time.process_time)
-    parser.set_defaults(clock=time.perf_counter)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    table = ResultTable(("net", "zeros", "batch"), (OURS, DENSE), {"ratio": (DENSE,)}, ("",))
+    parser.add_argument("--threads", default="1")
+    args = parse(parser)
+    table = ResultTable(("net", "zeros", "batch", "threads"), (OURS, DENSE), {"ratio": (DENSE,)}, ("",))
     for labels, plan, images in cases(args):
         runs = {OURS: partial(plan, images), DENSE: partial(plan.dense, images)}
-        turns = take_turns(runs, args.rounds, args.clock)
-        ratio = turns.ratio(OURS, (DENSE,))
-        assert ratio is not None
-        table.add(labels, turns, ["slower" if ratio > MOST else ""])
-    table.show()
+        for threads in args.threads:
+            torch.set_num_threads(threads)
+            turns = take_turns(runs, args.rounds, args.clock)
+            slower = turns.ratio(OURS, (DENSE,)) > MOST
+            table.add([*labels, threads], turns, ["slower" if slower else ""])
 
 
 if __name__ == "__main__":

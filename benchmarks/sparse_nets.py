@@ -39,6 +39,16 @@ def by_layer(shares: Mapping[str, float]) -> Shares:
     return lambda name, number, weight: shares[name]
 
 
+def to_powers(net: Net, levels: int = 7) -> None:
+    """Makes weights powers of two of as many exponents, and leaves zeros as they are."""
+    for layer in net.named_layers().values():
+        if layer.spec.type in ("Convolution", "InnerProduct"):
+            weight = layer.weight.detach()
+            exponents = weight.abs().log2().round()
+            least = exponents.max() - levels + 1
+            weight.copy_(weight.sign() * exponents.clamp(min=least).exp2())
+
+
 def sparse_net(name: str, shares: Shares) -> Net:
     """Returns the net without its softmax, with weights that keep numbers at their size."""
     spec = prototxt.read_net(FOLDER / name / "deploy.prototxt")

@@ -1,15 +1,13 @@
-"""Sides that take turns, so that a busy machine slows all of them down alike, and the table of what that gives."""
+"""Sides that take turns, so that a busy machine slows all of them down alike, and the table of their times."""
 
 from __future__ import annotations
 
+import argparse
+import math
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
-
-from rich.console import Console
-from rich.table import Table
 
 # what a side does; it returns its own milliseconds, or anything else to be timed from outside
 Run = Callable[[], object]
@@ -32,10 +30,10 @@ class Turns(NamedTuple):
         """Returns the side with the least median."""
         return min((side for side in sides if side in self.times), key=self.median)
 
-    def ratio(self, side: str, sides: Sequence[str]) -> float | None:
-        """Returns the median over the rounds of the time by that of the fastest of some sides; None without these."""
+    def ratio(self, side: str, sides: Sequence[str]) -> float:
+        """Returns the median over the rounds of the time by that of the fastest of some sides; NaN without these."""
         if not any(each in self.times for each in sides):
-            return None
+            return math.nan
         other = self.times[self.fastest(sides)]
         return statistics.median(a / b for a, b in zip(self.times[side], other, strict=True))
 
@@ -63,7 +61,7 @@ def _turn(run: Run, count: int, clock: Callable[[], float]) -> float:
 
 
 class ResultTable:
-    """A row for each measurement: its labels, the median of each side, ratios, and notes.
+    """A table in Markdown, of which each row is printed as soon as it is there.
 
     Args:
         labels: headings of what tells the rows apart.
@@ -80,15 +78,33 @@ class ResultTable:
         notes: Sequence[str] = (),
     ) -> None:
         self.sides, self.ratios = sides, ratios
-        self._table = Table(*labels, *(f"{side}, ms" for side in sides), *ratios, *notes)
+        headings = [*labels, *(f"{side}, ms" for side in sides), *ratios, *notes]
+        _print_row(headings)
+        _print_row(["---"] * len(labels) + ["--:"] * (len(headings) - len(labels)))
 
     def add(self, labels: Sequence[object], turns: Turns, notes: Sequence[str] = ()) -> None:
-        """Adds a row, and shows it on stderr: the table comes at the end."""
-        medians = [f"{turns.median(side):.3g}" if side in turns.times else "" for side in self.sides]
+        medians = [_number(turns.median(side)) if side in turns.times else "" for side in self.sides]
         found = [turns.ratio(self.sides[0], others) for others in self.ratios.values()]
-        cells = [*map(str, labels), *medians, *("" if each is None else f"{each:.2f}" for each in found), *notes]
-        print(*cells, sep=" | ", file=sys.stderr, flush=True)
-        self._table.add_row(*cells)
+        _print_row(
+            [*map(str, labels), *medians, *("" if math.isnan(each) else f"{each:.2f}" for each in found), *notes]
+        )
 
-    def show(self) -> None:
-        Console(width=180).print(self._table)
+
+def _number(milliseconds: float) -> str:
+    return f"{milliseconds:.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
+
+
+def _print_row(cells: Sequence[str]) -> None:
+    print("|", " | ".join(cells), "|", flush=True)
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Returns the arguments of a benchmark, among them ``threads``, a list, and the ``clock``."""
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--processor-time", action="store_true", help="of one thread, in place of the clock's time")
+    args = parser.parse_args()
+    args.clock = time.process_time if args.processor_time else time.perf_counter
+    args.threads = [int(each) for each in args.threads.split(",")]
+    if args.processor_time and args.threads != [1]:
+        parser.error("--processor-time needs --threads 1")
+    return args
