@@ -116,7 +116,7 @@ def _channels(source: schema.LayerParameter, layers: Layers, tensors: Sequence[T
     if source.type == "Data":
         shapes = {tensor.name: tensor.shape for tensor in tensors}
         for label, layer in layers.items():
-            shape = shapes.get(f"{label}.0", ())
+            shape = shapes.get(f"{label}.0", shapes.get(f"{label}.weight", ()))
             if source.top[0] in layer.bottom and layer.type.endswith("Convolution") and len(shape) == 4:
                 count = shape[1] * layer.convolution_param.group
     return {"channels": _CHANNELS[count]} if count in _CHANNELS else {}
