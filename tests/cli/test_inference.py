@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +165,27 @@ def test_run_on_images_without_classes(capsys: pytest.CaptureFixture[str]) -> No
     assert run("run", "net.demi", *photographs((9, 9), (3, 3)), "--blob", "conv", "--output", "out.npy") == 0
     assert np.load("out.npy").shape == (2, 4, 4, 6)
     assert capsys.readouterr().out.startswith("conv: shape [2, 4, 4, 6], greatest at [")
+
+
+def test_photographs_of_imagenet(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deploy = Path(demitasse.__file__).parent / "examples/squeezenet/deploy.prototxt"
+    weights = shared / "models/squeezenet_v1.0_deep_compression.net"
+    images = ("--size=256", "--mean=104,117,123", "--classes=names.txt")
+    Path("names.txt").write_text("\n".join(f"class {number}" for number in range(1000)))
+    assert run("pack", weights, "net.demi", "--net", deploy, "--definition", *images) == 0
+    with zipfile.ZipFile(shared / "data/imagenet_sample/images.zip") as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))[::25]
+        archive.extractall(members=names)
+    lines = (line.split() for line in (shared / "data/imagenet_sample/labels.txt").read_text().splitlines())
+    labels = dict(lines)
+    capsys.readouterr()
+    assert run("run", "net.demi", *names) == 0
+    tables = [part.splitlines() for part in re.split(r"(?m)^(?=\S+\.jpg$)", capsys.readouterr().out) if part]
+    assert [table[0] for table in tables] == names
+    best = [[line.strip("│").split("│")[0].strip() for line in table if line.startswith("│")] for table in tables]
+    right = [f"class {labels[Path(name).name]}" for name in names]
+    assert sum(answer == found[0] for answer, found in zip(right, best, strict=True)) >= 12
+    assert sum(answer in found for answer, found in zip(right, best, strict=True)) >= 15
 
 
 def test_images_that_cannot_be_run(capsys: pytest.CaptureFixture[str]) -> None:

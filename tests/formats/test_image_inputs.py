@@ -152,6 +152,8 @@ def test_every_format_that_has_a_place_keeps_both() -> None:
     ):
         with demitasse.open(name) as file:
             assert file.metadata == expected
+            assert file.preparation == preparation
+            assert file.classes == expected["classes"].split("\n")
             demitasse.save(dict(file), "copy.demi", metadata=file.metadata)
         with demitasse.open("copy.demi") as file:
             assert file.metadata == expected
