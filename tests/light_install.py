@@ -161,6 +161,22 @@ def _export_onnx() -> None:
     export(of_net(Net.from_file(_written("net.prototxt", NET), TEST)), "net.onnx")
 
 
+def _rival(name: str) -> Callable[[], None]:
+    def compare() -> None:
+        from demitasse.runtime.rivals import RIVALS, require
+
+        try:
+            require(name)
+        finally:
+            RIVALS[name](Path("net.onnx"), {}, 1)
+
+    return compare
+
+
+def _image() -> None:
+    demitasse.Preparation("grey", (28, 28))(b"an image")
+
+
 def _demo() -> None:
     from demitasse.demo import run_demo
 
@@ -172,6 +188,7 @@ FEATURES: dict[str, list[Callable[[], Any]]] = {
     "PIL": [
         _datum,
         _cifar10,
+        _image,
         lambda: demitasse.pycaffe.io.load_image("file.png"),
         _layer('layer { name: "d" type: "ImageData" top: "d" image_data_param { source: "list.txt" batch_size: 1 } }'),
     ],
@@ -186,7 +203,9 @@ FEATURES: dict[str, list[Callable[[], Any]]] = {
     "lmdb": [_write_lmdb],
     "matplotlib": [_plots, _draw_net, lambda: demitasse.compress.compress("lenet")],
     "onnx": [lambda: demitasse.load(b"a model", format="onnx"), _export_onnx],
+    "onnxruntime": [_rival("onnxruntime")],
     "onnxscript": [_export_onnx],
+    "openvino": [_rival("openvino")],
     "plyvel": [_leveldb],
     "pydot": [_pydot_graph],
     "scipy": [lambda: demitasse.pycaffe.io.resize_image(np.ones((2, 2, 3)), (3, 3))],

@@ -7,6 +7,7 @@ import pytest
 
 from demitasse.caffe.images.mean import write_mean
 from demitasse.cli import main
+from demitasse.pycaffe import Classifier
 from demitasse.pycaffe.images import resize_image
 from tests.pycaffe.images import save_image, summing_net, weighing_net
 
@@ -58,6 +59,23 @@ def test_classify_an_array_with_a_mean(files: list[str], kind: str) -> None:
     assert run("classify", "images.npy", "found", *files, *flags) == 0
     expected = np.array([sums(pixels)[::-1] for pixels in PIXELS]) - 16 * np.arange(3)
     assert np.load("found.npy") == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("flags", [["--center_only"], []])
+def test_classify_predicts_what_a_classifier_does(files: list[str], flags: list[str]) -> None:
+    """The command computes with a plan, a Classifier layer by layer."""
+    np.save("images.npy", np.stack(PIXELS).astype(np.float32) / 255)
+    assert run("classify", "images.npy", "found", *files, "--images_dim=8,8", *flags) == 0
+    names = [flag.partition("=")[2] for flag in files]
+    classifier = Classifier(*names, image_dims=(8, 8), raw_scale=255, channel_swap=(2, 1, 0))
+    expected = classifier.predict(list(np.load("images.npy")), oversample=not flags)
+    np.testing.assert_allclose(np.load("found.npy"), expected, rtol=1e-6)
+
+
+def test_classify_computes_with_a_plan(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Classifier, "forward_all", lambda *arguments, **inputs: pytest.fail("layer by layer"))
+    array()
+    assert run("classify", "images.npy", "found", *files, "--images_dim=8,8") == 0
 
 
 def array(name: str = "images.npy") -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from demitasse.caffe.images.mean import write_mean
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.caffe.models.caffemodel import read_model, write_net_message
 from demitasse.caffe.net import Net
@@ -36,6 +37,9 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_net_message(message, "net.caffemodel")
     torch.save({"w": torch.ones(3)}, "net.pt")
     assert run("pack", "net.caffemodel", "net.demi") == 0
+
+
+IMAGES = NET.replace("dim: 4", "dim: 3 dim: 6 dim: 8")
 
 
 def nested() -> None:
@@ -85,6 +89,59 @@ def test_through_a_compact_file_with_definition_and_metadata(capsys: pytest.Capt
     assert run("unpack", "all.demi", "whole.caffemodel", "--definition") == 0
     assert Path("whole.prototxt").read_text() == NET
     assert [layer.name for layer in read_model("whole.caffemodel")] == ["data", "last"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--mean=104,117,123 --size=16", "bgr 16x16:6x8 104,117,123"),
+        ("--size=9x10 --crop=6,8 --scale=0.5,1,2 --channels=rgb", "rgb 9x10:6x8 0 0.5,1,2"),
+        ("--mean=mean.npy -scale=1e-3", "bgr 6x8 0,1,2 0.001"),
+        ("--mean=mean.binaryproto", "bgr 6x8 0,1,2"),
+        ("--mean=-3", "bgr 6x8 -3"),
+    ],
+)
+def test_how_images_are_prepared(options: str, expected: str) -> None:
+    Path("net.prototxt").write_text(IMAGES)
+    mean = np.arange(3.0)[:, None, None] * np.ones((3, 4, 5), np.float32)
+    np.save("mean.npy", mean)
+    write_mean("mean.binaryproto", mean)
+    Path("names.txt").write_bytes("\ufeffa cat\r\nkwa\u015bny\r\n".encode())
+    assert run("pack", "net.caffemodel", "out.demi", "--net=net.prototxt", "--classes=names.txt", *options.split()) == 0
+    with File("out.demi") as file:
+        texts = file.header.metadata
+    assert (texts["input"], texts["classes"]) == (expected, "a cat\nkwa\u015bny")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ("--size=16x", 2, "--size 16x: expected height and width, such as 256x256, or one number for both"),
+        ("--size=1x2x3", 2, "--size 1x2x3: expected height and width"),
+        ("--crop=-1", 2, "--crop -1: expected height and width"),
+        ("--size=1000000000000", 2, "size is (100000000"),
+        ("--scale=fast", 2, "--scale fast: expected numbers, separated by commas"),
+        ("--scale=nan", 2, "scale is (nan,); expected a finite number"),
+        ("--mean=1,2", 2, "net.prototxt: mean is (1.0, 2.0); expected a finite number, or 3 of them"),
+        ("--mean=gone.npy", 1, "gone.npy: cannot be read: No such file"),
+        ("--mean=net.pt", 1, "net.pt"),
+        ("--channels=gray", 2, "channels is 'gray'; did you mean 'grey'?"),
+        ("--channels=grey", 2, "channels is 'grey'; the net takes bgr"),
+        ("--classes=gone.txt", 1, "gone.txt: cannot be read"),
+        ("--classes=empty.txt", 1, "empty.txt: found no names; expected one a line"),
+        ("--classes=gap.txt", 2, "class 1 is called ''"),
+        ("--metadata=input=red", 2, "found red: expected 'channels size[:crop] [mean [scale]]'"),
+    ],
+)
+def test_images_that_cannot_be_prepared(
+    options: str, code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("net.prototxt").write_text(IMAGES)
+    Path("empty.txt").touch()
+    Path("gap.txt").write_text("a\n\nb\n")
+    assert run("pack", "net.caffemodel", "out.demi", "--net=net.prototxt", "--definition", options) == code
+    assert message in capsys.readouterr().err
+    assert not Path("out.demi").exists()
 
 
 @pytest.mark.parametrize(

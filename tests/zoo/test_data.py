@@ -31,6 +31,33 @@ def random_images(count: int = 40, side: int = 8) -> Dataset:
     return Dataset(images, labels, images[:10], labels[:10])
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_preparation_gives_the_images_of_the_data(channels: int) -> None:
+    images = random_images()
+    images = images._replace(
+        train_images=images.train_images[:, :channels], test_images=images.test_images[:, :channels]
+    )
+    data = ImageTrainingData(images, holdout=8)
+    assert data.preparation is not None
+    tests, _ = next(data.test_batches())
+    for pixels, expected in zip(data.images.test_images, tests, strict=True):
+        found = data.preparation(pixels[0] if channels == 1 else pixels.transpose(1, 2, 0))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_images_of_other_channels_have_no_preparation() -> None:
+    images = random_images()
+    two = images._replace(train_images=images.train_images[:, :2], test_images=images.test_images[:, :2])
+    assert ImageTrainingData(two).preparation is None
+
+
+def test_classes_are_called_as_their_folders(tmp_path: Path) -> None:
+    data = DATASETS["cifar10"](write_zip(tmp_path / "images.zip"), batch=2)
+    assert list(data.classes) == ["cat", "frog"]
+    assert data.preparation is not None
+    assert data.preparation.shape == (3, 32, 32)
+
+
 def jpeg(side: int = 32, colour: int = 0) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (side, side), (colour, 10, 200)).save(file, "JPEG")

@@ -13,6 +13,7 @@ from demitasse.errors import DataError, DeviceError, FileFormatError, UsageError
 from demitasse.formats import save
 from demitasse.methods import pow2
 from demitasse.packed.file import File
+from demitasse.preparation import preparation_in
 from demitasse.zoo import stages
 from demitasse.zoo.data import DATASETS
 from demitasse.zoo.recipe import Recipe, parse
@@ -194,6 +195,10 @@ def test_the_model_that_is_tested_comes_out_of_the_demi_file(tmp_path: Path, mon
     assert packed.tests == quantize.tests
     assert packed.file == "4-pack/model.demi"
     assert packed.bytes < quantize.bytes / 50
+    with File(tmp_path / "whole/4-pack/model.demi") as file:
+        preparation = Runner(small(**{"4/8": "demi"}), tmp_path / "whole").data.preparation
+        assert preparation_in(file.header.metadata) == preparation
+        assert file.header.metadata.keys() == {"input"}
     monkeypatch.setattr(stages.pack, "save", lambda model, path, **texts: save(_none_of(model), path, **texts))
     assert Runner(small(**{"4/8": "demi"}), tmp_path / "empty").run()[3].tests["error"] > 0.8
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +23,8 @@ _MOVING = {"Dropout", "Flatten", "Reshape"}
 _SCORES = "The net ends without a softmax: the probabilities are the softmax of its scores."
 
 
-class Classes(NamedTuple):
+@dataclass(frozen=True)
+class Classes:
     """What an output says about each image.
 
     Attributes:
@@ -50,11 +52,12 @@ class Classes(NamedTuple):
     def _table(self, image: Path, scores: Array) -> TextTable:
         with np.errstate(all="ignore"):  # a damaged net may give NaN
             probabilities = scores if self.probable else _softmax(scores)
-        columns = [Column("class", left=True), Column("probability"), *([] if self.probable else [Column("score")])]
-        rows = [
-            [self._name(index), f"{100 * probabilities[index]:.2f} %"] + ([] if self.probable else [f"{scores[index]:.4g}"])
-            for index in np.argsort(-scores, kind="stable")[:_BEST].tolist()
-        ]
+        best = np.argsort(-scores, kind="stable")[:_BEST].tolist()
+        columns = [Column("class", left=True), Column("probability")]
+        rows = [[self._name(index), f"{100 * probabilities[index]:.2f} %"] for index in best]
+        if not self.probable:
+            columns.append(Column("score"))
+            rows = [[*row, f"{scores[index]:.4g}"] for row, index in zip(rows, best, strict=True)]
         return TextTable(shortened(visible(str(image)), _LONGEST), columns, rows)
 
     def _name(self, index: int) -> str:
@@ -83,7 +86,9 @@ def classes_of(graph: Graph, names: Sequence[str] | None) -> Classes | None:
     if len(shape) < 2 or shape[1] < 2 or any(size != 1 for size in shape[2:]):
         return None
     if names is not None and len(names) != shape[1]:
-        raise FileFormatError(f"metadata 'classes' has {len(names):,} names; output {output!r} has {shape[1]:,} classes")
+        raise FileFormatError(
+            f"metadata 'classes' has {len(names):,} names; output {visible(output)} has {shape[1]:,} classes"
+        )
     return Classes(output, shape[1], _ends_in_softmax(graph, number), names)
 
 

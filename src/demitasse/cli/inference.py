@@ -69,15 +69,16 @@ def run(
     preparation, classes = _told(model, plan.graph)
     shapes = {name: plan.graph.values[number].shape for name, number in plan.graph.inputs.items()}
     parts: dict[str, list[Array]] = {name: [] for name in plan.graph.outputs}
-    are_classified = False
+    notes: list[str] | None = None
     for batch in batches(inputs, shapes, preparation):
         for name, array in plan(batch.arrays).items():
             parts[name].append(array)
-        if are_classified := bool(batch.images and classes):
+        if batch.images and classes:
+            notes = classes.notes
             for table in classes.tables(batch.images, parts[classes.output][-1]):
                 show(table)
     found = {name: run_outputs.joined(arrays) for name, arrays in parts.items()}
-    for line in classes.notes if are_classified else run_outputs.lines(found):
+    for line in run_outputs.lines(found) if notes is None else notes:
         print(line)
     if output:
         run_outputs.write(output, found)

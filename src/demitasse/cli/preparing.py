@@ -10,6 +10,7 @@ import typer
 from demitasse.cli.inputs import existing
 from demitasse.cli.text_files import read_lines
 from demitasse.errors import DataError, UsageError
+from demitasse.preparation import Parts
 
 Size = Annotated[
     str | None,
@@ -26,26 +27,26 @@ Mean = Annotated[
     str | None,
     typer.Option(
         metavar="NUMBERS|FILE",
-        help="Subtracted from the pixels, 0 to 255: one number, one for each channel, or a mean file, which is averaged.",
+        help="Subtracted from pixels of 0 to 255: one number, one for each channel, or a mean file, to be averaged.",
     ),
 ]
 Scale = Annotated[
     str | None,
     typer.Option(metavar="NUMBERS", help="Factor after the mean is subtracted: one number, or one for each channel."),
 ]
-Classes = Annotated[Path | None, typer.Option(help="File with the names of the classes, one a line.", callback=existing)]
+Classes = Annotated[
+    Path | None, typer.Option(help="File with the names of the classes, one a line.", callback=existing)
+]
 
 
-def parts(
-    size: str | None, crop: str | None, channels: str | None, mean: str | None, scale: str | None
-) -> dict[str, object]:
+def parts(size: str | None, crop: str | None, channels: str | None, mean: str | None, scale: str | None) -> Parts:
     """Returns the fields of a preparation that are given.
 
     Raises:
         UsageError: an option has another form.
         DataError, FileFormatError: the mean file cannot be read.
     """
-    found: dict[str, object] = {}
+    found: Parts = {}
     if size is not None:
         found["size"] = _sides("size", size)
     if crop is not None:
@@ -55,9 +56,10 @@ def parts(
     if mean is not None:
         found["mean"] = _numbers(mean) or _mean_of_file(mean)
     if scale is not None:
-        found["scale"] = _numbers(scale)
-        if not found["scale"]:
+        numbers = _numbers(scale)
+        if not numbers:
             raise UsageError(f"--scale {scale}: expected numbers, separated by commas")
+        found["scale"] = numbers
     return found
 
 

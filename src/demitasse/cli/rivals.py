@@ -37,11 +37,13 @@ def rivals(
         MissingPackageError: it is not installed.
         ExportError: ONNX cannot express the net, or a runtime computes something else.
     """
-    from demitasse.runtime.rivals import RIVALS
+    from demitasse.runtime.rivals import RIVALS, require
 
     makers = {name: RIVALS[name] for name in dict.fromkeys(filter(None, names.replace(" ", "").split(",")))}
     if not makers:
         return {}
+    for name in makers:
+        require(name)  # fails before the export, not after it
     from demitasse.export import export, of_files
 
     arrays = {name: tensor.numpy() for name, tensor in inputs.items()}

@@ -31,7 +31,8 @@ def write(path: Path, outputs: Mapping[str, Array]) -> None:
     """Writes the outputs: .npy has the only one, .npz each under its name."""
     buffer = io.BytesIO()
     if path.suffix == ".npy":
-        np.save(buffer, *outputs.values())
+        (array,) = outputs.values()
+        np.save(buffer, array)
     else:
         np.savez(buffer, **outputs)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())

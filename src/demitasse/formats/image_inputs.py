@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from demitasse.caffe import schema
 from demitasse.errors import DemitasseError, UsageError, parameter
 from demitasse.packed.tensor import Tensor
-from demitasse.preparation import Preparation
+from demitasse.preparation import Parts, Preparation
 
 Sides = tuple[int, int]
 Layers = Mapping[str, schema.LayerParameter]
@@ -21,7 +20,7 @@ _CHANNELS = {1: "grey", 3: "bgr"}
 
 
 def preparation_for(
-    net: str | Path | None, tensors: Sequence[Tensor], given: Mapping[str, Any], say: Callable[[str], None]
+    net: str | Path | None, tensors: Sequence[Tensor], given: Parts, say: Callable[[str], None]
 ) -> Preparation | None:
     """Returns how the images of a net are prepared.
 
@@ -39,7 +38,7 @@ def preparation_for(
         UsageError: ``given`` does not fit the net, or is not enough.
     """
     if net is None:
-        return _checked({}, given) if given else None
+        return _checked(Parts(), given) if given else None
     try:
         found = _told(net, tensors, given, say)
         return _checked(found, given) if given or "scale" in found else None
@@ -50,14 +49,14 @@ def preparation_for(
         return None
 
 
-def _checked(told: Mapping[str, Any], given: Mapping[str, Any]) -> Preparation:
+def _checked(told: Parts, given: Parts) -> Preparation:
     """Returns the preparation of what the net tells and what is given.
 
     Raises:
         UsageError: something is missing, not valid, or not what the net takes.
     """
     input_ = told.get("crop") or told.get("size")
-    parts = {**told, **given}
+    parts: Parts = {**told, **given}
     if "size" in given and "crop" not in given:
         parts["crop"] = None if given["size"] == input_ else input_
     for name in ("channels", "size"):
@@ -71,9 +70,7 @@ def _checked(told: Mapping[str, Any], given: Mapping[str, Any]) -> Preparation:
     return preparation
 
 
-def _told(
-    net: str | Path, tensors: Sequence[Tensor], given: Mapping[str, Any], say: Callable[[str], None]
-) -> dict[str, Any]:
+def _told(net: str | Path, tensors: Sequence[Tensor], given: Parts, say: Callable[[str], None]) -> Parts:
     """Returns the fields that the prototxt of a net tells; of an Input layer, those of its shape alone."""
     from demitasse.caffe.definition.selected import labelled_layers
     from demitasse.caffe.images.mean import read_mean
@@ -83,7 +80,7 @@ def _told(
     source = next((layer for layer in layers.values() if layer.type in (*_TRANSFORMING, "Input") and layer.top), None)
     if source is None:
         return {}
-    found = {**_sizes(source), **_channels(source, layers, tensors)}
+    found: Parts = {**_sizes(source), **_channels(source, layers, tensors)}
     if source.type == "Input":
         return found
     param = source.transform_param
@@ -95,37 +92,38 @@ def _told(
     return {**found, "scale": param.scale}
 
 
-def _sizes(source: schema.LayerParameter) -> dict[str, Sides]:
+def _sizes(source: schema.LayerParameter) -> Parts:
     """Returns the size of the images of a source, and their crop, as far as it tells them."""
     sides = _sides(source)
-    found = {"size": sides} if sides else {}
-    if crop := source.transform_param.crop_size:
-        found = {**found, "crop": (crop, crop)} if sides else {"size": (crop, crop)}
-    return found
+    crop = source.transform_param.crop_size
+    if not crop:
+        return {"size": sides} if sides else {}
+    return {"size": sides, "crop": (crop, crop)} if sides else {"size": (crop, crop)}
 
 
 def _sides(source: schema.LayerParameter) -> Sides | None:
     if source.type == "Input":
-        dims = source.input_param.shape[0].dim if source.input_param.shape else ()
+        dims = list(source.input_param.shape[0].dim) if source.input_param.shape else []
         return (dims[2], dims[3]) if len(dims) == 4 else None
     memory, files = source.memory_data_param, source.image_data_param
     sides = (memory.height, memory.width) if source.type == "MemoryData" else (files.new_height, files.new_width)
     return sides if all(sides) else None
 
 
-def _channels(source: schema.LayerParameter, layers: Layers, tensors: Sequence[Tensor]) -> dict[str, str]:
+def _channels(source: schema.LayerParameter, layers: Layers, tensors: Sequence[Tensor]) -> Parts:
     """Returns the channels of the images of a source, if something tells them."""
-    count = 0
-    if source.type == "Input":
-        count = source.input_param.shape[0].dim[1] if _sides(source) else 0
-    elif source.type == "MemoryData":
-        count = source.memory_data_param.channels
-    elif source.type == "ImageData":
-        count = 3 if source.image_data_param.is_color else 1
-    else:
+    count = _CHANNEL_COUNTS[source.type](source) if source.type in _CHANNEL_COUNTS else 0
+    if source.type == "Data":
         shapes = {tensor.name: tensor.shape for tensor in tensors}
         for label, layer in layers.items():
-            shape = shapes.get(f"{label}.0", ())
+            shape = shapes.get(f"{label}.0", shapes.get(f"{label}.weight", ()))
             if source.top[0] in layer.bottom and layer.type.endswith("Convolution") and len(shape) == 4:
                 count = shape[1] * layer.convolution_param.group
     return {"channels": _CHANNELS[count]} if count in _CHANNELS else {}
+
+
+_CHANNEL_COUNTS: Mapping[str, Callable[[schema.LayerParameter], int]] = {
+    "Input": lambda source: source.input_param.shape[0].dim[1] if _sides(source) else 0,
+    "MemoryData": lambda source: source.memory_data_param.channels,
+    "ImageData": lambda source: 3 if source.image_data_param.is_color else 1,
+}

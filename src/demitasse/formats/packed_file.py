@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +14,7 @@ from demitasse.files import Closing
 from demitasse.formats.sources import content_of
 from demitasse.formats.tensors import checked_device, to_torch
 from demitasse.packed.file import LIMIT, File
+from demitasse.preparation import Preparation, classes_in, preparation_in
 
 
 class PackedFile(Closing, Mapping[str, Tensor]):
@@ -51,6 +52,24 @@ class PackedFile(Closing, Mapping[str, Tensor]):
     def metadata(self) -> Mapping[str, str]:
         """The text stored in the file, by key."""
         return self._file.header.metadata
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """How an image becomes the input of the net; None if the file does not say.
+
+        Raises:
+            FileFormatError: the text in the metadata is not valid.
+        """
+        return preparation_in(self.metadata)
+
+    @property
+    def classes(self) -> Sequence[str] | None:
+        """The names of the classes, in order; None if the file has none.
+
+        Raises:
+            FileFormatError: the text in the metadata is not valid.
+        """
+        return classes_in(self.metadata)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -24,7 +24,7 @@ from demitasse.graph.stored import KEY as NET_GRAPH
 from demitasse.packed.file import File
 from demitasse.packed.header import Header
 from demitasse.packed.writer import Progress, silent
-from demitasse.preparation import Preparation, metadata_of
+from demitasse.preparation import Parts, Preparation, metadata_of
 
 # keys of metadata that the formats use
 _MEANINGS = (TYPES, DEFINITION, NET_GRAPH, COMPACT, GRAPH)
@@ -40,7 +40,7 @@ def pack(
     layers: str = "type",
     metadata: Mapping[str, str] | None = None,
     definition: bool = False,
-    preparation: Preparation | Mapping[str, object] | None = None,
+    preparation: Preparation | Parts | None = None,
     classes: Sequence[str] | None = None,
     signed_zeros: bool = False,
     smallest: bool | None = None,
@@ -104,9 +104,10 @@ def pack(
     if reorder or remove_dead_units:
         contents, changed = _reordered(contents, net, reorder, remove_dead_units)
         text = changed if definition and remove_dead_units else text
-    if not isinstance(preparation, Preparation) and (definition or preparation):
-        preparation = preparation_for(net, contents.tensors, preparation or {}, say)
-    texts = metadata_of({**contents.metadata, **own}, preparation or None, classes)
+    if not isinstance(preparation, Preparation):
+        given = preparation or Parts()
+        preparation = preparation_for(net, contents.tensors, given, say) if definition or given else None
+    texts = metadata_of({**contents.metadata, **own}, preparation, classes)
     if definition:
         texts.pop(NET_GRAPH, None)
         texts |= {DEFINITION: text, **_graph(text, contents, str(source), say)}

@@ -70,7 +70,7 @@ def save(
         raise UsageError(f"path is a {type(path).__name__}; expected a path, or a file that is open for writing")
     name = str(path) if isinstance(path, (str, PathLike)) else name_of(path)
     form = format_named(format) if format is not None else format_of(name)
-    given = {"metadata": metadata, "signed_zeros": signed_zeros, "smallest": smallest}
+    given: dict[str, object] = {"metadata": metadata, "signed_zeros": signed_zeros, "smallest": smallest}
     given |= {"preparation": preparation, "classes": classes}
     if unknown := {option for option, value in given.items() if value is not None} - form.options:
         raise UsageError(f"{name}: {form.title} files do not support {min(unknown)}; expected a .demi file")
@@ -79,6 +79,7 @@ def save(
             raise UsageError(f"{option} is {given[option]!r}; expected True or False")
     _check_metadata(metadata)
     texts = metadata_of(metadata or {}, preparation, classes)
+    _check_metadata(texts)
     settings = Settings(signed_zeros=bool(signed_zeros), smallest=smallest)
     if not isinstance(path, (str, PathLike)):
         check_writable(path)

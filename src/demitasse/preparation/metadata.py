@@ -77,7 +77,7 @@ def classes_in(metadata: Mapping[str, str]) -> Sequence[str] | None:
     for number, name in enumerate(names):
         if not 1 <= len(name) <= _LONGEST:
             raise FileFormatError(
-                f"metadata {CLASSES!r}: class {number} is called '{visible(name[:100])}', {len(name):,} characters; "
+                f"metadata {CLASSES!r}: class {number} is called '{visible(name[:40])}', {len(name):,} characters; "
                 f"expected from 1 to {_LONGEST:,}"
             )
     return names

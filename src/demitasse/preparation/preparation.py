@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from demitasse.errors import DataError, UsageError, visible
-from demitasse.registry import suggest
+from demitasse.preparation.checks import CHANNELS, Numbers, Sides, check_channels, checked_numbers, checked_size
 
 Image = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
-# name -> number of channels
-CHANNELS = {"grey": 1, "rgb": 3, "bgr": 3}
-# the largest height and width
-LARGEST = 4096
-# significant digits of numbers: a millionth of a value is less than float32 loses in a net
-DIGITS = 6
-_FLOAT32 = 3.4e38  # no float32 is larger
+
+class Parts(TypedDict, total=False):
+    """Some of the fields of a :class:`Preparation`."""
+
+    channels: str
+    size: Sides
+    mean: Numbers
+    scale: Numbers
+    crop: Sides | None
 
 
 @dataclass(frozen=True)
@@ -44,44 +45,37 @@ class Preparation:
     """
 
     channels: str
-    size: tuple[int, int]
-    mean: float | Sequence[float] = 0.0
-    scale: float | Sequence[float] = 1.0
-    crop: tuple[int, int] | None = None
+    size: Sides
+    mean: Numbers = 0.0
+    scale: Numbers = 1.0
+    crop: Sides | None = None
 
     def __post_init__(self) -> None:
-        _check_channels(self.channels)
-        object.__setattr__(self, "size", _checked_size("size", self.size))
+        check_channels(self.channels)
+        object.__setattr__(self, "size", checked_size("size", self.size))
         for name in ("mean", "scale"):
-            object.__setattr__(self, name, _checked_numbers(name, getattr(self, name), CHANNELS[self.channels]))
-        if not np.array(self.scale, np.float32).all():
+            object.__setattr__(self, name, checked_numbers(name, getattr(self, name), CHANNELS[self.channels]))
+        if not _by_channel(self.scale).all():
             raise UsageError("scale is 0; every image would be the same")
         if self.crop is not None:
-            object.__setattr__(self, "crop", _checked_size("crop", self.crop))
+            object.__setattr__(self, "crop", checked_size("crop", self.crop))
             if any(part > whole for part, whole in zip(self.crop, self.size, strict=True)):
-                raise UsageError(f"crop is {_sides(self.crop)}; expected at most the size, {_sides(self.size)}")
+                raise UsageError(f"crop is {self.crop}; expected at most the size, {self.size}")
 
     @classmethod
     def normalized(
-        cls,
-        channels: str,
-        size: tuple[int, int],
-        mean: float | Sequence[float],
-        deviation: float | Sequence[float],
-        crop: tuple[int, int] | None = None,
+        cls, channels: str, size: Sides, mean: Numbers, deviation: Numbers, crop: Sides | None = None
     ) -> Preparation:
         """Returns the preparation for mean and standard deviation of pixels from 0 to 1, as PyTorch's nets have them.
 
         Raises:
             UsageError: a value is not valid.
         """
-        _check_channels(channels)
-        means, deviations = (
-            np.atleast_1d(_checked_numbers(name, numbers, CHANNELS[channels]))
-            for name, numbers in (("mean", mean), ("deviation", deviation))
-        )
-        if not deviations.all():
-            raise UsageError("deviation is 0; expected a number above it")
+        check_channels(channels)
+        means = np.atleast_1d(checked_numbers("mean", mean, CHANNELS[channels]))
+        deviations = np.atleast_1d(checked_numbers("deviation", deviation, CHANNELS[channels]))
+        if not (deviations > 0).all():
+            raise UsageError(f"deviation is {deviation!r}; expected numbers above 0")
         return cls(channels, size, (255 * means).tolist(), (1 / (255 * deviations)).tolist(), crop)
 
     @property
@@ -105,8 +99,8 @@ class Preparation:
         """
         pixels = self._decoded(image) if isinstance(image, str | Path | bytes) else self._arranged(image)
         prepared = self._resized(pixels)
-        prepared -= np.array(self.mean, np.float32).reshape(-1, 1, 1)
-        prepared *= np.array(self.scale, np.float32).reshape(-1, 1, 1)
+        prepared -= _by_channel(self.mean)
+        prepared *= _by_channel(self.scale)
         return prepared
 
     def _decoded(self, image: str | Path | bytes) -> Pixels:
@@ -116,16 +110,16 @@ class Preparation:
             content = image if isinstance(image, bytes) else Path(image).read_bytes()
             blue_first = decode(content, color=self.channels != "grey")
         except OSError as error:
-            raise DataError(f"{image!s}: cannot be read: {error.strerror}") from error
+            raise DataError(f"{visible(str(image))}: cannot be read: {error.strerror}") from error
         except DataError as error:
             raise (error if isinstance(image, bytes) else error.within(visible(str(image)))) from error
         return blue_first[::-1] if self.channels == "rgb" else blue_first
 
     def _arranged(self, image: Pixels) -> Pixels:
-        found = np.asarray(image)
-        wanted = ((2,), (3,)) if self.channels != "grey" else ((2,),)
-        if found.dtype != np.uint8 or (found.ndim,) not in wanted or found.shape[2:] not in ((), (3,)) or not found.size:
-            expected = "(height, width)" if self.channels == "grey" else "(height, width, 3)"
+        found, colours = np.asarray(image), self.channels != "grey"
+        wanted = found.ndim == 2 or (colours and found.ndim == 3 and found.shape[2] == 3)
+        if found.dtype != np.uint8 or not wanted or not found.size:
+            expected = "(height, width) or (height, width, 3)" if colours else "(height, width)"
             raise DataError(f"the image has shape {list(found.shape)} of {found.dtype}; expected {expected} of uint8")
         if found.ndim == 2:
             return np.broadcast_to(found, (self.shape[0], *found.shape))
@@ -136,7 +130,7 @@ class Preparation:
         top, left = ((whole - part) // 2 for whole, part in zip(self.size, self.shape[1:], strict=True))
         window = (slice(None), slice(top, top + self.shape[1]), slice(left, left + self.shape[2]))
         if pixels.shape[1:] == self.size:
-            return pixels[window].astype(np.float32)
+            return pixels[window].astype(np.float32, order="C")
         from demitasse.caffe.images.resizing import Resized, copy_window
 
         prepared = np.empty(self.shape, np.float32)
@@ -144,27 +138,6 @@ class Preparation:
         return prepared
 
 
-def _check_channels(channels: object) -> None:
-    if not isinstance(channels, str) or channels not in CHANNELS:
-        raise UsageError(f"channels is {channels!r}; {suggest(str(channels), CHANNELS)}")
-
-
-def _sides(size: Sequence[int]) -> str:
-    return "x".join(map(str, size))
-
-
-def _checked_size(name: str, size: object) -> tuple[int, int]:
-    sides = tuple(size) if isinstance(size, Iterable) else ()
-    if len(sides) != 2 or not all(isinstance(side, Integral) and 1 <= side <= LARGEST for side in sides):
-        raise UsageError(f"{name} is {size!r}; expected (height, width), whole numbers from 1 to {LARGEST}")
-    return int(sides[0]), int(sides[1])
-
-
-def _checked_numbers(name: str, given: object, channels: int) -> float | tuple[float, ...]:
-    """Returns one number, or one for each channel, with the digits that files store; one number for equal ones."""
-    numbers = tuple(given) if isinstance(given, Iterable) else (given,)
-    if len(numbers) not in (1, channels) or not all(isinstance(each, Real) and abs(each) < _FLOAT32 for each in numbers):
-        count = "a finite number" if channels == 1 else f"a finite number, or {channels} of them"
-        raise UsageError(f"{name} is {given!r}; expected {count}")
-    rounded = tuple(float(f"{each:.{DIGITS}g}") for each in numbers)
-    return rounded[0] if len(set(rounded)) == 1 else rounded
+def _by_channel(numbers: Numbers) -> Image:
+    """Returns numbers, one or one for each channel, as (channels, 1, 1)."""
+    return np.array(numbers, np.float32).reshape(-1, 1, 1)

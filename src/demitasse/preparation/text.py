@@ -10,9 +10,11 @@ import re
 from collections.abc import Sequence
 
 from demitasse.errors import FileFormatError, UsageError, visible
-from demitasse.preparation.preparation import DIGITS, Preparation
+from demitasse.preparation.checks import DIGITS, Numbers, Sides
+from demitasse.preparation.preparation import Preparation
 
 _LONGEST = 200  # characters of a valid text
+_DEFAULTS = ([0.0], [1.0])  # mean and scale
 _SIDES = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})")
 _NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,12})?(e[+-][0-9]{1,2})?")
 _FORM = "expected 'channels size[:crop] [mean [scale]]', such as 'grey 28x28 33.3184 0.0127281'"
@@ -37,13 +39,14 @@ def of_text(text: str) -> Preparation:
     words = text.split(" ")
     if len(text) > _LONGEST or not 2 <= len(words) <= 4:
         raise _error(text, _FORM)
-    sizes = [_SIDES.fullmatch(size) for size in words[1].split(":")]
+    sizes = [sides for word in words[1].split(":") if (sides := _sides(word))]
     numbers = [_floats(word) for word in words[2:]]
-    if len(sizes) > 2 or not all(sizes) or not all(numbers):
+    if len(sizes) != words[1].count(":") + 1 or len(sizes) > 2 or not all(numbers):
         raise _error(text, _FORM)
-    (height, width), *crop = ((int(size[1]), int(size[2])) for size in sizes if size)
+    mean, scale = [*numbers, *_DEFAULTS[len(numbers) :]]
+    size, crop = sizes[0], sizes[1] if len(sizes) > 1 else None
     try:
-        return Preparation(words[0], (height, width), *numbers, **({"crop": crop[0]} if crop else {}))
+        return Preparation(words[0], size, mean, scale, crop)
     except UsageError as error:
         raise _error(text, str(error)) from error
 
@@ -53,8 +56,14 @@ def _error(text: str, reason: str) -> FileFormatError:
     return FileFormatError(f"found {found}: {reason}")
 
 
-def _numbers(numbers: float | Sequence[float]) -> str:
+def _numbers(numbers: Numbers) -> str:
     return ",".join(f"{each:.{DIGITS}g}" for each in (numbers if isinstance(numbers, Sequence) else (numbers,)))
+
+
+def _sides(word: str) -> Sides | None:
+    """Returns the (height, width) of a word; None for a word of another form."""
+    found = _SIDES.fullmatch(word)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _floats(word: str) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,19 @@ Rival = Callable[[], list[Array]]
 RIVALS: Registry[Callable[[Path, Arrays, int], Rival]] = Registry("runtime")
 
 
-@RIVALS.register("onnxruntime")
-def onnxruntime(path: Path, inputs: Arrays, threads: int) -> Rival:
-    """onnxruntime, on the CPU.
+def require(name: str) -> None:
+    """Checks that the package of a rival, which has the same name, is installed.
 
     Raises:
-        MissingPackageError: it is not installed.
+        MissingPackageError: it is not.
     """
+    with needs(name):
+        import_module(name)
+
+
+@RIVALS.register("onnxruntime")
+def onnxruntime(path: Path, inputs: Arrays, threads: int) -> Rival:
+    """onnxruntime, on the CPU."""
     with needs("onnxruntime"):
         import onnxruntime as runtime
     options = runtime.SessionOptions()
@@ -37,11 +44,7 @@ def onnxruntime(path: Path, inputs: Arrays, threads: int) -> Rival:
 
 @RIVALS.register("openvino")
 def openvino(path: Path, inputs: Arrays, threads: int) -> Rival:
-    """OpenVINO, on the CPU, with float32.
-
-    Raises:
-        MissingPackageError: it is not installed.
-    """
+    """OpenVINO, on the CPU, with float32."""
     with needs("openvino"):
         import openvino as runtime
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}

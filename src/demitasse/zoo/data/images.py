@@ -17,7 +17,6 @@ from demitasse.errors import UsageError
 from demitasse.preparation import Preparation
 from demitasse.zoo.data.base import Batch, TrainingData, as_tensor
 
-
 # number of channels -> what they are
 _CHANNELS = {1: "grey", 3: "rgb"}
 
