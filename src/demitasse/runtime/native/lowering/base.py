@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,6 @@ from llvmlite import ir
 from demitasse.errors import DemitasseError
 from demitasse.graph.graph import Activation, Graph, Step
 from demitasse.graph.products import is_convolution
-from demitasse.graph.weights import packed
-from demitasse.packed.sparse import SparseRows
-from demitasse.packed.weight import PackedWeight
 from demitasse.registry import Registry
 from demitasse.runtime.native import moving
 from demitasse.runtime.native.kernels import address
@@ -24,8 +21,17 @@ from demitasse.runtime.native.llvm import Machine, host
 from demitasse.runtime.native.memory import Use, aligned, places
 from demitasse.runtime.native.program import Argument, Program
 
-# name of a step -> its packed weight
-Memo = dict[str, PackedWeight]
+
+class Packed(Protocol):
+    """Weights as a kernel takes them."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+
+
+Memo = dict[tuple[object, ...], Packed]
+P = TypeVar("P", bound=Packed)
 
 
 class NotNative(DemitasseError):
@@ -49,13 +55,13 @@ class Lowered(NamedTuple):
         program: computes the outputs from the inputs.
         inputs: name -> where the input is written, with the shape that it has in the graph but for the batch.
         outputs: name -> where the output is then.
-        weights: name of a step -> its sparse matrix.
+        weights: name of a step -> its packed weights.
     """
 
     program: Program
     inputs: dict[str, npt.NDArray[np.float32]]
     outputs: dict[str, npt.NDArray[np.float32]]
-    weights: dict[str, SparseRows]
+    weights: dict[str, Packed]
 
 
 class Lowering:
@@ -72,7 +78,7 @@ class Lowering:
         self._calls: list[tuple[int, tuple[Argument | Piece, ...]]] = []
         self.inputs: dict[str, npt.NDArray[np.float32]] = {}
         self.outputs: dict[str, npt.NDArray[np.float32]] = {}
-        self.weights: dict[str, SparseRows] = {}
+        self.weights: dict[str, Packed] = {}
 
     def layout(self, number: int) -> Layout:
         """Returns the layout of a value."""
@@ -101,12 +107,13 @@ class Lowering:
         """Returns the memory of a value that is made already."""
         return self._values[number]
 
-    def held(self, step: Step) -> PackedWeight:
-        """Returns the packed weight of a step, which is packed once for all plans of a graph."""
-        weight = step.weights["weight"]
-        if step.name not in self.memo:
-            self.memo[step.name] = packed(weight)
-        return self.memo[step.name]
+    def held(self, step: Step, form: tuple[object, ...], pack: Callable[[], P]) -> P:
+        """Returns the packed weights of a step, which are packed once for each form."""
+        key = step.name, *form
+        if key not in self.memo:
+            self.memo[key] = pack()
+        self.weights[step.name] = self.memo[key]
+        return cast("P", self.memo[key])
 
     def call(
         self, build: Callable[..., ir.Module], options: tuple[Hashable, ...], *arguments: Argument | Piece
@@ -171,7 +178,7 @@ def lowered(
         batch: images that are computed at once.
         threads: that compute them.
         machine: what it is for; by default this machine.
-        memo: packed weights by step; those that are missing are added.
+        memo: packed weights by step and form; those that are missing are added.
 
     Raises:
         NotNative: a step has no kernel.

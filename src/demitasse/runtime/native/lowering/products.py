@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from demitasse.graph.graph import Step
 from demitasse.graph.products import is_convolution
-from demitasse.graph.weights import array
+from demitasse.graph.weights import array, packed
 from demitasse.packed.sparse import SparseRows
+from demitasse.packed.weight import PackedWeight
 from demitasse.runtime.cost import MANY
 from demitasse.runtime.native import columns
 from demitasse.runtime.native.layout import Layout, planes
@@ -30,16 +31,19 @@ def _convolution(made: Lowering, step: Step) -> None:
     windows = windows_of(step)
     if windows is None or not is_convolution(step):
         raise NotNative(f"layer {step.name!r}: a convolution over other than two axes")
-    rows, out = made.held(step).rows(step.settings.group), made.layout(step.outputs[0])
+    rows, out = _packed(made, step).rows(step.settings.group), made.layout(step.outputs[0])
     source, offsets, image = into_phases(made, step, windows, 0.0)
     _product(made, step, rows, source, offsets.reshape(-1), image, out)
+
+
+def _packed(made: Lowering, step: Step) -> PackedWeight:
+    return made.held(step, (), lambda: packed(step.weights["weight"]))
 
 
 def _product(
     made: Lowering, step: Step, held: SparseRows, source: Piece, offsets: npt.NDArray[np.int64],
     image: int, out: Layout, batch: int | None = None, target: Piece | None = None,
 ) -> None:  # fmt: skip
-    made.weights[step.name] = held
     rows = len(held.starts) - 1
     batch = made.batch if batch is None else batch
     count = -(-out.span // made.lanes)
@@ -62,7 +66,7 @@ def _product(
 def _inner_product(made: Lowering, step: Step) -> None:
     if step.adds or step.settings.axis != 1:
         raise NotNative(f"layer {step.name!r}: an inner product from axis {step.settings.axis} on")
-    weight = made.held(step)
+    weight = _packed(made, step)
     outputs, inputs = weight.shape
     source, out = made.layout(step.inputs[0]), made.layout(step.outputs[0])
     offsets = source.offsets().reshape(-1).astype(np.int32)
@@ -83,7 +87,7 @@ def _inner_product(made: Lowering, step: Step) -> None:
         )  # fmt: skip
         return
     chunks = 1 if made.threads == 1 else min(4 * made.threads, outputs)
-    held = made.weights[step.name] = weight.columns(chunks)
+    held = weight.columns(chunks)
     activation, low, high = numbers_of(step.activation)
     bias = step.weights.get("bias")
     made.call(
