@@ -15,6 +15,12 @@ os.environ.pop("COLUMNS", None)
 SHARED = Path(os.environ.get("DEMITASSE_SHARED", Path(__file__).parents[1] / "../shared")).resolve()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Makes a folder of the tests' own the user's cache, for their processes, too."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips the tests whose device or package is not here."""
     if item.get_closest_marker("gpu"):

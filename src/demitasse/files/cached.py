@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+from typing_extensions import Buffer
 
-def write_cached(path: Path, data: bytes) -> None:
+_CHECKSUM = 32
+
+
+def write_cached(path: Path, *parts: Buffer) -> None:
     """Writes a file atomically, since another process may read it, or write the same.
 
     Raises:
@@ -19,7 +23,8 @@ def write_cached(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     own = path.with_name(f"{path.name}.{uuid4().hex}.tmp")
     try:
-        own.write_bytes(data)
+        with open(own, "wb") as file:
+            file.writelines(parts)
         own.replace(path)
     finally:
         own.unlink(missing_ok=True)
@@ -42,17 +47,20 @@ def cache_folders(kind: str, beside: Path | None = None) -> Iterator[Path]:
         yield own / "demitasse"
 
 
-def with_checksum(data: bytes) -> bytes:
-    """Returns data in the form that :func:`checked` takes."""
-    return hashlib.sha256(data).digest() + data
+def checksum_of(parts: Iterable[Buffer]) -> bytes:
+    """Returns what stands at the end of a file that :func:`checked` reads."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.digest()
 
 
 def checked(path: Path) -> memoryview | None:
-    """Returns the data of a file of a cache, which may be changed; None if there is no such file, or it is damaged."""
-    with suppress(OSError):
-        with open(path, "rb") as file:
-            stored = memoryview(bytearray(os.fstat(file.fileno()).st_size))
-            file.readinto(stored)
-        if hashlib.sha256(stored[32:]).digest() == stored[:32]:
-            return stored[32:]
+    """Returns the data of a file before its checksum, which may be changed; None if it is missing or damaged."""
+    with suppress(OSError), open(path, "rb") as file:
+        stored = memoryview(bytearray(os.fstat(file.fileno()).st_size))
+        file.readinto(stored)
+        data, checksum = stored[:-_CHECKSUM], stored[-_CHECKSUM:]
+        if checksum_of([data]) == checksum:
+            return data
     return None

@@ -34,6 +34,7 @@ def weights_of(file: File) -> dict[str, Held]:
     for entry, part in file.pieces():
         builder = builders.setdefault(entry.name, _Builder(entry))
         builder.append(part)
+        del part  # before the next one is decoded
         if builder.left == 0:
             found[entry.name] = builders.pop(entry.name).finish()
     for alias, name in file.header.aliases.items():

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from typing_extensions import Buffer
 
 from demitasse.arrays import Array
-from demitasse.files.cached import cache_folders, checked, with_checksum, write_cached
+from demitasse.files.cached import cache_folders, checked, checksum_of, write_cached
 from demitasse.packed.sparse import SparseRows
 from demitasse.packed.weight import Form, Matrix, PackedWeight
 
 # changes with the form of an entry, and with that of sparse rows
-_VERSION = b"demitasse packed weights 1\n"
+_VERSION = b"demitasse packed weights 2\n"
 # bytes of the largest entry, and of all entries of a folder
 _LARGEST, _MOST = 1 << 28, 1 << 30
 _ALIGNMENT = 64
@@ -70,10 +71,10 @@ def write(key: str, contents: StoredContents) -> None:
     held = [(each, contents.weights[each[0]]) for each in names.values()]
     if sum(weight.nbytes for _, weight in held) > _LARGEST:
         return
-    data = with_checksum(_bytes(contents.metadata, held))
+    parts = list(_parts(contents.metadata, held))
     for folder in _folders():
         with suppress(OSError):
-            write_cached(_place(folder, key), data)
+            write_cached(_place(folder, key), *parts, checksum_of(parts))
             _remove_old(folder)
             return
 
@@ -101,8 +102,8 @@ def _remove_old(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _bytes(metadata: Mapping[str, str], held: list[tuple[list[str], Held]]) -> bytes:
-    """Returns the length of a text, the text, which describes the arrays, and the arrays."""
+def _parts(metadata: Mapping[str, str], held: list[tuple[list[str], Held]]) -> Iterator[Buffer]:
+    """Yields the length of a text, the text, which describes the arrays, and the arrays."""
     described: list[dict[str, object]] = []
     arrays: list[Array] = []
     for names, weight in held:
@@ -111,10 +112,12 @@ def _bytes(metadata: Mapping[str, str], held: list[tuple[list[str], Held]]) -> b
         described.append({"names": names, "shape": weight.shape, "form": form_of(weight), "arrays": kinds})
         arrays += parts
     text = json.dumps({"metadata": dict(metadata), "weights": described}).encode()
-    found = bytearray(len(text).to_bytes(8, "little") + text)
+    yield len(text).to_bytes(8, "little") + text
+    at = 8 + len(text)
     for array in arrays:
-        found += bytes(-len(found) % _ALIGNMENT) + array.tobytes()
-    return bytes(found)
+        yield bytes(-at % _ALIGNMENT)
+        yield np.ascontiguousarray(array).data.cast("B")
+        at += -at % _ALIGNMENT + array.nbytes
 
 
 def _contents(data: memoryview) -> StoredContents:

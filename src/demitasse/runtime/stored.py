@@ -61,7 +61,8 @@ def stored_model(path: str | Path) -> StoredModel | None:
     from demitasse.packed.file import File
     from demitasse.packed.weights import weights_of
 
-    with File(path) as file:
+    # one thread: each decodes into megabytes of its own, and the result is kept
+    with File(path, threads=1) as file:
         if KEY not in file.header.metadata:
             return None
         contents = StoredContents(file.header.metadata, weights_of(file))

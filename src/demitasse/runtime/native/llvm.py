@@ -46,9 +46,9 @@ def host() -> Machine:
     return Machine(triple, cpu, features, 8 if has.get("avx2") else 4, 32 if triple.startswith("aarch64") else 16)
 
 
-def object_file(module: ir.Module, machine: Machine) -> bytes:
-    """Returns the object file of a module."""
-    parsed = llvm.parse_assembly(str(module))
+def object_file(text: str, machine: Machine) -> bytes:
+    """Returns the object file of a module, given as LLVM's text."""
+    parsed = llvm.parse_assembly(text)
     parsed.verify()
     target = llvm.Target.from_triple(machine.triple).create_target_machine(
         cpu=machine.cpu, features=machine.features, opt=3
@@ -62,15 +62,15 @@ def object_file(module: ir.Module, machine: Machine) -> bytes:
 
 
 class Library:
-    """The functions of an object file, in memory as long as the library is."""
+    """The functions of object files, in memory as long as the library is."""
 
-    def __init__(self, code: bytes) -> None:
+    def __init__(self) -> None:
         machine = llvm.Target.from_default_triple().create_target_machine()
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+
+    def add(self, code: bytes, name: str) -> int:
+        """Adds an object file; returns the address of its function of this name, which no other file has."""
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
-
-    def address(self, name: str) -> int:
-        """Returns the address of a function."""
         found: int = self._engine.get_function_address(name)
         return found
