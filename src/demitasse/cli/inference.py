@@ -26,7 +26,6 @@ def _checked_threads(count: int) -> int:
     return count
 
 
-
 Model = Annotated[
     Path,
     typer.Argument(metavar="MODEL", help=".demi file that contains its net (pack --definition).", callback=existing),

@@ -7,7 +7,6 @@ from llvmlite import ir
 from demitasse.runtime.native.code import KernelCode, Operand
 from demitasse.runtime.native.llvm import BYTE, FLOAT, INT, LONG, Machine
 
-
 COLUMNS = (
     "*starts *gaps *codes *values *factor *order *offsets *input *output *bias .low .high inputs outputs images chunks "
     "input_image output_image"
