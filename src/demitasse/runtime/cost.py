@@ -17,7 +17,7 @@ _SPARSE, _DENSE, _TORCH, _DEPTHWISE = 21e9, 48e9, 50e9, 8e9
 _CALL, _TORCH_CALL = 0.2e-6, 4e-6
 # images from which an inner product keeps a vector of them in a register, as a convolution does of pixels
 MANY = 3
-# share of weights that are not zero from which dense rows are faster than sparse ones, and how many are computed at once
+# share of weights that are not zero from which dense rows are faster than sparse ones; rows that are computed at once
 DENSE_FROM, GROUP = 0.5, 4
 # what estimates may be wrong by
 _MARGIN = 0.85

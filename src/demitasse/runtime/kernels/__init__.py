@@ -9,14 +9,13 @@ from torch import Tensor
 from demitasse.graph.graph import Step
 from demitasse.graph.passes.fuse import activation_of
 from demitasse.graph.products import is_convolution, is_inner_product
-from demitasse.graph.weights import Weight, is_float32, is_on_cpu, kept, size
+from demitasse.graph.weights import Weight, is_float32, is_on_cpu, size
 from demitasse.runtime.cost import inner_product_pays
 from demitasse.runtime.kernels import onednn
 from demitasse.runtime.kernels.activation import in_place
 from demitasse.runtime.kernels.normalization import LRNKernel
 from demitasse.runtime.kernels.products import ConvolutionKernel, InnerProductKernel
 from demitasse.runtime.kernels.sparse import SparseInnerProductKernel
-from demitasse.runtime.native.nibbles import suits
 
 Kernel = Callable[..., Tensor | tuple[Tensor, ...]]
 
