@@ -23,12 +23,18 @@ DENSE_FROM, GROUP = 0.5, 4
 _MARGIN = 0.85
 
 
-def native_pays(graph: Graph, batch: int) -> bool:
-    """Tells whether a graph is computed faster by our kernels, for batches of a size."""
+def native_pays(graph: Graph, batch: int, entry: float = 0.0) -> bool:
+    """Tells whether a graph is computed faster by our kernels, for batches of a size.
+
+    Args:
+        graph: after all passes.
+        batch: the size.
+        entry: seconds that our kernels take besides.
+    """
     if any(not size(weight) or not is_float32(weight) for weight in _weights(graph)):
         return False
     found = [costs(graph, step, batch) for step in graph.steps]
-    return sum(native for native, _ in found) < _MARGIN * sum(torch for _, torch in found)
+    return entry + sum(native for native, _ in found) < _MARGIN * sum(torch for _, torch in found)
 
 
 def _weights(graph: Graph) -> Iterator[Weight]:
@@ -49,6 +55,18 @@ def costs(graph: Graph, step: Step, batch: int) -> tuple[float, float]:
         dense = is_dense(weight, step.settings.group)
         native += positions * (size(weight) / _DENSE if dense else kept(weight) / _SPARSE)
     return native, torch
+
+
+def form(step: Step, batch: int) -> str:
+    """Returns what our kernels compute a step from: ``sparse`` or ``dense`` weights, or ``codes``; else ``native``."""
+    weight = step.weights.get("weight")
+    if step.kind == "InnerProduct" and weight is not None:
+        if codes_pay(batch, weight):
+            return "codes"
+        return "dense" if batch >= MANY and is_dense(weight) else "sparse"
+    if step.kind == "Convolution" and weight is not None:
+        return "dense" if is_dense(weight, step.settings.group) else "sparse"
+    return "native"
 
 
 def is_dense(weight: Weight, groups: int = 1) -> bool:

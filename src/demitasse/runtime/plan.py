@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 
 import torch
@@ -13,6 +14,7 @@ from demitasse.graph.graph import Graph
 from demitasse.graph.passes import PASSES, planned
 from demitasse.runtime.cost import native_pays
 from demitasse.runtime.dense import DensePlan
+from demitasse.runtime.mixed import MixedPlan
 from demitasse.runtime.native.plan import Memo, NativePlan, NotNative
 
 __all__ = ["PASSES", "Plan", "plan_of"]
@@ -34,7 +36,7 @@ class Plan:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._memo: Memo = {}
-        self._natives: dict[tuple[int, int], NativePlan | None] = {}
+        self._natives: dict[tuple[int, int], NativePlan | MixedPlan | None] = {}
 
     @cached_property
     def dense(self) -> DensePlan:
@@ -55,12 +57,12 @@ class Plan:
                 raise UsageError(f"blob {name!r} is not fed; found {', '.join(batch) or 'none'}")
         return (self.suited(batch) or self.dense)(batch)
 
-    def suited(self, batch: Mapping[str, Tensor]) -> NativePlan | None:
+    def suited(self, batch: Mapping[str, Tensor]) -> NativePlan | MixedPlan | None:
         """Returns what computes these inputs from packed weights; None where dense operations do."""
         size = self._size(batch)
         return self.native(size, torch.get_num_threads()) if size else None
 
-    def native(self, batch: int, threads: int) -> NativePlan | None:
+    def native(self, batch: int, threads: int) -> NativePlan | MixedPlan | None:
         """Returns what computes batches of a size from sparse weights; None where dense operations are faster.
 
         Args:
@@ -71,14 +73,15 @@ class Plan:
         if key not in self._natives:
             while len(self._natives) >= KEPT:
                 self._natives.pop(next(iter(self._natives)))
-            self._natives[key] = self._made(batch, threads) if native_pays(self.graph, batch) else None
+            self._natives[key] = self._made(batch, threads)
         return self._natives[key]
 
-    def _made(self, batch: int, threads: int) -> NativePlan | None:
-        try:
-            return NativePlan(self.graph, batch, threads, memo=self._memo)
-        except NotNative:
-            return None
+    def _made(self, batch: int, threads: int) -> NativePlan | MixedPlan | None:
+        if native_pays(self.graph, batch):
+            with suppress(NotNative):
+                return NativePlan(self.graph, batch, threads, memo=self._memo)
+        mixed = MixedPlan(self.graph, batch, threads, self._memo)
+        return mixed if mixed.steps else None
 
     def _size(self, inputs: Mapping[str, Tensor]) -> int:
         """Returns the size of a batch that native plans take; 0 if they do not take it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from demitasse.errors import UsageError
 from demitasse.graph.graph import Step
 from demitasse.graph.weights import kept, nbytes, size
-from demitasse.runtime.cost import costs
+from demitasse.runtime.cost import costs, form
 from demitasse.text_table import Column, TextTable, printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class LayerPlan:
     Attributes:
         name: of the layer.
         kind: the operation.
-        kernel: ``sparse``, ``dense`` or ``PyTorch``, where there is no kernel for the operation.
+        kernel: ``sparse``, ``dense``, or ``codes`` of 4 bits: what it is computed from; ``native``, a kernel of ours for an
+            operation without weights; ``PyTorch``, where there is no kernel for the operation.
         kept: number of weights that are not zero; 0 for layers without weights.
         total: number of weights.
         nbytes: bytes of the weights in memory.
@@ -90,30 +91,32 @@ def report(plan: Plan, batch: int = 1) -> PlanReport:
 def _layers(plan: Plan, batch: int) -> Iterator[LayerPlan]:
     import torch
 
+    from demitasse.runtime.kernels import kernel
+
     native = plan.native(batch, torch.get_num_threads())
     packed = native.weights if native else {}
-    for step, kernel in zip(plan.graph.steps, plan.dense.kernels, strict=True):
+    ours = native.steps if native else set()
+    for step in plan.graph.steps:
         weight = step.weights.get("weight")
         total, found = (0, 0) if weight is None else (size(weight), kept(weight))
-        held = sum(map(nbytes, step.weights.values()))
-        if native:
-            sparse, dense = costs(plan.graph, step, batch)
-            gain = dense / sparse if sparse else 1.0
-            yield LayerPlan(step.name, step.kind, "sparse", found, total, packed.get(step.name, held), gain)
+        held = packed.get(step.name, sum(map(nbytes, step.weights.values())))
+        if step.name in ours:
+            seconds, torch_seconds = costs(plan.graph, step, batch)
+            yield LayerPlan(step.name, step.kind, form(step, batch), found, total, held, torch_seconds / seconds)
         else:
-            yield LayerPlan(step.name, step.kind, _name(step, kernel), found, total, held, 1.0)
+            yield LayerPlan(step.name, step.kind, _name(step, kernel(step)), found, total, held, 1.0)
 
 
-def _name(step: Step, kernel: object) -> str:
+def _name(step: Step, made: object) -> str:
     from demitasse.runtime.kernels.sparse import SparseInnerProductKernel
 
-    if isinstance(kernel, SparseInnerProductKernel):
+    if isinstance(made, SparseInnerProductKernel):
         return "sparse"
-    return "PyTorch" if kernel is step.call else "dense"
+    return "PyTorch" if made is step.call else "dense"
 
 
 def _cells(layer: LayerPlan) -> tuple[str, ...]:
-    gain = f"{layer.gain:.1f}x" if layer.kernel == "sparse" else ""
+    gain = f"{layer.gain:.1f}x" if layer.gain != 1 else ""
     return (
         layer.name,
         layer.kind,

@@ -31,6 +31,9 @@ class ArrayPlan:
         machine: what the kernels are for; by default this machine.
         memo: packed weights of other plans of the same graph, to which those of this one are added.
 
+    Attributes:
+        steps: names of the steps.
+
     Raises:
         NotNative: a step has no kernel.
     """
@@ -39,6 +42,7 @@ class ArrayPlan:
         self, graph: Graph, batch: int, threads: int, machine: Machine | None = None, memo: Memo | None = None
     ) -> None:
         self._arguments = graph, batch, threads, machine, memo
+        self.steps = {step.name for step in graph.steps}
         self._batch, self._threads, self._lock = batch, threads, RLock()
         memo = {} if memo is None else memo
         self._group = _images_of_a_group(graph, batch, threads)

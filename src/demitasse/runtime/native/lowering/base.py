@@ -37,7 +37,13 @@ P = TypeVar("P", bound=Packed)
 
 
 class NotNative(DemitasseError):
-    """A step has no kernel here."""
+    """A step has no kernel here.
+
+    Attributes:
+        step: the step, if it is known.
+    """
+
+    step: Step | None = None
 
 
 class Piece(NamedTuple):
@@ -207,9 +213,13 @@ def lowered(
     for name, number in graph.inputs.items():
         _enter(made, name, number)
     for step in graph.steps:
-        if step.kind not in LOWER:
-            raise NotNative(f"layer {step.name!r} of type {step.kind}")
-        LOWER[step.kind](made, step)
+        try:
+            if step.kind not in LOWER:
+                raise NotNative(f"layer {step.name!r} of type {step.kind}")
+            LOWER[step.kind](made, step)
+        except NotNative as error:
+            error.step = step
+            raise
     for name, number in graph.outputs.items():
         _leave(made, name, number)
     return Lowered(made.finish(), made.inputs, made.outputs, made.weights)

@@ -1,0 +1,159 @@
+"""Runs a graph in parts: by kernels of our own where there are such, by PyTorch's operations elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from demitasse.graph.graph import Graph, Step
+from demitasse.graph.weights import is_on_cpu
+from demitasse.runtime.cost import native_pays
+from demitasse.runtime.kernels import kernel
+from demitasse.runtime.native.lowering import LOWER
+from demitasse.runtime.native.plan import Memo, NativePlan, NotNative
+
+# seconds that entering a part takes, and each of the values that go in and out of it
+_ENTRY, _VALUE = 15e-6, 0.5e-9
+
+
+class Part(NamedTuple):
+    """Steps that are computed together.
+
+    Attributes:
+        steps: the steps.
+        inputs: numbers of the values that they take from outside.
+        outputs: numbers of the values that are needed outside.
+        compute: makes the outputs of the inputs, in these orders.
+        dead: numbers of the values that nothing needs afterwards.
+        weights: name of a step -> bytes of its packed weights in memory.
+        is_native: whether our kernels compute them.
+    """
+
+    steps: Sequence[Step]
+    inputs: list[int]
+    outputs: list[int]
+    compute: Callable[..., Sequence[Tensor]]
+    dead: list[int]
+    weights: dict[str, int]
+    is_native: bool
+
+
+class MixedPlan:
+    """Computes a graph for batches of one size, on the CPU.
+
+    Args:
+        graph: after all passes.
+        batch: images of a batch.
+        threads: that compute it.
+        memo: packed weights of other plans of the same graph, to which those of this one are added.
+
+    Attributes:
+        parts: the parts, in order.
+        weights: name of a step -> bytes of its packed weights in memory.
+        steps: names of the steps that have kernels of ours.
+    """
+
+    quick = None  # there is no short way
+
+    def __init__(self, graph: Graph, batch: int, threads: int, memo: Memo) -> None:
+        self._graph = graph
+        self._arguments = graph, batch, threads, memo
+        outside: set[int] = set()  # numbers of steps that have no kernel, or settings that no kernel has
+        while True:
+            try:
+                self.parts = list(_parts(graph, batch, threads, memo, outside))
+                break
+            except NotNative as error:
+                assert error.step is not None
+                outside.add(graph.steps.index(error.step))
+        self.weights = {name: size for part in self.parts for name, size in part.weights.items()}
+        self.steps = {step.name for part in self.parts if part.is_native for step in part.steps}
+
+    def __reduce__(self) -> tuple[type[MixedPlan], tuple[object, ...]]:
+        return MixedPlan, self._arguments
+
+    @torch.no_grad()
+    def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the outputs by name for inputs by name."""
+        values = {number: batch[name] for name, number in self._graph.inputs.items()}
+        for part in self.parts:
+            found = part.compute(*[values[number] for number in part.inputs])
+            values.update(zip(part.outputs, found, strict=True))
+            for number in part.dead:
+                values.pop(number, None)
+        return {name: values[number] for name, number in self._graph.outputs.items()}
+
+
+def _parts(graph: Graph, batch: int, threads: int, memo: Memo, outside: set[int]) -> list[Part]:
+    sizes = {graph.values[number].shape[:1] for number in graph.inputs.values()}
+    suited = [index not in outside and _suits(graph, step, sizes) for index, step in enumerate(graph.steps)]
+    parts = []
+    for is_suited, group in groupby(range(len(graph.steps)), key=lambda index: suited[index]):
+        steps = [graph.steps[index] for index in group]
+        piece = _piece(graph, steps)
+        if is_suited and native_pays(piece, batch, _entry(piece, batch)):
+            parts.append(_native(piece, NativePlan(piece, batch, threads, memo=memo)))
+        else:
+            parts += [_single(_piece(graph, [step])) for step in steps]
+    return parts
+
+
+def _suits(graph: Graph, step: Step, sizes: set[tuple[int, ...]]) -> bool:
+    """Tells whether there may be a kernel for a step: its values have the axis of the batch, and 1 or 3 others."""
+    shapes = [graph.values[number].shape for number in (*step.inputs, *step.outputs)]
+    batches = all(len(shape) in (2, 4) and {shape[:1]} == sizes for shape in shapes)
+    return step.kind in LOWER and batches and all(map(is_on_cpu, step.weights.values()))
+
+
+def _piece(graph: Graph, steps: Sequence[Step]) -> Graph:
+    """Returns the graph of consecutive steps; inputs and outputs have numbers for names."""
+    made = {number for step in steps for number in step.outputs}
+    taken = {number for step in steps for number in step.inputs} - made
+    inside = {id(step) for step in steps}
+    needed = {number for step in graph.steps if id(step) not in inside for number in step.inputs}
+    needed |= set(graph.outputs.values())
+    names = {number: str(number) for number in range(len(graph.values))}
+    return Graph(
+        steps[0].name,
+        graph.values,
+        {names[number]: number for number in sorted(taken)},
+        {names[number]: number for number in sorted(made & needed)},
+        list(steps),
+    )
+
+
+def _entry(piece: Graph, batch: int) -> float:
+    """Returns the seconds that it takes to enter a part, and to leave it."""
+    numbers = [*piece.inputs.values(), *piece.outputs.values()]
+    return _ENTRY + _VALUE * batch * sum(math.prod(piece.values[number].shape[1:]) for number in numbers)
+
+
+def _native(piece: Graph, plan: NativePlan) -> Part:
+    def compute(*inputs: Tensor) -> list[Tensor]:
+        found = plan(dict(zip(piece.inputs, inputs, strict=True)))
+        return [found[name] for name in piece.outputs]
+
+    return _part(piece, compute, plan.weights, True)
+
+
+def _single(piece: Graph) -> Part:
+    (step,) = piece.steps
+    call, places = kernel(step), [list(piece.inputs.values()).index(number) for number in step.inputs]
+    made = [step.outputs.index(number) for number in piece.outputs.values()]
+
+    def compute(*inputs: Tensor) -> list[Tensor]:
+        result = call(*[inputs[place] for place in places])
+        results = (result,) if isinstance(result, Tensor) else result
+        return [results[index] for index in made]
+
+    return _part(piece, compute, {}, False)
+
+
+def _part(piece: Graph, compute: Callable[..., Sequence[Tensor]], weights: dict[str, int], native: bool) -> Part:
+    dead = [number for step in piece.steps for number in step.dead]
+    return Part(piece.steps, list(piece.inputs.values()), list(piece.outputs.values()), compute, dead, weights, native)
