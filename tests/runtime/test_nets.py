@@ -144,17 +144,17 @@ class Tokens(NamedTuple):
     names: list[str]
 
 
-def tokens_model(name: str) -> Tokens:
+def tokens_model(name: str, width: int = 64) -> Tokens:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     if name == "gpt2":
         config = transformers.GPT2Config(
-            n_embd=64, n_layer=2, n_head=4, vocab_size=100, n_positions=32, use_cache=False, pad_token_id=0
+            n_embd=width, n_layer=2, n_head=4, vocab_size=100, n_positions=32, use_cache=False, pad_token_id=0
         )
         model = transformers.GPT2LMHeadModel(config)
     else:
         config = transformers.BertConfig(
-            hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128, vocab_size=100
+            hidden_size=width, num_hidden_layers=2, num_attention_heads=4, intermediate_size=2 * width, vocab_size=100
         )
         model = transformers.BertForSequenceClassification(config)
     matrices = [each for each, module in model.named_modules() if type(module).__name__ in ("Linear", "Conv1D")]
@@ -192,12 +192,13 @@ def test_models_of_transformers(name: str, change: Callable[[Tokens], None]) -> 
 
 
 def test_a_few_tokens_of_quantized_models_are_computed_from_codes() -> None:
-    bert, gpt = tokens_model("bert"), MODELS["gpt"]().eval()
+    bert, gpt = tokens_model("bert", 256), MODELS["gpt"](vocabulary=512, layers=2, width=256).eval()
     own = Tokens(gpt, [f"{name}.weight" for name, module in gpt.named_modules() if isinstance(module, nn.Linear)])
     row = torch.randint(0, 60, (1, 3))
     for found, example in ((bert, {"input_ids": row, "attention_mask": torch.ones_like(row)}), (own, {"tokens": row})):
         quantize(found)
         fast = demitasse.optimize(found.model, example)
         agree(found.model, fast, **example)
-        kernels = [layer.kernel for layer in fast.report().layers if layer.kind == "InnerProduct"]
-        assert kernels == ["sparse"] * len(found.names)
+        products = [layer for layer in fast.report().layers if layer.kind == "InnerProduct"]
+        assert len(products) == len(found.names)
+        assert not {"dense", "PyTorch"} & {layer.kernel for layer in products if layer.total >= 1 << 16}

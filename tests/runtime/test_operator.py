@@ -136,7 +136,8 @@ def test_a_program_does_not_keep_the_plan() -> None:
 def test_a_program_runs_only_in_the_process_that_holds_the_plan(tmp_path: Path) -> None:
     torch.export.save(torch.export.export(lenet(), (DIGITS,)), tmp_path / "net.pt2")
     code = """
-import torch, demitasse.runtime
+import torch
+from demitasse.runtime import OptimizedModule
 torch.export.load("net.pt2").module()(torch.randn(2, 1, 28, 28))
 """
     command = [sys.executable, "-W", "ignore", "-c", code]

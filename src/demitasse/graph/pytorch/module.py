@@ -26,14 +26,14 @@ class Exported(NamedTuple):
         flatten: makes the inputs of the graph, in order, of arguments and named arguments.
         restore: makes what the module returns of the outputs of the graph, in order.
         names: the named arguments, in order.
-        results: the outputs of the graph; None if it takes or returns anything but tensors.
+        results: the outputs of the graph; None if they are not known, or it takes or returns anything but tensors.
     """
 
     graph: Graph
     flatten: Callable[[Positional, Named], list[Tensor]]
     restore: Callable[[Sequence[object]], object]
-    names: tuple[str, ...]
-    results: Results | None
+    names: tuple[str, ...] = ()
+    results: Results | None = None
 
 
 def read_module(model: nn.Module, args: Positional, kwargs: Named | None = None) -> Exported:

@@ -13,6 +13,9 @@ from demitasse.runtime.native.llvm import FLOAT, INT, Machine
 from demitasse.runtime.native.nibbles import BIAS, CODES, LEVELS, ROWS, values
 from demitasse.runtime.native.product import activated
 
+# images whose sums are in registers with those of several rows; the codes are decoded again for the next ones
+_AT_ONCE = 4
+
 GATHER = "*offsets *input *output columns images input_image output_image"
 
 
@@ -43,22 +46,24 @@ def product(machine: Machine, images: int, bias: bool, activation: str) -> ir.Mo
         activation: what follows, see :class:`~demitasse.runtime.native.product.Epilogue`.
     """
     code = KernelCode("kernel", machine, PRODUCT)
-    at_once = max(count for count in (1, 2, ROWS) if count == 1 or count * images <= machine.registers // 2)
     first, last = code.share(code.groups)
     with code.loop(first, last) as group:
         words = code.at(code.codes, code.mul(group, code.mul(code.blocks, ROWS * code.lanes)), INT)
-        for start in range(0, ROWS, at_once):
-            sums = _sums(code, code.at(words, start * code.lanes, INT), at_once, images)
-            for index, totals in enumerate(sums):
-                row = code.add(code.mul(group, ROWS), start + index)
-                with code.b.if_then(code.b.icmp_signed("<", row, code.rows)):
-                    _finish(code, row, totals, bias, activation)
+        for start in range(0, images, _AT_ONCE):
+            part = range(start, min(start + _AT_ONCE, images))
+            rows = ROWS if ROWS * len(part) <= machine.registers // 2 else ROWS // 2
+            for row in range(0, ROWS, rows):
+                sums = _sums(code, code.at(words, row * code.lanes, INT), rows, part)
+                for index, totals in enumerate(sums):
+                    place = code.add(code.mul(group, ROWS), row + index)
+                    with code.b.if_then(code.b.icmp_signed("<", place, code.rows)):
+                        _finish(code, place, dict(zip(part, totals, strict=True)), bias, activation)
     return code.finish()
 
 
-def _sums(code: KernelCode, words: Operand, rows: int, images: int) -> list[list[Operand]]:
+def _sums(code: KernelCode, words: Operand, rows: int, images: range) -> list[list[Operand]]:
     """Returns the sums of each row, by image, as variables that hold vectors."""
-    sums = [[code.variable(code.splat(0.0)) for _ in range(images)] for _ in range(rows)]
+    sums = [[code.variable(code.splat(0.0)) for _ in images] for _ in range(rows)]
     kind = ir.VectorType(INT, code.lanes)
     with code.loop(0, code.blocks) as block:
         at = code.mul(block, ROWS * code.lanes)
@@ -67,10 +72,7 @@ def _sums(code: KernelCode, words: Operand, rows: int, images: int) -> list[list
         ]
         for k in range(CODES):
             place = code.mul(code.add(code.mul(block, CODES), k), code.lanes)
-            seen = [
-                code.load_vector(code.input, code.add(code.mul(code.input_image, image), place))
-                for image in range(images)
-            ]
+            seen = [code.load_vector(code.input, code.add(code.mul(code.input_image, each), place)) for each in images]
             for word, totals in zip(held, sums, strict=True):
                 weight = _decoded(code, word, k)
                 for value, total in zip(seen, totals, strict=True):
@@ -96,10 +98,10 @@ def _decoded(code: KernelCode, words: Operand, k: int) -> Operand:
     return b.fmul(b.bitcast(exponent, code.vector), code.splat(2.0 ** (127 - BIAS)))
 
 
-def _finish(code: KernelCode, row: Operand, totals: list[Operand], bias: bool, activation: str) -> None:
+def _finish(code: KernelCode, row: Operand, totals: dict[int, Operand], bias: bool, activation: str) -> None:
     factor = code.load(code.factors, row)
     given = code.load(code.bias, row) if bias else FLOAT(0.0)
-    for image, total in enumerate(totals):
+    for image, total in totals.items():
         value = code.intrinsic("fma", _sum_of_lanes(code, code.get(total)), factor, given)
         if activation:
             value = code.b.extract_element(activated(code, code.splat(value), activation), INT(0))
