@@ -86,12 +86,11 @@ def sides(
 
 def bounds(plan: Plan, images: torch.Tensor, machine: Peak) -> list[str]:
     """Returns the milliseconds that the multiply-adds take at least, and the weights' and images' way from memory."""
-    count = 0
-    for step in plan.graph.steps:
-        if "weight" in step.weights and step.kind in ("Convolution", "InnerProduct"):
-            positions = math.prod(plan.graph.values[step.outputs[0]].shape[2:])
-            count += len(images) * positions * int(step.weights["weight"].count_nonzero())
-    held = sum(layer.nbytes for layer in report(plan, len(images)).layers)
+    count, layers = 0, report(plan, len(images)).layers
+    for step, layer in zip(plan.graph.steps, layers, strict=True):
+        if step.kind in ("Convolution", "InnerProduct"):
+            count += len(images) * math.prod(plan.graph.values[step.outputs[0]].shape[2:]) * layer.kept
+    held = sum(layer.nbytes for layer in layers)
     return [f"{each:.3g}" for each in machine.least(count, held + images.nbytes)]
 
 

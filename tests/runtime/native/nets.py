@@ -141,4 +141,8 @@ SEPARABLE = (
 )
 
 # name -> net, and the shape of its input
-WHOLE_NETS = {"LeNet-5": (LENET5, (1, 1, 28, 28)), "separable convolutions": (SEPARABLE, (1, 3, 33, 35))}
+WHOLE_NETS = {
+    "LeNet-5": (LENET5, (1, 1, 28, 28)),
+    "separable convolutions": (SEPARABLE, (1, 3, 33, 35)),
+    "large inner products": (ip("data", "a", 1500) + layer("ReLU", "a", "b") + ip("b", "c", 10), (1, 3, 20, 20)),
+}

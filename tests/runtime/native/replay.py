@@ -52,9 +52,8 @@ class Kernels:
         key = machine, build, options
         if key not in self._numbers:
             self._numbers[key] = number = len(self._numbers)
-            module = build(machine, *options)
-            module.get_global("kernel").name = f"kernel{number}"
-            (self._folder / f"kernel{number}.o").write_bytes(object_file(module, machine))
+            text = str(build(machine, *options)).replace('@"kernel"', f'@"kernel{number}"')
+            (self._folder / f"kernel{number}.o").write_bytes(object_file(text, machine))
         return self._numbers[key]
 
     def run(self, used: Sequence[int], file: Path) -> None:
