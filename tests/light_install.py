@@ -161,16 +161,10 @@ def _export_onnx() -> None:
     export(of_net(Net.from_file(_written("net.prototxt", NET), TEST)), "net.onnx")
 
 
-def _rival(name: str) -> Callable[[], None]:
-    def compare() -> None:
-        from demitasse.runtime.rivals import RIVALS, require
+def _rival(name: str) -> list[Callable[[], Any]]:
+    from demitasse.runtime.rivals import RIVALS, require
 
-        try:
-            require(name)
-        finally:
-            RIVALS[name](Path("net.onnx"), {}, 1)
-
-    return compare
+    return [lambda: require(name), lambda: RIVALS[name](Path("net.onnx"), {}, 1)]
 
 
 def _image() -> None:
@@ -203,9 +197,9 @@ FEATURES: dict[str, list[Callable[[], Any]]] = {
     "lmdb": [_write_lmdb],
     "matplotlib": [_plots, _draw_net, lambda: demitasse.compress.compress("lenet")],
     "onnx": [lambda: demitasse.load(b"a model", format="onnx"), _export_onnx],
-    "onnxruntime": [_rival("onnxruntime")],
+    "onnxruntime": _rival("onnxruntime"),
     "onnxscript": [_export_onnx],
-    "openvino": [_rival("openvino")],
+    "openvino": _rival("openvino"),
     "plyvel": [_leveldb],
     "pydot": [_pydot_graph],
     "scipy": [lambda: demitasse.pycaffe.io.resize_image(np.ones((2, 2, 3)), (3, 3))],

@@ -167,6 +167,13 @@ def test_run_on_images_without_classes(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out.startswith("conv: shape [2, 4, 4, 6], greatest at [")
 
 
+def test_an_output_with_several_rows_for_an_image_has_no_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    reshape = 'layer { name: "r" type: "Reshape" bottom: "conv" top: "r" reshape_param { shape { dim: -1 dim: 6 } } }\n'
+    packed(IMAGES[: IMAGES.index('layer { name: "ip"')] + reshape, "net.demi", share=1, preparation=PREPARATION)
+    assert run("run", "net.demi", *photographs((9, 9), (3, 3))) == 0
+    assert capsys.readouterr().out.startswith("r: shape [32, 6], greatest at [")
+
+
 def test_photographs_of_imagenet(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deploy = Path(demitasse.__file__).parent / "examples/squeezenet/deploy.prototxt"
     weights = shared / "models/squeezenet_v1.0_deep_compression.net"

@@ -11,8 +11,12 @@ import torch
 
 import demitasse
 from demitasse import Preparation
+from demitasse.caffe import schema
 from demitasse.caffe.images.mean import write_mean
+from demitasse.caffe.net import Net
+from demitasse.caffe.text import prototxt
 from demitasse.errors import DemitasseError, FileFormatError, UsageError
+from demitasse.export import export
 from demitasse.packed.file import File
 from demitasse.preparation import Parts, preparation_in
 from demitasse.preparation.text import of_text
@@ -164,6 +168,29 @@ def test_every_format_that_has_a_place_keeps_both() -> None:
         demitasse.save(state, "model.pt", classes=classes)
     with pytest.raises(UsageError, match="'classes': 'a\\\\udc00' is not text"):
         demitasse.save(state, "model.demi", classes=["a\udc00"])
+
+
+def test_an_onnx_model_keeps_both() -> None:
+    onnx = pytest.importorskip("onnx")
+    text = INPUT % 3 + CONVOLUTION % 1
+    export(Net(prototxt.parse(text, schema.NetParameter(), "net"), schema.TEST), "net.onnx", check=False)
+    before = onnx.load("net.onnx")
+    before.metadata_props.add(key="classes", value="of somebody else")
+    onnx.save(before, "net.onnx")
+    preparation, classes = Preparation("bgr", (6, 8), 3), ["a", "b", "c", "d"]
+    demitasse.pack("net.onnx", "net.demi", preparation=preparation, classes=classes)
+    assert demitasse.unpack("net.demi", "back.onnx") == []
+    texts = {entry.key: entry.value for entry in onnx.load("back.onnx").metadata_props}
+    expected = {"demitasse.input": "bgr 6x8 3", "demitasse.classes": "a\nb\nc\nd"}
+    assert texts == {"classes": "of somebody else", **expected}
+    demitasse.pack("back.onnx", "again.demi")
+    assert Path("again.demi").read_bytes() == Path("net.demi").read_bytes()
+    with demitasse.open("again.demi") as file:
+        assert (file.preparation, file.classes) == (preparation, classes)
+    demitasse.pack("back.onnx", "other.demi", classes=["e", "f"])
+    assert demitasse.unpack("other.demi", "other.onnx") == []
+    found = {entry.key: entry.value for entry in onnx.load("other.onnx").metadata_props}
+    assert found == {**texts, "demitasse.classes": "e\nf"}
 
 
 def test_metadata_that_is_no_preparation_is_not_written() -> None:

@@ -83,6 +83,8 @@ def classes_of(graph: Graph, names: Sequence[str] | None) -> Classes | None:
         return None
     ((output, number),) = graph.outputs.items()
     shape = graph.values[number].shape
+    if any(graph.values[each].shape[:1] != shape[:1] for each in graph.inputs.values()):
+        return None
     if len(shape) < 2 or shape[1] < 2 or any(size != 1 for size in shape[2:]):
         return None
     if names is not None and len(names) != shape[1]:

@@ -46,7 +46,7 @@ def run(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Images; or .npy for a net with one input, .npz with an array for each.",
             callback=all_existing,
         ),

@@ -64,6 +64,7 @@ class Format(ABC):
         suffixes: the suffixes of its files; empty if its files have no suffix of their own.
         options: the options of :func:`demitasse.save` that it supports.
         keeps_metadata: whether its files can store any text by key.
+        keeps: keys of metadata that its files can store if they cannot store any text.
         nests: whether a file may contain several state_dicts, each under a key.
     """
 
@@ -71,6 +72,7 @@ class Format(ABC):
     suffixes: tuple[str, ...] = ()
     options: ClassVar[frozenset[str]] = frozenset()
     keeps_metadata: bool = False
+    keeps: ClassVar[frozenset[str]] = frozenset()
     nests: ClassVar[bool] = False
 
     @abstractmethod

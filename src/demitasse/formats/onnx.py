@@ -20,6 +20,7 @@ from demitasse.caffe.models.blobs import Array
 from demitasse.errors import FileFormatError, UsageError, WeightsError
 from demitasse.extras import needs
 from demitasse.formats.base import FORMATS, Contents, Format, Settings
+from demitasse.formats.onnx_texts import KEYS, add_texts, take_texts
 from demitasse.formats.sources import place_of
 from demitasse.packed.tensor import BY_NAME, DType, Tensor
 
@@ -69,6 +70,7 @@ class Onnx(Format):
 
     name = "onnx"
     suffixes = (".onnx",)
+    keeps = frozenset(KEYS)
 
     @override
     def read(self, source: Path | bytes, settings: Settings) -> Contents:
@@ -82,7 +84,8 @@ class Onnx(Format):
                 raise error.within(place) from error
             for field in ("raw_data", *_FIELDS):
                 proto.ClearField(field)
-        return Contents(tensors, {GRAPH: model.SerializeToString(deterministic=True).decode("latin-1")})
+        texts = take_texts(model)
+        return Contents(tensors, {GRAPH: model.SerializeToString(deterministic=True).decode("latin-1"), **texts})
 
     @override
     def write(self, contents: Contents, file: BinaryIO, settings: Settings) -> None:
@@ -98,6 +101,7 @@ class Onnx(Format):
         except (DecodeError, UnicodeEncodeError) as error:
             raise FileFormatError(f"metadata {GRAPH!r} is not the graph of an ONNX model: {error}") from error
         _fill(model, contents)
+        add_texts(model, contents.metadata)
         try:
             data = model.SerializeToString()
         except ValueError as error:  # protobuf messages are limited to 2 GiB

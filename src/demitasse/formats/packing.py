@@ -161,7 +161,7 @@ def unpack(
     if definition:
         beside = out.with_name(out.name.removesuffix(".h5")).with_suffix(".prototxt")
         write_text(beside, metadata[DEFINITION])
-    return [] if found.keeps_metadata else [key for key in metadata if not _has_meaning(key)]
+    return [] if found.keeps_metadata else [key for key in metadata if not _has_meaning(key) and key not in found.keeps]
 
 
 def _other(path: Path, form: str | None, otherwise: str | None = None) -> Format:
