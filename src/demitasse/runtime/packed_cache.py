@@ -116,7 +116,8 @@ def _parts(metadata: Mapping[str, str], held: list[tuple[list[str], Held]]) -> I
     at = 8 + len(text)
     for array in arrays:
         yield bytes(-at % _ALIGNMENT)
-        yield np.ascontiguousarray(array).data.cast("B")
+        if array.size:
+            yield np.ascontiguousarray(array).data.cast("B")
         at += -at % _ALIGNMENT + array.nbytes
 
 
