@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from demitasse.errors import UsageError
 from demitasse.graph.graph import Graph
 from demitasse.packed.sparse import Floats
 from demitasse.runtime.native.llvm import Machine
@@ -46,16 +45,9 @@ class ArrayPlan:
         return {name: rows.nbytes for name, rows in self._made.weights.items()}
 
     def arrays(self, batch: Mapping[str, Floats]) -> dict[str, Floats]:
-        """Returns the outputs by name for inputs by name.
-
-        Raises:
-            UsageError: an input has another shape.
-        """
+        """Returns the outputs by name for inputs by name."""
         with self._made.program.lock:
             for name, given in self._made.inputs.items():
-                array = batch[name]
-                if array.shape != given.shape:  # which numpy may repeat until it fits
-                    raise UsageError(f"blob {name!r} has shape {list(array.shape)}; expected {list(given.shape)}")
-                given[...] = array
+                given[...] = batch[name]
             self._made.program.run()
             return {name: found.copy() for name, found in self._made.outputs.items()}
