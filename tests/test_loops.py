@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from demitasse import loops
+from demitasse import loops, progress
 
 
 def once(x: int) -> int:
@@ -76,7 +76,7 @@ def test_folders_without_a_home(home: str | None, monkeypatch: pytest.MonkeyPatc
 def test_a_terminal_is_told_why_nothing_happens(
     terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    loops._announce.cache_clear()
+    progress.announce.cache_clear()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     hits()
     hits(fastmath=True)

@@ -19,6 +19,8 @@ from demitasse.methods.incremental import IncrementalQuantization
 from demitasse.methods.surgery import Surgery
 from demitasse.packed.file import File
 from demitasse.packed.tensor import DTYPES, Tensor
+from demitasse.packed.weight import PackedWeight
+from demitasse.packed.weights import weights_of
 from demitasse.packed.writer import pack
 
 # rows of a matrix that is coded in planes, and of one that is large enough for several threads and for a sample
@@ -40,7 +42,12 @@ def warm(say: Callable[[str], None] = print) -> None:
 def _files() -> None:
     tensors = list(_tensors())
     for smallest in (True, False):
-        list(File(pack(tensors, smallest=smallest)).tensors())
+        with File(pack(tensors, smallest=smallest)) as file:
+            list(file.tensors())
+            for weight in weights_of(file).values():
+                if isinstance(weight, PackedWeight):
+                    weight.columns(2)
+                    weight.rows(2)
 
 
 def _tensors() -> Iterator[Tensor]:

@@ -74,7 +74,7 @@ class _Builder:
     def _packed(self, bits: Array) -> RowsBuilder | None:
         """Returns rows that begin with these values; None for a tensor that should not be packed."""
         entry = self._entry
-        if entry.dtype.name != "float32" or len(entry.shape) < 2 or not self._size:
+        if entry.dtype.name != "float32" or len(entry.shape) < 2 or not 0 < self._size < 1 << 31:
             return None
         made = RowsBuilder(*matrix(entry.shape))
         made.append(bits)

@@ -31,6 +31,7 @@ class FilePlan:
 
     Attributes:
         graph: what is computed.
+        metadata: text of the file by key.
 
     Raises:
         UsageError: the file contains no definition.
@@ -39,6 +40,7 @@ class FilePlan:
     """
 
     graph: Graph
+    metadata: Mapping[str, str]
 
     def __init__(self, path: str | Path, keep: Collection[str] = (), threads: int = 0) -> None:
         self._threads = threads
@@ -47,12 +49,15 @@ class FilePlan:
         self._plan: Plan | None = None
         self._stored: StoredModel | None = None if keep else stored_model(path)
         if self._stored:
-            self.graph = planned(self._stored.graph)
+            self.graph, self.metadata = planned(self._stored.graph), self._stored.metadata
         else:
+            from demitasse.packed.file import File
             from demitasse.runtime.optimize import optimize
 
             self._plan = optimize(path, keep=keep)
             self.graph = self._plan.graph
+            with File(path) as file:
+                self.metadata = file.header.metadata
 
     def __call__(self, batch: Mapping[str, Floats]) -> dict[str, Floats]:
         """Returns name -> array of the outputs.
@@ -67,13 +72,22 @@ class FilePlan:
         return native.arrays(batch) if native else self._computed_by_torch(batch)
 
     def _native(self, batch: Mapping[str, Floats]) -> ArrayPlan | None:
-        sizes = {len(batch[name]) if name in batch and batch[name].ndim else 0 for name in self.graph.inputs}
-        if self._stored is None or len(sizes) != 1 or 0 in sizes:
+        size = self._size(batch)
+        if self._stored is None or not size:
             return None
-        (size,) = sizes
         if size not in self._natives:
             self._natives = {size: self._made(size)}  # the last one is often smaller; others are not expected
         return self._natives[size]
+
+    def _size(self, batch: Mapping[str, Floats]) -> int:
+        """Returns the size of a batch that native plans take; 0 if they do not take it."""
+        sizes = set()
+        for name, number in self.graph.inputs.items():
+            array, shape = batch.get(name), self.graph.values[number].shape
+            if array is None or array.dtype != np.float32 or not array.ndim or array.shape[1:] != shape[1:]:
+                return 0
+            sizes.add(len(array))
+        return sizes.pop() if len(sizes) == 1 else 0
 
     def _made(self, size: int) -> ArrayPlan | None:
         assert self._stored is not None

@@ -10,19 +10,19 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from typing_extensions import Buffer
 
+from demitasse import packed
 from demitasse.arrays import Array
 from demitasse.files.cached import cache_folders, checked, checksum_of, write_cached
 from demitasse.packed.sparse import SparseRows
 from demitasse.packed.weight import Form, Matrix, PackedWeight
 
-# changes with the form of an entry, and with that of sparse rows
-_VERSION = b"demitasse packed weights 2\n"
 # bytes of the largest entry, and of all entries of a folder
 _LARGEST, _MOST = 1 << 28, 1 << 30
 _ALIGNMENT = 64
@@ -49,7 +49,15 @@ def key_of(path: str | Path) -> str:
         OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.sha256(_VERSION)).hexdigest()[:40]
+        return hashlib.file_digest(file, lambda: hashlib.sha256(_sources())).hexdigest()[:40]
+
+
+@cache
+def _sources() -> bytes:
+    """Returns the sources that say what an entry means: those of another version make other entries."""
+    folder = Path(packed.__file__).parent
+    files = (Path(__file__), *(folder / name for name in ("rows.py", "sparse.py", "weight.py")))
+    return b"".join(file.read_bytes() for file in files)
 
 
 def read(key: str) -> StoredContents | None:
@@ -66,10 +74,10 @@ def read(key: str) -> StoredContents | None:
 def write(key: str, contents: StoredContents) -> None:
     """Writes an entry to the first folder that can be written, unless it is too large."""
     names: dict[int, list[str]] = {}
-    for name, weight in contents.weights.items():
-        names.setdefault(id(weight), []).append(name)
+    for name, each in contents.weights.items():
+        names.setdefault(id(each), []).append(name)
     held = [(each, contents.weights[each[0]]) for each in names.values()]
-    if sum(weight.nbytes for _, weight in held) > _LARGEST:
+    if sum(each.nbytes for _, each in held) > _LARGEST:
         return
     parts = list(_parts(contents.metadata, held))
     for folder in _folders():
@@ -79,9 +87,9 @@ def write(key: str, contents: StoredContents) -> None:
             return
 
 
-def form_of(weight: Held) -> Form | None:
+def form_of(held: Held) -> Form | None:
     """Returns the form of a packed weight; None for an array."""
-    return None if isinstance(weight, np.ndarray) else weight.matrix.current[0]
+    return None if isinstance(held, np.ndarray) else held.matrix.current[0]
 
 
 def _folders() -> Iterator[Path]:
@@ -106,17 +114,18 @@ def _parts(metadata: Mapping[str, str], held: list[tuple[list[str], Held]]) -> I
     """Yields the length of a text, the text, which describes the arrays, and the arrays."""
     described: list[dict[str, object]] = []
     arrays: list[Array] = []
-    for names, weight in held:
-        parts: tuple[Array, ...] = (weight,) if isinstance(weight, np.ndarray) else weight.matrix.current[1][:4]
+    for names, each in held:
+        parts: tuple[Array, ...] = (each,) if isinstance(each, np.ndarray) else each.matrix.current[1][:4]
         kinds = [[part.dtype.str, part.shape] for part in parts]
-        described.append({"names": names, "shape": weight.shape, "form": form_of(weight), "arrays": kinds})
+        described.append({"names": names, "shape": each.shape, "form": form_of(each), "arrays": kinds})
         arrays += parts
     text = json.dumps({"metadata": dict(metadata), "weights": described}).encode()
     yield len(text).to_bytes(8, "little") + text
     at = 8 + len(text)
     for array in arrays:
         yield bytes(-at % _ALIGNMENT)
-        yield np.ascontiguousarray(array).data.cast("B")
+        if array.size:
+            yield np.ascontiguousarray(array).data.cast("B")
         at += -at % _ALIGNMENT + array.nbytes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -53,7 +54,7 @@ def stored_model(path: str | Path) -> StoredModel | None:
     """
     if Path(path).suffix != SUFFIX:
         return None
-    key = ""
+    key, state = "", _state(path)
     with suppress(OSError):  # what is wrong is said when the file is opened
         key = packed_cache.key_of(path)
     if key and (found := packed_cache.read(key)):
@@ -66,7 +67,15 @@ def stored_model(path: str | Path) -> StoredModel | None:
         if KEY not in file.header.metadata:
             return None
         contents = StoredContents(file.header.metadata, weights_of(file))
-    return StoredModel(path, key, contents, False)
+    # a file that was replaced meanwhile may not be the one of the key
+    return StoredModel(path, key if _state(path) == state else "", contents, False)
+
+
+def _state(path: str | Path) -> tuple[int, ...]:
+    with suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return ()
 
 
 def stored_graph(path: str | Path) -> Graph | None:

@@ -31,7 +31,8 @@ class SparseInnerProductKernel(FusedInnerProductKernel):
     @override
     def __call__(self, bottom: Tensor, *summands: Tensor) -> Tensor:
         axis = self.settings.axis
-        rows = math.prod(bottom.shape[:axis])
+        fits = math.prod(bottom.shape[axis:]) == self.weight.shape[1]
+        rows = math.prod(bottom.shape[:axis]) if fits else 0
         suits = bottom.device.type == "cpu" and bottom.dtype == torch.float32 and rows and not summands
         if suits and rows not in self._pays:
             self._pays[rows] = inner_product_pays(rows, self.weight)
