@@ -47,10 +47,10 @@ def run(
     import numpy as np
 
     from demitasse.files import write_bytes
-    from demitasse.runtime import optimize
+    from demitasse.runtime import optimize, plan_in
     from demitasse.threads import threads as using
 
-    plan = optimize(model, keep=blob or ())
+    plan = plan_in(optimize(model, keep=blob or ()))
     batch = _read(inputs, plan.graph)
     with using(threads):
         found = {name: tensor.numpy() for name, tensor in plan(batch).items()}
@@ -73,12 +73,12 @@ def bench(
     import torch
 
     from demitasse.report.progress import count_bar
-    from demitasse.runtime import optimize, report
+    from demitasse.runtime import optimize, plan_in, report
     from demitasse.runtime.timing import measured, ways
     from demitasse.text_table import Column, TextTable, show
     from demitasse.threads import threads as using
 
-    plan = optimize(model)
+    plan = plan_in(optimize(model))
     generator = torch.Generator().manual_seed(0)
     shapes = {name: plan.graph.values[number].shape[1:] for name, number in plan.graph.inputs.items()}
     inputs = {name: torch.randn(batch, *shape, generator=generator) for name, shape in shapes.items()}
