@@ -193,7 +193,10 @@ BAD = {
     "deep": ("[" * 100_000, "is not JSON"),
     "long": (" " * (1 << 22) + GOOD, "characters; expected at most"),
     "a list": ("[]", r"the text: found \[\]; expected an object"),
-    "unknown key": (GOOD.replace('"steps"', '"step"'), "unknown 'step'; expected one of name, inputs, sizes, arguments, steps, out"),
+    "unknown key": (
+        GOOD.replace('"steps"', '"step"'),
+        "unknown 'step'; expected one of name, inputs, sizes, arguments, steps, out",
+    ),
     "no inputs": (GOOD.replace('{"data":[2,4,9,9]}', "3"), "inputs: found 3; expected an object"),
     "huge input": (GOOD.replace("9,9", f"{10**12},9"), "input 'data': found size 1000000000000; expected 1 to"),
     "no size": (GOOD.replace("9,9", "0,9"), "input 'data': found size .*9?; expected 1 to 2,147,483,648"),
