@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from typing_extensions import override
 
-from demitasse.errors import UsageError
+from demitasse.errors import UsageError, is_out_of_memory
 from demitasse.graph.allowed import CONSTANT
 from demitasse.graph.named import InputPlace, NamedCall, Word
 
@@ -55,7 +55,7 @@ def constant_value(value: object) -> object:
 def call_named(call: NamedCall) -> Call:
     """Returns the module that calls a function by its name."""
     args, kwargs = replaced((call.args, call.kwargs), _resolved)
-    return Call(function_named(call.name), args, kwargs)
+    return Call(_Named(call.name), args, kwargs)
 
 
 def _resolved(argument: object) -> object:
@@ -76,6 +76,22 @@ def function_named(name: str) -> Callable[..., object]:
         found: Callable[..., object] = getattr(getattr(torch.ops.aten, function), overload[0])
         return found
     return _Bounded(getattr(operator if library == "operator" else torch, function))
+
+
+class _Named:
+    """A function that a file names, and that may refuse the values that it gets."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._function = name, function_named(name)
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        try:
+            return self._function(*args, **kwargs)
+        except (RuntimeError, IndexError, TypeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UsageError(f"{self._name} cannot be computed from these values: {reason}") from error
 
 
 class _Bounded:

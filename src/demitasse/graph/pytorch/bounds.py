@@ -13,6 +13,7 @@ from demitasse.errors import DemitasseError, FileFormatError, UsageError
 from demitasse.graph.calling import Call, function_named, replaced
 from demitasse.graph.graph import Graph, Shape, Step
 from demitasse.graph.named import NamedCall
+from demitasse.graph.settings import expect
 from demitasse.graph.signature import ConstantInput, TensorInput
 from demitasse.graph.stored_steps import MOST_ENTRIES
 
@@ -76,7 +77,10 @@ class Bounds:
         for step, call in self._steps:
             inputs = [values[number] for number in step.inputs]
             try:
+                _expect_types(step, inputs)
                 result = call(*inputs)
+            except DemitasseError as error:
+                raise FileFormatError(f"step {step.name!r}: {error}") from error
             except Exception as error:  # torch raises exceptions of any type
                 raise _error(step, error) from error
             (value,) = (result,) if isinstance(result, Tensor) else result
@@ -89,6 +93,17 @@ class Bounds:
                 raise FileFormatError(
                     f"step {step.name!r}: found shape {list(wanted)}; expected {list(value.shape)}, which it makes"
                 )
+
+
+def _expect_types(step: Step, inputs: Sequence[object]) -> None:
+    """Checks that a step of a known kind gets tensors of numbers of the type of its weights."""
+    if isinstance(step.maker, NamedCall):
+        return
+    types = {weight.dtype for weight in step.weights.values()} or {torch.get_default_dtype()}
+    for each in inputs:
+        kind = each.dtype if isinstance(each, Tensor) else type(each).__name__
+        fits = kind in types if step.weights else isinstance(each, Tensor) and each.is_floating_point()
+        expect(fits, f"found an input of {kind}", " or ".join(map(str, types)))
 
 
 def _empty(given: TensorInput | ConstantInput, shape: Shape) -> object:
