@@ -21,6 +21,7 @@ from demitasse.formats.base import Contents
 from demitasse.formats.blobs import DEFINITION
 from demitasse.graph.caffe import of_net
 from demitasse.graph.caffe.storing import stored_graph
+from demitasse.graph.kinds import KINDS
 from demitasse.graph.stored import KEY, read_graph
 from demitasse.packed.file import File
 from demitasse.packed.tensor import of_array
@@ -173,6 +174,7 @@ def test_it_is_read_without_torch(tmp_path: Path) -> None:
 import sys
 import demitasse.packed
 from demitasse.packed.file import File
+from demitasse.graph.kinds import KINDS
 from demitasse.graph.stored import KEY, read_graph
 with File("net.demi") as file:
     graph = read_graph(file.header.metadata[KEY], {tensor.name: tensor.array() for tensor in file.tensors()})
@@ -257,3 +259,11 @@ def test_what_a_text_may_leave_out() -> None:
     nameless = json.loads(GOOD)
     nameless["steps"][1] = ["ReLU"]
     assert [step.name for step in read_graph(json.dumps(nameless), WEIGHT).steps] == ["a", "relu_2", "ip"]
+
+
+def test_the_page_of_the_format_names_every_kind_and_its_settings() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "demi_format.md").read_text(encoding="utf-8")
+    rows = dict(line.split("|", 2)[1:] for line in page.splitlines() if line.startswith("| `"))
+    for name, kind in ((name, KINDS[name]) for name in KINDS):
+        row = rows[f" `{name}` "]
+        assert all(f"`{word}`" in row for word in (*kind.settings, *kind.weights)), name
