@@ -21,7 +21,7 @@ _DEEPEST = 32
 _SIZE = re.compile(r"(?:(\d{1,9})\*)?([a-z]\w{0,30})([+-]\d{1,9})?")
 
 
-class Size(NamedTuple):
+class OpenSize(NamedTuple):
     """A size that may be any: factor * symbol + offset.
 
     Attributes:
@@ -63,7 +63,7 @@ class TensorInput(NamedTuple):
 
     name: str
     dtype: str
-    sizes: tuple[int | Size, ...]
+    sizes: tuple[int | OpenSize, ...]
 
 
 class ConstantInput(NamedTuple):
@@ -110,7 +110,7 @@ def read_signature(found: Mapping[str, object]) -> Signature:
     inputs = tuple(_input(name, each) for name, each in given.items())
     for each in inputs:
         for size in each.sizes if isinstance(each, TensorInput) else ():
-            if isinstance(size, Size):
+            if isinstance(size, OpenSize):
                 symbols.setdefault(size.symbol, Symbol())
     both = found.get("arguments", [list(range(len(inputs))), {}])
     if not isinstance(both, list) or len(both) != 2 or not isinstance(both[0], list):
@@ -149,13 +149,13 @@ def _input(name: str, found: object) -> TensorInput | ConstantInput:
     return TensorInput(name, dtype, tuple(_size(name, each) for each in found))
 
 
-def _size(name: str, found: object) -> int | Size:
+def _size(name: str, found: object) -> int | OpenSize:
     if isinstance(found, int) and is_whole(found, 1):
         return found
     parts = _SIZE.fullmatch(found) if isinstance(found, str) else None
     if parts is None:
         raise FileFormatError(f"input {name!r}: found size {found!r}; expected 1 to {LARGEST:,}, or a name such as 'n'")
-    return Size(parts[2], int(parts[1] or 1), int(parts[3] or 0))
+    return OpenSize(parts[2], int(parts[1] or 1), int(parts[3] or 0))
 
 
 def _symbol(name: str, found: object) -> Symbol:

@@ -12,7 +12,7 @@ from torch.export.graph_signature import InputKind, InputSpec
 from torch.utils import _pytree as pytree
 
 from demitasse.errors import UsageError
-from demitasse.graph.signature import ConstantInput, Size, Symbol, TensorInput
+from demitasse.graph.signature import ConstantInput, OpenSize, Symbol, TensorInput
 
 # the greatest size that is not taken as any size
 _GREATEST = 1 << 62
@@ -64,7 +64,7 @@ def _symbol(size: torch.SymInt, program: ExportedProgram) -> Symbol:
     return Symbol(int(size.node.hint), int(known.lower), int(known.upper) if known.upper <= _GREATEST else None)
 
 
-def _size(size: int | torch.SymInt) -> int | Size:
+def _size(size: int | torch.SymInt) -> int | OpenSize:
     """Returns a size; one that depends on several symbols, or is no multiple of one, is a symbol of its own."""
     if isinstance(size, int) or size.node.expr.is_number:
         return int(size)
@@ -74,8 +74,8 @@ def _size(size: int | torch.SymInt) -> int | Size:
         offset = expression.subs(symbol, 0)
         factor = expression.subs(symbol, 1) - offset
         if expression == factor * symbol + offset:
-            return Size(str(symbol), int(factor), int(offset))
-    return Size(str(expression))
+            return OpenSize(str(symbol), int(factor), int(offset))
+    return OpenSize(str(expression))
 
 
 class Arguments:
@@ -130,7 +130,7 @@ class Arguments:
         if not fits:
             raise UsageError(f"argument {name} has shape {list(leaf.shape)}; expected {shown}, as in the example")
 
-    def _fits(self, size: int, wanted: int | Size, sizes: dict[str, int]) -> bool:
+    def _fits(self, size: int, wanted: int | OpenSize, sizes: dict[str, int]) -> bool:
         """Tells whether a size is the one that a program works with; one that may be any is the same everywhere."""
         if isinstance(wanted, int):
             return size == wanted

@@ -192,5 +192,7 @@ def _shape(node: fx.Node) -> Shape:
 
 
 def _size(size: int | torch.SymInt) -> int:
-    """Returns a size, of the example where it may be any."""
-    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)
+    """Returns a size, of the example where it may be any; 1 where it depends on the values of tensors."""
+    if isinstance(size, torch.SymInt):
+        return 1 if size.node.hint is None else int(size.node.hint)
+    return int(size)

@@ -17,8 +17,8 @@ from demitasse.graph.pytorch.arguments import described
 from demitasse.graph.settings import expect
 from demitasse.graph.signature import (
     ConstantInput,
+    OpenSize,
     Signature,
-    Size,
     Structure,
     Symbol,
     TensorInput,
@@ -71,7 +71,7 @@ def _input(given: TensorInput | ConstantInput, names: Mapping[str, str]) -> Tens
     return given
 
 
-def _renamed(name: str, size: int | Size, names: Mapping[str, str]) -> int | Size:
+def _renamed(name: str, size: int | OpenSize, names: Mapping[str, str]) -> int | OpenSize:
     if isinstance(size, int):
         return size
     expect(size.symbol in names, f"argument {name} has size {size.symbol}", "a multiple of another size")
