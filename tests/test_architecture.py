@@ -55,7 +55,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "runtime": {"graph", "graph.caffe", "graph.pytorch", "packed", "formats"},
     "report": {"methods", "packed"},
     "optim": {"methods", "packed"},
-    "formats": {"methods", "packed", "caffe", "graph", "graph.caffe", "preparation"},
+    "formats": {"methods", "packed", "caffe", "graph", "graph.caffe", "graph.pytorch", "preparation"},
     "preparation": {"caffe"},
     "reorder": {"methods", "packed", "formats"},
     "zoo": {"methods", "packed", "optim", "formats", "preparation"},

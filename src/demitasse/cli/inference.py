@@ -15,8 +15,8 @@ from demitasse.errors import FileFormatError, UsageError
 if TYPE_CHECKING:
     from demitasse.arrays import Array
     from demitasse.cli.best_classes import Classes
-    from demitasse.graph import Graph
     from demitasse.preparation import Preparation
+    from demitasse.runtime.file_plan import FilePlan
 
 
 def _checked_threads(count: int) -> int:
@@ -65,7 +65,7 @@ def run(
 
     plan = FilePlan(model, blob or (), threads)
     run_outputs.check_file(output, list(plan.graph.outputs))
-    preparation, classes = _told(model, plan.graph)
+    preparation, classes = _told(model, plan)
     shapes = {name: plan.graph.values[number].shape for name, number in plan.graph.inputs.items()}
     parts: dict[str, list[Array]] = {name: [] for name in plan.graph.outputs}
     notes: list[str] | None = None
@@ -97,12 +97,12 @@ def bench(
 
     from demitasse.cli.rivals import rivals
     from demitasse.report.progress import count_bar
-    from demitasse.runtime import optimize, report
+    from demitasse.runtime import optimize, plan_in, report
     from demitasse.runtime.timing import measured, ways
     from demitasse.text_table import Column, TextTable, show
     from demitasse.threads import threads as using
 
-    plan = optimize(model)
+    plan = plan_in(optimize(model))
     generator = torch.Generator().manual_seed(0)
     shapes = {name: plan.graph.values[number].shape[1:] for name, number in plan.graph.inputs.items()}
     inputs = {name: torch.randn(batch, *shape, generator=generator) for name, shape in shapes.items()}
@@ -118,19 +118,16 @@ def bench(
     show(TextTable(title, columns, rows))
 
 
-def _told(model: Path, graph: Graph) -> tuple[Preparation | None, Classes | None]:
+def _told(model: Path, plan: FilePlan) -> tuple[Preparation | None, Classes | None]:
     """Returns how the file says that images are prepared, and what its output says about their classes.
 
     Raises:
         FileFormatError: its metadata is not valid, or does not fit the net.
     """
     from demitasse.cli.best_classes import classes_of
-    from demitasse.packed.file import File
     from demitasse.preparation import classes_in, preparation_in
 
-    with File(model) as file:
-        metadata = file.header.metadata
     try:
-        return preparation_in(metadata), classes_of(graph, classes_in(metadata))
+        return preparation_in(plan.metadata), classes_of(plan.graph, classes_in(plan.metadata))
     except FileFormatError as error:
         raise error.within(str(model)) from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar
 from typing_extensions import override
 
 from demitasse.formats.base import FORMATS, PACKED, Contents, Format, Settings
+from demitasse.graph.stored import HIDDEN, KEY
 from demitasse.packed.file import File
 from demitasse.packed.writer import Progress, pack, silent
 
@@ -21,7 +22,7 @@ class Demi(Format):
 
     name = "demi"
     suffixes = (PACKED,)
-    options: ClassVar = frozenset({"metadata", "preparation", "classes", "signed_zeros", "smallest"})
+    options: ClassVar = frozenset({"metadata", "preparation", "classes", "signed_zeros", "smallest", "example"})
     keeps_metadata = True
 
     @override
@@ -56,15 +57,22 @@ class Demi(Format):
 
 
 def contents_of(file: File, progress: Progress = silent) -> Contents:
-    """Returns the contents of a file; see :class:`demitasse.formats.base.Settings` for ``progress``."""
+    """Returns the contents of a file as other formats have them; for ``progress`` see ``Settings``.
+
+    They are without the constants of a graph, and without the graph if it has some, which needs them.
+    """
     total, done = sum(math.prod(entry.shape) for entry in file.header.entries), 0
     progress(done, total)
     tensors = []
     for tensor in file.tensors():
-        tensors.append(tensor)
+        if not tensor.name.startswith(HIDDEN):
+            tensors.append(tensor)
         done += tensor.size
         progress(done, total)
-    return Contents(tensors, file.header.metadata)
+    metadata = dict(file.header.metadata)
+    if len(tensors) < len(file.names):
+        metadata.pop(KEY, None)
+    return Contents(tensors, metadata)
 
 
 FORMATS.register(Demi.name)(Demi())

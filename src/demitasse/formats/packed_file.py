@@ -13,6 +13,7 @@ from typing_extensions import override
 from demitasse.files import Closing
 from demitasse.formats.sources import content_of
 from demitasse.formats.tensors import checked_device, to_torch
+from demitasse.graph.stored import HIDDEN
 from demitasse.packed.file import LIMIT, File
 from demitasse.preparation import Preparation, classes_in, preparation_in
 
@@ -25,7 +26,8 @@ class PackedFile(Closing, Mapping[str, Tensor]):
         with demitasse.open("model.demi") as file:
             bias = file["fc1.bias"]
 
-    Small tensors share a payload and are decoded together; the last decoded payload is cached.
+    Small tensors share a payload and are decoded together; the last decoded payload is cached. Constants that only the
+    graph of a stored module needs are left out.
 
     Args:
         source: the path of the file, its bytes, or a file that is open for reading.
@@ -74,7 +76,8 @@ class PackedFile(Closing, Mapping[str, Tensor]):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the tensors by name, from the header."""
-        return {entry.name: entry.dtype.shown(entry.shape) for entry in self._file.header.entries}
+        entries = self._file.header.entries
+        return {each.name: each.dtype.shown(each.shape) for each in entries if not each.name.startswith(HIDDEN)}
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yields all names and tensors in order, decoded by several threads.
@@ -83,19 +86,23 @@ class PackedFile(Closing, Mapping[str, Tensor]):
             FileFormatError: a payload is corrupt.
         """
         for tensor in self._file.tensors():
+            if tensor.name.startswith(HIDDEN):
+                continue
             yield tensor.name, to_torch(tensor).to(self._device)
 
     @override
     def __getitem__(self, name: str) -> Tensor:
+        if isinstance(name, str) and name.startswith(HIDDEN):
+            raise KeyError(name)
         return to_torch(self._file.tensor(name)).to(self._device)
 
     @override
     def __iter__(self) -> Iterator[str]:
-        return iter(self._file.names)
+        return (name for name in self._file.names if not name.startswith(HIDDEN))
 
     @override
     def __len__(self) -> int:
-        return len(self._file.names)
+        return sum(1 for _ in self)
 
     @override
     def close(self) -> None:

@@ -140,7 +140,7 @@ def unpack(
         progress: called with the number of values decoded so far, and the number of all values.
 
     Returns:
-        The metadata keys that the format cannot store.
+        The metadata keys that the format cannot store, the graph of a module among them.
 
     Raises:
         UsageError: a format is unknown, or the file contains no definition.
@@ -161,7 +161,9 @@ def unpack(
     if definition:
         beside = out.with_name(out.name.removesuffix(".h5")).with_suffix(".prototxt")
         write_text(beside, metadata[DEFINITION])
-    return [] if found.keeps_metadata else [key for key in metadata if not _has_meaning(key) and key not in found.keeps]
+    lost = [] if found.keeps_metadata else [key for key in metadata if not _has_meaning(key) and key not in found.keeps]
+    keeps_graph = DEFINITION in metadata or (found.keeps_metadata and NET_GRAPH in contents.metadata)
+    return lost if NET_GRAPH not in metadata or keeps_graph else [*lost, NET_GRAPH]
 
 
 def _other(path: Path, form: str | None, otherwise: str | None = None) -> Format:

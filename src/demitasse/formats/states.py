@@ -18,6 +18,7 @@ from demitasse.formats.base import Format, Settings, format_named, format_of, fo
 from demitasse.formats.packed_file import PackedFile
 from demitasse.formats.sources import check_writable, content_of, is_text, name_of, place_of, write_all
 from demitasse.formats.tensors import checked_device, with_plain_bools
+from demitasse.graph.stored import HIDDEN, KEY
 from demitasse.methods.homes import plain_name
 from demitasse.methods.method import check_methods
 from demitasse.methods.selection import unwrap
@@ -38,6 +39,7 @@ def save(
     signed_zeros: bool | None = None,
     smallest: bool | None = None,
     format: str | None = None,
+    example: object = None,
 ) -> int:
     """Writes a module's state, or any mapping of tensors, to ``.demi``, ``.safetensors`` or ``.pt``.
 
@@ -56,13 +58,16 @@ def save(
         smallest: for ``.demi``: True for the fewest bytes, False for speed; by default the fewest bytes up to 1.5
             million values.
         format: ``demi``, ``safetensors`` or ``pt``; by default the suffix determines it.
+        example: for ``.demi``, and a module in evaluation: an input, a tuple of the arguments of ``forward``, or a dict
+            of its named arguments, as in :func:`demitasse.optimize`. The file then contains the module's graph, too, so
+            that ``demitasse.optimize(path)`` computes it without the module's code.
 
     Returns:
         The size of the file in bytes.
 
     Raises:
         UsageError: the format is unknown, does not support an option or cannot hold a tensor, or a value is not a
-            tensor.
+            tensor; or, with an example, the module cannot be stored with its graph.
         MethodError: an optimizer that a method does not know has stepped a compressed parameter.
         WriteError: the file cannot be written; an existing file is unchanged.
     """
@@ -71,7 +76,7 @@ def save(
     name = str(path) if isinstance(path, (str, PathLike)) else name_of(path)
     form = format_named(format) if format is not None else format_of(name)
     given: dict[str, object] = {"metadata": metadata, "signed_zeros": signed_zeros, "smallest": smallest}
-    given |= {"preparation": preparation, "classes": classes}
+    given |= {"preparation": preparation, "classes": classes, "example": example}
     if unknown := {option for option, value in given.items() if value is not None} - form.options:
         raise UsageError(f"{name}: {form.title} files do not support {min(unknown)}; expected a .demi file")
     for option in ("signed_zeros", "smallest"):
@@ -83,7 +88,9 @@ def save(
     settings = Settings(signed_zeros=bool(signed_zeros), smallest=smallest)
     if not isinstance(path, (str, PathLike)):
         check_writable(path)
-    state = _state(model)
+    state, texts = _state(model), dict(metadata or {})
+    if example is not None:
+        _add_graph(model, example, state, texts)
     if isinstance(path, (str, PathLike)):
         with atomic_write(path) as file:
             form.save(state, file, texts, settings)
@@ -185,6 +192,24 @@ def _filled(into: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module
     return into
 
 
+def _add_graph(model: object, example: object, state: dict[str, Tensor], texts: dict[str, str]) -> None:
+    """Adds the graph of a module to the metadata, and the constants that only the graph has to the tensors.
+
+    Raises:
+        UsageError: there is no module, the metadata has a graph already, or the module has no stored form.
+    """
+    from demitasse.graph.pytorch.module import arguments_of
+    from demitasse.graph.pytorch.stored import stored_module
+
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model is a {type(model).__name__}; expected a module, whose graph is read with the example")
+    if KEY in texts:
+        raise UsageError(f"metadata {KEY!r}: the key is that of the graph; choose another")
+    found = stored_module(unwrap(model), *arguments_of(example), state, plain_name)
+    texts[KEY] = found.text
+    state.update(found.constants)
+
+
 def _check_metadata(metadata: object) -> None:
     if metadata is None:
         return
@@ -207,6 +232,8 @@ def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, value in given.items():
         if not isinstance(name, str):
             raise UsageError(f"key {name!r} is of type {type(name).__name__}; expected tensors by name")
+        if name.startswith(HIDDEN):
+            raise UsageError(f"name {name!r} begins like those of the constants of a graph; rename the tensor")
         if not is_text(name):
             raise UsageError(f"name {name!r} cannot be encoded in UTF-8; rename the tensor")
         if not isinstance(value, Tensor):

@@ -14,7 +14,7 @@ from demitasse.graph.graph import Step
 from demitasse.registry import Registry
 
 # kind -> function of the settings, the weights and the inputs
-CALLS: Registry[Callable[..., Tensor]] = Registry("kind of step")
+CALLS: Registry[Callable[..., Tensor]] = Registry("function of a kind of step")
 _CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 

@@ -12,23 +12,10 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from demitasse.errors import FileFormatError
+from demitasse.graph import settings as setting
 from demitasse.graph.graph import Shape
+from demitasse.graph.settings import Setting, expect
 from demitasse.registry import Registry, suggest
-
-# the largest size of an axis, a window or a stride, and number of an axis
-_LARGEST, _MOST_AXES = 1 << 31, 32
-
-
-class Setting(NamedTuple):
-    """A setting that a file may give.
-
-    Attributes:
-        check: returns a value from a file in the form that steps have, or raises FileFormatError.
-        default: the value if the file gives none; None if it follows from the shapes.
-    """
-
-    check: Callable[[object], object]
-    default: object = None
 
 
 class Given(NamedTuple):
@@ -87,103 +74,19 @@ class Kind(NamedTuple):
         for name, needed in self.weights.items():
             expect(name in weights or not needed, f"there is no {name}", "a tensor of the file")
         checked = SimpleNamespace()
-        for name, setting in self.settings.items():
-            setattr(checked, name, _checked(name, setting, settings) if name in settings else setting.default)
+        for name, known in self.settings.items():
+            setattr(checked, name, _checked(name, known, settings) if name in settings else known.default)
         return self.infer(Given(checked, shapes, weights))
 
 
 KINDS: Registry[Kind] = Registry("kind of step")
 
 
-def expect(holds: bool, found: str, expected: str) -> None:
-    """Raises FileFormatError unless something holds."""
-    if not holds:
-        raise FileFormatError(f"{found}; expected {expected}")
-
-
-def _checked(name: str, setting: Setting, settings: Mapping[str, object]) -> object:
+def _checked(name: str, known: Setting, settings: Mapping[str, object]) -> object:
     try:
-        return setting.check(settings[name])
+        return known.check(settings[name])
     except FileFormatError as error:
         raise error.within(name) from error
-
-
-def is_whole(value: object, least: int = 0, most: int = _LARGEST) -> bool:
-    """Tells whether a value is a whole number in a range."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _whole(least: int, most: int = _LARGEST, default: int | None = None) -> Setting:
-    def check(value: object) -> object:
-        expect(is_whole(value, least, most), f"found {value!r}", f"a whole number from {least} to {most:,}")
-        return value
-
-    return Setting(check, default)
-
-
-def _windows(least: int, default: int | None = None) -> Setting:
-    """A size for each axis of a window, or one for all of them."""
-
-    def check(value: object) -> object:
-        sizes = [value] if isinstance(value, int) else value
-        fits = isinstance(sizes, list) and 1 <= len(sizes) <= 3 and all(is_whole(size, least) for size in sizes)
-        expect(fits, f"found {value!r}", f"1 to 3 whole numbers from {least} to {_LARGEST:,}")
-        return tuple(sizes) if isinstance(sizes, list) else sizes
-
-    return Setting(check, None if default is None else (default,))
-
-
-def _sizes(default: tuple[int, ...] | None) -> Setting:
-    def check(value: object) -> object:
-        fits = isinstance(value, list) and len(value) <= _MOST_AXES and all(is_whole(size, -1) for size in value)
-        expect(fits, f"found {value!r}", f"at most {_MOST_AXES} whole numbers from -1 to {_LARGEST:,}")
-        return value
-
-    return Setting(check, default)
-
-
-def as_number(value: object) -> float:
-    """Returns a number from a file; those that JSON lacks are words there.
-
-    Raises:
-        FileFormatError: it is none.
-    """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-    expect(is_number or value in ("inf", "-inf", "nan"), f"found {value!r}", "a number")
-    return value if isinstance(value, int | float) else float(str(value))
-
-
-def _number(default: float) -> Setting:
-    return Setting(as_number, default)
-
-
-def _numbers() -> Setting:
-    def check(value: object) -> object:
-        if not isinstance(value, list):
-            raise FileFormatError(f"found {value!r}; expected a list of numbers")
-        return [as_number(each) for each in value]
-
-    return Setting(check, ())
-
-
-def _choice(*names: str) -> Setting:
-    def check(value: object) -> object:
-        expect(value in names, f"found {value!r}", " or ".join(names))
-        return value
-
-    return Setting(check, names[0])
-
-
-def _flag(default: bool) -> Setting:
-    def check(value: object) -> object:
-        expect(isinstance(value, bool), f"found {value!r}", "true or false")
-        return value
-
-    return Setting(check, default)
-
-
-def _axis(default: int | None = None) -> Setting:
-    return _whole(0, _MOST_AXES, default)
 
 
 def _register(
@@ -213,8 +116,8 @@ def _count(length: int, kernel: int, stride: int, pad: int, rounds_up: bool = Fa
 
 
 @_register(
-    "Convolution", weights={"weight": True, "bias": False}, stride=_windows(1, 1), pad=_windows(0, 0),
-    dilation=_windows(1, 1),
+    "Convolution", weights={"weight": True, "bias": False}, stride=setting.windows(1, 1), pad=setting.windows(0, 0),
+    dilation=setting.windows(1, 1),
 )  # fmt: skip
 def _convolution(given: Given) -> Found:
     (shape,), weight, settings = given.shapes, given.weights["weight"], given.settings
@@ -238,7 +141,7 @@ def _expect_vector(given: Given, name: str, size: int) -> None:
     expect(found == (size,), f"{name} of shape {list(found)}", f"{[size]}")
 
 
-@_register("InnerProduct", weights={"weight": True, "bias": False}, axis=_axis())
+@_register("InnerProduct", weights={"weight": True, "bias": False}, axis=setting.axis())
 def _inner_product(given: Given) -> Found:
     (shape,), weight = given.shapes, given.weights["weight"]
     expect(len(weight) == 2, f"a weight of {len(weight)} axes", "2")
@@ -250,7 +153,7 @@ def _inner_product(given: Given) -> Found:
 
 
 @_register(
-    "BatchNorm", weights={"mean": True, "variance": True, "weight": False, "bias": False}, eps=_number(1e-5)
+    "BatchNorm", weights={"mean": True, "variance": True, "weight": False, "bias": False}, eps=setting.number(1e-5)
 )  # fmt: skip
 def _batch_norm(given: Given) -> Found:
     (shape,) = given.shapes
@@ -261,12 +164,12 @@ def _batch_norm(given: Given) -> Found:
     return Found(SimpleNamespace(eps=given.settings.eps), shape)
 
 
-@_register("Scale", weights={"weight": True, "bias": False}, expanded=_sizes(None))
+@_register("Scale", weights={"weight": True, "bias": False}, expanded=setting.sizes(None))
 def _scale(given: Given) -> Found:
     return _broadcast(given, "weight")
 
 
-@_register("Bias", weights={"bias": True}, expanded=_sizes(None))
+@_register("Bias", weights={"bias": True}, expanded=setting.sizes(None))
 def _bias(given: Given) -> Found:
     return _broadcast(given, "bias")
 
@@ -285,19 +188,19 @@ def _broadcast(given: Given, name: str) -> Found:
     return Found(SimpleNamespace(expanded=expanded), shape)
 
 
-@_register("ReLU", slope=_number(0.0))
+@_register("ReLU", slope=setting.number(0.0))
 def _relu(given: Given) -> Found:
     return Found(given.settings, given.shapes[0])
 
 
-@_register("Clip", min=_number(0.0), max=_number(6.0))
+@_register("Clip", min=setting.number(0.0), max=setting.number(6.0))
 def _clip(given: Given) -> Found:
     settings = given.settings
     expect(settings.min <= settings.max, f"a range from {settings.min} to {settings.max}", "the smaller number first")
     return Found(settings, given.shapes[0])
 
 
-@_register("Eltwise", inputs=(2, None), operation=_choice("SUM", "PROD", "MAX"), coeff=_numbers())
+@_register("Eltwise", inputs=(2, None), operation=setting.choice("SUM", "PROD", "MAX"), coeff=setting.numbers())
 def _eltwise(given: Given) -> Found:
     settings, (first, *others) = given.settings, given.shapes
     expect(all(shape == first for shape in others), f"inputs of shapes {_shown(given.shapes)}", "equal ones")
@@ -307,7 +210,7 @@ def _eltwise(given: Given) -> Found:
     return Found(settings, first)
 
 
-@_register("Concat", inputs=(1, None), axis=_axis(1))
+@_register("Concat", inputs=(1, None), axis=setting.axis(1))
 def _concat(given: Given) -> Found:
     axis, (first, *others) = given.settings.axis, given.shapes
     fits = axis < len(first) and all(
@@ -318,7 +221,7 @@ def _concat(given: Given) -> Found:
     return Found(given.settings, (*first[:axis], size, *first[axis + 1 :]))
 
 
-@_register("Flatten", axis=_axis(1), end_axis=_axis())
+@_register("Flatten", axis=setting.axis(1), end_axis=setting.axis())
 def _flatten(given: Given) -> Found:
     (shape,), settings = given.shapes, given.settings
     settings.end_axis = len(shape) - 1 if settings.end_axis is None else settings.end_axis
@@ -327,7 +230,7 @@ def _flatten(given: Given) -> Found:
     return Found(settings, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
 
 
-@_register("Reshape", dims=_sizes(()), start=_axis(0), end=_axis())
+@_register("Reshape", dims=setting.sizes(()), start=setting.axis(0), end=setting.axis())
 def _reshape(given: Given) -> Found:
     """0 keeps an axis, and one -1 is what is left; ``start`` and ``end`` are the axes that are replaced."""
     (shape,), settings = given.shapes, given.settings
@@ -344,7 +247,7 @@ def _reshape(given: Given) -> Found:
     return Found(settings, tuple(made))
 
 
-@_register("GlobalMean", keeps_axes=_flag(False))
+@_register("GlobalMean", keeps_axes=setting.flag(False))
 def _global_mean(given: Given) -> Found:
     shape = _plane_of(given)
     return Found(given.settings, (*shape[:2], 1, 1) if given.settings.keeps_axes else shape[:2])
@@ -358,8 +261,8 @@ def _plane_of(given: Given) -> Shape:
 
 
 @_register(
-    "Pooling", method=_choice("MAX", "AVE"), kernel=_windows(1), stride=_windows(1), pad=_windows(0, 0),
-    ceil_mode=_flag(True),
+    "Pooling", method=setting.choice("MAX", "AVE"), kernel=setting.windows(1), stride=setting.windows(1),
+    pad=setting.windows(0, 0), ceil_mode=setting.flag(True),
 )  # fmt: skip
 def _pooling(given: Given) -> Found:
     shape, settings = _plane_of(given), given.settings
@@ -376,7 +279,7 @@ def _pooling(given: Given) -> Found:
     return Found(full, (*shape[:2], *sizes))
 
 
-@_register("Softmax", axis=_axis(1))
+@_register("Softmax", axis=setting.axis(1))
 def _softmax(given: Given) -> Found:
     (shape,), axis = given.shapes, given.settings.axis
     expect(axis < len(shape), f"axis {axis} of {len(shape)}", "an axis of the input")
@@ -384,7 +287,8 @@ def _softmax(given: Given) -> Found:
 
 
 @_register(
-    "LRN", size=_whole(1, default=5), alpha=_number(1.0), beta=_number(0.75), k=_number(1.0), across=_flag(True)
+    "LRN", size=setting.whole(1, default=5), alpha=setting.number(1.0), beta=setting.number(0.75),
+    k=setting.number(1.0), across=setting.flag(True),
 )  # fmt: skip
 def _response(given: Given) -> Found:
     (shape,), settings = given.shapes, given.settings

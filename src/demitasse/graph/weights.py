@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from demitasse.arrays import Array
 from demitasse.packed.sparse import Floats
+from demitasse.packed.tensor import DType
 from demitasse.packed.weight import PackedWeight
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Doubles = NDArray[np.float64]
@@ -76,6 +78,24 @@ def tensor(weight: Weight) -> Tensor:
     import torch
 
     return torch.from_numpy(array(weight))
+
+
+def of_file(weight: Array | PackedWeight, dtype: DType) -> Weight:
+    """Returns what a file holds as steps have it: a tensor where it is no float32."""
+    if isinstance(weight, PackedWeight) or dtype.name == "float32":
+        return weight
+    import torch
+
+    found = torch.from_numpy(weight.copy())  # of a type that numpy lacks, the bits
+    return found if dtype.is_of_numpy else found.view(torch_type(dtype.name))
+
+
+def torch_type(dtype: object) -> torch.dtype:
+    """Returns PyTorch's type for one of numpy, of PyTorch, or a name."""
+    import torch
+
+    found: torch.dtype = getattr(torch, str(dtype).removeprefix("torch."))
+    return found
 
 
 def packed(weight: Weight) -> PackedWeight:

@@ -42,6 +42,11 @@ class DType(NamedTuple):
         return self.mantissa >= 0
 
     @property
+    def is_of_numpy(self) -> bool:
+        """Whether numpy itself has the type; other packages may add some that it lacks."""
+        return not self.name.startswith(("bfloat", "float8", "float4")) and self.name != "complex32"
+
+    @property
     def bits(self) -> np.dtype[Any]:
         """The unsigned integer type that holds the bits of a value."""
         return np.dtype(f"u{self.size}")
@@ -92,10 +97,6 @@ DTYPES = (
     DType("float4_e2m1fn_x2", 1),
 )
 BY_NAME = {dtype.name: dtype for dtype in DTYPES}
-# types that numpy itself lacks; other packages may add some of them
-_NOT_OF_NUMPY = {dtype.name for dtype in DTYPES if dtype.name.startswith(("bfloat", "float8", "float4"))} | {
-    "complex32"
-}
 
 
 class Tensor(NamedTuple):
@@ -120,7 +121,7 @@ class Tensor(NamedTuple):
 
     def array(self) -> Bits:
         """Returns the values in their shape; for a type that numpy lacks, their bits."""
-        if self.dtype.name in _NOT_OF_NUMPY:
+        if not self.dtype.is_of_numpy:
             return self.bits.reshape(self.shape)
         return self.bits.view(self.dtype.name).reshape(self.dtype.shown(self.shape))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from demitasse.runtime.optimize import optimize
+from demitasse.runtime.optimize import optimize, plan_in
 from demitasse.runtime.report import LayerPlan, PlanReport, report
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # name -> the module that defines it, and that needs PyTorch
 _PLACES = {"OptimizedModule": "demitasse.runtime.module", "Plan": "demitasse.runtime.plan"}
 
-__all__ = ["LayerPlan", "OptimizedModule", "Plan", "PlanReport", "optimize", "report"]
+__all__ = ["LayerPlan", "OptimizedModule", "Plan", "PlanReport", "optimize", "plan_in", "report"]
 
 
 def __getattr__(name: str) -> object:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from demitasse.graph.graph import Graph, Step
-from demitasse.graph.weights import Weight, array, is_float32, kept, size
+from demitasse.graph.weights import Weight, array, is_float32, is_on_cpu, kept, size
 from demitasse.packed.weight import PackedWeight
 from demitasse.runtime.native import nibbles
 
@@ -31,14 +30,16 @@ def native_pays(graph: Graph, batch: int, entry: float = 0.0) -> bool:
         batch: the size.
         entry: seconds that our kernels take besides.
     """
-    if any(not size(weight) or not is_float32(weight) for weight in _weights(graph)):
+    if not is_suited(graph):
         return False
     found = [costs(graph, step, batch) for step in graph.steps]
     return entry + sum(native for native, _ in found) < _MARGIN * sum(torch for _, torch in found)
 
 
-def _weights(graph: Graph) -> Iterator[Weight]:
-    return (weight for step in graph.steps for weight in step.weights.values())
+def is_suited(graph: Graph) -> bool:
+    """Tells whether all weights are such as our kernels have."""
+    weights = [weight for step in graph.steps for weight in step.weights.values()]
+    return all(size(weight) > 0 and is_float32(weight) and is_on_cpu(weight) for weight in weights)
 
 
 def costs(graph: Graph, step: Step, batch: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from demitasse.graph.graph import Graph
 from demitasse.graph.passes import planned
 from demitasse.packed.sparse import Floats
-from demitasse.runtime.cost import native_pays
+from demitasse.runtime.cost import is_suited
 from demitasse.runtime.native.arrays import ArrayPlan
 from demitasse.runtime.native.lowering import Memo, NotNative
 from demitasse.runtime.stored import StoredModel, stored_model
@@ -52,9 +52,9 @@ class FilePlan:
             self.graph, self.metadata = planned(self._stored.graph), self._stored.metadata
         else:
             from demitasse.packed.file import File
-            from demitasse.runtime.optimize import optimize
+            from demitasse.runtime.optimize import optimize, plan_in
 
-            self._plan = optimize(path, keep=keep)
+            self._plan = plan_in(optimize(path, keep=keep))
             self.graph = self._plan.graph
             with File(path) as file:
                 self.metadata = file.header.metadata
@@ -91,7 +91,7 @@ class FilePlan:
 
     def _made(self, size: int) -> ArrayPlan | None:
         assert self._stored is not None
-        if not native_pays(self.graph, size):
+        if not is_suited(self.graph):
             return None
         try:
             made = ArrayPlan(self.graph, size, self._threads or thread_count(), memo=self._memo)

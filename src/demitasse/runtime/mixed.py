@@ -69,7 +69,8 @@ class MixedPlan:
                 self.parts = list(_parts(graph, batch, threads, memo, outside))
                 break
             except NotNative as error:
-                assert error.step is not None
+                if error.step is None:
+                    raise
                 outside.add(graph.steps.index(error.step))
         self.weights = {name: size for part in self.parts for name, size in part.weights.items()}
         self.steps = {step.name for part in self.parts if part.is_native for step in part.steps}

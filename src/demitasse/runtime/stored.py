@@ -1,4 +1,4 @@
-"""The graph that a .demi file contains as text, with its packed weights."""
+"""The net that a .demi file contains as text, with its packed weights."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from demitasse.errors import UsageError
 from demitasse.graph.graph import Graph
 from demitasse.graph.stored import KEY, read_graph
 from demitasse.packed import SUFFIX
 from demitasse.runtime import packed_cache
 from demitasse.runtime.packed_cache import StoredContents
+
+if TYPE_CHECKING:
+    from demitasse.graph.pytorch import Exported
+
+# what a file contains, if not its graph: the prototxt of a Caffe net
+_DEFINITION = "definition"
 
 
 class StoredModel:
@@ -47,7 +55,7 @@ class StoredModel:
 
 
 def stored_model(path: str | Path) -> StoredModel | None:
-    """Returns the model of a file; None if it contains no graph, or is of another format.
+    """Returns the model of a file; None if it contains no graph, is of another format, or has types that numpy lacks.
 
     Raises:
         FileFormatError: the file is damaged, or its graph is none.
@@ -64,7 +72,7 @@ def stored_model(path: str | Path) -> StoredModel | None:
 
     # one thread: each decodes into megabytes of its own, and the result is kept
     with File(path, threads=1) as file:
-        if KEY not in file.header.metadata:
+        if KEY not in file.header.metadata or not all(entry.dtype.is_of_numpy for entry in file.header.entries):
             return None
         contents = StoredContents(file.header.metadata, weights_of(file))
     # a file that was replaced meanwhile may not be the one of the key
@@ -78,11 +86,31 @@ def _state(path: str | Path) -> tuple[int, ...]:
     return ()
 
 
-def stored_graph(path: str | Path) -> Graph | None:
-    """Returns the graph of a file with its weights; None if the file contains none, or is of another format.
+def stored_net(path: str | Path) -> Exported | Graph | None:
+    """Returns the module of a file, or the graph of a Caffe net; None if it contains none, or is of another format.
 
     Raises:
+        UsageError: it contains only weights.
         FileFormatError: the file is damaged, or its graph is none.
     """
-    found = stored_model(path)
-    return found.graph if found else None
+    from demitasse.graph.pytorch.stored import read_exported
+    from demitasse.graph.weights import Weight, of_file
+    from demitasse.packed.file import File
+    from demitasse.packed.weights import weights_of
+
+    if Path(path).suffix != SUFFIX:
+        return None
+    with File(path) as file:
+        metadata = file.header.metadata
+        if KEY in metadata:
+            types = {entry.name: entry.dtype for entry in file.header.entries}
+            types |= {alias: types[name] for alias, name in file.header.aliases.items()}
+            found = weights_of(file)
+            weights: dict[str, Weight] = {name: of_file(weight, types[name]) for name, weight in found.items()}
+            return read_exported(metadata[KEY], weights, str(path))
+    if _DEFINITION not in metadata:
+        raise UsageError(
+            f"{path}: it contains no definition of the net, nor its graph; save a module with example=..., or pack "
+            "a Caffe net with definition=True"
+        )
+    return None

@@ -11,9 +11,11 @@ from demitasse.errors import FileFormatError
 from demitasse.formats.base import Contents
 from demitasse.graph.caffe.model import of_contents
 from demitasse.graph.graph import Graph, Step
-from demitasse.graph.kinds import expect
 from demitasse.graph.passes import drop_identities, drop_unused
-from demitasse.graph.stored import default_names, read_graph, written_graph
+from demitasse.graph.settings import expect
+from demitasse.graph.stored import read_graph
+from demitasse.graph.stored_steps import default_names
+from demitasse.graph.storing import Names, written_graph
 from demitasse.graph.weights import array
 
 
@@ -31,12 +33,12 @@ def stored_graph(definition: str, contents: Contents, origin: str) -> str:
     """
     graph = drop_identities(drop_unused(of_contents(definition, contents, origin).graph))
     arrays = {tensor.name: tensor.array() for tensor in contents.tensors}
-    text = written_graph(graph, _Names(graph, arrays), arrays)
+    text = written_graph(graph, Names(_TensorNames(graph, arrays), arrays))
     _check(graph, read_graph(text, arrays, origin))
     return text
 
 
-class _Names:
+class _TensorNames:
     """Names the tensors of steps: those of their layers, or of the layers that they share them with."""
 
     def __init__(self, graph: Graph, arrays: Mapping[str, Array]) -> None:

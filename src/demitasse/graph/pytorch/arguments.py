@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,10 @@ from torch.export.graph_signature import InputKind, InputSpec
 from torch.utils import _pytree as pytree
 
 from demitasse.errors import UsageError
+from demitasse.graph.signature import ConstantInput, OpenSize, Symbol, TensorInput
+
+# the greatest size that is not taken as any size
+_GREATEST = 1 << 62
 
 Positional = tuple[Any, ...]
 Named = dict[str, Any]
@@ -23,21 +28,70 @@ def user_inputs(program: ExportedProgram) -> list[tuple[InputSpec, object]]:
     return [(spec, placeholders[spec.arg.name].meta.get("val")) for spec in specs]
 
 
+class Inputs(NamedTuple):
+    """What a program takes.
+
+    Attributes:
+        inputs: the leaves of the arguments, in order.
+        symbols: name of a symbol in their sizes -> what it may be.
+    """
+
+    inputs: tuple[TensorInput | ConstantInput, ...]
+    symbols: dict[str, Symbol]
+
+
+def described(program: ExportedProgram) -> Inputs:
+    """Returns what a program takes, as plain data."""
+    found: list[TensorInput | ConstantInput] = []
+    symbols: dict[str, Symbol] = {}
+    for spec, value in user_inputs(program):
+        name = spec.arg.name
+        if not isinstance(value, Tensor):
+            found.append(ConstantInput(name, getattr(spec.arg, "value", None)))
+            continue
+        for size in value.shape:
+            if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
+                symbols[str(size.node.expr)] = _symbol(size, program)
+        dtype = str(value.dtype).removeprefix("torch.")
+        found.append(TensorInput(name, dtype, tuple(_size(size) for size in value.shape)))
+    return Inputs(tuple(found), symbols)
+
+
+def _symbol(size: torch.SymInt, program: ExportedProgram) -> Symbol:
+    known = program.range_constraints.get(size.node.expr)
+    if known is None:
+        return Symbol(int(size.node.hint), 0)
+    return Symbol(int(size.node.hint), int(known.lower), int(known.upper) if known.upper <= _GREATEST else None)
+
+
+def _size(size: int | torch.SymInt) -> int | OpenSize:
+    """Returns a size; one that depends on several symbols, or is no multiple of one, is a symbol of its own."""
+    if isinstance(size, int) or size.node.expr.is_number:
+        return int(size)
+    expression = size.node.expr
+    if len(expression.free_symbols) == 1:
+        (symbol,) = expression.free_symbols
+        offset = expression.subs(symbol, 0)
+        factor = expression.subs(symbol, 1) - offset
+        if expression == factor * symbol + offset:
+            return OpenSize(str(symbol), int(factor), int(offset))
+    return OpenSize(str(expression))
+
+
 class Arguments:
     """Checks that arguments fit a program, whose operations are right for no others.
 
     Args:
-        program: the program.
-        args: the arguments of the example.
-        kwargs: its named arguments.
+        described: what the program takes.
+        spec: the structure of the arguments, (positional, named).
+        count: of the positional arguments of the example.
+        names: of the named ones.
     """
 
-    def __init__(self, program: ExportedProgram, args: Positional, kwargs: Named) -> None:
-        self._spec = program.call_spec.in_spec
-        self._names = list(kwargs)
-        self._described = _described(args, kwargs)
-        self._wanted = [(spec.arg, value) for spec, value in user_inputs(program)]
-        self._ranges = program.range_constraints
+    def __init__(self, described: Inputs, spec: pytree.TreeSpec, count: int, names: Sequence[str]) -> None:
+        self._wanted, self._symbols = described
+        self._spec, self._names = spec, list(names)
+        self._described = _described(count, names)
 
     def flatten(self, args: Positional, kwargs: Named) -> list[Tensor]:
         """Returns the inputs of the graph.
@@ -49,42 +103,43 @@ class Arguments:
             kwargs = {name: kwargs[name] for name in self._names}
         leaves, found = pytree.tree_flatten((args, kwargs))
         if found != self._spec:
-            raise UsageError(f"found {_described(args, kwargs)}; expected {self._described}, as in the example")
-        sizes: dict[object, int] = {}
-        for leaf, (described, wanted) in zip(leaves, self._wanted, strict=True):
-            self._check(leaf, described, wanted, sizes)
+            raise UsageError(
+                f"found {_described(len(args), list(kwargs))}; expected {self._described}, as in the example"
+            )
+        sizes: dict[str, int] = {}
+        for leaf, wanted in zip(leaves, self._wanted, strict=True):
+            self._check(leaf, wanted, sizes)
         return leaves
 
-    def _check(self, leaf: object, described: Any, wanted: object, sizes: dict[object, int]) -> None:
-        name = described.name
-        if not isinstance(wanted, Tensor):
-            constant = getattr(described, "value", None)
-            if type(leaf) is not type(constant) or leaf != constant:
-                raise UsageError(f"argument {name} is {leaf!r}; expected {constant!r}, as in the example")
+    def _check(self, leaf: object, wanted: TensorInput | ConstantInput, sizes: dict[str, int]) -> None:
+        name = wanted.name
+        if isinstance(wanted, ConstantInput):
+            if type(leaf) is not type(wanted.value) or leaf != wanted.value:
+                raise UsageError(f"argument {name} is {leaf!r}; expected {wanted.value!r}, as in the example")
             return
-        shown = [shown_size(size) for size in wanted.shape]
+        shown = [size if isinstance(size, int) else "n" for size in wanted.sizes]
         if not isinstance(leaf, Tensor):
             raise UsageError(f"argument {name} is a {type(leaf).__name__}; expected a tensor of shape {shown}")
-        if leaf.dtype != wanted.dtype or leaf.layout != torch.strided or leaf.is_meta:
-            raise UsageError(f"argument {name} is a {leaf.layout} tensor of {leaf.dtype}; expected {wanted.dtype}")
-        fits = leaf.ndim == wanted.ndim and all(
-            self._fits(int(size), expected, sizes) for size, expected in zip(leaf.shape, wanted.shape, strict=True)
+        if str(leaf.dtype) != f"torch.{wanted.dtype}" or leaf.layout != torch.strided or leaf.is_meta:
+            raise UsageError(
+                f"argument {name} is a {leaf.layout} tensor of {leaf.dtype}; expected torch.{wanted.dtype}"
+            )
+        fits = leaf.ndim == len(wanted.sizes) and all(
+            self._fits(int(size), expected, sizes) for size, expected in zip(leaf.shape, wanted.sizes, strict=True)
         )
         if not fits:
             raise UsageError(f"argument {name} has shape {list(leaf.shape)}; expected {shown}, as in the example")
 
-    def _fits(self, size: int, wanted: int | torch.SymInt, sizes: dict[object, int]) -> bool:
+    def _fits(self, size: int, wanted: int | OpenSize, sizes: dict[str, int]) -> bool:
         """Tells whether a size is the one that a program works with; one that may be any is the same everywhere."""
-        if isinstance(wanted, int) or wanted.node.expr.is_number:
-            return size == int(wanted)
-        symbol = wanted.node.expr
-        if not symbol.is_symbol:  # such as twice another size
-            found = symbol.xreplace(sizes)
-            return not found.is_number or int(found) == size
-        known = self._ranges.get(symbol)
-        if known is not None and not (size in (0, 1) or known.lower <= size <= known.upper):
+        if isinstance(wanted, int):
+            return size == wanted
+        if (wanted.factor, wanted.offset) != (1, 0):  # such as twice another size
+            return wanted.symbol not in sizes or wanted.factor * sizes[wanted.symbol] + wanted.offset == size
+        known = self._symbols.get(wanted.symbol)
+        if known is not None and not (size in (0, 1) or known.least <= size <= (known.most or size)):
             return False
-        return sizes.setdefault(symbol, size) == size
+        return sizes.setdefault(wanted.symbol, size) == size
 
 
 def shown_size(size: int | torch.SymInt) -> int | str:
@@ -92,7 +147,7 @@ def shown_size(size: int | torch.SymInt) -> int | str:
     return int(size) if isinstance(size, int) or size.node.expr.is_number else "n"
 
 
-def _described(args: Positional, kwargs: Named) -> str:
+def _described(positional: int, names: Sequence[str]) -> str:
     """Returns how arguments are given, for messages."""
-    count = f"{len(args)} argument{'s' * (len(args) != 1)}"
-    return f"{count} and {', '.join(kwargs)} by name" if kwargs else count
+    count = f"{positional} argument{'s' * (positional != 1)}"
+    return f"{count} and {', '.join(names)} by name" if names else count

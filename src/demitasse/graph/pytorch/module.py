@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from demitasse.errors import UsageError
 from demitasse.graph.graph import Graph
-from demitasse.graph.pytorch.arguments import Arguments, Named, Positional
+from demitasse.graph.pytorch.arguments import Arguments, Named, Positional, described
 from demitasse.graph.pytorch.exporting import export_program
 from demitasse.graph.pytorch.reading import read_program
 from demitasse.graph.pytorch.results import Results, results_of
@@ -47,15 +47,28 @@ def read_module(model: nn.Module, args: Positional, kwargs: Named | None = None)
     Raises:
         UsageError: the module is in training mode, the example does not fit, or torch.export cannot read the module.
     """
+    program = exported_program(model, args, kwargs)
+    arguments = Arguments(described(program), program.call_spec.in_spec, len(args), list(kwargs or {}))
+    graph = read_program(program, type(model).__name__).graph
+    return Exported(graph, arguments.flatten, _restore(program), tuple(kwargs or {}), results_of(program))
+
+
+def exported_program(model: nn.Module, args: Positional, kwargs: Named | None = None) -> ExportedProgram:
+    """Returns the program of a module in evaluation; arguments and errors are those of :func:`read_module`."""
     name, kwargs = type(model).__name__, kwargs or {}
     for part, module in model.named_modules():
         if module.training:
             raise UsageError(f"{name}{f': {part!r}' if part else ''} is in training mode; call model.eval() first")
     if isinstance(model, torch.jit.ScriptModule):
         raise UsageError(f"{name} is scripted or traced, which torch.export cannot read; give the module itself")
-    program = export_program(model, args, kwargs)
-    flatten = Arguments(program, args, kwargs).flatten
-    return Exported(read_program(program, name), flatten, _restore(program), tuple(kwargs), results_of(program))
+    return export_program(model, args, kwargs)
+
+
+def arguments_of(example: object) -> tuple[Positional, Named]:
+    """Returns arguments and named arguments of an example: an input, a tuple, or a dict of named arguments."""
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    return (example if isinstance(example, tuple) else (example,)), {}
 
 
 def _restore(program: ExportedProgram) -> Callable[[Sequence[object]], object]:

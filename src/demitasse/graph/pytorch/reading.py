@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -14,51 +12,13 @@ from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind, OutputSpec
-from typing_extensions import override
 
 from demitasse.errors import UsageError
+from demitasse.graph.calling import constant_value
 from demitasse.graph.graph import Graph, Ready, Shape, Step
-from demitasse.graph.pytorch.arguments import Named, Positional
+from demitasse.graph.named import InputPlace, ProgramCall
+from demitasse.graph.pytorch.arguments import Named
 from demitasse.registry import Registry
-
-
-@dataclass(frozen=True)
-class InputPlace:
-    """The place of an input among the arguments of a call.
-
-    Attributes:
-        index: number of the input.
-    """
-
-    index: int
-
-
-class Call(nn.Module):
-    """One call of a program, with its constant arguments.
-
-    Args:
-        target: what is called.
-        args: the arguments, with an :class:`InputPlace` in the place of each input.
-        kwargs: the named ones.
-    """
-
-    def __init__(self, target: Callable[..., object], args: Positional, kwargs: Named) -> None:
-        super().__init__()
-        self.target, self.args, self.kwargs = target, args, kwargs
-
-    @override
-    def forward(self, *inputs: object) -> Tensor | tuple[object]:
-        args, kwargs = fx.node.map_aggregate(
-            (self.args, self.kwargs), lambda each: inputs[each.index] if isinstance(each, InputPlace) else each
-        )
-        result = self.target(*args, **kwargs)
-        return result if isinstance(result, Tensor) else (result,)  # a list is one value
-
-
-def constant_value(value: object) -> object:
-    """Returns a constant; of a tensor a copy, which may be changed."""
-    return value.clone() if isinstance(value, Tensor) else value
-
 
 # calls that return their first argument in evaluation
 _IDENTITIES: dict[object, Callable[[fx.Node], bool]] = {
@@ -101,18 +61,32 @@ OPERATIONS: Registry[Callable[[SimpleNamespace, Callable[[object], Tensor | None
 )
 
 
-def read_program(program: ExportedProgram, name: str) -> Graph:
+class ReadProgram(NamedTuple):
+    """A program as a graph.
+
+    Attributes:
+        graph: what it computes.
+        tensors: name of a parameter, a buffer or another constant -> the tensor that the graph has.
+    """
+
+    graph: Graph
+    tensors: dict[str, Tensor]
+
+
+def read_program(program: ExportedProgram, name: str) -> ReadProgram:
     """Returns the graph of a program.
 
     Raises:
         UsageError: the module changes its buffers, or depends on how tensors lie in memory; ``name`` is its name.
     """
-    return _ProgramReader(program, name).graph
+    reader = _ProgramReader(program, name)
+    return ReadProgram(reader.graph, reader.tensors)
 
 
 class _ProgramReader:
     def __init__(self, program: ExportedProgram, name: str) -> None:
         self.graph = Graph(name)
+        self.tensors: dict[str, Tensor] = {}
         self._numbers: dict[fx.Node, int] = {}
         self._constants: dict[object, Tensor | None] = {}
         self._with_statistics: set[fx.Node] = set()
@@ -134,7 +108,9 @@ class _ProgramReader:
             self.graph.inputs[node.name] = self._numbers[node] = number
         else:
             found = tensors[str(spec.target)]
-            self._constants[node] = found.detach() if isinstance(found, Tensor) else found
+            if isinstance(found, Tensor):
+                found = self.tensors[str(spec.target)] = found.detach()
+            self._constants[node] = found
 
     def _outputs(self, found: Sequence[object], specs: Sequence[OutputSpec], name: str) -> None:
         """Takes what the module returns; what it writes into its arguments is left out.
@@ -154,7 +130,7 @@ class _ProgramReader:
             return self._numbers[each]
         constant = self._constants[each] if isinstance(each, fx.Node) else each
         number = self.graph.add_value("constant", tuple(constant.shape) if isinstance(constant, Tensor) else ())
-        maker = partial(Call, constant_value, (constant,), {})
+        maker = ProgramCall(constant_value, (constant,), {})
         self.graph.steps.append(Step(f"constant{number}", "constant", [], [number], SimpleNamespace(), {}, maker))
         return number
 
@@ -189,7 +165,7 @@ class _ProgramReader:
         self._numbers[node] = number
         given = [self._numbers[each] for each in reading.inputs]
         target = _BY_VALUES.get(node.target, node.target)
-        maker = Ready(reading.call) if reading.call else partial(Call, target, args, kwargs)
+        maker = Ready(reading.call) if reading.call else ProgramCall(target, args, kwargs)
         step = Step(node.name, reading.kind, given, [number], reading.settings, {**reading.weights}, maker)
         self.graph.steps.append(step)
 
@@ -216,5 +192,7 @@ def _shape(node: fx.Node) -> Shape:
 
 
 def _size(size: int | torch.SymInt) -> int:
-    """Returns a size, of the example where it may be any."""
-    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)
+    """Returns a size, of the example where it may be any; 1 where it depends on the values of tensors."""
+    if isinstance(size, torch.SymInt):
+        return 1 if size.node.hint is None else int(size.node.hint)
+    return int(size)
