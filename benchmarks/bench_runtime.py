@@ -10,7 +10,8 @@ layer as after surgery, or the same on all. Sides: the plan as it chooses itself
 OpenVINO and DeepSparse 1.8.0 where options name the Python of an environment that has them. All sides compute the same
 net in turns. Before, their scores are compared: no entry may differ by more than 1e-4 of the largest. The peaks of the
 machine, measured, are below the table; the last columns are the least time at these peaks: that of the multiply-adds
-with weights that are not 0, and that of reading weights and images from memory.
+with weights that are not 0, if all values are in registers, and if each takes one from the first cache; and that of
+reading weights and images from memory.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def sides(
 
 
 def bounds(plan: Plan, images: torch.Tensor, machine: Peak) -> list[str]:
-    """Returns the milliseconds that the multiply-adds take at least, and the weights' and images' way from memory."""
+    """Returns the least milliseconds of the multiply-adds, and of the weights' and images' way from memory."""
     count, layers = 0, report(plan, len(images)).layers
     for step, layer in zip(plan.graph.steps, layers, strict=True):
         if step.kind in ("Convolution", "InnerProduct"):
@@ -126,7 +127,7 @@ def main() -> None:
         ("net", "zeros", "batch", "threads"),
         (OURS, DENSE, ORT, OPENVINO, DEEPSPARSE),
         {"to fastest dense": (DENSE, ORT, OPENVINO), "to DeepSparse": (DEEPSPARSE,)},
-        ("operations, ms", "memory, ms"),
+        ("in registers, ms", "from cache, ms", "memory, ms"),
     )
     for name in args.cases.split(","):
         for row in rows(name, args, peaks):

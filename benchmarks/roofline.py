@@ -13,36 +13,61 @@ from demitasse.runtime.native.code import KernelCode
 from demitasse.runtime.native.kernels import address
 from demitasse.runtime.native.llvm import Machine, host
 from demitasse.runtime.native.memory import aligned
-from demitasse.runtime.native.program import Program
+from demitasse.runtime.native.program import Argument, Program
 
 Clock = Callable[[], float]
 
-# sums at once, so that none waits for another; rounds of them; and float32 values that no cache holds
-_SUMS, _ROUNDS, _SIZE = 12, 4_000_000, 1 << 26
+# sums at once, so that none waits for another; rounds of them; float32 values that no cache holds, and vectors for each
+# sum that the first cache holds
+_SUMS, _ROUNDS, _SIZE, _NEAR = 12, 4_000_000, 1 << 26, 16
 
 
 class Peak(NamedTuple):
-    """Of all threads together: multiply-adds a second, of values in registers; bytes a second, read from memory."""
+    """What all threads together can do in a second.
+
+    Attributes:
+        multiply_adds: of values in registers.
+        loaded: multiply-adds that each take a value from the first cache, as those of a sparse row do.
+        bytes: read from memory.
+    """
 
     multiply_adds: float
+    loaded: float
     bytes: float
 
-    def least(self, multiply_adds: float, nbytes: float) -> tuple[float, float]:
-        """Returns the milliseconds that multiply-adds take at least, and that bytes take if no cache holds them."""
-        return 1000 * multiply_adds / self.multiply_adds, 1000 * nbytes / self.bytes
+    def least(self, multiply_adds: float, nbytes: float) -> list[float]:
+        """Returns the least milliseconds of multiply-adds, in registers and from the first cache, and of bytes."""
+        return [
+            1000 * multiply_adds / self.multiply_adds,
+            1000 * multiply_adds / self.loaded,
+            1000 * nbytes / self.bytes,
+        ]
 
     def __str__(self) -> str:
-        return f"{self.multiply_adds / 1e9:.1f} G multiply-adds/s, {self.bytes / 1e9:.1f} GB/s read"
+        return (
+            f"{self.multiply_adds / 1e9:.1f} G multiply-adds/s in registers, {self.loaded / 1e9:.1f} G/s from the "
+            f"first cache, {self.bytes / 1e9:.1f} GB/s read from memory"
+        )
 
 
-def multiply_adds(machine: Machine) -> ir.Module:
-    """Returns the kernel that multiplies and adds in registers alone, the same number of times on each thread."""
-    code = KernelCode("kernel", machine, "*output .factor rounds")
+def multiply_adds(machine: Machine, loaded: bool) -> ir.Module:
+    """Returns the kernel that multiplies and adds, the same number of times on each thread.
+
+    Args:
+        machine: what it is for.
+        loaded: whether one factor is loaded each time; otherwise all values are in registers.
+    """
+    code = KernelCode("kernel", machine, "*input *output .factor rounds")
     factor = code.splat(code.factor)
     sums = [code.variable(code.splat(float(number))) for number in range(_SUMS)]
-    with code.loop(0, code.rounds):
-        for total in sums:
-            code.set(total, code.intrinsic("fma", code.get(total), factor, factor))
+    with code.loop(0, code.rounds) as number:
+        start = code.mul(code.rem(number, _NEAR), _SUMS * machine.lanes)
+        for index, total in enumerate(sums):
+            if loaded:
+                seen = code.load_vector(code.input, code.add(start, index * machine.lanes))
+                code.set(total, code.intrinsic("fma", seen, factor, code.get(total)))
+            else:
+                code.set(total, code.intrinsic("fma", code.get(total), factor, factor))
     for number, total in enumerate(sums):
         at = code.mul(code.add(code.mul(code.thread, _SUMS), number), machine.lanes)
         code.store_vector(code.get(total), code.output, at)
@@ -69,16 +94,22 @@ def peak(threads: int, clock: Clock = time.perf_counter) -> Peak:
     machine = host()
     width = _SUMS * machine.lanes
     output = aligned(threads * width)
-    computed = Program(machine, threads)
-    computed.add(address(machine, multiply_adds), output, 0.5, _ROUNDS)
-    memory = np.ones(_SIZE, np.float32)
-    streamed = Program(machine, threads)
-    streamed.add(address(machine, read), memory, output, _SIZE // width)
+    memory, near = np.ones(_SIZE, np.float32), aligned(_NEAR * width)
+    computed, loaded = (
+        _least_seconds(machine, threads, clock, multiply_adds, (each,), near, output, 0.5, _ROUNDS)
+        for each in (False, True)
+    )
+    streamed = _least_seconds(machine, threads, clock, read, (), memory, output, _SIZE // width)
     count = _ROUNDS * width * threads
-    return Peak(count / _least_seconds(computed, clock), memory.nbytes / _least_seconds(streamed, clock))
+    return Peak(count / computed, count / loaded, memory.nbytes / streamed)
 
 
-def _least_seconds(program: Program, clock: Clock) -> float:
+def _least_seconds(
+    machine: Machine, threads: int, clock: Clock, build: Callable[..., ir.Module], options: tuple[bool, ...],
+    *arguments: Argument,
+) -> float:  # fmt: skip
+    program = Program(machine, threads)
+    program.add(address(machine, build, *options), *arguments)
     program.finish()
     found = []
     for _ in range(7):
