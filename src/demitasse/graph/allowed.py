@@ -2,7 +2,7 @@
 
 All are pure: they return new tensors or numbers, and neither change their arguments, nor know files, other code, or
 memory that was not written. How much memory they take follows from shapes alone, and is computed without values first:
-see :mod:`demitasse.graph.pytorch.bounds`.
+see :mod:`demitasse.graph.bounds`.
 """
 
 from __future__ import annotations

@@ -117,6 +117,7 @@ class Graph:
         inputs: name of a blob that is fed -> number of its value.
         outputs: name of a blob that is returned -> number of its value.
         steps: the operations.
+        check: is called with the inputs in order before PyTorch computes a module that was read from a file; else None.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Graph:
     inputs: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    check: Callable[[Sequence[object]], None] | None = None
 
     def add_value(self, name: str, shape: Sequence[int]) -> int:
         """Adds a value and returns its number."""
@@ -146,7 +148,7 @@ class Graph:
             )
             for step in self.steps
         ]
-        return Graph(self.name, list(self.values), dict(self.inputs), dict(self.outputs), steps)
+        return Graph(self.name, list(self.values), dict(self.inputs), dict(self.outputs), steps, self.check)
 
     def users(self) -> dict[int, list[Step]]:
         """Returns number of a value -> the steps that take it, in order; once for each time that they take it."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from demitasse.errors import FileFormatError
 from demitasse.graph.graph import Graph
+from demitasse.graph.guard import Guard
 from demitasse.graph.settings import expect
 from demitasse.graph.signature import ConstantInput, Signature, TensorInput, leaves, read_signature, shape_of
 from demitasse.graph.stored_steps import StepReader, number_of, object_of, text_of
@@ -91,6 +92,7 @@ def _graph(found: Mapping[str, object], signature: Signature | None, tensors: Ma
         except FileFormatError as error:
             raise error.within(f"step {index}") from error
     graph.outputs = _outputs(found.get("outputs"), graph) if signature is None else _results(signature, graph)
+    graph.check = None if signature is None else Guard(graph)
     return graph
 
 

@@ -38,6 +38,8 @@ class DensePlan:
     @torch.no_grad()
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the outputs by name for inputs by name."""
+        if self.graph.check:
+            self.graph.check([batch[name] for name in self.graph.inputs])
         values = {number: _arranged(batch[name]) for name, number in self.graph.inputs.items()}
         for call, inputs, outputs, dead in self._calls:
             result = call(*[values[number] for number in inputs])

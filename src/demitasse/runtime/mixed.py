@@ -81,6 +81,8 @@ class MixedPlan:
     @torch.no_grad()
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the outputs by name for inputs by name."""
+        if self._graph.check:
+            self._graph.check([batch[name] for name in self._graph.inputs])
         values = {number: batch[name] for name, number in self._graph.inputs.items()}
         for part in self.parts:
             found = part.compute(*[values[number] for number in part.inputs])

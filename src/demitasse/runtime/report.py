@@ -34,8 +34,8 @@ class LayerPlan:
     Attributes:
         name: of the layer.
         kind: the operation.
-        kernel: what it is computed from, ``sparse``, ``dense``, or ``codes`` of 4 bits; ``native``, a kernel of ours for
-            an operation without weights; ``PyTorch``, where there is no kernel for the operation.
+        kernel: what it is computed from, ``sparse``, ``dense``, or ``codes`` of 4 bits; ``native`` is a kernel of ours
+            for an operation without weights, ``PyTorch`` an operation that has none.
         kept: number of weights that are not zero; 0 for layers without weights.
         total: number of weights.
         nbytes: bytes of the weights in memory.

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from demitasse.errors import FileFormatError, UsageError
 from demitasse.graph.graph import Graph
+from demitasse.graph.guard import Guard
 from demitasse.graph.passes import drop_unused
 from demitasse.graph.pytorch.arguments import Arguments, Inputs, Named, Positional
-from demitasse.graph.pytorch.bounds import Bounds
 from demitasse.graph.pytorch.module import Exported, exported_program
 from demitasse.graph.pytorch.reading import read_program
 from demitasse.graph.pytorch.writing import module_text
-from demitasse.graph.signature import Signature, filled, leaves
+from demitasse.graph.signature import ConstantInput, Signature, TensorInput, filled, leaves
 from demitasse.graph.stored import HIDDEN, read_stored
 from demitasse.graph.weights import Weight
 
@@ -104,7 +105,8 @@ class _Module:
 
     def __init__(self, graph: Graph, signature: Signature) -> None:
         self._graph, self._signature = graph, signature
-        self._bounds = Bounds(graph, signature.inputs)
+        if isinstance(graph.check, Guard):
+            graph.check.bounds.check_example([_empty(each) for each in signature.inputs])
         spec = pytree.tree_flatten((signature.positional, dict(signature.named)))[1]
         inputs = Inputs(signature.inputs, dict(signature.symbols))
         self._arguments = Arguments(inputs, spec, len(signature.positional), list(signature.named))
@@ -112,13 +114,15 @@ class _Module:
 
     def exported(self) -> Exported:
         """Returns it as other modules are."""
-        return Exported(self._graph, self._flatten, self._restore, tuple(self._signature.named))
-
-    def _flatten(self, args: Positional, kwargs: Named) -> list[Tensor]:
-        found = self._arguments.flatten(args, kwargs)
-        self._bounds.check(tuple(tuple(each.shape) if isinstance(each, Tensor) else () for each in found))
-        return found
+        return Exported(self._graph, self._arguments.flatten, self._restore, tuple(self._signature.named))
 
     def _restore(self, outputs: object) -> object:
         assert isinstance(outputs, list)
         return filled(self._signature.results, dict(zip(self._results, outputs, strict=True)))
+
+
+def _empty(given: TensorInput | ConstantInput) -> object:
+    """Returns a tensor of the type of an input, or the constant that it is."""
+    if isinstance(given, ConstantInput):
+        return given.value
+    return torch.empty(0, dtype=getattr(torch, given.dtype))
