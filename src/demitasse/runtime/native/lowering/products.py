@@ -20,8 +20,10 @@ from demitasse.runtime.native.lowering.phases import into_phases, vectors_at_onc
 from demitasse.runtime.native.product import Epilogue, product
 from demitasse.runtime.native.program import Argument
 
-# how much wider rows may be to be whole vectors, and weights that see a channel for which a copy of it pays
-_WIDER, _COPY = 1.2, 4
+# how much longer a weight takes where vectors cross the lines of the cache, and how much a copy of a channel takes
+_CROSSING, _COPY = 1.35, 1.5
+# bytes that copies may take
+_COPIES = 3 << 20
 # vectors that stay in the first cache, and entries that a row of a panel needs for panels to pay
 _VECTORS, _ENTRIES = 512, 6
 # bytes of weights that stay in the cache
@@ -53,13 +55,15 @@ def _aligned_row(made: Lowering, step: Step, windows: Windows, out: Layout) -> i
     weight = step.weights["weight"]
     if windows.kernel == (1, 1) or is_dense(weight, step.settings.group):
         return 0
-    seen = kept(weight) / made.layout(step.inputs[0]).channels  # weights that see a channel
-    whole = -(-out.row // made.lanes) * made.lanes
-    for row in (out.row, whole):
-        fits = row == out.row or (not step.adds and row <= _WIDER * out.row)
-        if fits and shifts(windows, row, made.lanes) * _COPY <= seen:
-            return row
-    return 0
+    channels = made.layout(step.inputs[0]).channels
+    seen = kept(weight) / channels  # weights that see a channel
+    costs = {0: _CROSSING * seen * out.row}
+    for row in {out.row, -(-out.row // made.lanes) * made.lanes}:
+        copies = shifts(windows, row, made.lanes)
+        fits = copies * channels * row * out.height * 4 <= _COPIES and not (step.adds and row != out.row)
+        moved = out.channels / channels if row != out.row else 0  # planes of the output
+        costs |= {row: (seen + _COPY * (copies + moved)) * row} if fits else {}
+    return min(costs, key=lambda row: costs[row])
 
 
 def _product(
