@@ -11,9 +11,9 @@ from demitasse.runtime.native import nibbles
 
 # multiply-adds a second and thread: of sparse convolutions for each weight that is not zero, of dense ones with our
 # kernel and with PyTorch's, and of PyTorch's with few channels a group, which vectors suit less
-_SPARSE, _DENSE, _TORCH, _DEPTHWISE = 21e9, 48e9, 50e9, 8e9
-# seconds that a step takes beside its arithmetic, of our kernels and of PyTorch's
-_CALL, _TORCH_CALL = 0.2e-6, 4e-6
+_SPARSE, _DENSE, _TORCH, _DEPTHWISE = 24e9, 49e9, 45e9, 8e9
+# seconds that a step takes beside its arithmetic: of our kernels, of PyTorch's, and of PyTorch's convolutions
+_CALL, _TORCH_CALL, _TORCH_CONVOLUTION = 0.2e-6, 4e-6, 15e-6
 # images from which an inner product keeps a vector of them in a register, as a convolution does of pixels
 MANY = 3
 # share of weights that are not zero from which dense rows are faster than sparse ones; rows that are computed at once
@@ -52,7 +52,7 @@ def costs(graph: Graph, step: Step, batch: int) -> tuple[float, float]:
         weight = step.weights["weight"]
         positions = batch * math.prod(graph.values[step.outputs[0]].shape[2:])
         deep = math.prod(weight.shape[1:]) >= 16
-        torch += positions * size(weight) / (_TORCH if deep else _DEPTHWISE)
+        torch = _TORCH_CONVOLUTION + positions * size(weight) / (_TORCH if deep else _DEPTHWISE)
         dense = is_dense(weight, step.settings.group)
         native += positions * (size(weight) / _DENSE if dense else kept(weight) / _SPARSE)
     return native, torch

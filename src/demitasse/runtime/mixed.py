@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from demitasse.graph.graph import Graph, Step
+from demitasse.graph.pieces import piece_of
 from demitasse.graph.weights import is_on_cpu
 from demitasse.runtime.cost import native_pays
 from demitasse.runtime.kernels import kernel
@@ -98,11 +99,11 @@ def _parts(graph: Graph, batch: int, threads: int, memo: Memo, outside: set[int]
     parts = []
     for is_suited, group in groupby(range(len(graph.steps)), key=lambda index: suited[index]):
         steps = [graph.steps[index] for index in group]
-        piece = _piece(graph, steps)
+        piece = piece_of(graph, steps)
         if is_suited and native_pays(piece, batch, _entry(piece, batch)):
             parts.append(_native(piece, NativePlan(piece, batch, threads, memo=memo)))
         else:
-            parts += [_single(_piece(graph, [step])) for step in steps]
+            parts += [_single(piece_of(graph, [step])) for step in steps]
     return parts
 
 
@@ -111,23 +112,6 @@ def _suits(graph: Graph, step: Step, sizes: set[tuple[int, ...]]) -> bool:
     shapes = [graph.values[number].shape for number in (*step.inputs, *step.outputs)]
     batches = all(len(shape) in (2, 4) and {shape[:1]} == sizes for shape in shapes)
     return step.kind in LOWER and batches and all(map(is_on_cpu, step.weights.values()))
-
-
-def _piece(graph: Graph, steps: Sequence[Step]) -> Graph:
-    """Returns the graph of consecutive steps; inputs and outputs have numbers for names."""
-    made = {number for step in steps for number in step.outputs}
-    taken = {number for step in steps for number in step.inputs} - made
-    inside = {id(step) for step in steps}
-    needed = {number for step in graph.steps if id(step) not in inside for number in step.inputs}
-    needed |= set(graph.outputs.values())
-    names = {number: str(number) for number in range(len(graph.values))}
-    return Graph(
-        steps[0].name,
-        graph.values,
-        {names[number]: number for number in sorted(taken)},
-        {names[number]: number for number in sorted(made & needed)},
-        list(steps),
-    )
 
 
 def _entry(piece: Graph, batch: int) -> float:

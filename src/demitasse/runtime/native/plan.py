@@ -19,7 +19,7 @@ class NativePlan(ArrayPlan):
 
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the outputs by name for inputs by name."""
-        found = self.arrays({name: batch[name].detach().numpy() for name in self.programs[0].inputs})
+        found = self.arrays({name: batch[name].detach().numpy() for name in self._inputs})
         return {name: torch.from_numpy(array) for name, array in found.items()}
 
     @property
@@ -29,7 +29,7 @@ class NativePlan(ArrayPlan):
         None if there are several, or groups of images.
         """
         made, *others = self.programs
-        if others or self._workers or len(made.inputs) != 1 or len(made.outputs) != 1:
+        if others or len(made.inputs) != 1 or len(made.outputs) != 1:
             return None
         (inside,), (outside,), run, lock = made.inputs.values(), made.outputs.values(), made.program.run, self._lock
         before, size = inside.ctypes.data, inside.nbytes
