@@ -41,7 +41,7 @@ class Step:
         outputs: numbers of the values that it makes.
         settings: how it computes, plain data by name; which names depends on the kind, see
             :mod:`demitasse.graph.caffe.operations`.
-        weights: its tensors by name; see :mod:`demitasse.graph.weights`.
+        weights: its tensors by name; of a file also arrays, or packed matrices.
         maker: makes :attr:`call`; None if that follows from kind, settings and weights.
         adds: whether the last input is a summand that is added to the result before the activation.
         activation: the settings of the activation that is applied last.
