@@ -14,6 +14,7 @@ from demitasse.graph.graph import Graph, Shape, Step
 from demitasse.graph.kinds import KINDS
 from demitasse.graph.named import InputPlace, NamedCall, Word
 from demitasse.graph.settings import LARGEST, MOST_AXES, expect, is_whole
+from demitasse.graph.signature import Symbol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,16 +37,19 @@ class StepReader:
         graph: a graph with its inputs.
         tensors: the tensors of the file by name.
         plain: whether all weights have to be float32, as in a Caffe net, and no function may be called.
+        symbols: name of a size that may be any -> what it may be.
     """
 
-    def __init__(self, graph: Graph, tensors: Mapping[str, Tensor | Array], plain: bool) -> None:
+    def __init__(
+        self, graph: Graph, tensors: Mapping[str, Tensor | Array], plain: bool, symbols: Mapping[str, Symbol]
+    ) -> None:
         self.graph = graph
-        self._tensors, self._plain = tensors, plain
+        self._tensors, self._plain, self._symbols = tensors, plain, symbols
         self._taken: dict[str, Tensor] = {}
         self._names: set[str] = set()
         self._entries = 0
 
-    def value(self, name: str, shape: Shape) -> int:
+    def value(self, name: str, shape: Shape, has_batch: bool = True) -> int:
         """Adds a value and returns its number.
 
         Raises:
@@ -54,7 +58,7 @@ class StepReader:
         self._entries += math.prod(shape[1:])
         expect(self._entries <= MOST_ENTRIES, f"{self._entries:,} entries an item", f"at most {MOST_ENTRIES:,}")
         expect(all(0 < size <= LARGEST for size in shape), f"a value of shape {list(shape)}", "sizes of 1 and more")
-        return self.graph.add_value(name, shape)
+        return self.graph.add_value(name, shape, has_batch)
 
     def read(self, found: object) -> None:
         """Adds a step.
@@ -105,7 +109,7 @@ class StepReader:
         for role, shape in shapes.items():
             expect(min(shape, default=1) > 0, f"{role} of shape {list(shape)}", "sizes of 1 and more")
         found = known.found(settings, [self.graph.values[number].shape for number in inputs], shapes)
-        made = self.value(name, found.shape)
+        made = self.value(name, found.shape, all(self.graph.values[number].has_batch for number in inputs))
         self.graph.steps.append(Step(name, kind, inputs, [made], found.settings, weights))
 
     def _weight(self, role: str, name: object) -> Tensor:
@@ -139,11 +143,18 @@ class StepReader:
         try:
             args = tuple(self._argument(each, inputs) for each in lists[0])
             kwargs = {text_of(word, "argument"): self._argument(each, inputs) for word, each in given.items()}
-            made = self.value(name, shape_from(lists[1] if len(lists) > 1 else [], "shape"))
+            made = self._made(name, lists[1] if len(lists) > 1 else [])
         except FileFormatError as error:
             raise error.within(f"{name!r}") from error
         maker = NamedCall(function, args, kwargs)
         self.graph.steps.append(Step(name, kind, inputs, [made], SimpleNamespace(), {}, maker))
+
+    def _made(self, name: str, sizes: list[object]) -> int:
+        """Adds the value of a call, whose first size is a text if it is that of the batch."""
+        has_batch = bool(sizes) and isinstance(sizes[0], str)
+        if has_batch and str(sizes[0]) in self._symbols:
+            sizes = [self._symbols[str(sizes[0])].hint, *sizes[1:]]
+        return self.value(name, shape_from(sizes, "shape"), has_batch or not self._symbols)
 
     def _argument(self, found: object, inputs: list[int], level: int = 0) -> object:
         """Reads an argument: a number, null, a word, ``%3`` for a value, ``&name`` for a tensor, or a list of them."""
