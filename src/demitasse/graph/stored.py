@@ -81,8 +81,9 @@ def _parsed(text: str) -> Mapping[str, object]:
 
 def _graph(found: Mapping[str, object], signature: Signature | None, tensors: Mapping[str, Tensor | Array]) -> Graph:
     graph = Graph(text_of(found.get("name", ""), "name"))
+    reader = StepReader(graph, tensors, signature is None)
     symbols = {} if signature is None else signature.symbols
-    reader = StepReader(graph, tensors, signature is None, symbols)
+    reader.hints = {name: symbol.hint for name, symbol in symbols.items()}
     for given in _inputs(found) if signature is None else signature.inputs:
         name = text_of(given.name, "inputs")
         graph.inputs[name] = reader.value(name, shape_of(given, symbols))

@@ -14,7 +14,6 @@ from demitasse.graph.graph import Graph, Shape, Step
 from demitasse.graph.kinds import KINDS
 from demitasse.graph.named import InputPlace, NamedCall, Word
 from demitasse.graph.settings import LARGEST, MOST_AXES, expect, is_whole
-from demitasse.graph.signature import Symbol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,17 +36,18 @@ class StepReader:
         graph: a graph with its inputs.
         tensors: the tensors of the file by name.
         plain: whether all weights have to be float32, as in a Caffe net, and no function may be called.
-        symbols: name of a size that may be any -> what it may be.
+
+    Attributes:
+        hints: name of a size that may be any -> its value in the example.
     """
 
-    def __init__(
-        self, graph: Graph, tensors: Mapping[str, Tensor | Array], plain: bool, symbols: Mapping[str, Symbol]
-    ) -> None:
+    def __init__(self, graph: Graph, tensors: Mapping[str, Tensor | Array], plain: bool) -> None:
         self.graph = graph
-        self._tensors, self._plain, self._symbols = tensors, plain, symbols
+        self._tensors, self._plain = tensors, plain
         self._taken: dict[str, Tensor] = {}
         self._names: set[str] = set()
         self._entries = 0
+        self.hints: Mapping[str, int] = {}
 
     def value(self, name: str, shape: Shape, has_batch: bool = True) -> int:
         """Adds a value and returns its number.
@@ -152,9 +152,9 @@ class StepReader:
     def _made(self, name: str, sizes: list[object]) -> int:
         """Adds the value of a call, whose first size is a text if it is that of the batch."""
         has_batch = bool(sizes) and isinstance(sizes[0], str)
-        if has_batch and str(sizes[0]) in self._symbols:
-            sizes = [self._symbols[str(sizes[0])].hint, *sizes[1:]]
-        return self.value(name, shape_from(sizes, "shape"), has_batch or not self._symbols)
+        if has_batch and str(sizes[0]) in self.hints:
+            sizes = [self.hints[str(sizes[0])], *sizes[1:]]
+        return self.value(name, shape_from(sizes, "shape"), has_batch or not self.hints)
 
     def _argument(self, found: object, inputs: list[int], level: int = 0) -> object:
         """Reads an argument: a number, null, a word, ``%3`` for a value, ``&name`` for a tensor, or a list of them."""
