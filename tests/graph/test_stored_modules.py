@@ -318,7 +318,11 @@ def test_words_are_of_torch() -> None:
 
 GOOD = {
     "inputs": {"x": ["n", 3]},
-    "steps": [["InnerProduct", "fc"], ["aten.gelu.default", ["%1"], [2, 4]], ["aten.mul.Tensor", ["%2", "&s"], [2, 4]]],
+    "steps": [
+        ["InnerProduct", "fc"],
+        ["aten.gelu.default", ["%1"], ["n", 4]],
+        ["aten.mul.Tensor", ["%2", "&s"], ["n", 4]],
+    ],
     "results": {"dict": {"y": 3}},
 }
 TENSORS = {"fc.weight": torch.ones(4, 3), "fc.bias": torch.ones(4), "s": torch.tensor(2.0)}
@@ -420,3 +424,32 @@ def test_memory_is_bounded_for_every_size_of_batches() -> None:
     assert module(torch.randn(2, 3)).keys() == {"y"}
     with pytest.raises(UsageError, match=r"'zeros_10': found .* entries; expected at most"):
         OptimizedModule(read(json.dumps({**json.loads(text), "results": [3, 10]})))(torch.randn(1000, 3))
+
+
+class Rows(nn.Module):
+    """Makes values of two rows, and as many columns as rows, whatever the batch is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.two = nn.Parameter(torch.randn(2, 4))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x.sin(), self.two * x.mean(), x @ x.t()
+
+
+def test_values_with_an_axis_of_the_batch_are_told_apart(tmp_path: Path) -> None:
+    model, x = Rows().eval(), torch.randn(1, 4)
+    demitasse.save(model, tmp_path / "model.demi", example=x)
+    for fast in (demitasse.optimize(model, x), demitasse.optimize(tmp_path / "model.demi")):
+        assert isinstance(fast, OptimizedModule)
+        graph = fast.plan.graph
+        assert [graph.values[number].has_batch for number in graph.outputs.values()] == [True, False, False]
+        agree(model, fast, torch.randn(3, 4))
+
+
+def test_a_shape_that_is_not_the_batch_is_refused() -> None:
+    text = steps(["aten.zeros.default", [[2, 3]], ["n", 3]])
+    module = OptimizedModule(read(text))
+    assert module(torch.randn(2, 3)).keys() == {"y"}
+    with pytest.raises(UsageError, match=r"step 'zeros_4': found shape \[2, 3\]; expected \[2, 3\], which it makes"):
+        module(torch.randn(5, 3))

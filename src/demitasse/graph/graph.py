@@ -23,10 +23,13 @@ class Value(NamedTuple):
     Attributes:
         name: of the blob; several values may have the same name.
         shape: its shape, with the batch that the net was built for.
+        has_batch: whether the first size is that of the batch, not just equal to it in the example, and the others do
+            not depend on it.
     """
 
     name: str
     shape: Shape
+    has_batch: bool = True
 
 
 @dataclass(eq=False)
@@ -127,9 +130,9 @@ class Graph:
     steps: list[Step] = field(default_factory=list)
     check: Callable[[Sequence[object]], None] | None = None
 
-    def add_value(self, name: str, shape: Sequence[int]) -> int:
+    def add_value(self, name: str, shape: Sequence[int], has_batch: bool = True) -> int:
         """Adds a value and returns its number."""
-        self.values.append(Value(name, tuple(shape)))
+        self.values.append(Value(name, tuple(shape), has_batch))
         return len(self.values) - 1
 
     def shapes(self, step: Step) -> list[Shape]:

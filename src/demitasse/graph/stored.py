@@ -79,8 +79,9 @@ def _parsed(text: str) -> Mapping[str, object]:
 def _graph(found: Mapping[str, object], signature: Signature | None, tensors: Mapping[str, Weight]) -> Graph:
     graph = Graph(text_of(found.get("name", ""), "name"))
     reader = StepReader(graph, tensors, signature is None)
+    symbols = {} if signature is None else signature.symbols
+    reader.hints = {name: symbol.hint for name, symbol in symbols.items()}
     for given in _inputs(found) if signature is None else signature.inputs:
-        symbols = {} if signature is None else signature.symbols
         name = text_of(given.name, "inputs")
         graph.inputs[name] = reader.value(name, shape_of(given, symbols))
     steps = found.get("steps")

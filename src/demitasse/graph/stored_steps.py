@@ -34,6 +34,9 @@ class StepReader:
         graph: a graph with its inputs.
         tensors: the tensors of the file by name.
         plain: whether all weights have to be float32, as in a Caffe net, and no function may be called.
+
+    Attributes:
+        hints: name of a size that may be any -> its value in the example.
     """
 
     def __init__(self, graph: Graph, tensors: Mapping[str, Weight], plain: bool) -> None:
@@ -42,8 +45,9 @@ class StepReader:
         self._taken: dict[str, Weight] = {}
         self._names: set[str] = set()
         self._entries = 0
+        self.hints: Mapping[str, int] = {}
 
-    def value(self, name: str, shape: Shape) -> int:
+    def value(self, name: str, shape: Shape, has_batch: bool = True) -> int:
         """Adds a value and returns its number.
 
         Raises:
@@ -52,7 +56,7 @@ class StepReader:
         self._entries += math.prod(shape[1:])
         expect(self._entries <= MOST_ENTRIES, f"{self._entries:,} entries an item", f"at most {MOST_ENTRIES:,}")
         expect(all(0 < size <= LARGEST for size in shape), f"a value of shape {list(shape)}", "sizes of 1 and more")
-        return self.graph.add_value(name, shape)
+        return self.graph.add_value(name, shape, has_batch)
 
     def read(self, found: object) -> None:
         """Adds a step.
@@ -103,7 +107,7 @@ class StepReader:
         for role, shape in shapes.items():
             expect(min(shape, default=1) > 0, f"{role} of shape {list(shape)}", "sizes of 1 and more")
         found = known.found(settings, [self.graph.values[number].shape for number in inputs], shapes)
-        made = self.value(name, found.shape)
+        made = self.value(name, found.shape, all(self.graph.values[number].has_batch for number in inputs))
         self.graph.steps.append(Step(name, kind, inputs, [made], found.settings, weights))
 
     def _weight(self, role: str, name: object) -> Weight:
@@ -137,11 +141,18 @@ class StepReader:
         try:
             args = tuple(self._argument(each, inputs) for each in lists[0])
             kwargs = {text_of(word, "argument"): self._argument(each, inputs) for word, each in given.items()}
-            made = self.value(name, shape_from(lists[1] if len(lists) > 1 else [], "shape"))
+            made = self._made(name, lists[1] if len(lists) > 1 else [])
         except FileFormatError as error:
             raise error.within(f"{name!r}") from error
         maker = NamedCall(function, args, kwargs)
         self.graph.steps.append(Step(name, kind, inputs, [made], SimpleNamespace(), {}, maker))
+
+    def _made(self, name: str, sizes: list[object]) -> int:
+        """Adds the value of a call, whose first size is a text if it is that of the batch."""
+        has_batch = bool(sizes) and isinstance(sizes[0], str)
+        if has_batch and str(sizes[0]) in self.hints:
+            sizes = [self.hints[str(sizes[0])], *sizes[1:]]
+        return self.value(name, shape_from(sizes, "shape"), has_batch or not self.hints)
 
     def _argument(self, found: object, inputs: list[int], level: int = 0) -> object:
         """Reads an argument: a number, null, a word, ``%3`` for a value, ``&name`` for a tensor, or a list of them."""

@@ -90,6 +90,7 @@ class _ProgramReader:
         self._numbers: dict[fx.Node, int] = {}
         self._constants: dict[object, Tensor | None] = {}
         self._with_statistics: set[fx.Node] = set()
+        self._batches: set[object] = set()  # first sizes of inputs, where they may be any
         specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
         tensors = {**program.state_dict, **program.constants}
         for node in program.graph.nodes:
@@ -104,6 +105,9 @@ class _ProgramReader:
 
     def _placeholder(self, node: fx.Node, spec: InputSpec, tensors: Named) -> None:
         if spec.kind is InputKind.USER_INPUT:
+            value = node.meta.get("val")
+            if isinstance(value, Tensor) and value.ndim and isinstance(value.shape[0], torch.SymInt):
+                self._batches.add(value.shape[0].node.expr)
             number = self.graph.add_value(node.name, _shape(node))
             self.graph.inputs[node.name] = self._numbers[node] = number
         else:
@@ -129,7 +133,8 @@ class _ProgramReader:
         if isinstance(each, fx.Node) and each in self._numbers:
             return self._numbers[each]
         constant = self._constants[each] if isinstance(each, fx.Node) else each
-        number = self.graph.add_value("constant", tuple(constant.shape) if isinstance(constant, Tensor) else ())
+        shape = tuple(constant.shape) if isinstance(constant, Tensor) else ()
+        number = self.graph.add_value("constant", shape, has_batch=not self._batches)
         maker = ProgramCall(constant_value, (constant,), {})
         self.graph.steps.append(Step(f"constant{number}", "constant", [], [number], SimpleNamespace(), {}, maker))
         return number
@@ -161,13 +166,25 @@ class _ProgramReader:
             reading = Reading(kind, SimpleNamespace(), {}, inputs)
         elif reading.kind == "BatchNorm":
             self._with_statistics.add(node)
-        number = self.graph.add_value(node.name, _shape(node))
+        number = self.graph.add_value(node.name, _shape(node), self._has_batch(node))
         self._numbers[node] = number
         given = [self._numbers[each] for each in reading.inputs]
         target = _BY_VALUES.get(node.target, node.target)
         maker = Ready(reading.call) if reading.call else ProgramCall(target, args, kwargs)
         step = Step(node.name, reading.kind, given, [number], reading.settings, {**reading.weights}, maker)
         self.graph.steps.append(step)
+
+    def _has_batch(self, node: fx.Node) -> bool:
+        """Tells whether the first size of a value is that of the batch, and the others do not depend on it."""
+        value = node.meta.get("val")
+        value = value[0] if isinstance(value, tuple) else value
+        if not self._batches:
+            return True
+        if not isinstance(value, Tensor) or not value.ndim:
+            return False
+        first, *others = value.shape
+        is_batch = isinstance(first, torch.SymInt) and first.node.expr in self._batches
+        return is_batch and not any(isinstance(size, torch.SymInt) for size in others)
 
     def _is_first(self, node: fx.Node) -> bool:
         """Tells whether a node takes the first of the results of a normalization, whose step has no others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from demitasse.graph.allowed import ALLOWED, CONSTANT, WORDS
 from demitasse.graph.calling import constant_value
-from demitasse.graph.graph import Graph, Step
+from demitasse.graph.graph import Graph, Step, Value
 from demitasse.graph.named import InputPlace, ProgramCall
 from demitasse.graph.pytorch.arguments import described
 from demitasse.graph.settings import expect
@@ -40,21 +40,23 @@ def module_text(graph: Graph, program: ExportedProgram, names: Mapping[int, str]
     Raises:
         FileFormatError: something has no stored form; names it.
     """
-    calls = _Calls(graph, names)
+    signature = _signature(program)
+    calls = _Calls(graph, names, signature.symbols)
     steps, made = written_steps(graph, Names(calls.weights, tensors, keeps_steps=False, call=calls.written))
-    signature = _signature(program, [made[number] for number in graph.outputs.values()])
+    returned = iter([made[number] for number in graph.outputs.values()])
+    results = _structure(program.call_spec.out_spec, returned, "returns")
     found: dict[str, object] = {"name": graph.name, **written_signature(signature)}
-    return as_text({**found, "steps": steps, "results": encoded(signature.results)})
+    return as_text({**found, "steps": steps, "results": encoded(results)})
 
 
-def _signature(program: ExportedProgram, results: Sequence[int]) -> Signature:
+def _signature(program: ExportedProgram) -> Signature:
+    """Returns what a module takes; its results are not known before its steps are written."""
     found = described(program)
     positional, named = _arguments(program.call_spec.in_spec, len(found.inputs))
     renamed = {name: f"n{index or ''}" for index, name in enumerate(found.symbols)}
     inputs = tuple(_input(each, renamed) for each in found.inputs)
     symbols = {renamed[name]: Symbol(each.hint, max(each.least, 2), each.most) for name, each in found.symbols.items()}
-    returned = _structure(program.call_spec.out_spec, iter(results), "returns")
-    return Signature(inputs, symbols, positional, named, returned)
+    return Signature(inputs, symbols, positional, named, ())
 
 
 def _arguments(spec: pytree.TreeSpec, count: int) -> tuple[tuple[Structure, ...], dict[str, Structure]]:
@@ -101,10 +103,11 @@ class _Calls:
     Args:
         graph: the graph.
         names: ``id`` of a tensor -> its name in the file.
+        symbols: name of a size that may be any -> what it may be.
     """
 
-    def __init__(self, graph: Graph, names: Mapping[int, str]) -> None:
-        self._graph, self._names = graph, names
+    def __init__(self, graph: Graph, names: Mapping[int, str], symbols: Mapping[str, Symbol]) -> None:
+        self._graph, self._names, self._symbols = graph, names, symbols
 
     def weights(self, step: Step) -> dict[str, str]:
         """Returns role -> name of a tensor, for the weights of a step."""
@@ -131,9 +134,15 @@ class _Calls:
             expect(word in WORDS, f"argument {word} of {name}", "a number or one of the words that a file may contain")
             return word
 
-        shape = list(self._graph.values[step.outputs[0]].shape)
+        shape = self._shape(self._graph.values[step.outputs[0]])
         named = {word: write(each) for word, each in call.kwargs.items()}
         return [name, [write(each) for each in call.args], *([shape] if shape else []), *([named] if named else [])]
+
+    def _shape(self, value: Value) -> list[object]:
+        """Returns a shape as JSON has it; its first size is a text if it is that of the batch."""
+        hints = {name: (symbol.hint,) for name, symbol in self._symbols.items()}
+        names = [name for name, hint in hints.items() if value.has_batch and value.shape[:1] == hint]
+        return [*names[:1], *value.shape[1:]] if names else list(value.shape)
 
 
 def name_of(function: Callable[..., object]) -> str:
