@@ -109,3 +109,24 @@ def test_results_outlive_the_next_run_and_copies_compute_the_same() -> None:
     assert torch.equal(first, saved[0])
     assert torch.equal(kept, saved[1])
     agree(again, module, images[1])
+
+
+class Offsets(nn.Module):
+    """Adds a value of the same shape as its input in the example, whose first size is not the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.other = nn.Conv2d(4, 32, 3, padding=1), nn.Conv2d(4, 32, 3, padding=1)
+        self.register_buffer("marks", torch.randn(2, 4, 20, 20))
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        return self.conv(images).relu() + self.other(self.marks.roll(1, 3)).sum(0, keepdim=True)
+
+
+def test_a_first_size_that_is_not_the_batch() -> None:
+    module = pruned(Offsets())
+    images = torch.randn(2, 4, 20, 20)
+    fast = optimize(module, images)
+    for batch in (1, 2, 5):
+        agree(fast, module, torch.randn(batch, 4, 20, 20))

@@ -109,8 +109,8 @@ def _parts(graph: Graph, batch: int, threads: int, memo: Memo, outside: set[int]
 
 def _suits(graph: Graph, step: Step, sizes: set[tuple[int, ...]]) -> bool:
     """Tells whether there may be a kernel for a step: its values have the axis of the batch, and 1 or 3 others."""
-    shapes = [graph.values[number].shape for number in (*step.inputs, *step.outputs)]
-    batches = all(len(shape) in (2, 4) and {shape[:1]} == sizes for shape in shapes)
+    values = [graph.values[number] for number in (*step.inputs, *step.outputs)]
+    batches = all(each.has_batch and len(each.shape) in (2, 4) and {each.shape[:1]} == sizes for each in values)
     return step.kind in LOWER and batches and all(map(is_on_cpu, step.weights.values()))
 
 

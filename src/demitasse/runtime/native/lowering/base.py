@@ -207,6 +207,8 @@ def lowered(
     """
     used = {*graph.inputs.values(), *(number for step in graph.steps for number in (*step.inputs, *step.outputs))}
     sizes = {graph.values[number].shape[:1] for number in used}
+    if not all(graph.values[number].has_batch for number in used):
+        raise NotNative("a value whose first size is not that of the batch")
     if len(sizes) != 1:
         raise NotNative(f"values with batches of different sizes, {sizes}")
     made = Lowering(graph, batch, threads, machine or host(), {} if memo is None else memo)
