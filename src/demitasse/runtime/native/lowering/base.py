@@ -92,7 +92,7 @@ class Lowering:
     def layout(self, number: int) -> Layout:
         """Returns the layout of a value."""
         if number not in self.layouts:
-            name, (_, *shape) = self.graph.values[number]
+            name, (_, *shape), _ = self.graph.values[number]
             if 0 in shape:
                 raise NotNative(f"value {name!r} of shape {(self.batch, *shape)}: it has no entries")
             if len(shape) == 1:
