@@ -84,13 +84,13 @@ class Bounds:
         )
         taken, example = sum(each.numel() for each in _tensors(inputs)), sum(map(math.prod, self._example))
         most = 2 * MOST_ENTRIES * (1 + taken // max(example, 1))
-        entries = 0
+        entries, without_batch = 0, self._graph.without_batch
         for step, call in self._steps:
             given = [values[number] for number in step.inputs]
             value = values[step.outputs[0]] = _computed(step, call, given)
             entries += sum(each.numel() for each in _tensors(value)) + _hidden(step, given)
             expect(entries <= most, f"step {step.name!r}: found {entries:,} entries", f"at most {most:,}")
-            _, wanted, has_batch = self._graph.values[step.outputs[0]]
+            wanted, has_batch = self._graph.values[step.outputs[0]].shape, step.outputs[0] not in without_batch
             if not isinstance(value, Tensor) or not (exact or (is_other and has_batch)):
                 continue
             shape = tuple(value.shape)

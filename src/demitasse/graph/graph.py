@@ -23,13 +23,10 @@ class Value(NamedTuple):
     Attributes:
         name: of the blob; several values may have the same name.
         shape: its shape, with the batch that the net was built for.
-        has_batch: whether the first size is that of the batch, not just equal to it in the example, and the others do
-            not depend on it.
     """
 
     name: str
     shape: Shape
-    has_batch: bool = True
 
 
 @dataclass(eq=False)
@@ -120,6 +117,8 @@ class Graph:
         inputs: name of a blob that is fed -> number of its value.
         outputs: name of a blob that is returned -> number of its value.
         steps: the operations.
+        without_batch: numbers of the values whose first size is not that of the batch, though it may be equal to it in
+            the example, or whose other sizes depend on it.
         check: is called with the inputs in order before PyTorch computes a module that was read from a file; else None.
     """
 
@@ -128,11 +127,14 @@ class Graph:
     inputs: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    without_batch: set[int] = field(default_factory=set)
     check: Callable[[Sequence[object]], None] | None = None
 
     def add_value(self, name: str, shape: Sequence[int], has_batch: bool = True) -> int:
         """Adds a value and returns its number."""
-        self.values.append(Value(name, tuple(shape), has_batch))
+        if not has_batch:
+            self.without_batch.add(len(self.values))
+        self.values.append(Value(name, tuple(shape)))
         return len(self.values) - 1
 
     def shapes(self, step: Step) -> list[Shape]:
@@ -151,7 +153,15 @@ class Graph:
             )
             for step in self.steps
         ]
-        return Graph(self.name, list(self.values), dict(self.inputs), dict(self.outputs), steps, self.check)
+        return Graph(
+            self.name,
+            list(self.values),
+            dict(self.inputs),
+            dict(self.outputs),
+            steps,
+            set(self.without_batch),
+            self.check,
+        )
 
     def users(self) -> dict[int, list[Step]]:
         """Returns number of a value -> the steps that take it, in order; once for each time that they take it."""

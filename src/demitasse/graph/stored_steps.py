@@ -107,7 +107,7 @@ class StepReader:
         for role, shape in shapes.items():
             expect(min(shape, default=1) > 0, f"{role} of shape {list(shape)}", "sizes of 1 and more")
         found = known.found(settings, [self.graph.values[number].shape for number in inputs], shapes)
-        made = self.value(name, found.shape, all(self.graph.values[number].has_batch for number in inputs))
+        made = self.value(name, found.shape, not self.graph.without_batch.intersection(inputs))
         self.graph.steps.append(Step(name, kind, inputs, [made], found.settings, weights))
 
     def _weight(self, role: str, name: object) -> Weight:

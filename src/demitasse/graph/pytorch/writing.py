@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from demitasse.graph.allowed import ALLOWED, CONSTANT, WORDS
 from demitasse.graph.calling import constant_value
-from demitasse.graph.graph import Graph, Step, Value
+from demitasse.graph.graph import Graph, Step
 from demitasse.graph.named import InputPlace, ProgramCall
 from demitasse.graph.pytorch.arguments import described
 from demitasse.graph.settings import expect
@@ -134,15 +134,16 @@ class _Calls:
             expect(word in WORDS, f"argument {word} of {name}", "a number or one of the words that a file may contain")
             return word
 
-        shape = self._shape(self._graph.values[step.outputs[0]])
+        shape = self._shape(step.outputs[0])
         named = {word: write(each) for word, each in call.kwargs.items()}
         return [name, [write(each) for each in call.args], *([shape] if shape else []), *([named] if named else [])]
 
-    def _shape(self, value: Value) -> list[object]:
-        """Returns a shape as JSON has it; its first size is a text if it is that of the batch."""
+    def _shape(self, number: int) -> list[object]:
+        """Returns the shape of a value as JSON has it; its first size is a text if it is that of the batch."""
+        shape, has_batch = self._graph.values[number].shape, number not in self._graph.without_batch
         hints = {name: (symbol.hint,) for name, symbol in self._symbols.items()}
-        names = [name for name, hint in hints.items() if value.has_batch and value.shape[:1] == hint]
-        return [*names[:1], *value.shape[1:]] if names else list(value.shape)
+        names = [name for name, hint in hints.items() if has_batch and shape[:1] == hint]
+        return [*names[:1], *shape[1:]] if names else list(shape)
 
 
 def name_of(function: Callable[..., object]) -> str:
