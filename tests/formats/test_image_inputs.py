@@ -45,13 +45,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pack(data: str, channels: int = 3, group: int = 1, **settings: object) -> tuple[Preparation | None, list[str]]:
     """Packs a net of one convolution; returns how the file says that images are prepared, and what pack says."""
-    demitasse.save({"conv.weight": torch.ones(4, channels // group, 1, 1)}, "net.safetensors")
+    weights = {"conv.weight": torch.ones(4, channels // group, 1, 1), "conv.bias": torch.zeros(4)}
+    demitasse.save(weights, "net.safetensors")
     Path("net.prototxt").write_text(data + CONVOLUTION % group)
     said: list[str] = []
     settings = {"definition": True, "net": "net.prototxt", **settings}
     demitasse.pack("net.safetensors", "net.demi", say=said.append, **settings)  # type: ignore[arg-type]
     with File("net.demi") as file:
-        return preparation_in(file.header.metadata), said
+        # of the graph other tests speak: some of these nets have data that is not there
+        return preparation_in(file.header.metadata), [line for line in said if not line.startswith("stored no graph")]
 
 
 @pytest.mark.parametrize(

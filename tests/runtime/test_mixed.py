@@ -130,3 +130,26 @@ def test_a_first_size_that_is_not_the_batch() -> None:
     fast = optimize(module, images)
     for batch in (1, 2, 5):
         agree(fast, module, torch.randn(batch, 4, 20, 20))
+
+
+class Rows(nn.Module):
+    """Computes two rows, whatever the size of the batch is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.randn(2, 256))
+        self.first, self.second = nn.Linear(256, 1024), nn.Linear(256, 1024)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.second(x)) + torch.relu(self.first(x.mean() * self.rows)).sum(0)
+
+
+def test_rows_that_are_not_the_batch() -> None:
+    module = Rows().eval()
+    with torch.no_grad():
+        for weight in (module.first.weight, module.second.weight):
+            weight.mul_(torch.rand_like(weight) < 0.02)
+    fast = optimize(module, torch.randn(1, 256))
+    for batch in (1, 2, 3):
+        agree(fast, module, torch.randn(batch, 256))

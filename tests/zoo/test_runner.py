@@ -14,6 +14,7 @@ from demitasse.formats import save
 from demitasse.methods import pow2
 from demitasse.packed.file import File
 from demitasse.preparation import preparation_in
+from demitasse.runtime import optimize
 from demitasse.zoo import stages
 from demitasse.zoo.data import DATASETS
 from demitasse.zoo.recipe import Recipe, parse
@@ -201,6 +202,16 @@ def test_the_model_that_is_tested_comes_out_of_the_demi_file(tmp_path: Path, mon
         assert file.header.metadata.keys() == {"input"}
     monkeypatch.setattr(stages.pack, "save", lambda model, path, **texts: save(_none_of(model), path, **texts))
     assert Runner(small(**{"4/8": "demi"}), tmp_path / "empty").run()[3].tests["error"] > 0.8
+
+
+def test_a_file_with_its_graph_runs_alone(tmp_path: Path) -> None:
+    runner = Runner(small(**{'"4/8"': '"demi"\ngraph = true'}), tmp_path)
+    error = runner.run()[3].tests["error"]
+    fast = optimize(tmp_path / "4-pack/model.demi")
+    counts = [(fast(images).argmax(1) != labels).sum() for images, labels in runner.data.test_batches()]
+    assert float(sum(counts)) / sum(len(labels) for _, labels in runner.data.test_batches()) == pytest.approx(error)
+    with pytest.raises(UsageError, match="only demi files keep a graph"):
+        Runner(small(**{'"4/8"': '"4/8"\ngraph = true'}), tmp_path)
 
 
 def _none_of(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -83,12 +83,12 @@ def save(
         if not isinstance(given[option], bool | None):
             raise UsageError(f"{option} is {given[option]!r}; expected True or False")
     _check_metadata(metadata)
-    texts = metadata_of(metadata or {}, preparation, classes)
+    texts = {**metadata_of(metadata or {}, preparation, classes)}
     _check_metadata(texts)
     settings = Settings(signed_zeros=bool(signed_zeros), smallest=smallest)
     if not isinstance(path, (str, PathLike)):
         check_writable(path)
-    state, texts = _state(model), dict(metadata or {})
+    state = _state(model)
     if example is not None:
         _add_graph(model, example, state, texts)
     if isinstance(path, (str, PathLike)):

@@ -20,4 +20,5 @@ def piece_of(graph: Graph, steps: Sequence[Step]) -> Graph:
         {str(number): number for number in sorted(taken)},
         {str(number): number for number in sorted(made & needed)},
         list(steps),
+        without_batch=graph.without_batch,
     )

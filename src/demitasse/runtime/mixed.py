@@ -22,7 +22,7 @@ from demitasse.runtime.native.plan import Memo, NativePlan, NotNative
 _ENTRY, _VALUE = 15e-6, 0.5e-9
 
 
-class Part(NamedTuple):
+class PlanPart(NamedTuple):
     """Steps that are computed together.
 
     Attributes:
@@ -93,7 +93,7 @@ class MixedPlan:
         return {name: values[number] for name, number in self._graph.outputs.items()}
 
 
-def _parts(graph: Graph, batch: int, threads: int, memo: Memo, outside: set[int]) -> list[Part]:
+def _parts(graph: Graph, batch: int, threads: int, memo: Memo, outside: set[int]) -> list[PlanPart]:
     sizes = {graph.values[number].shape[:1] for number in graph.inputs.values()}
     suited = [index not in outside and _suits(graph, step, sizes) for index, step in enumerate(graph.steps)]
     parts = []
@@ -109,8 +109,10 @@ def _parts(graph: Graph, batch: int, threads: int, memo: Memo, outside: set[int]
 
 def _suits(graph: Graph, step: Step, sizes: set[tuple[int, ...]]) -> bool:
     """Tells whether there may be a kernel for a step: its values have the axis of the batch, and 1 or 3 others."""
-    values = [graph.values[number] for number in (*step.inputs, *step.outputs)]
-    batches = all(each.has_batch and len(each.shape) in (2, 4) and {each.shape[:1]} == sizes for each in values)
+    numbers = {*step.inputs, *step.outputs}
+    shapes = [graph.values[number].shape for number in numbers]
+    batches = not graph.without_batch & numbers and all({shape[:1]} == sizes for shape in shapes)
+    batches = batches and all(len(shape) in (2, 4) for shape in shapes)
     return step.kind in LOWER and batches and all(map(is_on_cpu, step.weights.values()))
 
 
@@ -120,7 +122,7 @@ def _entry(piece: Graph, batch: int) -> float:
     return _ENTRY + _VALUE * batch * sum(math.prod(piece.values[number].shape[1:]) for number in numbers)
 
 
-def _native(piece: Graph, plan: NativePlan) -> Part:
+def _native(piece: Graph, plan: NativePlan) -> PlanPart:
     def compute(*inputs: Tensor) -> list[Tensor]:
         found = plan(dict(zip(piece.inputs, inputs, strict=True)))
         return [found[name] for name in piece.outputs]
@@ -128,7 +130,7 @@ def _native(piece: Graph, plan: NativePlan) -> Part:
     return _part(piece, compute, plan.weights, True)
 
 
-def _single(piece: Graph) -> Part:
+def _single(piece: Graph) -> PlanPart:
     (step,) = piece.steps
     call, places = kernel(step), [list(piece.inputs.values()).index(number) for number in step.inputs]
     made = [step.outputs.index(number) for number in piece.outputs.values()]
@@ -141,6 +143,8 @@ def _single(piece: Graph) -> Part:
     return _part(piece, compute, {}, False)
 
 
-def _part(piece: Graph, compute: Callable[..., Sequence[Tensor]], weights: dict[str, int], native: bool) -> Part:
+def _part(piece: Graph, compute: Callable[..., Sequence[Tensor]], weights: dict[str, int], native: bool) -> PlanPart:
     dead = [number for step in piece.steps for number in step.dead]
-    return Part(piece.steps, list(piece.inputs.values()), list(piece.outputs.values()), compute, dead, weights, native)
+    return PlanPart(
+        piece.steps, list(piece.inputs.values()), list(piece.outputs.values()), compute, dead, weights, native
+    )

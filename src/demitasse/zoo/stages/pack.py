@@ -33,11 +33,13 @@ class Pack(Stage):
     Attributes:
         format: ``demi``, ``safetensors``, or a compact format: ``4/4`` and ``4/8`` for powers of two, ``sparse`` for
             any values.
+        graph: whether a ``demi`` file also keeps what the model computes, so that ``demitasse run`` needs nothing else.
     """
 
     kind = "pack"
 
     format: str = "demi"
+    graph: bool = False
 
     @override
     def check(self, place: str, before: Sequence[Stage]) -> None:
@@ -45,6 +47,8 @@ class Pack(Stage):
         known = [*_FORMS, *CODECS]
         if self.format not in known:
             raise UsageError(f"{place}: format is {self.format!r}; {suggest(self.format, known)}")
+        if self.graph and self.format != "demi":
+            raise UsageError(f"{place}: graph is true, but format is {self.format!r}; only demi files keep a graph")
 
     @override
     def run(self, work: Work) -> Outcome:
@@ -55,7 +59,7 @@ class Pack(Stage):
         """
         if self.format in _FORMS:
             path = work.folder / _FORMS[self.format]
-            save(work.model, path, preparation=work.data.preparation, classes=work.data.classes or None)
+            self._save(work, path)
         else:
             path = work.folder / f"model.{self.format.replace('/', '')}.bin"
             layers = {name: [_array(tensor) for tensor in tensors] for name, tensors in _layers(work.model).items()}
@@ -63,6 +67,16 @@ class Pack(Stage):
         _empty(work.model)
         self._fill(work.model, path)
         return Outcome(file=path)
+
+    def _save(self, work: Work, path: Path) -> None:
+        model, training = work.model, work.model.training
+        example = None
+        if self.graph:
+            images = next(iter(work.data.test_batches()))[0]
+            example = images[:1].to(next(model.parameters()).device)
+            model.eval()
+        save(model, path, preparation=work.data.preparation, classes=work.data.classes or None, example=example)
+        model.train(training)
 
     @torch.no_grad()
     def _fill(self, model: nn.Module, path: Path) -> None:

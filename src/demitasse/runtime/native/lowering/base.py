@@ -92,7 +92,7 @@ class Lowering:
     def layout(self, number: int) -> Layout:
         """Returns the layout of a value."""
         if number not in self.layouts:
-            name, (_, *shape), _ = self.graph.values[number]
+            name, (_, *shape) = self.graph.values[number]
             if 0 in shape:
                 raise NotNative(f"value {name!r} of shape {(self.batch, *shape)}: it has no entries")
             if len(shape) == 1:
@@ -106,6 +106,8 @@ class Lowering:
 
     def new(self, size: int) -> Piece:
         """Returns memory for a number of float32 values."""
+        if size >= 1 << 31:  # offsets have 32 bits
+            raise NotNative(f"a value of {size:,} entries")
         self._pieces.append([size + 4 * self.lanes, len(self._calls), len(self._calls)])
         return Piece(len(self._pieces) - 1)
 
@@ -207,7 +209,7 @@ def lowered(
     """
     used = {*graph.inputs.values(), *(number for step in graph.steps for number in (*step.inputs, *step.outputs))}
     sizes = {graph.values[number].shape[:1] for number in used}
-    if not all(graph.values[number].has_batch for number in used):
+    if used & graph.without_batch:
         raise NotNative("a value whose first size is not that of the batch")
     if len(sizes) != 1:
         raise NotNative(f"values with batches of different sizes, {sizes}")
