@@ -18,6 +18,7 @@ from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.weights import save_weights
 from demitasse.cli import main
+from demitasse.zoo.models import MODELS
 
 TWO = """
 layer { name: "a" type: "Input" top: "a" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }
@@ -316,3 +317,25 @@ def test_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert run(*arguments) == code, arguments
         assert message in capsys.readouterr().err
+
+
+def test_modules(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    gpt = MODELS["gpt"](width=16, heads=2, layers=1, vocabulary=30, block_size=8).eval()
+    tokens = torch.randint(0, 30, (3, 8))
+    demitasse.save(gpt, "gpt.demi", example=tokens)
+    np.save("tokens.npy", tokens.numpy())
+    assert run("run", "gpt.demi", "tokens.npy", "--output", "scores.npy") == 0
+    with torch.no_grad():
+        np.testing.assert_allclose(np.load("scores.npy"), gpt(tokens).numpy(), rtol=1e-4, atol=1e-5)
+    np.save("numbers.npy", tokens.float().numpy())
+    capsys.readouterr()
+    assert run("run", "gpt.demi", "numbers.npy") == 1
+    assert "of float32; expected whole numbers of shape ['n', 8]" in capsys.readouterr().err
+    net = MODELS["resnet20"]().eval()
+    images = torch.randn(3, 3, 32, 32)
+    demitasse.save(net, "net.demi", example=images[:1])
+    np.save("images.npy", images.numpy())
+    assert run("run", "net.demi", "images.npy", "--output", "scores.npy") == 0
+    with torch.no_grad():
+        np.testing.assert_allclose(np.load("scores.npy"), net(images).numpy(), rtol=1e-4, atol=1e-4)

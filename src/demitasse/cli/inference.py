@@ -69,7 +69,7 @@ def run(
     shapes = {name: plan.graph.values[number].shape for name, number in plan.graph.inputs.items()}
     parts: dict[str, list[Array]] = {name: [] for name in plan.graph.outputs}
     notes: list[str] | None = None
-    for batch in batches(inputs, shapes, preparation):
+    for batch in batches(inputs, shapes, preparation, plan.types):
         for name, array in plan(batch.arrays).items():
             parts[name].append(array)
         if batch.images and classes:

@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     """What is computed at once.
 
     Attributes:
-        arrays: name of an input -> (n, ...) float32.
+        arrays: name of an input -> (n, ...), of the type of the input.
         images: the files of the images, in order; none if the files are arrays.
     """
 
@@ -31,13 +31,16 @@ class Batch(NamedTuple):
     images: Sequence[Path] = ()
 
 
-def batches(paths: Sequence[Path], inputs: Mapping[str, Shape], preparation: Preparation | None) -> Iterator[Batch]:
+def batches(
+    paths: Sequence[Path], inputs: Mapping[str, Shape], preparation: Preparation | None, types: Mapping[str, str]
+) -> Iterator[Batch]:
     """Yields the batches of some files: several images together, the arrays of a file by themselves.
 
     Args:
         paths: images, or .npy and .npz files.
         inputs: name -> shape of the inputs of the net; the first axis is that of the batch.
         preparation: how images become inputs; None if nothing says so.
+        types: name -> type of inputs that are not float32.
 
     Raises:
         UsageError: images and arrays are mixed, or the net does not take images.
@@ -47,7 +50,7 @@ def batches(paths: Sequence[Path], inputs: Mapping[str, Shape], preparation: Pre
     if len(are_arrays) > 1:
         raise UsageError("found images and arrays; expected images alone, or .npy and .npz files alone")
     if are_arrays == {True}:
-        return (Batch(_arrays(path, inputs)) for path in paths)
+        return (Batch(_arrays(path, inputs, types)) for path in paths)
     return _images(paths, *_image_input(paths[0], inputs, preparation))
 
 
@@ -75,7 +78,7 @@ def _images(paths: Sequence[Path], name: str, preparation: Preparation) -> Itera
         yield Batch({name: np.stack([preparation(path) for path in part])}, part)
 
 
-def _arrays(path: Path, inputs: Mapping[str, Shape]) -> dict[str, Array]:
+def _arrays(path: Path, inputs: Mapping[str, Shape], types: Mapping[str, str]) -> dict[str, Array]:
     try:
         with open(path, "rb") as file:
             found = np.load(file, allow_pickle=False)
@@ -88,11 +91,12 @@ def _arrays(path: Path, inputs: Mapping[str, Shape]) -> dict[str, Array]:
     for name, shape in inputs.items():
         if name not in arrays:
             raise DataError(f"{path}: there is no array {name!r}; found {', '.join(arrays) or 'none'}")
-        array = arrays[name]
-        if array.dtype.kind not in "fiub" or array.shape[1:] != shape[1:] or not array.ndim:
+        array, wanted = arrays[name], np.dtype(types.get(name, "float32"))
+        kinds = "fiub" if wanted.kind == "f" else "iub"
+        if array.dtype.kind not in kinds or array.shape[1:] != shape[1:] or not array.ndim:
             raise DataError(
                 f"{path}: {name} has shape {list(array.shape)} of {array.dtype}; "
-                f"expected numbers of shape {['n', *shape[1:]]}"
+                f"expected {'numbers' if wanted.kind == 'f' else 'whole numbers'} of shape {['n', *shape[1:]]}"
             )
-        batch[name] = array.astype(np.float32)
+        batch[name] = array.astype(wanted)
     return batch

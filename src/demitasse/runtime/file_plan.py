@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from demitasse.arrays import Array
 from demitasse.graph.graph import Graph
 from demitasse.graph.passes import planned
 from demitasse.packed.sparse import Floats
@@ -32,6 +33,7 @@ class FilePlan:
     Attributes:
         graph: what is computed.
         metadata: text of the file by key.
+        types: name -> type of the inputs that are not float32.
 
     Raises:
         UsageError: the file contains no definition.
@@ -41,6 +43,7 @@ class FilePlan:
 
     graph: Graph
     metadata: Mapping[str, str]
+    types: Mapping[str, str]
 
     def __init__(self, path: str | Path, keep: Collection[str] = (), threads: int = 0) -> None:
         self._threads = threads
@@ -48,6 +51,7 @@ class FilePlan:
         self._natives: dict[int, ArrayPlan | None] = {}
         self._plan: Plan | None = None
         self._stored: StoredModel | None = None if keep else stored_model(path)
+        self.types = self._stored.types if self._stored else {}
         if self._stored:
             self.graph, self.metadata = planned(self._stored.graph), self._stored.metadata
         else:
@@ -59,11 +63,11 @@ class FilePlan:
             with File(path) as file:
                 self.metadata = file.header.metadata
 
-    def __call__(self, batch: Mapping[str, Floats]) -> dict[str, Floats]:
+    def __call__(self, batch: Mapping[str, Array]) -> dict[str, Floats]:
         """Returns name -> array of the outputs.
 
         Args:
-            batch: name -> array of the inputs, float32, of any batch size that the layers allow.
+            batch: name -> array of the inputs, of their types and of any batch size that the layers allow.
 
         Raises:
             UsageError: an input is not given.
@@ -71,7 +75,7 @@ class FilePlan:
         native = self._native(batch)
         return native.arrays(batch) if native else self._computed_by_torch(batch)
 
-    def _native(self, batch: Mapping[str, Floats]) -> ArrayPlan | None:
+    def _native(self, batch: Mapping[str, Array]) -> ArrayPlan | None:
         size = self._size(batch)
         if self._stored is None or not size:
             return None
@@ -79,7 +83,7 @@ class FilePlan:
             self._natives = {size: self._made(size)}  # the last one is often smaller; others are not expected
         return self._natives[size]
 
-    def _size(self, batch: Mapping[str, Floats]) -> int:
+    def _size(self, batch: Mapping[str, Array]) -> int:
         """Returns the size of a batch that native plans take; 0 if they do not take it."""
         sizes = set()
         for name, number in self.graph.inputs.items():
@@ -100,7 +104,7 @@ class FilePlan:
         self._stored.remember()
         return made
 
-    def _computed_by_torch(self, batch: Mapping[str, Floats]) -> dict[str, Floats]:
+    def _computed_by_torch(self, batch: Mapping[str, Array]) -> dict[str, Floats]:
         import torch
 
         from demitasse.runtime.plan import Plan

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from demitasse.errors import UsageError
 from demitasse.graph.graph import Graph
-from demitasse.graph.stored import KEY, read_graph
+from demitasse.graph.signature import TensorInput
+from demitasse.graph.stored import KEY, read_stored
 from demitasse.packed import SUFFIX
 from demitasse.runtime import packed_cache
 from demitasse.runtime.packed_cache import StoredContents
@@ -34,6 +35,7 @@ class StoredModel:
     Attributes:
         graph: as the file says, before any pass.
         metadata: key -> text.
+        types: name -> type of the inputs that are not float32.
     """
 
     def __init__(self, path: str | Path, key: str, contents: StoredContents, is_cached: bool) -> None:
@@ -41,7 +43,9 @@ class StoredModel:
         self._contents = contents
         self._cached_forms = self._forms() if is_cached else None
         self.metadata: Mapping[str, str] = contents.metadata
-        self.graph: Graph = read_graph(contents.metadata[KEY], contents.weights, str(path))
+        self.graph, signature = read_stored(contents.metadata[KEY], contents.weights, str(path))
+        inputs = [each for each in signature.inputs if isinstance(each, TensorInput)] if signature else []
+        self.types = {each.name: each.dtype for each in inputs if each.dtype != "float32"}
 
     def remember(self) -> None:
         """Writes the weights to the cache as they are packed now, unless it has them so."""
