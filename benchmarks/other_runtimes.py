@@ -39,6 +39,8 @@ def onnxruntime_run(path: Path, images: np.ndarray, threads: int) -> tuple[Run, 
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # its threads would keep the cores busy while the other sides have their turn
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     fed = {session.get_inputs()[0].name: images}
     return lambda: session.run(None, fed), session.run(None, fed)[0]

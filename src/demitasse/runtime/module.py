@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
@@ -13,7 +12,7 @@ from demitasse.errors import UsageError
 from demitasse.graph.pytorch import Exported
 from demitasse.graph.pytorch.arguments import Named, Positional
 from demitasse.runtime.operator import PlanOperator
-from demitasse.runtime.plan import KEPT, plan_of
+from demitasse.runtime.plan import plan_of
 from demitasse.runtime.report import PlanReport, report
 
 
@@ -31,7 +30,7 @@ class OptimizedModule(nn.Module):
         super().__init__()
         self.plan = plan_of(exported.graph)
         self._exported = exported
-        self._quick: dict[tuple[torch.Size, int], Callable[[Tensor], Tensor]] = {}
+        self._is_plain = False  # whether it takes a tensor and returns one; known after a call
         self._operator = PlanOperator(self.plan, exported, exported.results) if exported.results else None
         self.eval()
 
@@ -41,10 +40,10 @@ class OptimizedModule(nn.Module):
             if self._operator and self._operator.takes(args, kwargs):
                 return self._operator(args, kwargs)
             return self._computed(args, kwargs)
-        if len(args) == 1 and not kwargs and type(args[0]) is Tensor:
-            quick = self._quick.get((args[0].shape, torch.get_num_threads()))
-            if quick is not None and args[0].is_cpu and args[0].dtype is torch.float32 and args[0].is_contiguous():
-                return quick(args[0])
+        if self._is_plain and len(args) == 1 and not kwargs:
+            found = self.plan.quick(args[0])
+            if found is not None:
+                return found
         return self._computed(args, kwargs)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -57,19 +56,8 @@ class OptimizedModule(nn.Module):
         # what is returned is never an argument itself
         outputs = [each.clone() if id(each) in given and isinstance(each, Tensor) else each for each in found.values()]
         result = self._exported.restore(outputs)
-        if len(args) == 1 and result is outputs[0]:
-            self._remember(inputs)
+        self._is_plain = len(leaves) == len(args) == 1 and result is outputs[0]
         return result
-
-    def _remember(self, inputs: dict[str, Tensor]) -> None:
-        """Keeps the short way for inputs of these shapes, where there is one."""
-        key = next(iter(inputs.values())).shape, torch.get_num_threads()
-        native = self.plan.suited(inputs)
-        quick = native.quick if native and len(inputs) == 1 else None
-        if quick is not None:
-            while len(self._quick) >= KEPT:
-                self._quick.pop(next(iter(self._quick)))
-            self._quick[key] = quick
 
     def __deepcopy__(self, memo: dict[int, object]) -> OptimizedModule:
         return OptimizedModule(self._exported)
