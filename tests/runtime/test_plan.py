@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -295,3 +296,21 @@ def test_errors() -> None:
         optimize(net)({"image": torch.zeros(1)})
     with pytest.raises(UsageError, match="in phase TRAIN"):
         optimize(make(INPUT + conv("a", "data"), schema.TRAIN))
+
+
+def test_the_short_way_gives_the_same_and_stays_in_its_process() -> None:
+    net = make(INPUT + conv("a", "data") + conv("b", "a", kind="InnerProduct"))
+    plan, batches = optimize(net), [inputs(net) for _ in range(3)]
+    expected = [plan.dense(batch)["b"] for batch in batches]
+    for batch, result in zip(batches, expected, strict=True):
+        torch.testing.assert_close(plan(batch)["b"], result, rtol=1e-5, atol=1e-6)
+    first = plan(batches[0])["b"]
+    kept = first.clone()
+    plan(batches[1])
+    assert torch.equal(first, kept)
+    again = pickle.loads(pickle.dumps(plan))
+    torch.testing.assert_close(again(batches[2])["b"], expected[2], rtol=1e-5, atol=1e-6)
+    wide = {name: torch.cat([tensor, tensor])[: len(tensor)] for name, tensor in batches[0].items()}
+    assert torch.equal(plan(wide)["b"], kept)
+    turned = {name: tensor.transpose(-1, -2).contiguous().transpose(-1, -2) for name, tensor in batches[0].items()}
+    assert torch.equal(plan(turned)["b"], kept)

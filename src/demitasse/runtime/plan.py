@@ -41,6 +41,10 @@ class Plan:
         self._only = (*graph.inputs, *graph.outputs) if len(graph.inputs) == len(graph.outputs) == 1 else ()
         self._natives: dict[tuple[int, int], NativePlan | MixedPlan | None] = {}
 
+    def __getstate__(self) -> dict[str, object]:
+        # the short ways are this process's own
+        return {**self.__dict__, "_quick": {}}
+
     @cached_property
     def dense(self) -> DensePlan:
         """Computes the graph with PyTorch's dense operations."""
