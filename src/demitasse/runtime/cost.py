@@ -11,9 +11,9 @@ from demitasse.runtime.native import nibbles
 
 # multiply-adds a second and thread: of sparse convolutions for each weight that is not zero, of dense ones with our
 # kernel and with PyTorch's, and of PyTorch's with few channels a group, which vectors suit less
-_SPARSE, _DENSE, _TORCH, _DEPTHWISE = 24e9, 49e9, 45e9, 8e9
-# seconds that a step takes beside its arithmetic: of our kernels, of PyTorch's, and of PyTorch's convolutions
-_CALL, _TORCH_CALL, _TORCH_CONVOLUTION = 0.2e-6, 4e-6, 15e-6
+_SPARSE, _DENSE, _TORCH, _DEPTHWISE = 24e9, 49e9, 45e9, 16e9
+# seconds that a step takes beside its arithmetic: of our kernels, of PyTorch's, and of PyTorch's with windows
+_CALL, _TORCH_CALL, _TORCH_WINDOWS = 0.2e-6, 4e-6, 15e-6
 # images from which an inner product keeps a vector of them in a register, as a convolution does of pixels
 MANY = 3
 # share of weights that are not zero from which dense rows are faster than sparse ones; rows that are computed at once
@@ -36,6 +36,13 @@ def native_pays(graph: Graph, batch: int, entry: float = 0.0) -> bool:
     return entry + sum(native for native, _ in found) < _MARGIN * sum(torch for _, torch in found)
 
 
+def saved(graph: Graph, piece: Graph, batch: int, entry: float) -> float:
+    """Returns what share of the time of a graph our kernels save on a part of it."""
+    found = [costs(piece, step, batch) for step in piece.steps]
+    whole = sum(costs(graph, step, batch)[1] for step in graph.steps)
+    return (sum(torch - native for native, torch in found) - entry) / whole
+
+
 def is_suited(graph: Graph) -> bool:
     """Tells whether all weights are such as our kernels have."""
     weights = [weight for step in graph.steps for weight in step.weights.values()]
@@ -44,7 +51,7 @@ def is_suited(graph: Graph) -> bool:
 
 def costs(graph: Graph, step: Step, batch: int) -> tuple[float, float]:
     """Returns the seconds that a step takes by our kernels, and by PyTorch's dense operations."""
-    native, torch = _CALL, _TORCH_CALL
+    native, torch = _CALL, _TORCH_WINDOWS if step.kind == "Pooling" else _TORCH_CALL
     if step.kind == "InnerProduct":
         weight = step.weights["weight"]
         return native + _native_inner_product(batch, weight), torch + _dense_inner_product(batch, size(weight))
@@ -52,7 +59,7 @@ def costs(graph: Graph, step: Step, batch: int) -> tuple[float, float]:
         weight = step.weights["weight"]
         positions = batch * math.prod(graph.values[step.outputs[0]].shape[2:])
         deep = math.prod(weight.shape[1:]) >= 16
-        torch = _TORCH_CONVOLUTION + positions * size(weight) / (_TORCH if deep else _DEPTHWISE)
+        torch = _TORCH_WINDOWS + positions * size(weight) / (_TORCH if deep else _DEPTHWISE)
         dense = is_dense(weight, step.settings.group)
         native += positions * (size(weight) / _DENSE if dense else kept(weight) / _SPARSE)
     return native, torch

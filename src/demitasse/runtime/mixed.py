@@ -13,11 +13,13 @@ from torch import Tensor
 from demitasse.graph.graph import Graph, Step
 from demitasse.graph.pieces import piece_of
 from demitasse.graph.weights import is_on_cpu
-from demitasse.runtime.cost import native_pays
+from demitasse.runtime.cost import native_pays, saved
 from demitasse.runtime.kernels import kernel
 from demitasse.runtime.native.lowering import LOWER
 from demitasse.runtime.native.plan import Memo, NativePlan, NotNative
 
+# the least share of the time of a graph that its parts have to save
+_LEAST = 0.1
 # seconds that entering a part takes, and each of the values that go in and out of it
 _ENTRY, _VALUE = 15e-6, 0.5e-9
 
@@ -54,7 +56,7 @@ class MixedPlan:
         memo: packed weights of other plans of the same graph, to which those of this one are added.
 
     Attributes:
-        parts: the parts, in order.
+        parts: the parts, in order; none if they save too little to be worth it.
         weights: name of a step -> bytes of its packed weights in memory.
         steps: names of the steps that have kernels of ours.
     """
@@ -96,15 +98,16 @@ class MixedPlan:
 def _parts(graph: Graph, batch: int, threads: int, memo: Memo, outside: set[int]) -> list[PlanPart]:
     sizes = {graph.values[number].shape[:1] for number in graph.inputs.values()}
     suited = [index not in outside and _suits(graph, step, sizes) for index, step in enumerate(graph.steps)]
-    parts = []
+    parts, share = [], 0.0
     for is_suited, group in groupby(range(len(graph.steps)), key=lambda index: suited[index]):
         steps = [graph.steps[index] for index in group]
         piece = piece_of(graph, steps)
         if is_suited and native_pays(piece, batch, _entry(piece, batch)):
             parts.append(_native(piece, NativePlan(piece, batch, threads, memo=memo)))
+            share += saved(graph, piece, batch, _entry(piece, batch))
         else:
             parts += [_single(piece_of(graph, [step])) for step in steps]
-    return parts
+    return parts if share >= _LEAST else []
 
 
 def _suits(graph: Graph, step: Step, sizes: set[tuple[int, ...]]) -> bool:

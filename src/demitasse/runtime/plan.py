@@ -67,12 +67,7 @@ class Plan:
             found = self.quick(batch[before])
             if found is not None:
                 return {after: found}
-        suited = self.suited(batch)
-        if self._only and suited and (compute := suited.quick):
-            while len(self._quick) >= KEPT:
-                self._quick.pop(next(iter(self._quick)))
-            self._quick[batch[self._only[0]].shape, torch.get_num_threads()] = compute
-        return (suited or self.dense)(batch)
+        return (self.suited(batch) or self.dense)(batch)
 
     def quick(self, given: Tensor) -> Tensor | None:
         """Returns the only output for the only input with the least effort; None where that takes the usual way."""
@@ -84,9 +79,24 @@ class Plan:
         return compute(given)
 
     def suited(self, batch: Mapping[str, Tensor]) -> NativePlan | MixedPlan | None:
-        """Returns what computes these inputs from packed weights; None where dense operations do."""
+        """Returns what computes these inputs from packed weights; None where dense operations do.
+
+        What has a short way is found by :meth:`quick` from then on.
+        """
         size = self._size(batch)
-        return self.native(size, torch.get_num_threads()) if size else None
+        suited = self.native(size, torch.get_num_threads()) if size else None
+        if size and self._only:
+            compute = suited.quick if suited else self._densely
+            while len(self._quick) >= KEPT:
+                self._quick.pop(next(iter(self._quick)))
+            if compute:
+                self._quick[batch[self._only[0]].shape, torch.get_num_threads()] = compute
+        return suited
+
+    def _densely(self, given: Tensor) -> Tensor:
+        before, after = self._only
+        found = self.dense({before: given})[after]
+        return found.clone() if found is given else found  # what is returned is never an argument itself
 
     def native(self, batch: int, threads: int) -> NativePlan | MixedPlan | None:
         """Returns what computes batches of a size from sparse weights; None where dense operations are faster.
