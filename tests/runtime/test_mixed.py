@@ -153,3 +153,16 @@ def test_rows_that_are_not_the_batch() -> None:
     fast = optimize(module, torch.randn(1, 256))
     for batch in (1, 2, 3):
         agree(fast, module, torch.randn(batch, 256))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("batch", [1, 2, 9])
+def test_groups_of_images_again_and_again(batch: int, threads: int) -> None:
+    module = pruned(
+        nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.Flatten(), nn.Linear(64 * 3600, 5))
+    )
+    images = torch.randn(batch, 3, 64, 64)
+    fast = optimize(module, images)
+    with using(threads):
+        for factor in (1, 2, 3):
+            agree(fast, module, factor * images)

@@ -90,7 +90,7 @@ def test_examples_in_their_own_size(name: str) -> None:
 def test_resnet50_of_the_zoo() -> None:
     model = sparse(MODELS["resnet50"](), 0.1)
     fast = demitasse.optimize(model, torch.randn(1, 3, 224, 224))
-    assert {layer.kernel for layer in fast.report().layers} == {"sparse"}
+    assert {layer.kernel for layer in fast.report().layers if layer.total} == {"sparse"}
     agree(model, fast, torch.randn(2, 3, 224, 224))
 
 

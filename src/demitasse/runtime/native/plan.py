@@ -32,6 +32,8 @@ class NativePlan(ArrayPlan):
         if others or len(made.inputs) != 1 or len(made.outputs) != 1:
             return None
         (inside,), (outside,), run, lock = made.inputs.values(), made.outputs.values(), made.program.run, self._lock
+        if inside.shape not in self._inputs.values():  # it computes groups of images
+            return None
         before, size = inside.ctypes.data, inside.nbytes
 
         def compute(given: Tensor) -> Tensor:
