@@ -8,6 +8,7 @@ from demitasse.graph.graph import Graph, Step
 from demitasse.graph.weights import Weight, array, is_float32, is_on_cpu, kept, size
 from demitasse.packed.weight import PackedWeight
 from demitasse.runtime.native import nibbles
+from demitasse.runtime.native.dense import GROUP
 
 # multiply-adds a second and thread: of sparse convolutions for each weight that is not zero, of dense ones with our
 # kernel and with PyTorch's, and of PyTorch's with few channels a group, which vectors suit less
@@ -16,8 +17,8 @@ _SPARSE, _DENSE, _TORCH, _DEPTHWISE = 24e9, 49e9, 45e9, 16e9
 _CALL, _TORCH_CALL, _TORCH_WINDOWS = 0.2e-6, 4e-6, 15e-6
 # images from which an inner product keeps a vector of them in a register, as a convolution does of pixels
 MANY = 3
-# share of weights that are not zero from which dense rows are faster than sparse ones; rows that are computed at once
-DENSE_FROM, GROUP = 0.5, 4
+# share of weights that are not zero from which dense rows are faster than sparse ones
+_DENSE_FROM = 0.5
 # what estimates may be wrong by
 _MARGIN = 0.85
 
@@ -80,7 +81,7 @@ def form(step: Step, batch: int) -> str:
 def is_dense(weight: Weight, groups: int = 1) -> bool:
     """Tells whether dense rows are faster than sparse ones, for a weight, (outputs, ...), of a number of groups."""
     suits = groups == 1 or weight.shape[0] // groups % GROUP == 0
-    return suits and kept(weight) > DENSE_FROM * size(weight)
+    return suits and kept(weight) > _DENSE_FROM * size(weight)
 
 
 def inner_product_pays(rows: int, weight: Weight) -> bool:

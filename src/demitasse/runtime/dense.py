@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -41,12 +41,23 @@ class DensePlan:
         if self.graph.check:
             self.graph.check([batch[name] for name in self.graph.inputs])
         values = {number: _arranged(batch[name]) for name, number in self.graph.inputs.items()}
-        for call, inputs, outputs, dead in self._calls:
-            result = call(*[values[number] for number in inputs])
-            values.update(zip(outputs, (result,) if isinstance(result, Tensor) else result, strict=True))
-            for number in dead:
-                del values[number]
+        for call in self._calls:
+            run_call(values, *call)
         return {name: values[number] for name, number in self.graph.outputs.items()}
+
+
+def run_call(
+    values: dict[int, Tensor],
+    compute: Callable[..., Tensor | Sequence[Tensor]],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    dead: Sequence[int],
+) -> None:
+    """Computes values from others, all by number, and drops those that nothing needs any more."""
+    result = compute(*[values[number] for number in inputs])
+    values.update(zip(outputs, (result,) if isinstance(result, Tensor) else result, strict=True))
+    for number in dead:
+        values.pop(number, None)  # a part of a graph keeps some inside
 
 
 def _arranged(tensor: Tensor) -> Tensor:

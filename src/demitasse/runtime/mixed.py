@@ -14,6 +14,7 @@ from demitasse.graph.graph import Graph, Step
 from demitasse.graph.pieces import piece_of
 from demitasse.graph.weights import is_on_cpu
 from demitasse.runtime.cost import native_pays, saved
+from demitasse.runtime.dense import run_call
 from demitasse.runtime.kernels import kernel
 from demitasse.runtime.native.lowering import LOWER
 from demitasse.runtime.native.plan import Memo, NativePlan, NotNative
@@ -40,7 +41,7 @@ class PlanPart(NamedTuple):
     steps: Sequence[Step]
     inputs: list[int]
     outputs: list[int]
-    compute: Callable[..., Sequence[Tensor]]
+    compute: Callable[..., Tensor | Sequence[Tensor]]
     dead: list[int]
     weights: dict[str, int]
     is_native: bool
@@ -88,10 +89,7 @@ class MixedPlan:
             self._graph.check([batch[name] for name in self._graph.inputs])
         values = {number: batch[name] for name, number in self._graph.inputs.items()}
         for part in self.parts:
-            found = part.compute(*[values[number] for number in part.inputs])
-            values.update(zip(part.outputs, found, strict=True))
-            for number in part.dead:
-                values.pop(number, None)
+            run_call(values, part.compute, part.inputs, part.outputs, part.dead)
         return {name: values[number] for name, number in self._graph.outputs.items()}
 
 
@@ -106,7 +104,7 @@ def _parts(graph: Graph, batch: int, threads: int, memo: Memo, outside: set[int]
             parts.append(_native(piece, NativePlan(piece, batch, threads, memo=memo)))
             share += saved(graph, piece, batch, _entry(piece, batch))
         else:
-            parts += [_single(piece_of(graph, [step])) for step in steps]
+            parts += [PlanPart([step], step.inputs, step.outputs, kernel(step), step.dead, {}, False) for step in steps]
     return parts if share >= _LEAST else []
 
 
@@ -130,24 +128,6 @@ def _native(piece: Graph, plan: NativePlan) -> PlanPart:
         found = plan(dict(zip(piece.inputs, inputs, strict=True)))
         return [found[name] for name in piece.outputs]
 
-    return _part(piece, compute, plan.weights, True)
-
-
-def _single(piece: Graph) -> PlanPart:
-    (step,) = piece.steps
-    call, places = kernel(step), [list(piece.inputs.values()).index(number) for number in step.inputs]
-    made = [step.outputs.index(number) for number in piece.outputs.values()]
-
-    def compute(*inputs: Tensor) -> list[Tensor]:
-        result = call(*[inputs[place] for place in places])
-        results = (result,) if isinstance(result, Tensor) else result
-        return [results[index] for index in made]
-
-    return _part(piece, compute, {}, False)
-
-
-def _part(piece: Graph, compute: Callable[..., Sequence[Tensor]], weights: dict[str, int], native: bool) -> PlanPart:
     dead = [number for step in piece.steps for number in step.dead]
-    return PlanPart(
-        piece.steps, list(piece.inputs.values()), list(piece.outputs.values()), compute, dead, weights, native
-    )
+    inputs, outputs = list(piece.inputs.values()), list(piece.outputs.values())
+    return PlanPart(piece.steps, inputs, outputs, compute, dead, plan.weights, True)

@@ -87,9 +87,9 @@ class Plan:
         suited = self.native(size, torch.get_num_threads()) if size else None
         if size and self._only:
             compute = suited.quick if suited else self._densely
-            while len(self._quick) >= KEPT:
-                self._quick.pop(next(iter(self._quick)))
             if compute:
+                while len(self._quick) >= KEPT:
+                    self._quick.pop(next(iter(self._quick)))
                 self._quick[batch[self._only[0]].shape, torch.get_num_threads()] = compute
         return suited
 

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from demitasse.runtime.cost import GROUP
 from demitasse.runtime.native.code import KernelCode, Operand
 from demitasse.runtime.native.llvm import BYTE, INT, Machine
 from demitasse.runtime.native.product import PLANES, Block, Epilogue, blocks, finish, started
+
+# rows that are computed at once
+GROUP = 4
 
 
 class DenseRows(NamedTuple):

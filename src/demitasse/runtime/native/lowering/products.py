@@ -11,7 +11,7 @@ from llvmlite import ir
 from demitasse.graph.graph import Step
 from demitasse.graph.products import is_convolution
 from demitasse.graph.weights import array, kept
-from demitasse.runtime.cost import GROUP, MANY, codes_pay, is_dense
+from demitasse.runtime.cost import MANY, codes_pay, is_dense
 from demitasse.runtime.native import columns, dense, moving
 from demitasse.runtime.native.layout import Layout, Windows, planes, shifts
 from demitasse.runtime.native.lowering import nibbles
@@ -74,7 +74,7 @@ def _product(
     rows, inputs = weight.shape[0], int(np.prod(weight.shape[1:]))
     whole = is_dense(weight, group)
     count = -(-out.span // made.lanes)
-    vectors = vectors_at_once(count, made.machine, GROUP if whole else 1)
+    vectors = vectors_at_once(count, made.machine, dense.GROUP if whole else 1)
     blocks = -(-count // vectors)
     chunks = 1 if made.threads == 1 else min(-(-4 * made.threads // (blocks * batch)), rows)
     build: Callable[..., ir.Module]
