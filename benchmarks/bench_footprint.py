@@ -5,7 +5,7 @@
 Nets with the kept shares that surgery leaves, as powers of two of 4 bits. `demitasse run` of an array beside
 `import torch` alone, in turns. The first run is that of a copy of the package in which nothing is compiled yet. Growth
 is that of a process which has run LeNet-5 before, at its peak while the net is loaded and run: from the file, and from
-the cache of packed weights. Bytes are those that the weights take in memory, for each that is not zero.
+the cache of packed weights. The last column is the memory of the weights, in bytes for each that is not zero.
 """
 
 from __future__ import annotations

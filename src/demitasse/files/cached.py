@@ -48,7 +48,7 @@ def cache_folders(kind: str, beside: Path | None = None) -> Iterator[Path]:
 
 
 def checksum_of(parts: Iterable[Buffer]) -> bytes:
-    """Returns what stands at the end of a file that :func:`checked` reads."""
+    """Returns the SHA-256 sum of some bytes, which :func:`checked` expects at the end of a file."""
     found = hashlib.sha256()
     for part in parts:
         found.update(part)

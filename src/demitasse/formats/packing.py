@@ -192,7 +192,7 @@ def _other(path: Path, form: str | None, otherwise: str | None = None) -> Format
 
 
 def _graph(definition: str, contents: Contents, source: str, say: Callable[[str], None]) -> dict[str, str]:
-    """Returns the metadata with the graph of a net; empty if the net has no stored form, which ``say`` is told."""
+    """Returns the graph of a net as metadata; if it has no stored form, calls ``say`` with the reason and returns none."""
     from demitasse.graph.caffe.storing import stored_graph
 
     try:

@@ -22,7 +22,7 @@ class Given(NamedTuple):
     """What is known of a step before its own shape.
 
     Attributes:
-        settings: those of the kind, checked; None stands for one that follows from the shapes.
+        settings: those of the kind, checked; one that is None follows from the shapes.
         shapes: of the inputs.
         weights: name of a weight -> its shape.
     """

@@ -61,7 +61,7 @@ class _TensorNames:
 
 
 def _check(graph: Graph, found: Graph) -> None:
-    """Checks that the steps of a graph that was read compute with the same weights as those that were written."""
+    """Checks that a graph, once it is read back, has the weights of the graph that was written."""
     for step, other in zip(graph.steps, found.steps, strict=True):
         for role, weight in step.weights.items():
             same = role in other.weights and np.array_equal(array(weight), array(other.weights[role]), equal_nan=True)
