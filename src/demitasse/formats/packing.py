@@ -192,7 +192,7 @@ def _other(path: Path, form: str | None, otherwise: str | None = None) -> Format
 
 
 def _graph(definition: str, contents: Contents, source: str, say: Callable[[str], None]) -> dict[str, str]:
-    """Returns the graph of a net as metadata; if it has no stored form, calls ``say`` with the reason and returns none."""
+    """Returns the graph of a net as metadata; if it has no stored form, none, and ``say`` is called with the reason."""
     from demitasse.graph.caffe.storing import stored_graph
 
     try:
