@@ -19,8 +19,6 @@ _WEIGHTS = np.array([[13107, 16384, 19661, 19661, 19661, 6554, 13107]] * 5)
 _SLOTS = 7
 _ORDERS = 5
 _HASH = 0x9E3779B1
-# memories of up to 7 * 4 * 2^16 bytes are cached
-_SMALL = 16
 # numpy integers, since plain ones would be compiled in, with one loop for each set of values
 _BASE, _PACE, _EASE, _LIMIT = map(np.int64, (0, 4_194, 0, 250))
 
@@ -49,16 +47,20 @@ def fresh(bits: int) -> TextMemory:
 
 def primed(prefix: bytes, width: int, bits: int) -> TextMemory:
     """Returns the memory of a model trained on bytes that both sides know."""
-    learnt = _learnt if bits <= _SMALL else _learnt.__wrapped__
-    return TextMemory(*(array.copy() for array in learnt(prefix, width, bits)))
+    places, learnt = _learnt(prefix, width, bits)
+    made = fresh(bits)
+    made.memory[places] = learnt.memory
+    return TextMemory(made.memory, *(array.copy() for array in learnt[1:]))
 
 
 @lru_cache(4)
-def _learnt(prefix: bytes, width: int, bits: int) -> TextMemory:
-    memory, count, nothing = fresh(bits), len(prefix), np.zeros(0, np.uint8)
+def _learnt(prefix: bytes, width: int, bits: int) -> tuple[Array, TextMemory]:
+    """Returns which slots of the memory were used, and the memory with these slots only: they are few of megabytes."""
+    made, count, nothing = fresh(bits), len(prefix), np.zeros(0, np.uint8)
     values = np.frombuffer(prefix, np.uint8).copy()
-    text(values, 0, count, count, width, bits, *memory, np.zeros(STATE, np.int64), nothing)
-    return memory
+    text(values, 0, count, count, width, bits, *made, np.zeros(STATE, np.int64), nothing)
+    places = np.flatnonzero(made.memory)
+    return places, made._replace(memory=made.memory[places])
 
 
 @njit()
