@@ -51,7 +51,7 @@ class Registry(Generic[T]):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Returns ``did you mean 'X'?``, or the list of known names if none is similar."""
-    names = list(known)
+    names = list(dict.fromkeys(known))
     if near := nearest(name, names):
         return f"did you mean {near!r}?"
     return f"known: {', '.join(sorted(names))}" if names else "there is none"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
 import demitasse
 from demitasse.caffe import schema
@@ -303,7 +305,7 @@ def test_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
         (("run", "net.demi", "one.npz"), 1, "one.npz: there is no array 'b'; found a"),
         (("run", "net.demi", "small.npz"), 1, "small.npz: a has shape [1, 3, 8, 9] of float64; expected numbers of"),
         (("run", "net.demi", "objects.npz"), 1, "objects.npz: cannot be read"),
-        (("run", "net.demi", "text.npy"), 1, "text.npy: cannot be read"),
+        (("run", "net.demi", "text.npy"), 1, "text.npy: is no .npy file"),
         (
             ("run", "net.demi", "image.png"),
             2,
@@ -339,3 +341,115 @@ def test_modules(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("run", "net.demi", "images.npy", "--output", "scores.npy") == 0
     with torch.no_grad():
         np.testing.assert_allclose(np.load("scores.npy"), net(images).numpy(), rtol=1e-4, atol=1e-4)
+
+
+class Results(nn.Module):
+    """A module with one of several kinds of results."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.linear, self.kind = nn.Linear(8, 8), kind
+
+    def forward(self, rows: Tensor, is_negative: bool = False) -> object:
+        found = self.linear(rows)
+        if is_negative:
+            return -found
+        kinds: dict[str, Callable[[], object]] = {
+            "a tensor without axes": found.mean,
+            "a number": lambda: (found, rows.shape[0]),
+            "None": lambda: {"a": found, "nothing": None},
+            "bfloat16": lambda: found.bfloat16(),
+        }
+        return kinds[self.kind]()
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        ("a tensor without axes", ["0: -?0.\\d+"]),
+        ("a number", [r"0: shape \[2, 8\], greatest at .*", "1: 2"]),
+        ("None", [r"0: shape \[2, 8\], greatest at .*"]),
+        ("bfloat16", [r"0: shape \[2, 8\], greatest at .*"]),
+    ],
+)
+def test_results_that_are_no_tensors_of_numpy(kind: str, lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    model, rows = Results(kind).eval(), torch.randn(2, 8)
+    demitasse.save(model, "net.demi", example=rows)
+    np.save("rows.npy", rows.numpy())
+    assert run("run", "net.demi", "rows.npy", "--output", "found.npz") == 0
+    found = capsys.readouterr().out.splitlines()
+    assert len(found) == len(lines)
+    assert all(re.fullmatch(pattern, line) for pattern, line in zip(lines, found, strict=True))
+    first = next(each for each in torch.utils._pytree.tree_leaves(model(rows)) if isinstance(each, Tensor))
+    np.testing.assert_allclose(np.load("found.npz")["0"], first.detach().float().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_modules_of_other_types(dtype: torch.dtype, capsys: pytest.CaptureFixture[str]) -> None:
+    model, rows = nn.Linear(8, 8).to(dtype).eval(), torch.randn(2, 8)
+    demitasse.save(model, "net.demi", example=rows.to(dtype))
+    np.save("rows.npy", rows.numpy())
+    assert run("run", "net.demi", "rows.npy", "--output", "found.npy") == 0
+    expected = model(rows.to(dtype)).detach()
+    found = np.load("found.npy")
+    assert found.dtype == ("float32" if dtype is torch.bfloat16 else str(dtype).removeprefix("torch."))
+    np.testing.assert_allclose(found, expected.float().numpy(), rtol=1e-2, atol=1e-2)
+    assert run("bench", "net.demi", "--rounds", 1) == 0
+    assert "dense operations" in capsys.readouterr().out
+
+
+def test_an_argument_that_is_a_constant_is_not_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    model, rows = Results("").eval(), torch.randn(2, 8)
+    demitasse.save(model, "net.demi", example=(rows, True))
+    np.save("rows.npy", rows.numpy())
+    assert run("run", "net.demi", "rows.npy", "--output", "found.npy") == 0
+    np.testing.assert_allclose(np.load("found.npy"), model(rows, True).detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert run("bench", "net.demi", "--rounds", 1, "--batch", 3) == 0
+
+
+def test_whole_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    demitasse.save(nn.Embedding(4, 3).eval(), "net.demi", example=torch.zeros(2, 5, dtype=torch.int64))
+    assert run("bench", "net.demi", "--rounds", 1) == 0
+    np.save("far.npy", np.full((1, 5), 4))
+    capsys.readouterr()
+    assert run("run", "net.demi", "far.npy") == 1
+    assert "far.npy: aten.embedding.default cannot be computed from these values: index out" in capsys.readouterr().err
+
+
+def test_no_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    demitasse.save(nn.Linear(8, 8).eval(), "net.demi", example=torch.randn(2, 8))
+    np.save("none.npy", np.zeros((0, 8), np.float32))
+    assert run("run", "net.demi", "none.npy", "--output", "found.npy") == 0
+    assert capsys.readouterr().out == "0: shape [0, 8]\n"
+    assert np.load("found.npy").shape == (0, 8)
+
+
+def test_arrays_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    demitasse.save(nn.Linear(8, 8).eval(), "net.demi", example=torch.randn(2, 8))
+    np.save("objects.npy", np.array([1, "a", None], object))
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999, 8), }".ljust(117) + b"\n"
+    Path("huge.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    for name, message in (
+        ("objects.npy", "objects.npy: cannot be read: it contains Python objects, which could run code"),
+        ("huge.npy", "huge.npy: cannot be read: Unable to allocate"),
+    ):
+        assert run("run", "net.demi", name) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_blobs_of_a_module(capsys: pytest.CaptureFixture[str]) -> None:
+    demitasse.save(Results("a number").eval(), "net.demi", example=torch.randn(2, 8))
+    np.save("rows.npy", np.zeros((1, 8), np.float32))
+    for arguments, message in (
+        (["--output", "x.npy"], "x.npy: .npy is for one output; found 0, 1; write .npz"),
+        (["--blob", "0"], "net.demi: contains a PyTorch module; --blob names blobs of a Caffe net"),
+    ):
+        assert run("run", "net.demi", "rows.npy", *arguments) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_module_beside_onnxruntime(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime")
+    demitasse.save(nn.Sequential(nn.Linear(8, 8), nn.ReLU()).eval(), "net.demi", example=torch.randn(2, 8))
+    assert run("bench", "net.demi", "--rounds", 1, "--vs", "onnxruntime") == 0
+    assert "onnxruntime" in capsys.readouterr().out

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import torch.nn.utils.prune
 from torch import Tensor, nn
 
 import demitasse
@@ -422,3 +423,88 @@ def test_wrong_use() -> None:
         demitasse.optimize(Strided().eval(), x)
     with pytest.raises(UsageError, match=r"torch\.export cannot read Branch: .*depends on the values of tensors"):
         demitasse.optimize(Branch().eval(), x)
+
+
+def test_weights_that_are_computed_are_computed_once() -> None:
+    """Spectral norm, masks of torch's pruning and weight norm: what depends on no input is a weight as any other."""
+    parametrizations = torch.nn.utils.parametrizations
+    images, rows = torch.randn(2, 64, 9, 9), torch.randn(3, 64)
+    masked = torch.nn.utils.prune.random_unstructured(nn.Conv2d(64, 64, 3), "weight", 0.95)
+    for model, example in (
+        (masked, images),
+        (torch.nn.utils.spectral_norm(sparse(nn.Linear(64, 64))), rows),
+        (torch.nn.utils.spectral_norm(sparse(nn.Conv2d(64, 64, 3))), images),
+        (parametrizations.spectral_norm(sparse(nn.Conv2d(64, 64, 3))), images),
+        (parametrizations.weight_norm(sparse(nn.Conv2d(64, 64, 3))), images),
+    ):
+        fast = demitasse.optimize(model.eval(), example)
+        agree(model, fast, example)
+        assert [layer.kernel for layer in fast.report(2).layers] == ["sparse"]
+
+
+@pytest.mark.parametrize("kernel", [3, (3, 5), 4])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_padding_by_a_word(padding: str, kernel: int | tuple[int, int]) -> None:
+    model = sparse(nn.Conv2d(64, 64, kernel, padding=padding, dilation=(1, 3)))
+    images = torch.randn(2, 64, 13, 14)
+    is_uneven = padding == "same" and kernel == 4
+    fast = demitasse.optimize(model, images if is_uneven else images[:1])  # torch.export fixes what it pads
+    agree(model, fast, images)
+    assert fast.report(2).layers[0].kernel == ("PyTorch" if is_uneven else "sparse")
+
+
+class Collecting(nn.Module):
+    """A module that takes any arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 64)
+
+    def forward(self, *rows: Tensor, **named: Tensor) -> Tensor:
+        return self.linear(sum([*rows, *named.values()]))
+
+
+def test_batches_of_any_size_by_collected_names() -> None:
+    model, rows = Collecting().eval(), torch.randn(5, 64)
+    fast = demitasse.optimize(model, {"first": rows[:1], "second": rows[:1]})
+    agree(model, fast, first=rows, second=rows)
+    assert "forward" not in vars(model)
+    agree(model, demitasse.optimize(model, (rows[:2], rows[:2])), rows, rows)
+
+
+class Negative(nn.Module):
+    """Gives a layer a view whose memory has the opposite of its values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = sparse(nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8)))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.layers(torch.fft.fft(rows).conj().imag)
+
+
+def test_views_of_opposite_values() -> None:
+    model, rows = sparse(nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8))), torch.randn(4, 64)
+    fast = demitasse.optimize(model, rows)
+    for _ in range(2):
+        agree(model, fast, torch._neg_view(rows))
+        agree(model, fast, rows)
+        agree(model, fast, torch.complex(rows, rows).conj().imag)
+    inside = Negative().eval()
+    agree(inside, demitasse.optimize(inside, rows), rows)
+
+
+def test_what_torch_export_says_stays_out_of_sight(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="cannot be run on the example: mat1 and mat2 shapes"):
+        demitasse.optimize(nn.Sequential(nn.Flatten(), nn.Linear(16, 4)).eval(), torch.randn(1, 15))
+    with pytest.raises(UsageError, match=r"input of shape \[0, 16\]; expected a batch of 1 or more"):
+        demitasse.optimize(nn.Linear(16, 4).eval(), torch.randn(0, 16))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_shallow_copies_and_states() -> None:
+    model, rows = nn.Linear(8, 8).eval(), torch.randn(2, 8)
+    fast = demitasse.optimize(model, rows)
+    agree(model, copy.copy(fast), rows)
+    with pytest.raises(UsageError, match="has no parameters"):
+        fast.load_state_dict(model.state_dict())

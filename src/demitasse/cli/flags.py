@@ -9,6 +9,7 @@ _FLAGS = {
     "cpu": "-cpu",
     "gpu": "-gpu",
     "input_shapes": "--input-shape",
+    "keep": "--blob",
     "preparation": "--size, --channels, --mean and --scale",
     "python_layer.allowing(True)": "--allow-python-layers",
     "restart_all": "--restart",

@@ -12,11 +12,12 @@ import typer
 
 from demitasse.cli.commands import FILES, Command
 from demitasse.cli.inputs import all_existing, existing
-from demitasse.errors import FileFormatError, UsageError
+from demitasse.errors import DataError, FileFormatError, UsageError
 
 if TYPE_CHECKING:
     from demitasse.arrays import Array
     from demitasse.cli.best_classes import Classes
+    from demitasse.cli.run_inputs import Batch
     from demitasse.preparation import Preparation
     from demitasse.runtime.file_plan import FilePlan
 
@@ -71,20 +72,22 @@ def run(
 ) -> None:
     """Run the net of a .demi file on images or arrays; show the five best classes of each image."""
     from demitasse.cli import run_outputs
-    from demitasse.cli.run_inputs import batches
+    from demitasse.cli.run_inputs import Wanted, batches
     from demitasse.runtime.file_plan import FilePlan
     from demitasse.text_table import show
 
     _give_back_freed_memory()
     plan = FilePlan(model, blob or (), threads)
-    run_outputs.check_file(output, list(plan.graph.outputs))
+    run_outputs.check_file(output, list(plan.graph.outputs), not plan.is_module)
     preparation, classes = _told(model, plan)
-    shapes = {name: plan.graph.values[number].shape for name, number in plan.graph.inputs.items()}
-    parts: dict[str, list[Array]] = {name: [] for name in plan.graph.outputs}
+    wanted = {
+        name: Wanted(plan.graph.values[plan.graph.inputs[name]].shape, each.dtype) for name, each in plan.inputs.items()
+    }
+    parts: dict[str, list[Array]] = {}
     notes: list[str] | None = None
-    for batch in batches(inputs, shapes, preparation, plan.types):
-        for name, array in plan(batch.arrays).items():
-            parts[name].append(array)
+    for batch in batches(inputs, wanted, preparation):
+        for name, array in _computed(plan, batch).items():
+            parts.setdefault(name, []).append(array)
         if batch.images and classes:
             notes = classes.notes
             for table in classes.tables(batch.images, parts[classes.output][-1]):
@@ -110,15 +113,14 @@ def bench(
 
     from demitasse.cli.rivals import rivals
     from demitasse.report.progress import count_bar
-    from demitasse.runtime import optimize, plan_in, report
+    from demitasse.runtime import report
+    from demitasse.runtime.file_plan import FilePlan
     from demitasse.runtime.timing import measured, ways
     from demitasse.text_table import Column, TextTable, show
     from demitasse.threads import threads as using
 
-    plan = plan_in(optimize(model))
-    generator = torch.Generator().manual_seed(0)
-    shapes = {name: plan.graph.values[number].shape[1:] for name, number in plan.graph.inputs.items()}
-    inputs = {name: torch.randn(batch, *shape, generator=generator) for name, shape in shapes.items()}
+    net = FilePlan(model)
+    plan, inputs = net.plan(), net.random(batch)
     with using(threads):
         count = torch.get_num_threads()
         runs = {**ways(plan, inputs), **rivals(vs, model, plan, inputs, count)}
@@ -129,6 +131,18 @@ def bench(
     rows = [(each.name, f"{each.milliseconds:.3f}", f"{each.ratio:.2f}") for each in timings]
     title = f"{model.name}, batches of {batch}, {count} thread{'s' * (count > 1)}: medians of {rounds} rounds"
     show(TextTable(title, columns, rows))
+
+
+def _computed(plan: FilePlan, batch: Batch) -> dict[str, Array]:
+    """Returns the outputs for a batch.
+
+    Raises:
+        DataError: the net cannot compute these values; names their files.
+    """
+    try:
+        return plan(batch.arrays)
+    except UsageError as error:
+        raise DataError(f"{', '.join(map(str, batch.files))}: {error}") from error
 
 
 def _told(model: Path, plan: FilePlan) -> tuple[Preparation | None, Classes | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from demitasse.errors import UsageError
 from demitasse.files import is_stream, write_bytes
 
 
-def check_file(path: Path | None, outputs: Sequence[str]) -> None:
-    """Checks that a file can hold the outputs, before they are computed.
+def check_file(path: Path | None, outputs: Sequence[str], has_blobs: bool) -> None:
+    """Checks that a file can hold the outputs, before they are computed; ``has_blobs`` if ``--blob`` names them.
 
     Raises:
         UsageError: it has another ending, or is .npy and there are several outputs.
@@ -24,7 +25,8 @@ def check_file(path: Path | None, outputs: Sequence[str]) -> None:
     if path.suffix != ".npy":
         raise UsageError(f"{path}: expected the name of a file that ends in .npy or .npz")
     if len(outputs) != 1:
-        raise UsageError(f"{path}: .npy is for one output; found {', '.join(outputs)}; choose one by --blob, or .npz")
+        way = "choose one by --blob, or write .npz" if has_blobs else "write .npz"
+        raise UsageError(f"{path}: .npy is for one output; found {', '.join(outputs)}; {way}")
 
 
 def write(path: Path, outputs: Mapping[str, Array]) -> None:
@@ -42,8 +44,12 @@ def lines(outputs: Mapping[str, Array]) -> list[str]:
     """Returns a line about each output: its shape, and where the greatest values of the first rows are."""
     found = []
     for name, array in outputs.items():
-        rows = array.reshape(len(array), -1) if array.ndim > 1 else array[:, None]
-        found.append(f"{name}: shape {list(array.shape)}, greatest at {rows.argmax(1)[:10].tolist()}")
+        if not array.ndim:
+            found.append(f"{name}: {array.item():.6g}")
+            continue
+        rows = array.reshape(len(array), math.prod(array.shape[1:]))
+        greatest = f", greatest at {rows.argmax(1)[:10].tolist()}" if array.size else ""
+        found.append(f"{name}: shape {list(array.shape)}{greatest}")
     return found
 
 

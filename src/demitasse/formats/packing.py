@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from demitasse.caffe.hidden_units import reorder_units
 from demitasse.caffe.models.masks import without_compression
 from demitasse.caffe.text.prototxt import read_net, read_text
-from demitasse.errors import DemitasseError, UsageError, parameter
+from demitasse.errors import DemitasseError, UsageError, WeightsError, parameter
 from demitasse.files import atomic_write, is_stream, write_bytes, write_text
 from demitasse.formats.base import FORMATS, PACKED, Contents, Format, Settings, format_named, format_of
 from demitasse.formats.blobs import DEFINITION, TYPES
@@ -197,6 +197,8 @@ def _graph(definition: str, contents: Contents, source: str, say: Callable[[str]
 
     try:
         return {NET_GRAPH: stored_graph(definition, contents, source)}
+    except WeightsError:  # the net could not be computed at all
+        raise
     except DemitasseError as error:
         say(f"stored no graph beside the definition, from which the net is run instead: {error}")
         return {}

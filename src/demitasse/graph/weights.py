@@ -72,12 +72,12 @@ def doubles(weight: Weight) -> Doubles:
 
 
 def tensor(weight: Weight) -> Tensor:
-    """Returns a tensor of the values, with the memory of an array."""
+    """Returns a tensor of the values, of their type and with the memory of an array."""
     if not isinstance(weight, np.ndarray | PackedWeight):
         return weight
     import torch
 
-    return torch.from_numpy(array(weight))
+    return torch.from_numpy(np.ascontiguousarray(weight if isinstance(weight, np.ndarray) else weight.array()))
 
 
 def of_file(weight: Array | PackedWeight, dtype: DType) -> Weight:

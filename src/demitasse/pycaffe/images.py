@@ -36,10 +36,12 @@ def load_image(filename: str | PathLike[str], color: bool = True) -> Array:
         MissingPackageError: Pillow is not installed.
     """
     with needs("PIL"):
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     try:
         with Image.open(filename) as image:
             pixels = _pixels(image)
+    except UnidentifiedImageError:
+        raise DataError(f"{filename}: not a readable image: its format is not known") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{filename}: not a readable image: {error}") from error
     if color:

@@ -24,11 +24,13 @@ class OptimizedModule(nn.Module):
 
     Attributes:
         plan: how it is computed.
+        inputs: what it takes, in order.
     """
 
     def __init__(self, exported: Exported) -> None:
         super().__init__()
         self.plan = plan_of(exported.graph)
+        self.inputs = exported.inputs
         self._exported = exported
         self._is_plain = False  # whether it takes a tensor and returns one; known after a call
         self._operator = PlanOperator(self.plan, exported, exported.results) if exported.results else None
@@ -62,12 +64,19 @@ class OptimizedModule(nn.Module):
     def __deepcopy__(self, memo: dict[int, object]) -> OptimizedModule:
         return OptimizedModule(self._exported)
 
+    def __copy__(self) -> OptimizedModule:
+        return OptimizedModule(self._exported)
+
     def __reduce__(self) -> NoReturn:
         raise UsageError("an optimized module cannot be pickled; save the model itself, and optimize it again")
 
     @override
     def state_dict(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise UsageError("an optimized module has no parameters; save the model that it was made of")
+
+    @override
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise UsageError("an optimized module has no parameters; load them into the model, and optimize it again")
 
     def report(self, batch: int = 1) -> PlanReport:
         """Returns what each layer is computed with, for batches of a size."""

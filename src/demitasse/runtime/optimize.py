@@ -6,11 +6,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from demitasse.errors import UsageError
+from demitasse.errors import UsageError, parameter
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from demitasse.graph.signature import ConstantInput, TensorInput
     from demitasse.runtime.module import OptimizedModule
     from demitasse.runtime.plan import Plan
 
@@ -89,6 +90,13 @@ def plan_in(made: Plan | OptimizedModule) -> Plan:
     return made.plan if isinstance(made, OptimizedModule) else made
 
 
+def inputs_of(made: Plan | OptimizedModule) -> tuple[TensorInput | ConstantInput, ...]:
+    """Returns what a module takes that :func:`optimize` made; none of a plan, whose inputs are tensors of float32."""
+    from demitasse.runtime.module import OptimizedModule
+
+    return made.inputs if isinstance(made, OptimizedModule) else ()
+
+
 def _of_file(path: str | Path, keep: Collection[str]) -> Plan | OptimizedModule:
     """Returns what computes the net of a file: from its graph, or from its definition where blobs are named."""
     from demitasse.graph.caffe import of_files
@@ -100,6 +108,6 @@ def _of_file(path: str | Path, keep: Collection[str]) -> Plan | OptimizedModule:
     found = stored_net(path)
     if isinstance(found, Exported):
         if keep:
-            raise UsageError(f"{path}: contains a PyTorch module; keep names blobs of a Caffe net")
+            raise UsageError(f"{path}: contains a PyTorch module; {parameter('keep')} names blobs of a Caffe net")
         return OptimizedModule(found)
     return plan_of(of_files(None, path, outputs=keep).graph if found is None or keep else found)

@@ -62,6 +62,7 @@ class Plan:
         for name in self.graph.inputs:
             if name not in batch:
                 raise UsageError(f"blob {name!r} is not fed; found {', '.join(batch) or 'none'}")
+        batch = {name: _plain(batch[name]) for name in self.graph.inputs}
         if self._only:
             before, after = self._only
             found = self.quick(batch[before])
@@ -75,6 +76,8 @@ class Plan:
             return None
         compute = self._quick.get((given.shape, torch.get_num_threads()))
         if compute is None or not given.is_cpu or given.dtype is not torch.float32 or not given.is_contiguous():
+            return None
+        if given.is_neg():  # a view of which memory has the opposite
             return None
         return compute(given)
 
@@ -130,6 +133,11 @@ class Plan:
                 return 0
             sizes.add(len(value))
         return sizes.pop() if len(sizes) == 1 else 0
+
+
+def _plain(value: Tensor) -> Tensor:
+    """Returns a tensor whose memory has its values: that of a view may have the opposite of them."""
+    return value.resolve_neg() if isinstance(value, Tensor) and value.is_neg() else value
 
 
 def plan_of(graph: Graph) -> Plan:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from demitasse.errors import UsageError
 from demitasse.graph.graph import Graph
-from demitasse.graph.signature import TensorInput
 from demitasse.graph.stored import KEY, read_stored
 from demitasse.packed import SUFFIX
 from demitasse.runtime import packed_cache
@@ -35,7 +34,7 @@ class StoredModel:
     Attributes:
         graph: as the file says, before any pass.
         metadata: key -> text.
-        types: name -> type of the inputs that are not float32.
+        inputs: what the module takes; none of a Caffe net, whose inputs are tensors of float32.
     """
 
     def __init__(self, path: str | Path, key: str, contents: StoredContents, is_cached: bool) -> None:
@@ -44,8 +43,7 @@ class StoredModel:
         self._cached_forms = self._forms() if is_cached else None
         self.metadata: Mapping[str, str] = contents.metadata
         self.graph, signature = read_stored(contents.metadata[KEY], contents.weights, str(path))
-        inputs = [each for each in signature.inputs if isinstance(each, TensorInput)] if signature else []
-        self.types = {each.name: each.dtype for each in inputs if each.dtype != "float32"}
+        self.inputs = signature.inputs if signature else ()
 
     def remember(self) -> None:
         """Writes the weights to the cache as they are packed now, unless it has them so."""

@@ -32,7 +32,7 @@ class Timing(NamedTuple):
 
 def ways(plan: Plan, batch: Mapping[str, Tensor]) -> dict[str, Run]:
     """Returns the ways in which a plan can compute a batch: as it would itself first, then densely."""
-    size = len(next(iter(batch.values())))
+    size = next((len(each) for each in batch.values() if isinstance(each, Tensor) and each.ndim), 1)
     native = plan.native(size, torch.get_num_threads())
     found: dict[str, Run] = {"sparse weights": lambda: native(batch)} if native else {}
     found["dense operations"] = lambda: plan.dense(batch)

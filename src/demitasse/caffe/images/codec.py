@@ -15,7 +15,7 @@ from demitasse.errors import DataError, UsageError
 from demitasse.extras import needs
 
 with needs("PIL"):
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
 Array = NDArray[np.uint8]
 
@@ -63,7 +63,9 @@ def _loaded(data: bytes, color: bool | None) -> Image.Image:
             image.load()
             return image if is_deep or image.mode == mode else image.convert(mode)
     except _BROKEN as error:
-        raise DataError(f"not a readable image: {error}") from error
+        # Pillow names the object that it reads from, which says nothing
+        reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"not a readable image: {reason}") from error
 
 
 def _high_bytes(image: Image.Image, color: bool) -> Array:

@@ -121,9 +121,8 @@ class Arguments:
         if not isinstance(leaf, Tensor):
             raise UsageError(f"argument {name} is a {type(leaf).__name__}; expected a tensor of shape {shown}")
         if str(leaf.dtype) != f"torch.{wanted.dtype}" or leaf.layout != torch.strided or leaf.is_meta:
-            raise UsageError(
-                f"argument {name} is a {leaf.layout} tensor of {leaf.dtype}; expected torch.{wanted.dtype}"
-            )
+            kind = "meta" if leaf.is_meta else leaf.layout
+            raise UsageError(f"argument {name} is a {kind} tensor of {leaf.dtype}; expected torch.{wanted.dtype}")
         fits = leaf.ndim == len(wanted.sizes) and all(
             self._fits(int(size), expected, sizes) for size, expected in zip(leaf.shape, wanted.sizes, strict=True)
         )

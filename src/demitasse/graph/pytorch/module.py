@@ -16,6 +16,7 @@ from demitasse.graph.pytorch.arguments import Arguments, Named, Positional, desc
 from demitasse.graph.pytorch.exporting import export_program
 from demitasse.graph.pytorch.reading import read_program
 from demitasse.graph.pytorch.results import Results, results_of
+from demitasse.graph.signature import ConstantInput, TensorInput
 
 
 class Exported(NamedTuple):
@@ -27,6 +28,7 @@ class Exported(NamedTuple):
         restore: makes what the module returns of the outputs of the graph, in order.
         names: the named arguments, in order.
         results: the outputs of the graph; None if they are not known, or it takes or returns anything but tensors.
+        inputs: the inputs of the graph, in order.
     """
 
     graph: Graph
@@ -34,6 +36,7 @@ class Exported(NamedTuple):
     restore: Callable[[Sequence[object]], object]
     names: tuple[str, ...] = ()
     results: Results | None = None
+    inputs: tuple[TensorInput | ConstantInput, ...] = ()
 
 
 def read_module(model: nn.Module, args: Positional, kwargs: Named | None = None) -> Exported:
@@ -48,9 +51,10 @@ def read_module(model: nn.Module, args: Positional, kwargs: Named | None = None)
         UsageError: the module is in training mode, the example does not fit, or torch.export cannot read the module.
     """
     program = exported_program(model, args, kwargs)
-    arguments = Arguments(described(program), program.call_spec.in_spec, len(args), list(kwargs or {}))
-    graph = read_program(program, type(model).__name__).graph
-    return Exported(graph, arguments.flatten, _restore(program), tuple(kwargs or {}), results_of(program))
+    found = described(program)
+    arguments = Arguments(found, program.call_spec.in_spec, len(args), list(kwargs or {}))
+    graph = read_program(program, type(model).__name__, folds=True).graph
+    return Exported(graph, arguments.flatten, _restore(program), tuple(kwargs or {}), results_of(program), found.inputs)
 
 
 def exported_program(model: nn.Module, args: Positional, kwargs: Named | None = None) -> ExportedProgram:

@@ -25,16 +25,28 @@ def _weights(constant: Constant, weight: object, bias: object) -> dict[str, Tens
     return {"weight": found} | ({} if added is None else {"bias": added})
 
 
-@OPERATIONS.register("aten.conv2d.default")
+def _padding(word: str, kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...] | None:
+    """Returns the padding that ``same`` and ``valid`` mean; None if it is another at the other end."""
+    if word == "valid":
+        return (0,) * len(kernel)
+    both = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
+    return None if any(each % 2 for each in both) else tuple(each // 2 for each in both)
+
+
+@OPERATIONS.register("aten.conv2d.default", "aten.conv2d.padding")
 def convolution(a: SimpleNamespace, constant: Constant) -> Reading | None:
     weights = _weights(constant, a.weight, a.bias)
     if weights is None or a.input.meta["val"].ndim != 4:
         return None
+    kernel = tuple(weights["weight"].shape[2:])
+    pad = _padding(a.padding, kernel, _pair(a.dilation)) if isinstance(a.padding, str) else _pair(a.padding)
+    if pad is None:
+        return None
     settings = SimpleNamespace(
         axis=1,
-        kernel=tuple(weights["weight"].shape[2:]),
+        kernel=kernel,
         stride=_pair(a.stride),
-        pad=_pair(a.padding),
+        pad=pad,
         dilation=_pair(a.dilation),
         group=a.groups,
     )

@@ -73,22 +73,29 @@ class ReadProgram(NamedTuple):
     tensors: dict[str, Tensor]
 
 
-def read_program(program: ExportedProgram, name: str) -> ReadProgram:
+def read_program(program: ExportedProgram, name: str, folds: bool = False) -> ReadProgram:
     """Returns the graph of a program.
 
+    Args:
+        program: the program.
+        name: of the module.
+        folds: whether what depends on no input is computed now, once, such as a weight times its mask; such tensors are
+            those of no state.
+
     Raises:
-        UsageError: the module changes its buffers, or depends on how tensors lie in memory; ``name`` is its name.
+        UsageError: the module changes its buffers, or depends on how tensors lie in memory.
     """
-    reader = _ProgramReader(program, name)
+    reader = _ProgramReader(program, name, folds)
     return ReadProgram(reader.graph, reader.tensors)
 
 
 class _ProgramReader:
-    def __init__(self, program: ExportedProgram, name: str) -> None:
+    def __init__(self, program: ExportedProgram, name: str, folds: bool) -> None:
         self.graph = Graph(name)
+        self._folds = folds
         self.tensors: dict[str, Tensor] = {}
         self._numbers: dict[fx.Node, int] = {}
-        self._constants: dict[object, Tensor | None] = {}
+        self._constants: dict[object, object] = {}
         self._with_statistics: set[fx.Node] = set()
         self._batches: set[object] = set()  # first sizes of inputs, where they may be any
         specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
@@ -100,8 +107,8 @@ class _ProgramReader:
                 self._call(node)
             elif node.op == "output":
                 self._outputs(node.args[0], program.graph_signature.output_specs, name)
-            else:
-                raise UsageError(f"torch.export made a {node.op} of {name}, which is not supported")
+            else:  # the body of torch.cond, torch.while_loop or torch.map
+                raise UsageError(f"{name} has a branch or a loop inside its program, which is not supported")
 
     def _placeholder(self, node: fx.Node, spec: InputSpec, tensors: Named) -> None:
         if spec.kind is InputKind.USER_INPUT:
@@ -150,6 +157,12 @@ class _ProgramReader:
         if same and first in self._numbers:
             self._numbers[node] = self._numbers[first]
             return
+        if self._folds and self._is_constant(node):
+            known: Callable[[fx.Node], Any] = self._constants.__getitem__
+            args, kwargs = fx.node.map_arg(node.args, known), fx.node.map_arg(node.kwargs, known)
+            with torch.no_grad():
+                self._constants[node] = node.target(*args, **kwargs)
+            return
         reading = self._read(node)
         inputs: list[fx.Node] = []
 
@@ -161,7 +174,8 @@ class _ProgramReader:
             return InputPlace(inputs.index(each))
 
         args, kwargs = fx.node.map_arg(node.args, place), fx.node.map_arg(node.kwargs, place)
-        if reading is None or (reading.call is None and reading.inputs != inputs):
+        fits = reading is not None and all(each in self._numbers for each in reading.inputs)
+        if reading is None or not fits or (reading.call is None and reading.inputs != inputs):
             kind = name or getattr(node.target, "__name__", str(node.target))
             reading = Reading(kind, SimpleNamespace(), {}, inputs)
         elif reading.kind == "BatchNorm":
@@ -173,6 +187,13 @@ class _ProgramReader:
         maker = Ready(reading.call) if reading.call else ProgramCall(target, args, kwargs)
         step = Step(node.name, reading.kind, given, [number], reading.settings, {**reading.weights}, maker)
         self.graph.steps.append(step)
+
+    def _is_constant(self, node: fx.Node) -> bool:
+        """Tells whether a call takes constants and nothing else, and always gives the same."""
+        given, target = node.all_input_nodes, node.target
+        if isinstance(target, OpOverload) and torch.Tag.nondeterministic_seeded in target.tags:
+            return False
+        return bool(given) and all(each in self._constants for each in given)
 
     def _has_batch(self, node: fx.Node) -> bool:
         """Tells whether the first size of a value is that of the batch, and the others do not depend on it."""
@@ -190,6 +211,11 @@ class _ProgramReader:
         """Tells whether a node takes the first of the results of a normalization, whose step has no others."""
         return node.target is operator.getitem and node.args[0] in self._with_statistics and node.args[1:] == (0,)
 
+    def _tensor(self, each: object) -> Tensor | None:
+        """Returns a constant tensor; None for anything else."""
+        found = self._constants.get(each) if isinstance(each, fx.Node) else None
+        return found if isinstance(found, Tensor) else None
+
     def _read(self, node: fx.Node) -> Reading | None:
         target = node.target
         if not isinstance(target, OpOverload) or str(target) not in OPERATIONS:
@@ -199,7 +225,7 @@ class _ProgramReader:
             default = described.default_value
             given = node.args[index] if index < len(node.args) else node.kwargs.get(described.name, default)
             setattr(arguments, described.name, given)
-        return OPERATIONS[str(target)](arguments, lambda each: self._constants.get(each))
+        return OPERATIONS[str(target)](arguments, self._tensor)
 
 
 def _shape(node: fx.Node) -> Shape:

@@ -114,7 +114,8 @@ class _Module:
 
     def exported(self) -> Exported:
         """Returns it as other modules are."""
-        return Exported(self._graph, self._arguments.flatten, self._restore, tuple(self._signature.named))
+        names, inputs = tuple(self._signature.named), self._signature.inputs
+        return Exported(self._graph, self._arguments.flatten, self._restore, names, inputs=inputs)
 
     def _restore(self, outputs: object) -> object:
         assert isinstance(outputs, list)

@@ -19,7 +19,7 @@ class NativePlan(ArrayPlan):
 
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the outputs by name for inputs by name."""
-        found = self.arrays({name: batch[name].detach().numpy() for name in self._inputs})
+        found = self.arrays({name: batch[name].detach().resolve_neg().numpy() for name in self._inputs})
         return {name: torch.from_numpy(array) for name, array in found.items()}
 
     @property
