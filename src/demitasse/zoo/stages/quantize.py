@@ -20,7 +20,8 @@ class Quantize(TrainingStage):
     """Incremental Network Quantization; trains ``epochs`` epochs after every portion. Zeros stay zero.
 
     Attributes:
-        bits: bits of a weight, as in the paper: 2^(bits - 2) powers, two signs, and zero.
+        bits: bits of a weight, as in the paper: 2^(bits - 2) powers, two signs, and zero; one number for all, or one
+            for each name pattern.
         exponents: instead of ``bits``: the number of powers, or the smallest and the largest exponent.
         portions: the frozen share of the weights after each portion, increasing to 1.
         partition: ``magnitude`` freezes the largest weights first, ``random`` a random choice.
@@ -32,8 +33,9 @@ class Quantize(TrainingStage):
 
     kind = "quantize"
     compresses = True
+    proposed = "bits"
 
-    bits: int | None = None
+    bits: int | dict[str, int] | None = None
     exponents: int | tuple[int, ...] | None = None
     portions: tuple[float, ...] = (0.5, 0.75, 0.9, 1.0)
     partition: str = "magnitude"
