@@ -55,7 +55,7 @@ def sensitivity(
     ] = None,
     allow_imports: AllowImports = False,
 ) -> None:
-    """Measure how much sparsity and how few bits each layer tolerates, and propose targets that all tolerate together."""
+    """Measure how much sparsity and how few bits each layer tolerates, and propose targets that all bear together."""
     from demitasse.errors import UsageError
     from demitasse.files import make_folder, write_text
     from demitasse.methods.sensitivity import BITS, SPARSITIES

@@ -94,9 +94,7 @@ class Search:
                 else:
                     unquantized.append(layer.name)
         entries = {layer.name: layer.entries for layer in self.layers}
-        found = Proposal(
-            sparsity, bits, tuple(unquantized), self.dense, self.dense, tolerance, shared, eased, entries
-        )
+        found = Proposal(sparsity, bits, tuple(unquantized), self.dense, self.dense, tolerance, shared, eased, entries)
         if known is None:
             return found
         key = _key(found)

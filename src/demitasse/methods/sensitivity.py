@@ -74,14 +74,16 @@ class Sensitivity:
             settings.one_of("only", only, ("sparsity", "bits"))
         if progress is not None:
             settings.function("progress", progress)
+        if tolerance is not None:
+            settings.number("tolerance", tolerance, 0)
+        else:
+            settings.share("sparsity", sparsity)
         self._check_measured(only, sparsity)
         if self.trial is None:
             raise MethodError("these measurements have no model; call proposal on what sensitivity returned")
         self.trial.check_unchanged()
         search = Search(self.layers, self.dense, self.trial, only)
-        if tolerance is not None:
-            return search.within(settings.number("tolerance", tolerance, 0), progress)
-        return search.of_sparsity(settings.share("sparsity", sparsity))
+        return search.of_sparsity(sparsity) if sparsity is not None else search.within(tolerance, progress)  # type: ignore[arg-type]
 
     def _check_measured(self, only: str | None, sparsity: float | None) -> None:
         if only == "bits" and sparsity is not None:

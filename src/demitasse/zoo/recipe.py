@@ -31,7 +31,7 @@ class RecipePart:
     Attributes:
         name: name of a built-in model or data set.
         path: file or folder of the data; None if the data set finds it itself.
-        imported: ``package.module:function`` that returns the model, instead of a name.
+        imported: ``package.module:function`` that returns the model or the data, instead of a name.
         settings: keyword arguments of the builder.
     """
 
@@ -72,6 +72,11 @@ class Recipe:
     checkpoint: int = 500
     start: str = ""
     weights: Path | None = None
+
+    @property
+    def data_name(self) -> str:
+        """The name or the import path of the data, for messages."""
+        return self.data.name or self.data.imported
 
     @cached_property
     def stage_names(self) -> tuple[str, ...]:
@@ -178,16 +183,16 @@ def _top(key: str, value: object, source: str) -> Any:
 
 
 def _choice(key: str, table: object, source: str) -> RecipePart:
-    """Reads ``[model]`` or ``[data]``; :class:`Runner` checks the settings of an imported model."""
+    """Reads ``[model]`` or ``[data]``; :class:`Runner` checks the settings of imported ones."""
     place = f"{source}: [{key}]"
     settings = dict(_table(table, place))
     special = {"name": "", "import": "", "path": ""}
-    for word in ("name", "import") if key == "model" else ("name", "path"):
+    for word in ("name", "import") if key == "model" else special:
         if word in settings:
             special[word] = convert(settings.pop(word), str, f"{place}: {word}")
     if bool(special["name"]) == bool(special["import"]):
-        raise UsageError(f"{place}: expected {'name or import' if key == 'model' else 'name'}")
-    if special["import"] and ":" not in special["import"]:
+        raise UsageError(f"{place}: expected name or import")
+    if special["import"] and not all(special["import"].partition(":")):
         raise UsageError(f"{place}: import is {special['import']!r}; expected 'package.module:function'")
     if special["name"]:
         settings = _builtin_settings(key, special["name"], settings, place)
