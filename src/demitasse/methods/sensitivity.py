@@ -74,25 +74,23 @@ class Sensitivity:
             settings.one_of("only", only, ("sparsity", "bits"))
         if progress is not None:
             settings.function("progress", progress)
-        if tolerance is not None:
-            settings.number("tolerance", tolerance, 0)
-        else:
-            settings.share("sparsity", sparsity)
-        self._check_measured(only, sparsity)
-        if self.trial is None:
-            raise MethodError("these measurements have no model; call proposal on what sensitivity returned")
-        self.trial.check_unchanged()
-        search = Search(self.layers, self.dense, self.trial, only)
-        return search.of_sparsity(sparsity) if sparsity is not None else search.within(tolerance, progress)  # type: ignore[arg-type]
+        if sparsity is not None:
+            share = settings.share("sparsity", sparsity)
+            return self._search(only, True).of_sparsity(share)
+        rise = settings.number("tolerance", tolerance, 0)
+        return self._search(only, False).within(rise, progress)
 
-    def _check_measured(self, only: str | None, sparsity: float | None) -> None:
-        if only == "bits" and sparsity is not None:
+    def _search(self, only: Literal["sparsity", "bits"] | None, has_sparsity: bool) -> Search:
+        if only == "bits" and has_sparsity:
             raise MethodError("only is 'bits', but sparsity is given; expected a tolerance")
-        needed = {only} if only else set()
-        needed |= {"sparsity"} if sparsity is not None else set()
+        needed = {only} | ({"sparsity"} if has_sparsity else set())
         for kind, name in (("sparsity", "sparsities"), ("bits", "bits")):
             if kind in needed and not all(getattr(layer, f"by_{kind}") for layer in self.layers):
                 raise MethodError(f"no {name} were measured; call sensitivity with {name}")
+        if self.trial is None:
+            raise MethodError("these measurements have no model; call proposal on what sensitivity returned")
+        self.trial.check_unchanged()
+        return Search(self.layers, self.dense, self.trial, only)
 
     def as_plain(self) -> dict[str, object]:
         """Returns a dictionary of plain values, for JSON."""

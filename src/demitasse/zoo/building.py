@@ -157,9 +157,13 @@ def build_data(imported: Callable[..., object] | None, choice: DataChoice, seed:
     if choice.path is not None and "path" not in known:
         raise UsageError(f"{place}: path is {choice.path}; {choice.imported} has no parameter path")
     offered = {"path": choice.path, "seed": seed}
-    rest |= {name: value for name, value in offered.items() if name in known and name not in rest}
     rest = check_settings(imported, rest, place, own=("self", *offered))
-    return own_data(call_imported(imported, rest, place), f"{place}: {choice.imported}", seed=seed, **own)
+    rest |= {name: value for name, value in offered.items() if name in known}
+    found = call_imported(imported, rest, place)
+    try:
+        return own_data(found, f"{place}: {choice.imported}", seed=seed, **own)
+    except UsageError as error:
+        raise error.within(place) from error
 
 
 _OWN = {"batch": int, "test_batch": int, "test_share": float}

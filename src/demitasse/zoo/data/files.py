@@ -83,7 +83,8 @@ def images(
     names, parts, notes = _found(path, root, classes, test, test_share)
     train, tests = (_shuffled(part) for part in parts)
     first = Preparation(channels, (1, 1))
-    preparation = preparation_of(size or decoded(train[0], first).shape[1:], crop, channels, mean, scale)
+    found = decoded(train[0], first).shape[1:] if size is None else size
+    preparation = preparation_of(found, crop, channels, mean, scale)
     training = ImageFiles(train, preparation, size is not None, memory << 20)
     if mean is None and scale is None:
         preparation = normalised(preparation, training)

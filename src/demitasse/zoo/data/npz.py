@@ -93,7 +93,9 @@ def npz(
         found = {"train": parts[0], "test": parts[1] if parts[1:] else None, "classes": list(classes)}
         return own_data(found, str(path), batch, seed, test_batch, test_share)
     images, note = _split([_channels_first(each, names[0], path) for each, _ in parts], parts, test_share, str(path))
-    preparation = preparation_of(size or images.train_images.shape[2:], crop, channels or _order(images), mean, scale)
+    preparation = preparation_of(
+        images.train_images.shape[2:] if size is None else size, crop, channels or _order(images), mean, scale
+    )
     images = images._replace(
         train_images=_prepared(images.train_images, preparation), test_images=_prepared(images.test_images, preparation)
     )
@@ -113,7 +115,8 @@ def _read(path: Path) -> Mapping[str, Array]:
     """
     wanted = {name for names in _NAMES for name in names}
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
             if not isinstance(found, np.lib.npyio.NpzFile):
                 raise FileFormatError(f"{path}: not an .npz file; expected one of numpy.savez")
             # the names of the others, for messages
@@ -140,11 +143,9 @@ def _pair(arrays: Mapping[str, Array], names: Sequence[str], place: str) -> tupl
     Raises:
         DataError: one is missing, their lengths differ, or their values are not valid.
     """
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise DataError(
-            f"{place}: there is no array {missing[0]}, but {names[0] if names[1:] == missing else names[1]}"
-        )
+    for name, other in (names, names[::-1]):
+        if name not in arrays:
+            raise DataError(f"{place}: there is no array {name} beside {other}")
     inputs, labels = (arrays[name] for name in names)
     # images are checked by their labels alone
     values = np.zeros(inputs.shape[:1], np.float32) if inputs.dtype == np.uint8 else inputs

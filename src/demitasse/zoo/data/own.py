@@ -14,9 +14,9 @@ from demitasse.arrays import Array
 from demitasse.errors import DataError
 from demitasse.preparation import Preparation
 from demitasse.zoo.data.base import Batch, TrainingData, check_batches
-from demitasse.zoo.data.classification import ClassificationData
 from demitasse.zoo.data.checks import checked_batch
-from demitasse.zoo.data.examples import DatasetExamples, LoaderExamples, Examples, TensorExamples
+from demitasse.zoo.data.classification import ClassificationData
+from demitasse.zoo.data.examples import DatasetExamples, Examples, LoaderExamples, TensorExamples
 from demitasse.zoo.data.splitting import split_by_class
 
 _KEYS = ("train", "test", "classes", "preparation")
@@ -143,7 +143,9 @@ def _tensors(found: object, place: str) -> Batch:
     return checked_batch(found[0], found[1], place)
 
 
-def _split(found: object, place: str, batch: int, test_batch: int, share: float) -> tuple[Examples, Examples, list[str]]:
+def _split(
+    found: object, place: str, batch: int, test_batch: int, share: float
+) -> tuple[Examples, Examples, list[str]]:
     """Returns what to train and to test with, of examples without a split, and notes."""
     if isinstance(found, DataLoader | IterableDataset):
         raise DataError(f"{place}: found a {type(found).__name__} alone, which cannot be split; {_EXPECTED}")
@@ -151,7 +153,9 @@ def _split(found: object, place: str, batch: int, test_batch: int, share: float)
         whole = DatasetExamples(found, test_batch, place)  # type: ignore[arg-type]
         labels = torch.cat([labels for _, labels in whole.in_order()])
         train, test, note = split_by_class(_one_each(labels, place), share, place)
-        parts = (DatasetExamples(whole.dataset, size, place, which) for which, size in ((train, batch), (test, test_batch)))
+        parts = (
+            DatasetExamples(whole.dataset, size, place, which) for which, size in ((train, batch), (test, test_batch))
+        )
         return *parts, [note]  # type: ignore[return-value]
     inputs, labels = _tensors(found, place)
     train, test, note = split_by_class(_one_each(labels, place), share, place)
