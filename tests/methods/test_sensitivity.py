@@ -127,6 +127,8 @@ def test_what_a_layer_bears_is_linear_between_what_was_measured() -> None:
         assert layer.bearable_sparsity(1.0, tolerance) == pytest.approx(expected)
     assert layer.bearable_bits(1.0, 0.05 + 1e-9) == [3, 4]
     assert layer.bearable_bits(1.0, -1.0) == []
+    by_chance = replace(layer, by_bits={2: 1.0, 3: 1.2, 4: 1.0, 5: 1.0})
+    assert by_chance.bearable_bits(1.0, 0.1) == [4, 5]
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.5, 1.0, 7.0])

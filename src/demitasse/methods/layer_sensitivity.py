@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import takewhile
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,14 @@ class LayerSensitivity:
         return before
 
     def bearable_bits(self, dense: float, tolerance: float) -> list[int]:
-        """Returns the measured widths at which this layer alone raises the metric by at most the tolerance, sorted.
+        """Returns the widths at which this layer alone raises the metric by at most the tolerance, sorted.
+
+        As with sparsities, the first measured width that raises it by more ends the range, from the widest down: that a
+        narrower one does better than a wider one is chance.
 
         Args:
             dense: the metric of the unchanged model.
             tolerance: the largest rise, in units of the metric.
         """
-        return sorted(bits for bits, metric in self.by_bits.items() if metric - dense <= tolerance)
+        widest_first = sorted(self.by_bits.items(), reverse=True)
+        return sorted(bits for bits, _ in takewhile(lambda found: found[1] - dense <= tolerance, widest_first))

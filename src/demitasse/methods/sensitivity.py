@@ -50,7 +50,8 @@ class Sensitivity:
 
         A layer's targets follow from a tolerance that all layers share: the largest sparsity, interpolated linearly
         between the measured ones, and the fewest measured bits at which it alone, pruned or quantized, raises the
-        metric by no more. A layer that no measured width suits stays unquantized. The shared tolerance is solved for:
+        metric by no more. A layer that does not bear the widest measured width stays unquantized. The shared tolerance
+        is solved for:
 
         - Given ``tolerance``, by bisection, with an evaluation of the model in every step, until the model with all
           layers pruned and quantized raises the metric by no more than ``tolerance``. Where even a shared tolerance
