@@ -97,7 +97,7 @@ class Method(ABC):
         """Releases the chosen parameters that a setting has no value for: they stay dense.
 
         Args:
-            values: name -> value, see :func:`demitasse.methods.selection.assign`.
+            values: name of a parameter -> value.
             setting: its name, for the report.
         """
         for name in [name for name in self.records if name not in values]:
