@@ -96,13 +96,13 @@ class Quantize(TrainingStage):
         }
 
 
-def _zeros_of_others(model: nn.Module, method: Method) -> dict[str, float]:
+def _zeros_of_others(model: nn.Module, method: Method) -> dict[selection.Pattern, float]:
     """Returns the shares of zeros of the weights that a method does not compress, without those that have none.
 
     Earlier stages have cut them, and no method holds them at zero any more.
     """
     known = {id(record.parameter) for record in method.records.values()}
-    shares: dict[str, float] = {}
+    shares: dict[selection.Pattern, float] = {}
     for name, parameter in selection.named_parameters(model).items():
         if parameter.ndim > 1 and parameter.requires_grad and id(parameter) not in known:
             known.add(id(parameter))  # once, if it is tied
