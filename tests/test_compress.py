@@ -146,6 +146,34 @@ def test_an_import_that_is_allowed(recipes: Path) -> None:
     assert run("imports.toml", "--out", "out", "--allow-imports") == 0
 
 
+OWN_DATA = """
+import torch
+
+def data(count):
+    return torch.randn(count, 64), torch.arange(count) % 10
+"""
+
+
+def test_data_of_a_module_in_the_working_directory(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (recipes / "own_digits.py").write_text(OWN_DATA)
+    text = DENSE.replace('name = "digits"', 'import = "own_digits:data"\ncount = 200')
+    (recipes / "own.toml").write_text(text)
+    path = list(sys.path)
+    assert run("own.toml", "--out", "out") == 2
+    assert "[data]: import = 'own_digits:data' runs code of that module; allow it" in capsys.readouterr().err
+    assert "own_digits" not in sys.modules
+    assert run("own.toml", "--out", "out", "--allow-imports") == 0
+    assert "own_digits:data: there are no test examples; 0.2 of each class" in capsys.readouterr().out
+    assert sys.path == path
+    report = json.loads((recipes / "out/own/report.json").read_text())
+    assert report["data"]["name"] == "own_digits:data"
+    with pytest.raises(SystemExit) as stop:
+        main(["sensitivity", "own.toml", "--out", "out", "--allow-imports", "--only", "bits"])
+    assert not stop.value.code
+    assert "there are no test examples" in capsys.readouterr().out
+    sys.modules.pop("own_digits")
+
+
 def test_bundled_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["recipes"])

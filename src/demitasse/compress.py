@@ -55,14 +55,14 @@ def compress(
         data: file or folder of the data, instead of the recipe's.
         restart_all: whether to run all stages of the recipe again, but not those of the recipe that it starts from.
         quick: whether to run a tenth of the epochs, with milder pruning; see :meth:`Recipe.quick`.
-        allow_imports: whether the recipe may import its model, which runs the module's code.
+        allow_imports: whether the recipe may import its model and its data, which runs code of these modules.
         say: called with a line at the end of each stage.
 
     Returns:
         The results of the stages, in order.
 
     Raises:
-        UsageError: there is no such recipe, it is invalid, it imports its model, which is not allowed, or a stage was
+        UsageError: there is no such recipe, it is invalid, it imports what is not allowed, or a stage was
             run before with other settings.
         DataError: the data is missing.
         DivergedError: a loss is not finite.
@@ -85,6 +85,8 @@ def compress(
             say(f"{one.name}:")
         with _watching(say) as watch:
             runner = Runner(one, folder, start, allow_imports, watch)
+            for note in runner.data.notes:
+                say(note)
             results = runner.run()
         dense = _dense(one, results) or dense
         write_report(one, results, folder, quick, dense)
@@ -232,7 +234,7 @@ def write_report(
         "python": platform.python_version(),
         "threads": recipe.threads or torch.get_num_threads(),
         "model": recipe.model.name or recipe.model.imported,
-        "data": {"name": recipe.data.name, **recipe.data.settings},
+        "data": {"name": recipe.data_name, **recipe.data.settings},
         "stages": [
             {"settings": {"kind": stage.kind, **asdict(stage)}, **asdict(result)}
             for stage, result in zip(recipe.stages, results, strict=True)

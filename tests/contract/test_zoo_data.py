@@ -51,6 +51,24 @@ def cifar10_zip(folder: Path) -> Path:
     return folder / "cifar.zip"
 
 
+def image_folder(folder: Path) -> Path:
+    random = np.random.default_rng(0)
+    for part, count in (("train", 30), ("val", 5)):
+        for name in ("cat", "frog"):
+            (folder / "images" / part / name).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                file = folder / "images" / part / name / f"{number:04d}.png"
+                Image.fromarray(random.integers(0, 256, (9, 12, 3), np.uint8)).save(file)
+    return folder / "images"
+
+
+def npz_file(folder: Path) -> Path:
+    random = np.random.default_rng(0)
+    images, labels = random.integers(0, 256, (60, 9, 8, 3), np.uint8), np.arange(60) % 3
+    np.savez(folder / "data.npz", x_train=images, y_train=labels[:, None], x_test=images[:20], y_test=labels[:20])
+    return folder / "data.npz"
+
+
 class Source(NamedTuple):
     """How a data set is made small: its files, settings, and the numbers of classes that a model tells apart."""
 
@@ -63,6 +81,8 @@ SOURCES = {
     "digits": Source(no_files, {"batch": 100}, 10),
     "mnist": Source(mnist_files, {"batch": 25, "test_batch": 8, "shift": 2}, 10),
     "cifar10": Source(cifar10_zip, {"batch": 25, "test_batch": 4}, 2),
+    "images": Source(image_folder, {"batch": 25, "test_batch": 4, "size": 8, "shift": 1, "mirror": True}, 2),
+    "npz": Source(npz_file, {"batch": 25, "test_batch": 8, "crop": (8, 8)}, 3),
     "text": Source(text_file, {"batch": 8, "test_batch": 3, "block": 10}, 10),
 }
 

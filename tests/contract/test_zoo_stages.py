@@ -45,6 +45,7 @@ WRONG: dict[str, tuple[dict[str, Any], ...]] = {
     "quantize": (
         *({"bits": None}, {"bits": 1}, {"exponents": 7}, {"portions": ()}, {"portions": (0.5, 0.2)}, {"per": "row"}),
         *({"bits": None, "exponents": (1, 2, 3)}, {"partition": "all"}, {"fit": "best"}, {"portions": (0.5, 2.0)}),
+        *({"bits": {}}, {"bits": {"1": 1}}, {"bits": {"1": 4, "3": 2.5}}),
     ),
     "rescale": ({"exponents": 0}, {"exponents": 1.5}),
     "recalibrate": ({"batches": 0},),

@@ -72,6 +72,49 @@ def test_bits_are_the_papers(bits: int, levels: int) -> None:
     assert set(found.tolist()) <= {0.0, *(2.0**power for power in range(least, largest + 1))}
 
 
+def test_bits_of_single_layers() -> None:
+    model = net()
+    before = model.conv.weight.detach().clone()
+    method = quantize(model, sgd(model), bits={"fc": 3, "conv*": 5, "*": 2}, portions=(0.5, 1.0))
+    assert method.levels == {"conv.weight": 8, "fc.weight": 2}
+    list(method)
+    assert not torch.equal(model.conv.weight, before)
+    rows = {row.name: row for row in method.report().rows}
+    for name, levels in method.levels.items():
+        low, high = rows[name].exponents
+        assert high - low + 1 == levels
+        assert bool(pow2.on_grid(model.get_parameter(name).detach()).all())
+
+
+def test_layers_without_bits_stay_as_they_are() -> None:
+    model = net()
+    before = model.conv.weight.detach().clone()
+    for parameters in (None, ["conv", "fc"]):
+        method = quantize(model, sgd(model), bits={"fc": 3}, parameters=parameters, portions=(1.0,))
+        assert list(method.levels) == ["fc.weight"]
+        list(method)
+        assert torch.equal(model.conv.weight, before)
+        assert "conv.weight" in {item.name for item in method.dense}
+        method.finish()
+    assert any("bits has no value for it" in item.reason for item in method.dense)
+
+
+@pytest.mark.parametrize(
+    ("bits", "message"),
+    [
+        ({}, "bits is empty; expected a number, or a mapping"),
+        ({"fcc": 3}, "bits: 'fcc' matches no parameter"),
+        ({"fc": 1}, "1 bits cannot hold a sign"),
+        ({"fc": 3.5}, r"bits is 3\.5; expected a whole number, for 'fc'"),
+        ({"conv": 3}, "bits has a value for none of the chosen parameters"),
+    ],
+)
+def test_bits_of_layers_without_meaning(bits: dict[str, Any], message: str) -> None:
+    model = net()
+    with pytest.raises(MethodError, match=message):
+        quantize(model, sgd(model), bits=bits, parameters=["fc"])
+
+
 def test_a_range_that_is_given() -> None:
     model, optimizer = linear(torch.tensor([[0.1, 0.3, 0.8, 5.0]]))
     method = quantize(model, optimizer, exponents=(-2, 0), portions=(1.0,))

@@ -184,8 +184,12 @@ def test_sensitivity(name: str, value: object) -> None:
 def test_proposals(name: str, value: object) -> None:
     found = Sensitivity(1.0, (LayerSensitivity("a", 100, {0.5: 1.0}, {4: 1.0}),))
     refused(found.proposal, name, value)
-    if name == "tolerance":
-        refused(found.proposal_bits, name, value)
+
+
+@pytest.mark.parametrize(("name", "value"), cases({"only": ("both", 5), "progress": (5, "x")}))
+def test_what_is_proposed(name: str, value: object) -> None:
+    found = Sensitivity(1.0, (LayerSensitivity("a", 100, {0.5: 1.0}, {4: 1.0}),))
+    refused(found.proposal, name, value, tolerance=0.1)
 
 
 BATCH_NORM: dict[str, tuple[Any, ...]] = {"model": (None, "net"), "batches": (None, 5), "forward": (5, "x")}

@@ -31,6 +31,17 @@ def test_pixels_less_mean_times_scale() -> None:
     assert found.flags.c_contiguous
 
 
+@pytest.mark.parametrize("channels", ["rgb", "bgr", "grey"])
+def test_decoding_and_resizing_alone_give_the_pixels_of_a_call(channels: str) -> None:
+    preparation = Preparation(channels, (8, 12), 3.0, 0.5, (6, 5))
+    image = png(COLOURS)
+    decoded = preparation.decode(image)
+    assert (decoded.shape[1:], decoded.dtype) == ((9, 7), np.uint8)
+    pixels = preparation.resize(decoded)
+    assert (pixels.shape, pixels.dtype) == (preparation.shape, np.uint8)
+    np.testing.assert_array_equal((pixels.astype(np.float32) - 3) * 0.5, preparation(image))
+
+
 def test_bgr_has_the_order_of_caffe() -> None:
     rgb, bgr = Preparation("rgb", (9, 7)), Preparation("bgr", (9, 7))
     np.testing.assert_array_equal(bgr(COLOURS), rgb(COLOURS)[::-1])

@@ -214,6 +214,22 @@ def test_a_file_with_its_graph_runs_alone(tmp_path: Path) -> None:
         Runner(small(**{'"4/8"': '"4/8"\ngraph = true'}), tmp_path)
 
 
+def test_zeros_of_layers_that_are_not_quantized_stay(tmp_path: Path) -> None:
+    text = SMALL.replace("exponents = 7", "bits = { fc1 = 4, fc2 = 3 }").replace('format = "4/8"', "")
+    text = text.replace('parameters = ["fc*", "*.bias"]\n\n[[stages]]\nkind = "pack"', '\n[[stages]]\nkind = "pack"')
+    _, surgery, quantize, _ = Runner(parse(text, "r", "r.toml"), tmp_path / "whole").run()
+    before, after = weights(tmp_path / "whole/2-surgery/model.pt"), weights(tmp_path / "whole/3-quantize/model.pt")
+    assert not torch.equal(before["fc3.weight"], after["fc3.weight"])
+    assert not after["fc3.weight"][before["fc3.weight"] == 0].any()
+    assert bool(pow2.on_grid(after["fc2.weight"]).all())
+    assert not pow2.on_grid(after["fc3.weight"]).all()
+    assert quantize.kept["fc3"][0] <= surgery.kept["fc3"][0] + 10
+    with pytest.raises(Killed):
+        Runner(parse(text, "r", "r.toml"), tmp_path / "stopped", watch=kill_after(29)).run()
+    Runner(parse(text, "r", "r.toml"), tmp_path / "stopped").run()
+    assert same_weights(tmp_path / "whole/3-quantize/model.pt", tmp_path / "stopped/3-quantize/model.pt")
+
+
 def _none_of(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor * 0 for name, tensor in model.state_dict().items()}
 

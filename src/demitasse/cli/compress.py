@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from demitasse.cli.commands import PYTORCH, Command
+from demitasse.cli.imports import AllowImports, importing
 
 
 def register(app: typer.Typer) -> None:
@@ -27,16 +28,17 @@ def compress(
     quick: Annotated[
         bool, typer.Option("--quick", help="A quick trial: a tenth of the epochs, milder pruning.")
     ] = False,
-    allow_imports: Annotated[
-        bool, typer.Option("--allow-imports", help="Let the recipe import its model, which runs that module's code.")
-    ] = False,
+    allow_imports: AllowImports = False,
 ) -> None:
     """Train, prune, quantize and pack a PyTorch model by a recipe; a stopped run resumes where it was."""
     from demitasse.compress import as_stages, compress
     from demitasse.report.tables import stage_table
     from demitasse.text_table import show
 
-    results = compress(recipe, out, seed=seed, data=data, restart_all=restart, quick=quick, allow_imports=allow_imports)
+    with importing(allow_imports):
+        results = compress(
+            recipe, out, seed=seed, data=data, restart_all=restart, quick=quick, allow_imports=allow_imports
+        )
     print()
     show(stage_table(as_stages(results), Path(recipe).stem))
     print(f"Tables, pictures and weights are in {out / Path(recipe).stem}/")

@@ -1,4 +1,4 @@
-"""sensitivity: how much compression each layer of a trained model tolerates."""
+"""sensitivity: how much compression each layer of a trained model tolerates, and what all layers tolerate together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Annotated
 import typer
 
 from demitasse.cli.commands import PYTORCH, Command
+from demitasse.cli.imports import AllowImports, importing
 from demitasse.cli.inputs import existing
+
+TOLERANCE = 0.005
+LARGEST_SPARSITY = 0.98  # the largest that is measured
 
 
 def register(app: typer.Typer) -> None:
@@ -34,34 +38,64 @@ def sensitivity(
     data: Annotated[Path | None, typer.Option(help="Path of the data, instead of the recipe's.")] = None,
     batches: Annotated[int, typer.Option(help="Number of test batches to measure with; 0 for all.", min=0)] = 0,
     tolerance: Annotated[
-        float, typer.Option(help="Largest increase of the error or loss that one layer may cause.", min=0)
-    ] = 0.005,
-    sparsity: Annotated[
-        float | None, typer.Option(help="Sparsity of all layers together; the tolerance is solved for.")
+        float | None,
+        typer.Option(
+            help=f"Largest increase of the error or loss by all layers together; default: {TOLERANCE}.", min=0
+        ),
     ] = None,
-    allow_imports: Annotated[
-        bool, typer.Option("--allow-imports", help="Let the recipe import its model, which runs that module's code.")
-    ] = False,
+    sparsity: Annotated[
+        float | None,
+        typer.Option(help="Sparsity of all layers together, instead of a tolerance.", min=0, max=LARGEST_SPARSITY),
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="sparsity|bits", help="Measure and propose only one of the two.")
+    ] = None,
+    proposal: Annotated[
+        Path | None, typer.Option(help="File for the proposal; default: proposal.json beside the others.")
+    ] = None,
+    allow_imports: AllowImports = False,
 ) -> None:
-    """Measure how much sparsity and how few bits each layer tolerates, and propose a target for each."""
+    """Measure how much sparsity and how few bits each layer tolerates, and propose targets that all bear together."""
+    from demitasse.errors import UsageError
     from demitasse.files import make_folder, write_text
+    from demitasse.methods.sensitivity import BITS, SPARSITIES
     from demitasse.methods.sensitivity import sensitivity as measure
     from demitasse.report.progress import count_bar
     from demitasse.report.sensitivity import sensitivity_curves
     from demitasse.zoo.trained import load_trained
 
-    trained = load_trained(recipe, out, weights, data, allow_imports)
-    with count_bar("Measuring") as progress:
-        found = measure(trained.model, lambda model: trained.metric(model, batches), progress=progress)
-    targets = found.proposal(sparsity=sparsity) if sparsity is not None else found.proposal(tolerance)
-    bits = found.proposal_bits(tolerance)
+    if tolerance is not None and sparsity is not None:
+        raise UsageError("both --tolerance and --sparsity are given; expected one of them")
+    if only not in (None, "sparsity", "bits"):
+        raise UsageError(f"--only is {only!r}; expected 'sparsity' or 'bits'")
+    if only == "bits" and sparsity is not None:
+        raise UsageError("both --only bits and --sparsity are given; expected --tolerance instead")
+    if tolerance is None and sparsity is None:
+        tolerance = TOLERANCE
+    with importing(allow_imports):
+        trained = load_trained(recipe, out, weights, data, allow_imports)
+        for note in trained.data.notes:
+            print(note)
+        with count_bar("Measuring") as progress:
+            found = measure(
+                trained.model,
+                lambda model: trained.metric(model, batches),
+                sparsities=() if only == "bits" else SPARSITIES,
+                bits=() if only == "sparsity" else BITS,
+                progress=progress,
+            )
+        with count_bar("Proposing") as progress:
+            proposed = found.proposal(tolerance, sparsity, progress=progress)
     make_folder(trained.folder)
-    plain = {"metric": trained.data.metric, **found.as_plain(), "sparsity": targets, "bits": bits}
-    for name, text in (("sensitivity.json", json.dumps(plain, indent=2)), ("sensitivity.txt", found.table().text())):
-        write_text(trained.folder / name, f"{text}\n")
+    file = proposal or trained.folder / "proposal.json"
+    proposed.save(file)
+    plain = {"metric": trained.data.metric, **found.as_plain()}
+    text = f"{found.table().text()}\n\n{proposed.table().text()}\n"
+    for name, content in (("sensitivity.json", json.dumps(plain, indent=2) + "\n"), ("sensitivity.txt", text)):
+        write_text(trained.folder / name, content)
     sensitivity_curves(found.as_plain(), trained.folder / "sensitivity.png", trained.data.metric)
     print(found)
-    print("\nProposal for a stage of a recipe:\n\n[stages.sparsity]")
-    for name, target in targets.items():
-        print(f'"{name}" = {target:.4g}  # or {bits[name]} bits')
-    print(f"\nThe table and the picture are in {trained.folder}/")
+    print()
+    print(proposed)
+    print(f'\nFor a stage of a recipe: proposal = "{file}"')
+    print(f"The tables and the picture are in {trained.folder}/")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from demitasse.methods.method import Method
 from demitasse.methods.ranking import Ranked
 from demitasse.methods.records import CUT, FREE, FROZEN, PRUNED, Record
 from demitasse.methods.report import ParameterRow
+
+P = TypeVar("P", bound=selection.Pattern)
 
 # the values of these settings
 CHOICES = {"partition": ("magnitude", "random"), "per": ("tensor", "channel"), "fit": ("largest", "error")}
@@ -41,7 +43,9 @@ class IncrementalQuantization(Method):
     Args:
         model: any module.
         optimizer: the optimizer or optimizers that train the model; the first one counts the steps.
-        bits: bits of a code, sign and zero included, as in the paper: 2^(bits - 2) powers of two of each sign.
+        bits: bits of a code, sign and zero included, as in the paper: 2^(bits - 2) powers of two of each sign. One
+            number for all chosen parameters, or a mapping of patterns to numbers, of which the first that matches
+            counts; without ``parameters``, it also chooses the parameters, and the others stay as they are.
         exponents: instead of bits, the number of powers, or the pair of the least and the largest exponent.
         portions: the frozen share of the weights that are not pruned, after each turn; increasing, at most 1.
         partition: ``magnitude`` freezes the largest weights first, ``random`` a random choice.
@@ -53,6 +57,7 @@ class IncrementalQuantization(Method):
         seed: for the random partition; a distributed run uses the seed of rank 0.
 
     Attributes:
+        levels: name -> number of powers of two of each sign.
         stage: number of portions that are frozen.
         step: number of optimizer steps since the last portion was frozen.
         clipped: name -> number of values that had grown beyond the grid and were clipped to it.
@@ -71,7 +76,7 @@ class IncrementalQuantization(Method):
         model: nn.Module,
         optimizer: Optimizer | Sequence[Optimizer] | None = None,
         *,
-        bits: int | None = None,
+        bits: int | Mapping[selection.Pattern, int] | None = None,
         exponents: int | tuple[int, int] | None = None,
         portions: Sequence[float] = (0.5, 0.75, 0.9, 1.0),
         partition: Literal["magnitude", "random"] = "magnitude",
@@ -81,7 +86,11 @@ class IncrementalQuantization(Method):
         exclude: Sequence[selection.Pattern] = (),
         seed: int = 0,
     ) -> None:
-        self.levels, self._top = levels_of(bits, exponents)
+        self._given, self._top = levels_of(bits, exponents)
+        if isinstance(bits, Mapping):
+            settings.module("model", model)
+            selection.check_patterns(model, "bits", bits)
+            parameters = list(bits) if parameters is None else parameters
         self.portions = _increasing(portions)
         for name, value in (("partition", partition), ("per", per), ("fit", fit)):
             settings.one_of(name, value, CHOICES[name])
@@ -90,12 +99,17 @@ class IncrementalQuantization(Method):
         self.clipped: dict[str, int] = {}
         self._is_open = False
         super().__init__(model, optimizer, parameters, exclude, seed)
+        self.keep_those_in(self.levels, "bits")
         self._tops = {name: self._no_top(record) for name, record in self.records.items()}
 
     @override
     def check_chosen(self, chosen: Sequence[selection.Chosen]) -> None:
+        self.levels = {name: int(levels) for name, levels in selection.assign(chosen, self._given).items()}
+        if not self.levels:
+            raise MethodError(f"bits has a value for none of the chosen parameters ({chosen[0].name} and so on)")
         for item in chosen:
-            pow2.check_levels(self.levels, self._top, item.parameter.dtype, item.name)
+            if item.name in self.levels:
+                pow2.check_levels(self.levels[item.name], self._top, item.parameter.dtype, item.name)
 
     def _no_top(self, record: Record) -> Tensor:
         """Returns the largest exponents before freezing, unknown unless given: (1,) or (local channels,) int64."""
@@ -154,8 +168,8 @@ class IncrementalQuantization(Method):
             order = self._order(record, number)
             ranked = Ranked(record.parameter, order, record.status, order)
             (boundary,) = ranking.smallest([ranked], [count], keep)
-            tops, axis = self._tops[record.name], self._axis(record) or 0
-            clipped = exchange.freeze(record.values, record.status, order, boundary, tops, axis, self.levels)
+            tops, axis, levels = self._tops[record.name], self._axis(record) or 0, self.levels[record.name]
+            clipped = exchange.freeze(record.values, record.status, order, boundary, tops, axis, levels)
             clipped = int(shards.total(record.parameter, record.status.new_tensor(clipped, dtype=torch.int64)))
             self.clipped[record.name] = self.clipped.get(record.name, 0) + clipped
         record.note_version()
@@ -173,7 +187,7 @@ class IncrementalQuantization(Method):
             MethodError: a weight is not finite, or beyond the powers of two of its type.
         """
         tops, kind = self._tops[record.name], record.values.dtype
-        pow2.check_levels(self.levels, self._top, kind, record.name)
+        pow2.check_levels(self.levels[record.name], self._top, kind, record.name)
         found = self._maxima(record)
         bad = found[~torch.isfinite(found)]
         # over all shards, so that all processes raise or none
@@ -192,7 +206,7 @@ class IncrementalQuantization(Method):
         """Raises if the given exponents turn all weights to 0; warns if they turn nearly all to one value."""
         if self._top is None or record.has_frozen:
             return
-        least, top = torch.tensor(self._top - self.levels + 1), torch.tensor(self._top)
+        least, top = torch.tensor(self._top - self.levels[record.name] + 1), torch.tensor(self._top)
         counts = record.status.new_zeros(3, dtype=torch.int64)
         for rows, _ in self._rows(record):
             fallen, beyond = pow2.project_each(rows, least, top) == 0, pow2.exponent(rows) > self._top
@@ -222,7 +236,7 @@ class IncrementalQuantization(Method):
         for rows, channels in self._rows(record):
             top = best[channels]
             for lower in range(_LOWER):
-                errors[lower, channels] += pow2.error(rows, top - lower, self.levels, top)
+                errors[lower, channels] += pow2.error(rows, top - lower, self.levels[record.name], top)
         return self._over_shards(record, errors, shards.total)
 
     def _over_shards(self, record: Record, found: Tensor, reduce: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -265,7 +279,7 @@ class IncrementalQuantization(Method):
             shape = [1] * record.values.ndim
             shape[axis] = -1
             tops = tops.reshape(shape)
-        return tops - (self.levels - 1), tops
+        return tops - (self.levels[record.name] - 1), tops
 
     def _projected(self, record: Record, values: Tensor) -> Tensor:
         return pow2.project_each(values, *self._grids(record))
@@ -302,7 +316,7 @@ class IncrementalQuantization(Method):
         # reduce the negated exponents too, since only maxima can be reduced; an empty shard does not count
         extremes = [part.amax() if part.numel() else tops.new_tensor(_UNKNOWN) for part in (-known, known)]
         low, high = shards.largest(record.parameter, torch.stack(extremes)).tolist()
-        return None if high == _UNKNOWN else (1 - low - self.levels, high)
+        return None if high == _UNKNOWN else (1 - low - self.levels[record.name], high)
 
     @override
     def notes(self, rows: Sequence[ParameterRow]) -> tuple[str, ...]:
@@ -354,14 +368,19 @@ _MOST = 0.99
 _PIECE = 1 << 20
 
 
-def levels_of(bits: int | None, exponents: int | tuple[int, ...] | None) -> tuple[int, int | None]:
-    """Returns the number of exponents, and the largest one if it is given.
+def levels_of(
+    bits: int | Mapping[P, int] | None, exponents: int | tuple[int, ...] | None
+) -> tuple[int | dict[P, int], int | None]:
+    """Returns the number of exponents, or a number for each pattern, and the largest exponent if it is given.
 
     Raises:
-        MethodError: both or none are given, or the value is invalid.
+        MethodError: both or none are given, or a value is invalid.
     """
     if bits is not None and exponents is not None:
         raise MethodError("expected one of bits and exponents, found both")
+    if isinstance(bits, Mapping):
+        settings.each("bits", bits, lambda name, value: settings.whole(name, value))
+        return {pattern: pow2.levels_of_bits(value) for pattern, value in bits.items()}, None
     if bits is not None:
         return pow2.levels_of_bits(bits), None
     if exponents is None:

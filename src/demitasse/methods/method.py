@@ -93,6 +93,18 @@ class Method(ABC):
         """Checks the settings against the chosen parameters, before anything is attached."""
         return
 
+    def keep_those_in(self, values: Mapping[str, object], setting: str) -> None:
+        """Releases the chosen parameters that a setting has no value for: they stay dense.
+
+        Args:
+            values: name of a parameter -> value.
+            setting: its name, for the report.
+        """
+        for name in [name for name in self.records if name not in values]:
+            record = self.records.pop(name)
+            self._release(record)
+            self.dense.append(selection.Dense(name, record.parameter.numel(), f"{setting} has no value for it"))
+
     def _record(self, item: selection.Chosen) -> Record:
         record = record_for(item)
         record.methods.append(self)

@@ -107,10 +107,7 @@ class Pruning(Method):
     def _values_by_name(self) -> dict[str, float]:
         """Returns name -> value of the chosen parameters; releases those that no pattern matches."""
         found = selection.assign([record.chosen for record in self.records.values()], self._given)
-        for name in [name for name in self.records if name not in found]:
-            record = self.records.pop(name)
-            self._release(record)
-            self.dense.append(selection.Dense(name, record.parameter.numel(), f"{self.by} has no value for it"))
+        self.keep_those_in(found, self.by)
         return found
 
     def _find_zeros(self, record: Record, keep: bool | None) -> None:

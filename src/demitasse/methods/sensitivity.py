@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from numbers import Real
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from demitasse.errors import MethodError
 from demitasse.methods import pow2, selection, settings
+from demitasse.methods.layer_sensitivity import LayerSensitivity
 from demitasse.methods.method import check_finite
-from demitasse.methods.selection import Chosen
+from demitasse.methods.proposal import Proposal
+from demitasse.methods.proposing import Search
+from demitasse.methods.trial import Evaluate, Trial
 from demitasse.text_table import Column, TextTable, printable
 
-Evaluate = Callable[[nn.Module], float]
+__all__ = ["LayerSensitivity", "Sensitivity", "sensitivity"]
+
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 BITS = (5, 4, 3, 2)
-
-
-@dataclass(frozen=True)
-class LayerSensitivity:
-    """The sensitivity of one parameter.
-
-    Attributes:
-        name: as in the state_dict.
-        entries: number of entries.
-        by_sparsity: share of zeros -> the metric.
-        by_bits: bits, sign and zero included -> the metric.
-    """
-
-    name: str
-    entries: int
-    by_sparsity: dict[float, float]
-    by_bits: dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -46,87 +31,67 @@ class Sensitivity:
     Attributes:
         dense: the metric of the unchanged model.
         layers: one for each parameter, in the order of the model.
+        trial: evaluates the model for :meth:`proposal`; None for measurements without a model.
     """
 
     dense: float
     layers: tuple[LayerSensitivity, ...]
+    trial: Trial | None = field(default=None, repr=False, compare=False)
 
-    def proposal(self, tolerance: float | None = None, sparsity: float | None = None) -> dict[str, float]:
-        """Returns targets by layer, for ``Surgery(sparsity=...)``.
+    def proposal(
+        self,
+        tolerance: float | None = None,
+        sparsity: float | None = None,
+        *,
+        only: Literal["sparsity", "bits"] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Proposal:
+        """Proposes targets for all layers, and measures the model with all of them.
 
-        Each layer gets the largest sparsity at which it alone raises the metric by no more than the tolerance,
-        interpolated linearly between the measured ones; 0 if every one raises it by more. If ``sparsity`` is given
-        instead, the method solves for the least tolerance that gives it.
+        A layer's targets follow from a tolerance that all layers share: the largest sparsity, interpolated linearly
+        between the measured ones, and the fewest measured bits at which it alone, pruned or quantized, raises the
+        metric by no more. A layer that does not bear the widest measured width stays unquantized. The shared tolerance
+        is solved for:
+
+        - Given ``tolerance``, by bisection, with an evaluation of the model in every step, until the model with all
+          layers pruned and quantized raises the metric by no more than ``tolerance``. Where even a shared tolerance
+          of 0 is too much, the targets are eased further, to none at all if necessary.
+        - Given ``sparsity``, so that all layers together have this share of zeros; the metric is then measured once.
 
         Args:
-            tolerance: the largest rise, in units of the metric.
+            tolerance: the largest rise of the metric by all layers together.
             sparsity: the share of zeros of all layers together, 0 to 1.
-
-        Returns:
-            name -> share of zeros.
+            only: proposes one of the two; None proposes all that was measured.
+            progress: called after every evaluation with (evaluations done, most evaluations).
 
         Raises:
-            MethodError: neither or both are given, a value is invalid, or the sparsity is above the measured ones.
+            MethodError: neither or both of tolerance and sparsity are given, a value is invalid, the sparsity is above
+                the measured ones, what is to be proposed was not measured, or the model was changed since.
         """
         if (tolerance is None) == (sparsity is None):
             found = "neither" if sparsity is None else "both"
             raise MethodError(f"expected one of tolerance and sparsity, found {found}")
-        if tolerance is not None:
-            settings.number("tolerance", tolerance, 0)
-            return {layer.name: self._bearable(layer, tolerance) for layer in self.layers}
-        assert sparsity is not None
-        return self._solve(settings.share("sparsity", sparsity))
+        if only is not None:
+            settings.one_of("only", only, ("sparsity", "bits"))
+        if progress is not None:
+            settings.function("progress", progress)
+        if sparsity is not None:
+            share = settings.share("sparsity", sparsity)
+            return self._search(only, True).of_sparsity(share)
+        rise = settings.number("tolerance", tolerance, 0)
+        return self._search(only, False).within(rise, progress)
 
-    def proposal_bits(self, tolerance: float) -> dict[str, int]:
-        """Returns for each layer the least bits at which it alone raises the metric by no more than the tolerance.
-
-        Args:
-            tolerance: the largest rise, in units of the metric.
-
-        Returns:
-            name -> bits; the largest measured width if every width raises the metric by more.
-
-        Raises:
-            MethodError: the tolerance is invalid, or no bits were measured.
-        """
-        settings.number("tolerance", tolerance, 0)
-        found = {}
-        for layer in self.layers:
-            if not layer.by_bits:
-                raise MethodError("no bits were measured; call sensitivity with bits")
-            fine = [bits for bits, metric in layer.by_bits.items() if metric - self.dense <= tolerance]
-            found[layer.name] = min(fine, default=max(layer.by_bits))
-        return found
-
-    def _bearable(self, layer: LayerSensitivity, tolerance: float) -> float:
-        before, rise_before = 0.0, 0.0
-        for sparsity, metric in sorted(layer.by_sparsity.items()):
-            rise = metric - self.dense
-            if not rise <= tolerance:
-                # an infinite metric ends the range, but cannot be interpolated
-                part = (tolerance - rise_before) / (rise - rise_before) if rise_before < rise < math.inf else 0.0
-                return before + max(part, 0.0) * (sparsity - before)
-            before, rise_before = sparsity, rise
-        return before
-
-    def _solve(self, sparsity: float) -> dict[str, float]:
-        rises = [metric - self.dense for layer in self.layers for metric in layer.by_sparsity.values()]
-        low, high = 0.0, max([0.0, *filter(math.isfinite, rises)])
-        best = self.proposal(high)
-        if self._share(best) < sparsity:
-            raise MethodError(f"sparsity is {sparsity:g}, but the largest measured gives {self._share(best):.4g}")
-        for _ in range(60):
-            middle = (low + high) / 2
-            found = self.proposal(middle)
-            if self._share(found) >= sparsity:
-                high, best = middle, found
-            else:
-                low = middle
-        return best
-
-    def _share(self, targets: Mapping[str, float]) -> float:
-        total = sum(layer.entries for layer in self.layers)
-        return sum(targets[layer.name] * layer.entries for layer in self.layers) / total
+    def _search(self, only: Literal["sparsity", "bits"] | None, has_sparsity: bool) -> Search:
+        if only == "bits" and has_sparsity:
+            raise MethodError("only is 'bits', but sparsity is given; expected a tolerance")
+        needed = {only} | ({"sparsity"} if has_sparsity else set())
+        for kind, name in (("sparsity", "sparsities"), ("bits", "bits")):
+            if kind in needed and not all(getattr(layer, f"by_{kind}") for layer in self.layers):
+                raise MethodError(f"no {name} were measured; call sensitivity with {name}")
+        if self.trial is None:
+            raise MethodError("these measurements have no model; call proposal on what sensitivity returned")
+        self.trial.check_unchanged()
+        return Search(self.layers, self.dense, self.trial, only)
 
     def as_plain(self) -> dict[str, object]:
         """Returns a dictionary of plain values, for JSON."""
@@ -197,12 +162,12 @@ def sensitivity(
         check_finite(item)
         for count in levels.values():
             pow2.check_levels(count, None, item.parameter.dtype, item.name)
+    trial = Trial(model, evaluate, chosen)
     total, done = 1 + len(chosen) * (len(shares) + len(levels)), 0
 
-    def measured() -> float:
+    def measured(sparsity: Mapping[str, float] | None = None, bits: Mapping[str, int] | None = None) -> float:
         nonlocal done
-        with _as_it_was(model):
-            found = _metric(evaluate(model))
+        found = trial.metric(sparsity or {}, bits or {})
         done += 1
         if progress:
             progress(done, total)
@@ -213,68 +178,7 @@ def sensitivity(
         raise MethodError(f"evaluate returned {dense} for the unchanged model; expected a finite number")
     layers = []
     for item in chosen:
-        with _restored(item) as (values, before):
-            by_sparsity, by_bits = {}, {}
-            for share in shares:
-                _write(values, _pruned(before, share))
-                by_sparsity[share] = measured()
-            for width, count in levels.items():
-                _write(values, _quantized(before, count))
-                by_bits[width] = measured()
+        by_sparsity = {share: measured({item.name: share}) for share in shares}
+        by_bits = {width: measured(bits={item.name: width}) for width in widths}
         layers.append(LayerSensitivity(item.name, item.parameter.numel(), by_sparsity, by_bits))
-    return Sensitivity(dense, tuple(layers))
-
-
-def _metric(value: object) -> float:
-    if isinstance(value, Tensor) and value.numel() == 1:
-        value = value.item()
-    if not isinstance(value, Real):
-        raise MethodError(f"evaluate returned {settings.shown(value)}; expected a number, where less is better")
-    return float(value)
-
-
-@contextmanager
-def _restored(item: Chosen) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields the values of a parameter and a copy of them; restores the copy at the end."""
-    values = item.parameter.detach()
-    before = values.clone()
-    try:
-        yield values, before
-    finally:
-        _write(values, before)
-
-
-@torch.no_grad()
-def _write(values: Tensor, new: Tensor) -> None:
-    values.copy_(new)
-
-
-@contextmanager
-def _as_it_was(model: nn.Module) -> Iterator[None]:
-    """Restores buffers (statistics of batch norm) and modes after an evaluation."""
-    modes = {module: module.training for module in model.modules()}
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for buffer, before in buffers:
-            _write(buffer, before)
-
-
-def _pruned(weight: Tensor, share: float) -> Tensor:
-    """Returns the weight with this share of its entries 0, the smallest ones; among equal ones the first."""
-    result = weight.clone(memory_format=torch.contiguous_format)
-    smallest = result.abs().flatten().sort(stable=True).indices[: round(share * weight.numel())]
-    result.view(-1)[smallest] = 0
-    return result
-
-
-def _quantized(weight: Tensor, levels: int) -> Tensor:
-    largest = float(weight.abs().max())
-    if not largest:
-        return weight
-    grid = pow2.grid(largest, levels)
-    pow2.check_largest(grid.largest, weight.dtype, "sensitivity")
-    return pow2.project(weight, grid)
+    return Sensitivity(dense, tuple(layers), trial)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from demitasse.preparation.checks import CHANNELS, Numbers, Sides, check_channel
 
 Image = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
+Number = TypeVar("Number", np.float32, np.uint8)
 
 
 class Parts(TypedDict, total=False):
@@ -97,11 +98,25 @@ class Preparation:
             DataError: the file cannot be read, or the array is no image of these channels.
             MissingPackageError: Pillow is not installed.
         """
-        pixels = self._decoded(image) if isinstance(image, str | Path | bytes) else self._arranged(image)
-        prepared = self._resized(pixels)
+        prepared = self._resized(self.decode(image), np.float32)
         prepared -= _by_channel(self.mean)
         prepared *= _by_channel(self.scale)
         return prepared
+
+    def decode(self, image: str | Path | bytes | Pixels) -> Pixels:
+        """Returns the pixels of an image in its own size, with its channels in order: (channels, height, width) uint8.
+
+        Args:
+            image: as for a call of the preparation.
+
+        Raises:
+            DataError, MissingPackageError: as for a call of the preparation.
+        """
+        return self._decoded(image) if isinstance(image, str | Path | bytes) else self._arranged(image)
+
+    def resize(self, pixels: Pixels) -> Pixels:
+        """Returns what :meth:`decode` returned, resized and cropped: (channels, height, width) uint8."""
+        return self._resized(pixels, np.uint8)
 
     def _decoded(self, image: str | Path | bytes) -> Pixels:
         from demitasse.caffe.images.codec import decode
@@ -125,15 +140,15 @@ class Preparation:
             return np.broadcast_to(found, (self.shape[0], *found.shape))
         return found.transpose(2, 0, 1)[:: -1 if self.channels == "bgr" else 1]
 
-    def _resized(self, pixels: Pixels) -> Image:
+    def _resized(self, pixels: Pixels, kind: type[Number]) -> NDArray[Number]:
         """Returns the centre of the resized pixels, (channels, height, width), as a copy."""
         top, left = ((whole - part) // 2 for whole, part in zip(self.size, self.shape[1:], strict=True))
         window = (slice(None), slice(top, top + self.shape[1]), slice(left, left + self.shape[2]))
         if pixels.shape[1:] == self.size:
-            return pixels[window].astype(np.float32, order="C")
+            return pixels[window].astype(kind, order="C")
         from demitasse.caffe.images.resizing import Resized, copy_window
 
-        prepared = np.empty(self.shape, np.float32)
+        prepared = np.empty(self.shape, kind)
         copy_window(Resized(pixels, *self.size), window, False, prepared)
         return prepared
 

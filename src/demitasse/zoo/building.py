@@ -1,19 +1,21 @@
-"""Builds a model and its data from the names in a recipe."""
+"""Builds a model and its data from the names and import paths in a recipe."""
 
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import get_type_hints
+from typing import Protocol, get_type_hints
 
 import torch
 from torch import nn
 
-from demitasse.errors import DeviceError, UsageError, WeightsError
+from demitasse.errors import DemitasseError, DeviceError, UsageError, WeightsError, parameter
 from demitasse.formats.torch_save import TorchSave
-from demitasse.zoo.tables import check_keys, convert
+from demitasse.zoo.data import DATASETS, TrainingData, own_data
+from demitasse.zoo.tables import check_keys, convert, is_plain
 
 
 def check_settings(
@@ -30,36 +32,161 @@ def check_settings(
     Raises:
         UsageError: the builder does not take a keyword, a value has the wrong type, or a keyword is missing.
     """
-    parameters = inspect.signature(builder).parameters
-    hints = get_type_hints(builder.__init__ if inspect.isclass(builder) else builder)
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        check_keys(settings, [name for name in parameters if name not in own], place)
-    for name, parameter in parameters.items():
-        is_needed = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    keywords, hints = parameters_of(builder, place), _hints(builder)
+    if not any(each.kind is each.VAR_KEYWORD for each in keywords.values()):
+        check_keys(settings, [name for name in keywords if name not in own], place)
+    for name, each in keywords.items():
+        is_needed = each.default is each.empty and each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
         if is_needed and name not in settings and name not in own:
             raise UsageError(f"{place}: {name} is missing")
     return {
-        name: convert(value, hints[name], f"{place}: {name}") if name in hints else value
+        name: convert(value, hints[name], f"{place}: {name}") if is_plain(hints.get(name)) else value
         for name, value in settings.items()
     }
 
 
-def import_factory(path: str, place: str) -> Callable[..., nn.Module]:
-    """Imports a module, which runs its code, and returns the function ``package.module:function``.
+def parameters_of(builder: Callable[..., object], place: str) -> Mapping[str, inspect.Parameter]:
+    """Returns the parameters of a builder by name.
 
     Raises:
-        UsageError: the module cannot be imported, or has no such function.
+        UsageError: Python does not know them, as of some functions that are written in C.
     """
+    try:
+        return inspect.signature(builder).parameters
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{place}: {error}; expected a function of Python") from error
+
+
+def _hints(builder: Callable[..., object]) -> Mapping[str, object]:
+    """Returns the types of the parameters of a builder, as far as they are known."""
+    try:
+        return get_type_hints(builder.__init__ if inspect.isclass(builder) else builder)
+    except Exception:  # annotations of a user's code may be of any kind, also of names that are not imported
+        return {}
+
+
+def import_function(path: str, place: str, allowed: bool) -> Callable[..., object]:
+    """Imports a module, which runs its code, and returns the function ``package.module:function``.
+
+    Every import path of a user comes through here.
+
+    Args:
+        path: the import path.
+        place: file and table, for messages.
+        allowed: whether the caller of the library lets import paths run.
+
+    Raises:
+        UsageError: it is not allowed, the module cannot be imported or raises, or it has no such function.
+    """
+    if not allowed:
+        raise UsageError(
+            f"{place}: import = {path!r} runs code of that module; allow it with {parameter('allow_imports', True)}"
+        )
     module_name, _, name = path.partition(":")
     try:
         module = import_module(module_name)
     except ImportError as error:
         raise UsageError(f"{place}: import {path!r}: {error}") from error
-    factory = getattr(module, name, None)
-    if not callable(factory):
+    except Exception as error:  # of the user's code
+        raise UsageError(f"{place}: import {path!r}: {module_name} raised {_described(error)}") from error
+    found = getattr(module, name, None)
+    if not callable(found):
         raise UsageError(f"{place}: import {path!r}: {module_name} has no function {name!r}")
-    found: Callable[..., nn.Module] = factory
+    function: Callable[..., object] = found
+    return function
+
+
+def call_imported(function: Callable[..., object], settings: Mapping[str, object], place: str) -> object:
+    """Returns what a function from :func:`import_function` returns.
+
+    Raises:
+        UsageError: the function raised.
+        DemitasseError: the function raised this error; the place is before its message.
+    """
+    try:
+        return function(**settings)
+    except DemitasseError as error:
+        raise error.within(place) from error
+    except Exception as error:  # of the user's code
+        raise UsageError(f"{place}: the imported function raised {_described(error)}") from error
+
+
+def _described(error: Exception) -> str:
+    """Returns type and message of an error, and the line that raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({last.filename}:{last.lineno})"
+
+
+def build_model(builder: Callable[..., object], settings: Mapping[str, object], place: str) -> nn.Module:
+    """Returns the model of a builder.
+
+    Raises:
+        UsageError: an imported function raised, or returned something else than a module.
+    """
+    found = call_imported(builder, settings, place)
+    if not isinstance(found, nn.Module):
+        raise UsageError(f"{place}: the function returned a {type(found).__name__}; expected a torch.nn.Module")
     return found
+
+
+def build_data(imported: Callable[..., object] | None, choice: DataChoice, seed: int, place: str) -> TrainingData:
+    """Returns the data set of a recipe.
+
+    An imported function is called with the settings, except ``batch``, ``test_batch`` and ``test_share``, which say
+    how its examples become batches; these, ``path`` and ``seed`` are passed if it has parameters of these names.
+
+    Args:
+        imported: the function of ``import``; None for a built-in data set.
+        choice: name, path and settings.
+        seed: seed of the order and the augmentation.
+        place: file and table, for messages.
+
+    Raises:
+        UsageError: a setting is not valid, or the imported function raised.
+        DataError: the data are missing or not valid.
+    """
+    settings = dict(choice.settings)
+    if imported is None:
+        try:
+            return DATASETS[choice.name](choice.path, seed=seed, **settings)
+        except DemitasseError as error:
+            raise error.within(place) from error
+    known = parameters_of(imported, place)
+    own = {name: convert(settings[name], kind, f"{place}: {name}") for name, kind in _OWN.items() if name in settings}
+    rest = {name: value for name, value in settings.items() if name not in own or name in known}
+    if choice.path is not None and "path" not in known:
+        raise UsageError(f"{place}: path is {choice.path}; {choice.imported} has no parameter path")
+    offered = {"path": choice.path, "seed": seed}
+    rest = check_settings(imported, rest, place, own=("self", *offered))
+    rest |= {name: value for name, value in offered.items() if name in known}
+    found = call_imported(imported, rest, place)
+    try:
+        return own_data(found, f"{place}: {choice.imported}", seed=seed, **own)
+    except UsageError as error:
+        raise error.within(place) from error
+
+
+_OWN = {"batch": int, "test_batch": int, "test_share": float}
+
+
+class DataChoice(Protocol):
+    """What a recipe says of its data."""
+
+    @property
+    def name(self) -> str:
+        """Name of a built-in data set."""
+
+    @property
+    def path(self) -> Path | None:
+        """File or folder of the data."""
+
+    @property
+    def imported(self) -> str:
+        """The import path, instead of a name."""
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """All other settings."""
 
 
 def choose_device(name: str, place: str) -> torch.device:

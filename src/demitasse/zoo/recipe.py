@@ -11,7 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from demitasse.errors import UsageError
+from demitasse.errors import DemitasseError, UsageError
+from demitasse.methods.proposal import Proposal
 from demitasse.registry import Registry, suggest
 from demitasse.zoo.building import check_settings
 from demitasse.zoo.data import DATASETS
@@ -30,7 +31,7 @@ class RecipePart:
     Attributes:
         name: name of a built-in model or data set.
         path: file or folder of the data; None if the data set finds it itself.
-        imported: ``package.module:function`` that returns the model, instead of a name.
+        imported: ``package.module:function`` that returns the model or the data, instead of a name.
         settings: keyword arguments of the builder.
     """
 
@@ -71,6 +72,11 @@ class Recipe:
     checkpoint: int = 500
     start: str = ""
     weights: Path | None = None
+
+    @property
+    def data_name(self) -> str:
+        """The name or the import path of the data, for messages."""
+        return self.data.name or self.data.imported
 
     @cached_property
     def stage_names(self) -> tuple[str, ...]:
@@ -161,7 +167,7 @@ def parse(text: str, name: str, source: str, folder: Path | None = None) -> Reci
         source=source,
         model=_choice("model", table["model"], source),
         data=replace(data, path=base / data.path) if data.path else data,
-        stages=_stages(table["stages"], table.get("training", {}), source),
+        stages=_stages(table["stages"], table.get("training", {}), source, base),
         **plain,
     )
 
@@ -177,16 +183,16 @@ def _top(key: str, value: object, source: str) -> Any:
 
 
 def _choice(key: str, table: object, source: str) -> RecipePart:
-    """Reads ``[model]`` or ``[data]``; :class:`Runner` checks the settings of an imported model."""
+    """Reads ``[model]`` or ``[data]``; :class:`Runner` checks the settings of imported ones."""
     place = f"{source}: [{key}]"
     settings = dict(_table(table, place))
     special = {"name": "", "import": "", "path": ""}
-    for word in ("name", "import") if key == "model" else ("name", "path"):
+    for word in ("name", "import") if key == "model" else special:
         if word in settings:
             special[word] = convert(settings.pop(word), str, f"{place}: {word}")
     if bool(special["name"]) == bool(special["import"]):
-        raise UsageError(f"{place}: expected {'name or import' if key == 'model' else 'name'}")
-    if special["import"] and ":" not in special["import"]:
+        raise UsageError(f"{place}: expected name or import")
+    if special["import"] and not all(special["import"].partition(":")):
         raise UsageError(f"{place}: import is {special['import']!r}; expected 'package.module:function'")
     if special["name"]:
         settings = _builtin_settings(key, special["name"], settings, place)
@@ -207,7 +213,7 @@ def _table(value: object, place: str) -> Mapping[str, object]:
     return value
 
 
-def _stages(tables: object, shared: object, source: str) -> tuple[Stage, ...]:
+def _stages(tables: object, shared: object, source: str, folder: Path) -> tuple[Stage, ...]:
     if not isinstance(tables, list) or not tables:
         raise UsageError(f"{source}: stages is {tables!r}; expected tables [[stages]]")
     common = _table(shared, f"{source}: [training]")
@@ -221,7 +227,24 @@ def _stages(tables: object, shared: object, source: str) -> tuple[Stage, ...]:
             raise UsageError(f"{place}: kind is {kind!r}; {suggest(kind, list(STAGES))}")
         if issubclass(STAGES[kind], TrainingStage):
             settings = {**common, **settings}
+        if STAGES[kind].proposed and "proposal" in settings:
+            settings = _with_proposal(settings, STAGES[kind].proposed, folder, f"{place} ({kind})")
         stage = read_table(STAGES[kind], settings, f"{place} ({kind})")
         stage.check(f"{place} ({kind})", stages)
         stages.append(stage)
     return tuple(stages)
+
+
+def _with_proposal(settings: Mapping[str, object], key: str, folder: Path, place: str) -> dict[str, object]:
+    """Returns settings with the targets of a proposal under their key, instead of the name of its file."""
+    found = {name: value for name, value in settings.items() if name != "proposal"}
+    path = folder / convert(settings["proposal"], str, f"{place}: proposal")
+    if key in found:
+        raise UsageError(f"{place}: both proposal and {key} are given; expected one of them")
+    try:
+        targets = Proposal.load(path).as_plain()[key]
+    except DemitasseError as error:
+        raise error.within(f"{place}: proposal") from error
+    if not targets:
+        raise UsageError(f"{place}: proposal {path} proposes no {key}")
+    return {**found, key: targets}

@@ -12,11 +12,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from demitasse.errors import DataError, UsageError, parameter
+from demitasse.errors import DataError, UsageError
 from demitasse.files import atomic_write, make_folder
 from demitasse.threads import threads
-from demitasse.zoo.building import check_settings, choose_device, import_factory, load_weights
-from demitasse.zoo.data import DATASETS, TrainingData
+from demitasse.zoo.building import (
+    build_data,
+    build_model,
+    check_settings,
+    choose_device,
+    import_function,
+    load_weights,
+)
+from demitasse.zoo.data import TrainingData
 from demitasse.zoo.models import MODELS
 from demitasse.zoo.recipe import Recipe
 from demitasse.zoo.records import Result, check_same, read_record, write_record
@@ -51,11 +58,11 @@ class Runner:
         recipe: the recipe.
         folder: the folder for the results, with a folder for each stage; created if it is missing.
         start: a file with the weights to start from; None for initial weights.
-        allow_imports: whether the recipe may import its model, which runs the module's code.
+        allow_imports: whether the recipe may import its model and its data, which runs code of these modules.
         watch: callbacks.
 
     Raises:
-        UsageError: the recipe imports its model, but ``allow_imports`` is False.
+        UsageError: the recipe imports its model or its data, but ``allow_imports`` is False, or the import fails.
         DeviceError: the device is not available.
         DataError: the data or the weights are missing.
     """
@@ -71,20 +78,17 @@ class Runner:
         self.recipe, self.folder, self.start = recipe, folder, start
         self.watch = watch or Watch()
         self.builder = self._find_builder(allow_imports)
+        place, choice = f"{recipe.source}: [data]", recipe.data
+        imported = import_function(choice.imported, place, allow_imports) if choice.imported else None
         self.device = choose_device(recipe.device, recipe.source)
-        self.data: TrainingData = DATASETS[recipe.data.name](recipe.data.path, seed=recipe.seed, **recipe.data.settings)
+        self.data: TrainingData = build_data(imported, choice, recipe.seed, place)
         self.basis = self._basis()
 
-    def _find_builder(self, allow_imports: bool) -> Callable[..., nn.Module]:
+    def _find_builder(self, allow_imports: bool) -> Callable[..., object]:
         choice, place = self.recipe.model, f"{self.recipe.source}: [model]"
         if not choice.imported:
             return MODELS[choice.name]
-        if not allow_imports:
-            raise UsageError(
-                f"{place}: import = {choice.imported!r} runs code of that module; allow it with "
-                f"{parameter('allow_imports', True)}"
-            )
-        builder = import_factory(choice.imported, place)
+        builder = import_function(choice.imported, place, allow_imports)
         check_settings(builder, choice.settings, place, own=("self",))
         return builder
 
@@ -94,7 +98,7 @@ class Runner:
         return {
             "seed": recipe.seed,
             "model": {"name": recipe.model.name, "import": recipe.model.imported, **recipe.model.settings},
-            "data": {"name": recipe.data.name, **recipe.data.settings},
+            "data": {"name": recipe.data_name, **recipe.data.settings},
             "start": _checksum(self.start) if self.start else None,
         }
 
@@ -127,18 +131,22 @@ class Runner:
     def build(self) -> nn.Module:
         """Returns the model with its initial weights, on the device."""
         torch.manual_seed(self.recipe.seed)
-        return self.builder(**self.recipe.model.settings).to(self.device)
+        return self._initial().to(self.device)
+
+    def _initial(self) -> nn.Module:
+        return build_model(self.builder, self.recipe.model.settings, f"{self.recipe.source}: [model]")
 
     @torch.no_grad()
     def _try(self) -> None:
         """Runs one test batch on the CPU, where an index out of range raises instead of ending the process."""
-        model, data = self.recipe.model, self.recipe.data
+        model, built = self.recipe.model, self._initial().eval()
+        batch = next(iter(self.data.test_batches()))
         try:
-            self.data.measure(self.builder(**model.settings).eval(), next(iter(self.data.test_batches())))
-        except (RuntimeError, IndexError, ValueError, TypeError) as error:
+            self.data.measure(built, batch)
+        except (DataError, RuntimeError, IndexError, ValueError, TypeError) as error:
             raise UsageError(
                 f"{self.recipe.source}: model {model.name or model.imported!r} cannot process batches of data "
-                f"{data.name!r}: {str(error).splitlines()[0]}"
+                f"{self.recipe.data_name!r}: {str(error).splitlines()[0]}"
             ) from error
 
     def _settings(self, number: int) -> dict[str, object]:

@@ -56,6 +56,14 @@ def check_keys(table: Mapping[str, object], known: Collection[str], place: str) 
             raise UsageError(f"{place}: unknown key {key!r}; {suggest(key, list(known))}")
 
 
+def is_plain(kind: object) -> bool:
+    """Returns whether :func:`convert` knows a type: a TOML type, or a tuple, a dict or a union of such types."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (tuple, dict, Union, types.UnionType):
+        return all(each is ... or is_plain(each) for each in inner)
+    return kind in _WORDS if isinstance(kind, type) else False
+
+
 def convert(value: object, kind: object, place: str) -> Any:
     """Converts a TOML value to a type: lists to tuples, and whole numbers to floats where the type is float.
 

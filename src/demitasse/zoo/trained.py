@@ -57,10 +57,10 @@ def load_trained(
         weights: a file with a state_dict. By default, the model that ``compress`` wrote before the first stage that
             prunes or quantizes it, or what the recipe started from if its first stage does.
         data: file or folder of the data, instead of the recipe's.
-        allow_imports: whether the recipe may import its model, which runs the module's code.
+        allow_imports: whether the recipe may import its model and its data, which runs code of these modules.
 
     Raises:
-        UsageError: there is no such recipe, it is invalid, or it imports its model, which is not allowed.
+        UsageError: there is no such recipe, it is invalid, or it imports what is not allowed.
         DataError: data or weights are missing.
     """
     found = find_recipe(recipe)

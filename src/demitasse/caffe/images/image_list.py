@@ -27,6 +27,15 @@ def read_image_list(path: str | Path) -> list[ImageListEntry]:
     Raises:
         DataError: the file is missing, empty, or has a malformed line; the message has its number.
     """
+    return [entry for _, entry in numbered_image_list(path)]
+
+
+def numbered_image_list(path: str | Path) -> list[tuple[int, ImageListEntry]]:
+    """Reads a list with the number of each line, from 1; see :func:`read_image_list`.
+
+    Raises:
+        DataError: as for :func:`read_image_list`.
+    """
     entries = []
     for number, line in enumerate(read_lines(path, "an image list"), start=1):
         if not line.strip():
@@ -34,7 +43,7 @@ def read_image_list(path: str | Path) -> list[ImageListEntry]:
         match = _LINE.fullmatch(line.strip())
         if not match:
             raise DataError(f"{path}:{number}: expected '<file name> <label>', found {line!r}")
-        entries.append(ImageListEntry(match[1], int(match[2])))
+        entries.append((number, ImageListEntry(match[1], int(match[2]))))
     if not entries:
         raise DataError(f"{path}: the list contains no images")
     return entries

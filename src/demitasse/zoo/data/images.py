@@ -1,40 +1,62 @@
-"""Images in memory, normalised, and optionally shifted and mirrored at random."""
+"""Images, normalised, and optionally shifted and mirrored at random."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from typing_extensions import override
 
 from demitasse.arrays import Array
-from demitasse.datasets import Dataset
+from demitasse.datasets import Dataset, Labels
 from demitasse.errors import UsageError
 from demitasse.preparation import Preparation
-from demitasse.zoo.data.base import Batch, TrainingData, as_tensor
+from demitasse.zoo.data.base import Batch, SampledData, as_tensor
+from demitasse.zoo.data.classification import ClassificationData
 
 # number of channels -> what they are
 _CHANNELS = {1: "grey", 3: "rgb"}
 
 
-class ImageTrainingData(TrainingData):
+class PixelArray(Protocol):
+    """Images (n, channels, height, width) uint8, in memory or in files."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, channels, height, width)."""
+
+    def __getitem__(self, which: Any, /) -> Any:
+        """Returns the pixels of some images, given by their indices, or a part of the images, given by a slice."""
+
+
+class ImageSplits(NamedTuple):
+    """Images and labels (n,) int64, to train and to test with."""
+
+    train_images: PixelArray
+    train_labels: Labels
+    test_images: PixelArray
+    test_labels: Labels
+
+
+class ImageTrainingData(ClassificationData, SampledData):
     """Images (n, channels, height, width) float32, normalised by mean and deviation of the channels; labels (n,).
 
     Args:
         images: pixels and labels, to train and to test with.
         shift: the largest random shift of training images in pixels; the border becomes black.
         mirror: whether to mirror training images left to right with probability 1/2.
-        batch: see :class:`TrainingData`.
-        seed: see :class:`TrainingData`.
-        test_batch: see :class:`TrainingData`.
+        batch: see :class:`SampledData`.
+        seed: see :class:`SampledData`.
+        test_batch: see :class:`SampledData`.
         holdout: number of training images, the last ones, to test with instead of the test images, for choosing
             settings. Mean and deviation remain those of all training images, so that a model computes the same with
             and without it.
         classes: the names of the classes; see :class:`TrainingData`.
+        preparation: mean and scale, instead of those that normalise the training images.
 
     Raises:
         UsageError: ``holdout`` is not less than the number of training images.
@@ -42,7 +64,7 @@ class ImageTrainingData(TrainingData):
 
     def __init__(
         self,
-        images: Dataset,
+        images: Dataset | ImageSplits,
         shift: int = 0,
         mirror: bool = False,
         batch: int = 128,
@@ -50,18 +72,34 @@ class ImageTrainingData(TrainingData):
         test_batch: int = 500,
         holdout: int = 0,
         classes: Sequence[str] = (),
+        preparation: Preparation | None = None,
     ) -> None:
         super().__init__(batch, seed, test_batch)
-        self.images, self.shift, self.mirror = hold_out(images, holdout), shift, mirror
-        mean, deviation = channel_statistics(images.train_images)
+        self.mean: Tensor | None = None
+        if shift < 0:
+            raise UsageError(f"shift is {shift}; expected 0 or more")
+        self.images = hold_out(images, holdout)
+        self.shift, self.mirror, self.classes = shift, mirror, classes
+        self.label_count = 1 + max(int(part.max(initial=-1)) for part in (images.train_labels, images.test_labels))
+        if preparation is None:
+            self._normalise(images.train_images)
+        else:
+            self.preparation = preparation
+            self.mean, self.scale = (
+                torch.tensor(each, dtype=torch.float32).reshape(-1, 1, 1)
+                for each in (preparation.mean, preparation.scale)
+            )
+
+    def _normalise(self, images: PixelArray) -> None:
+        """Makes mean and scale those with which the channels have mean 0 and deviation 1."""
+        mean, deviation = channel_statistics(images[:])
         self.scale = 1 / (255 * deviation)
         self.offset = -mean / deviation
-        channels, height, width = images.train_images.shape[1:]
+        channels, height, width = images.shape[1:]
         if order := _CHANNELS.get(channels):
             self.preparation = Preparation.normalized(
                 order, (height, width), mean.flatten().tolist(), deviation.flatten().tolist()
             )
-        self.classes = classes
 
     @property
     @override
@@ -90,33 +128,19 @@ class ImageTrainingData(TrainingData):
         return self._normalised(pixels), as_tensor(self.images.train_labels[which])
 
     def _normalised(self, pixels: Array) -> Tensor:
-        return as_tensor(pixels).float().mul_(self.scale).add_(self.offset)
+        values = as_tensor(pixels).float()
+        if self.mean is not None:
+            return values.sub_(self.mean).mul_(self.scale)  # with the bits of the preparation
+        return values.mul_(self.scale).add_(self.offset)
 
     @override
     def test_batches(self) -> Iterator[Batch]:
         for start in range(0, len(self.images.test_labels), self.test_batch):
-            part = slice(start, start + self.test_batch)
+            part = np.arange(start, min(start + self.test_batch, len(self.images.test_labels)))
             yield self._normalised(self.images.test_images[part]), as_tensor(self.images.test_labels[part])
 
-    @override
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Returns the mean cross entropy, in nats."""
-        images, labels = batch
-        return functional.cross_entropy(model(images).float(), labels)
 
-    @override
-    def measure(self, model: nn.Module, batch: Batch) -> dict[str, float]:
-        """Returns the sum of the cross entropy and the number of images with a wrong class."""
-        images, labels = batch
-        logits = model(images).float()
-        return {
-            "count": len(labels),
-            "loss": functional.cross_entropy(logits, labels, reduction="sum").item(),
-            "error": (logits.argmax(1) != labels).sum().item(),
-        }
-
-
-def hold_out(images: Dataset, count: int) -> Dataset:
+def hold_out(images: Dataset | ImageSplits, count: int) -> Dataset | ImageSplits:
     """Replaces the test images by the last ``count`` training images, which are no longer trained; 0 changes nothing.
 
     Raises:
@@ -127,7 +151,7 @@ def hold_out(images: Dataset, count: int) -> Dataset:
         raise UsageError(f"holdout is {count}; expected 0 or more, and less than the {total} training images")
     pixels, labels = images.train_images, images.train_labels
     split = total - count
-    return Dataset(pixels[:split], labels[:split], pixels[split:], labels[split:]) if count else images
+    return type(images)(pixels[:split], labels[:split], pixels[split:], labels[split:]) if count else images
 
 
 def channel_statistics(images: Array) -> tuple[Tensor, Tensor]:

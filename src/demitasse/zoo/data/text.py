@@ -12,12 +12,12 @@ from typing_extensions import override
 
 from demitasse.arrays import Array
 from demitasse.errors import DataError, FileFormatError, parameter
-from demitasse.zoo.data.base import DATASETS, Batch, TrainingData, as_tensor
+from demitasse.zoo.data.base import DATASETS, Batch, SampledData, as_tensor
 
 TRAINED_SHARE = 0.9
 
 
-class TextData(TrainingData):
+class TextData(SampledData):
     """Blocks of characters, each predicted from the previous characters in its block.
 
     An epoch has as many blocks as fit into the training text, at random positions; the test reads its text once.
@@ -25,8 +25,8 @@ class TextData(TrainingData):
     Args:
         text: the text; the first nine tenths are for training, the rest for testing.
         block: number of characters in a block.
-        batch: number of blocks in a training batch, see :class:`TrainingData`.
-        seed: see :class:`TrainingData`.
+        batch: number of blocks in a training batch, see :class:`SampledData`.
+        seed: see :class:`SampledData`.
         test_batch: number of blocks in a test batch.
 
     Attributes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from torch import nn
 from torch.optim import Optimizer
@@ -76,6 +76,8 @@ class Stage(ABC):
 
     kind: ClassVar[str] = ""
     compresses: ClassVar[bool] = False  # whether plain training afterwards would undo its effect
+    # the setting that a recipe's key ``proposal`` takes from a file of sensitivity; empty if there is none
+    proposed: ClassVar[Literal["", "sparsity", "bits"]] = ""
 
     name: str = ""
 

@@ -37,6 +37,7 @@ class PruningStage(TrainingStage):
     """
 
     compresses = True
+    proposed = "sparsity"
 
     sparsity: Targets = None
     parameters: tuple[str, ...] = ()

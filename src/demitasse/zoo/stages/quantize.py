@@ -6,21 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
 from typing_extensions import override
 
 from demitasse.errors import UsageError
-from demitasse.methods import settings
+from demitasse.methods import selection, settings
 from demitasse.methods.incremental import CHOICES, IncrementalQuantization, levels_of
+from demitasse.methods.magnitude import MagnitudePruning
+from demitasse.methods.method import Method
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, TrainingStage, Work, at
 
 
 @STAGES.register("quantize")
 @dataclass(frozen=True, kw_only=True)
 class Quantize(TrainingStage):
-    """Incremental Network Quantization; trains ``epochs`` epochs after every portion. Zeros stay zero.
+    """Incremental Network Quantization; trains ``epochs`` epochs after every portion.
+
+    Zeros stay zero, also those of layers that are not quantized.
 
     Attributes:
-        bits: bits of a weight, as in the paper: 2^(bits - 2) powers, two signs, and zero.
+        bits: bits of a weight, as in the paper: 2^(bits - 2) powers, two signs, and zero; one number for all, or one
+            for each name pattern.
         exponents: instead of ``bits``: the number of powers, or the smallest and the largest exponent.
         portions: the frozen share of the weights after each portion, increasing to 1.
         partition: ``magnitude`` freezes the largest weights first, ``random`` a random choice.
@@ -32,8 +38,9 @@ class Quantize(TrainingStage):
 
     kind = "quantize"
     compresses = True
+    proposed = "bits"
 
-    bits: int | None = None
+    bits: int | dict[str, int] | None = None
     exponents: int | tuple[int, ...] | None = None
     portions: tuple[float, ...] = (0.5, 0.75, 0.9, 1.0)
     partition: str = "magnitude"
@@ -62,10 +69,19 @@ class Quantize(TrainingStage):
     def run(self, work: Work) -> Outcome:
         optimizer = self.make_optimizer(work)
         method = IncrementalQuantization(work.model, optimizer, seed=work.seed, **self._settings())
-        run = self.make_run(work, optimizer, {self.kind: method}, cycles=len(self.portions))
+        zeros = _zeros_of_others(work.model, method)
+        methods: dict[str, Method] = {self.kind: method}
+        if zeros:
+            methods["zeros"] = MagnitudePruning(
+                work.model, optimizer, sparsity=zeros, parameters=list(zeros), ramp=0, floor=0.0, keep_zeros=True
+            )
+        run = self.make_run(work, optimizer, methods, cycles=len(self.portions))
         for portion in method:
             self.train(work, run, self.epochs * (1 + self.portions.index(portion)))
-        return Outcome(run.history, method.finish().as_plain())
+        report = method.report()
+        for each in methods.values():
+            each.finish()
+        return Outcome(run.history, report.as_plain())
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -78,3 +94,18 @@ class Quantize(TrainingStage):
             "parameters": list(self.parameters) or None,
             "exclude": self.exclude,
         }
+
+
+def _zeros_of_others(model: nn.Module, method: Method) -> dict[selection.Pattern, float]:
+    """Returns the shares of zeros of the weights that a method does not compress, without those that have none.
+
+    Earlier stages have cut them, and no method holds them at zero any more.
+    """
+    known = {id(record.parameter) for record in method.records.values()}
+    shares: dict[selection.Pattern, float] = {}
+    for name, parameter in selection.named_parameters(model).items():
+        if parameter.ndim > 1 and parameter.requires_grad and id(parameter) not in known:
+            known.add(id(parameter))  # once, if it is tied
+            zeros = parameter.numel() - int(parameter.count_nonzero())
+            shares |= {name: zeros / parameter.numel()} if zeros else {}
+    return shares
