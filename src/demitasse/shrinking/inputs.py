@@ -1,0 +1,108 @@
+"""The moments of the inputs of layers, from runs of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from demitasse.errors import MethodError
+from demitasse.methods.one_shot.moments import Moments, Statistics
+from demitasse.methods.one_shot.views import Arguments, EmbeddingView, Named, View
+from demitasse.shrinking.survey import Survey
+from demitasse.shrinking.targets import Target
+from demitasse.shrinking.watching import Runner, copied, swapped
+
+Call = tuple[Arguments, Named]
+
+
+def statistics_of(
+    runner: Runner, batches: Sequence[object], targets: Sequence[Target], seen: Survey, dense: Mapping[Tensor, Tensor]
+) -> dict[str, Statistics]:
+    """Returns the moments of the inputs of some targets, by name; those that see no input are missing.
+
+    Args:
+        runner: runs the model.
+        batches: the batches.
+        targets: the targets, compressed neither in the model nor in its dense state.
+        seen: the survey of the model.
+        dense: what compression has changed so far -> its dense values.
+
+    Raises:
+        MethodError: inputs have NaN or infinite values.
+    """
+    views: dict[nn.Module, list[tuple[Target, View]]] = {}
+    for target in targets:
+        for view in target.views:
+            if view.watched in seen.calls:
+                views.setdefault(view.watched, []).append((target, view))
+    calls = {module: seen.calls[module] for module in views}
+    moments = {target.name: Moments() for target in targets}
+    for batch in batches if calls else ():
+        before: list[Call] = []
+        if dense:
+            with swapped(dense):
+                runner.watch(batch, calls, lambda module, *call: before.append(copied(*call)))
+        left = iter(before)
+
+        def add(module: nn.Module, arguments: Arguments, named: Named, left: object = left) -> None:
+            other: Call | None = next(left, None)  # type: ignore[call-overload]
+            for target, view in views[module]:
+                _add(moments[target.name], view, (arguments, named), other)
+
+        runner.watch(batch, calls, add)
+    found = {name: one.statistics() for name, one in moments.items() if one.count}
+    for name, one in found.items():
+        if not bool(one.hessian.isfinite().all()):
+            raise MethodError(f"{name}: the inputs of its layer have NaN or infinite values; expected finite ones")
+    return found
+
+
+def _add(moments: Moments, view: View, call: Call, dense: Call | None) -> None:
+    if dense is None:
+        for part in view.columns(*call):
+            moments.add(part)
+        return
+    for part, other in zip(view.columns(*call), view.columns(*dense), strict=True):
+        moments.add(part, other)
+
+
+def uses_of(runner: Runner, batches: Sequence[object], target: Target, seen: Survey) -> Tensor | None:
+    """Returns how often each row of an embedding is used, (1, rows); None if it is no embedding."""
+    views = {view.watched: view for view in target.views if isinstance(view, EmbeddingView)}
+    calls = {module: seen.calls[module] for module in views if module in seen.calls}
+    if not calls:
+        return None
+    total = torch.zeros(1, target.dense.shape[0])
+
+    def add(module: nn.Module, arguments: Arguments, named: Named) -> None:
+        total.add_(views[module].uses(arguments, named))
+
+    for batch in batches:
+        runner.watch(batch, calls, add)
+    return total
+
+
+def powers_of(
+    runner: Runner, batches: Sequence[object], targets: Sequence[Target], seen: Survey
+) -> dict[str, Tensor]:
+    """Returns the mean squares of the inputs of the dense model, (groups, columns), by name of target."""
+    views: dict[nn.Module, list[tuple[Target, View]]] = {}
+    for target in targets:
+        for view in target.views:
+            if view.watched in seen.calls:
+                views.setdefault(view.watched, []).append((target, view))
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+
+    def add(module: nn.Module, arguments: Arguments, named: Named) -> None:
+        for target, view in views[module]:
+            for part in view.columns(arguments, named):
+                squares = part.float().square().sum(2).double()
+                sums[target.name] = sums[target.name] + squares if target.name in sums else squares
+                counts[target.name] = counts.get(target.name, 0) + part.shape[2]
+
+    for batch in batches:
+        runner.watch(batch, {module: seen.calls[module] for module in views}, add)
+    return {name: total / counts[name] for name, total in sums.items()}

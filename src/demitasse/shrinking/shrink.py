@@ -1,0 +1,331 @@
+"""Compresses a model without training, from a few hundred inputs without labels."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import torch
+from torch import Tensor, nn
+
+from demitasse.errors import MethodError
+from demitasse.formats.states import save
+from demitasse.methods import pow2, selection, settings
+from demitasse.methods.method import check_finite
+from demitasse.methods.one_shot import allocation
+from demitasse.methods.one_shot.layer import Compressed, Grid, GridKind, Per, compress
+from demitasse.methods.one_shot.moments import Statistics
+from demitasse.methods.selection import Dense, Number, Pattern, unwrap
+from demitasse.shrinking.batches import Forward, batches_of, parted, run, size_of
+from demitasse.shrinking.importance import importance
+from demitasse.shrinking.inputs import powers_of, statistics_of, uses_of
+from demitasse.shrinking.report import ShrinkReport, ShrunkParameter
+from demitasse.shrinking.survey import Survey, survey
+from demitasse.shrinking.targets import Target, targets_of
+from demitasse.shrinking.watching import Runner, evaluating
+
+Numbers = Number | Mapping[Pattern, Number]
+Size = Callable[[nn.Module], int]
+
+DEFAULT_BITS = 5
+_SMALL, _PROBED = 32, 256  # examples of a batch with gradients, and in all
+_ZEROS = 0.1  # share of zeros above which a weight counts as pruned before
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do with each target, by name.
+
+    Attributes:
+        cut: number of weights to cut.
+        grids: the grid; None to prune only.
+        price: what a bit costs, in units of the model's loss.
+    """
+
+    cut: Mapping[str, int]
+    grids: Mapping[str, Grid | None]
+    price: float = 0.0
+
+
+class Shrinking:
+    """A model, its calibration inputs, and what is known about its layers.
+
+    Args:
+        runner: runs the model.
+        batches: the calibration inputs.
+        targets: what to compress.
+        seed: of everything that is random.
+        progress: called before each layer with (layers done, all layers, name of the layer).
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        batches: Sequence[object],
+        targets: Sequence[Target],
+        seed: int,
+        progress: Callable[[int, int, str], None] | None,
+    ) -> None:
+        self.runner, self.batches, self.progress = runner, batches, progress
+        names = {view.watched: target.name for target in targets for view in target.views}
+        self.seen = survey(runner, batches[0], names)
+        self.targets = [one for one in targets if any(view.watched in self.seen.calls for view in one.views)]
+        self.unseen = [one for one in targets if one not in self.targets]
+        self.targets.sort(key=self._place)
+        costs = self._importances(seed)
+        for target in self.targets:
+            module = target.views[0].home.module
+            shape = target.matrix.shape[:2]
+            if len(target.views) == 1:
+                target.norm = self.seen.normalization.get(module)
+            uses = uses_of(runner, batches, target, self.seen)
+            found = costs.get(module, uses)
+            found = torch.ones(shape, dtype=torch.float64) if found is None else found.double().view(shape)
+            least = float(found.max()) * 1e-6 or 1.0
+            target.importance = found.clamp(min=least).to(target.dense.device)
+            nonzero = target.matrix != 0
+            if _ZEROS < 1 - float(nonzero.double().mean()) < 1:
+                target.zeros = ~nonzero
+
+    def _place(self, target: Target) -> tuple[int, int]:
+        first = min(self.seen.first[view.watched] for view in target.views if view.watched in self.seen.first)
+        return first, target.views[0].turn
+
+    def _importances(self, seed: int) -> dict[nn.Module, Tensor]:
+        axes = {
+            target.views[0].home.module: target.views[0].channels
+            for target in self.targets
+            if len(target.views) == 1 and target.views[0].channels is not None
+        }
+        known = {module: axis for module, axis in axes.items() if axis is not None}
+        return importance(self.runner, parted(self.batches, _SMALL, _PROBED), known, seed)
+
+    def scores(self) -> dict[str, Tensor]:
+        """Returns what cutting each weight alone costs the model, (groups, rows, columns) by name of target."""
+        powers = powers_of(self.runner, parted(self.batches, _SMALL, _PROBED), self.targets, self.seen)
+        found = {}
+        for target in self.targets:
+            squares = target.matrix.double().square() * target.importance.unsqueeze(2)
+            found[target.name] = squares * powers[target.name].unsqueeze(1) if target.name in powers else squares
+        return found
+
+    def originals(self) -> dict[Tensor, Tensor]:
+        """Returns copies of all tensors that compression changes."""
+        return {tensor: tensor.detach().clone() for target in self.targets for tensor in target.dependents}
+
+    def compress(self, plan: Plan) -> list[ShrunkParameter]:
+        """Compresses the model, layer after layer, with the inputs that the compressed part of it produces.
+
+        If anything raises, the layers that are done stay compressed, and a note at the exception says so.
+        """
+        dense: dict[Tensor, Tensor] = {}
+        rows: list[ShrunkParameter] = []
+        groups: dict[tuple[int, int], list[Target]] = {}
+        for target in self.targets:
+            groups.setdefault(self._place(target), []).append(target)
+        try:
+            for group in groups.values():
+                if self.progress:
+                    self.progress(len(rows), len(self.targets), group[0].name)
+                found = statistics_of(self.runner, self.batches, group, self.seen, dense)
+                for target in group:
+                    result = self._compressed(target, found.get(target.name), plan)
+                    before = {tensor: tensor.detach().clone() for tensor in target.dependents}
+                    target.write(result)
+                    dense.update(before)
+                    rows.append(_row(target, result))
+        except BaseException as error:
+            error.add_note(
+                f"shrink: {len(rows)} of {len(self.targets)} parameters are compressed, the others are unchanged"
+            )
+            raise
+        return rows
+
+    def _compressed(self, target: Target, statistics: Statistics | None, plan: Plan) -> Compressed:
+        matrix = target.matrix
+        return compress(
+            matrix,
+            statistics or _unknown(matrix),
+            target.importance,
+            grid=plan.grids[target.name],
+            cut=plan.cut[target.name],
+            zeros=target.zeros,
+            price=plan.price,
+            freedom=target.freedom if statistics else type(target.freedom)(),
+        )
+
+
+def _unknown(matrix: Tensor) -> Statistics:
+    """Returns the moments of inputs of which nothing is known: independent, with variance 1."""
+    groups, _, columns = matrix.shape
+    eye = torch.eye(columns, dtype=torch.float64, device=matrix.device).expand(groups, columns, columns)
+    mean = eye.new_zeros(groups, columns)
+    return Statistics(eye, torch.zeros_like(eye), mean, mean, 1)
+
+
+def _row(target: Target, found: Compressed) -> ShrunkParameter:
+    values = target.item.parameter.detach()
+    weights = target.importance
+    energy = float((found.energy * weights).sum())
+    cost = float((found.loss * weights).sum())
+    return ShrunkParameter(
+        target.name,
+        tuple(values.shape),
+        values.numel(),
+        int(values.count_nonzero()),
+        int((values.unique() != 0).sum()),
+        cost / energy if energy else 0.0,
+        cost,
+    )
+
+
+def shrink(
+    model: nn.Module,
+    calibration: object,
+    *,
+    sparsity: Numbers | None = None,
+    bits: Numbers | None = None,
+    max_bytes: int | None = None,
+    grid: GridKind | None = None,
+    per: Per = "tensor",
+    parameters: Sequence[Pattern] | None = None,
+    exclude: Sequence[Pattern] = (),
+    examples: int = 1024,
+    forward: Forward | None = None,
+    size: Size | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> ShrinkReport:
+    """Compresses a model in place without training, from a few hundred inputs without labels.
+
+    Layer after layer is pruned and rounded, and the rest of its weight makes up for the errors, with the inputs that
+    the part compressed before produces. Choose by ``sparsity`` and ``bits``, or by ``max_bytes``; with none of them,
+    weights get 5 bits. The model is an ordinary module afterwards: ``demitasse.save`` writes the small file.
+
+    Args:
+        model: any module.
+        calibration: a tensor with the examples along its first axis, or an iterable of batches, such as a DataLoader:
+            tensors, tuples whose first entry is the input, or dicts of keyword arguments.
+        sparsity: share of zeros, 0 to 1: one number for all chosen parameters together, distributed by what it costs
+            the model; or a mapping of patterns to numbers.
+        bits: bits of a code, sign and zero included, or a mapping of patterns to them. ``pow2`` then has 2^(bits - 2)
+            powers of each sign, ``uniform`` 2^(bits - 1) - 1 multiples of its step.
+        max_bytes: the most bytes of the ``.demi`` file; the loss is the smallest that fits.
+        grid: ``pow2``: zero and powers of two; ``uniform``: whole numbers times a step. By default ``pow2`` with
+            ``bits``, which all kernels take, and ``uniform`` with ``max_bytes``, which loses less in a file.
+        per: for ``pow2``: ``tensor`` for one range of exponents for each parameter, ``channel`` for one for each output
+            channel. Where a batch normalization follows a layer, it takes up a factor for each channel in any case.
+        parameters: what to compress, see :func:`demitasse.methods.selection.select`; by default the weights of all
+            linear, convolution, attention and recurrent layers that are not tied to an embedding.
+        exclude: what to leave as it is.
+        examples: the most calibration examples to use.
+        forward: runs the model on a batch, ``forward(model, batch)``, for models that are called in another way.
+        size: returns the bytes of the model's file, for ``max_bytes``; by default the size of its ``.demi``.
+        seed: of the random projections that weigh the layers.
+        progress: called before each layer with (layers done, all layers, name of the layer).
+
+    Returns:
+        The report; ``print`` shows it as a table.
+
+    Raises:
+        DataError: there are no calibration inputs.
+        MethodError: a setting is invalid, a pattern matches nothing, the inputs do not fit the model, values are not
+            finite, or ``max_bytes`` cannot be met; the model is then unchanged. If anything else raises, the layers
+            that are done stay compressed, all others are unchanged, and a note at the exception says so.
+
+    Reference: Frantar et al. 2022, GPTQ (arXiv 2210.17323); Frantar and Alistarh 2023, SparseGPT (arXiv 2301.00774);
+    Li et al. 2025, GPTAQ (arXiv 2504.02692); Conzelmann and Bamler 2025, CERWU (arXiv 2505.18758).
+    """
+    begin = time.monotonic()
+    settings.module("model", model)
+    request = _Request(sparsity, bits, max_bytes, grid, per)
+    for name, function in (("forward", forward), ("size", size), ("progress", progress)):
+        if function is not None:
+            settings.function(name, function)
+    bare = unwrap(model)
+    targets, dense = targets_of(bare, parameters, exclude)
+    for target in targets:
+        check_finite(target.item)
+        request.check(target)
+    batches = batches_of(calibration, settings.whole("examples", examples, 1))
+    device = targets[0].dense.device if targets else torch.device("cpu")
+    with evaluating(bare):
+        job = Shrinking(Runner(bare, forward or run, device), batches, targets, settings.whole("seed", seed), progress)
+        for target in job.unseen:
+            warnings.warn(f"shrink: {target.name} saw no input and stays dense", stacklevel=2)
+            dense.append(Dense(target.name, target.dense.numel(), "saw no input", target.item.tied))
+        if not job.targets:
+            raise MethodError("none of the chosen parameters saw an input; expected inputs that reach them")
+        plan = request.plan(job)
+        rows = job.compress(plan)
+    measured = (size or demi_size)(bare)
+    count = sum(map(size_of, batches))
+    return ShrinkReport(request.words, count, tuple(rows), tuple(dense), measured, time.monotonic() - begin)
+
+
+def demi_size(model: nn.Module) -> int:
+    """Returns the bytes of the model's ``.demi`` file."""
+    return save(model, BytesIO(), format="demi")
+
+
+class _Request:
+    """What the caller asked for, checked."""
+
+    def __init__(
+        self, sparsity: Numbers | None, bits: Numbers | None, max_bytes: int | None, grid: GridKind | None, per: Per
+    ) -> None:
+        if max_bytes is not None:
+            settings.whole("max_bytes", max_bytes, 1)
+            if sparsity is not None or bits is not None:
+                raise MethodError("found max_bytes with sparsity or bits; expected one or the other")
+        if sparsity is not None:
+            settings.each("sparsity", sparsity, settings.share)
+        if grid is not None:
+            settings.one_of("grid", grid, ("pow2", "uniform"))
+        settings.one_of("per", per, ("tensor", "channel"))
+        self.is_default = sparsity is None and bits is None and max_bytes is None
+        self.sparsity, self.bits = sparsity, DEFAULT_BITS if self.is_default else bits
+        if self.bits is not None:
+            settings.each("bits", self.bits, lambda name, value: pow2.levels_of_bits(settings.whole(name, value)))
+        self.max_bytes, self.per = max_bytes, per
+        self.grid: GridKind = grid or ("pow2" if max_bytes is None else "uniform")
+
+    def check(self, target: Target) -> None:
+        """Checks that a parameter's type has the grid."""
+        if self.grid == "pow2" and isinstance(self.bits, int):
+            pow2.check_levels(pow2.levels_of_bits(self.bits), None, target.dense.dtype, target.name)
+
+    @property
+    def words(self) -> str:
+        """The request in words."""
+        parts = []
+        if self.sparsity is not None:
+            given = "by layer" if isinstance(self.sparsity, Mapping) else f"{100 * self.sparsity:g} %"
+            parts.append(f"zeros: {given}")
+        if self.bits is not None:
+            given = "by layer" if isinstance(self.bits, Mapping) else f"{self.bits}"
+            parts.append(f"bits: {given}{' (the default)' if self.is_default else ''}")
+            parts.append(f"grid: {self.grid}")
+        if self.max_bytes is not None:
+            parts.append(f"at most {self.max_bytes:,} bytes, grid: {self.grid}")
+        return ", ".join(parts)
+
+    def plan(self, job: Shrinking) -> Plan:
+        """Returns the plan for ``sparsity`` and ``bits``."""
+        items = [target.item for target in job.targets]
+        widths = {} if self.bits is None else selection.assign(items, self.bits)
+        grids = {item.name: self._grid(int(widths[item.name])) if item.name in widths else None for item in items}
+        if self.sparsity is None:
+            return Plan(dict.fromkeys(grids, 0), grids)
+        if isinstance(self.sparsity, Mapping):
+            shares = selection.assign(items, self.sparsity)
+            entries = {item.name: item.parameter.numel() for item in items}
+            return Plan({name: round(shares.get(name, 0.0) * entries[name]) for name in grids}, grids)
+        return Plan(allocation.zeros(job.scores(), float(self.sparsity)), grids)
+
+    def _grid(self, bits: int) -> Grid:
+        levels = pow2.levels_of_bits(bits) if self.grid == "pow2" else (1 << (bits - 1)) - 1
+        return Grid(self.grid, levels, self.per)
