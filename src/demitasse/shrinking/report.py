@@ -40,7 +40,7 @@ class ShrinkReport:
         examples: number of calibration examples.
         rows: one for each compressed parameter, in the order of execution.
         dense: the parameters that stay dense, each with the reason.
-        bytes: size of the ``.demi`` file; None if it was not measured.
+        bytes: size of the file, if there was a limit; else None.
         seconds: how long it took.
     """
 
@@ -89,7 +89,7 @@ class ShrinkReport:
         ]
         entries = sum(row.entries for row in self.rows)
         totals = [["total", "", f"{entries:,}", _percent(self.sparsity), "", ""]] if len(rows) > 1 else []
-        size = "" if self.bytes is None else f"; {self.bytes:,} bytes as .demi"
+        size = "" if self.bytes is None else f"; {self.bytes:,} bytes"
         notes = [f"{self.choice}; {self.examples:,} examples, {self.seconds:.0f} s{size}"]
         return TextTable("Compressed without training", columns, rows, totals, notes=notes)
 

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from demitasse.errors import MethodError
 from demitasse.formats.states import save
-from demitasse.methods import pow2, selection, settings
+from demitasse.methods import floors, pow2, selection, settings
 from demitasse.methods.method import check_finite
 from demitasse.methods.one_shot import allocation
 from demitasse.methods.one_shot.layer import Compressed, Grid, GridKind, Per, compress
 from demitasse.methods.one_shot.moments import Statistics
 from demitasse.methods.selection import Dense, Number, Pattern, unwrap
+from demitasse.shrinking import fitting
 from demitasse.shrinking.batches import Forward, batches_of, parted, run, size_of
 from demitasse.shrinking.importance import importance
 from demitasse.shrinking.inputs import powers_of, statistics_of, uses_of
@@ -103,10 +104,13 @@ class Shrinking:
         known = {module: axis for module, axis in axes.items() if axis is not None}
         return importance(self.runner, parted(self.batches, _SMALL, _PROBED), known, seed)
 
+    def powers(self) -> dict[str, Tensor]:
+        """Returns the mean squares of the inputs of some examples, (groups, columns) by name of target."""
+        return powers_of(self.runner, parted(self.batches, _SMALL, _PROBED), self.targets, self.seen)
+
     def scores(self) -> dict[str, Tensor]:
         """Returns what cutting each weight alone costs the model, (groups, rows, columns) by name of target."""
-        powers = powers_of(self.runner, parted(self.batches, _SMALL, _PROBED), self.targets, self.seen)
-        found = {}
+        powers, found = self.powers(), {}
         for target in self.targets:
             squares = target.matrix.double().square() * target.importance.unsqueeze(2)
             found[target.name] = squares * powers[target.name].unsqueeze(1) if target.name in powers else squares
@@ -259,11 +263,49 @@ def shrink(
             dense.append(Dense(target.name, target.dense.numel(), "saw no input", target.item.tied))
         if not job.targets:
             raise MethodError("none of the chosen parameters saw an input; expected inputs that reach them")
-        plan = request.plan(job)
-        rows = job.compress(plan)
-    measured = (size or demi_size)(bare)
+        measure = size or demi_size
+        if max_bytes is None:
+            rows, reached = job.compress(request.plan(job)), None
+        else:
+            rows, reached = _fitted(job, request, max_bytes, measure)
+    floors.warn({row.name: (row.kept, row.entries) for row in rows if floors.is_dying(row.entries, row.kept, None)}, "shrink")
     count = sum(map(size_of, batches))
-    return ShrinkReport(request.words, count, tuple(rows), tuple(dense), measured, time.monotonic() - begin)
+    return ShrinkReport(request.words, count, tuple(rows), tuple(dense), reached, time.monotonic() - begin)
+
+
+def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) -> tuple[list[ShrunkParameter], int]:
+    """Compresses the model so that its file fits, with the smallest loss."""
+    model, originals = job.runner.model, job.originals()
+    other = fitting.rest(model, job.targets, measure)
+    if other > max_bytes:
+        raise MethodError(
+            f"max_bytes is {max_bytes:,}, but even with zeros for all chosen weights the file has {other:,} bytes; "
+            "the model is unchanged"
+        )
+    powers = job.powers()
+    price = fitting.first_price(lambda price: fitting.predicted(job.targets, powers, price), max_bytes - other)
+    best: dict[float, tuple[list[ShrunkParameter], dict[Tensor, Tensor]]] = {}
+
+    def compressed(price: float) -> int:
+        _restore(originals)
+        rows = job.compress(request.priced_plan(job, price))
+        best[price] = rows, {tensor: tensor.detach().clone() for tensor in originals}
+        return measure(model)
+
+    try:
+        price, reached = fitting.fitted_price(compressed, price, max_bytes)
+    except MethodError:
+        _restore(originals)
+        raise
+    rows, values = best[price]
+    _restore(values)
+    return rows, reached
+
+
+@torch.no_grad()
+def _restore(values: Mapping[Tensor, Tensor]) -> None:
+    for tensor, before in values.items():
+        tensor.copy_(before)
 
 
 def demi_size(model: nn.Module) -> int:
@@ -325,6 +367,12 @@ class _Request:
             entries = {item.name: item.parameter.numel() for item in items}
             return Plan({name: round(shares.get(name, 0.0) * entries[name]) for name in grids}, grids)
         return Plan(allocation.zeros(job.scores(), float(self.sparsity)), grids)
+
+    def priced_plan(self, job: Shrinking, price: float) -> Plan:
+        """Returns the plan for ``max_bytes`` at a price of a bit."""
+        levels = pow2.levels_of_bits(DEFAULT_BITS) if self.grid == "pow2" else None
+        names = [target.name for target in job.targets]
+        return Plan(dict.fromkeys(names, 0), dict.fromkeys(names, Grid(self.grid, levels, self.per)), price)
 
     def _grid(self, bits: int) -> Grid:
         levels = pow2.levels_of_bits(bits) if self.grid == "pow2" else (1 << (bits - 1)) - 1

@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from demitasse.methods.one_shot import codebooks, masks, scales
+from demitasse.methods.one_shot import codebooks, masks, rate, scales
 from demitasse.methods.one_shot.compensation import Choose, damped, inverse_factor, refine, sweep, towards_dense
-from demitasse.methods.one_shot.moments import Statistics, loss
+from demitasse.methods.one_shot.moments import Statistics, loss, shrunk
 
 GridKind = Literal["pow2", "uniform"]
 Per = Literal["tensor", "channel"]
@@ -20,7 +20,6 @@ DAMPING = 0.01
 _REFINEMENTS = 3  # passes over the columns after the first one
 _FINE = 16  # scales to try for each factor of two
 _SPAN = (-2.5, 0.75)  # log2 of the scales to try, relative to the one that holds the largest weight
-_WIDEST = 1 << 10  # the largest whole number of a uniform grid whose step follows from the price
 _SOUGHT = 1 << 31  # multiplications of a step of conjugate gradients up to which masks are sought by turns
 _DOUBLE = 1024  # columns up to which the sweeps run in float64
 
@@ -102,7 +101,7 @@ def compress(
     """
     kind = torch.float64 if weight.shape[2] <= _DOUBLE else torch.float32
     used = statistics.centred() if freedom.shift else statistics
-    hessian = damped(used.hessian / used.count, damping)
+    hessian = damped(shrunk(used.hessian, used.count) / used.count, damping)
     dense = weight.double()
     target = towards_dense(dense, asymmetry * used.cross / used.count, hessian)
     energy = loss(dense, used.hessian / used.count)
@@ -129,7 +128,7 @@ def compress(
     effective = values * factor.unsqueeze(2)
     mean = statistics.mean + statistics.drift
     shift = (dense @ mean.unsqueeze(2) - effective @ statistics.mean.unsqueeze(2)).squeeze(2)
-    error = loss(effective - target, hessian)
+    error = loss(effective - target, used.hessian / used.count)
     return Compressed(values, factor, shift if freedom.shift else torch.zeros_like(shift), error, energy)
 
 
@@ -178,7 +177,8 @@ def _scaled(job: _Job, grid: Grid, price: float, free: bool) -> tuple[Tensor, Te
     fit = masks.fitted(job.target, ~job.cut, job.hessian) if bool(job.cut.any()) else job.target
     curvature = 1 / job.factor.diagonal(dim1=1, dim2=2).square().unsqueeze(1)
     if grid.levels is None:
-        codebook, scale = _priced_step(job, curvature, price, free, fit)
+        scale = rate.steps(fit, curvature * job.importance.unsqueeze(2), price, free)
+        codebook = codebooks.integers(rate.largest_number(fit, scale))
     else:
         codebook = codebooks.powers(0, grid.levels) if grid.kind == "pow2" else codebooks.integers(grid.levels)
         scale = _searched(job, fit, curvature, codebook, grid, free)
@@ -206,24 +206,6 @@ def _searched(
         candidates = torch.stack([largest * 2.0 ** (_SPAN[0] + k / _FINE) for k in range(count + 1)])
     weights = curvature * job.importance.unsqueeze(2) if shared else curvature.expand_as(fit)
     return scales.search(fit, weights, codebook, candidates, shared)
-
-
-def _priced_step(
-    job: _Job, curvature: Tensor, price: float, free: bool, fit: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Returns the codebook and the steps at which a bit less costs its price.
-
-    With the error step^2 / 12 and -log2(step) bits for a weight, that is step^2 = 6 price / (curvature ln 2).
-
-    Reference: Gish and Pierce 1968, Asymptotically efficient quantizing: the uniform grid is the best one for a coder.
-    """
-    logs = (curvature * job.importance.unsqueeze(2)).clamp(min=torch.finfo(fit.dtype).tiny).log()
-    mean = logs.mean(2) if free else logs.mean().expand(logs.shape[:2])
-    scale = (6 * price / math.log(2) / mean.exp()).sqrt()
-    largest = fit.abs().amax(2)
-    scale = torch.maximum(scale, largest / _WIDEST) if free else scale.clamp(min=float(largest.max()) / _WIDEST)
-    number = int((largest / scale).max().ceil())
-    return codebooks.integers(max(1, number)), scale
 
 
 def _chooser(job: _Job, values: Tensor, codebook: Tensor, scale: Tensor, price: float) -> Choose:

@@ -69,6 +69,30 @@ class Moments:
         return Statistics(hessian, cross, total / self.count, drift / self.count, self.count)
 
 
+def shrunk(hessian: Tensor, count: int) -> Tensor:
+    """Returns a Hessian whose correlations between columns are smaller, the more so the fewer inputs there are.
+
+    The correlations R of few inputs are partly chance, which error compensation would fit. They become (1 - r) R, with
+    r = ((1 - 2 / p) tr(R^2) + p^2) / ((n + 1 - 2 / p) (tr(R^2) - p)) for p columns and n inputs, at most 1.
+
+    Args:
+        hessian: (groups, columns, columns).
+        count: n, the number of columns of inputs that it is a sum over.
+
+    Reference: Chen, Wiesel, Eldar and Hero 2010, Shrinkage Algorithms for MMSE Covariance Estimation (arXiv 0907.4698),
+    equation (23), applied to correlations.
+    """
+    columns = hessian.shape[1]
+    diagonal = hessian.diagonal(dim1=1, dim2=2)
+    norm = diagonal.clamp(min=0).sqrt()
+    norm = torch.where(norm > 0, norm, torch.inf)
+    squares = (hessian / norm.unsqueeze(1) / norm.unsqueeze(2)).square().sum((1, 2))
+    lost = (1 - 2 / columns) * squares + columns**2
+    share = lost / ((count + 1 - 2 / columns) * (squares - columns).clamp(min=torch.finfo(squares.dtype).eps))
+    share = share.clamp(max=1.0).view(-1, 1, 1)
+    return (1 - share) * hessian + share * torch.diag_embed(diagonal)
+
+
 def loss(error: Tensor, hessian: Tensor) -> Tensor:
     """Returns e H e^T for every row of an error of weights, (groups, rows)."""
     return ((error @ hessian) * error).sum(2)
