@@ -1,91 +1,86 @@
 """What a unit of squared error of a layer's outputs costs the model, from gradients on calibration inputs.
 
-To second order, errors d of a layer's outputs change the model's outputs z by J d, and cost half the square of that in
-the metric of the outputs: for classes, the divergence of their probabilities, whose metric is the Fisher information.
-The expected squares of gradients of random projections of z are the diagonal of J^T F J. No labels are needed.
+To second order, a change d of a row of weights costs half of d F d^T, F being the expected outer product of gradients of
+random projections of the model's outputs: the Fisher information if the outputs are classes. Of F only the trace is
+measured, for each row; its shape is taken to be that of the inputs' second moments H, whose trace is known. So an output's
+squared error, d H d^T, costs tr(F) / (2 tr(H)). No labels are needed.
 
-Reference: Martens 2014, New Insights and Perspectives on the Natural Gradient Method (arXiv 1412.1193), sections 5, 9;
-Dong et al. 2020, HAWQ-V2 (arXiv 1911.03852), which weights layers by second derivatives, too.
+Reference: Martens 2014, New Insights and Perspectives on the Natural Gradient Method (arXiv 1412.1193), sections 5 and
+9; Dong et al. 2020, HAWQ-V2 (arXiv 1911.03852), which weighs layers by traces, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from demitasse.errors import MethodError
 from demitasse.shrinking.batches import size_of
+from demitasse.shrinking.targets import Target
 from demitasse.shrinking.watching import Runner, tensors_in
 
+# the least importance of a row, relative to the mean of its parameter: its gradients may be small by chance
+_LEAST = 0.1
 
-def importance(runner: Runner, batches: Sequence[object], axes: Mapping[nn.Module, int], seed: int) -> dict[nn.Module, Tensor]:
-    """Returns for each layer the mean squared gradient of its outputs, (channels,) float64, per example.
+
+def importances(
+    runner: Runner, batches: Sequence[object], targets: Sequence[Target], powers: Mapping[str, Tensor], seed: int
+) -> dict[str, Tensor]:
+    """Returns what a unit of mean squared error of each output costs the model, (groups, rows) float64, by name.
 
     Args:
         runner: runs the model.
         batches: small batches.
-        axes: the layers, each with the axis of the channels of its outputs.
+        targets: the targets.
+        powers: name -> mean squares of the inputs, (groups, columns); 1 for targets without inputs.
         seed: of the random projections.
 
     Returns:
-        module -> half the sum over positions of the squared gradients, as mean over examples; empty if the model has no
-        gradients.
+        Empty if the model has no gradients.
     """
     generator = torch.Generator().manual_seed(seed)
-    sums: dict[nn.Module, Tensor] = {}
+    sums = {target.name: torch.zeros(target.matrix.shape[:2], dtype=torch.float64) for target in targets}
     examples = 0
-    with _differentiable(runner.model, axes):
+    with _differentiable(targets):
         for batch in batches:
-            kept: list[tuple[nn.Module, Tensor]] = []
             try:
-                with torch.enable_grad(), _kept(axes, kept):
+                with torch.enable_grad():
                     scalar = projection(runner.outputs(batch), generator)
-                    if scalar is None or not kept:
+                    if scalar is None:
                         return {}
-                    gradients = torch.autograd.grad(scalar, [output for _, output in kept], allow_unused=True)
+                    parameters = [target.item.parameter for target in targets]
+                    gradients = torch.autograd.grad(scalar, parameters, allow_unused=True)
             except (RuntimeError, MethodError):
-                return {}  # the model has parts without gradients
-            for (module, _), gradient in zip(kept, gradients, strict=True):
+                return {}  # parts of the model have no gradients
+            for target, gradient in zip(targets, gradients, strict=True):
                 if gradient is not None:
-                    channels = gradient.movedim(axes[module], 0).flatten(1)
-                    found = channels.double().square().sum(1).cpu()
-                    sums[module] = sums[module] + found if module in sums else found
+                    sums[target.name] += target.views[0].matrix(gradient).double().square().sum(2).cpu()
             examples += size_of(batch)
-    return {module: total / (2 * examples) for module, total in sums.items()}
+    found = {}
+    for target in targets:
+        columns = target.matrix.shape[2]
+        trace = powers[target.name].sum(1, keepdim=True).cpu() if target.name in powers else torch.tensor(columns)
+        costs = sums[target.name] / (2 * examples) / trace.clamp(min=torch.finfo(torch.float32).tiny)
+        found[target.name] = costs.clamp(min=_LEAST * float(costs.mean()))
+    # layers without any effect cost little, but not nothing
+    least = 1e-6 * max(float(costs.max()) for costs in found.values())
+    return {name: costs.clamp(min=least) for name, costs in found.items()} if least else {}
 
 
 @contextmanager
-def _differentiable(model: nn.Module, modules: Mapping[nn.Module, int]) -> Iterator[None]:
-    """Makes the weights of layers require gradients for a while, so that outputs do."""
-    before = {
-        parameter: parameter.requires_grad for module in modules for parameter in module.parameters(recurse=False)
-    }
+def _differentiable(targets: Sequence[Target]) -> Iterator[None]:
+    """Makes the parameters require gradients for a while."""
+    before = [(target.item.parameter, target.item.parameter.requires_grad) for target in targets]
     try:
-        for parameter in before:
-            parameter.requires_grad_(parameter.is_floating_point())
+        for parameter, _ in before:
+            parameter.requires_grad_()
         yield
     finally:
-        for parameter, needed in before.items():
+        for parameter, needed in before:
             parameter.requires_grad_(needed)
-
-
-@contextmanager
-def _kept(modules: Mapping[nn.Module, int], kept: list[tuple[nn.Module, Tensor]]) -> Iterator[None]:
-    """Keeps the outputs of layers; the model goes on with copies, which it may change in place."""
-
-    def after(module: nn.Module, arguments: object, output: object) -> object:
-        if not isinstance(output, Tensor) or not output.requires_grad:
-            return output
-        kept.append((module, output))
-        return output.clone()
-
-    with ExitStack() as stack:
-        for module in modules:
-            stack.enter_context(module.register_forward_hook(after))
-        yield
 
 
 def projection(outputs: object, generator: torch.Generator) -> Tensor | None:
@@ -99,7 +94,7 @@ def projection(outputs: object, generator: torch.Generator) -> Tensor | None:
     """
     total = None
     for output in tensors_in(outputs):
-        if not output.requires_grad or not output.is_floating_point():
+        if not output.requires_grad or not output.is_floating_point() or not output.numel():
             continue
         flat = output.flatten(1) if output.ndim > 3 and output[0].numel() == output.shape[1] else output
         part = _of_classes(flat, generator) if flat.ndim in (2, 3) and flat.shape[-1] > 1 else _of_any(flat, generator)
@@ -108,16 +103,16 @@ def projection(outputs: object, generator: torch.Generator) -> Tensor | None:
 
 
 def _of_classes(output: Tensor, generator: torch.Generator) -> Tensor:
-    logs = output.float()
-    shares = logs.detach()
+    """Returns the log probability of classes drawn by their probabilities."""
+    shares = output.detach().float()
     if bool((shares >= 0).all()) and bool(((shares.sum(-1) - 1).abs() < 1e-3).all()):
-        logs = logs.clamp(min=1e-12).log()
+        logs = output.float().clamp(min=1e-12).log()
     else:
-        logs = logs.log_softmax(-1)
+        logs = output.float().log_softmax(-1)
     drawn = logs.detach().exp().flatten(0, -2).cpu().multinomial(1, generator=generator)
     return logs.flatten(0, -2).gather(1, drawn.to(logs.device)).sum()
 
 
 def _of_any(output: Tensor, generator: torch.Generator) -> Tensor:
     signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
-    return (output * signs).sum() / output.detach().float().std().clamp(min=1e-12)
+    return (output * signs).sum() / output.detach().float().std(correction=0).clamp(min=1e-12)

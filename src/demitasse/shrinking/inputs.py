@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from demitasse.errors import MethodError
 from demitasse.methods.one_shot.moments import Moments, Statistics
-from demitasse.methods.one_shot.views import Arguments, EmbeddingView, Named, View
+from demitasse.methods.one_shot.views import Arguments, Named, View
+from demitasse.shrinking.replay import Replay
 from demitasse.shrinking.survey import Survey
 from demitasse.shrinking.targets import Target
 from demitasse.shrinking.watching import Runner, copied, swapped
@@ -18,7 +18,12 @@ Call = tuple[Arguments, Named]
 
 
 def statistics_of(
-    runner: Runner, batches: Sequence[object], targets: Sequence[Target], seen: Survey, dense: Mapping[Tensor, Tensor]
+    runner: Runner,
+    batches: Sequence[object],
+    targets: Sequence[Target],
+    seen: Survey,
+    dense: Mapping[Tensor, Tensor],
+    replay: Replay,
 ) -> dict[str, Statistics]:
     """Returns the moments of the inputs of some targets, by name; those that see no input are missing.
 
@@ -28,6 +33,7 @@ def statistics_of(
         targets: the targets, compressed neither in the model nor in its dense state.
         seen: the survey of the model.
         dense: what compression has changed so far -> its dense values.
+        replay: what need not be computed again.
 
     Raises:
         MethodError: inputs have NaN or infinite values.
@@ -39,10 +45,11 @@ def statistics_of(
                 views.setdefault(view.watched, []).append((target, view))
     calls = {module: seen.calls[module] for module in views}
     moments = {target.name: Moments() for target in targets}
-    for batch in batches if calls else ():
+    begin = min((seen.begins[module] for module in calls), default=0)
+    for number, batch in enumerate(batches if calls else ()):
         before: list[Call] = []
         if dense:
-            with swapped(dense):
+            with swapped(dense), replay.skipping((number, "dense"), begin):
                 runner.watch(batch, calls, lambda module, *call: before.append(copied(*call)))
         left = iter(before)
 
@@ -51,7 +58,8 @@ def statistics_of(
             for target, view in views[module]:
                 _add(moments[target.name], view, (arguments, named), other)
 
-        runner.watch(batch, calls, add)
+        with replay.skipping((number, "compressed"), begin):
+            runner.watch(batch, calls, add)
     found = {name: one.statistics() for name, one in moments.items() if one.count}
     for name, one in found.items():
         if not bool(one.hessian.isfinite().all()):
@@ -66,22 +74,6 @@ def _add(moments: Moments, view: View, call: Call, dense: Call | None) -> None:
         return
     for part, other in zip(view.columns(*call), view.columns(*dense), strict=True):
         moments.add(part, other)
-
-
-def uses_of(runner: Runner, batches: Sequence[object], target: Target, seen: Survey) -> Tensor | None:
-    """Returns how often each row of an embedding is used, (1, rows); None if it is no embedding."""
-    views = {view.watched: view for view in target.views if isinstance(view, EmbeddingView)}
-    calls = {module: seen.calls[module] for module in views if module in seen.calls}
-    if not calls:
-        return None
-    total = torch.zeros(1, target.dense.shape[0])
-
-    def add(module: nn.Module, arguments: Arguments, named: Named) -> None:
-        total.add_(views[module].uses(arguments, named))
-
-    for batch in batches:
-        runner.watch(batch, calls, add)
-    return total
 
 
 def powers_of(

@@ -21,8 +21,9 @@ from demitasse.methods.one_shot.moments import Statistics
 from demitasse.methods.selection import Dense, Number, Pattern, unwrap
 from demitasse.shrinking import fitting
 from demitasse.shrinking.batches import Forward, batches_of, parted, run, size_of
-from demitasse.shrinking.importance import importance
-from demitasse.shrinking.inputs import powers_of, statistics_of, uses_of
+from demitasse.shrinking.importance import importances
+from demitasse.shrinking.inputs import powers_of, statistics_of
+from demitasse.shrinking.replay import Replay
 from demitasse.shrinking.report import ShrinkReport, ShrunkParameter
 from demitasse.shrinking.survey import Survey, survey
 from demitasse.shrinking.targets import Target, targets_of
@@ -32,7 +33,7 @@ Numbers = Number | Mapping[Pattern, Number]
 Size = Callable[[nn.Module], int]
 
 DEFAULT_BITS = 5
-_SMALL, _PROBED = 32, 256  # examples of a batch with gradients, and in all
+_SMALL, _PROBED = 16, 256  # examples of a batch with gradients, and in all
 _ZEROS = 0.1  # share of zeros above which a weight counts as pruned before
 
 
@@ -76,17 +77,14 @@ class Shrinking:
         self.targets = [one for one in targets if any(view.watched in self.seen.calls for view in one.views)]
         self.unseen = [one for one in targets if one not in self.targets]
         self.targets.sort(key=self._place)
-        costs = self._importances(seed)
+        self._few = parted(batches, _SMALL, _PROBED)
+        self.powers = powers_of(runner, self._few, self.targets, self.seen)
+        costs = importances(runner, self._few, self.targets, self.powers, seed)
         for target in self.targets:
-            module = target.views[0].home.module
-            shape = target.matrix.shape[:2]
             if len(target.views) == 1:
-                target.norm = self.seen.normalization.get(module)
-            uses = uses_of(runner, batches, target, self.seen)
-            found = costs.get(module, uses)
-            found = torch.ones(shape, dtype=torch.float64) if found is None else found.double().view(shape)
-            least = float(found.max()) * 1e-6 or 1.0
-            target.importance = found.clamp(min=least).to(target.dense.device)
+                target.norm = self.seen.normalization.get(target.views[0].home.module)
+            found = costs.get(target.name, torch.ones(target.matrix.shape[:2], dtype=torch.float64))
+            target.importance = found.to(target.dense.device)
             nonzero = target.matrix != 0
             if _ZEROS < 1 - float(nonzero.double().mean()) < 1:
                 target.zeros = ~nonzero
@@ -95,25 +93,12 @@ class Shrinking:
         first = min(self.seen.first[view.watched] for view in target.views if view.watched in self.seen.first)
         return first, target.views[0].turn
 
-    def _importances(self, seed: int) -> dict[nn.Module, Tensor]:
-        axes = {
-            target.views[0].home.module: target.views[0].channels
-            for target in self.targets
-            if len(target.views) == 1 and target.views[0].channels is not None
-        }
-        known = {module: axis for module, axis in axes.items() if axis is not None}
-        return importance(self.runner, parted(self.batches, _SMALL, _PROBED), known, seed)
-
-    def powers(self) -> dict[str, Tensor]:
-        """Returns the mean squares of the inputs of some examples, (groups, columns) by name of target."""
-        return powers_of(self.runner, parted(self.batches, _SMALL, _PROBED), self.targets, self.seen)
-
     def scores(self) -> dict[str, Tensor]:
         """Returns what cutting each weight alone costs the model, (groups, rows, columns) by name of target."""
-        powers, found = self.powers(), {}
+        found = {}
         for target in self.targets:
             squares = target.matrix.double().square() * target.importance.unsqueeze(2)
-            found[target.name] = squares * powers[target.name].unsqueeze(1) if target.name in powers else squares
+            found[target.name] = squares * self.powers[target.name].unsqueeze(1) if target.name in self.powers else squares
         return found
 
     def originals(self) -> dict[Tensor, Tensor]:
@@ -127,6 +112,7 @@ class Shrinking:
         """
         dense: dict[Tensor, Tensor] = {}
         rows: list[ShrunkParameter] = []
+        replay = Replay(self.runner.model, self.seen)
         groups: dict[tuple[int, int], list[Target]] = {}
         for target in self.targets:
             groups.setdefault(self._place(target), []).append(target)
@@ -134,7 +120,7 @@ class Shrinking:
             for group in groups.values():
                 if self.progress:
                     self.progress(len(rows), len(self.targets), group[0].name)
-                found = statistics_of(self.runner, self.batches, group, self.seen, dense)
+                found = statistics_of(self.runner, self.batches, group, self.seen, dense, replay)
                 for target in group:
                     result = self._compressed(target, found.get(target.name), plan)
                     before = {tensor: tensor.detach().clone() for tensor in target.dependents}
@@ -282,8 +268,7 @@ def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) ->
             f"max_bytes is {max_bytes:,}, but even with zeros for all chosen weights the file has {other:,} bytes; "
             "the model is unchanged"
         )
-    powers = job.powers()
-    price = fitting.first_price(lambda price: fitting.predicted(job.targets, powers, price), max_bytes - other)
+    price = fitting.first_price(lambda price: fitting.predicted(job.targets, job.powers, price), max_bytes - other)
     best: dict[float, tuple[list[ShrunkParameter], dict[Tensor, Tensor]]] = {}
 
     def compressed(price: float) -> int:

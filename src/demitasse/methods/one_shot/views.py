@@ -332,7 +332,10 @@ class TransposedConvolutionView(View):
 
 @VIEWS.register("embedding")
 class EmbeddingView(View):
-    """A table, W (rows, columns), of which a call uses some rows: their losses are weighted by how often."""
+    """A table, W (rows, columns): no product, so a row's loss is the squared error of its entries.
+
+    How much a row counts, which is nothing if it is never used, follows from gradients alone.
+    """
 
     @classmethod
     @override
@@ -349,12 +352,4 @@ class EmbeddingView(View):
 
     @override
     def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
-        yield from ()  # the products have no inputs
-
-    def uses(self, arguments: Arguments, named: Named) -> Tensor:
-        """Returns how often a call uses each row, (1, rows)."""
-        found = tensor_argument(arguments, named, 0, "input")
-        rows = int(self.home.module.num_embeddings)  # type: ignore[arg-type]
-        if found is None:
-            return torch.zeros(1, rows)
-        return torch.bincount(found.flatten().to("cpu", torch.int64), minlength=rows).float().unsqueeze(0)
+        yield from ()
