@@ -1,4 +1,4 @@
-"""Every layer view: its matrix times its columns is what the layer computes, and its matrix becomes the weight again."""
+"""Every layer view: its matrix times its columns is the layer's output, and becomes the weight again."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ class Case(NamedTuple):
     parameter: str
     inputs: tuple[int, ...]
 
+    def kernel(self, module: nn.Module) -> tuple[int, ...]:
+        """The sizes of the kernel."""
+        return tuple(module.get_parameter(self.parameter).shape[2:])
+
 
 def images(*sizes: int) -> tuple[int, ...]:
     return (3, 4, *sizes)
@@ -50,7 +54,8 @@ def images(*sizes: int) -> tuple[int, ...]:
 def caffe(text: str) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         shape = "shape { dim: 3 dim: 4 dim: 7 dim: 6 }"
-        net = f'layer {{ name: "data" type: "Input" top: "data" input_param {{ {shape} }} }} layer {{ name: "one" {text} }}'
+        data = f'layer {{ name: "data" type: "Input" top: "data" input_param {{ {shape} }} }}'
+        net = f'{data} layer {{ name: "one" bottom: "data" top: "one" {text} }}'
         torch.manual_seed(0)
         found = Net(prototxt.parse(net, schema.NetParameter(), "test"))
         layer = next(module for module in found.modules() if getattr(module, "weight", None) is not None)
@@ -62,14 +67,16 @@ def caffe(text: str) -> Callable[[], nn.Module]:
     return make
 
 
-IN_OUT = 'bottom: "data" top: "one"'
+WINDOW = "convolution_param { num_output: 6 kernel_size: 3 pad: 1 stride: 2 group: 2 }"
 CASES = [
     Case("linear", lambda: nn.Linear(4, 5), "weight", (3, 2, 4)),
     Case("transposed linear", lambda: Conv1D(5, 4), "weight", (3, 2, 4)),
     Case("convolution", lambda: nn.Conv1d(4, 6, 3, stride=2, padding=1), "weight", images(9)),
     Case("convolution", lambda: nn.Conv2d(4, 6, (3, 2), groups=2, dilation=(1, 2), bias=False), "weight", images(7, 6)),
     Case("convolution", lambda: nn.Conv2d(4, 8, 3, groups=4, padding="same", dilation=2), "weight", images(7, 6)),
-    Case("convolution", lambda: nn.Conv2d(4, 4, 3, groups=4, padding=2, padding_mode="circular"), "weight", images(7, 6)),
+    Case(
+        "convolution", lambda: nn.Conv2d(4, 4, 3, groups=4, padding=2, padding_mode="circular"), "weight", images(7, 6)
+    ),
     Case("convolution", lambda: nn.Conv2d(4, 4, 3, padding="same", padding_mode="reflect"), "weight", images(7, 6)),
     Case("convolution", lambda: nn.Conv3d(4, 6, 2, stride=(1, 2, 1), padding=(0, 1, 1)), "weight", images(4, 5, 3)),
     Case("convolution", lambda: nn.Conv2d(4, 6, 1), "weight", (4, 7, 6)),
@@ -84,20 +91,25 @@ CASES = [
     Case("transposed convolution", lambda: nn.ConvTranspose3d(4, 2, 2, stride=2, padding=1), "weight", images(3, 4, 3)),
     Case(
         "Convolution",
-        caffe(f'type: "Convolution" {IN_OUT} convolution_param {{ num_output: 6 kernel_size: 3 pad: 1 stride: 2 group: 2 }}'),
+        caffe('type: "Convolution" ' + WINDOW),
         "weight",
         images(7, 6),
     ),
     Case(
         "Deconvolution",
-        caffe(f'type: "Deconvolution" {IN_OUT} convolution_param {{ num_output: 6 kernel_size: 3 pad: 1 stride: 2 group: 2 }}'),
+        caffe('type: "Deconvolution" ' + WINDOW),
         "weight",
         images(7, 6),
     ),
-    Case("InnerProduct", caffe(f'type: "InnerProduct" {IN_OUT} inner_product_param {{ num_output: 5 }}'), "weight", images(7, 6)),
     Case(
         "InnerProduct",
-        caffe(f'type: "InnerProduct" {IN_OUT} inner_product_param {{ num_output: 5 transpose: true }}'),
+        caffe('type: "InnerProduct" inner_product_param { num_output: 5 }'),
+        "weight",
+        images(7, 6),
+    ),
+    Case(
+        "InnerProduct",
+        caffe('type: "InnerProduct" inner_product_param { num_output: 5 transpose: true }'),
         "weight",
         images(7, 6),
     ),
@@ -129,12 +141,9 @@ def test_the_matrix_times_the_columns_is_the_output(case: Case) -> None:
         made = product(found, module, case.parameter, inputs)
         if found.bias is not None:
             made += found.bias[:, None]
-    assert found.channels is not None
-    batched = outputs if found.channels == -1 or outputs.ndim == len(case.inputs) != 3 or case.inputs[0] == 3 else outputs
-    axis = found.channels if batched.ndim == len(images(*case.inputs[2:])) or found.channels == -1 else 0
-    if len(case.inputs) == 3 and isinstance(module, nn.Conv2d):
-        axis = 0  # an image without a batch
-    assert torch.allclose(batched.movedim(axis, 0).flatten(1), made, atol=1e-4)
+    linear = isinstance(module, nn.Linear | Conv1D) or outputs.ndim == 2
+    axis = -1 if linear else outputs.ndim - len(case.kernel(module)) - 1
+    assert torch.allclose(outputs.movedim(axis, 0).flatten(1), made, atol=1e-4)
     weight = module.get_parameter(case.parameter).detach()
     assert torch.equal(found.weight(found.matrix(weight), weight.shape), weight)
 
@@ -188,7 +197,8 @@ def test_the_columns_of_recurrent_layers_are_inputs_and_states(kind: type[nn.RNN
     columns = {name: next(one.columns((given,), {}))[0] for name, one in found.items()}
     count = 13 if packed else 18
     assert {name: tuple(one.shape) for name, one in columns.items()} == {
-        name: ({"ih_l0": 4, "ih_l1": 10}.get(name.removeprefix("weight_").removesuffix("_reverse"), 5), count) for name in found
+        name: ({"ih_l0": 4, "ih_l1": 10}.get(name.removeprefix("weight_").removesuffix("_reverse"), 5), count)
+        for name in found
     }
     if not packed:
         assert torch.allclose(columns["weight_ih_l1"], states.flatten(0, 1).T, atol=1e-6)
@@ -214,5 +224,12 @@ def test_an_embedding_has_no_inputs() -> None:
 
 
 def test_every_view_is_tested() -> None:
-    others = {"attention projection", "attention projections", "attention output", "recurrent", "recurrent cell", "embedding"}
+    others = {
+        "attention projection",
+        "attention projections",
+        "attention output",
+        "recurrent",
+        "recurrent cell",
+        "embedding",
+    }
     assert {case.view for case in CASES} | others == set(VIEWS)

@@ -30,7 +30,7 @@ def batches_of(calibration: object, examples: int) -> list[object]:
     if isinstance(calibration, Tensor):
         if not calibration.ndim:
             raise MethodError("calibration is a tensor of 0 dimensions; expected the examples along its first axis")
-        batches: Iterable[object] = calibration[:examples].split(_BATCH)
+        batches: Iterable[object] = torch.split(calibration[:examples], _BATCH)
     elif isinstance(calibration, str | bytes | nn.Module) or not isinstance(calibration, Iterable):
         raise MethodError(
             f"calibration is {settings.shown(calibration)}; expected a tensor, a DataLoader or an iterable of inputs"

@@ -1,9 +1,9 @@
 """What a unit of squared error of a layer's outputs costs the model, from gradients on calibration inputs.
 
-To second order, a change d of a row of weights costs half of d F d^T, F being the expected outer product of gradients of
-random projections of the model's outputs: the Fisher information if the outputs are classes. Of F only the trace is
-measured, for each row; its shape is taken to be that of the inputs' second moments H, whose trace is known. So an output's
-squared error, d H d^T, costs tr(F) / (2 tr(H)). No labels are needed.
+To second order, a change d of a row of weights costs half of d F d^T. F is the expected outer product of gradients of
+random projections of the model's outputs: the Fisher information if the outputs are classes. Only the trace of F is
+measured, for each row; its shape is taken to be that of H, the second moments of the inputs, whose trace is known. So
+an output's squared error, d H d^T, costs tr(F) / (2 tr(H)). No labels are needed.
 
 Reference: Martens 2014, New Insights and Perspectives on the Natural Gradient Method (arXiv 1412.1193), sections 5 and
 9; Dong et al. 2020, HAWQ-V2 (arXiv 1911.03852), which weighs layers by traces, too.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -47,14 +47,13 @@ def statistics_of(
     moments = {target.name: Moments() for target in targets}
     begin = min((seen.begins[module] for module in calls), default=0)
     for number, batch in enumerate(batches if calls else ()):
-        before: list[Call] = []
+        left: Iterator[Call] = iter(())
         if dense:
             with swapped(dense), replay.skipping((number, "dense"), begin):
-                runner.watch(batch, calls, lambda module, *call: before.append(copied(*call)))
-        left = iter(before)
+                left = iter(_calls(runner, batch, calls))
 
-        def add(module: nn.Module, arguments: Arguments, named: Named, left: object = left) -> None:
-            other: Call | None = next(left, None)  # type: ignore[call-overload]
+        def add(module: nn.Module, arguments: Arguments, named: Named, left: Iterator[Call] = left) -> None:
+            other = next(left, None)
             for target, view in views[module]:
                 _add(moments[target.name], view, (arguments, named), other)
 
@@ -67,6 +66,13 @@ def statistics_of(
     return found
 
 
+def _calls(runner: Runner, batch: object, calls: Mapping[nn.Module, int]) -> list[Call]:
+    """Returns copies of the arguments of the watched calls."""
+    found: list[Call] = []
+    runner.watch(batch, calls, lambda module, arguments, named: found.append(copied(arguments, named)))
+    return found
+
+
 def _add(moments: Moments, view: View, call: Call, dense: Call | None) -> None:
     if dense is None:
         for part in view.columns(*call):
@@ -76,9 +82,7 @@ def _add(moments: Moments, view: View, call: Call, dense: Call | None) -> None:
         moments.add(part, other)
 
 
-def powers_of(
-    runner: Runner, batches: Sequence[object], targets: Sequence[Target], seen: Survey
-) -> dict[str, Tensor]:
+def powers_of(runner: Runner, batches: Sequence[object], targets: Sequence[Target], seen: Survey) -> dict[str, Tensor]:
     """Returns the mean squares of the inputs of the dense model, (groups, columns), by name of target."""
     views: dict[nn.Module, list[tuple[Target, View]]] = {}
     for target in targets:

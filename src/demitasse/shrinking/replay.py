@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from torch import Tensor, nn
 
 from demitasse.shrinking.survey import Survey
+
+# a forward hook
+Keep = Callable[[nn.Module, object, object], None]
 
 MEMORY = 1 << 31  # bytes of outputs to keep, at most
 
@@ -63,7 +66,7 @@ class Replay:
                 stack.enter_context(module.register_forward_hook(self._keeper(kept, shapes)))
             yield
 
-    def _keeper(self, kept: dict[nn.Module, Tensor], shapes: dict[nn.Module, Tensor]):  # type: ignore[no-untyped-def]
+    def _keeper(self, kept: dict[nn.Module, Tensor], shapes: dict[nn.Module, Tensor]) -> Keep:
         def keep(module: nn.Module, arguments: object, output: object) -> None:
             if isinstance(output, Tensor):
                 shapes[module] = output.new_zeros(1).expand(output.shape)

@@ -58,11 +58,11 @@ def survey(runner: Runner, batch: object, names: Mapping[nn.Module, str]) -> Sur
     return watcher.found()
 
 
-class _Watcher(TorchDispatchMode):
+class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the calls of modules, and sees in which of them an operation uses the output of another."""
 
     def __init__(self, names: Mapping[nn.Module, str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._names = names
         self._survey = Survey()
         self._running: list[nn.Module] = []

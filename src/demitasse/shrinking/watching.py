@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -65,11 +65,9 @@ class Runner:
 
         with ExitStack() as stack, torch.no_grad():
             for module in calls:
-                stack.enter_context(module.register_forward_pre_hook(before, with_kwargs=True))  # type: ignore[arg-type]
-            try:
-                self.outputs(batch)
-            except _Enough:
-                pass
+                stack.enter_context(module.register_forward_pre_hook(before, with_kwargs=True))
+            stack.enter_context(suppress(_Enough))
+            self.outputs(batch)
 
 
 @contextmanager
@@ -108,8 +106,8 @@ def copied(arguments: Arguments, named: Named) -> tuple[Arguments, Named]:
 def _copy(value: object) -> object:
     if isinstance(value, Tensor):
         return value.detach().clone()
-    if type(value) in (tuple, list):
-        return type(value)(map(_copy, value))  # type: ignore[call-arg, arg-type, call-overload]
+    if isinstance(value, tuple) and type(value) is tuple:
+        return tuple(map(_copy, value))
     return value
 
 

@@ -30,8 +30,6 @@ from demitasse.methods.one_shot.views import (
 class CaffeConvolutionView(View):
     """A Convolution of any number of bottoms and axes."""
 
-    channels = 1
-
     @classmethod
     @override
     def matches(cls, home: Home) -> bool:
@@ -93,8 +91,6 @@ class CaffeDeconvolutionView(CaffeConvolutionView):
 @VIEWS.register("InnerProduct")
 class CaffeInnerProductView(View):
     """An InnerProduct, transposed or not."""
-
-    channels = -1
 
     @classmethod
     @override

@@ -23,8 +23,6 @@ def _columns(inputs: Tensor) -> Tensor:
 class ProjectionView(LinearView):
     """The projection of queries, keys or values, where they have weights of their own."""
 
-    channels = None
-
     @classmethod
     @override
     def matches(cls, home: Home) -> bool:
@@ -85,8 +83,6 @@ def _stretched(inputs: Tensor, count: int) -> Tensor:
 @VIEWS.register("attention output")
 class OutputView(LinearView):
     """The output projection of MultiheadAttention, whose inputs are the heads' results."""
-
-    channels = None
 
     @classmethod
     @override

@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 
 
+# size up to which all entries of a codebook are tried
+_ALL = 33
+
+
 def powers(largest: int, levels: int) -> Tensor:
     """Returns zero and +-2^e for ``levels`` exponents up to ``largest``, sorted, float64.
 
@@ -28,16 +32,26 @@ def nearest(values: Tensor, codebook: Tensor) -> Tensor:
 def cheapest(values: Tensor, codebook: Tensor, curvature: Tensor, prices: Tensor) -> Tensor:
     """Returns for every value the number of the entry with the least curvature * error^2 + price.
 
+    Of a large codebook it tries the nearest entry, the next two towards zero, and zero.
+
     Args:
         values: (groups, rows).
-        codebook: (entries,).
+        codebook: (entries,), one of them zero.
         curvature: broadcastable to the values.
         prices: (entries,), in units of the loss.
 
     Reference: Conzelmann and Bamler 2025, CERWU (arXiv 2505.18758), section 3.
     """
-    errors = (values.unsqueeze(2) - codebook).square() * curvature.unsqueeze(2)
-    return (errors + prices).argmin(2)
+    if len(codebook) <= _ALL:
+        errors = (values.unsqueeze(2) - codebook).square() * curvature.unsqueeze(2)
+        return (errors + prices).argmin(2)
+    zero = int((codebook == 0).nonzero()[0, 0])
+    first = nearest(values, codebook)
+    inward = (zero - first).sign()
+    tried = [first, first + inward, first + 2 * inward * ((zero - first).abs() > 1), torch.full_like(first, zero)]
+    numbers = torch.stack(tried)
+    costs = (values - codebook[numbers]).square() * curvature + prices[numbers]
+    return numbers.gather(0, costs.argmin(0, keepdim=True))[0]
 
 
 def bits(numbers: Tensor, entries: int) -> Tensor:

@@ -44,7 +44,8 @@ def inverse_factor(hessian: Tensor) -> Tensor:
         hessian: (groups, columns, columns), positive definite.
     """
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-    return torch.linalg.cholesky(inverse, upper=True)
+    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor
 
 
 def sweep(weight: Tensor, factor: Tensor, choose: Choose, block: int = BLOCK) -> Tensor:

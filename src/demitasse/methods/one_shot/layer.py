@@ -80,7 +80,7 @@ def compress(
     cut: int = 0,
     zeros: Tensor | None = None,
     price: float = 0.0,
-    freedom: Freedom = Freedom(),  # noqa: B008 - it is frozen
+    freedom: Freedom = Freedom(),
     damping: float = DAMPING,
     asymmetry: float = 1.0,
 ) -> Compressed:
@@ -160,10 +160,7 @@ def _quantized(job: _Job, grid: Grid, price: float, free: bool) -> tuple[Tensor,
     for turn in range(1 + _REFINEMENTS):
         normal = job.target / scale.unsqueeze(2)
         choose = _chooser(job, values if turn else normal, codebook, scale, price)
-        if turn == 0:
-            values = sweep(normal, job.factor, choose)
-        else:
-            values = refine(normal, values, job.hessian, choose)
+        values = refine(normal, values, job.hessian, choose) if turn else sweep(normal, job.factor, choose)
         if free:
             scale = scale * scales.best(normal, values, job.hessian)
     if not free:
@@ -188,9 +185,7 @@ def _scaled(job: _Job, grid: Grid, price: float, free: bool) -> tuple[Tensor, Te
     return codebook, scale, float(2.0 ** (middle.round() if grid.kind == "pow2" else middle))
 
 
-def _searched(
-    job: _Job, fit: Tensor, curvature: Tensor, codebook: Tensor, grid: Grid, free: bool
-) -> Tensor:
+def _searched(job: _Job, fit: Tensor, curvature: Tensor, codebook: Tensor, grid: Grid, free: bool) -> Tensor:
     largest = fit.abs().amax(2)
     largest = torch.where(largest > 0, largest, 1.0)
     shared = grid.per == "tensor" and not free

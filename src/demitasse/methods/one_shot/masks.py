@@ -145,6 +145,8 @@ def fitted(weight: Tensor, kept: Tensor, hessian: Tensor, steps: int = 100, tole
         residual = residual - length * ahead
         scaled = residual / diagonal
         after = (residual * scaled).sum(2, keepdim=True)
-        direction = scaled + torch.where(size > 0, after / size.clamp(min=torch.finfo(size.dtype).tiny), 0.0) * direction
+        direction = (
+            scaled + torch.where(size > 0, after / size.clamp(min=torch.finfo(size.dtype).tiny), 0.0) * direction
+        )
         size = after
     return found

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from demitasse.methods.one_shot import codebooks
 
-_WIDEST = 1 << 10  # the largest whole number
+_WIDEST = 127  # the largest whole number
 
 
 def steps(weight: Tensor, curvature: Tensor, price: float, by_row: bool) -> Tensor:

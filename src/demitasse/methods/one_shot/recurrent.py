@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -11,16 +11,21 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from typing_extensions import override
 
 from demitasse.methods.homes import Home
-from demitasse.methods.one_shot.views import VIEWS, Arguments, LinearView, Named, tensor_argument
+from demitasse.methods.one_shot.views import VIEWS, Arguments, LinearView, Named
 
+# the mode of a module -> what makes a layer of that kind
+_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {
+    "LSTM": nn.LSTM,
+    "GRU": nn.GRU,
+    "RNN_TANH": nn.RNN,
+    "RNN_RELU": partial(nn.RNN, nonlinearity="relu"),
+}
 _CELLS = {"weight_ih": (0, "input"), "weight_hh": (1, "hx")}
 
 
 @VIEWS.register("recurrent cell")
 class CellView(LinearView):
     """A weight of a cell: the input, and the hidden state of the step before."""
-
-    channels = None
 
     @classmethod
     @override
@@ -48,8 +53,6 @@ class RecurrentView(LinearView):
 
     The projections of an LSTM with ``proj_size`` have no view, since nothing shows their inputs.
     """
-
-    channels = None
 
     @classmethod
     @override
@@ -121,11 +124,10 @@ def _sequences(module: nn.RNNBase, given: object) -> tuple[Tensor | None, Tensor
 @torch.no_grad()
 def _run(module: nn.RNNBase, number: int, backward: bool, inputs: Tensor, lengths: Tensor) -> Tensor:
     """Returns the hidden states of one layer in one direction, (steps, n, size), from a state of zeros."""
-    own: dict[str, object] = {"proj_size": module.proj_size} if module.proj_size else {}
-    if isinstance(module, nn.RNN):
-        own["nonlinearity"] = module.nonlinearity
-    make = partial(type(module), inputs.shape[2], module.hidden_size, bias=module.bias, **own)
-    layer = make(device=inputs.device, dtype=inputs.dtype)
+    own = {"proj_size": module.proj_size} if module.proj_size else {}
+    # without values at first, since drawing some would change the state of torch's generator
+    layer = _LAYERS[module.mode](inputs.shape[2], module.hidden_size, bias=module.bias, device="meta", **own)
+    layer.to(dtype=inputs.dtype).to_empty(device=inputs.device)
     suffix = f"_l{number}{'_reverse' if backward else ''}"
     for name, parameter in layer.named_parameters():
         parameter.copy_(getattr(module, name.removesuffix("_l0") + suffix))

@@ -10,7 +10,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -35,12 +34,7 @@ class View(ABC):
 
     Args:
         home: where the module holds the parameter.
-
-    Attributes:
-        channels: the axis of the layer's output that has a channel for each row; None if no output has.
     """
-
-    channels: ClassVar[int | None] = None
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -107,14 +101,12 @@ def chunked(inputs: Tensor, width: int) -> Iterator[Tensor]:
         width: number of entries of columns that an example becomes.
     """
     if inputs.numel():
-        yield from inputs.split(max(1, _CHUNK // max(width, 1)))
+        yield from torch.split(inputs, max(1, _CHUNK // max(width, 1)))
 
 
 @VIEWS.register("linear")
 class LinearView(View):
     """``x @ W.T``: W (rows, columns)."""
-
-    channels = -1
 
     @classmethod
     @override
@@ -188,15 +180,13 @@ def windows(
             slice(start, start + (count - 1) * step + 1 if count else start, step)
             for start, count, step in zip(starts, counts, stride, strict=True)
         ]
-        found[:, number] = by_channel[(..., *part)]
+        found[:, number] = by_channel[(slice(None), slice(None), *part)]
     return found.reshape(groups, channels // groups * math.prod(kernel), -1)
 
 
 @VIEWS.register("convolution")
 class ConvolutionView(View):
     """A convolution along 1 to 3 axes: weight (rows, channels / groups, kernel...)."""
-
-    channels = 1
 
     @classmethod
     @override
@@ -246,7 +236,7 @@ def stuffed(inputs: Tensor, stride: Sequence[int]) -> Tensor:
     """Returns inputs with ``stride - 1`` zeros between neighbours along every axis after the second."""
     sizes = [(size - 1) * step + 1 for size, step in zip(inputs.shape[2:], stride, strict=True)]
     found = inputs.new_zeros(*inputs.shape[:2], *sizes)
-    found[(..., *(slice(None, None, step) for step in stride))] = inputs
+    found[(slice(None), slice(None), *(slice(None, None, step) for step in stride))] = inputs
     return found
 
 
@@ -277,8 +267,7 @@ def transposed_columns(
         pads += [reach - begin, reach - end]
     found = windows(F.pad(stuffed(inputs, stride), pads), kernel, [1] * len(kernel), dilation, groups)
     # an output meets the kernel from its last position to its first
-    positions = math.prod(kernel)
-    return found.unflatten(1, (-1, positions)).flip(2).flatten(1, 2)
+    return found.reshape(groups, -1, math.prod(kernel), found.shape[2]).flip(2).flatten(1, 2)
 
 
 def transposed_matrix(weight: Tensor, groups: int) -> Tensor:
@@ -297,8 +286,6 @@ def transposed_weight(matrix: Tensor, shape: Sequence[int]) -> Tensor:
 @VIEWS.register("transposed convolution")
 class TransposedConvolutionView(View):
     """A transposed convolution along 1 to 3 axes: weight (channels, rows / groups, kernel...)."""
-
-    channels = 1
 
     @classmethod
     @override
@@ -325,9 +312,7 @@ class TransposedConvolutionView(View):
         sides = [(size, size - more) for size, more in zip(padding, module.output_padding, strict=True)]
         width = math.prod(inputs.shape[1:]) * math.prod(module.kernel_size) * math.prod(module.stride)
         for part in chunked(inputs, width):
-            yield transposed_columns(
-                part, module.kernel_size, module.stride, sides, module.dilation, module.groups
-            )
+            yield transposed_columns(part, module.kernel_size, module.stride, sides, module.dilation, module.groups)
 
 
 @VIEWS.register("embedding")
