@@ -40,7 +40,7 @@ from demitasse.shrinking.inputs import statistics_of
 from demitasse.shrinking.replay import Replay
 from demitasse.shrinking.survey import survey
 from demitasse.shrinking.targets import targets_of
-from demitasse.shrinking.watching import Runner, evaluating
+from demitasse.shrinking.watching import ModelRunner, evaluating
 from demitasse.zoo.data.cifar10 import read_images
 from demitasse.zoo.models import resnet_cifar
 
@@ -120,7 +120,7 @@ def compress_by(model: nn.Module, images: Tensor, treat: Baseline) -> None:
     batches = batches_of(images, len(images))
     targets, _ = targets_of(model, None, ())
     with evaluating(model):
-        runner = Runner(model, run)
+        runner = ModelRunner(model, run)
         seen = survey(runner, batches[0], {target.views[0].watched: target.name for target in targets})
         replay = Replay(model, seen)
         for target in sorted(targets, key=lambda one: seen.first[one.views[0].watched]):

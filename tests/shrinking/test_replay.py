@@ -10,7 +10,7 @@ import demitasse
 from demitasse.shrinking import replay
 from demitasse.shrinking.batches import run
 from demitasse.shrinking.survey import survey
-from demitasse.shrinking.watching import Runner
+from demitasse.shrinking.watching import ModelRunner
 from tests.methods.playground import same
 
 
@@ -65,7 +65,7 @@ def test_the_result_is_the_same(memory: int, monkeypatch: pytest.MonkeyPatch) ->
 def test_what_is_finished_is_not_computed_again() -> None:
     one = model()
     images = torch.randn(3, 1, 8, 8)
-    runner = Runner(one, run)
+    runner = ModelRunner(one, run)
     seen = survey(runner, images, {one.stem: "stem"})
     kept = replay.Replay(one, seen)
     computed: list[nn.Module] = []
@@ -85,7 +85,7 @@ def test_what_is_finished_is_not_computed_again() -> None:
 
 def test_the_survey_finds_the_normalization_after_a_layer() -> None:
     one = model()
-    seen = survey(Runner(one, run), torch.randn(3, 1, 8, 8), {one.stem: "stem"})
+    seen = survey(ModelRunner(one, run), torch.randn(3, 1, 8, 8), {one.stem: "stem"})
     block = one.blocks[0]
     assert isinstance(block, Block)
     assert seen.normalization[block.conv1] is block.norm1

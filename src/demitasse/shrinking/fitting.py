@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from demitasse.errors import MethodError
 from demitasse.methods.one_shot import rate
-from demitasse.shrinking.targets import Target
+from demitasse.shrinking.targets import ShrinkTarget
 
 _TRIES = 6
 _CLOSE = 0.98  # share of the allowed bytes that is near enough
 _PRICES = 1e-30, 1e6  # the range of prices to consider
 
 
-def predicted(targets: list[Target], powers: Mapping[str, Tensor], price: float) -> float:
+def predicted(targets: list[ShrinkTarget], powers: Mapping[str, Tensor], price: float) -> float:
     """Returns about how many bytes the weights take at a price, without compensation.
 
     Args:
@@ -35,7 +35,7 @@ def predicted(targets: list[Target], powers: Mapping[str, Tensor], price: float)
     return total
 
 
-def rest(model: nn.Module, targets: list[Target], size: Callable[[nn.Module], int]) -> int:
+def rest(model: nn.Module, targets: list[ShrinkTarget], size: Callable[[nn.Module], int]) -> int:
     """Returns the bytes of the model's file if all weights of the targets were zero."""
     with torch.no_grad():
         try:

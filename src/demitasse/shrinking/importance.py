@@ -19,15 +19,19 @@ from torch import Tensor
 
 from demitasse.errors import MethodError
 from demitasse.shrinking.batches import size_of
-from demitasse.shrinking.targets import Target
-from demitasse.shrinking.watching import Runner, tensors_in
+from demitasse.shrinking.targets import ShrinkTarget
+from demitasse.shrinking.watching import ModelRunner, tensors_in
 
 # the least importance of a row, relative to the mean of its parameter: its gradients may be small by chance
 _LEAST = 0.1
 
 
 def importances(
-    runner: Runner, batches: Sequence[object], targets: Sequence[Target], powers: Mapping[str, Tensor], seed: int
+    runner: ModelRunner,
+    batches: Sequence[object],
+    targets: Sequence[ShrinkTarget],
+    powers: Mapping[str, Tensor],
+    seed: int,
 ) -> dict[str, Tensor]:
     """Returns what a unit of mean squared error of each output costs the model, (groups, rows) float64, by name.
 
@@ -71,7 +75,7 @@ def importances(
 
 
 @contextmanager
-def _differentiable(targets: Sequence[Target]) -> Iterator[None]:
+def _differentiable(targets: Sequence[ShrinkTarget]) -> Iterator[None]:
     """Makes the parameters require gradients for a while."""
     before = [(target.item.parameter, target.item.parameter.requires_grad) for target in targets]
     try:

@@ -7,24 +7,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor, nn
 
 from demitasse.errors import MethodError
-from demitasse.methods.one_shot.moments import Moments, Statistics
+from demitasse.methods.one_shot.moments import InputMoments, Moments
 from demitasse.methods.one_shot.views import Arguments, Named, View
 from demitasse.shrinking.replay import Replay
 from demitasse.shrinking.survey import Survey
-from demitasse.shrinking.targets import Target
-from demitasse.shrinking.watching import Runner, copied, swapped
+from demitasse.shrinking.targets import ShrinkTarget
+from demitasse.shrinking.watching import ModelRunner, copied, swapped
 
 Call = tuple[Arguments, Named]
 
 
 def statistics_of(
-    runner: Runner,
+    runner: ModelRunner,
     batches: Sequence[object],
-    targets: Sequence[Target],
+    targets: Sequence[ShrinkTarget],
     seen: Survey,
     dense: Mapping[Tensor, Tensor],
     replay: Replay,
-) -> dict[str, Statistics]:
+) -> dict[str, InputMoments]:
     """Returns the moments of the inputs of some targets, by name; those that see no input are missing.
 
     Args:
@@ -38,7 +38,7 @@ def statistics_of(
     Raises:
         MethodError: inputs have NaN or infinite values.
     """
-    views: dict[nn.Module, list[tuple[Target, View]]] = {}
+    views: dict[nn.Module, list[tuple[ShrinkTarget, View]]] = {}
     for target in targets:
         for view in target.views:
             if view.watched in seen.calls:
@@ -66,7 +66,7 @@ def statistics_of(
     return found
 
 
-def _calls(runner: Runner, batch: object, calls: Mapping[nn.Module, int]) -> list[Call]:
+def _calls(runner: ModelRunner, batch: object, calls: Mapping[nn.Module, int]) -> list[Call]:
     """Returns copies of the arguments of the watched calls."""
     found: list[Call] = []
     runner.watch(batch, calls, lambda module, arguments, named: found.append(copied(arguments, named)))
@@ -82,9 +82,11 @@ def _add(moments: Moments, view: View, call: Call, dense: Call | None) -> None:
         moments.add(part, other)
 
 
-def powers_of(runner: Runner, batches: Sequence[object], targets: Sequence[Target], seen: Survey) -> dict[str, Tensor]:
+def powers_of(
+    runner: ModelRunner, batches: Sequence[object], targets: Sequence[ShrinkTarget], seen: Survey
+) -> dict[str, Tensor]:
     """Returns the mean squares of the inputs of the dense model, (groups, columns), by name of target."""
-    views: dict[nn.Module, list[tuple[Target, View]]] = {}
+    views: dict[nn.Module, list[tuple[ShrinkTarget, View]]] = {}
     for target in targets:
         for view in target.views:
             if view.watched in seen.calls:

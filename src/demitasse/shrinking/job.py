@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from demitasse.methods.one_shot.layer import Compressed, Freedom, Grid, compress
-from demitasse.methods.one_shot.moments import Statistics
+from demitasse.methods.one_shot.moments import InputMoments
 from demitasse.shrinking.batches import parted
 from demitasse.shrinking.importance import importances
 from demitasse.shrinking.inputs import powers_of, statistics_of
 from demitasse.shrinking.replay import Replay
 from demitasse.shrinking.report import ShrunkParameter
 from demitasse.shrinking.survey import survey
-from demitasse.shrinking.targets import Target
-from demitasse.shrinking.watching import Runner
+from demitasse.shrinking.targets import ShrinkTarget
+from demitasse.shrinking.watching import ModelRunner
 
 Progress = Callable[[int, int, str], None]
 
@@ -26,7 +26,7 @@ _ZEROS = 0.1  # share of zeros above which a weight counts as pruned before
 
 
 @dataclass(frozen=True)
-class Plan:
+class ShrinkPlan:
     """What to do with each target, by name.
 
     Attributes:
@@ -53,9 +53,9 @@ class Shrinking:
 
     def __init__(
         self,
-        runner: Runner,
+        runner: ModelRunner,
         batches: Sequence[object],
-        targets: Sequence[Target],
+        targets: Sequence[ShrinkTarget],
         seed: int,
         progress: Progress | None,
     ) -> None:
@@ -77,7 +77,7 @@ class Shrinking:
             if _ZEROS < 1 - float(nonzero.double().mean()) < 1:
                 target.zeros = ~nonzero
 
-    def _place(self, target: Target) -> tuple[int, int]:
+    def _place(self, target: ShrinkTarget) -> tuple[int, int]:
         first = min(self.seen.first[view.watched] for view in target.views if view.watched in self.seen.first)
         return first, target.views[0].turn
 
@@ -95,7 +95,7 @@ class Shrinking:
         """Returns copies of all tensors that compression changes."""
         return {tensor: tensor.detach().clone() for target in self.targets for tensor in target.dependents}
 
-    def compress(self, plan: Plan) -> list[ShrunkParameter]:
+    def compress(self, plan: ShrinkPlan) -> list[ShrunkParameter]:
         """Compresses the model, layer after layer, with the inputs that the compressed part of it produces.
 
         If anything raises, the layers that are done stay compressed, and a note at the exception says so.
@@ -103,7 +103,7 @@ class Shrinking:
         dense: dict[Tensor, Tensor] = {}
         rows: list[ShrunkParameter] = []
         replay = Replay(self.runner.model, self.seen)
-        groups: dict[tuple[int, int], list[Target]] = {}
+        groups: dict[tuple[int, int], list[ShrinkTarget]] = {}
         for target in self.targets:
             groups.setdefault(self._place(target), []).append(target)
         try:
@@ -124,7 +124,7 @@ class Shrinking:
             raise
         return rows
 
-    def _compressed(self, target: Target, statistics: Statistics | None, plan: Plan) -> Compressed:
+    def _compressed(self, target: ShrinkTarget, statistics: InputMoments | None, plan: ShrinkPlan) -> Compressed:
         matrix = target.matrix
         return compress(
             matrix,
@@ -138,15 +138,15 @@ class Shrinking:
         )
 
 
-def _unknown(matrix: Tensor) -> Statistics:
+def _unknown(matrix: Tensor) -> InputMoments:
     """Returns the moments of inputs of which nothing is known: independent, with variance 1."""
     groups, _, columns = matrix.shape
     eye = torch.eye(columns, dtype=torch.float64, device=matrix.device).expand(groups, columns, columns)
     mean = eye.new_zeros(groups, columns)
-    return Statistics(eye, torch.zeros_like(eye), mean, mean, 1)
+    return InputMoments(eye, torch.zeros_like(eye), mean, mean, 1)
 
 
-def _row(target: Target, found: Compressed) -> ShrunkParameter:
+def _row(target: ShrinkTarget, found: Compressed) -> ShrunkParameter:
     values = target.item.parameter.detach()
     weights = target.importance
     energy = float((found.energy * weights).sum())

@@ -19,10 +19,10 @@ from demitasse.methods.one_shot.layer import Grid, GridKind, Per
 from demitasse.methods.selection import Dense, Number, Pattern, unwrap
 from demitasse.shrinking import fitting
 from demitasse.shrinking.batches import Forward, batches_of, run, size_of
-from demitasse.shrinking.job import Plan, Progress, Shrinking
+from demitasse.shrinking.job import Progress, Shrinking, ShrinkPlan
 from demitasse.shrinking.report import ShrinkReport, ShrunkParameter
-from demitasse.shrinking.targets import Target, targets_of
-from demitasse.shrinking.watching import Runner, evaluating
+from demitasse.shrinking.targets import ShrinkTarget, targets_of
+from demitasse.shrinking.watching import ModelRunner, evaluating
 
 Numbers = Number | Mapping[Pattern, Number]
 Size = Callable[[nn.Module], int]
@@ -101,7 +101,9 @@ def shrink(
     batches = batches_of(calibration, settings.whole("examples", examples, 1))
     device = targets[0].dense.device if targets else torch.device("cpu")
     with evaluating(bare):
-        job = Shrinking(Runner(bare, forward or run, device), batches, targets, settings.whole("seed", seed), progress)
+        job = Shrinking(
+            ModelRunner(bare, forward or run, device), batches, targets, settings.whole("seed", seed), progress
+        )
         for target in job.unseen:
             warnings.warn(f"shrink: {target.name} saw no input and stays dense", stacklevel=2)
             dense.append(Dense(target.name, target.dense.numel(), "saw no input", target.item.tied))
@@ -180,7 +182,7 @@ class _Request:
         self.max_bytes, self.per = max_bytes, per
         self.grid: GridKind = grid or ("pow2" if max_bytes is None else "uniform")
 
-    def check(self, target: Target) -> None:
+    def check(self, target: ShrinkTarget) -> None:
         """Checks that a parameter's type has the grid."""
         if self.grid == "pow2" and isinstance(self.bits, int):
             pow2.check_levels(pow2.levels_of_bits(self.bits), None, target.dense.dtype, target.name)
@@ -200,24 +202,24 @@ class _Request:
             parts.append(f"at most {self.max_bytes:,} bytes, grid: {self.grid}")
         return ", ".join(parts)
 
-    def plan(self, job: Shrinking) -> Plan:
+    def plan(self, job: Shrinking) -> ShrinkPlan:
         """Returns the plan for ``sparsity`` and ``bits``."""
         items = [target.item for target in job.targets]
         widths = {} if self.bits is None else selection.assign(items, self.bits)
         grids = {item.name: self._grid(int(widths[item.name])) if item.name in widths else None for item in items}
         if self.sparsity is None:
-            return Plan(dict.fromkeys(grids, 0), grids)
+            return ShrinkPlan(dict.fromkeys(grids, 0), grids)
         if isinstance(self.sparsity, Mapping):
             shares = selection.assign(items, self.sparsity)
             entries = {item.name: item.parameter.numel() for item in items}
-            return Plan({name: round(shares.get(name, 0.0) * entries[name]) for name in grids}, grids)
-        return Plan(allocation.zeros(job.scores(), float(self.sparsity)), grids)
+            return ShrinkPlan({name: round(shares.get(name, 0.0) * entries[name]) for name in grids}, grids)
+        return ShrinkPlan(allocation.zeros(job.scores(), float(self.sparsity)), grids)
 
-    def priced_plan(self, job: Shrinking, price: float) -> Plan:
+    def priced_plan(self, job: Shrinking, price: float) -> ShrinkPlan:
         """Returns the plan for ``max_bytes`` at a price of a bit."""
         levels = pow2.levels_of_bits(DEFAULT_BITS) if self.grid == "pow2" else None
         names = [target.name for target in job.targets]
-        return Plan(dict.fromkeys(names, 0), dict.fromkeys(names, Grid(self.grid, levels, self.per)), price)
+        return ShrinkPlan(dict.fromkeys(names, 0), dict.fromkeys(names, Grid(self.grid, levels, self.per)), price)
 
     def _grid(self, bits: int) -> Grid:
         levels = pow2.levels_of_bits(bits) if self.grid == "pow2" else (1 << (bits - 1)) - 1

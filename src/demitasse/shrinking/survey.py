@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from demitasse.errors import MethodError
 from demitasse.methods.one_shot.views import Arguments, Named
-from demitasse.shrinking.watching import Runner, tensors_in
+from demitasse.shrinking.watching import ModelRunner, tensors_in
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Survey:
     normalization: dict[nn.Module, _BatchNorm] = field(default_factory=dict)
 
 
-def survey(runner: Runner, batch: object, names: Mapping[nn.Module, str]) -> Survey:
+def survey(runner: ModelRunner, batch: object, names: Mapping[nn.Module, str]) -> Survey:
     """Runs the model once.
 
     Args:

@@ -20,7 +20,7 @@ _KINDS = attention, recurrent  # importing them registers their views
 
 
 @dataclass
-class Target:
+class ShrinkTarget:
     """A parameter to compress.
 
     Attributes:
@@ -89,7 +89,7 @@ class Target:
 
 def targets_of(
     model: nn.Module, parameters: Sequence[selection.Pattern] | None, exclude: Sequence[selection.Pattern]
-) -> tuple[list[Target], list[Dense]]:
+) -> tuple[list[ShrinkTarget], list[Dense]]:
     """Returns what to compress, and what stays dense.
 
     Args:
@@ -108,7 +108,7 @@ def targets_of(
         # a table that is also the weight of a linear layer counts as that layer's
         views = [view for view in views if not isinstance(view, EmbeddingView)] or views
         if views:
-            targets.append(Target(item, views, item.parameter.detach().clone()))
+            targets.append(ShrinkTarget(item, views, item.parameter.detach().clone()))
         else:
             dense.append(Dense(item.name, item.parameter.numel(), "not a weight of a known kind of layer", item.tied))
     return targets, dense

@@ -22,7 +22,7 @@ class _Enough(BaseException):
 
 
 @dataclass
-class Runner:
+class ModelRunner:
     """Runs a model on calibration batches, in evaluation and without gradients.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from demitasse.methods.one_shot.moments import Moments, Statistics
+from demitasse.methods.one_shot.moments import InputMoments, Moments
 
 
 def inputs(columns: int = 12, count: int = 200, groups: int = 1, seed: int = 0) -> Tensor:
@@ -20,7 +20,7 @@ def weight(rows: int = 5, columns: int = 12, groups: int = 1, seed: int = 1) -> 
     return torch.randn(groups, rows, columns, generator=generator, dtype=torch.float64)
 
 
-def statistics(given: Tensor, dense: Tensor | None = None) -> Statistics:
+def statistics(given: Tensor, dense: Tensor | None = None) -> InputMoments:
     moments = Moments()
     moments.add(given, dense)
     return moments.statistics()

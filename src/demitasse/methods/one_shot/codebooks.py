@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
 # size up to which all entries of a codebook are tried
 _ALL = 33
 

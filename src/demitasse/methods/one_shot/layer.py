@@ -11,7 +11,7 @@ from torch import Tensor
 
 from demitasse.methods.one_shot import codebooks, masks, rate, scales
 from demitasse.methods.one_shot.compensation import Choose, damped, inverse_factor, refine, sweep, towards_dense
-from demitasse.methods.one_shot.moments import Statistics, loss, shrunk
+from demitasse.methods.one_shot.moments import InputMoments, loss, shrunk
 
 GridKind = Literal["pow2", "uniform"]
 Per = Literal["tensor", "channel"]
@@ -73,7 +73,7 @@ class Compressed:
 
 def compress(
     weight: Tensor,
-    statistics: Statistics,
+    statistics: InputMoments,
     importance: Tensor,
     *,
     grid: Grid | None = None,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Statistics:
+class InputMoments:
     """Moments of the inputs of a layer, as sums over all columns of inputs.
 
     With x the inputs of the dense model, x' those that the compressed part of the model gives, and W the dense weight,
@@ -29,17 +29,17 @@ class Statistics:
     drift: Tensor
     count: int
 
-    def centred(self) -> Statistics:
+    def centred(self) -> InputMoments:
         """Returns the moments about the mean: those of the loss if the layer's shift is always the best one."""
         outer = self.mean.unsqueeze(2) * self.mean.unsqueeze(1)
         cross = self.drift.unsqueeze(2) * self.mean.unsqueeze(1)
-        return Statistics(
+        return InputMoments(
             self.hessian - self.count * outer, self.cross - self.count * cross, self.mean, self.drift, self.count
         )
 
 
 class Moments:
-    """Accumulates :class:`Statistics`, chunk by chunk."""
+    """Accumulates :class:`InputMoments`, chunk by chunk."""
 
     def __init__(self) -> None:
         self._sums: tuple[Tensor, ...] = ()
@@ -63,10 +63,10 @@ class Moments:
         self._sums = tuple(a + b for a, b in zip(self._sums, sums, strict=True)) if self._sums else sums
         self.count += inputs.shape[2]
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> InputMoments:
         """Returns the moments in float64; at least one chunk must have been added."""
         hessian, cross, total, drift = self._sums
-        return Statistics(hessian, cross, total / self.count, drift / self.count, self.count)
+        return InputMoments(hessian, cross, total / self.count, drift / self.count, self.count)
 
 
 def shrunk(hessian: Tensor, count: int) -> Tensor:
