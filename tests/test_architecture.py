@@ -38,7 +38,7 @@ COMMON = {
 
 # room (a folder or file under demitasse/) -> the other rooms it may use; None is all
 ALLOWED: dict[str, set[str] | None] = {
-    "": {"methods", "packed", "formats", "preparation", "reorder", "runtime"},
+    "": {"methods", "packed", "formats", "preparation", "reorder", "runtime", "shrinking"},
     "cli": None,
     "__main__": {"cli"},
     "warm": {"caffe", "methods", "packed"},
@@ -58,6 +58,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "formats": {"methods", "packed", "caffe", "graph", "graph.caffe", "graph.pytorch", "preparation"},
     "preparation": {"caffe"},
     "reorder": {"methods", "packed", "formats"},
+    "shrinking": {"methods", "formats"},
     "zoo": {"methods", "packed", "optim", "formats", "preparation"},
     "integrations": {"methods", "packed", "formats"},
     "pycaffe": {"caffe", "report"},

@@ -33,6 +33,7 @@ NAMES = [
     "runtime",
     "save",
     "sensitivity",
+    "shrink",
     "unpack",
     "zoo",
 ]

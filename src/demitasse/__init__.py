@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from demitasse.preparation import Preparation
     from demitasse.reorder import reorder_units
     from demitasse.runtime import optimize
+    from demitasse.shrinking import shrink
 
 # name -> the module that defines it
 _PLACES = {
@@ -37,6 +38,7 @@ _PLACES = {
     "reorder_units": "demitasse.reorder",
     "save": "demitasse.formats",
     "sensitivity": "demitasse.methods.sensitivity",
+    "shrink": "demitasse.shrinking",
     "unpack": "demitasse.formats",
 }
 _MODULES = (
@@ -80,6 +82,7 @@ __all__ = [
     "runtime",
     "save",
     "sensitivity",
+    "shrink",
     "unpack",
     "zoo",
 ]

@@ -95,6 +95,7 @@ def select(
     parameters: Sequence[Pattern] | None = None,
     exclude: Sequence[Pattern] = (),
     exact: bool = False,
+    trained: bool = True,
 ) -> Selection:
     """Chooses the parameters to compress.
 
@@ -117,6 +118,7 @@ def select(
         exclude: patterns of what to leave dense.
         exact: whether the layers must compute with the values of the parameter, and not with a multiple of them, as
             with weight_norm.
+        trained: whether the parameters are to be trained, so that those that require no gradient stay dense.
 
     Returns:
         The chosen parameters and the dense ones.
@@ -131,7 +133,7 @@ def select(
     unwanted = _matching("exclude", exclude, candidates, _excluded)
     chosen, dense = [], []
     for candidate in candidates:
-        reason = candidate.reason_to_stay_dense(wanted, unwanted, exact)
+        reason = candidate.reason_to_stay_dense(wanted, unwanted, exact, trained)
         if reason:
             dense.append(Dense(candidate.name, candidate.entries, reason, candidate.tied))
         else:
@@ -196,7 +198,9 @@ class _Candidate:
     def entries(self) -> int:
         return 0 if nn.parameter.is_lazy(self.parameter) else self.parameter.numel()
 
-    def reason_to_stay_dense(self, wanted: set[int] | None, unwanted: set[int], exact: bool) -> str:
+    def reason_to_stay_dense(
+        self, wanted: set[int] | None, unwanted: set[int], exact: bool, trained: bool = True
+    ) -> str:
         """Returns why it stays dense; empty if it is chosen."""
         if id(self.parameter) in unwanted:
             return "excluded"
@@ -210,7 +214,7 @@ class _Candidate:
             return hindrance
         if exact and (scaling := next((home.scaling for home in self.homes if home.scaling), "")):
             return f"is scaled by {scaling}, so that its layer would not use powers of two; remove {scaling} first"
-        if not self.parameter.requires_grad:
+        if trained and not self.parameter.requires_grad:
             return NO_GRADIENT
         return "" if self.parameter.is_floating_point() else f"holds {self.parameter.dtype}"
 

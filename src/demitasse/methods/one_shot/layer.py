@@ -1,0 +1,227 @@
+"""Compresses the weight of one layer: mask, scales, rounding with compensation, refinement."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from demitasse.methods.one_shot import codebooks, masks, rate, scales
+from demitasse.methods.one_shot.compensation import Choose, damped, inverse_factor, refine, sweep, towards_dense
+from demitasse.methods.one_shot.moments import InputMoments, loss, shrunk
+
+GridKind = Literal["pow2", "uniform"]
+Per = Literal["tensor", "channel"]
+
+DAMPING = 0.01
+_REFINEMENTS = 3  # passes over the columns after the first one
+_FINE = 16  # scales to try for each factor of two
+_SPAN = (-2.5, 0.75)  # log2 of the scales to try, relative to the one that holds the largest weight
+_SOUGHT = 1 << 31  # multiplications of a step of conjugate gradients up to which masks are sought by turns
+_DOUBLE = 1024  # columns up to which the sweeps run in float64
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values that a weight may take.
+
+    Attributes:
+        kind: ``pow2``, zero and powers of two; ``uniform``, whole numbers times a step.
+        levels: how many values of each sign; None for as many as the price makes worthwhile, for ``uniform``.
+        per: whether the range or step is that of the tensor or of each channel.
+    """
+
+    kind: GridKind
+    levels: int | None
+    per: Per = "tensor"
+
+
+@dataclass(frozen=True)
+class Freedom:
+    """What follows the product of a layer and takes up a change of its outputs.
+
+    Attributes:
+        shift: whether a constant for each output can be corrected, as a bias can.
+        scale: whether a factor for each output can be corrected, as a batch normalization can.
+    """
+
+    shift: bool = False
+    scale: bool = False
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed weight.
+
+    Attributes:
+        weight: (groups, rows, columns), the values to store.
+        factor: (groups, rows), by which the outputs are to be multiplied; 1 without freedom of scale.
+        shift: (groups, rows), to add to the multiplied outputs, so that their means are those of the dense layer.
+        loss: (groups, rows), mean squared error of the outputs.
+        energy: (groups, rows), mean square of the dense outputs.
+    """
+
+    weight: Tensor
+    factor: Tensor
+    shift: Tensor
+    loss: Tensor
+    energy: Tensor
+
+
+def compress(
+    weight: Tensor,
+    statistics: InputMoments,
+    importance: Tensor,
+    *,
+    grid: Grid | None = None,
+    cut: int = 0,
+    zeros: Tensor | None = None,
+    price: float = 0.0,
+    freedom: Freedom = Freedom(),
+    damping: float = DAMPING,
+    asymmetry: float = 1.0,
+) -> Compressed:
+    """Compresses a weight so that its layer computes nearly what it did with the dense inputs.
+
+    Args:
+        weight: (groups, rows, columns), the dense weight.
+        statistics: the moments of the inputs.
+        importance: (groups, rows): what a unit of mean squared error of each output costs the model.
+        grid: the values to round to; None to prune only.
+        cut: number of weights to cut, those of ``zeros`` included.
+        zeros: bool, which weights stay zero.
+        price: what a bit costs, in the same unit as ``importance``; 0 for rounding without regard to the bits.
+        freedom: what follows the layer.
+        damping: see :func:`demitasse.methods.one_shot.compensation.damped`.
+        asymmetry: share of the correction towards the dense outputs, 0 to 1; see
+            :func:`demitasse.methods.one_shot.compensation.towards_dense`.
+    """
+    kind = torch.float64 if weight.shape[2] <= _DOUBLE else torch.float32
+    used = statistics.centred() if freedom.shift else statistics
+    hessian = damped(shrunk(used.hessian, used.count) / used.count, damping)
+    dense = weight.double()
+    target = towards_dense(dense, asymmetry * used.cross / used.count, hessian)
+    energy = loss(dense, used.hessian / used.count)
+    # the column with the largest inputs comes first, when all others can still make up for it
+    order = hessian.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True, stable=True)
+    sorted_hessian = _permuted(hessian, order)
+    job = _Job(
+        _columns(target, order).to(kind),
+        sorted_hessian.to(kind),
+        inverse_factor(sorted_hessian).to(kind),
+        importance.to(kind),
+        torch.zeros_like(dense, dtype=torch.bool) if zeros is None else _columns(zeros, order),
+    )
+    if cut > int(job.cut.sum()):
+        if job.target.numel() * weight.shape[2] <= _SOUGHT:
+            job.cut = masks.sought(job.target, job.hessian, cut, job.importance, job.cut)
+        else:
+            job.cut = masks.choose(job.target, job.factor, cut, job.importance, job.cut)
+    if grid is None:
+        values, factor = masks.fitted(job.target, ~job.cut, job.hessian), torch.ones_like(job.importance)
+    else:
+        values, factor = _quantized(job, grid, price, freedom.scale)
+    values, factor = _columns(values, order.argsort(dim=1)).double(), factor.double()
+    effective = values * factor.unsqueeze(2)
+    mean = statistics.mean + statistics.drift
+    shift = (dense @ mean.unsqueeze(2) - effective @ statistics.mean.unsqueeze(2)).squeeze(2)
+    error = loss(effective - target, used.hessian / used.count)
+    return Compressed(values, factor, shift if freedom.shift else torch.zeros_like(shift), error, energy)
+
+
+@dataclass
+class _Job:
+    """A layer in the order of its columns' importance: what to stand for, H, the factor of its inverse, the mask."""
+
+    target: Tensor
+    hessian: Tensor
+    factor: Tensor
+    importance: Tensor
+    cut: Tensor
+
+
+def _columns(matrix: Tensor, order: Tensor) -> Tensor:
+    return matrix.gather(2, order.unsqueeze(1).expand_as(matrix))
+
+
+def _permuted(hessian: Tensor, order: Tensor) -> Tensor:
+    rows = hessian.gather(1, order.unsqueeze(2).expand_as(hessian))
+    return rows.gather(2, order.unsqueeze(1).expand_as(hessian))
+
+
+def _quantized(job: _Job, grid: Grid, price: float, free: bool) -> tuple[Tensor, Tensor]:
+    """Returns the stored values, and the factors of the outputs."""
+    codebook, scale, unit = _scaled(job, grid, price, free)
+    codebook = codebook.to(job.target.dtype)
+    values = torch.zeros_like(job.target)
+    for turn in range(1 + _REFINEMENTS):
+        normal = job.target / scale.unsqueeze(2)
+        choose = _chooser(job, values if turn else normal, codebook, scale, price)
+        values = refine(normal, values, job.hessian, choose) if turn else sweep(normal, job.factor, choose)
+        if free:
+            scale = scale * scales.best(normal, values, job.hessian)
+    if not free:
+        return values * unit, torch.ones_like(scale)
+    # a row of zeros has no scale
+    return values * unit, torch.where(values.any(2), scale / unit, 1.0)
+
+
+def _scaled(job: _Job, grid: Grid, price: float, free: bool) -> tuple[Tensor, Tensor, Tensor | float]:
+    """Returns the codebook, the scale of each row, and what a stored value is for the value 1 of the codebook."""
+    fit = masks.fitted(job.target, ~job.cut, job.hessian) if bool(job.cut.any()) else job.target
+    curvature = 1 / job.factor.diagonal(dim1=1, dim2=2).square().unsqueeze(1)
+    if grid.levels is None:
+        scale = rate.steps(fit, curvature * job.importance.unsqueeze(2), price, free)
+        codebook = codebooks.integers(rate.largest_number(fit, scale))
+    else:
+        codebook = codebooks.powers(0, grid.levels) if grid.kind == "pow2" else codebooks.integers(grid.levels)
+        scale = _searched(job, fit, curvature, codebook, grid, free)
+    if not free:
+        return codebook, scale, scale.unsqueeze(2)
+    middle = scale[fit.any(2)].log2().median() if bool(fit.any()) else scale.new_zeros(())
+    return codebook, scale, float(2.0 ** (middle.round() if grid.kind == "pow2" else middle))
+
+
+def _searched(job: _Job, fit: Tensor, curvature: Tensor, codebook: Tensor, grid: Grid, free: bool) -> Tensor:
+    largest = fit.abs().amax(2)
+    largest = torch.where(largest > 0, largest, 1.0)
+    shared = grid.per == "tensor" and not free
+    if shared:
+        largest = largest.max().expand_as(largest)
+    largest = largest / float(codebook[-1])
+    whole = grid.kind == "pow2" and not free
+    if whole:
+        exponents = torch.arange(math.floor(_SPAN[0]), math.ceil(_SPAN[1]) + 1, device=fit.device)
+        candidates = torch.stack([2.0 ** (largest.log2().round() + k) for k in exponents])
+    else:
+        count = round((_SPAN[1] - _SPAN[0]) * _FINE)
+        candidates = torch.stack([largest * 2.0 ** (_SPAN[0] + k / _FINE) for k in range(count + 1)])
+    weights = curvature * job.importance.unsqueeze(2) if shared else curvature.expand_as(fit)
+    return scales.search(fit, weights, codebook, candidates, shared)
+
+
+def _chooser(job: _Job, values: Tensor, codebook: Tensor, scale: Tensor, price: float) -> Choose:
+    """Returns what chooses the entries: the nearest ones, or with a price the cheapest ones.
+
+    Args:
+        job: the layer.
+        values: of the codebook or near it: how often each entry is used.
+        codebook: (entries,).
+        scale: (groups, rows).
+        price: what a bit costs.
+    """
+    weights = job.importance * scale.square()
+    numbers = codebooks.nearest(values, codebook)
+    prices = price * codebooks.bits(numbers, len(codebook)).to(values.dtype) if price else None
+
+    def choose(value: Tensor, column: int, curvature: Tensor) -> Tensor:
+        if prices is None:
+            found = codebooks.nearest(value, codebook)
+        else:
+            found = codebooks.cheapest(value, codebook, weights * curvature.unsqueeze(1), prices)
+        return torch.where(job.cut[:, :, column], 0.0, codebook[found])
+
+    return choose

@@ -1,0 +1,98 @@
+"""The second moments of a layer's inputs: what the loss of a layer needs to know of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class InputMoments:
+    """Moments of the inputs of a layer, as sums over all columns of inputs.
+
+    With x the inputs of the dense model, x' those that the compressed part of the model gives, and W the dense weight,
+    the loss of a weight W' is the sum of ||W x - W' x'||^2.
+
+    Attributes:
+        hessian: (groups, columns, columns), sum of x' x'^T; half the second derivative of the loss by a row.
+        cross: (groups, columns, columns), sum of (x - x') x'^T.
+        mean: (groups, columns), mean of x'.
+        drift: (groups, columns), mean of x - x'.
+        count: number of columns of inputs.
+    """
+
+    hessian: Tensor
+    cross: Tensor
+    mean: Tensor
+    drift: Tensor
+    count: int
+
+    def centred(self) -> InputMoments:
+        """Returns the moments about the mean: those of the loss if the layer's shift is always the best one."""
+        outer = self.mean.unsqueeze(2) * self.mean.unsqueeze(1)
+        cross = self.drift.unsqueeze(2) * self.mean.unsqueeze(1)
+        return InputMoments(
+            self.hessian - self.count * outer, self.cross - self.count * cross, self.mean, self.drift, self.count
+        )
+
+
+class Moments:
+    """Accumulates :class:`InputMoments`, chunk by chunk."""
+
+    def __init__(self) -> None:
+        self._sums: tuple[Tensor, ...] = ()
+        self.count = 0
+
+    def add(self, inputs: Tensor, dense: Tensor | None = None) -> None:
+        """Adds inputs.
+
+        Args:
+            inputs: (groups, columns, n), the inputs of the compressed model.
+            dense: the same inputs of the dense model; None if they are equal.
+        """
+        inputs = inputs.float()
+        hessian = (inputs @ inputs.mT).double()
+        total = inputs.sum(2).double()
+        if dense is None:
+            sums = hessian, torch.zeros_like(hessian), total, torch.zeros_like(total)
+        else:
+            drift = dense.float() - inputs
+            sums = hessian, (drift @ inputs.mT).double(), total, drift.sum(2).double()
+        self._sums = tuple(a + b for a, b in zip(self._sums, sums, strict=True)) if self._sums else sums
+        self.count += inputs.shape[2]
+
+    def statistics(self) -> InputMoments:
+        """Returns the moments in float64; at least one chunk must have been added."""
+        hessian, cross, total, drift = self._sums
+        return InputMoments(hessian, cross, total / self.count, drift / self.count, self.count)
+
+
+def shrunk(hessian: Tensor, count: int) -> Tensor:
+    """Returns a Hessian whose correlations between columns are smaller, the more so the fewer inputs there are.
+
+    The correlations R of few inputs are partly chance, which error compensation would fit. They become (1 - r) R, with
+    r = ((1 - 2 / p) tr(R^2) + p^2) / ((n + 1 - 2 / p) (tr(R^2) - p)) for p columns and n inputs, at most 1.
+
+    Args:
+        hessian: (groups, columns, columns).
+        count: n, the number of columns of inputs that it is a sum over.
+
+    Reference: Chen, Wiesel, Eldar and Hero 2010, Shrinkage Algorithms for MMSE Covariance Estimation (arXiv 0907.4698),
+    equation (23), applied to correlations.
+    """
+    columns = hessian.shape[1]
+    diagonal = hessian.diagonal(dim1=1, dim2=2)
+    norm = diagonal.clamp(min=0).sqrt()
+    norm = torch.where(norm > 0, norm, torch.inf)
+    squares = (hessian / norm.unsqueeze(1) / norm.unsqueeze(2)).square().sum((1, 2))
+    lost = (1 - 2 / columns) * squares + columns**2
+    share = lost / ((count + 1 - 2 / columns) * (squares - columns).clamp(min=torch.finfo(squares.dtype).eps))
+    share = share.clamp(max=1.0).view(-1, 1, 1)
+    return (1 - share) * hessian + share * torch.diag_embed(diagonal)
+
+
+def loss(error: Tensor, hessian: Tensor) -> Tensor:
+    """Returns e H e^T for every row of an error of weights, (groups, rows)."""
+    return ((error @ hessian) * error).sum(2)

@@ -1,0 +1,53 @@
+"""The bits of a weight on a uniform grid, and the step at which a bit costs its price."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from demitasse.methods.one_shot import codebooks
+
+_WIDEST = 127  # the largest whole number
+
+
+def steps(weight: Tensor, curvature: Tensor, price: float, by_row: bool) -> Tensor:
+    """Returns the steps at which one bit less for each weight costs the model its price.
+
+    With an error of step^2 / 12 and -log2(step) bits, that is step^2 = 6 price / (curvature ln 2).
+
+    Args:
+        weight: (groups, rows, columns).
+        curvature: (groups, rows, columns), what a unit of squared error of a weight costs the model.
+        price: what a bit costs.
+        by_row: whether each row has a step of its own, or all rows together.
+
+    Returns:
+        (groups, rows).
+
+    Reference: Gish and Pierce 1968, Asymptotically efficient quantizing.
+    """
+    logs = curvature.clamp(min=torch.finfo(curvature.dtype).tiny).log()
+    mean = logs.mean(2) if by_row else logs.mean().expand(logs.shape[:2])
+    found = (6 * price / math.log(2) / mean.exp()).sqrt()
+    largest = weight.abs().amax(2) if by_row else weight.abs().max()
+    return torch.maximum(found, (largest / _WIDEST).clamp(min=torch.finfo(found.dtype).tiny))
+
+
+def largest_number(weight: Tensor, step: Tensor) -> int:
+    """Returns the largest magnitude of a weight in units of its step, at least 1."""
+    return max(1, int((weight.abs().amax(2) / step).max().round()))
+
+
+def bits(weight: Tensor, step: Tensor) -> float:
+    """Returns the entropy of a rounded weight in bits, all entries together.
+
+    Args:
+        weight: (groups, rows, columns).
+        step: (groups, rows).
+    """
+    largest = largest_number(weight, step)
+    numbers = ((weight / step.unsqueeze(2)).round().clamp(-largest, largest) + largest).long()
+    prices = codebooks.bits(numbers, 2 * largest + 1)
+    return float(prices[numbers].sum())

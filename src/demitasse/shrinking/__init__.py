@@ -1,0 +1,6 @@
+"""Compression without training: runs a model on calibration inputs and compresses it layer after layer."""
+
+from demitasse.shrinking.report import ShrinkReport, ShrunkParameter
+from demitasse.shrinking.request import shrink
+
+__all__ = ["ShrinkReport", "ShrunkParameter", "shrink"]

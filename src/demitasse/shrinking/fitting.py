@@ -1,0 +1,100 @@
+"""Finds the price of a bit at which a model's file has the size that was asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from demitasse.errors import MethodError
+from demitasse.methods.one_shot import rate
+from demitasse.shrinking.targets import ShrinkTarget
+
+_TRIES = 6
+_CLOSE = 0.98  # share of the allowed bytes that is near enough
+_PRICES = 1e-30, 1e6  # the range of prices to consider
+
+
+def predicted(targets: list[ShrinkTarget], powers: Mapping[str, Tensor], price: float) -> float:
+    """Returns about how many bytes the weights take at a price, without compensation.
+
+    Args:
+        targets: the targets.
+        powers: name -> mean squares of the inputs, (groups, columns).
+        price: what a bit costs.
+    """
+    total = 0.0
+    for target in targets:
+        matrix = target.matrix.double()
+        curvature = target.importance.unsqueeze(2).expand_as(matrix)
+        if target.name in powers:
+            curvature = curvature * powers[target.name].unsqueeze(1)
+        total += rate.bits(matrix, rate.steps(matrix, curvature, price, target.freedom.scale)) / 8
+    return total
+
+
+def rest(model: nn.Module, targets: list[ShrinkTarget], size: Callable[[nn.Module], int]) -> int:
+    """Returns the bytes of the model's file if all weights of the targets were zero."""
+    with torch.no_grad():
+        try:
+            for target in targets:
+                target.item.parameter.zero_()
+            return size(model)
+        finally:
+            for target in targets:
+                target.item.parameter.copy_(target.dense)
+
+
+def first_price(bytes_at: Callable[[float], float], wanted: float) -> float:
+    """Returns the price at which a falling function of it gives the wanted bytes, by bisection of its logarithm."""
+    low, high = map(math.log, _PRICES)
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if bytes_at(math.exp(middle)) > wanted else (low, middle)
+    return math.exp(high)
+
+
+def fitted_price(compressed: Callable[[float], int], price: float, wanted: int) -> tuple[float, int]:
+    """Returns the lowest price found at which the compressed model fits, and its bytes.
+
+    Args:
+        compressed: compresses the dense model at a price and returns the bytes.
+        price: the first price to try.
+        wanted: the most bytes.
+
+    Raises:
+        MethodError: nothing fits; says the smallest size reached.
+    """
+    tried: dict[float, int] = {}
+    for _ in range(_TRIES):
+        tried[price] = compressed(price)
+        fits = [one for one, size in tried.items() if size <= wanted]
+        least = sorted(tried)[:2]
+        is_all = len(least) == 2 and least[0] < least[1] / 2 and tried[least[0]] < 1.005 * tried[least[1]]
+        if fits and (tried[min(fits)] >= _CLOSE * wanted or is_all):
+            break  # a lower price would not make the file larger
+        price = _next_price(tried, wanted)
+    fits = [one for one, size in tried.items() if size <= wanted]
+    if not fits:
+        raise MethodError(
+            f"max_bytes is {wanted:,}, but the smallest file reached has {min(tried.values()):,} bytes; "
+            "the model is unchanged"
+        )
+    return min(fits), tried[min(fits)]
+
+
+def _next_price(tried: Mapping[float, int], wanted: int) -> float:
+    """Returns the price where a line through the nearest sizes, both as logarithms, gives 0.99 of the wanted one."""
+    aim = math.log(0.99 * wanted)
+    points = sorted((math.log(size), math.log(price)) for price, size in tried.items())
+    if len(points) == 1:
+        # the price falls about with the fourth power of the size
+        return math.exp(points[0][1] + 4 * (points[0][0] - aim))
+    below = [point for point in points if point[0] <= aim]
+    above = [point for point in points if point[0] > aim]
+    first, second = (below[-1], above[0]) if below and above else (points[-2:] if below else points[:2])
+    slope = (second[1] - first[1]) / (second[0] - first[0]) if second[0] > first[0] else -4.0
+    moved = first[1] + min(slope, -0.5) * (aim - first[0])
+    return math.exp(min(max(moved, math.log(_PRICES[0])), math.log(_PRICES[1])))

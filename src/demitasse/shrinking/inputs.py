@@ -1,0 +1,106 @@
+"""The moments of the inputs of layers, from runs of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import Tensor, nn
+
+from demitasse.errors import MethodError
+from demitasse.methods.one_shot.moments import InputMoments, Moments
+from demitasse.methods.one_shot.views import Arguments, Named, View
+from demitasse.shrinking.replay import Replay
+from demitasse.shrinking.survey import Survey
+from demitasse.shrinking.targets import ShrinkTarget
+from demitasse.shrinking.watching import ModelRunner, copied, swapped
+
+Call = tuple[Arguments, Named]
+
+
+def statistics_of(
+    runner: ModelRunner,
+    batches: Sequence[object],
+    targets: Sequence[ShrinkTarget],
+    seen: Survey,
+    dense: Mapping[Tensor, Tensor],
+    replay: Replay,
+) -> dict[str, InputMoments]:
+    """Returns the moments of the inputs of some targets, by name; those that see no input are missing.
+
+    Args:
+        runner: runs the model.
+        batches: the batches.
+        targets: the targets, compressed neither in the model nor in its dense state.
+        seen: the survey of the model.
+        dense: what compression has changed so far -> its dense values.
+        replay: what need not be computed again.
+
+    Raises:
+        MethodError: inputs have NaN or infinite values.
+    """
+    views: dict[nn.Module, list[tuple[ShrinkTarget, View]]] = {}
+    for target in targets:
+        for view in target.views:
+            if view.watched in seen.calls:
+                views.setdefault(view.watched, []).append((target, view))
+    calls = {module: seen.calls[module] for module in views}
+    moments = {target.name: Moments() for target in targets}
+    begin = min((seen.begins[module] for module in calls), default=0)
+    for number, batch in enumerate(batches if calls else ()):
+        left: Iterator[Call] = iter(())
+        if dense:
+            with swapped(dense), replay.skipping((number, "dense"), begin):
+                left = iter(_calls(runner, batch, calls))
+
+        def add(module: nn.Module, arguments: Arguments, named: Named, left: Iterator[Call] = left) -> None:
+            other = next(left, None)
+            for target, view in views[module]:
+                _add(moments[target.name], view, (arguments, named), other)
+
+        with replay.skipping((number, "compressed"), begin):
+            runner.watch(batch, calls, add)
+    found = {name: one.statistics() for name, one in moments.items() if one.count}
+    for name, one in found.items():
+        if not bool(one.hessian.isfinite().all()):
+            raise MethodError(f"{name}: the inputs of its layer have NaN or infinite values; expected finite ones")
+    return found
+
+
+def _calls(runner: ModelRunner, batch: object, calls: Mapping[nn.Module, int]) -> list[Call]:
+    """Returns copies of the arguments of the watched calls."""
+    found: list[Call] = []
+    runner.watch(batch, calls, lambda module, arguments, named: found.append(copied(arguments, named)))
+    return found
+
+
+def _add(moments: Moments, view: View, call: Call, dense: Call | None) -> None:
+    if dense is None:
+        for part in view.columns(*call):
+            moments.add(part)
+        return
+    for part, other in zip(view.columns(*call), view.columns(*dense), strict=True):
+        moments.add(part, other)
+
+
+def powers_of(
+    runner: ModelRunner, batches: Sequence[object], targets: Sequence[ShrinkTarget], seen: Survey
+) -> dict[str, Tensor]:
+    """Returns the mean squares of the inputs of the dense model, (groups, columns), by name of target."""
+    views: dict[nn.Module, list[tuple[ShrinkTarget, View]]] = {}
+    for target in targets:
+        for view in target.views:
+            if view.watched in seen.calls:
+                views.setdefault(view.watched, []).append((target, view))
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+
+    def add(module: nn.Module, arguments: Arguments, named: Named) -> None:
+        for target, view in views[module]:
+            for part in view.columns(arguments, named):
+                squares = part.float().square().sum(2).double()
+                sums[target.name] = sums[target.name] + squares if target.name in sums else squares
+                counts[target.name] = counts.get(target.name, 0) + part.shape[2]
+
+    for batch in batches:
+        runner.watch(batch, {module: seen.calls[module] for module in views}, add)
+    return {name: total / counts[name] for name, total in sums.items()}

@@ -1,0 +1,98 @@
+"""What ``shrink`` did, layer by layer: as plain data and as a table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from demitasse.methods.selection import Dense
+from demitasse.text_table import Column, TextTable, printable
+
+
+@dataclass(frozen=True)
+class ShrunkParameter:
+    """One compressed parameter.
+
+    Attributes:
+        name: as in the state_dict.
+        shape: its shape.
+        entries: number of entries.
+        kept: number of nonzero entries.
+        values: number of distinct nonzero values.
+        error: the squared error of the layer's outputs on the calibration inputs, relative to their mean square.
+        cost: what the error costs the model, estimated from gradients; 0 if there are none.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    entries: int
+    kept: int
+    values: int
+    error: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class ShrinkReport:
+    """What :func:`demitasse.shrink` did; ``str()`` gives a table that fits the terminal, a notebook shows it as HTML.
+
+    Attributes:
+        choice: what was asked for or chosen, in words.
+        examples: number of calibration examples.
+        rows: one for each compressed parameter, in the order of execution.
+        dense: the parameters that stay dense, each with the reason.
+        bytes: size of the file, if there was a limit; else None.
+        seconds: how long it took.
+    """
+
+    choice: str
+    examples: int
+    rows: tuple[ShrunkParameter, ...]
+    dense: tuple[Dense, ...]
+    bytes: int | None
+    seconds: float
+
+    @property
+    def sparsity(self) -> float:
+        """The share of zeros among the entries of compressed parameters."""
+        return 1 - sum(row.kept for row in self.rows) / sum(row.entries for row in self.rows)
+
+    def as_plain(self) -> dict[str, object]:
+        """Returns a dictionary of plain values, for JSON."""
+        return {**asdict(self), "sparsity": self.sparsity}
+
+    def __str__(self) -> str:
+        return printable(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def table(self) -> TextTable:
+        """Returns the table; it adapts to any width."""
+        columns = [
+            Column("parameter"),
+            Column("shape", 3),
+            Column("entries", 2),
+            Column("zeros"),
+            Column("values", 1),
+            Column("error of outputs"),
+        ]
+        rows = [
+            [
+                row.name,
+                "x".join(map(str, row.shape)),
+                f"{row.entries:,}",
+                _percent(1 - row.kept / row.entries),
+                f"{row.values:,}",
+                _percent(row.error),
+            ]
+            for row in self.rows
+        ]
+        entries = sum(row.entries for row in self.rows)
+        totals = [["total", "", f"{entries:,}", _percent(self.sparsity), "", ""]] if len(rows) > 1 else []
+        size = "" if self.bytes is None else f"; {self.bytes:,} bytes"
+        notes = [f"{self.choice}; {self.examples:,} examples, {self.seconds:.0f} s{size}"]
+        return TextTable("Compressed without training", columns, rows, totals, notes=notes)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"

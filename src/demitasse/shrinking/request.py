@@ -1,0 +1,226 @@
+"""Compresses a model without training, from a few hundred inputs without labels."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+
+import torch
+from torch import Tensor, nn
+
+from demitasse.errors import MethodError
+from demitasse.formats.states import save
+from demitasse.methods import floors, pow2, selection, settings
+from demitasse.methods.method import check_finite
+from demitasse.methods.one_shot import allocation
+from demitasse.methods.one_shot.layer import Grid, GridKind, Per
+from demitasse.methods.selection import Dense, Number, Pattern, unwrap
+from demitasse.shrinking import fitting
+from demitasse.shrinking.batches import Forward, batches_of, run, size_of
+from demitasse.shrinking.job import Progress, Shrinking, ShrinkPlan
+from demitasse.shrinking.report import ShrinkReport, ShrunkParameter
+from demitasse.shrinking.targets import ShrinkTarget, targets_of
+from demitasse.shrinking.watching import ModelRunner, evaluating
+
+Numbers = Number | Mapping[Pattern, Number]
+Size = Callable[[nn.Module], int]
+
+DEFAULT_BITS = 5
+
+
+def shrink(
+    model: nn.Module,
+    calibration: object,
+    *,
+    sparsity: Numbers | None = None,
+    bits: Numbers | None = None,
+    max_bytes: int | None = None,
+    grid: GridKind | None = None,
+    per: Per = "tensor",
+    parameters: Sequence[Pattern] | None = None,
+    exclude: Sequence[Pattern] = (),
+    examples: int = 1024,
+    forward: Forward | None = None,
+    size: Size | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> ShrinkReport:
+    """Compresses a model in place without training, from a few hundred inputs without labels.
+
+    Layer after layer is pruned and rounded, and the rest of its weight makes up for the errors, with the inputs that
+    the part compressed before produces. Choose by ``sparsity`` and ``bits``, or by ``max_bytes``; with none of them,
+    weights get 5 bits. The model is an ordinary module afterwards: ``demitasse.save`` writes the small file.
+
+    Args:
+        model: any module.
+        calibration: a tensor with the examples along its first axis, or an iterable of batches, such as a DataLoader:
+            tensors, tuples whose first entry is the input, or dicts of keyword arguments.
+        sparsity: share of zeros, 0 to 1: one number for all chosen parameters together, distributed by what it costs
+            the model; or a mapping of patterns to numbers.
+        bits: bits of a code, sign and zero included, or a mapping of patterns to them. ``pow2`` then has 2^(bits - 2)
+            powers of each sign, ``uniform`` 2^(bits - 1) - 1 multiples of its step.
+        max_bytes: the most bytes of the ``.demi`` file; the loss is the smallest that fits.
+        grid: ``pow2``: zero and powers of two; ``uniform``: whole numbers times a step. By default ``pow2`` with
+            ``bits``, which all kernels take, and ``uniform`` with ``max_bytes``, which loses less in a file.
+        per: for ``pow2``: ``tensor`` for one range of exponents for each parameter, ``channel`` for one for each output
+            channel. Where a batch normalization follows a layer, it takes up a factor for each channel in any case.
+        parameters: what to compress, see :func:`demitasse.methods.selection.select`; by default the weights of all
+            linear, convolution, attention and recurrent layers that are not tied to an embedding.
+        exclude: what to leave as it is.
+        examples: the most calibration examples to use.
+        forward: runs the model on a batch, ``forward(model, batch)``, for models that are called in another way.
+        size: returns the bytes of the model's file, for ``max_bytes``; by default the size of its ``.demi``.
+        seed: of the random projections that weigh the layers.
+        progress: called before each layer with (layers done, all layers, name of the layer).
+
+    Returns:
+        The report; ``print`` shows it as a table.
+
+    Raises:
+        DataError: there are no calibration inputs.
+        MethodError: a setting is invalid, a pattern matches nothing, the inputs do not fit the model, values are not
+            finite, or ``max_bytes`` cannot be met; the model is then unchanged. If anything else raises, the layers
+            that are done stay compressed, all others are unchanged, and a note at the exception says so.
+
+    Reference: Frantar et al. 2022, GPTQ (arXiv 2210.17323); Frantar and Alistarh 2023, SparseGPT (arXiv 2301.00774);
+    Li et al. 2025, GPTAQ (arXiv 2504.02692); Conzelmann and Bamler 2025, CERWU (arXiv 2505.18758).
+    """
+    begin = time.monotonic()
+    settings.module("model", model)
+    request = _Request(sparsity, bits, max_bytes, grid, per)
+    for name, function in (("forward", forward), ("size", size), ("progress", progress)):
+        if function is not None:
+            settings.function(name, function)
+    bare = unwrap(model)
+    targets, dense = targets_of(bare, parameters, exclude)
+    for target in targets:
+        check_finite(target.item)
+        request.check(target)
+    batches = batches_of(calibration, settings.whole("examples", examples, 1))
+    device = targets[0].dense.device if targets else torch.device("cpu")
+    with evaluating(bare):
+        job = Shrinking(
+            ModelRunner(bare, forward or run, device), batches, targets, settings.whole("seed", seed), progress
+        )
+        for target in job.unseen:
+            warnings.warn(f"shrink: {target.name} saw no input and stays dense", stacklevel=2)
+            dense.append(Dense(target.name, target.dense.numel(), "saw no input", target.item.tied))
+        if not job.targets:
+            raise MethodError("none of the chosen parameters saw an input; expected inputs that reach them")
+        measure = size or demi_size
+        if max_bytes is None:
+            rows, reached = job.compress(request.plan(job)), None
+        else:
+            rows, reached = _fitted(job, request, max_bytes, measure)
+    floors.warn(
+        {row.name: (row.kept, row.entries) for row in rows if floors.is_dying(row.entries, row.kept, None)}, "shrink"
+    )
+    count = sum(map(size_of, batches))
+    return ShrinkReport(request.words, count, tuple(rows), tuple(dense), reached, time.monotonic() - begin)
+
+
+def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) -> tuple[list[ShrunkParameter], int]:
+    """Compresses the model so that its file fits, with the smallest loss."""
+    model, originals = job.runner.model, job.originals()
+    other = fitting.rest(model, job.targets, measure)
+    if other > max_bytes:
+        raise MethodError(
+            f"max_bytes is {max_bytes:,}, but even with zeros for all chosen weights the file has {other:,} bytes; "
+            "the model is unchanged"
+        )
+    price = fitting.first_price(lambda price: fitting.predicted(job.targets, job.powers, price), max_bytes - other)
+    best: dict[float, tuple[list[ShrunkParameter], dict[Tensor, Tensor]]] = {}
+
+    def compressed(price: float) -> int:
+        _restore(originals)
+        rows = job.compress(request.priced_plan(job, price))
+        best[price] = rows, {tensor: tensor.detach().clone() for tensor in originals}
+        return measure(model)
+
+    try:
+        price, reached = fitting.fitted_price(compressed, price, max_bytes)
+    except MethodError:
+        _restore(originals)
+        raise
+    rows, values = best[price]
+    _restore(values)
+    return rows, reached
+
+
+@torch.no_grad()
+def _restore(values: Mapping[Tensor, Tensor]) -> None:
+    for tensor, before in values.items():
+        tensor.copy_(before)
+
+
+def demi_size(model: nn.Module) -> int:
+    """Returns the bytes of the model's ``.demi`` file."""
+    return save(model, BytesIO(), format="demi")
+
+
+class _Request:
+    """What the caller asked for, checked."""
+
+    def __init__(
+        self, sparsity: Numbers | None, bits: Numbers | None, max_bytes: int | None, grid: GridKind | None, per: Per
+    ) -> None:
+        if max_bytes is not None:
+            settings.whole("max_bytes", max_bytes, 1)
+            if sparsity is not None or bits is not None:
+                raise MethodError("found max_bytes with sparsity or bits; expected one or the other")
+        if sparsity is not None:
+            settings.each("sparsity", sparsity, settings.share)
+        if grid is not None:
+            settings.one_of("grid", grid, ("pow2", "uniform"))
+        settings.one_of("per", per, ("tensor", "channel"))
+        self.is_default = sparsity is None and bits is None and max_bytes is None
+        self.sparsity, self.bits = sparsity, DEFAULT_BITS if self.is_default else bits
+        if self.bits is not None:
+            settings.each("bits", self.bits, lambda name, value: pow2.levels_of_bits(settings.whole(name, value)))
+        self.max_bytes, self.per = max_bytes, per
+        self.grid: GridKind = grid or ("pow2" if max_bytes is None else "uniform")
+
+    def check(self, target: ShrinkTarget) -> None:
+        """Checks that a parameter's type has the grid."""
+        if self.grid == "pow2" and isinstance(self.bits, int):
+            pow2.check_levels(pow2.levels_of_bits(self.bits), None, target.dense.dtype, target.name)
+
+    @property
+    def words(self) -> str:
+        """The request in words."""
+        parts = []
+        if self.sparsity is not None:
+            given = "by layer" if isinstance(self.sparsity, Mapping) else f"{100 * self.sparsity:g} %"
+            parts.append(f"zeros: {given}")
+        if self.bits is not None:
+            given = "by layer" if isinstance(self.bits, Mapping) else f"{self.bits}"
+            parts.append(f"bits: {given}{' (the default)' if self.is_default else ''}")
+            parts.append(f"grid: {self.grid}")
+        if self.max_bytes is not None:
+            parts.append(f"at most {self.max_bytes:,} bytes, grid: {self.grid}")
+        return ", ".join(parts)
+
+    def plan(self, job: Shrinking) -> ShrinkPlan:
+        """Returns the plan for ``sparsity`` and ``bits``."""
+        items = [target.item for target in job.targets]
+        widths = {} if self.bits is None else selection.assign(items, self.bits)
+        grids = {item.name: self._grid(int(widths[item.name])) if item.name in widths else None for item in items}
+        if self.sparsity is None:
+            return ShrinkPlan(dict.fromkeys(grids, 0), grids)
+        if isinstance(self.sparsity, Mapping):
+            shares = selection.assign(items, self.sparsity)
+            entries = {item.name: item.parameter.numel() for item in items}
+            return ShrinkPlan({name: round(shares.get(name, 0.0) * entries[name]) for name in grids}, grids)
+        return ShrinkPlan(allocation.zeros(job.scores(), float(self.sparsity)), grids)
+
+    def priced_plan(self, job: Shrinking, price: float) -> ShrinkPlan:
+        """Returns the plan for ``max_bytes`` at a price of a bit."""
+        levels = pow2.levels_of_bits(DEFAULT_BITS) if self.grid == "pow2" else None
+        names = [target.name for target in job.targets]
+        return ShrinkPlan(dict.fromkeys(names, 0), dict.fromkeys(names, Grid(self.grid, levels, self.per)), price)
+
+    def _grid(self, bits: int) -> Grid:
+        levels = pow2.levels_of_bits(bits) if self.grid == "pow2" else (1 << (bits - 1)) - 1
+        return Grid(self.grid, levels, self.per)

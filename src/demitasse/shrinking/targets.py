@@ -1,0 +1,127 @@
+"""The parameters to compress, with the views of the layers that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from demitasse.methods import selection
+from demitasse.methods.homes import homes
+from demitasse.methods.one_shot import attention, recurrent
+from demitasse.methods.one_shot.layer import Compressed, Freedom
+from demitasse.methods.one_shot.views import EmbeddingView, View, view_of
+from demitasse.methods.selection import Chosen, Dense
+
+_KINDS = attention, recurrent  # importing them registers their views
+
+
+@dataclass
+class ShrinkTarget:
+    """A parameter to compress.
+
+    Attributes:
+        item: the parameter, its names and homes.
+        views: one for each home.
+        dense: the dense values.
+        norm: the batch normalization that alone uses the layer's outputs, if any.
+        importance: (groups, rows), see :mod:`demitasse.shrinking.importance`.
+        zeros: bool, (groups, rows, columns): which weights stay zero; None for none.
+    """
+
+    item: Chosen
+    views: list[View]
+    dense: Tensor
+    norm: _BatchNorm | None = None
+    importance: Tensor = field(default_factory=lambda: torch.ones(1, 1))
+    zeros: Tensor | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the parameter."""
+        return self.item.name
+
+    @property
+    def matrix(self) -> Tensor:
+        """The dense weight as (groups, rows, columns)."""
+        return self.views[0].matrix(self.dense)
+
+    @property
+    def bias(self) -> nn.Parameter | None:
+        """The bias that takes up a shift of the outputs, if there is one."""
+        return self.views[0].bias if len(self.views) == 1 else None
+
+    @property
+    def freedom(self) -> Freedom:
+        """What follows the layer."""
+        return Freedom(self.norm is not None or self.bias is not None, self.norm is not None)
+
+    @property
+    def dependents(self) -> list[Tensor]:
+        """What :meth:`write` changes."""
+        found: list[Tensor] = [self.item.parameter]
+        if self.norm is not None:
+            assert self.norm.running_mean is not None
+            assert self.norm.running_var is not None
+            found += [self.norm.running_mean, self.norm.running_var]
+        elif self.bias is not None:
+            found.append(self.bias)
+        return found
+
+    @torch.no_grad()
+    def write(self, found: Compressed) -> None:
+        """Writes a compressed weight to the parameter, and what makes up for it to the normalization or the bias."""
+        self.item.parameter.copy_(self.views[0].weight(found.weight, self.dense.shape))
+        shift, factor = found.shift.flatten(), found.factor.flatten()
+        if self.norm is not None:
+            norm = self.norm
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            # the statistics of the outputs before the factor; those of the dense model differ from these by the shift
+            norm.running_mean.copy_((norm.running_mean - shift) / factor)
+            norm.running_var.copy_(((norm.running_var + norm.eps) / factor.square() - norm.eps).clamp(min=0))
+        elif self.bias is not None:
+            self.bias.add_(shift.to(self.bias))
+
+
+def targets_of(
+    model: nn.Module, parameters: Sequence[selection.Pattern] | None, exclude: Sequence[selection.Pattern]
+) -> tuple[list[ShrinkTarget], list[Dense]]:
+    """Returns what to compress, and what stays dense.
+
+    Args:
+        model: the bare model.
+        parameters: patterns; None for every weight of a known kind of layer that is not tied to an embedding.
+        exclude: patterns of what to leave dense.
+
+    Raises:
+        MethodError: a pattern matches nothing, or nothing is chosen.
+    """
+    known = _known(model) if parameters is None else []
+    found = selection.select(model, known or parameters, exclude, trained=False)
+    targets, dense = [], list(found.dense)
+    for item in found.chosen:
+        views = [view for view in map(view_of, item.homes) if view is not None]
+        # a table that is also the weight of a linear layer counts as that layer's
+        views = [view for view in views if not isinstance(view, EmbeddingView)] or views
+        if views:
+            targets.append(ShrinkTarget(item, views, item.parameter.detach().clone()))
+        else:
+            dense.append(Dense(item.name, item.parameter.numel(), "not a weight of a known kind of layer", item.tied))
+    return targets, dense
+
+
+def _known(model: nn.Module) -> list[str]:
+    """Returns the names of the parameters of known kinds of layers, without those of embeddings."""
+    found: dict[int, str] = {}
+    tables = set()
+    for parameter, home in homes(model):
+        view = view_of(home)
+        if isinstance(view, EmbeddingView):
+            tables.add(id(parameter))
+        elif view is not None:
+            found.setdefault(id(parameter), home.name)
+    return [name for key, name in found.items() if key not in tables]
