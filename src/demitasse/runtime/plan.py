@@ -62,12 +62,12 @@ class Plan:
         for name in self.graph.inputs:
             if name not in batch:
                 raise UsageError(f"blob {name!r} is not fed; found {', '.join(batch) or 'none'}")
-        batch = {name: _plain(batch[name]) for name in self.graph.inputs}
         if self._only:
             before, after = self._only
             found = self.quick(batch[before])
             if found is not None:
                 return {after: found}
+        batch = {name: _plain(batch[name]) for name in self.graph.inputs}
         return (self.suited(batch) or self.dense)(batch)
 
     def quick(self, given: Tensor) -> Tensor | None:
