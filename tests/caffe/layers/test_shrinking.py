@@ -26,7 +26,7 @@ layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
 def test_a_caffe_net_is_compressed() -> None:
     torch.manual_seed(0)
     net = Net(prototxt.parse(TEXT, schema.NetParameter(), "test"))
-    images = torch.randn(64, 2, 9, 9)
+    images = torch.randn(200, 2, 9, 9)
     before = net({"data": images})["prob"].detach()
     report = demitasse.shrink(net, images, bits=5, sparsity=0.3, forward=lambda net, batch: net({"data": batch}))
     assert len(report.rows) == 3
