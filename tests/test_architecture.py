@@ -59,7 +59,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "preparation": {"caffe"},
     "reorder": {"methods", "packed", "formats"},
     "shrinking": {"methods", "formats"},
-    "zoo": {"methods", "packed", "optim", "formats", "preparation"},
+    "zoo": {"methods", "packed", "optim", "formats", "preparation", "shrinking"},
     "integrations": {"methods", "packed", "formats"},
     "pycaffe": {"caffe", "report"},
     "export": {"graph", "graph.caffe"},
