@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "packed": set(),
     "examples": set(),
     "caffe": {"methods", "packed"},
-    "caffe.tools": {"caffe", "methods", "packed", "formats"},
+    "caffe.tools": {"caffe", "methods", "packed", "formats", "graph.caffe", "preparation", "shrinking"},
     "graph": {"packed"},
     "graph.caffe": {"graph", "caffe", "caffe.tools", "packed", "formats"},
     "graph.pytorch": {"graph", "packed"},

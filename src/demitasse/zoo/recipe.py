@@ -235,9 +235,7 @@ def _stages(tables: object, shared: object, source: str, folder: Path) -> tuple[
     return tuple(stages)
 
 
-def _with_proposal(
-    settings: Mapping[str, object], keys: Sequence[str], folder: Path, place: str
-) -> dict[str, object]:
+def _with_proposal(settings: Mapping[str, object], keys: Sequence[str], folder: Path, place: str) -> dict[str, object]:
     """Returns settings with the targets of a proposal under their keys, instead of the name of its file."""
     found = {name: value for name, value in settings.items() if name != "proposal"}
     path = folder / convert(settings["proposal"], str, f"{place}: proposal")

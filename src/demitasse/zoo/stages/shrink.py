@@ -81,4 +81,3 @@ class Shrink(Stage):
             )
         # the time is that of this run, not of the result
         return Outcome(report={key: value for key, value in report.as_plain().items() if key != "seconds"})
-
