@@ -160,8 +160,10 @@ def _targets(sparsity: float | None, bits: int | None, max_bytes: int | None, pr
     found = Proposal.load(proposal)
     if not found.sparsity and not found.bits:
         raise UsageError(f"--proposal {proposal}: proposes no sparsity and no bits")
-    shares: Mapping[Pattern, Number] = {name: share for name, share in found.sparsity.items()}
-    widths: Mapping[Pattern, Number] = {name: width for name, width in found.bits.items()}
+    shares: dict[Pattern, Number] = {}
+    widths: dict[Pattern, Number] = {}
+    shares.update(found.sparsity)
+    widths.update(found.bits)
     return {"sparsity": shares or None, "bits": widths or None}
 
 
