@@ -19,6 +19,7 @@ Pattern = str | type[nn.Module]
 P = TypeVar("P", str, type[nn.Module])
 Number = int | float
 NO_GRADIENT = "requires no gradient"
+NOT_CHOSEN = "not chosen"
 _REASONS = 3  # how many reasons a message lists
 
 
@@ -205,7 +206,7 @@ class _Candidate:
         if id(self.parameter) in unwanted:
             return "excluded"
         if wanted is not None and id(self.parameter) not in wanted:
-            return "not chosen"
+            return NOT_CHOSEN
         if wanted is None and not any(home.is_weight for home in self.homes):
             return "not a weight of a linear or convolution layer"
         if wanted is None and any(home.is_embedding for home in self.homes):

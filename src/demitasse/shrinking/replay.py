@@ -43,6 +43,8 @@ class Replay:
             key: the batch, and the state of the weights.
             before: the time, as in :class:`Survey`, from which on modules may change.
         """
+        finished = {module for module in self._order if self._seen.ends[module] < before}
+        finished |= {inner for module in finished for inner in self._inside[module]}
         kept, shapes = self._kept.setdefault(key, {}), self._shapes.setdefault(key, {})
         skipped: dict[nn.Module, Tensor] = {}
         covered: set[nn.Module] = set()
@@ -63,14 +65,16 @@ class Replay:
             for module, result in skipped.items():
                 stack.enter_context(_returning(module, result))
             for module in run:
-                stack.enter_context(module.register_forward_hook(self._keeper(kept, shapes)))
+                # what only finished modules use is needed in this run, but in no later one
+                lasts = any(finished.isdisjoint(running) for running in self._seen.uses[module])
+                stack.enter_context(module.register_forward_hook(self._keeper(kept if lasts else None, shapes)))
             yield
 
-    def _keeper(self, kept: dict[nn.Module, Tensor], shapes: dict[nn.Module, Tensor]) -> Keep:
+    def _keeper(self, kept: dict[nn.Module, Tensor] | None, shapes: dict[nn.Module, Tensor]) -> Keep:
         def keep(module: nn.Module, arguments: object, output: object) -> None:
             if isinstance(output, Tensor):
                 shapes[module] = output.new_zeros(1).expand(output.shape)
-                if self._bytes() + output.nbytes <= self._memory:
+                if kept is not None and self._bytes() + output.nbytes <= self._memory:
                     kept[module] = output.detach().clone()
 
         return keep

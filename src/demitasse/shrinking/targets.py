@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +103,9 @@ def targets_of(
     known = _known(model) if parameters is None else []
     found = selection.select(model, known or parameters, exclude, trained=False)
     targets, dense = [], list(found.dense)
+    if known:
+        reason = "not a weight of a linear, convolution, attention or recurrent layer"
+        dense = [replace(one, reason=reason) if one.reason == selection.NOT_CHOSEN else one for one in dense]
     for item in found.chosen:
         views = [view for view in map(view_of, item.homes) if view is not None]
         # a table that is also the weight of a linear layer counts as that layer's

@@ -69,8 +69,8 @@ class Moments:
         return InputMoments(hessian, cross, total / self.count, drift / self.count, self.count)
 
 
-def shrunk(hessian: Tensor, count: int) -> Tensor:
-    """Returns a Hessian whose correlations between columns are smaller, the more so the fewer inputs there are.
+def shrinkage(hessian: Tensor, count: int) -> Tensor:
+    """Returns by which share correlations between columns are to be reduced, (groups,): more for fewer inputs.
 
     The correlations R of few inputs are partly chance, which error compensation would fit. They become (1 - r) R, with
     r = ((1 - 2 / p) tr(R^2) + p^2) / ((n + 1 - 2 / p) (tr(R^2) - p)) for p columns and n inputs, at most 1.
@@ -89,8 +89,13 @@ def shrunk(hessian: Tensor, count: int) -> Tensor:
     squares = (hessian / norm.unsqueeze(1) / norm.unsqueeze(2)).square().sum((1, 2))
     lost = (1 - 2 / columns) * squares + columns**2
     share = lost / ((count + 1 - 2 / columns) * (squares - columns).clamp(min=torch.finfo(squares.dtype).eps))
-    share = share.clamp(max=1.0).view(-1, 1, 1)
-    return (1 - share) * hessian + share * torch.diag_embed(diagonal)
+    return share.clamp(max=1.0)
+
+
+def shrunk(moments: Tensor, share: Tensor) -> Tensor:
+    """Returns moments, (groups, columns, columns), with all but their diagonal reduced by a share, (groups,)."""
+    share = share.view(-1, 1, 1)
+    return (1 - share) * moments + share * torch.diag_embed(moments.diagonal(dim1=1, dim2=2))
 
 
 def loss(error: Tensor, hessian: Tensor) -> Tensor:
