@@ -94,7 +94,7 @@ def shrink_model(
 
 def _built(model: str, settings: Mapping[str, object], allow_imports: bool) -> nn.Module:
     if ":" in model:
-        builder = import_function(model, "the model", allow_imports)
+        builder = import_function(model, "model", allow_imports)
     elif model in MODELS:
         builder = MODELS[model]
     else:
@@ -120,11 +120,11 @@ def _inputs(
         )
     if images is not None:
         return _of_images(Path(images), given, examples, seed)
-    choice = _choice(data, given)
-    imported = import_function(choice.imported, "the data", allow_imports) if choice.imported else None
+    choice, place = _choice(data, given), parameter("data")
+    imported = import_function(choice.imported, place, allow_imports) if choice.imported else None
     if imported is None:
-        check_settings(DATASETS[choice.name], choice.settings, f"data {data}", own=("self", "path", "seed"))
-    found = build_data(imported, choice, seed, f"data {data}")
+        check_settings(DATASETS[choice.name], choice.settings, place, own=("self", "path", "seed"))
+    found = build_data(imported, choice, seed, place)
     for note in found.notes:
         say(note)
     batches: list[Tensor] = []
@@ -150,10 +150,10 @@ def _choice(data: str, given: Parts) -> RecipePart:
     name, _, path = data.partition("=")
     if name in DATASETS:
         return RecipePart(name, Path(path) if path else None, settings=given)
+    if ":" in data and not Path(data).exists():
+        return RecipePart(imported=data, settings=given)
     if Path(data).exists() or Path(data).suffix:
         return RecipePart("npz" if Path(data).suffix == ".npz" else "images", Path(data), settings=given)
-    if ":" in data:
-        return RecipePart(imported=data, settings=given)
     raise UsageError(f"there is no data set, file or folder {data!r}; {suggest(name, list(DATASETS))}")
 
 
