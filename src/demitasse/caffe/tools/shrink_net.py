@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,11 +12,14 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 from typing_extensions import Unpack
 
 from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.layer_rule import LayerRule
 from demitasse.caffe.layers import Layer
+from demitasse.caffe.layers.convolution import Convolution
+from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.models.blobs import Array, blob_arrays
 from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
@@ -84,18 +87,17 @@ def shrink_net(
     found = calibration_of(net, model, images, source, preparation or Parts(), examples, seed, say)
     plain = _plain_net(net, model, found, say)
     batches = [{name: batch[name] for name in plain.inputs} for batch in found.batches]
-    names = _Names(plain)
+    names, rounding = _Names(plain), _BiasRounding(plain)
     report = shrink(
         plain,
         batches,
         examples=examples,
         forward=lambda module, batch: module(batch),
         seed=seed,
-        **names.options(options),
+        **names.options(options, rounding),
     )
+    rounding()
     compressed = [names.label(row.name) for row in report.rows]
-    for label in compressed:
-        round_bias(plain.layer(label))
     _write(net, out, _changed(before, plain, compressed, _transposed(net)), found, preparation or Parts(), classes, say)
     return replace(
         report,
@@ -130,8 +132,12 @@ class _Names:
         """Returns the layer of a parameter of the module."""
         return self.short[name].rpartition(".")[0]
 
-    def options(self, given: ShrinkOptions) -> ShrinkOptions:
+    def options(self, given: ShrinkOptions, before_layer: Callable[[], None]) -> ShrinkOptions:
         """Returns options with patterns of the module's parameters for patterns of layers or of their blobs.
+
+        Args:
+            given: the options.
+            before_layer: is called before each layer.
 
         Raises:
             MethodError: a pattern matches nothing.
@@ -145,8 +151,14 @@ class _Names:
         for key in keys:
             if isinstance(values := given.get(key), Mapping):
                 found[key] = self._each(key, values)
-        if progress := given.get("progress"):
-            found["progress"] = lambda done, total, name: progress(done, total, self.short[name])
+        progress = given.get("progress")
+
+        def before(done: int, total: int, name: str) -> None:
+            before_layer()
+            if progress:
+                progress(done, total, self.short[name])
+
+        found["progress"] = before
         return found
 
     def _listed(self, setting: str, patterns: Sequence[Pattern]) -> list[Pattern]:
@@ -172,18 +184,32 @@ class _Names:
         return found
 
 
-@torch.no_grad()
-def round_bias(layer: Layer) -> None:
-    """Rounds the bias of a layer to powers of two if its weights are powers of two.
+class _BiasRounding:
+    """Rounds biases to powers of two, once a layer's weights have become powers of two.
 
-    The powers are seven in a row, with the least squared error.
+    A call between two layers lets the layers after it make up for the rounding.
+
+    Args:
+        net: the net, before it is compressed.
     """
-    weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
-    if weight is None or bias is None or not bool(bias.any()) or not bool(pow2.on_grid(weight).all()):
-        return
-    largest = int(pow2.exponent(bias.abs().max()))
-    grids = [pow2.Exponents(top - EXPONENTS + 1, top) for top in range(largest - _LOWER, largest + 1)]
-    bias.copy_(min((pow2.project(bias, one) for one in grids), key=lambda one: float((one - bias).square().sum())))
+
+    def __init__(self, net: Net) -> None:
+        layers = [layer for layer in net.named_layers().values() if isinstance(layer, Convolution | InnerProduct)]
+        self._before = [(layer, layer.weight.detach().clone()) for layer in layers]
+
+    def __call__(self) -> None:
+        for layer, before in self._before:
+            if layer.bias is not None and bool(pow2.on_grid(layer.weight).all()) and not layer.weight.equal(before):
+                round_bias(layer.bias)
+
+
+@torch.no_grad()
+def round_bias(bias: Tensor) -> None:
+    """Rounds a bias, in place, to the seven powers of two in a row, and zero, with the least squared error."""
+    if bool(bias.any()):
+        largest = int(pow2.exponent(bias.abs().max()))
+        grids = [pow2.Exponents(top - EXPONENTS + 1, top) for top in range(largest - _LOWER, largest + 1)]
+        bias.copy_(min((pow2.project(bias, one) for one in grids), key=lambda one: float((one - bias).square().sum())))
 
 
 def _changed(
