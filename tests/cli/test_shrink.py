@@ -128,6 +128,21 @@ def test_other_formats_and_arrays(out: str) -> None:
     assert (state["fc3.weight"] != 0).all()
 
 
+def test_data_have_settings_and_a_preparation(capsys: pytest.CaptureFixture[str]) -> None:
+    for index, name in enumerate(("a", "b") * 6):
+        Path("classes", name).mkdir(parents=True, exist_ok=True)
+        Path(f"photos/{index}.png").rename(f"classes/{name}/{index}.png")
+    options = ("--size=9", "--crop=8", "--channels=grey", "--mean=128", "--scale=0.01", "--set=data.batch=3")
+    assert run("shrink", *MODEL, "--data=classes", *options) == 0
+    assert "there are no test examples" in capsys.readouterr().out
+    with File("out.demi") as file:
+        assert file.header.metadata["input"] == "grey 9x9:8x8 128 0.01"
+        assert file.header.metadata["classes"] == "a\nb"
+    assert run("shrink", *MODEL, "--data=digits", "--set=data.bach=3") == 2
+    assert "--data: unknown key 'bach'; did you mean 'batch'?" in capsys.readouterr().err
+    assert run("shrink", *MODEL, "--data=digits", "--mean=3") == 2
+
+
 def test_images_for_a_model() -> None:
     assert run("shrink", *MODEL, "--images=photos", "--size=8", "--channels=grey", "--mean=128", "--scale=0.01") == 0
     with File("out.demi") as file:

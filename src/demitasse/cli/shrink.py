@@ -75,7 +75,9 @@ def shrink(
     seed: Annotated[int, typer.Option(help="Seed of the draw of images and of the method.", min=0)] = 0,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Setting of a PyTorch model: --set classes=2."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Setting of a PyTorch model: classes=2; or of its data: data.batch=50."
+        ),
     ] = None,
     size: preparing.Size = None,
     crop: preparing.Crop = None,
@@ -124,12 +126,17 @@ def shrink(
             with importing(allow_imports):
                 from demitasse.zoo.shrink_model import shrink_model
 
+                settings = dict(map(_setting, set_ or []))
+                of_data = {
+                    key.removeprefix("data."): settings.pop(key) for key in [*settings] if key.startswith("data.")
+                }
                 report = shrink_model(
                     model,
                     weights,
                     out,
-                    settings=dict(map(_setting, set_ or [])),
+                    settings=settings,
                     data=data,
+                    data_settings=of_data,
                     images=images,
                     preparation=preparation,
                     classes=names,

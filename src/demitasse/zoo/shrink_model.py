@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +50,7 @@ def shrink_model(
     *,
     settings: Mapping[str, object] | None = None,
     data: str = "",
+    data_settings: Mapping[str, object] | None = None,
     images: str | Path | None = None,
     preparation: Parts | None = None,
     classes: Sequence[str] | None = None,
@@ -68,6 +70,7 @@ def shrink_model(
         settings: keyword arguments of the model.
         data: the training data, whose labels are not used: ``name`` or ``name=path`` of a built-in data set, an
             ``.npz`` file, a folder with a folder for each class, or ``package.module:function``.
+        data_settings: keyword arguments of the data.
         images: instead of ``data``: a folder of images, or a list of their names; some are drawn at random.
         preparation: how images become inputs.
         classes: the names of the classes, instead of those of the data.
@@ -86,7 +89,7 @@ def shrink_model(
         raise UsageError(f"{out}: expected a name that ends in .demi, .safetensors or .pt")
     built = _built(model, settings or {}, allow_imports)
     load(weights, into=built)
-    inputs = _inputs(data, images, preparation or Parts(), examples, seed, allow_imports, say)
+    inputs = _inputs(data, data_settings or {}, images, preparation or Parts(), examples, seed, allow_imports, say)
     report = shrink(built.eval(), inputs.batches, examples=examples, seed=seed, **options)
     _save(built, out, form, inputs._replace(classes=classes or inputs.classes), say)
     return report
@@ -107,6 +110,7 @@ def _built(model: str, settings: Mapping[str, object], allow_imports: bool) -> n
 
 def _inputs(
     data: str,
+    settings: Mapping[str, object],
     images: str | Path | None,
     given: Parts,
     examples: int,
@@ -120,10 +124,15 @@ def _inputs(
         )
     if images is not None:
         return _of_images(Path(images), given, examples, seed)
-    choice, place = _choice(data, given), parameter("data")
-    imported = import_function(choice.imported, place, allow_imports) if choice.imported else None
-    if imported is None:
-        check_settings(DATASETS[choice.name], choice.settings, place, own=("self", "path", "seed"))
+    place = parameter("data")
+    # as TOML has them
+    texts = {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
+    choice = _choice(data, {**texts, **settings})
+    if choice.imported:
+        imported = import_function(choice.imported, place, allow_imports)
+    else:
+        imported, own = None, ("self", "path", "seed")
+        choice = replace(choice, settings=check_settings(DATASETS[choice.name], choice.settings, place, own=own))
     found = build_data(imported, choice, seed, place)
     for note in found.notes:
         say(note)
@@ -145,15 +154,15 @@ def _of_images(images: Path, given: Parts, examples: int, seed: int) -> ModelInp
     return ModelInputs([torch.from_numpy(np.stack([*map(preparation, part)])) for part in parts], preparation, ())
 
 
-def _choice(data: str, given: Parts) -> RecipePart:
+def _choice(data: str, settings: Mapping[str, object]) -> RecipePart:
     """Returns the data set that a text names: an import path, a file, a folder, or a built-in one with its path."""
     name, _, path = data.partition("=")
     if name in DATASETS:
-        return RecipePart(name, Path(path) if path else None, settings=given)
+        return RecipePart(name, Path(path) if path else None, settings=settings)
     if ":" in data and not Path(data).exists():
-        return RecipePart(imported=data, settings=given)
+        return RecipePart(imported=data, settings=settings)
     if Path(data).exists() or Path(data).suffix:
-        return RecipePart("npz" if Path(data).suffix == ".npz" else "images", Path(data), settings=given)
+        return RecipePart("npz" if Path(data).suffix == ".npz" else "images", Path(data), settings=settings)
     raise UsageError(f"there is no data set, file or folder {data!r}; {suggest(name, list(DATASETS))}")
 
 
