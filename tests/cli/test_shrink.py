@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -243,15 +244,16 @@ def test_wrong_use(arguments: tuple[str, ...], code: int, message: str, capsys: 
 def test_lenet5_the_caffe_way(shared: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """One command makes 90 % zeros and powers of two in 4 bits of LeNet-5, from 500 training digits without labels."""
     folder = shared / "data/mnist"
-    images = idx.read_idx(folder / "train-images-idx3-ubyte.gz", 3)[:500]
-    Path("digits").mkdir()
-    for index, image in enumerate(images):
-        Image.fromarray(image).save(f"digits/{index:03}.png")
+    for name, axes in (("images-idx3", 3), ("labels-idx1", 1)):
+        values = idx.read_idx(folder / f"train-{name}-ubyte.gz", axes)[:500]
+        header = struct.pack(f">2xBB{axes}I", 8, axes, *values.shape)
+        Path(name).write_bytes(header + values.tobytes())
+    assert run("convert_mnist_data", "images-idx3", "labels-idx1", "mnist_train_lmdb") == 0
     net: Any = Path(demitasse.__file__).parent / "examples/lenet5/train_val.prototxt"
     arguments = [f"{folder}/t10k-{name}-ubyte.gz" for name in ("images-idx3", "labels-idx1")]
     assert run("convert_mnist_data", *arguments, "mnist_test_lmdb") == 0
     model = shared / "models/caffe_lenet5_original.caffemodel"
-    options = ("--images=digits", "--size=28", "--channels=grey", "--sparsity=0.9", "--bits=4")
+    options = ("--examples=500", "--sparsity=0.9", "--bits=4")
     assert run("shrink", str(net), str(model), "small.caffemodel", *options) == 0
     zeros = re.search(r"430,500 │ ([\d.]+) %", capfd.readouterr().out)
     assert zeros
