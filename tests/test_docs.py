@@ -31,7 +31,7 @@ PAGES = [
     ROOT / "src/demitasse/examples/README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-NEED_DATA = ("commands.md", "snapshots.md", "logs.md")
+NEED_DATA = ("commands.md", "snapshots.md", "logs.md", "shrink.md")
 SHRINK = 1000
 REGISTRIES: list[Registry[Any]] = [LAYERS, SOURCES, OPTIMIZERS, LR_POLICIES, CODECS, SOURCE, FORMATS]
 

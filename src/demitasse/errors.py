@@ -105,6 +105,12 @@ class MethodError(UsageError):
     """An invalid setting of a compression method, or a module that was changed while a method was attached."""
 
 
+class SizeError(MethodError):
+    """A size in bytes that compression cannot reach; the message has the smallest size that was reached."""
+
+    exit_code = 1
+
+
 class FileFormatError(DemitasseError):
     """A file that is cut short, corrupt or of another kind; the message names file and place."""
 

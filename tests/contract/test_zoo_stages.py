@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rescale": {"exponents": 3},
     "recalibrate": {"batches": 2},
     "pack": {"format": "demi"},
+    "shrink": {"sparsity": 0.5, "bits": 4, "examples": 200},
 }
 # of any stage, of any that trains, and of each kind alone: what check() must refuse
 ANY = ({"name": "a/b"}, {"name": "a#2"})
@@ -50,10 +51,14 @@ WRONG: dict[str, tuple[dict[str, Any], ...]] = {
     "rescale": ({"exponents": 0}, {"exponents": 1.5}),
     "recalibrate": ({"batches": 0},),
     "pack": ({"format": "dem"},),
+    "shrink": (
+        *({"sparsity": 1.5}, {"sparsity": {}}, {"bits": 1}, {"bits": {"1": 2.5}}, {"max_bytes": 1000}),
+        *({"sparsity": None, "bits": None, "max_bytes": 0}, {"grid": "pow3"}, {"per": "row"}, {"examples": 0}),
+    ),
 }
 # kind -> stages behind which it has no meaning
-NOT_BEHIND = {"train": ("surgery", "quantize"), "surgery": ("quantize",), "magnitude": ("quantize",)}
-NOT_BEHIND |= {"rescale": ("quantize",)}
+NOT_BEHIND = {"train": ("surgery", "quantize", "shrink"), "surgery": ("quantize",), "magnitude": ("quantize",)}
+NOT_BEHIND |= {"rescale": ("quantize",), "shrink": ("quantize",)}
 
 each = pytest.mark.parametrize("kind", list(STAGES))
 

@@ -21,6 +21,7 @@ from demitasse.files import descriptor
 FAMILIES = {
     "compress": ("compress", "recipes"),
     "sensitivity": ("sensitivity",),
+    "shrink": ("shrink",),
     "pack": ("pack", "unpack", "inspect"),
     "inference": ("run", "bench"),
     "train": ("train", "test", "time", "device_query"),

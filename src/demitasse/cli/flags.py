@@ -10,6 +10,7 @@ _FLAGS = {
     "gpu": "-gpu",
     "input_shapes": "--input-shape",
     "keep": "--blob",
+    "parameters": "--only",
     "preparation": "--size, --channels, --mean and --scale",
     "python_layer.allowing(True)": "--allow-python-layers",
     "restart_all": "--restart",

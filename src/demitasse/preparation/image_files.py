@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,6 +93,43 @@ def files_of_list(path: Path, root: Path, classes: Sequence[str] = ()) -> list[I
             raise DataError(f"{path}:{number}: label is {label}; expected {expected}")
         found.append(ImageFile(root / name, label, f"{path}:{number}"))
     return found
+
+
+def drawn_files(path: Path, count: int, seed: int) -> list[Path]:
+    """Returns some of the images in a folder and the folders inside it, or of those that a list names.
+
+    They are drawn at random, since those of a class often stand together.
+
+    Args:
+        path: the folder; or the list, with the name of a file in each line, relative to the folder of the list. A label
+            may follow the name, as in the lists of Caffe's ImageData, and is ignored.
+        count: the most images.
+        seed: of the draw.
+
+    Raises:
+        DataError: the folder or the list is missing, or has no images.
+    """
+    files = _in_folder(path) if path.is_dir() else _in_list(path)
+    return [files[index] for index in np.random.default_rng(seed).permutation(len(files))[:count]]
+
+
+def _in_folder(path: Path) -> list[Path]:
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    if not found:
+        raise DataError(f"{path}: there are no images in it; expected files *{', *'.join(SUFFIXES)}")
+    return found
+
+
+def _in_list(path: Path) -> list[Path]:
+    from demitasse.caffe.list_file import read_lines
+
+    names = [line.strip() for line in read_lines(path, "a list of images") if line.strip()]
+    if not names:
+        raise DataError(f"{path}: the list contains no images")
+    return [path.parent / (match[1] if (match := _LABELLED.fullmatch(name)) else name) for name in names]
+
+
+_LABELLED = re.compile(r"(.+?)\s+-?\d{1,9}")
 
 
 class ImageFiles:

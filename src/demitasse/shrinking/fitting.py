@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from demitasse.errors import MethodError
+from demitasse.errors import SizeError
 from demitasse.methods.one_shot import rate
 from demitasse.shrinking.targets import ShrinkTarget
 
@@ -65,7 +65,7 @@ def fitted_price(compressed: Callable[[float], int], price: float, wanted: int) 
         wanted: the most bytes.
 
     Raises:
-        MethodError: nothing fits; says the smallest size reached.
+        SizeError: nothing fits; says the smallest size reached.
     """
     tried: dict[float, int] = {}
     for _ in range(_TRIES):
@@ -78,7 +78,7 @@ def fitted_price(compressed: Callable[[float], int], price: float, wanted: int) 
         price = _next_price(tried, wanted)
     fits = [one for one, size in tried.items() if size <= wanted]
     if not fits:
-        raise MethodError(
+        raise SizeError(
             f"max_bytes is {wanted:,}, but the smallest file reached has {min(tried.values()):,} bytes; "
             "the model is unchanged"
         )

@@ -10,7 +10,7 @@ from io import BytesIO
 import torch
 from torch import Tensor, nn
 
-from demitasse.errors import MethodError
+from demitasse.errors import MethodError, SizeError
 from demitasse.formats.states import save
 from demitasse.methods import floors, pow2, selection, settings
 from demitasse.methods.method import check_finite
@@ -81,8 +81,9 @@ def shrink(
     Raises:
         DataError: there are no calibration inputs.
         MethodError: a setting is invalid, a pattern matches nothing, the inputs do not fit the model, values are not
-            finite, or ``max_bytes`` cannot be met; the model is then unchanged. If anything else raises, the layers
-            that are done stay compressed, all others are unchanged, and a note at the exception says so.
+            finite; the model is then unchanged. If anything else raises, the layers that are done stay compressed, all
+            others are unchanged, and a note at the exception says so.
+        SizeError: ``max_bytes`` cannot be met; the model is unchanged.
 
     Reference: Frantar et al. 2022, GPTQ (arXiv 2210.17323); Frantar and Alistarh 2023, SparseGPT (arXiv 2301.00774);
     Li et al. 2025, GPTAQ (arXiv 2504.02692); Conzelmann and Bamler 2025, CERWU (arXiv 2505.18758).
@@ -126,7 +127,7 @@ def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) ->
     model, originals = job.runner.model, job.originals()
     other = fitting.rest(model, job.targets, measure)
     if other > max_bytes:
-        raise MethodError(
+        raise SizeError(
             f"max_bytes is {max_bytes:,}, but even with zeros for all chosen weights the file has {other:,} bytes; "
             "the model is unchanged"
         )

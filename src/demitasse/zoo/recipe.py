@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -235,16 +235,18 @@ def _stages(tables: object, shared: object, source: str, folder: Path) -> tuple[
     return tuple(stages)
 
 
-def _with_proposal(settings: Mapping[str, object], key: str, folder: Path, place: str) -> dict[str, object]:
-    """Returns settings with the targets of a proposal under their key, instead of the name of its file."""
+def _with_proposal(settings: Mapping[str, object], keys: Sequence[str], folder: Path, place: str) -> dict[str, object]:
+    """Returns settings with the targets of a proposal under their keys, instead of the name of its file."""
     found = {name: value for name, value in settings.items() if name != "proposal"}
     path = folder / convert(settings["proposal"], str, f"{place}: proposal")
-    if key in found:
-        raise UsageError(f"{place}: both proposal and {key} are given; expected one of them")
+    for key in keys:
+        if key in found:
+            raise UsageError(f"{place}: both proposal and {key} are given; expected one of them")
     try:
-        targets = Proposal.load(path).as_plain()[key]
+        proposal = Proposal.load(path).as_plain()
     except DemitasseError as error:
         raise error.within(f"{place}: proposal") from error
+    targets = {key: proposal[key] for key in keys if proposal[key]}
     if not targets:
-        raise UsageError(f"{place}: proposal {path} proposes no {key}")
-    return {**found, key: targets}
+        raise UsageError(f"{place}: proposal {path} proposes no {' and no '.join(keys)}")
+    return {**found, **targets}

@@ -76,8 +76,8 @@ class Stage(ABC):
 
     kind: ClassVar[str] = ""
     compresses: ClassVar[bool] = False  # whether plain training afterwards would undo its effect
-    # the setting that a recipe's key ``proposal`` takes from a file of sensitivity; empty if there is none
-    proposed: ClassVar[Literal["", "sparsity", "bits"]] = ""
+    # the settings that a recipe's key ``proposal`` takes from a file of sensitivity, as far as that has them
+    proposed: ClassVar[tuple[Literal["sparsity", "bits"], ...]] = ()
 
     name: str = ""
 

@@ -37,7 +37,7 @@ class PruningStage(TrainingStage):
     """
 
     compresses = True
-    proposed = "sparsity"
+    proposed = ("sparsity",)
 
     sparsity: Targets = None
     parameters: tuple[str, ...] = ()

@@ -38,7 +38,7 @@ class Quantize(TrainingStage):
 
     kind = "quantize"
     compresses = True
-    proposed = "bits"
+    proposed = ("bits",)
 
     bits: int | dict[str, int] | None = None
     exponents: int | tuple[int, ...] | None = None
