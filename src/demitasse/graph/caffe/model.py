@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from demitasse.caffe import schema
 from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.definition.split import without_splits
+from demitasse.caffe.layers.lstm import Lstm
 from demitasse.caffe.layers.recurrent import Recurrent
 from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
 from demitasse.caffe.models.masks import applied_masks_line
@@ -209,7 +210,7 @@ class Reference:
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the outputs by name for inputs by name."""
         for layer in self.net.named_layers().values():
-            if isinstance(layer, Recurrent) and not layer.exposes:
+            if isinstance(layer, Lstm) or (isinstance(layer, Recurrent) and not layer.exposes):
                 # as the graph does, it begins with a state of zeros
                 for part in layer.parts:
                     setattr(layer, part, torch.zeros_like(getattr(layer, part)))

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe.layers import Layer
+from demitasse.caffe.layers.activation import ReLU6
+from demitasse.caffe.layers.bn import BN
 from demitasse.caffe.layers.convolution import Convolution
 from demitasse.caffe.layers.deconvolution import Deconvolution
 from demitasse.caffe.layers.inner_product import InnerProduct
@@ -131,10 +133,28 @@ def _pyramid(layer: Layer) -> Operation:
     return Operation("SPP", SimpleNamespace(levels=[level.settings for level in levels]), shares)
 
 
+def _scale_and_shift(layer: Layer) -> Operation:
+    """A BN is a BatchNorm with a scale and a shift, or those alone in SegNet's form for use."""
+    assert isinstance(layer, BN)
+    weights = {name: getattr(layer, name).detach().flatten() for name in layer.blob_names}
+    if layer.axis != 1 or not (layer.is_affine or layer.by_blobs()):
+        return Operation("BN", SimpleNamespace(), {})
+    if layer.is_affine:
+        return Operation("Scale", SimpleNamespace(expanded=(*weights["weight"].shape, *layer.trailing)), weights)
+    return Operation("BatchNorm", SimpleNamespace(eps=layer.eps), weights)
+
+
+def _clipped(layer: Layer) -> Operation:
+    assert isinstance(layer, ReLU6)
+    return Operation("ReLU6", SimpleNamespace(), {}) if layer.slope else Operation("Clip", _settings("Clip", layer), {})
+
+
 _READERS: dict[type[Layer], Callable[[Layer], Operation]] = {
     Convolution: _convolution,
     InnerProduct: _inner_product,
     BatchNorm: _batch_norm,
+    BN: _scale_and_shift,
+    ReLU6: _clipped,
     Pooling: _pooling,
     SPP: _pyramid,
 }
