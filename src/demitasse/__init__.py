@@ -42,6 +42,7 @@ _PLACES = {
 _MODULES = (
     "compress",
     "datasets",
+    "dnn",
     "errors",
     "export",
     "formats",
@@ -64,6 +65,7 @@ __all__ = [
     "__version__",
     "compress",
     "datasets",
+    "dnn",
     "errors",
     "export",
     "formats",

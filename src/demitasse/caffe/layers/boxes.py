@@ -12,8 +12,9 @@ from demitasse.errors import DataError
 Floats = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
 
-_BLOCK = 256  # candidates that are compared with the kept boxes at once
+_BLOCK = 128  # candidates that are compared with the kept boxes at once
 _FEW = 64  # candidates of the first block, since often few boxes are wanted
+_TINY = np.float32(1e-37)  # instead of a union without area, which nothing has in common
 _MOST_PAIRS = 1 << 32  # overlaps that are computed; more would take minutes
 
 
@@ -29,19 +30,21 @@ def overlaps(left: Floats, right: Floats, pixel: float = 0.0) -> Floats:
         (n, m); boxes without an area, or with corners that are not numbers, overlap nothing; not a number where areas
         are infinite.
     """
-    low = np.maximum(left[:, None, :2], right[None, :, :2])
-    high = np.minimum(left[:, None, 2:], right[None, :, 2:])
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        sides = high - low + pixel
-        common = np.where((sides > 0).all(-1), sides[..., 0] * sides[..., 1], 0)
-        union = _areas(left, pixel)[:, None] + _areas(right, pixel)[None, :] - common
-        found: Floats = np.where(common == 0, 0, common / union)
+    corners, others = left.T[:, :, None], right.T[:, None, :]
+    with np.errstate(invalid="ignore", over="ignore"):
+        # fmax takes what is not a number as 0
+        width = np.fmax(np.minimum(corners[2], others[2]) - np.maximum(corners[0], others[0]) + pixel, 0)
+        height = np.fmax(np.minimum(corners[3], others[3]) - np.maximum(corners[1], others[1]) + pixel, 0)
+        common = width * height
+        np.copyto(common, 0, where=np.isnan(common))  # an infinite side times none
+        union = _areas(left, pixel)[:, None] + _areas(right, pixel) - common
+        found: Floats = common / np.maximum(union, _TINY)
     return found
 
 
 def _areas(boxes: Floats, pixel: float) -> Floats:
-    sides = boxes[:, 2:] - boxes[:, :2] + pixel
-    found: Floats = np.where((sides >= 0).all(-1), sides[:, 0] * sides[:, 1], 0)
+    width, height = boxes[:, 2] - boxes[:, 0] + pixel, boxes[:, 3] - boxes[:, 1] + pixel
+    found: Floats = np.where((width >= 0) & (height >= 0), width * height, 0)
     return found
 
 

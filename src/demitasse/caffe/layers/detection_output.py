@@ -36,7 +36,7 @@ class DetectionOutput(Layer):
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.detection_output_param
         self.classes, self.background = settings.num_classes, settings.background_label_id
-        self.code_type = schema_name(settings.code_type)
+        self.code_type = _code_type(settings.code_type)
         self.shares, self.encoded = settings.share_location, settings.variance_encoded_in_target
         self.normalized, self.clips = settings.normalized_bbox, settings.clip
         self.least = settings.confidence_threshold if settings.HasField("confidence_threshold") else -np.inf
@@ -77,23 +77,24 @@ class DetectionOutput(Layer):
     @override
     def forward(self, offsets: Tensor, scores: Tensor, priors: Tensor) -> Tensor:
         count = offsets.shape[0]
-        boxes = (
-            decode(self, offsets.reshape(count, self.priors, -1, 4), priors.reshape(2, -1, 4)).detach().cpu().numpy()
-        )
-        by_class = scores.reshape(count, self.priors, self.classes).transpose(1, 2).contiguous().detach().cpu().numpy()
-        found = [self._item(index, boxes[index], by_class[index]) for index in range(count)]
-        rows = np.concatenate(found) if found else np.zeros((0, _ROW))
-        if not len(rows):
-            rows = np.full((count, _ROW), -1.0)
-            rows[:, 0] = np.arange(count)
-        return torch.from_numpy(rows[None, None]).to(offsets)
+        moves = offsets.detach().reshape(count, self.priors, -1, 4)
+        by_class = scores.detach().reshape(count, self.priors, self.classes).transpose(1, 2).contiguous().cpu().numpy()
+        rows = [self._item(item, moves[item], by_class[item], priors.reshape(2, -1, 4)) for item in range(count)]
+        found = np.concatenate(rows) if rows else np.zeros((0, _ROW))
+        if not len(found):
+            found = np.full((count, _ROW), -1.0)
+            found[:, 0] = np.arange(count)
+        return torch.from_numpy(found[None, None]).to(offsets)
 
-    def _item(self, number: int, boxes: Floats, scores: Floats) -> Floats:
-        """Returns the rows of an item, from boxes (priors, 1 or classes, 4) and scores (classes, priors)."""
+    def _item(self, number: int, moves: Tensor, scores: Floats, priors: Tensor) -> Floats:
+        """Returns the rows of an item, from offsets (priors, 1 or classes, 4) and scores (classes, priors)."""
+        labels = [label for label in range(self.classes) if label != self.background]
+        boxes = np.zeros(tuple(moves.shape), scores.dtype)
+        above = np.flatnonzero((scores[labels] > self.least).any(0))
+        chosen = torch.from_numpy(above).to(moves.device)
+        boxes[above] = decode(self, moves[None, chosen], priors[:, chosen])[0].cpu().numpy()
         rows = []
-        for label in range(self.classes):
-            if label == self.background:
-                continue
+        for label in labels:
             corners = boxes[:, 0 if self.shares else label]
             places = self._suppressed(corners, scores[label])
             columns = np.broadcast_to([number, label], (len(places), 2))
@@ -106,15 +107,22 @@ class DetectionOutput(Layer):
 
     def _suppressed(self, boxes: Floats, scores: Floats) -> Indices:
         """Returns the indices of the kept boxes of a class, the best first."""
-        places = np.flatnonzero(scores > self.least)
-        places = places[np.argsort(-scores[places], kind="stable")][: self.top_k]
-        # no more than keep_top_k of a class can be among the best of all classes
-        most = self.keep_top_k
+        places = _ranked(scores, np.flatnonzero(scores > self.least), self.top_k)
         pixel = 0.0 if self.normalized else 1.0
-        place = f"layer {self.spec.name!r}"
-        kept = suppress(boxes[places], self.threshold, most, self.eta, pixel, place)
+        # no more than keep_top_k of a class can be among the best of all classes
+        kept = suppress(boxes[places], self.threshold, self.keep_top_k, self.eta, pixel, f"layer {self.spec.name!r}")
         found: Indices = places[kept]
         return found
+
+
+def _ranked(scores: Floats, places: Indices, most: int | None) -> Indices:
+    """Returns up to ``most`` of the places, those of the largest scores first; of equal ones, the first place."""
+    if most and len(places) > 4 * most:
+        chosen = scores[places]
+        least = np.partition(chosen, len(chosen) - most)[len(chosen) - most]
+        places = places[chosen >= least]
+    found: Indices = places[np.argsort(-scores[places], kind="stable")][:most]
+    return found
 
 
 def decode(layer: DetectionOutput, offsets: Tensor, priors: Tensor) -> Tensor:
@@ -141,6 +149,6 @@ def decode(layer: DetectionOutput, offsets: Tensor, priors: Tensor) -> Tensor:
     return boxes.clamp(0, 1) if layer.clips else boxes
 
 
-def schema_name(code_type: int) -> str:
+def _code_type(code_type: int) -> str:
     """Returns the name of a PriorBoxParameter.CodeType."""
     return {1: "CORNER", 2: "CENTER_SIZE", 3: "CORNER_SIZE"}[code_type]

@@ -152,7 +152,6 @@ class SmoothL1Loss(Layer):
 
     bottom_count = (2, 4)
     is_loss = True
-    without_gradient = (2, 3)
 
     @override
     def setup(self, *shapes: Shape) -> None:

@@ -16,7 +16,7 @@ from demitasse.caffe.layers.boxes import Floats, suppress
 from demitasse.errors import NetError
 
 _RATIOS, _SCALES = (0.5, 1.0, 2.0), (8.0, 16.0, 32.0)
-_TRAINING = {"pre_nms_topn": 12000, "post_nms_topn": 2000}  # py-faster-rcnn's numbers in phase TRAIN
+_TRAINING = schema.ProposalParameter(pre_nms_topn=12000, post_nms_topn=2000)  # py-faster-rcnn's in phase TRAIN
 
 
 @LAYERS.register("Proposal")
@@ -59,7 +59,8 @@ class Proposal(Layer):
     @override
     def top_shapes(self, *shapes: Shape) -> list[Shape]:
         most = shapes[0][0] * min(self.after or self.before, self.before or self.after)
-        return [(most, 5), (most, 1)][: len(self.spec.top)]
+        tops: list[Shape] = [(most, 5), (most, 1)]
+        return tops[: len(self.spec.top)]
 
     @torch.no_grad()
     @override
@@ -125,7 +126,9 @@ def _settings(spec: schema.LayerParameter) -> schema.ProposalParameter:
     """Returns the settings of a layer; those of a layer in Python are in its ``param_str``, a dictionary in YAML."""
     if spec.type != "Python":
         return spec.proposal_param
-    settings = schema.ProposalParameter(**(_TRAINING if spec.phase == schema.TRAIN else {}))
+    settings = schema.ProposalParameter()
+    if spec.phase == schema.TRAIN:
+        settings.CopyFrom(_TRAINING)
     try:
         given = ast.literal_eval("{" + spec.python_param.param_str.strip().strip("{}") + "}")
         settings.feat_stride = int(given["feat_stride"])

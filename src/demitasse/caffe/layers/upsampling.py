@@ -24,13 +24,11 @@ class Upsample(Layer):
     """
 
     bottom_count: CountRange = (1, 2)
-    without_gradient = (1,)
 
     def __init__(self, spec: schema.LayerParameter) -> None:
         super().__init__(spec)
         self.has_mask = len(spec.bottom) == 2
-        if not self.has_mask:
-            self.without_gradient = ()
+        self.without_gradient = (1,) if self.has_mask else ()
 
     @override
     def setup(self, *shapes: Shape) -> None:

@@ -174,5 +174,5 @@ class Yolov3DetectionOutput(YoloOutput):
 def _chosen(layer: YoloOutput, boxes: Tensor, scores: Tensor, labels: Tensor, like: Tensor) -> Tensor:
     """Returns the top, from the boxes (n, boxes, 4), scores and labels (n, boxes) of all bottoms."""
     above = [row >= layer.least if isinstance(layer, YoloDetectionOutput) else row > layer.least for row in scores]
-    pick = [[part[keep] for part, keep in zip(parts, above, strict=True)] for parts in (boxes, scores, labels)]
-    return layer.rows(*pick, like)
+    found = [[part[keep] for part, keep in zip(parts, above, strict=True)] for parts in (boxes, scores, labels)]
+    return layer.rows(found[0], found[1], found[2], like)

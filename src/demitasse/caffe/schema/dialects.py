@@ -241,14 +241,13 @@ def _batch_norm_numbers(message: bytes, number: int, blobs: int) -> Mapping[int,
     return _TSN if blobs == 4 else _SEGNET
 
 
-def _written_batch_norm(message: bytes) -> tuple[int, bytes]:
-    """Returns the number that a BNParameter has in files of its dialect, and its bytes there."""
+def _batch_norm_file_numbers(message: bytes) -> tuple[int, Mapping[int, int]]:
+    """Returns the number that a BNParameter has in files of its dialect, and those of its fields there."""
     found = {field.number for field in fields(message, 0, len(message))}
     dialect = next((d for d in (_SEGNET, _PSPNET) if found & set(d.values()) - set(_TSN.values())), None)
     if dialect is None:
         dialect = _SEGNET if found & {1, 2} else _TSN
-    home = _SEGNET_BN if dialect is _SEGNET else _HOMES["BN"][1]
-    return home, _renumbered(message, _inverted(dialect))
+    return _SEGNET_BN if dialect is _SEGNET else _HOMES["BN"][1], _inverted(dialect)
 
 
 @cache
@@ -298,13 +297,13 @@ def _writing(layer: _Layer) -> Changes:
     changes: dict[int, tuple[int, Callable[[bytes], bytes] | None]] = {old: (new, None) for old, new in numbers.items()}
     if layer.kind in _HOMES:
         home, number = _HOMES[layer.kind]
-        changes[home] = number, None
+        changes[home] = (number, None)
         if layer.kind == "Upsample" and layer.count(_BOTTOM) == 1:
             changes[home] = _YOLO_UPSAMPLE, None
         for field in layer.fields:
             if layer.kind == "BN" and field.number == home:
-                number, written = _written_batch_norm(layer.content(field))
-                changes[home] = number, lambda _, written=written: written
+                number, inner = _batch_norm_file_numbers(layer.content(field))
+                changes[home] = number, partial(_renumbered, numbers=inner)
     return changes
 
 
