@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demitasse.caffe.images.resizing import Resized, copy_window
 from demitasse.errors import DataError
 
 Image = NDArray[Any]
@@ -83,8 +82,8 @@ def imagesFromBlob(blob_: Image) -> tuple[Image, ...]:
     """
     if blob_.ndim != 4:
         raise DataError(f"found a blob of shape {list(blob_.shape)}; expected (n, channels, height, width)")
-    return tuple(np.ascontiguousarray(each.transpose(1, 2, 0).squeeze(2) if each.shape[0] == 1
-                                      else each.transpose(1, 2, 0)) for each in blob_)  # fmt: skip
+    images = blob_.transpose(0, 2, 3, 1)
+    return tuple(np.ascontiguousarray(each[..., 0] if each.shape[2] == 1 else each) for each in images)
 
 
 def _planes(image: Image, size: tuple[int, int], crop: bool) -> Image:
@@ -97,30 +96,53 @@ def _planes(image: Image, size: tuple[int, int], crop: bool) -> Image:
     if width <= 0 or height <= 0 or planes.shape[1:] == (height, width):
         return np.ascontiguousarray(planes)
     if not crop:
-        return _resized(planes, height, width)
+        return _resized(planes, height, width, (planes.shape[1] / height, planes.shape[2] / width))
     factor = max(width / planes.shape[2], height / planes.shape[1])
-    whole = _resized(planes, round(planes.shape[1] * factor), round(planes.shape[2] * factor))
+    sizes = round(planes.shape[1] * factor), round(planes.shape[2] * factor)
+    whole = _resized(planes, *sizes, (1 / factor, 1 / factor))
     top, left = (whole.shape[1] - height) // 2, (whole.shape[2] - width) // 2
     return np.ascontiguousarray(whole[:, top : top + height, left : left + width])
 
 
-def _resized(planes: Image, height: int, width: int) -> Image:
-    if planes.dtype == np.uint8 and len(planes) <= _MOST_CHANNELS:
-        if planes.shape[1:] == (2 * height, 2 * width):  # OpenCV takes means of squares for exact halves
-            squares = planes.reshape(len(planes), height, 2, width, 2).sum((2, 4), dtype=np.uint16)
-            return ((squares + 2) >> 2).astype(np.uint8)
-        out = np.empty((len(planes), height, width), np.uint8)
-        copy_window(Resized(planes, height, width), (slice(None), slice(0, height), slice(0, width)), False, out)
-        return out
-    values = planes.astype(np.float32)
-    y, x = _places(planes.shape[1], height), _places(planes.shape[2], width)
-    rows = values[:, y[0]] * (1 - y[1])[:, None] + values[:, y[0] + (planes.shape[1] > 1)] * y[1][:, None]
-    found: Image = rows[:, :, x[0]] * (1 - x[1]) + rows[:, :, x[0] + (planes.shape[2] > 1)] * x[1]
-    return found if planes.dtype.kind == "f" else found.round().astype(planes.dtype)
+def _resized(planes: Image, height: int, width: int, scales: tuple[float, float]) -> Image:
+    """Returns planes of another size; ``scales`` are the old pixels for each new one, down and across."""
+    if planes.shape[1:] == (height, width):
+        return planes
+    if planes.shape[1:] == (2 * height, 2 * width):  # OpenCV takes means of squares for exact halves
+        squares = planes.reshape(len(planes), height, 2, width, 2)
+        if planes.dtype != np.uint8:
+            mean: Image = squares.mean((2, 4)).astype(planes.dtype)
+            return mean
+        sums: Image = (squares.sum((2, 4), dtype=np.uint16) + 2) >> 2
+        return sums.astype(np.uint8)
+    above, down = _places(planes.shape[1], height, scales[0])
+    before, across = _places(planes.shape[2], width, scales[1])
+    below, after = np.minimum(above + 1, planes.shape[1] - 1), np.minimum(before + 1, planes.shape[2] - 1)
+    if planes.dtype != np.uint8:
+        values = planes.astype(np.float32)
+        rows = values[:, above] * (1 - down)[:, None] + values[:, below] * down[:, None]
+        found: Image = (rows[:, :, before] * (1 - across) + rows[:, :, after] * across).astype(planes.dtype)
+        return found
+    left, right = _fixed(1 - across), _fixed(across)
+    first, second = (
+        planes[:, rows][:, :, before].astype(np.int32) * left + planes[:, rows][:, :, after].astype(np.int32) * right
+        for rows in (above, below)
+    )
+    # the order of OpenCV's shifts, which round where they cut
+    upper = (_fixed(1 - down)[:, None] * (first >> 4)) >> 16
+    lower = (_fixed(down)[:, None] * (second >> 4)) >> 16
+    return ((upper + lower + 2) >> 2).astype(np.uint8)
 
 
-def _places(size: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _fixed(weights: NDArray[np.float32]) -> NDArray[np.int32]:
+    found: NDArray[np.int32] = np.rint(weights * np.float32(2048)).astype(np.int32)
+    return found
+
+
+def _places(size: int, new: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Returns the first of the two entries that each new one lies between, and the weight of the second."""
-    at = np.clip((np.arange(new) + 0.5) * (size / new) - 0.5, 0, size - 1)
-    first = np.minimum(at.astype(np.int64), max(size - 2, 0))
-    return first, (at - first).astype(np.float32)
+    at = (np.arange(new) + 0.5) * scale - 0.5
+    first = np.floor(at).astype(np.int64)
+    weight = (at - first).astype(np.float32)
+    weight[(first < 0) | (first >= size - 1)] = 0
+    return first.clip(0, size - 1), weight

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from demitasse.caffe import schema
+from demitasse.caffe.layers import Layer
 from demitasse.caffe.layers.detection_output import DetectionOutput
 from demitasse.caffe.net import Net as CaffeNet
-from demitasse.errors import UnknownNameError, UsageError
+from demitasse.errors import NetError, UnknownNameError, UsageError
 from demitasse.graph import Graph
 from demitasse.graph.caffe import of_whole_net
 from demitasse.registry import suggest
@@ -40,11 +41,7 @@ class Net:
         self._inputs: dict[str, Tensor] = {}
         self._plans: dict[tuple[Shapes, tuple[str, ...]], Plan] = {}
         self._nets: dict[Shapes, CaffeNet] = {_shapes(net.inputs): net}
-        self._names = [
-            label
-            for label, layer in zip(net.labels, net.spec.layer, strict=True)
-            if label not in net.sources and layer.type != "Split"
-        ]
+        self._names = [step.name for step in of_whole_net(net).steps]
         self._time = 0
 
     def setInput(
@@ -79,17 +76,17 @@ class Net:
     def forward(self, outputName: str | None = None) -> Array: ...
 
     @overload
-    def forward(self, outputName: Sequence[str]) -> tuple[Array, ...]: ...
+    def forward(self, outputName: list[str] | tuple[str, ...]) -> tuple[Array, ...]: ...
 
-    def forward(self, outputName: str | Sequence[str] | None = None) -> Array | tuple[Array, ...]:
+    def forward(self, outputName: str | list[str] | tuple[str, ...] | None = None) -> Array | tuple[Array, ...]:
         """Computes the net and returns the output of a layer, or of several.
 
         Args:
             outputName: the name of a layer, or of a blob, or a list of names; None for the last layer.
 
         Returns:
-            An array, or for a list of names a tuple of arrays. As in cv2, what DetectionOutput finds is followed by
-            rows of zeros, up to ``keep_top_k`` rows for each item.
+            An array, or for a list of names a tuple of arrays. As in cv2, what DetectionOutput finds goes by item and
+            score, and is followed by rows of zeros, up to ``keep_top_k`` rows for each item.
 
         Raises:
             UsageError: an input is not set.
@@ -123,8 +120,7 @@ class Net:
                 self._nets.pop(next(reversed(self._nets)))  # the first is the one that was read
             built = CaffeNet(_reshaped(self._net, dict(shapes)), schema.TEST, origin=self._origin)
             for label, layer in self._net.named_layers().items():
-                for name, blob in zip(layer.blob_names, layer.blobs(), strict=True):
-                    built.layer(label).write_blob(name, blob.detach())
+                _copy_blobs(layer, built.layer(label), label)
             self._nets[shapes] = built
         return self._nets[shapes]
 
@@ -146,7 +142,8 @@ class Net:
         items = next(iter(self._inputs.values())).shape[0]
         rows = found.new_zeros(1, 1, max(items * layer.keep_top_k, found.shape[2]), found.shape[3])
         if found[0, 0, 0, 1] >= 0:  # else there is a row of -1 for each item
-            rows[:, :, : found.shape[2]] = found
+            by_score = found[0, 0][found[0, 0, :, 2].argsort(descending=True, stable=True)]
+            rows[0, 0, : len(by_score)] = by_score[by_score[:, 0].argsort(stable=True)]
         return rows
 
     def getLayerNames(self) -> tuple[str, ...]:
@@ -194,6 +191,15 @@ class Net:
     def empty(self) -> bool:
         """Returns whether the net has no layers."""
         return not self._names
+
+
+def _copy_blobs(source: Layer, target: Layer, label: str) -> None:
+    for name, value, blob in zip(source.blob_names, source.blobs(), target.blobs(), strict=True):
+        if value.shape != blob.shape:
+            raise NetError(
+                f"layer {label!r}: the inputs need a {name} of shape {list(blob.shape)}; found {list(value.shape)}"
+            )
+        target.write_blob(name, value.detach())
 
 
 def _shapes(inputs: dict[str, Shape]) -> Shapes:

@@ -26,6 +26,8 @@ class DetectionOutput(Layer):
 
     The number of rows differs from batch to batch; the net is built for the largest.
 
+    ``normalized_bbox: false`` and ``clip`` are OpenCV's: corners are the numbers of pixels; corners are cut to 0 ... 1.
+
     Reference: Liu et al. 2016 (SSD), section 2.2, "Inference"; equation 2 for CENTER_SIZE.
     """
 
@@ -52,7 +54,14 @@ class DetectionOutput(Layer):
 
     def _check(self, shapes: tuple[Shape, ...]) -> None:
         boxes, scores, priors = shapes
-        if len(priors) < 3 or priors[:2] != (1, 2) or any(size != 1 for size in priors[3:]) or priors[2] % 4:
+        rows = (1, 2) if self.encoded else (2,)  # encoded variances are not needed
+        if (
+            len(priors) < 3
+            or priors[0] != 1
+            or priors[1] not in rows
+            or max(priors[3:], default=1) > 1
+            or priors[2] % 4
+        ):
             raise NetError(f"the priors have shape {list(priors)}; expected [1, 2, 4 * priors]")
         self.priors = priors[2] // 4
         sizes = [int(np.prod(shape[1:])) for shape in (boxes, scores)]
@@ -79,7 +88,10 @@ class DetectionOutput(Layer):
         count = offsets.shape[0]
         moves = offsets.detach().reshape(count, self.priors, -1, 4)
         by_class = scores.detach().reshape(count, self.priors, self.classes).transpose(1, 2).contiguous().cpu().numpy()
-        rows = [self._item(item, moves[item], by_class[item], priors.reshape(2, -1, 4)) for item in range(count)]
+        rows = [
+            self._item(item, moves[item], by_class[item], priors.reshape(priors.shape[1], -1, 4))
+            for item in range(count)
+        ]
         found = np.concatenate(rows) if rows else np.zeros((0, _ROW))
         if not len(found):
             found = np.full((count, _ROW), -1.0)
@@ -142,8 +154,8 @@ def decode(layer: DetectionOutput, offsets: Tensor, priors: Tensor) -> Tensor:
         size = high - low
         boxes = corners + moved * torch.cat([size, size], -1)
     else:
-        size, centre = high - low, (low + high) / 2
-        middle = moved[..., :2] * size + centre
+        size = high - low if layer.normalized else high - low + 1
+        middle = moved[..., :2] * size + low + size / 2
         half = moved[..., 2:].exp() * size / 2
         boxes = torch.cat([middle - half, middle + half], -1)
     return boxes.clamp(0, 1) if layer.clips else boxes
