@@ -98,6 +98,12 @@ class DetectionOutput(Layer):
             found[:, 0] = np.arange(count)
         return torch.from_numpy(found[None, None]).to(offsets)
 
+    def candidates(self, offsets: Tensor, scores: Tensor, priors: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the corners of all boxes, (n, priors, 1 or classes, 4), and their scores, (n, classes, priors)."""
+        count = offsets.shape[0]
+        boxes = decode(self, offsets.reshape(count, self.priors, -1, 4), priors.reshape(priors.shape[1], -1, 4))
+        return boxes, scores.reshape(count, self.priors, self.classes).transpose(1, 2)
+
     def _item(self, number: int, moves: Tensor, scores: Floats, priors: Tensor) -> Floats:
         """Returns the rows of an item, from offsets (priors, 1 or classes, 4) and scores (classes, priors)."""
         labels = [label for label in range(self.classes) if label != self.background]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,59 +63,61 @@ class Proposal(Layer):
         tops: list[Shape] = [(most, 5), (most, 1)]
         return tops[: len(self.spec.top)]
 
+    def candidates(self, scores: Tensor, offsets: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the corners of all boxes, (n, boxes, 4), and their scores, (n, boxes); -inf of those too small."""
+        count, (height, width) = len(self.anchors), scores.shape[2:]
+        ranks = scores[:, count:].permute(0, 2, 3, 1).flatten(1)
+        moves = offsets.permute(0, 2, 3, 1).reshape(offsets.shape[0], -1, 4)
+        rows, columns = torch.arange(height) * self.stride, torch.arange(width) * self.stride
+        x, y = torch.meshgrid(columns, rows, indexing="xy")
+        shifts = torch.stack([x, y, x, y], -1).reshape(-1, 1, 4).to(scores)
+        boxes = _moved((shifts + scores.new_tensor(self.anchors)).reshape(-1, 4), moves)
+        sizes = image.flatten(1)[:, None]
+        ends = torch.cat([sizes[..., 1:2], sizes[..., :1]], -1) - 1
+        boxes = torch.minimum(boxes, torch.cat([ends, ends], -1)).clamp(min=0)
+        fits = (boxes[..., 2:] - boxes[..., :2] + 1 >= self.min_size * sizes[..., 2:3]).all(-1)
+        return boxes, torch.where(fits, ranks, -math.inf)
+
     @torch.no_grad()
     @override
     def forward(self, scores: Tensor, offsets: Tensor, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        count = len(self.anchors)
-        ranked = scores[:, count:].permute(0, 2, 3, 1).flatten(1).double().detach().cpu().numpy()
-        moved = offsets.permute(0, 2, 3, 1).reshape(len(offsets), -1, 4).double().detach().cpu().numpy()
-        sizes = image.flatten(1).double().detach().cpu().numpy()
-        plane = scores.shape[2:]
+        boxes, ranks = self.candidates(*(bottom.detach().double() for bottom in (scores, offsets, image)))
         regions, found = [], []
-        for item in range(len(ranked)):
-            boxes, best = self._item(moved[item], ranked[item], sizes[min(item, len(sizes) - 1)], plane)
-            regions.append(np.concatenate([np.full((len(boxes), 1), item), boxes], 1))
+        for item, parts in enumerate(zip(boxes.cpu().numpy(), ranks.cpu().numpy(), strict=True)):
+            kept, best = self._item(*parts)
+            regions.append(np.concatenate([np.full((len(kept), 1), item), kept], 1))
             found.append(best)
         tops = torch.from_numpy(np.concatenate(regions)).to(scores), torch.from_numpy(np.concatenate(found)).to(scores)
         return tops[0] if len(self.spec.top) == 1 else (tops[0], tops[1][:, None])
 
-    def _item(self, offsets: Floats, scores: Floats, image: Floats, plane: Sequence[int]) -> tuple[Floats, Floats]:
-        """Returns the boxes of an item, the best first, and their scores."""
-        height, width, scale = image[0], image[1], image[2]
-        y, x = np.meshgrid(np.arange(plane[0]) * self.stride, np.arange(plane[1]) * self.stride, indexing="ij")
-        shifts = np.stack([x, y, x, y], -1).reshape(-1, 1, 4)
-        with np.errstate(over="ignore", invalid="ignore"):
-            boxes = _moved((shifts + self.anchors).reshape(-1, 4), offsets)
-        boxes = np.maximum(np.minimum(boxes, np.array([width, height, width, height]) - 1), 0)
-        sides = boxes[:, 2:] - boxes[:, :2] + 1
-        places = np.flatnonzero((sides >= self.min_size * scale).all(-1) & ~np.isnan(scores))
+    def _item(self, boxes: Floats, scores: Floats) -> tuple[Floats, Floats]:
+        """Returns the boxes of an item that are kept, the best first, and their scores."""
+        places = np.flatnonzero(scores > -np.inf)
         order = places[np.argsort(-scores[places], kind="stable")][: self.before or None]
-        kept = order[
-            suppress(boxes[order], self.threshold, self.after or None, pixel=1, place=f"layer {self.spec.name!r}")
-        ]
+        most, place = self.after or None, f"layer {self.spec.name!r}"
+        kept = order[suppress(boxes[order], self.threshold, most, pixel=1, place=place)]
         return boxes[kept], scores[kept]
 
 
-def _moved(boxes: Floats, offsets: Floats) -> Floats:
+def _moved(boxes: Tensor, offsets: Tensor) -> Tensor:
     """Returns boxes moved and resized by offsets: of the centre in widths and heights, and logarithms of factors."""
     size = boxes[:, 2:] - boxes[:, :2] + 1
-    centre = offsets[:, :2] * size + boxes[:, :2] + size / 2
-    half = np.exp(offsets[:, 2:]) * size / 2
-    return np.concatenate([centre - half, centre + half], 1)
+    centre = offsets[..., :2] * size + boxes[:, :2] + size / 2
+    half = offsets[..., 2:].exp() * size / 2
+    return torch.cat([centre - half, centre + half], -1)
 
 
-def _anchors(base: int, ratios: Sequence[float], scales: Sequence[float]) -> Floats:
+def _anchors(base: int, ratios: Sequence[float], scales: Sequence[float]) -> list[list[float]]:
     """Returns the anchors around the first position, (ratios * scales, 4), of scaled sides in whole pixels."""
-    found = []
+    found, middle = [], (base - 1) / 2
     for ratio in ratios:
         if not ratio > 0:
             raise NetError(f"ratio is {ratio:g}; expected a positive number")
-        width = np.round(np.sqrt(base * base / ratio))
-        height = np.round(width * ratio)
+        width = round(math.sqrt(base * base / ratio))
         for scale in scales:
-            half = np.array([width * scale - 1, height * scale - 1]) / 2
-            found.append(np.concatenate([(base - 1) / 2 - half, (base - 1) / 2 + half]))
-    return np.array(found)
+            half = (width * scale - 1) / 2, (round(width * ratio) * scale - 1) / 2
+            found.append([middle - half[0], middle - half[1], middle + half[0], middle + half[1]])
+    return found
 
 
 def is_builtin(spec: schema.LayerParameter) -> bool:

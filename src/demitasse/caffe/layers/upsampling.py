@@ -36,6 +36,7 @@ class Upsample(Layer):
         if len(shape) != 4:
             raise NetError(f"Upsample needs four axes, found a bottom of shape {list(shape)}")
         settings = self.spec.upsample_param
+        self.scale, self.plane = 1, (0, 0)
         if self.has_mask:
             require_shape(self, 1, shapes[1], shape)
             self.plane = _unpooled(settings, shape)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ _ROW = 7  # item, label, score, xmin, ymin, xmax, ymax
 _BOX = 5  # x, y, width, height, and the score of there being an object
 
 
-class YoloOutput(Layer):
+class YoloOutput(Layer, ABC):
     """Base of both: boxes after non-maximum suppression, (1, 1, found, 7).
 
     Rows are item, label from 1, score, xmin, ymin, xmax, ymax in units of the image, by item and score. Boxes of
@@ -32,6 +34,7 @@ class YoloOutput(Layer):
     boxes: int
     least: float
     threshold: float
+    inclusive: ClassVar[bool] = False  # whether a score of just the threshold is enough
 
     def _check(self, shapes: Sequence[Shape]) -> None:
         self.without_gradient = tuple(range(len(shapes)))
@@ -48,9 +51,9 @@ class YoloOutput(Layer):
         return [(1, 1, sum(self.boxes * n * height * width for n, _, height, width in shapes), _ROW)]
 
     def parts(self, bottom: Tensor) -> Tensor:
-        """Returns the values of every box, (n, h, w, boxes, 5 + classes), in double precision."""
+        """Returns the values of every box, (n, h, w, boxes, 5 + classes)."""
         n, _, height, width = bottom.shape
-        return bottom.detach().double().reshape(n, self.boxes, -1, height, width).permute(0, 3, 4, 1, 2)
+        return bottom.reshape(n, self.boxes, -1, height, width).permute(0, 3, 4, 1, 2)
 
     def corners(self, parts: Tensor, anchors: Sequence[float], scale: int) -> Tensor:
         """Returns the corners of every box, (n, h, w, boxes, 4).
@@ -67,6 +70,18 @@ class YoloOutput(Layer):
         middle = (grid + torch.sigmoid(parts[..., :2])) / plane
         half = parts[..., 2:4].exp() * parts.new_tensor(anchors).reshape(-1, 2) / (plane * scale) / 2
         return torch.cat([middle - half, middle + half], -1)
+
+    @abstractmethod
+    def candidates(self, *bottoms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns corners of all boxes, (n, boxes, 4), and score and number of their best classes, (n, boxes)."""
+
+    @torch.no_grad()
+    @override
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        boxes, scores, labels = self.candidates(*(bottom.detach().double() for bottom in bottoms))
+        above = [row >= self.least if self.inclusive else row > self.least for row in scores]
+        found = [[part[keep] for part, keep in zip(parts, above, strict=True)] for parts in (boxes, scores, labels)]
+        return self.rows(found[0], found[1], found[2], bottoms[0])
 
     def rows(self, boxes: Sequence[Tensor], scores: Sequence[Tensor], labels: Sequence[Tensor], like: Tensor) -> Tensor:
         """Returns the top, from the boxes, scores and labels of each item that are above the threshold."""
@@ -102,6 +117,7 @@ class YoloDetectionOutput(YoloOutput):
     """
 
     bottom_count: CountRange = (1, 2)
+    inclusive = True
 
     @override
     def setup(self, *shapes: Shape) -> None:
@@ -116,9 +132,8 @@ class YoloDetectionOutput(YoloOutput):
             )
         self._check(shapes)
 
-    @torch.no_grad()
     @override
-    def forward(self, *bottoms: Tensor) -> Tensor:
+    def candidates(self, *bottoms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         boxes, scores, labels = [], [], []
         for bottom in bottoms:
             parts = self.parts(bottom)
@@ -126,7 +141,7 @@ class YoloDetectionOutput(YoloOutput):
             boxes.append(self.corners(parts, self.biases, 1).flatten(1, 3))
             scores.append((torch.sigmoid(parts[..., 4]) * best.values).flatten(1))
             labels.append(best.indices.flatten(1))
-        return _chosen(self, torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1), bottoms[0])
+        return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)
 
 
 @LAYERS.register("Yolov3DetectionOutput")
@@ -155,9 +170,8 @@ class Yolov3DetectionOutput(YoloOutput):
             )
         self._check(shapes)
 
-    @torch.no_grad()
     @override
-    def forward(self, *bottoms: Tensor) -> Tensor:
+    def candidates(self, *bottoms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         boxes, scores, labels = [], [], []
         for index, bottom in enumerate(bottoms):
             parts = self.parts(bottom)
@@ -168,11 +182,4 @@ class Yolov3DetectionOutput(YoloOutput):
             boxes.append(self.corners(parts, anchors, self.scales[index]).flatten(1, 3))
             scores.append((torch.sigmoid(parts[..., 4]) * best.values).flatten(1))
             labels.append(best.indices.flatten(1))
-        return _chosen(self, torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1), bottoms[0])
-
-
-def _chosen(layer: YoloOutput, boxes: Tensor, scores: Tensor, labels: Tensor, like: Tensor) -> Tensor:
-    """Returns the top, from the boxes (n, boxes, 4), scores and labels (n, boxes) of all bottoms."""
-    above = [row >= layer.least if isinstance(layer, YoloDetectionOutput) else row > layer.least for row in scores]
-    found = [[part[keep] for part, keep in zip(parts, above, strict=True)] for parts in (boxes, scores, labels)]
-    return layer.rows(found[0], found[1], found[2], like)
+        return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)

@@ -21,6 +21,7 @@ from demitasse.caffe.layers.deconvolution import Deconvolution
 from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.layers.pooling import Pooling
+from demitasse.caffe.layers.proposal import Proposal
 from demitasse.caffe.layers.spp import SPP
 
 # kind -> the attributes of its layer that say how it computes, with the same names in the settings
@@ -30,27 +31,40 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Clip": ("min", "max"),
     "Concat": ("axis",),
     "Crop": ("axis", "offset"),
+    "DetectionOutput": ("background", "eta", "keep_top_k", "least", "normalized", "shares", "threshold", "top_k"),
     "Dropout": ("ratio", "samples", "factor"),
     "ELU": ("alpha",),
     "Eltwise": ("operation", "coeff"),
     "Exp": ("scale", "shift"),
     "Flatten": ("axis", "end_axis"),
+    "Interp": ("crop", "plane"),
     "LRN": ("size", "alpha", "beta", "k", "across"),
     "LSTM": ("units", "has_static", "exposes"),
     "Log": ("scale", "shift", "factor"),
     "MVN": ("axes", "divides", "eps"),
+    "Normalize": ("across", "eps"),
+    "Permute": ("order",),
     "Pooling": ("method", "plane", "kernel", "stride", "pad", "ceil_mode", "margin", "sizes"),
     "Power": ("power", "scale", "shift"),
+    "Proposal": ("after", "before", "threshold"),
     "RNN": ("units", "has_static", "exposes"),
+    "ROIPooling": ("pooled", "scale"),
     "ReLU": ("slope",),
+    "ReLU6": ("slope",),
     "Reduction": ("axis", "operation", "coeff"),
     "Reshape": ("dims", "start", "end"),
+    "Reverse": ("axis",),
     "Scale": ("expanded",),
+    "ShuffleChannel": ("group",),
     "Slice": ("axis", "sizes"),
     "Softmax": ("axis",),
     "Swish": ("beta",),
     "Threshold": ("threshold",),
     "Tile": ("axis", "tiles"),
+    "Transpose": ("order",),
+    "Upsample": ("has_mask", "plane", "scale"),
+    "YoloDetectionOutput": ("inclusive", "least", "threshold"),
+    "Yolov3DetectionOutput": ("inclusive", "least", "threshold"),
 }
 
 
@@ -146,7 +160,16 @@ def _scale_and_shift(layer: Layer) -> Operation:
 
 def _clipped(layer: Layer) -> Operation:
     assert isinstance(layer, ReLU6)
-    return Operation("ReLU6", SimpleNamespace(), {}) if layer.slope else Operation("Clip", _settings("Clip", layer), {})
+    return (
+        Operation("ReLU6", _settings("ReLU6", layer), {})
+        if layer.slope
+        else Operation("Clip", _settings("Clip", layer), {})
+    )
+
+
+def _proposal(layer: Layer) -> Operation:
+    """Also of py-faster-rcnn's layer in Python."""
+    return Operation("Proposal", _settings("Proposal", layer), {})
 
 
 _READERS: dict[type[Layer], Callable[[Layer], Operation]] = {
@@ -156,5 +179,6 @@ _READERS: dict[type[Layer], Callable[[Layer], Operation]] = {
     BN: _scale_and_shift,
     ReLU6: _clipped,
     Pooling: _pooling,
+    Proposal: _proposal,
     SPP: _pyramid,
 }
