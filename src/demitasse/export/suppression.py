@@ -55,7 +55,9 @@ def _overlaps(box: Tensor, others: Tensor) -> Tensor:
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Returns the table by which torch.onnx writes the operation."""
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
+
+    op: Any = opset18
 
     def non_max_suppression(boxes: Any, scores: Any, threshold: float, least: float, most: int) -> Any:
         return op.NonMaxSuppression(boxes, scores, most, threshold, least)
