@@ -246,8 +246,12 @@ def test_the_proposal_layer_in_python_is_built_in():
     assert torch.equal(found, expected)
     with python_layer.allowing(True):  # its own code is not here
         assert torch.equal(single_net("Python", PYTHON, *shapes, phase=schema.TEST)(bottoms)["t0"], expected)
-    with pytest.raises(NetError, match="param_str is"):
-        single_net("Python", PYTHON.replace("'feat_stride': 16", "16"), *shapes)
+    for wrong in ("16", "'feat_stride': 16, 'scales': 3"):
+        with pytest.raises(NetError, match="param_str is"):
+            single_net("Python", PYTHON.replace("'feat_stride': 16", wrong), *shapes)
+    scales = PYTHON.replace("16", r"8 \n'scales': !!python/tuple [4, 8, 16.5]")
+    layer = single_net("Python", scales, *shapes).layer("l")
+    assert (layer.stride, len(layer.anchors), layer.after) == (8, 9, 2000)
     with python_layer.allowing(False), pytest.raises(PythonLayerError, match="not allowed"):
         single_net("Python", PYTHON.replace("ProposalLayer", "OtherLayer"), *shapes)
 

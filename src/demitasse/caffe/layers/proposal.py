@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +17,10 @@ from demitasse.caffe.layers.boxes import Floats, suppress
 from demitasse.errors import NetError
 
 _RATIOS, _SCALES = (0.5, 1.0, 2.0), (8.0, 16.0, 32.0)
+_STRIDE = re.compile(r"""['"]?feat_stride['"]?\s*:\s*(\d{1,6})""")
+_GIVEN_SCALES = re.compile(
+    r"""['"]?scales['"]?\s*:[^\[(]*[\[(]\s*(\d+(?:\.\d+)?(?:\s*,\s*\d+(?:\.\d+)?)*)\s*,?\s*[\])]"""
+)
 _TRAINING = schema.ProposalParameter(pre_nms_topn=12000, post_nms_topn=2000)  # py-faster-rcnn's in phase TRAIN
 
 
@@ -132,12 +136,13 @@ def _settings(spec: schema.LayerParameter) -> schema.ProposalParameter:
     settings = schema.ProposalParameter()
     if spec.phase == schema.TRAIN:
         settings.CopyFrom(_TRAINING)
-    try:
-        given = ast.literal_eval("{" + spec.python_param.param_str.strip().strip("{}") + "}")
-        settings.feat_stride = int(given["feat_stride"])
-        settings.scale.extend(map(float, given.get("scales", ())))
-    except (SyntaxError, ValueError, TypeError, KeyError, AttributeError) as error:
+    given = spec.python_param.param_str
+    stride, scales = _STRIDE.search(given), _GIVEN_SCALES.search(given)
+    if stride is None or ("scales" in given and scales is None):
         raise NetError(
-            f"param_str is {spec.python_param.param_str!r}; expected \"'feat_stride': 16\", and optionally 'scales'"
-        ) from error
+            f"param_str is {given!r}; expected \"'feat_stride': 16\", and optionally \"'scales': [8, 16, 32]\""
+        )
+    settings.feat_stride = int(stride[1])
+    if scales is not None:
+        settings.scale.extend(map(float, scales[1].split(",")))
     return settings
