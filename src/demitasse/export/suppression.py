@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from demitasse.extras import needs
+
 
 @torch.library.custom_op("demitasse::suppress", mutates_args=())
 def suppress(boxes: Tensor, scores: Tensor, threshold: float, least: float, most: int) -> Tensor:
@@ -55,7 +57,8 @@ def _overlaps(box: Tensor, others: Tensor) -> Tensor:
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Returns the table by which torch.onnx writes the operation."""
-    from onnxscript import opset18
+    with needs("onnxscript"):
+        from onnxscript import opset18
 
     op: Any = opset18
 

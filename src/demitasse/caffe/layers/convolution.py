@@ -16,11 +16,9 @@ from demitasse.errors import NetError
 _CONVOLVE = (None, F.conv1d, F.conv2d, F.conv3d)
 
 
-@LAYERS.register("Convolution", "DepthwiseConvolution")
+@LAYERS.register("Convolution")
 class Convolution(Layer):
     """Cross-correlation of each bottom with the same filters; one top for each bottom.
-
-    ``DepthwiseConvolution`` is the same under another name; its ``group`` is the number of channels.
 
     Blobs: weight (num_output, channels / group, kernel...), bias (num_output,) unless ``bias_term`` is false.
     A subclass overrides :meth:`effective` to compute with values other than the stored ones.
@@ -103,6 +101,11 @@ class Convolution(Layer):
     def convolve_items(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Returns the convolution of a bottom with one batch axis: (n, channels, spatial...)."""
         return convolve(bottom, weight, bias, self.window, self.group)
+
+
+@LAYERS.register("DepthwiseConvolution")
+class DepthwiseConvolution(Convolution):
+    """Convolution under another name; its ``group`` is the number of channels."""
 
 
 @LAYERS.register("ConvolutionDepthwise")
