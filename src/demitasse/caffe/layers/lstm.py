@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, State
 from demitasse.caffe.layers.recurrent import restored, to_plain, unit
+from demitasse.caffe.sizes import check_size
 from demitasse.errors import NetError
 
 
@@ -62,6 +63,7 @@ class Lstm(Layer):
         self.add_blob("weight", (rows, math.prod(shape[2:])), settings.weight_filler)
         self.add_blob("hidden_weight", (rows, self.units), settings.weight_filler)
         self.add_blob("bias", (rows,), settings.bias_filler)
+        check_size((shape[1], self.units), "the state")
         for part in self.parts:
             self.register_buffer(part, torch.zeros(shape[1], self.units), persistent=False)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
+from demitasse.caffe.sizes import check_size
 from demitasse.errors import NetError
 
 _SAME = 1e-6  # two aspect ratios closer than this are one
@@ -52,6 +55,7 @@ class PriorBox(Layer):
         if not min(image):
             raise NetError(f"the image is {list(image)}; expected a positive size")
         self.top_shape = (1, 2, count * 4)
+        check_size(self.top_shape, "the top")
         boxes = _boxes(plane, (float(image[0]), float(image[1])), (float(step[0]), float(step[1])), sizes, offsets)
         if settings.clip:
             boxes = boxes.clip(0, 1)
@@ -87,6 +91,8 @@ def _sizes(settings: schema.PriorBoxParameter) -> list[Size]:
         if len(settings.width) != len(settings.height) or settings.min_size:
             raise NetError("found width or height; expected both, of the same number, and no min_size")
         return list(zip(settings.width, settings.height, strict=True))
+    if not all(map(math.isfinite, (*settings.min_size, *settings.max_size))):
+        raise NetError("found a min_size or max_size that is not finite; expected numbers of pixels")
     least, most = [int(size) for size in settings.min_size], [int(size) for size in settings.max_size]
     if not least or min(least) <= 0:
         raise NetError(f"min_size is {list(settings.min_size)}; expected sizes of at least a pixel")
@@ -138,7 +144,8 @@ def _boxes(plane: Shape, image: Size, step: Size, sizes: list[Size], offsets: li
     y = ((rows[:, None] + down) * np.float32(step[0])).astype(np.float64)[:, None, None, :]
     x = ((columns[:, None] + right) * np.float32(step[1])).astype(np.float64)[None, :, None, :]
     width, height = np.array(sizes, np.float64).T[:, None, None, :, None] / 2
-    corners = np.broadcast_arrays(
-        (x - width) / image[1], (y - height) / image[0], (x + width) / image[1], (y + height) / image[0]
-    )
-    return np.stack(corners, -1).astype(np.float32)
+    boxes = np.empty((*plane, len(sizes), len(offsets), 4), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        boxes[..., 0], boxes[..., 2] = (x - width) / image[1], (x + width) / image[1]
+        boxes[..., 1], boxes[..., 3] = (y - height) / image[0], (y + height) / image[0]
+    return boxes

@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape, State
 from demitasse.caffe.layers.numeric import indices
+from demitasse.caffe.sizes import check_size
 from demitasse.errors import NetError
 
 
@@ -38,6 +39,7 @@ class SegAccuracy(Layer):
                 f"found scores of shape {list(scores)} and labels of {list(labels)}; expected (n, classes, h, w) and "
                 "(n, 1, h, w)"
             )
+        check_size((self.classes, self.classes, 2), "the table of classes")
         self.register_buffer("counts", torch.zeros(self.classes**2, dtype=torch.long), persistent=False)
 
     @torch.no_grad()
