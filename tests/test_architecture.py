@@ -62,6 +62,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "zoo": {"methods", "packed", "optim", "formats", "preparation", "shrinking"},
     "integrations": {"methods", "packed", "formats"},
     "pycaffe": {"caffe", "report"},
+    "dnn": {"caffe", "formats", "graph", "graph.caffe", "runtime"},
     "export": {"graph", "graph.caffe"},
 }
 

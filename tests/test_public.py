@@ -17,6 +17,7 @@ NAMES = [
     "__version__",
     "compress",
     "datasets",
+    "dnn",
     "errors",
     "export",
     "formats",

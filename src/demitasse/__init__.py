@@ -44,6 +44,7 @@ _PLACES = {
 _MODULES = (
     "compress",
     "datasets",
+    "dnn",
     "errors",
     "export",
     "formats",
@@ -66,6 +67,7 @@ __all__ = [
     "__version__",
     "compress",
     "datasets",
+    "dnn",
     "errors",
     "export",
     "formats",

@@ -5,6 +5,7 @@ A new type needs a line in EXAMPLES. It is held against ``oracle``, or its line 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import torch
 
 from demitasse.caffe import schema
 from demitasse.caffe.net import Net
+from tests.contract import detection_oracles as detection
 from tests.contract import oracles
 from tests.golden.single import single_net
 from tests.pycaffe import user_layers
@@ -36,6 +38,7 @@ class Example(NamedTuple):
         oracle: bottoms, then blobs, as float64 arrays -> the tops.
         together: the items of a batch depend on each other; a batch of one is then held against the oracle.
         single: the shapes of a batch of one, where they are not those with a 1 for the first axis.
+        given: bottom -> its values, of which a batch of one takes the first.
         random: the layer draws.
         differentiable: a gradient goes through.
         step: of the numerical gradient; larger where the layer computes in float32.
@@ -52,6 +55,7 @@ class Example(NamedTuple):
     single: tuple[tuple[int, ...], ...] = ()
     constants: tuple[int, ...] = ()
     positive: bool = False
+    given: dict[int, np.ndarray] = {}  # noqa: RUF012 (nobody changes it)
     random: bool = False
     differentiable: bool = True
     step: float = 1e-6
@@ -71,12 +75,14 @@ class Example(NamedTuple):
         found = [torch.randn(shape, generator=generator) for shape in self.shapes]
         for index, count in self.numbers.items():
             found[index] = torch.randint(count, self.shapes[index], generator=generator).float()
+        for index, values in self.given.items():
+            found[index] = torch.tensor(values[: self.shapes[index][0]], dtype=torch.float32)
         if self.positive:
             found[0] = found[0].abs() + 0.1
         return found
 
     def takes_gradient(self, index: int) -> bool:
-        return index not in self.numbers and index not in self.constants
+        return index not in self.numbers and index not in self.constants and index not in self.given
 
     def of_one(self) -> Example:
         """Returns the example with a batch of one."""
@@ -86,6 +92,27 @@ class Example(NamedTuple):
     def batched(self, index: int) -> bool:
         """Whether the first axis of a bottom is the batch."""
         return self.shapes[index][:1] == self.shapes[0][:1]
+
+
+# six default boxes and their variances
+PRIORS = np.stack(
+    [
+        np.array([[0.1, 0.1, 0.5, 0.4], [0.2, 0.1, 0.5, 0.5], [0.4, 0.5, 0.9, 0.8], [0.5, 0.5, 0.9, 0.9],
+                  [0.0, 0.3, 0.3, 0.9], [0.6, 0.0, 1.0, 0.4]]).ravel(),
+        np.tile([0.1, 0.1, 0.2, 0.2], 6),
+    ]
+)[None]  # fmt: skip
+FOUND = ((2, 24), (2, 18), (1, 2, 24))  # offsets, scores of three classes, priors
+REGIONS = np.array(
+    [[0, 1, 2, 9, 14], [1, 0, 0, 15, 15], [0, 6.5, 3.5, 6.5, 3.5], [1, 12, 10, 40, 44], [0, 90, 90, 99, 99]]
+)
+FOCUS = ((2, 8, 7, 6), (5, 5))
+IMAGE_INFO = np.array([[64, 80, 1.0], [50, 60, 0.5]])
+
+
+def detection_settings(more: str = "", nms: str = "nms_threshold: 0.3 top_k: 5", code: str = "CENTER_SIZE") -> str:
+    return f"""detection_output_param {{ num_classes: 3 code_type: {code} confidence_threshold: 0.1 keep_top_k: 4
+        nms_param {{ {nms} }} {more} }}"""
 
 
 # golden cases, by the beginning of their names, of the types whose examples below have no oracle
@@ -121,6 +148,19 @@ EXAMPLES = [
         oracle=lambda x, label: oracles.accuracy(x, label, 2),
     ),
     Example("ArgMax", "argmax_param { top_k: 2 out_max_val: true }", differentiable=False),
+    Example("Axpy", "", ((2, 4), IMAGE, IMAGE), oracle=lambda a, x, y: a[:, :, None, None] * x + y),
+    Example("BN", "bn_param { bn_mode: LEARN }", tops=3, together=True,
+            oracle=lambda *given: detection.bn(*given, eps=1e-9, statistics=True)),
+    Example("BN", "bn_param { bn_mode: INFERENCE }", phase=schema.TEST,
+            oracle=lambda x, weight, bias: x * weight + bias),
+    Example("BN", "bn_param { momentum: 0.9 eps: 0.01 }", together=True,
+            oracle=lambda *given: detection.bn(*given, eps=0.01)),
+    Example("BN", "bn_param { eps: 0.01 }", phase=schema.TEST, oracle=lambda x, w, b, m, v: 10 * x * w + b),
+    Example("BN", "bn_param { frozen: true eps: 0.01 }", oracle=lambda x, w, b, m, v: x / math.sqrt(1.01) * w + b),
+    Example("BN", "bn_param { var_eps: 0.25 moving_average: true }", phase=schema.TEST,
+            oracle=lambda x, w, b, m, v: 2 * x * w + b),
+    Example("BN", "bn_param { decay: 0.1 }", phase=schema.TEST, together=True,
+            oracle=lambda *given: detection.bn(*given, eps=1e-10)),
     Example("BNLL", oracle=lambda x: np.log(1 + np.exp(x))),
     Example("BatchNorm", together=True, oracle=oracles.batch_norm),
     Example("BatchNorm", phase=schema.TEST),
@@ -146,6 +186,7 @@ EXAMPLES = [
     Example(
         "Convolution", f"convolution_param {{ {FILTERS} kernel_size: 1 bias_term: false }}", (IMAGE, IMAGE), tops=2
     ),
+    Example("ConvolutionDepthwise", "convolution_param { num_output: 4 kernel_size: 2 }", oracle=detection.depthwise),
     Example("Crop", "crop_param { offset: 1 }", (IMAGE, (2, 4, 2, 2)), oracle=lambda x, part: x[:, :, 1:3, 1:3]),
     Example(
         "Crop", "crop_param { axis: 1 offset: 0 offset: 2 offset: 1 }", (IMAGE, (2, 3, 2, 2)),
@@ -162,6 +203,22 @@ EXAMPLES = [
     Example(
         "Deconvolution", f"convolution_param {{ {FILTERS} kernel_size: 2 stride: 2 pad: 1 }}", ((2, 2, 2, 3, 2, 2),),
         oracle=lambda *given: oracles.deconvolution(*given, stride=2, pad=1),
+    ),
+    Example("DepthwiseConvolution", f"convolution_param {{ {FILTERS} kernel_size: 2 group: 4 }}",
+            oracle=detection.depthwise),
+    Example("DetectionOutput", detection_settings(), FOUND, given={2: PRIORS}, together=True, differentiable=False,
+            oracle=lambda *x: detection.detections(*x, 3, "CENTER_SIZE", 0.1, 0.3, 5, 4)),
+    Example(
+        "DetectionOutput",
+        detection_settings("share_location: false background_label_id: 2", "nms_threshold: 0.8 eta: 0.7", "CORNER"),
+        ((2, 72), *FOUND[1:]), given={2: PRIORS}, together=True, differentiable=False,
+        oracle=lambda *x: detection.detections(*x, 3, "CORNER", 0.1, 0.8, 6, 4, eta=0.7, background=2, shared=False),
+    ),
+    Example(
+        "DetectionOutput",
+        detection_settings("variance_encoded_in_target: true background_label_id: -1", "top_k: 3", "CORNER_SIZE"),
+        FOUND, given={2: PRIORS}, together=True, differentiable=False,
+        oracle=lambda *x: detection.detections(*x, 3, "CORNER_SIZE", 0.1, 0.3, 3, 4, background=-1, encoded=True),
     ),
     Example("Dropout", "dropout_param { dropout_ratio: 0.3 }", random=True),
     Example("Dropout", "dropout_param { dropout_ratio: 0 }", oracle=lambda x: x),
@@ -206,6 +263,11 @@ EXAMPLES = [
     ),
     Example("InnerProduct", f"inner_product_param {{ {FILTERS} }}"),
     Example("InnerProduct", f"inner_product_param {{ {FILTERS} axis: 2 transpose: true bias_term: false }}"),
+    Example("Interp", "interp_param { zoom_factor: 3 }", oracle=lambda x: detection.resized(x, 10, 7)),
+    Example("Interp", "interp_param { shrink_factor: 2 pad_end: -1 }",
+            oracle=lambda x: detection.resized(x[:, :, :3, :2], 2, 1)),
+    Example("Interp", "interp_param { height: 5 width: 2 }", oracle=lambda x: detection.resized(x, 5, 2)),
+    Example("Interp", "", (IMAGE, (2, 1, 6, 9)), constants=(1,), oracle=lambda x, like: detection.resized(x, 6, 9)),
     Example("LRN", "lrn_param { local_size: 3 alpha: 0.5 k: 2 }"),
     Example("LRN", "lrn_param { local_size: 5 alpha: 0.5 beta: 0.6 }"),
     Example("LRN", "lrn_param { local_size: 3 alpha: 0.5 norm_region: WITHIN_CHANNEL }"),
@@ -225,6 +287,10 @@ EXAMPLES = [
     ),
     Example("Log", "log_param { shift: 9 }", oracle=lambda x: np.log(9 + x)),
     Example("Log", "log_param { base: 10 scale: 2 shift: 20 }", oracle=lambda x: np.log10(20 + 2 * x)),
+    Example("Lstm", "lstm_param { num_output: 2 }", SEQUENCE[:1], together=True, single=((3, 1, 4),),
+            oracle=lambda x, w, u, b: oracles.lstm(x, np.array([[0, 0], [1, 1], [1, 1]])[:, : x.shape[1]], w, b, u)),
+    Example("Lstm", "lstm_param { num_output: 2 }", SEQUENCE, {1: 2}, together=True, single=((3, 1, 4), (3, 1)),
+            oracle=lambda x, cont, w, u, b: oracles.lstm(x, cont, w, b, u)),
     Example("MVN", oracle=lambda x: oracles.mvn(x, (2, 3))),
     Example(
         "MVN", "mvn_param { across_channels: true eps: 1e-4 }", oracle=lambda x: oracles.mvn(x, (1, 2, 3), 1e-4)
@@ -235,9 +301,18 @@ EXAMPLES = [
     Example(
         "MultinomialLogisticLoss", "", LABELLED, {1: 3}, together=True, positive=True, oracle=oracles.multinomial
     ),
+    Example("Normalize", "norm_param { across_spatial: false channel_shared: false }",
+            oracle=lambda x, weight: detection.normalized(x, weight, across=False)),
+    Example("Normalize", oracle=lambda x, weight: detection.normalized(x, weight, across=True)),
     Example("PReLU"),
     Example("PReLU", "prelu_param { channel_shared: true }"),
     Example("Parameter", "parameter_param { shape { dim: 2 dim: 3 } }", (), together=True, oracle=lambda blob: blob),
+    Example("PSROIPooling", "psroi_pooling_param { spatial_scale: 0.5 output_dim: 2 group_size: 2 }", FOCUS,
+            given={1: REGIONS}, together=True, single=((2, 8, 7, 6), (2, 5)),
+            oracle=lambda x, regions: detection.region_means(x, regions, 2, 2, 0.5)),
+    Example("Permute", "permute_param { order: 0 order: 2 order: 3 order: 1 }",
+            oracle=lambda x: x.transpose(0, 2, 3, 1)),
+    Example("Permute", "permute_param { order: 0 order: 3 }", oracle=lambda x: x.transpose(0, 3, 1, 2)),
     Example("Pooling", "pooling_param { pool: MAX kernel_size: 3 stride: 2 }"),
     Example("Pooling", "pooling_param { pool: MAX kernel_size: 3 stride: 2 pad: 2 }"),
     Example("Pooling", "pooling_param { pool: MAX kernel_size: 2 }", tops=2),
@@ -248,6 +323,26 @@ EXAMPLES = [
     Example("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 stride: 2 }", phase=schema.TEST),
     Example("Power", "power_param { power: 3 scale: 2 shift: 0.5 }", oracle=lambda x: (2 * x + 0.5) ** 3),
     Example(
+        "PriorBox", "prior_box_param { min_size: 3 max_size: 6 aspect_ratio: 2 aspect_ratio: 1 clip: true }",
+        ((2, 1, 2, 3), (2, 1, 8, 9)), together=True, differentiable=False,
+        oracle=lambda x, image: detection.default_boxes(
+            (2, 3), (8, 9), [3], [6], [2, 0.5], (4, 3), [0.1] * 4, clip=True),
+    ),
+    Example(
+        "PriorBox",
+        """prior_box_param { min_size: 3.9 min_size: 5 aspect_ratio: 3 flip: false variance: 0.1 variance: 0.2
+        variance: 0.3 variance: 0.4 img_h: 10 img_w: 20 step: 5 offset: 0.25 }""",
+        ((2, 1, 2, 3), (2, 1, 8, 9)), together=True, differentiable=False,
+        oracle=lambda x, image: detection.default_boxes(
+            (2, 3), (10, 20), [3, 5], [], [3], (5, 5), [0.1, 0.2, 0.3, 0.4], 0.25),
+    ),
+    Example(
+        "Proposal",
+        "proposal_param { scale: 1 scale: 2 min_size: 8 pre_nms_topn: 40 post_nms_topn: 6 nms_thresh: 0.5 }",
+        ((2, 12, 3, 4), (2, 24, 3, 4), (2, 3)), tops=2, given={2: IMAGE_INFO}, together=True, differentiable=False,
+        oracle=lambda *x: detection.proposals(*x, 16, [0.5, 1, 2], [1, 2], 8, 40, 6, 0.5),
+    ),
+    Example(
         "Python", f"python_param {{ module: '{user_layers.__name__}' layer: 'Times' }}", step=0.25,
         oracle=lambda x: 2 * x,
     ),
@@ -255,8 +350,14 @@ EXAMPLES = [
         "RNN", "recurrent_param { num_output: 2 }", SEQUENCE, {1: 2}, oracle=oracles.rnn, together=True,
         single=((3, 1, 4), (3, 1)),
     ),
+    Example("ROIPooling", "roi_pooling_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.5 }", FOCUS, given={1: REGIONS},
+            together=True, single=((2, 8, 7, 6), (2, 5)),
+            oracle=lambda x, regions: detection.region_maxima(x, regions, (3, 2), 0.5)),
     Example("ReLU", oracle=lambda x: np.maximum(x, 0)),
     Example("ReLU", "relu_param { negative_slope: 0.1 }", oracle=lambda x: np.where(x > 0, x, 0.1 * x)),
+    Example("ReLU6", oracle=lambda x: np.minimum(np.maximum(x, 0), 6)),
+    Example("ReLU6", "relu6_param { negative_slope: 0.1 }",
+            oracle=lambda x: np.minimum(np.where(x > 0, x, 0.1 * x), 6)),
     Example(
         "Reduction", "reduction_param { operation: ASUM axis: 1 coeff: 2 }",
         oracle=lambda x: 2 * np.abs(x).sum((1, 2, 3)),
@@ -264,10 +365,18 @@ EXAMPLES = [
     Example("Reduction", "reduction_param { operation: SUMSQ }", together=True, oracle=lambda x: (x**2).sum()),
     Example("Reduction", "reduction_param { operation: MEAN axis: -1 }", oracle=lambda x: x.mean(-1)),
     Example("Reshape", "reshape_param { shape { dim: 0 dim: 2 dim: -1 } }"),
+    Example("Reorg", "reorg_param { stride: 2 }", ((2, 4, 4, 6),), oracle=lambda x: detection.reorganized(x, 2, False)),
+    Example("Reorg", "reorg_param { stride: 2 reverse: true }", ((2, 8, 2, 3),),
+            oracle=lambda x: detection.reorganized(x, 2, True)),
+    Example("Reverse", together=True, oracle=lambda x: x[::-1]),
+    Example("Reverse", "reverse_param { axis: 2 }", oracle=lambda x: x[:, :, ::-1]),
     Example("SPP", "spp_param { pyramid_height: 2 }", oracle=lambda x: oracles.pyramid(x, 2, "MAX")),
     Example("SPP", "spp_param { pyramid_height: 2 pool: AVE }", oracle=lambda x: oracles.pyramid(x, 2, "AVE")),
     Example("Scale", "scale_param { bias_term: true }"),
     Example("Scale", "scale_param { axis: 0 }", (IMAGE, (2, 4))),
+    Example("SegAccuracy", "seg_accuracy_param { ignore_label: 2 }", ((2, 4, 3, 3), (2, 1, 3, 3)), {1: 4},
+            together=True, differentiable=False, oracle=lambda x, labels: detection.segmentation(x, labels, 2)),
+    Example("ShuffleChannel", "shuffle_channel_param { group: 2 }", oracle=lambda x: x[:, [0, 2, 1, 3]]),
     Example("Sigmoid", oracle=oracles.sigmoid),
     Example(
         "SigmoidCrossEntropyLoss", "loss_param { ignore_label: 0 normalization: VALID }", MATRIX, {1: 2},
@@ -275,6 +384,9 @@ EXAMPLES = [
     ),
     Example("Silence", "", (IMAGE, (2, 5)), tops=0, differentiable=False),
     Example("Slice", "slice_param { slice_point: 1 slice_point: 3 }", tops=3),
+    Example("SmoothL1Loss", "", (ROWS, ROWS), together=True, oracle=detection.smooth_l1),
+    Example("SmoothL1Loss", "smooth_l1_loss_param { sigma: 3 }", (ROWS,) * 4, constants=(2, 3), together=True,
+            oracle=lambda *x: detection.smooth_l1(*x, sigma=3)),
     Example("Softmax", oracle=oracles.softmax),
     Example(
         "SoftmaxWithLoss", "loss_param { ignore_label: 1 }", LABELLED, {1: 3}, together=True,
@@ -290,6 +402,28 @@ EXAMPLES = [
     Example("Threshold", "threshold_param { threshold: 0.3 }", differentiable=False, oracle=lambda x: 1.0 * (x > 0.3)),
     Example("Tile", "tile_param { tiles: 3 }", oracle=lambda x: np.concatenate([x, x, x], 1)),
     Example("Tile", "tile_param { axis: -1 tiles: 2 }", (ROWS,), oracle=lambda x: np.concatenate([x, x], 1)),
+    Example("Transpose", "transpose_param { dim: 3 dim: 0 dim: 2 dim: 1 }", together=True,
+            oracle=lambda x: x.transpose(3, 0, 2, 1)),
+    Example("Upsample", "upsample_param { scale: 2 }", oracle=lambda x: x.repeat(2, 2).repeat(2, 3)),
+    Example("Upsample", "upsample_param { scale: 2 pad_out_w: true }", ((2, 3, 2, 2), (2, 3, 2, 2)),
+            given={1: np.tile([[0, 2], [11, 7]], (2, 3, 1, 1))},
+            oracle=lambda x, mask: detection.unpooled(x, mask, 4, 3)),
+    Example(
+        "YoloDetectionOutput",
+        """yolo_detection_output_param { num_classes: 3 num_box: 2 confidence_threshold: 0.2 nms_threshold: 0.4
+        biases: 1 biases: 2 biases: 2 biases: 1 }""",
+        ((2, 16, 3, 3),), together=True, differentiable=False,
+        oracle=lambda x: detection.yolo([x], [[(1, 2), (2, 1)]], [1], 3, 0.2, 0.4, exclusive=True),
+    ),
+    Example(
+        "Yolov3DetectionOutput",
+        """yolov3_detection_output_param { num_classes: 3 num_box: 2 confidence_threshold: 0.3 nms_threshold: 0.4
+        biases: 10 biases: 14 biases: 23 biases: 27 biases: 37 biases: 58 mask: 1 mask: 2 mask: 0 mask: 1
+        anchors_scale: 16 anchors_scale: 8 }""",
+        ((2, 16, 2, 2), (2, 16, 4, 4)), together=True, differentiable=False,
+        oracle=lambda a, b: detection.yolo([a, b], [[(23, 27), (37, 58)], [(10, 14), (23, 27)]], [16, 8], 3, 0.3, 0.4,
+                                           exclusive=False),
+    ),
     # under surgery the gradient is that of the effective values: with the masks at 1 they are the weights
     *(
         Example(f"{kind}Convolution", f"convolution_param {{ {FILTERS} kernel_size: 3 }} {extra}", phase=schema.TEST)

@@ -14,13 +14,20 @@ from tests.contract.examples import EXAMPLES, Example
 from tests.export.nets import build, together
 
 # graphs: type -> part of the reason
+FINDERS = ("DetectionOutput", "Proposal", "YoloDetectionOutput", "Yolov3DetectionOutput")
 NO_GRAPH = {"Filter": "depends on the values", "Python": "it runs Python code"}
+# those that ONNX has operators for
+NO_PROGRAM = NO_GRAPH | dict.fromkeys((*FINDERS, "ROIPooling"), "depends on the values")
 # PyTorch source: type, and what the settings or the shapes have -> part of the reason
 LOSSES = (
     "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss", "MultinomialLogisticLoss",
-    "SigmoidCrossEntropyLoss", "SoftmaxWithLoss",
+    "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss",
 )  # fmt: skip
-NO_SOURCE = {**dict.fromkeys((*LOSSES, "Accuracy", "Im2col", "LSTMUnit", "Python"), "translation to PyTorch")}
+UNTRANSLATED = (
+    *LOSSES, *FINDERS, "Accuracy", "Im2col", "LSTMUnit", "Lstm", "PSROIPooling", "PriorBox", "Python", "ROIPooling",
+    "Reorg", "SegAccuracy",
+)  # fmt: skip
+NO_SOURCE = dict.fromkeys(UNTRANSLATED, "translation to PyTorch")
 
 # these make no blobs
 EACH = [example._replace(phase=schema.TEST) for example in EXAMPLES if example.type not in ("HDF5Output", "Silence")]
@@ -29,6 +36,8 @@ EACH = [example._replace(phase=schema.TEST) for example in EXAMPLES if example.t
 def sourceless(example: Example) -> str | None:
     if example.type in ("Convolution", "Deconvolution") and len(example.shapes[0]) > 5:
         return "4 spatial axes"
+    if example.type == "BN" and ("LEARN" in example.settings or "decay" in example.settings):
+        return "translation to PyTorch"  # in use, too, it normalizes by the batch
     if "STOCHASTIC" in example.settings:
         return "expected MAX or AVE"
     return NO_SOURCE.get(example.type)
@@ -49,17 +58,27 @@ def compared(examples: list[Example], suffix: str) -> list[OutputComparison]:
 def test_graphs(suffix):
     # the exporter of torch 2.8 gives an input that goes straight to an output another name
     straight = ("Dropout", "Split") if torch.__version__.startswith("2.8.") and suffix == ".onnx" else ()
-    examples = [example for example in EACH if example.type not in (*NO_GRAPH, *straight)]
+    # random numbers are no default boxes; see test_detectors
+    without = NO_GRAPH if suffix == ".onnx" else NO_PROGRAM
+    examples = [example for example in EACH if example.type not in (*without, *straight, *FINDERS)]
     rows = compared(examples, suffix)
     # normal inputs are no probabilities
     without_numbers = [f"e{number}t0" for number, example in enumerate(examples) if example.positive]
     assert [row.name for row in rows if row.largest == 0] == without_numbers
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-@pytest.mark.parametrize("example", [example for example in EACH if example.type in NO_GRAPH], ids=str)
+@pytest.mark.parametrize(
+    ("example", "suffix"),
+    [
+        (example, suffix)
+        for suffix, without in ((".onnx", NO_GRAPH), (".pt2", NO_PROGRAM))
+        for example in EACH
+        if example.type in without
+    ],
+    ids=str,
+)
 def test_what_no_graph_has(example, suffix):
-    with pytest.raises(ExportError, match=f"layer 'e0' of type {example.type} .*{NO_GRAPH[example.type]}"):
+    with pytest.raises(ExportError, match=f"layer 'e0' of type {example.type} .*{NO_PROGRAM[example.type]}"):
         compared([example], suffix)
 
 

@@ -53,6 +53,55 @@ layer { name: "e" type: "Eltwise" bottom: "s" bottom: "s" top: "e"
 layer { name: "p" type: "Power" bottom: "e" top: "e" power_param { power: 2 scale: 0.5 shift: 1 } }
 layer { name: "f" type: "Flatten" bottom: "e" top: "f" flatten_param { axis: 0 end_axis: -1 } }
 """
+DETECTOR = """input: "data" input_shape { dim: 1 dim: 3 dim: 16 dim: 16 }
+layer { name: "dw" type: "ConvolutionDepthwise" bottom: "data" top: "dw"
+  convolution_param { num_output: 3 kernel_size: 3 stride: 4 weight_filler { type: "xavier" } } }
+layer { name: "r6" type: "ReLU6" bottom: "dw" top: "dw" relu6_param { negative_slope: 0.1 } }
+layer { name: "norm" type: "Normalize" bottom: "dw" top: "norm"
+  norm_param { across_spatial: false channel_shared: false eps: 0.1 scale_filler { value: 2 } } }
+layer { name: "loc" type: "Convolution" bottom: "norm" top: "loc" convolution_param { num_output: 4 kernel_size: 1 } }
+layer { name: "perm" type: "Permute" bottom: "loc" top: "perm" permute_param { order: 0 order: 2 order: 3 order: 1 } }
+layer { name: "flat" type: "Flatten" bottom: "perm" top: "flat" }
+layer { name: "conf" type: "Convolution" bottom: "norm" top: "conf" convolution_param { num_output: 2 kernel_size: 1 } }
+layer { name: "conf_flat" type: "Flatten" bottom: "conf" top: "conf_flat" }
+layer { name: "prior" type: "PriorBox" bottom: "norm" bottom: "data" top: "prior"
+  prior_box_param { min_size: 5 clip: true flip: false variance: 0.1 step: 4 offset: 0.5 img_size: 16 } }
+layer { name: "found" type: "DetectionOutput" bottom: "flat" bottom: "conf_flat" bottom: "prior" top: "found"
+  detection_output_param { num_classes: 2 share_location: true background_label_id: 0 keep_top_k: 5
+    code_type: CENTER_SIZE confidence_threshold: 0.1 variance_encoded_in_target: false
+    nms_param { nms_threshold: 0.4 top_k: 9 eta: 0.9 } } }
+"""
+SEGMENTER = """input: "data" input_shape { dim: 1 dim: 4 dim: 8 dim: 8 }
+layer { name: "pool" type: "Pooling" bottom: "data" top: "pool" top: "mask"
+  pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "bn" type: "BN" bottom: "pool" top: "bn"
+  bn_param { slope_filler { value: 1 } bias_filler { value: 0 } momentum: 0.9 eps: 0.01 frozen: true } }
+layer { name: "up" type: "Upsample" bottom: "bn" bottom: "mask" top: "up" upsample_param { scale: 2 } }
+layer { name: "interp" type: "Interp" bottom: "up" top: "interp"
+  interp_param { zoom_factor: 2 pad_beg: -1 pad_end: 0 } }
+layer { name: "shuffle" type: "ShuffleChannel" bottom: "interp" top: "shuffle" shuffle_channel_param { group: 2 } }
+layer { name: "reorg" type: "Reorg" bottom: "data" top: "reorg" reorg_param { stride: 2 reverse: false } }
+layer { name: "tr" type: "Transpose" bottom: "reorg" top: "tr"
+  transpose_param { dim: 3 dim: 0 dim: 2 dim: 1 } }
+layer { name: "rev" type: "Reverse" bottom: "tr" top: "rev" reverse_param { axis: 1 } }
+layer { name: "lstm" type: "Lstm" bottom: "rev" top: "lstm" lstm_param { num_output: 3 clipping_threshold: 1 } }
+"""
+REGIONS = """input: "x" input_shape { dim: 1 dim: 8 dim: 4 dim: 4 } input: "info" input_shape { dim: 1 dim: 3 }
+layer { name: "s" type: "Convolution" bottom: "x" top: "s" convolution_param { num_output: 2 kernel_size: 1 } }
+layer { name: "o" type: "Convolution" bottom: "x" top: "o" convolution_param { num_output: 4 kernel_size: 1 } }
+layer { name: "rois" type: "Proposal" bottom: "s" bottom: "o" bottom: "info" top: "rois"
+  proposal_param { feat_stride: 4 base_size: 8 min_size: 2 ratio: 1 scale: 1 pre_nms_topn: 9 post_nms_topn: 4
+    nms_thresh: 0.7 } }
+layer { name: "ps" type: "PSROIPooling" bottom: "x" bottom: "rois" top: "ps"
+  psroi_pooling_param { spatial_scale: 0.25 output_dim: 2 group_size: 2 } }
+layer { name: "roi" type: "ROIPooling" bottom: "x" bottom: "rois" top: "roi"
+  roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.25 } }
+layer { name: "y" type: "YoloDetectionOutput" bottom: "x" top: "y"
+  yolo_detection_output_param { num_classes: 3 num_box: 1 biases: [1, 2] nms_threshold: 0.4 coords: 4 } }
+layer { name: "y3" type: "Yolov3DetectionOutput" bottom: "x" top: "y3"
+  yolov3_detection_output_param { num_classes: 3 num_box: 1 biases: [1, 2] mask: 0 mask_group_num: 1
+    anchors_scale: 4 confidence_threshold: 0.1 } }
+"""
 V1 = """name: "v1" input: "data" input_dim: 2 input_dim: 3 input_dim: 8 input_dim: 8
 layers { name: "conv" type: CONVOLUTION bottom: "data" top: "conv" include: { phase: TEST }
   blobs_lr: 1 blobs_lr: 2 weight_decay: 1 weight_decay: 0 param: "w" param: "b" blob_share_mode: STRICT
@@ -76,7 +125,7 @@ layer { name: "h" type: "HDF5Data" top: "h" hdf5_data_param { source: "list.txt"
 layer { name: "m" type: "MemoryData" top: "m" top: "ml"
   memory_data_param { batch_size: 2 channels: 1 height: 2 width: 2 } }
 """
-NETS = [SMALL, RULES, AXES, COMPRESSED, V1, V0, SOURCES]
+NETS = [SMALL, RULES, AXES, COMPRESSED, DETECTOR, SEGMENTER, REGIONS, V1, V0, SOURCES]
 
 # a net that a solver can train
 TINY = """layer { name: "d" type: "DummyData" top: "a" top: "l"

@@ -45,7 +45,9 @@ def build(text: str, index: int) -> None:
     assert all(size >= 0 for shape in net.shapes.values() for size in shape)
 
 
-@pytest.mark.parametrize("seeds", NETS, ids=["small", "rules", "axes", "compressed", "v1", "v0", "sources"])
+@pytest.mark.parametrize(
+    "seeds", NETS, ids=str.split("small rules axes compressed detector segmenter regions v1 v0 sources")
+)
 def test_the_nets_are_whole_before_they_are_damaged(seeds: str) -> None:
     upgrade_net(prototxt.parse(seeds, schema.NetParameter(), "net"))
     if seeds != SOURCES:  # which have no files

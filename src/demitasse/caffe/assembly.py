@@ -9,7 +9,9 @@ from typing import NamedTuple
 from demitasse.caffe import layers, schema, sources
 from demitasse.caffe.definition.filter import Placed
 from demitasse.caffe.layer_blobs import write_blobs
+from demitasse.caffe.layers.proposal import is_builtin
 from demitasse.caffe.models.blobs import blob_array
+from demitasse.caffe.python_layer import is_available
 from demitasse.caffe.sizes import check_size
 from demitasse.errors import DemitasseError, NetError, is_out_of_memory
 from demitasse.registry import suggest
@@ -85,7 +87,7 @@ class Assembly:
             self.parts.append(source)
             shapes = self._add_source(source, spec)
         else:
-            layer = layers.LAYERS[spec.type](spec)
+            layer = _layer_class(spec)(spec)
             self.parts.append(layer)
             is_loss, automatic = layer.is_loss, layer.is_loss and not spec.top
             if automatic:
@@ -164,6 +166,13 @@ def errors_name_layer(placed: Placed) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise NetError(f"{what}: {placed.layer.type} needs more memory than there is: {error}") from error
+
+
+def _layer_class(spec: schema.LayerParameter) -> type[layers.Layer]:
+    """Returns the class of a layer; py-faster-rcnn's layer in Python is built in, where its own code may not run."""
+    if spec.type == "Python" and is_builtin(spec) and not is_available(spec):
+        return layers.LAYERS["Proposal"]
+    return layers.LAYERS[spec.type]
 
 
 def _check_counts(layer: layers.Layer) -> None:

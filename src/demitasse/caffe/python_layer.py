@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 
 from demitasse.caffe import schema
 from demitasse.caffe.blob import Blob, BlobVec
@@ -67,6 +68,20 @@ def allowing(decision: bool) -> Iterator[None]:
         _by_command = before
 
 
+def _are_allowed() -> bool:
+    return _by_import if _by_command is None else _by_command
+
+
+def is_available(spec: schema.LayerParameter) -> bool:
+    """Tells whether a layer in Python is allowed to run, and whether its module can be found."""
+    if not _are_allowed():
+        return False
+    try:
+        return find_spec(spec.python_param.module) is not None
+    except (ImportError, ValueError, AttributeError):
+        return False
+
+
 def create_user_layer(spec: schema.LayerParameter) -> PythonLayer:
     """Imports the module of a Python layer and returns an instance of its class.
 
@@ -74,7 +89,7 @@ def create_user_layer(spec: schema.LayerParameter) -> PythonLayer:
         PythonLayerError: Python layers are not allowed, or there is no such module or class.
     """
     param = spec.python_param
-    if not (_by_import if _by_command is None else _by_command):
+    if not _are_allowed():
         raise PythonLayerError(
             f"the layer runs code of the Python module {param.module!r}, which is not allowed here; if you trust it, "
             f"give {parameter('python_layer.allowing(True)')} to train, test or time, or import demitasse.pycaffe"

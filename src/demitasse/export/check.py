@@ -125,8 +125,13 @@ _LIMITS: dict[tuple[str, int], Callable[[Graph, Step], int]] = {
     ("HingeLoss", 1): _classes,
     ("InfogainLoss", 1): _classes,
     ("LSTM", 1): _flags,
+    ("Lstm", 1): _flags,
     ("MultinomialLogisticLoss", 1): _classes,
+    ("PSROIPooling", 1): lambda graph, step: graph.shapes(step)[0][0],
     ("RNN", 1): _flags,
+    ("ROIPooling", 1): lambda graph, step: graph.shapes(step)[0][0],
+    ("SegAccuracy", 1): _classes,
+    ("Upsample", 1): _flags,
     ("SigmoidCrossEntropyLoss", 1): _flags,
     ("SoftmaxWithLoss", 1): _classes,
 }

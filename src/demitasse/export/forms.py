@@ -19,8 +19,13 @@ FORMS: Registry[Callable[[Step], nn.Module]] = Registry("form of an operation")
 
 # kind -> why no graph of tensor operations can express it
 IMPOSSIBLE = {
+    **dict.fromkeys(
+        ("DetectionOutput", "Proposal", "YoloDetectionOutput", "Yolov3DetectionOutput"),
+        "how many boxes it finds depends on the values",
+    ),
     "Filter": "how much it lets through depends on the values",
     "Python": "it runs Python code",
+    "ROIPooling": "which entries it compares depends on the values",
 }
 
 _SMALLEST = torch.finfo(torch.float32).min

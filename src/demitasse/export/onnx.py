@@ -15,8 +15,10 @@ from torch import Tensor
 
 from demitasse.errors import ExportError
 from demitasse.export.module import GraphModule, prepared, traced
-from demitasse.export.onnx_forms import OPSET, form
+from demitasse.export.onnx_detection import OPSET
+from demitasse.export.onnx_forms import form
 from demitasse.export.onnx_names import rename
+from demitasse.export.suppression import translations
 from demitasse.export.targets import TARGETS, Files, Made, Target
 from demitasse.extras import needs
 from demitasse.graph import Model
@@ -52,6 +54,7 @@ def make(model: Model) -> Made:
             input_names=list(model.inputs),
             output_names=list(model.outputs),
             verbose=False,
+            custom_translation_table=translations(),
         )
     assert made is not None
     rename(made.model, model.name, module.names)

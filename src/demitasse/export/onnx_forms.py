@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from demitasse.export import forms
+from demitasse.export.onnx_detection import DETECTION, OPSET
 from demitasse.graph import Step
-
-OPSET = 18
 
 
 def form(step: Step) -> nn.Module:
@@ -21,6 +20,8 @@ def form(step: Step) -> nn.Module:
         return NativeLRN(step)
     if step.kind == "Pooling" and step.settings.method != "STOCHASTIC":
         return pool(step.settings, step.tensors.get("share"), len(step.outputs) == 2)
+    if step.kind in DETECTION:
+        return DETECTION[step.kind](step)
     if step.kind == "SPP":
         return Pyramid(step)
     return Ranking(step) if step.kind == "ArgMax" else forms.form(step)

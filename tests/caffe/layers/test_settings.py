@@ -24,9 +24,13 @@ WITHOUT_MEANING = {
     *("convolution_param.engine", "convolution_param.force_nd_im2col", "lrn_param.engine", "pooling_param.engine"),
     *("relu_param.engine", "sigmoid_param.engine", "softmax_param.engine", "spp_param.engine", "tanh_param.engine"),
     *("recurrent_param.debug_info", "eltwise_param.stable_prod_grad"),
+    # the size of the bottom decides; gradients are limited by the solver
+    *("relu6_param.engine", "yolo_detection_output_param.side", "lstm_param.clipping_threshold"),
+    "lstm_param.batch_size",
 }
 
-IN_TESTING = {"dropout_param.sample_weights_test"}  # what changes nothing in training
+# what changes nothing in training, or in two batches that are equal
+IN_TESTING = {"dropout_param.sample_weights_test", "bn_param.moving_average", "seg_accuracy_param.reset"}
 
 IMAGE = ((2, 4, 5, 6),)
 SQUARE = ((2, 4, 6, 6),)
@@ -35,6 +39,15 @@ PAIR = ((3, 4), (3, 4))
 LABELLED = ((3, 4), (3,))
 SPATIAL = ((3, 4, 2), (3, 2))
 SEQUENCE = ((3, 2, 4), (3, 2))
+PRIORS = ((1, 1, 2, 3), (1, 1, 8, 9))
+FOUND = ((1, 24), (1, 18), (1, 2, 24))
+CELLS = ((1, 16, 2, 2),)
+YOLO_2 = "num_classes: 3 num_box: 2 biases: [1, 2, 2, 1]"
+YOLO_3 = "num_classes: 3 num_box: 2 biases: [8, 9, 7, 6] mask: [0, 1] mask_group_num: 1 anchors_scale: 8"
+MASKED = ((2, 4, 2, 2), (2, 4, 2, 2))
+PIXELS = ((2, 3, 2, 2), (2, 1, 2, 2))
+ANCHORS = ((1, 6, 2, 2), (1, 12, 2, 2), (1, 3))
+REGIONS = ((3, 8, 6, 6), (3, 5))
 GAUSSIAN = 'type: "gaussian"'
 BY_INFOGAIN = 'source: "square"'
 FILTER = f"num_output: 4 kernel_size: 3 weight_filler {{ {GAUSSIAN} }}"
@@ -179,6 +192,128 @@ CHANGES = [
     ("swish_param.beta", "Swish", ROWS, "", "beta: 2"),
     ("clip_param.min", "Clip", ROWS, "min: -1 max: 1", "min: 0 max: 1"),
     ("clip_param.max", "Clip", ROWS, "min: -1 max: 1", "min: -1 max: 0"),
+    ("permute_param.order", "Permute", IMAGE, "", "order: 0 order: 2"),
+    ("norm_param.across_spatial", "Normalize", IMAGE, "", "across_spatial: false"),
+    ("norm_param.scale_filler", "Normalize", IMAGE, "", "scale_filler { value: 2 }"),
+    ("norm_param.channel_shared", "Normalize", IMAGE, "", "channel_shared: false"),
+    ("norm_param.eps", "Normalize", IMAGE, "", "eps: 1"),
+    ("prior_box_param.min_size", "PriorBox", PRIORS, "min_size: 3", "min_size: 4"),
+    ("prior_box_param.max_size", "PriorBox", PRIORS, "min_size: 3", "min_size: 3 max_size: 5"),
+    ("prior_box_param.aspect_ratio", "PriorBox", PRIORS, "min_size: 3", "min_size: 3 aspect_ratio: 2"),
+    ("prior_box_param.flip", "PriorBox", PRIORS, "min_size: 3 aspect_ratio: 2",
+     "min_size: 3 aspect_ratio: 2 flip: false"),
+    ("prior_box_param.clip", "PriorBox", PRIORS, "min_size: 9", "min_size: 9 clip: true"),
+    ("prior_box_param.variance", "PriorBox", PRIORS, "min_size: 3", "min_size: 3 variance: 0.2"),
+    ("prior_box_param.img_size", "PriorBox", PRIORS, "min_size: 3", "min_size: 3 img_size: 20"),
+    ("prior_box_param.img_h", "PriorBox", PRIORS, "min_size: 3", "min_size: 3 img_h: 20 img_w: 9"),
+    ("prior_box_param.img_w", "PriorBox", PRIORS, "min_size: 3", "min_size: 3 img_h: 8 img_w: 20"),
+    ("prior_box_param.step", "PriorBox", PRIORS, "min_size: 3", "min_size: 3 step: 2"),
+    ("prior_box_param.step_h", "PriorBox", PRIORS, "min_size: 3", "min_size: 3 step_h: 2 step_w: 3"),
+    ("prior_box_param.step_w", "PriorBox", PRIORS, "min_size: 3", "min_size: 3 step_h: 4 step_w: 2"),
+    ("prior_box_param.offset", "PriorBox", PRIORS, "min_size: 3", "min_size: 3 offset: 0.2"),
+    ("prior_box_param.offset_h", "PriorBox", PRIORS, "min_size: 3", "min_size: 3 offset_h: 0.2 offset_w: 0.5"),
+    ("prior_box_param.offset_w", "PriorBox", PRIORS, "min_size: 3", "min_size: 3 offset_h: 0.5 offset_w: 0.2"),
+    ("prior_box_param.width", "PriorBox", PRIORS, "width: 2 height: 2", "width: 3 height: 2"),
+    ("prior_box_param.height", "PriorBox", PRIORS, "width: 2 height: 2", "width: 2 height: 3"),
+    ("detection_output_param.num_classes", "DetectionOutput", FOUND, "num_classes: 3", "num_classes: 2"),
+    ("detection_output_param.share_location", "DetectionOutput", FOUND, "num_classes: 3",
+     "num_classes: 3 share_location: false"),
+    ("detection_output_param.background_label_id", "DetectionOutput", FOUND, "num_classes: 3",
+     "num_classes: 3 background_label_id: 1"),
+    ("detection_output_param.nms_param", "DetectionOutput", FOUND, "num_classes: 3",
+     "num_classes: 3 nms_param { top_k: 1 }"),
+    ("detection_output_param.code_type", "DetectionOutput", FOUND, "num_classes: 3",
+     "num_classes: 3 code_type: CENTER_SIZE"),
+    ("detection_output_param.keep_top_k", "DetectionOutput", FOUND, "num_classes: 3", "num_classes: 3 keep_top_k: 1"),
+    ("detection_output_param.variance_encoded_in_target", "DetectionOutput", FOUND, "num_classes: 3",
+     "num_classes: 3 variance_encoded_in_target: true"),
+    ("detection_output_param.confidence_threshold", "DetectionOutput", FOUND, "num_classes: 3",
+     "num_classes: 3 confidence_threshold: 1.5"),
+    ("detection_output_param.normalized_bbox", "DetectionOutput", FOUND, "num_classes: 3 code_type: CENTER_SIZE",
+     "num_classes: 3 code_type: CENTER_SIZE normalized_bbox: false"),
+    ("detection_output_param.clip", "DetectionOutput", FOUND, "num_classes: 3", "num_classes: 3 clip: true"),
+    ("relu6_param.negative_slope", "ReLU6", IMAGE, "", "negative_slope: 0.5"),
+    ("yolo_detection_output_param.num_classes", "YoloDetectionOutput", CELLS, YOLO_2, YOLO_2.replace("3", "2")),
+    ("yolo_detection_output_param.num_box", "YoloDetectionOutput", CELLS, YOLO_2, YOLO_2.replace("box: 2", "box: 1")),
+    ("yolo_detection_output_param.coords", "YoloDetectionOutput", CELLS, YOLO_2, f"{YOLO_2} coords: 5"),
+    ("yolo_detection_output_param.confidence_threshold", "YoloDetectionOutput", CELLS, YOLO_2,
+     f"{YOLO_2} confidence_threshold: 0.4"),
+    ("yolo_detection_output_param.nms_threshold", "YoloDetectionOutput", CELLS, YOLO_2, f"{YOLO_2} nms_threshold: 0"),
+    ("yolo_detection_output_param.biases", "YoloDetectionOutput", CELLS, YOLO_2, YOLO_2.replace("[1", "[3")),
+    ("yolov3_detection_output_param.num_classes", "Yolov3DetectionOutput", CELLS, YOLO_3, YOLO_3.replace("3", "2")),
+    ("yolov3_detection_output_param.num_box", "Yolov3DetectionOutput", CELLS, YOLO_3,
+     YOLO_3.replace("box: 2", "box: 1")),
+    ("yolov3_detection_output_param.confidence_threshold", "Yolov3DetectionOutput", CELLS, YOLO_3,
+     f"{YOLO_3} confidence_threshold: 0.5"),
+    ("yolov3_detection_output_param.nms_threshold", "Yolov3DetectionOutput", CELLS, YOLO_3,
+     f"{YOLO_3} nms_threshold: 0"),
+    ("yolov3_detection_output_param.biases", "Yolov3DetectionOutput", CELLS, YOLO_3, YOLO_3.replace("[8", "[3")),
+    ("yolov3_detection_output_param.anchors_scale", "Yolov3DetectionOutput", CELLS, YOLO_3,
+     YOLO_3.replace("scale: 8", "scale: 4")),
+    ("yolov3_detection_output_param.mask_group_num", "Yolov3DetectionOutput", CELLS, YOLO_3,
+     YOLO_3.replace("num: 1", "num: 2")),
+    ("yolov3_detection_output_param.mask", "Yolov3DetectionOutput", CELLS, YOLO_3, YOLO_3.replace("[0", "[1")),
+    ("bn_param.scale_filler", "BN", IMAGE, "scale_filler { value: 1 }", "scale_filler { value: 2 }"),
+    ("bn_param.shift_filler", "BN", IMAGE, "scale_filler { value: 1 }",
+     "scale_filler { value: 1 } shift_filler { value: 2 }"),
+    ("bn_param.bn_mode", "BN", IMAGE, "scale_filler { value: 1 }", "scale_filler { value: 1 } bn_mode: INFERENCE"),
+    ("bn_param.slope_filler", "BN", IMAGE, "slope_filler { value: 1 }", "slope_filler { value: 2 }"),
+    ("bn_param.bias_filler", "BN", IMAGE, "slope_filler { value: 1 }",
+     "slope_filler { value: 1 } bias_filler { value: 2 }"),
+    ("bn_param.momentum", "BN", IMAGE, "slope_filler { value: 1 }", "slope_filler { value: 1 } momentum: 0.5"),
+    ("bn_param.eps", "BN", IMAGE, "slope_filler { value: 1 }", "slope_filler { value: 1 } eps: 1"),
+    ("bn_param.frozen", "BN", IMAGE, "slope_filler { value: 1 }", "slope_filler { value: 1 } frozen: true"),
+    ("bn_param.var_eps", "BN", IMAGE, "decay: 0.05 scale_filler { value: 1 }",
+     "decay: 0.05 scale_filler { value: 1 } var_eps: 1"),
+    ("bn_param.decay", "BN", IMAGE, "decay: 0.05 scale_filler { value: 1 }", "decay: 0.5 scale_filler { value: 1 }"),
+    ("bn_param.axis", "BN", IMAGE, "decay: 0.05 scale_filler { value: 1 }",
+     "decay: 0.05 scale_filler { value: 1 } axis: 2"),
+    ("upsample_param.scale", "Upsample", MASKED, "", "scale: 4"),
+    ("upsample_param.scale_h", "Upsample", MASKED, "scale_h: 2 scale_w: 2", "scale_h: 3 scale_w: 2"),
+    ("upsample_param.scale_w", "Upsample", MASKED, "scale_h: 2 scale_w: 2", "scale_h: 2 scale_w: 3"),
+    ("upsample_param.pad_out_h", "Upsample", MASKED, "", "pad_out_h: true"),
+    ("upsample_param.pad_out_w", "Upsample", MASKED, "", "pad_out_w: true"),
+    ("upsample_param.upsample_h", "Upsample", MASKED, "upsample_h: 5 upsample_w: 4", "upsample_h: 4 upsample_w: 4"),
+    ("upsample_param.upsample_w", "Upsample", MASKED, "upsample_h: 4 upsample_w: 5", "upsample_h: 4 upsample_w: 4"),
+    ("transpose_param.dim", "Transpose", ROWS, "dim: 0 dim: 1", "dim: 1 dim: 0"),
+    ("reverse_param.axis", "Reverse", ROWS, "", "axis: 1"),
+    ("reorg_param.stride", "Reorg", SQUARE, "stride: 1", "stride: 2"),
+    ("reorg_param.reverse", "Reorg", SQUARE, "stride: 2", "stride: 2 reverse: true"),
+    ("interp_param.height", "Interp", IMAGE, "height: 3 width: 3", "height: 4 width: 3"),
+    ("interp_param.width", "Interp", IMAGE, "height: 3 width: 3", "height: 3 width: 4"),
+    ("interp_param.zoom_factor", "Interp", IMAGE, "height: 3 width: 3", "height: 3 width: 3 zoom_factor: 2"),
+    ("interp_param.shrink_factor", "Interp", IMAGE, "zoom_factor: 2", "zoom_factor: 2 shrink_factor: 2"),
+    ("interp_param.pad_beg", "Interp", IMAGE, "height: 3 width: 3", "height: 3 width: 3 pad_beg: -1"),
+    ("interp_param.pad_end", "Interp", IMAGE, "height: 3 width: 3", "height: 3 width: 3 pad_end: -1"),
+    ("interp_param.interp_type", "Interp", IMAGE, "height: 3 width: 3", "height: 3 width: 3 interp_type: 'nearest'"),
+    ("seg_accuracy_param.ignore_label", "SegAccuracy", PIXELS, "", "ignore_label: 0"),
+    ("shuffle_channel_param.group", "ShuffleChannel", IMAGE, "", "group: 2"),
+    ("proposal_param.feat_stride", "Proposal", ANCHORS, "scale: 1 min_size: 4", "scale: 1 min_size: 4 feat_stride: 8"),
+    ("proposal_param.base_size", "Proposal", ANCHORS, "scale: 1 min_size: 4", "scale: 1 min_size: 4 base_size: 8"),
+    ("proposal_param.min_size", "Proposal", ANCHORS, "scale: 1 min_size: 4", "scale: 1 min_size: 20"),
+    ("proposal_param.ratio", "Proposal", ANCHORS, "scale: 1 min_size: 4", "scale: 1 min_size: 4 ratio: [1, 2, 4]"),
+    ("proposal_param.scale", "Proposal", ANCHORS, "scale: 1 min_size: 4", "scale: 2 min_size: 4"),
+    ("proposal_param.pre_nms_topn", "Proposal", ANCHORS, "scale: 1 min_size: 4",
+     "scale: 1 min_size: 4 pre_nms_topn: 2"),
+    ("proposal_param.post_nms_topn", "Proposal", ANCHORS, "scale: 1 min_size: 4",
+     "scale: 1 min_size: 4 post_nms_topn: 1"),
+    ("proposal_param.nms_thresh", "Proposal", ANCHORS, "scale: 1 min_size: 4", "scale: 1 min_size: 4 nms_thresh: 0.0"),
+    ("psroi_pooling_param.spatial_scale", "PSROIPooling", REGIONS, "output_dim: 2 group_size: 2",
+     "output_dim: 2 group_size: 2 spatial_scale: 3"),
+    ("psroi_pooling_param.output_dim", "PSROIPooling", REGIONS, "output_dim: 2 group_size: 2",
+     "output_dim: 8 group_size: 1"),
+    ("psroi_pooling_param.group_size", "PSROIPooling", REGIONS, "output_dim: 2 group_size: 2",
+     "output_dim: 8 group_size: 1"),
+    ("roi_pooling_param.pooled_h", "ROIPooling", REGIONS, "pooled_h: 2 pooled_w: 2", "pooled_h: 1 pooled_w: 2"),
+    ("roi_pooling_param.pooled_w", "ROIPooling", REGIONS, "pooled_h: 2 pooled_w: 2", "pooled_h: 2 pooled_w: 1"),
+    ("roi_pooling_param.spatial_scale", "ROIPooling", REGIONS, "pooled_h: 2 pooled_w: 2",
+     "pooled_h: 2 pooled_w: 2 spatial_scale: 3"),
+    ("smooth_l1_loss_param.sigma", "SmoothL1Loss", PAIR, "", "sigma: 3"),
+    ("lstm_param.num_output", "Lstm", SEQUENCE, RECUR, RECUR.replace("4", "5")),
+    ("lstm_param.weight_filler", "Lstm", SEQUENCE,
+     "num_output: 4 bias_filler { value: 1 }",
+     f"{RECUR} bias_filler {{ value: 1 }}"),
+    ("lstm_param.bias_filler", "Lstm", SEQUENCE, RECUR, f"{RECUR} bias_filler {{ value: 1 }}"),
 ]  # fmt: skip
 
 
@@ -204,8 +339,10 @@ def outcome(kind: str, shapes: tuple[tuple[int, ...], ...], settings: str) -> li
     generator = torch.Generator().manual_seed(3)
     bottoms = [torch.randn(shape, generator=generator) for shape in shapes]
     for index, shape in enumerate(shapes):
-        if (index and shape != shapes[0]) or kind == "Embed":
+        if (index and shape != shapes[0]) or kind in ("Embed", "Upsample"):
             bottoms[index] = torch.arange(bottoms[index].numel()).reshape(shape).remainder(3).clamp(max=2).float()
+    if kind == "Proposal":
+        bottoms[1:] = [torch.zeros(shapes[1]), torch.tensor([[64.0, 80.0, 1.0]])]
     net.layer("l")(*bottoms)
     result = net.layer("l")(*bottoms)
     result = (result,) if isinstance(result, torch.Tensor) else result
@@ -250,9 +387,13 @@ def test_fields_without_meaning_are_accepted(field):
         "tanh_param": ("TanH", IMAGE, ""),
         "recurrent_param": ("LSTM", SEQUENCE, RECUR),
         "eltwise_param": ("Eltwise", PAIR, "operation: PROD"),
+        "relu6_param": ("ReLU6", IMAGE, ""),
+        "yolo_detection_output_param": ("YoloDetectionOutput", CELLS, YOLO_2),
+        "lstm_param": ("Lstm", SEQUENCE, RECUR),
     }[message]
     kind, shapes, base = settings
-    value = {"engine": "CUDNN", "stable_prod_grad": "false"}.get(name, "true")
+    value = {"stable_prod_grad": "false", **dict.fromkeys(("side", "clipping_threshold", "batch_size"), "3")}
+    value = {"engine": "CUDNN", **value}.get(name, "true")
     plain = outcome(kind, shapes, f"{message} {{ {base} }}")
     assert all(isinstance(made, torch.Tensor) for made in plain)
     assert same(plain, outcome(kind, shapes, f"{message} {{ {base} {name}: {value} }}"))

@@ -24,22 +24,22 @@ def told(folder: Path, text: str, name: str = "net.prototxt") -> list[str]:
 
 def test_all_faults_are_told_at_once_with_layer_type_and_line(tmp_path: Path) -> None:
     text = """
-layer { permute_param { order: 1 } name: "perm" type: "Permute" }
+layer { mish_param { order: 1 } name: "perm" type: "Mish" }
 layer { name: "conv" type: "Convolution"
   convolution_param { num_ouput: 10 pad: -1 group: "2" } }
-layer { name: "norm" type: "LRN" norm_param { across_spatial: false scale_filler { type: "constant" } } }
+layer { name: "norm" type: "LRN" group_norm_param { across_spatial: false scale_filler { type: "constant" } } }
 layer { name: "next" type: "LRN"
-  norm_param { } }
+  group_norm_param { } }
 """
     assert told(tmp_path, text) == [
-        "net.prototxt:2: layer 'perm' (Permute): LayerParameter has no field 'permute_param'",
-        "net.prototxt:2: layer 'perm' (Permute): unknown layer type 'Permute'",
+        "net.prototxt:2: layer 'perm' (Mish): LayerParameter has no field 'mish_param'",
+        "net.prototxt:2: layer 'perm' (Mish): unknown layer type 'Mish'",
         "net.prototxt:4: layer 'conv' (Convolution): ConvolutionParameter has no field 'num_ouput'; "
         "did you mean 'num_output'?",
         "net.prototxt:4: layer 'conv' (Convolution): pad takes a whole number from 0 to 4294967295, found '-1'",
         "net.prototxt:4: layer 'conv' (Convolution): group takes a whole number from 0 to 4294967295, "
         "found '\"2\"'; write it without quotes: group: 2",
-        "net.prototxt:5: layer 'norm' (LRN): LayerParameter has no field 'norm_param' (also in line 7)",
+        "net.prototxt:5: layer 'norm' (LRN): LayerParameter has no field 'group_norm_param' (also in line 7)",
     ]
 
 
@@ -99,12 +99,12 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
 def test_all_unknown_types_of_a_net_are_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "net.prototxt"
     path.write_text(
-        'layer { name: "a" type: "Permute" top: "x" }\n\nlayer { name: "b" type: "Relu" bottom: "x" top: "y" }'
+        'layer { name: "a" type: "Mish" top: "x" }\n\nlayer { name: "b" type: "Relu" bottom: "x" top: "y" }'
     )
     with pytest.raises(UnknownNameError) as caught:
         Net.from_file(path)
     assert str(caught.value).replace(str(path), "net").splitlines() == [
-        "layer 'a' (net:1): unknown layer type 'Permute'",
+        "layer 'a' (net:1): unknown layer type 'Mish'",
         "layer 'b' (net:3): unknown layer type 'Relu'; did you mean 'ReLU'?",
     ]
 

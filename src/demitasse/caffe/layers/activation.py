@@ -27,6 +27,24 @@ class ReLU(Layer):
         return F.leaky_relu(bottom, self.slope) if self.slope else F.relu(bottom)
 
 
+@LAYERS.register("ReLU6")
+class ReLU6(Layer):
+    """min(max(x, 0), 6) + negative_slope * min(x, 0), by ``relu6_param`` or ``relu_param``."""
+
+    in_place = True
+
+    @override
+    def setup(self, *shapes: Shape) -> None:
+        spec = self.spec
+        self.slope = (spec.relu6_param if spec.HasField("relu6_param") else spec.relu_param).negative_slope
+        self.min, self.max = 0.0, 6.0
+
+    @override
+    def forward(self, bottom: Tensor) -> Tensor:
+        top = bottom.clamp(self.min, self.max)
+        return top + self.slope * bottom.clamp(max=0) if self.slope else top
+
+
 @LAYERS.register("PReLU")
 class PReLU(Layer):
     """max(x, 0) + weight * min(x, 0), with one weight per channel (axis 1), or one for all.

@@ -42,26 +42,28 @@ class Convolution(Layer):
         self.axis = canonical_axis(settings.axis, len(shape))
         channels, spatial = shape[self.axis], len(shape) - self.axis - 1
         self.window = Window.from_settings(settings, spatial)
-        self.group = settings.group
-        if not (self.group and settings.num_output):
-            raise NetError(
-                f"num_output is {settings.num_output} and group {self.group}; expected positive numbers for both"
-            )
-        if channels % self.group or settings.num_output % self.group:
+        self.outputs, self.group = self.count_outputs(channels)
+        if not (self.group and self.outputs):
+            raise NetError(f"num_output is {self.outputs} and group {self.group}; expected positive numbers for both")
+        if channels % self.group or self.outputs % self.group:
             raise NetError(
                 f"group {self.group} does not divide the {channels} channels of the bottom "
-                f"and the {settings.num_output} of the top"
+                f"and the {self.outputs} of the top"
             )
         self.add_blob("weight", self.weight_shape(channels), settings.weight_filler)
         if settings.bias_term:
-            self.add_blob("bias", (settings.num_output,), settings.bias_filler)
+            self.add_blob("bias", (self.outputs,), settings.bias_filler)
         else:
             self.bias = None
         self._require_same(shapes)
 
+    def count_outputs(self, channels: int) -> tuple[int, int]:
+        """Returns the numbers of outputs and of groups for bottoms with this number of channels."""
+        return self.settings.num_output, self.settings.group
+
     def weight_shape(self, channels: int) -> Shape:
         """Returns the shape of the weight for bottoms with this number of channels."""
-        return (self.settings.num_output, channels // self.group, *self.window.kernel)
+        return (self.outputs, channels // self.group, *self.window.kernel)
 
     def _require_same(self, shapes: Sequence[Shape]) -> None:
         for name, shape in zip(self.spec.bottom, shapes, strict=True):
@@ -99,6 +101,23 @@ class Convolution(Layer):
     def convolve_items(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Returns the convolution of a bottom with one batch axis: (n, channels, spatial...)."""
         return convolve(bottom, weight, bias, self.window, self.group)
+
+
+@LAYERS.register("DepthwiseConvolution")
+class DepthwiseConvolution(Convolution):
+    """Convolution under another name; its ``group`` is the number of channels."""
+
+
+@LAYERS.register("ConvolutionDepthwise")
+class ConvolutionDepthwise(Convolution):
+    """Convolution of each channel with a filter of its own, whatever ``num_output`` and ``group`` say.
+
+    Blobs: weight (channels, 1, kernel...), bias (channels,) unless ``bias_term`` is false.
+    """
+
+    @override
+    def count_outputs(self, channels: int) -> tuple[int, int]:
+        return channels, channels
 
 
 def convolve(

@@ -63,3 +63,27 @@ _COMBINE: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
     "SUM": lambda bottoms: reduce(torch.add, bottoms),
     "MAX": _maximum,
 }
+
+
+@LAYERS.register("Axpy")
+class Axpy(Layer):
+    """a x + y, with a factor for each channel: a is (n, channels) or (n, channels, 1, 1), x and y (n, channels, h, w).
+
+    Reference: Hu, Shen, Sun 2018 (SENet), equation 4.
+    """
+
+    bottom_count = (3, 3)
+
+    @override
+    def setup(self, *shapes: Shape) -> None:
+        factor, *images = shapes
+        fits = len(images[0]) == 4 and factor[:2] == images[0][:2] and all(size == 1 for size in factor[2:])
+        if not fits or len(factor) < 2 or images[0] != images[1]:
+            raise NetError(
+                f"found bottoms of shapes {[list(shape) for shape in shapes]}; expected (n, channels), and twice "
+                "(n, channels, h, w)"
+            )
+
+    @override
+    def forward(self, factor: Tensor, bottom: Tensor, summand: Tensor) -> Tensor:
+        return torch.addcmul(summand, factor.reshape(*factor.shape[:2], 1, 1), bottom)

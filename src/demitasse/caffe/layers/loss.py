@@ -138,3 +138,39 @@ class SigmoidCrossEntropyLoss(LabelledLoss):
             counted = (label != self.ignored).to(scores.dtype)
         total = F.binary_cross_entropy_with_logits(scores, targets, counted, reduction="sum")
         return self.normalize(total, label, scores.shape[0])
+
+
+@LAYERS.register("SmoothL1Loss")
+class SmoothL1Loss(Layer):
+    """sum(w2 f(w1 (a - b))) / n over a batch of n items; f is quadratic near 0 and linear beyond.
+
+    f(x) = (sigma x)^2 / 2 for |x| < 1 / sigma^2, else |x| - 1 / (2 sigma^2). The weights w1 and w2, of the same shape,
+    are the third and the fourth bottom; without them they are 1.
+
+    Reference: Girshick 2015 (Fast R-CNN), equation 3; Ren, He, Girshick, Sun 2015, section 3.1.2.
+    """
+
+    bottom_count = (2, 4)
+    is_loss = True
+
+    @override
+    def setup(self, *shapes: Shape) -> None:
+        self.without_gradient = (2, 3) if len(shapes) > 2 else ()
+        self.square = self.spec.smooth_l1_loss_param.sigma**2
+        if not 0 < self.square < math.inf:
+            raise NetError(f"sigma is {self.spec.smooth_l1_loss_param.sigma:g}; expected a number other than 0")
+        if len(shapes) == 3 or any(shape != shapes[0] for shape in shapes):
+            raise NetError(
+                f"found bottoms of shapes {[list(shape) for shape in shapes]}; expected two or four of one shape"
+            )
+
+    @override
+    def forward(self, left: Tensor, right: Tensor, *weights: Tensor) -> Tensor:
+        distance = left - right
+        if weights:
+            distance = distance * weights[0].detach()
+        size = distance.abs()
+        parts = torch.where(size < 1 / self.square, self.square / 2 * distance.square(), size - 0.5 / self.square)
+        if weights:
+            parts = parts * weights[1].detach()
+        return parts.sum() / max(left.shape[0], 1)

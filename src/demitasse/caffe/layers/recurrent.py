@@ -122,29 +122,34 @@ class Recurrent(Layer, ABC):
 
     @override
     def state(self) -> State:
-        return {} if self.exposes else {name: _to_plain(getattr(self, name)) for name in self.parts}
+        return {} if self.exposes else {name: to_plain(getattr(self, name)) for name in self.parts}
 
     @override
     def restore(self, state: State) -> None:
         """Restores the state; an empty state (a solverstate of Caffe) restarts from zeros."""
         for name in () if self.exposes else self.parts:
             part = getattr(self, name)
-            setattr(self, name, self._restored(state, name).to(part) if state else torch.zeros_like(part))
-
-    def _restored(self, state: State, name: str) -> Tensor:
-        try:
-            restored = _from_plain(state[name])
-        except (KeyError, TypeError, ValueError) as error:
-            raise SnapshotError(f"layer {self.spec.name!r}: the state of {name!r} is corrupt: {error}") from error
-        if restored.ndim != 2 or restored.shape[1] != self.units:
-            raise SnapshotError(
-                f"layer {self.spec.name!r}: the state of {name!r} has shape {list(restored.shape)}; "
-                f"expected (streams, {self.units})"
-            )
-        return restored
+            setattr(self, name, restored(self, state, name).to(part) if state else torch.zeros_like(part))
 
 
-def _to_plain(tensor: Tensor) -> dict[str, object]:
+def restored(layer: Layer, state: State, name: str) -> Tensor:
+    """Returns a part of the state of a layer, (streams, units), from the plain values of a snapshot.
+
+    Raises:
+        SnapshotError: the values are corrupt, or belong to a layer of another size.
+    """
+    place, units = f"layer {layer.spec.name!r}: the state of {name!r}", getattr(layer, name).shape[1]
+    try:
+        found = _from_plain(state[name])
+    except (KeyError, TypeError, ValueError) as error:
+        raise SnapshotError(f"{place} is corrupt: {error}") from error
+    if found.ndim != 2 or found.shape[1] != units:
+        raise SnapshotError(f"{place} has shape {list(found.shape)}; expected (streams, {units})")
+    return found
+
+
+def to_plain(tensor: Tensor) -> dict[str, object]:
+    """Returns a tensor as plain values for JSON."""
     data = tensor.float().cpu().numpy().tobytes()
     return {"shape": list(tensor.shape), "data": base64.b64encode(data).decode()}
 
@@ -170,10 +175,10 @@ class LSTM(Recurrent):
     @override
     def step(self, inputs: Tensor, kept: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         hidden, cell = state
-        return _unit(inputs + F.linear(kept * hidden, self.hidden_weight), kept * cell)
+        return unit(inputs + F.linear(kept * hidden, self.hidden_weight), kept * cell)
 
 
-def _unit(rows: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+def unit(rows: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """Returns h and c of an LSTM, from the inputs of the gates i, f, o and g, (..., 4 units), and c before the step."""
     units = cell.shape[-1]
     enter, forget, leave = torch.sigmoid(rows[..., : 3 * units]).chunk(3, -1)
@@ -203,7 +208,7 @@ class LSTMUnit(Layer):
 
     @override
     def forward(self, cell: Tensor, rows: Tensor, going_on: Tensor) -> tuple[Tensor, Tensor]:
-        hidden, cell = _unit(rows, going_on.detach()[..., None] * cell)
+        hidden, cell = unit(rows, going_on.detach()[..., None] * cell)
         return cell, hidden
 
 

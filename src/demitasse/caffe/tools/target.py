@@ -181,6 +181,14 @@ def _recurrent(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
     return [(1, 1, *blobs[0][1:]), (1, 1), *static, *exposed]
 
 
+def _depthwise(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
+    return [(*(1,) * spec.convolution_param.axis, *blobs[0][:1], *blobs[0][2:])] * len(spec.bottom)
+
+
+def _steps(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
+    return [(1, 1, *blobs[0][1:]), (1, 1)][: len(spec.bottom)]
+
+
 # keyed by the end of the layer type
 _BOTTOMS: dict[str, Callable[[schema.LayerParameter, Shapes], Shapes]] = {
     "Deconvolution": _deconvolution,
@@ -193,6 +201,10 @@ _BOTTOMS: dict[str, Callable[[schema.LayerParameter, Shapes], Shapes]] = {
     "Embed": lambda spec, blobs: [(1,)],
     "Parameter": lambda spec, blobs: [],
     "LSTM": _recurrent,
+    "BN": lambda spec, blobs: [(2, *blobs[0][1:])],
+    "ConvolutionDepthwise": _depthwise,
+    "Lstm": _steps,
+    "Normalize": _by_channel,
     "RNN": _recurrent,
 }
 

@@ -13,9 +13,11 @@ from demitasse.registry import suggest
 
 # loss -> the number of its first bottoms that are not labels; 1 for all others
 _SCORES = {"ContrastiveLoss": 2, "EuclideanLoss": 2}
-_MEASURES = {"Accuracy"}
+_MEASURES = {"Accuracy", "SegAccuracy"}
 # recurrent layer -> number of parts of its state; its bottoms have the time on axis 0 and the batch on axis 1
-_STATES = {"LSTM": 2, "RNN": 1}
+_STATES = {"LSTM": 2, "Lstm": 0, "RNN": 1}
+# types that may move the batch to another axis
+_MOVING = {"Permute", "Reshape", "Transpose"}
 _FILLERS = ("weight_filler", "bias_filler", "filler")
 
 
@@ -69,7 +71,7 @@ def batch_axes(net: schema.NetParameter) -> dict[str, int]:
     for layer in reversed(net.layer):
         if layer.type in _STATES:
             behind_time.update(_sequences(layer))
-        elif layer.type != "Reshape" and behind_time.intersection(layer.top):
+        elif layer.type not in _MOVING and behind_time.intersection(layer.top):
             behind_time.update(layer.bottom)
     return {top: int(top in behind_time) for layer in net.layer if layer.type in SOURCES for top in layer.top}
 

@@ -7,7 +7,18 @@ from copy import copy
 from torch import Tensor, nn
 from typing_extensions import override
 
+from demitasse.caffe.layers import Layer
+from demitasse.caffe.layers.lstm import Lstm
 from demitasse.caffe.layers.recurrent import Recurrent
+
+
+def from_zero(layer: Layer) -> nn.Module:
+    """Returns what computes a layer without a memory of the last run; a layer without memory is its own."""
+    if isinstance(layer, Lstm):
+        found = copy(layer)
+        found.carries = False
+        return found
+    return FromZero(layer) if isinstance(layer, Recurrent) else layer
 
 
 class FromZero(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from demitasse.caffe import schema
 from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.definition.split import without_splits
+from demitasse.caffe.layers.lstm import Lstm
 from demitasse.caffe.layers.recurrent import Recurrent
 from demitasse.caffe.models.caffemodel import LayerBlobs, read_model
 from demitasse.caffe.models.masks import applied_masks_line
@@ -80,7 +81,7 @@ def of_files(
     """
     spec, origin = _definition(net, weights)
     layers = _renamed(labelled_layers(spec, origin, phase, level, stages).items())
-    return _of_layers(spec, origin, layers, _stored(weights), weights, phase, shapes, outputs, say)
+    return _of_layers(spec, origin, layers, stored_layers(weights), weights, phase, shapes, outputs, say)
 
 
 def of_contents(text: str, contents: Contents, origin: str) -> Model:
@@ -114,7 +115,7 @@ def _of_layers(
     definition = deploy(layers, phase, told, outputs)
     definition.name = spec.name
     built = Net(definition, origin=origin)
-    _load(built, stored, weights, say)
+    load_stored(built, stored, weights, say)
     return _model(definition, built, outputs)
 
 
@@ -131,6 +132,16 @@ def _renamed(layers: Iterable[tuple[str, schema.LayerParameter]]) -> list[schema
 def _definition(net: str | Path | None, weights: str | Path) -> tuple[schema.NetParameter, str]:
     if net is not None:
         return prototxt.read_net(net), str(net)
+    return definition_in(weights)
+
+
+def definition_in(weights: str | Path) -> tuple[schema.NetParameter, str]:
+    """Returns the definition of the net in a .demi file, and its name for messages.
+
+    Raises:
+        UsageError: it is no .demi file, or contains no definition.
+        PrototxtError: the definition is not a net.
+    """
     if Path(weights).suffix != PACKED:
         raise UsageError(f"{weights}: expected a prototxt and its weights, or a {PACKED} file that contains both")
     with File(weights) as packed:
@@ -150,9 +161,13 @@ def _named(shapes: Mapping[str, Shape], layers: list[schema.LayerParameter]) -> 
     return {tops[0]: shapes[""]}
 
 
-def _stored(weights: str | Path) -> dict[str, LayerBlobs]:
-    """Returns label -> layer of a file of weights."""
-    if Path(weights).suffix != PACKED:
+def stored_layers(weights: str | Path | bytes) -> dict[str, LayerBlobs]:
+    """Returns label -> layer of a file of weights: a caffemodel or its bytes, or a .demi file.
+
+    Raises:
+        FileFormatError: the file cannot be read.
+    """
+    if isinstance(weights, bytes) or Path(weights).suffix != PACKED:
         return {layer.name: layer for layer in read_model(weights)}
     with File(weights) as packed:
         return _layer_blobs(Contents(list(packed.tensors()), packed.header.metadata))
@@ -162,8 +177,14 @@ def _layer_blobs(contents: Contents) -> dict[str, LayerBlobs]:
     return {layer.name: LayerBlobs(layer.name, layer.kind, layer.arrays("a net")) for layer in to_layers(contents)}
 
 
-def _load(net: Net, stored: Mapping[str, LayerBlobs], weights: str | Path, say: Say) -> None:
-    """Loads the blobs of all layers.
+def load_stored(net: Net, stored: Mapping[str, LayerBlobs], weights: str | Path, say: Say = silent) -> None:
+    """Loads the blobs of all layers; masks of compressing layers are applied to plain ones.
+
+    Args:
+        net: the net.
+        stored: label -> layer, of :func:`stored_layers`.
+        weights: the name of the file, for messages.
+        say: is called with a message where masks are applied.
 
     Raises:
         WeightsError: a layer with blobs of its own is not in the file.
@@ -209,7 +230,7 @@ class Reference:
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the outputs by name for inputs by name."""
         for layer in self.net.named_layers().values():
-            if isinstance(layer, Recurrent) and not layer.exposes:
+            if isinstance(layer, Lstm) or (isinstance(layer, Recurrent) and not layer.exposes):
                 # as the graph does, it begins with a state of zeros
                 for part in layer.parts:
                     setattr(layer, part, torch.zeros_like(getattr(layer, part)))

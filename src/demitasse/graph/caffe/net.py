@@ -7,10 +7,9 @@ from collections.abc import Collection
 from torch import nn
 
 from demitasse.caffe import schema
-from demitasse.caffe.layers.recurrent import Recurrent
 from demitasse.caffe.net import Net
 from demitasse.errors import NetError, UsageError
-from demitasse.graph.caffe.from_zero import FromZero
+from demitasse.graph.caffe.from_zero import from_zero
 from demitasse.graph.caffe.operations import operation
 from demitasse.graph.graph import Graph, Ready, Step
 from demitasse.registry import suggest
@@ -73,7 +72,7 @@ def read(net: Net, outputs: Collection[str], stateless: bool = False) -> Graph:
             graph.inputs.update(zip(spec.top, made, strict=True))
             continue
         layer = net.layer(label)
-        module = FromZero(layer) if stateless and isinstance(layer, Recurrent) else layer
+        module = from_zero(layer) if stateless else layer
         graph.steps.append(Step(label, maker=Ready(module), inputs=inputs, outputs=made, **operation(layer)._asdict()))
     for name in outputs:
         if name not in current:

@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 
 from demitasse.caffe.layers import Layer
+from demitasse.caffe.layers.activation import ReLU6
+from demitasse.caffe.layers.bn import BN
 from demitasse.caffe.layers.convolution import Convolution
 from demitasse.caffe.layers.deconvolution import Deconvolution
 from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.layers.pooling import Pooling
+from demitasse.caffe.layers.proposal import Proposal
 from demitasse.caffe.layers.spp import SPP
 
 # kind -> the attributes of its layer that say how it computes, with the same names in the settings
@@ -28,27 +31,40 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Clip": ("min", "max"),
     "Concat": ("axis",),
     "Crop": ("axis", "offset"),
+    "DetectionOutput": ("background", "eta", "keep_top_k", "least", "normalized", "shares", "threshold", "top_k"),
     "Dropout": ("ratio", "samples", "factor"),
     "ELU": ("alpha",),
     "Eltwise": ("operation", "coeff"),
     "Exp": ("scale", "shift"),
     "Flatten": ("axis", "end_axis"),
+    "Interp": ("crop", "plane"),
     "LRN": ("size", "alpha", "beta", "k", "across"),
     "LSTM": ("units", "has_static", "exposes"),
     "Log": ("scale", "shift", "factor"),
     "MVN": ("axes", "divides", "eps"),
+    "Normalize": ("across", "eps"),
+    "Permute": ("order",),
     "Pooling": ("method", "plane", "kernel", "stride", "pad", "ceil_mode", "margin", "sizes"),
     "Power": ("power", "scale", "shift"),
+    "Proposal": ("after", "before", "threshold"),
     "RNN": ("units", "has_static", "exposes"),
+    "ROIPooling": ("pooled", "scale"),
     "ReLU": ("slope",),
+    "ReLU6": ("slope",),
     "Reduction": ("axis", "operation", "coeff"),
     "Reshape": ("dims", "start", "end"),
+    "Reverse": ("axis",),
     "Scale": ("expanded",),
+    "ShuffleChannel": ("group",),
     "Slice": ("axis", "sizes"),
     "Softmax": ("axis",),
     "Swish": ("beta",),
     "Threshold": ("threshold",),
     "Tile": ("axis", "tiles"),
+    "Transpose": ("order",),
+    "Upsample": ("has_mask", "plane", "scale"),
+    "YoloDetectionOutput": ("inclusive", "least", "threshold"),
+    "Yolov3DetectionOutput": ("inclusive", "least", "threshold"),
 }
 
 
@@ -131,10 +147,38 @@ def _pyramid(layer: Layer) -> Operation:
     return Operation("SPP", SimpleNamespace(levels=[level.settings for level in levels]), shares)
 
 
+def _scale_and_shift(layer: Layer) -> Operation:
+    """A BN is a BatchNorm with a scale and a shift, or those alone in SegNet's form for use."""
+    assert isinstance(layer, BN)
+    weights = {name: getattr(layer, name).detach().flatten() for name in layer.blob_names}
+    if layer.axis != 1 or not (layer.is_affine or layer.by_blobs()):
+        return Operation("BN", SimpleNamespace(), {})
+    if layer.is_affine:
+        return Operation("Scale", SimpleNamespace(expanded=(*weights["weight"].shape, *layer.trailing)), weights)
+    return Operation("BatchNorm", SimpleNamespace(eps=layer.eps), weights)
+
+
+def _clipped(layer: Layer) -> Operation:
+    assert isinstance(layer, ReLU6)
+    return (
+        Operation("ReLU6", _settings("ReLU6", layer), {})
+        if layer.slope
+        else Operation("Clip", _settings("Clip", layer), {})
+    )
+
+
+def _proposal(layer: Layer) -> Operation:
+    """Also of py-faster-rcnn's layer in Python."""
+    return Operation("Proposal", _settings("Proposal", layer), {})
+
+
 _READERS: dict[type[Layer], Callable[[Layer], Operation]] = {
     Convolution: _convolution,
     InnerProduct: _inner_product,
     BatchNorm: _batch_norm,
+    BN: _scale_and_shift,
+    ReLU6: _clipped,
     Pooling: _pooling,
+    Proposal: _proposal,
     SPP: _pyramid,
 }
