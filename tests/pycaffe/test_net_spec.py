@@ -141,6 +141,8 @@ def test_param_names() -> None:
     names = param_name_dict()
     assert names["Convolution"] == "convolution"
     assert names["ReLU"] == "relu"
+    assert names["ReLU6"] == "relu6"
+    assert names["Normalize"] == "norm"
     assert names["InnerProduct"] == "inner_product"
     assert names["DNSConvolution"] == "dns_convolution"
     assert P.Eltwise.MAX == 2
