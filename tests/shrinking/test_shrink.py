@@ -307,3 +307,19 @@ def test_what_is_not_finite_is_refused_by_name() -> None:
         demitasse.shrink(model, images(), bits=4)
     with pytest.raises(MethodError, match=r"has no values yet \(device meta\)"):
         demitasse.shrink(net().to("meta"), images(), bits=4)
+
+
+def test_a_size_far_from_that_of_the_model_is_met() -> None:
+    """Inputs that are always zero, and layers without loss at first, mislead neither the first price nor the next."""
+    torch.manual_seed(0)
+    inputs = torch.randn(200, 64) * (torch.arange(64) % 4 > 0)
+    dense = nn.Sequential(nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 10))
+    with torch.no_grad():
+        dense[2].weight.mul_(20)  # sure answers, which small errors do not change
+    whole = demitasse.save(dense, BytesIO(), format="demi")
+    for share in (0.3, 0.15, 0.08):
+        model = copy.deepcopy(dense)
+        report = demitasse.shrink(model, inputs, max_bytes=int(share * whole))
+        assert 0.85 * share * whole < demitasse.save(model, BytesIO(), format="demi") <= share * whole
+        assert report.bytes is not None
+        assert report.bytes <= share * whole

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from demitasse.errors import SizeError
 from demitasse.methods.one_shot import rate
+from demitasse.methods.one_shot.layer import DAMPING
 from demitasse.shrinking.targets import ShrinkTarget
 
 _TRIES = 6
@@ -30,7 +31,9 @@ def predicted(targets: list[ShrinkTarget], powers: Mapping[str, Tensor], price: 
         matrix = target.matrix.double()
         curvature = target.importance.unsqueeze(2).expand_as(matrix)
         if target.name in powers:
-            curvature = curvature * powers[target.name].unsqueeze(1)
+            squares = powers[target.name].unsqueeze(1)
+            # as compression damps: inputs that are always zero would make weights look free
+            curvature = curvature * (squares + DAMPING * squares.mean(2, keepdim=True))
         total += rate.bits(matrix, rate.steps(matrix, curvature, price, target.freedom.scale)) / 8
     return total
 
@@ -86,15 +89,19 @@ def fitted_price(compressed: Callable[[float], int], price: float, wanted: int) 
 
 
 def _next_price(tried: Mapping[float, int], wanted: int) -> float:
-    """Returns the price where a line through the nearest sizes, both as logarithms, gives 0.99 of the wanted one."""
+    """Returns the price where a line through the nearest sizes, both as logarithms, gives 0.99 of the wanted one.
+
+    Where all sizes are on one side, the price falls about with the fourth power of the size, or faster where it was
+    far off.
+    """
     aim = math.log(0.99 * wanted)
-    points = sorted((math.log(size), math.log(price)) for price, size in tried.items())
-    if len(points) == 1:
-        # the price falls about with the fourth power of the size
-        return math.exp(points[0][1] + 4 * (points[0][0] - aim))
-    below = [point for point in points if point[0] <= aim]
-    above = [point for point in points if point[0] > aim]
-    first, second = (below[-1], above[0]) if below and above else (points[-2:] if below else points[:2])
-    slope = (second[1] - first[1]) / (second[0] - first[0]) if second[0] > first[0] else -4.0
-    moved = first[1] + min(slope, -0.5) * (aim - first[0])
+    points = sorted((math.log(price), math.log(size)) for price, size in tried.items())
+    above = [point for point in points if point[1] > aim]
+    below = [point for point in points if point[1] <= aim]
+    if above and below:
+        (first, large), (second, small) = above[-1], below[0]
+        moved = first + max(0.1, min(0.9, (large - aim) / (large - small))) * (second - first)
+    else:
+        price, size = above[-1] if above else below[0]
+        moved = price + 4 * len(points) * (size - aim)
     return math.exp(min(max(moved, math.log(_PRICES[0])), math.log(_PRICES[1])))
