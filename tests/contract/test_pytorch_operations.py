@@ -51,7 +51,11 @@ CASES = {
     "aten.conv2d.default": [
         Case("Convolution", nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 2), groups=2)),
         Case("Convolution", nn.Conv2d(4, 6, 3, bias=False)),
-        Case(None, nn.Conv2d(4, 6, 3, padding="same")),
+    ],
+    "aten.conv2d.padding": [
+        Case("Convolution", nn.Conv2d(4, 6, 3, padding="same", dilation=(2, 1), groups=2)),
+        Case("Convolution", nn.Conv2d(4, 6, (3, 4), padding="valid", bias=False)),
+        Case(None, nn.Conv2d(4, 6, (3, 4), padding="same")),
     ],
     "aten.linear.default": [
         Case("InnerProduct", nn.Linear(7, 5), (3, 7)),

@@ -25,7 +25,7 @@ _TRAINING = schema.ProposalParameter(pre_nms_topn=12000, post_nms_topn=2000)  # 
 
 
 @LAYERS.register("Proposal")
-class Proposal(Layer):
+class RegionProposal(Layer):
     """Regions of interest, (found, 5): item, xmin, ymin, xmax, ymax in pixels; the second top has their scores.
 
     Bottoms: scores (n, 2 anchors, h, w), those of the background first; offsets (n, 4 anchors, h, w); and (n, 3) or

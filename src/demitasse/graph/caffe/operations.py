@@ -21,7 +21,7 @@ from demitasse.caffe.layers.deconvolution import Deconvolution
 from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.layers.pooling import Pooling
-from demitasse.caffe.layers.proposal import Proposal
+from demitasse.caffe.layers.proposal import RegionProposal
 from demitasse.caffe.layers.spp import SPP
 
 # kind -> the attributes of its layer that say how it computes, with the same names in the settings
@@ -179,6 +179,6 @@ _READERS: dict[type[Layer], Callable[[Layer], Operation]] = {
     BN: _scale_and_shift,
     ReLU6: _clipped,
     Pooling: _pooling,
-    Proposal: _proposal,
+    RegionProposal: _proposal,
     SPP: _pyramid,
 }
