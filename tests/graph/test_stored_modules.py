@@ -22,7 +22,8 @@ from demitasse.graph.stored import HIDDEN, KEY
 from demitasse.packed.file import File
 from demitasse.runtime import OptimizedModule
 from demitasse.zoo.models import MODELS
-from tests.runtime.test_optimize import Block, agree, sparse
+from tests.runtime.playground import agree, sparse
+from tests.runtime.test_optimize import Block
 
 
 class Inverted(nn.Module):

@@ -22,7 +22,7 @@ from demitasse.idx import read_idx
 from demitasse.runtime.native.plan import NativePlan
 from demitasse.runtime.plan import Plan
 from demitasse.zoo.models import MODELS
-from tests.runtime.test_optimize import agree, sparse
+from tests.runtime.playground import agree, sparse
 
 EXAMPLES = Path(examples.__file__).parent
 # the size of images: the least that goes through the net, and that of its definition

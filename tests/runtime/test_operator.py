@@ -18,7 +18,8 @@ import demitasse
 from demitasse.errors import UsageError
 from demitasse.runtime import OptimizedModule
 from demitasse.zoo.models import MODELS
-from tests.runtime.test_optimize import IMAGES, Block, Several, Sizes, sparse
+from tests.runtime.playground import sparse
+from tests.runtime.test_optimize import IMAGES, Block, Several, Sizes
 
 DIGITS = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 ANY = torch.export.Dim.DYNAMIC

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-import torch.nn.utils.prune
 from torch import Tensor, nn
 
 import demitasse
@@ -27,34 +26,7 @@ from demitasse.errors import FileFormatError, UsageError
 from demitasse.runtime import OptimizedModule
 from demitasse.runtime.native.kernels import folders
 from demitasse.zoo.models import MODELS
-
-
-def sparse(model: nn.Module, density: float = 0.1) -> nn.Module:
-    """Returns a model in evaluation with random statistics, most of whose weights are zero."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                assert module.running_mean is not None
-                assert module.running_var is not None
-                module.running_mean.normal_(0, 0.1, generator=generator)
-                module.running_var.uniform_(0.5, 1.5, generator=generator)
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                kept = torch.rand(module.weight.shape, generator=generator) < density
-                module.weight.mul_(kept).mul_(density**-0.5)
-    return model.eval()
-
-
-def agree(model: nn.Module, fast: nn.Module, *args: Any, **kwargs: Any) -> None:
-    with torch.no_grad():
-        expected, found = model(*args, **kwargs), fast(*args, **kwargs)
-    assert type(found) is type(expected)
-    given, wanted = (torch.utils._pytree.tree_leaves(each) for each in (found, expected))
-    for left, right in zip(given, wanted, strict=True):
-        assert not left.requires_grad
-        size = float(right.abs().max()) + 1e-30 if right.numel() else 1.0
-        assert left.shape == right.shape
-        assert left.numel() == 0 or float((left - right).abs().max()) <= 1e-4 * size
+from tests.runtime.playground import agree, sparse
 
 
 class Block(nn.Module):
@@ -423,34 +395,6 @@ def test_wrong_use() -> None:
         demitasse.optimize(Strided().eval(), x)
     with pytest.raises(UsageError, match=r"torch\.export cannot read Branch: .*depends on the values of tensors"):
         demitasse.optimize(Branch().eval(), x)
-
-
-def test_weights_that_are_computed_are_computed_once() -> None:
-    """Spectral norm, masks of torch's pruning and weight norm: what depends on no input is a weight as any other."""
-    parametrizations = torch.nn.utils.parametrizations
-    images, rows = torch.randn(2, 64, 9, 9), torch.randn(3, 64)
-    masked = torch.nn.utils.prune.random_unstructured(nn.Conv2d(64, 64, 3), "weight", 0.95)
-    for model, example in (
-        (masked, images),
-        (torch.nn.utils.spectral_norm(sparse(nn.Linear(64, 64))), rows),
-        (torch.nn.utils.spectral_norm(sparse(nn.Conv2d(64, 64, 3))), images),
-        (parametrizations.spectral_norm(sparse(nn.Conv2d(64, 64, 3))), images),
-        (parametrizations.weight_norm(sparse(nn.Conv2d(64, 64, 3))), images),
-    ):
-        fast = demitasse.optimize(model.eval(), example)
-        agree(model, fast, example)
-        assert [layer.kernel for layer in fast.report(2).layers] == ["sparse"]
-
-
-@pytest.mark.parametrize("kernel", [3, (3, 5), 4])
-@pytest.mark.parametrize("padding", ["same", "valid"])
-def test_padding_by_a_word(padding: str, kernel: int | tuple[int, int]) -> None:
-    model = sparse(nn.Conv2d(64, 64, kernel, padding=padding, dilation=(1, 3)))
-    images = torch.randn(2, 64, 13, 14)
-    is_uneven = padding == "same" and kernel == 4
-    fast = demitasse.optimize(model, images if is_uneven else images[:1])  # torch.export fixes what it pads
-    agree(model, fast, images)
-    assert fast.report(2).layers[0].kernel == ("PyTorch" if is_uneven else "sparse")
 
 
 class Collecting(nn.Module):

@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 ARRAYS = (".npy", ".npz")
 _BATCH = 16  # images
 # kind of a type -> kinds of arrays that become such values, and what they are called
-_FROM = {"f": "fiub", "c": "cfiub", "i": "iub", "u": "iub", "b": "b"}
+_FROM = {"f": "fiub", "c": "cfiub", "i": "iub", "u": "iub", "b": "iub"}
 _NUMBERS = {"f": "numbers", "c": "complex numbers", "i": "whole numbers", "u": "whole numbers", "b": "truth values"}
 
 

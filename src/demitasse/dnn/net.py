@@ -151,7 +151,7 @@ class Net:
         return tuple(self._names)
 
     def getLayerId(self, layer: str) -> int:
-        """Returns the number of a layer, from 1; -1 if there is none of this name."""
+        """Returns the number of a layer, from 1; -1 if no layer has this name."""
         return self._names.index(layer) + 1 if layer in self._names else -1
 
     def getUnconnectedOutLayers(self) -> NDArray[np.int32]:

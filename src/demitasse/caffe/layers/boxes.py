@@ -56,7 +56,7 @@ def suppress(
     pixel: float = 0.0,
     place: str = "non-maximum suppression",
 ) -> Indices:
-    """Returns the indices of the boxes that are kept: those that no better kept box overlaps by more than a threshold.
+    """Returns the indices of the boxes to keep: a box is left out where a better kept one overlaps it too much.
 
     Args:
         boxes: (n, 4), the best first.

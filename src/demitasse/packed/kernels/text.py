@@ -55,7 +55,7 @@ def primed(prefix: bytes, width: int, bits: int) -> TextMemory:
 
 @lru_cache(4)
 def _learnt(prefix: bytes, width: int, bits: int) -> tuple[Array, TextMemory]:
-    """Returns which slots of the memory were used, and the memory with these slots only: they are few of megabytes."""
+    """Returns which slots were used, and the memory with these slots only: few of them are."""
     made, count, nothing = fresh(bits), len(prefix), np.zeros(0, np.uint8)
     values = np.frombuffer(prefix, np.uint8).copy()
     text(values, 0, count, count, width, bits, *made, np.zeros(STATE, np.int64), nothing)
