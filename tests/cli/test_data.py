@@ -46,6 +46,23 @@ def test_convert_mnist_data(tmp_path: Path) -> None:
     assert (read(tmp_path / "db").data, read(tmp_path / "db").label) == (b"abcd", 5)
 
 
+def test_convert_mnist_siamese_data(tmp_path: Path) -> None:
+    (tmp_path / "i").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 1, 2, 2) + b"abcd")
+    (tmp_path / "l").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, 1) + b"\x05")
+    result = run("convert_mnist_siamese_data", tmp_path / "i", tmp_path / "l", tmp_path / "db", "--seed=3")
+    assert result.output == "Processed 1 files.\n"
+    assert (read(tmp_path / "db").data, read(tmp_path / "db").label) == (b"abcdabcd", 1)
+
+
+def test_convert_cifar_data(tmp_path: Path) -> None:
+    for name in (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"):
+        (tmp_path / name).write_bytes(b"\x07" + bytes(3072))
+    result = run("convert_cifar_data", tmp_path, tmp_path / "out")
+    train, test = tmp_path / "out" / "cifar10_train_lmdb", tmp_path / "out" / "cifar10_test_lmdb"
+    assert result.output.splitlines() == [f"{train}: processed 5 files.", f"{test}: processed 1 files."]
+    assert read(test).label == 7
+
+
 def test_convert_imageset(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encode(np.zeros((3, 4, 5), np.uint8), "png"))
     (tmp_path / "list").write_text("a.png 6\n")

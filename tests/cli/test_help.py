@@ -70,7 +70,15 @@ layer { name: "last" type: "InnerProduct" bottom: "data" top: "last" inner_produ
 READ_TWO = ["dns_to_normal", "inq_to_normal", "model2INQ_raw", "encode_compact", "dns_model_compress", "export"]
 READ_ONE = ["pack", "unpack", "inspect", "parse_model", "upgrade_net_proto_text", "upgrade_net_proto_binary"]
 READ_ONE += ["upgrade_solver_proto_text", "draw_net", "parse_log", "plot_log", "classify", "detect", "export"]
-READ_ONE += ["convert_imageset", "convert_mnist_data", "compute_image_mean", "extract_features", "decode_compact"]
+READ_ONE += [
+    "convert_mnist_siamese_data",
+    "convert_cifar_data",
+    "convert_imageset",
+    "convert_mnist_data",
+    "compute_image_mean",
+    "extract_features",
+    "decode_compact",
+]
 
 
 @pytest.mark.parametrize("name", READ_ONE)

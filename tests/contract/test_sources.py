@@ -26,9 +26,12 @@ NOISE = 'data_filler { type: "gaussian" } data_filler { value: 3 }'
 # type -> its settings; B is the size of a batch, and files are in the working directory
 SETTINGS = {
     "Data": f'data_param {{ source: "lmdb" backend: LMDB batch_size: B rand_skip: 5 }} {TRANSFORM}',
+    "DenseImageData": f'dense_image_data_param {{ source: "pairs" batch_size: B shuffle: true }} {TRANSFORM}',
     "DummyData": f"dummy_data_param {{ shape {{ dim: B dim: 3 }} shape {{ dim: B }} {NOISE} }}",
     "HDF5Data": 'hdf5_data_param { source: "hdf5_list" batch_size: B shuffle: true }',
     "ImageData": f'image_data_param {{ source: "list" batch_size: B shuffle: true }} {TRANSFORM}',
+    "ImageSegData": 'image_data_param { source: "pairs" batch_size: B rand_skip: 5 label_type: PIXEL } transform_param '
+    "{ crop_size: 7 mirror: true rand_resize: 0.5 rand_resize: 2 rand_rotate: -9 rand_rotate: 9 gaussian_blur: true }",
     "Input": "input_param { shape { dim: B dim: 3 } shape { dim: B } }",
     "MemoryData": "memory_data_param { channels: 1 height: 2 width: 2 batch_size: B }",
     "WindowData": f'window_data_param {{ source: "windows" batch_size: B }} {TRANSFORM}',
@@ -46,19 +49,21 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts seven records into files of each kind."""
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
-    records, lines, windows = [], "", ""
+    records, lines, pairs, windows = [], "", "", ""
     for index in range(RECORDS):
         content = encode(random.integers(0, 256, (3, 9, 8), np.uint8), "png")
         Path(f"{index}.png").write_bytes(content)
         datum = schema.Datum(data=content, encoded=True, label=index)
         records.append((b"%08d" % index, datum.SerializeToString()))
+        Path(f"{index}_classes.png").write_bytes(encode(random.integers(0, 5, (1, 9, 8), np.uint8), "png"))
         lines += f"{index}.png {index}\n"
+        pairs += f"{index}.png {index}_classes.png\n"
         windows += f"# {index}\n{index}.png\n3 9 8\n2\n{index + 1} 0.9 1 1 6 7\n3 0.2 0 2 7 8\n"
     write_database("lmdb", records, "lmdb")
     with h5py.File("rows", "w") as file:
         file["data"] = random.standard_normal((RECORDS, 3)).astype(np.float32)
         file["label"] = np.arange(RECORDS, dtype=np.float32)
-    for name, text in (("list", lines), ("windows", windows), ("hdf5_list", "rows\n")):
+    for name, text in (("list", lines), ("pairs", pairs), ("windows", windows), ("hdf5_list", "rows\n")):
         Path(name).write_text(text)
 
 
@@ -194,7 +199,7 @@ def test_several_threads_make_the_same_batches(kind: str) -> None:
 @each
 def test_a_file_that_is_missing_or_broken_is_named(kind: str) -> None:
     text = definition(kind)
-    names = [name for name in ("lmdb", "hdf5_list", "list", "windows") if f'"{name}"' in text]
+    names = [name for name in ("lmdb", "hdf5_list", "list", "pairs", "windows") if f'"{name}"' in text]
     for name in names:
         spec = prototxt.parse(text.replace(f'"{name}"', '"missing"'), schema.NetParameter(), "net").layer[0]
         with pytest.raises(DemitasseError, match="missing"):

@@ -10,27 +10,54 @@ import typer
 from demitasse.cli.commands import DATA, CaffeCommand
 from demitasse.cli.inputs import existing, prototxt
 
+Images = Annotated[Path, typer.Argument(help="IDX file of images, plain or .gz.", callback=existing)]
+Labels = Annotated[Path, typer.Argument(help="IDX file of labels, plain or .gz.", callback=existing)]
 Database = Annotated[Path, typer.Argument(help="The folder of the new database.")]
 Backend = Annotated[str, typer.Option("--backend", help="The kind of database: lmdb or leveldb.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
-    for function in (convert_mnist_data, convert_imageset, compute_image_mean, extract_features):
+    for function in (
+        *(convert_mnist_data, convert_mnist_siamese_data, convert_cifar_data, convert_imageset),
+        *(compute_image_mean, extract_features),
+    ):
         command = app.command(function.__name__, cls=CaffeCommand, rich_help_panel=DATA, no_args_is_help=True)
         command(function)
 
 
-def convert_mnist_data(
-    images: Annotated[Path, typer.Argument(help="IDX file of images, plain or .gz.", callback=existing)],
-    labels: Annotated[Path, typer.Argument(help="IDX file of labels, plain or .gz.", callback=existing)],
-    database: Database,
-    backend: Backend = "lmdb",
-) -> None:
+def convert_mnist_data(images: Images, labels: Labels, database: Database, backend: Backend = "lmdb") -> None:
     """Convert MNIST's files to a database."""
     from demitasse.caffe.tools.convert_mnist_data import convert_mnist_data as convert
 
     print(f"Processed {convert(images, labels, database, backend)} files.")
+
+
+def convert_mnist_siamese_data(
+    images: Images,
+    labels: Labels,
+    database: Database,
+    backend: Backend = "lmdb",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the draw of pairs.")] = 0,
+) -> None:
+    """Convert MNIST's files to a database of random pairs, for siamese nets."""
+    from demitasse.caffe.tools.convert_mnist_data import convert_mnist_siamese_data as convert
+
+    print(f"Processed {convert(images, labels, database, backend, seed)} files.")
+
+
+def convert_cifar_data(
+    source: Annotated[
+        Path, typer.Argument(help="The folder with data_batch_1.bin to test_batch.bin.", callback=existing)
+    ],
+    target: Annotated[Path, typer.Argument(help="The folder for the databases of the training and of the test.")],
+    backend: Annotated[str, typer.Argument(help="The kind of database: lmdb or leveldb.")] = "lmdb",
+) -> None:
+    """Convert CIFAR-10's binary files to two databases."""
+    from demitasse.caffe.tools.convert_cifar_data import convert_cifar_data as convert
+
+    for database, count in convert(source, target, backend).items():
+        print(f"{database}: processed {count} files.")
 
 
 def convert_imageset(

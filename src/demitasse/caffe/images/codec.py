@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
@@ -54,14 +56,25 @@ def decode(data: bytes, color: bool | None = None) -> Array:
 
 def _loaded(data: bytes, color: bool | None) -> Image.Image:
     """Returns an image of mode L, RGB or RGBA; an image with more than 8 bits per channel keeps its own mode."""
+    with opened(data) as image:
+        is_deep = image.mode.startswith(_DEEP)
+        mode = _NATIVE.get(image.mode, "RGB") if color is None else ("RGB" if color else "L")
+        if not is_deep:
+            image.draft(mode, image.size)  # for grey, a JPEG then returns its stored luminance
+        image.load()
+        return image if is_deep or image.mode == mode else image.convert(mode)
+
+
+@contextmanager
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """Opens an image file, whose pixels are not read yet.
+
+    Raises:
+        DataError: the data is not an image, or cut short where the pixels are read.
+    """
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
-            is_deep = image.mode.startswith(_DEEP)
-            mode = _NATIVE.get(image.mode, "RGB") if color is None else ("RGB" if color else "L")
-            if not is_deep:
-                image.draft(mode, image.size)  # for grey, a JPEG then returns its stored luminance
-            image.load()
-            return image if is_deep or image.mode == mode else image.convert(mode)
+            yield image
     except _BROKEN as error:
         # Pillow names the object that it reads from, which says nothing
         reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else error

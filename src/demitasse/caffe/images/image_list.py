@@ -1,4 +1,4 @@
-"""Lists of image files with labels, which ImageData and convert_imageset read."""
+"""Lists of image files with labels or with label images, which data layers and convert_imageset read."""
 
 from __future__ import annotations
 
@@ -47,3 +47,38 @@ def numbered_image_list(path: str | Path) -> list[tuple[int, ImageListEntry]]:
     if not entries:
         raise DataError(f"{path}: the list contains no images")
     return entries
+
+
+class ImagePair(NamedTuple):
+    """A line of a list for segmentation.
+
+    Attributes:
+        image: the name of the image file.
+        label: the name of its label image, or what stands in its place; empty if there is nothing.
+    """
+
+    image: str
+    label: str
+
+
+def read_pair_list(path: str | Path, labelled: bool = True) -> list[ImagePair]:
+    """Reads ``<image file> <label>`` lines; neither may contain spaces. Empty lines are skipped.
+
+    Args:
+        path: the list.
+        labelled: whether each line must have a label; if not, none is read.
+
+    Raises:
+        DataError: the file is missing, empty, or has a malformed line; the message has its number.
+    """
+    pairs = []
+    for number, line in enumerate(read_lines(path, "an image list"), start=1):
+        words = line.split()
+        if not words:
+            continue
+        if labelled and len(words) != 2:
+            raise DataError(f"{path}:{number}: expected '<image file> <label>', found {line!r}")
+        pairs.append(ImagePair(words[0], words[1] if labelled else ""))
+    if not pairs:
+        raise DataError(f"{path}: the list contains no images")
+    return pairs

@@ -53,6 +53,7 @@ _FOREIGN = 1500  # added to the number of a field of another fork
 # type that only forks have -> (the number of its settings here, the number that is written)
 _HOMES = {
     "BN": (1137, 137),  # PSPNet; 45 in SegNet's dialect
+    "DenseImageData": (1166, 138),
     "DetectionOutput": (204, 204),
     "Interp": (1163, 163),
     "Lstm": (1140, 140),

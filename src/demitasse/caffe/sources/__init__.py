@@ -9,10 +9,11 @@ from demitasse.caffe.sources import (
     leveldb_store,
     lmdb_store,
     memory,
+    segmentation,
     window_data,
 )
 from demitasse.caffe.sources.base import SOURCES, Source
 
 __all__ = ["SOURCES", "Source"]
 
-_FILES = (database, dummy, fed, hdf5, image_data, leveldb_store, lmdb_store, memory, window_data)
+_FILES = (database, dummy, fed, hdf5, image_data, leveldb_store, lmdb_store, memory, segmentation, window_data)

@@ -11,6 +11,7 @@ from demitasse.caffe.images.transform import Windowed
 from demitasse.caffe.list_file import read_regular, shown
 from demitasse.caffe.sources.base import SOURCES, State
 from demitasse.caffe.sources.images import ImageSource
+from demitasse.caffe.sources.listed import ListOrder
 from demitasse.errors import DataError, NetError
 
 
@@ -26,19 +27,12 @@ class ImageData(ImageSource[ImageListEntry]):
         if bool(param.new_height) != bool(param.new_width):
             raise NetError(f"new_height is {param.new_height} and new_width {param.new_width}; give both or neither")
         self._param = param
-        self._entries = read_image_list(param.source)
+        self._list = ListOrder(read_image_list(param.source), param.source, param.shuffle, param.rand_skip)
         super().__init__(spec, phase, param.batch_size)
 
     @override
     def next_items(self, count: int) -> list[ImageListEntry]:
-        entries: list[ImageListEntry] = []
-        while len(entries) < count:
-            if self._position == len(self._order):
-                self._start_epoch()
-            found = self._order[self._position : self._position + count - len(entries)]
-            entries += [self._entries[index] for index in found]
-            self._position += len(found)
-        return entries
+        return self._list.next_entries(count, self.random)
 
     @override
     def decode(self, item: ImageListEntry) -> tuple[Windowed, int]:
@@ -59,29 +53,12 @@ class ImageData(ImageSource[ImageListEntry]):
 
     @override
     def rewind(self) -> None:
-        skip = int(self.random.integers(self._param.rand_skip)) if self._param.rand_skip else 0
-        self._start_epoch()
-        self._position = skip % len(self._order)
+        self._list.rewind(self.random)
 
     @override
     def position(self) -> State:
-        # the order is not stored; it is drawn again from the generator's state before the epoch
-        return {"random": self.random.bit_generator.state, "before": self._before, "position": self._position}
+        return self._list.position(self.random)
 
     @override
     def seek(self, position: State) -> None:
-        if not 0 <= position["position"] <= len(self._entries):
-            raise DataError(
-                f"{self._param.source}: the state is at image {position['position']}, "
-                f"but the list has {len(self._entries)}"
-            )
-        self.random.bit_generator.state = position["before"]
-        self._start_epoch()
-        self.random.bit_generator.state = position["random"]
-        self._position = position["position"]
-
-    def _start_epoch(self) -> None:
-        count = len(self._entries)
-        self._before = self.random.bit_generator.state
-        self._order = self.random.permutation(count).tolist() if self._param.shuffle else range(count)
-        self._position = 0
+        self._list.seek(position, self.random)
