@@ -48,6 +48,8 @@ CASES = [
     ("SegAccuracy", "seg_accuracy_param", field(1, 255), "ignore_label: 255", (164, 146), 164),
     ("ShuffleChannel", "shuffle_channel_param", field(1, 3), "group: 3", (164, 159), 164),
     ("Lstm", "lstm_param", field(1, 128), "num_output: 128", (140,), 140),  # CTPN
+    ("DenseImageData", "dense_image_data_param", field(4, 8), "batch_size: 8", (138,), 138),  # SegNet
+    ("SpatialDropout", "spatial_dropout_param", b"\x0d\x00\x00\x00\x3e", "dropout_ratio: 0.125", (155,), 155),
     ("Transpose", "transpose_param", field(1, 1), "dim: 1", (142,), 142),
     ("Reverse", "reverse_param", field(1, 1), "axis: 1", (143, 157), 143),
     ("Reorg", "reorg_param", field(1, 2), "stride: 2", (149, 159), 149),  # MobileNet-YOLO

@@ -53,6 +53,10 @@ TYPES = {
     "POWER": "Power", "RELU": "ReLU", "SIGMOID": "Sigmoid", "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss",
     "SILENCE": "Silence", "SLICE": "Slice", "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss", "SPLIT": "Split",
     "TANH": "TanH", "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData",
+    # of forks
+    "BN": "BN", "CROP": "Crop", "DENSE_IMAGE_DATA": "DenseImageData", "IMAGE_SEG_DATA": "ImageSegData",
+    "INTERP": "Interp", "PRELU": "PReLU", "ROI_POOLING": "ROIPooling", "SEG_ACCURACY": "SegAccuracy",
+    "SMOOTH_L1_LOSS": "SmoothL1Loss", "UPSAMPLE": "Upsample",
 }  # fmt: skip
 
 
@@ -375,3 +379,36 @@ layers { name: "b" type: INNER_PRODUCT bottom: "a" top: "b" inner_product_param 
     found = reorder_units(net(text), [of_array("a.0", first), of_array("b.0", second)], remove_dead=True)
     assert [layer.inner_product_param.num_output for layer in found.net.layer] == [2, 2]
     assert not found.net.layers
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("type: ROI_POOLING roi_pooling_param { pooled_w: 6 }", 'type: "ROIPooling" roi_pooling_param { pooled_w: 6 }'),
+        ("type: SMOOTH_L1_LOSS smooth_l1_loss_param {}", 'type: "SmoothL1Loss" smooth_l1_loss_param {}'),
+        ("type: INTERP interp_param { zoom_factor: 8 }", 'type: "Interp" interp_param { zoom_factor: 8 }'),
+        ("type: SEG_ACCURACY seg_accuracy_param {}", 'type: "SegAccuracy" seg_accuracy_param {}'),
+        ("type: BN bn_param { bn_mode: INFERENCE }", 'type: "BN" bn_param { bn_mode: INFERENCE }'),
+        ("type: UPSAMPLE upsample_param { scale: 2 }", 'type: "Upsample" upsample_param { scale: 2 }'),
+        ("type: CROP crop_param { offset: 3 }", 'type: "Crop" crop_param { offset: 3 }'),
+        ("type: PRELU prelu_param {}", 'type: "PReLU" prelu_param {}'),
+        ("type: DENSE_IMAGE_DATA dense_image_data_param {}", 'type: "DenseImageData" dense_image_data_param {}'),
+        ("type: IMAGE_SEG_DATA image_data_param {}", 'type: "ImageSegData" image_data_param {}'),
+    ],
+)
+def test_types_that_forks_added_to_v1(old: str, new: str) -> None:
+    (layer,) = layers(old)
+    assert is_same(layer, new)
+
+
+def test_a_fast_rcnn_of_v1_builds() -> None:
+    text = """input: "data" input_dim: 1 input_dim: 3 input_dim: 32 input_dim: 32
+        input: "rois" input_dim: 2 input_dim: 5 input_dim: 1 input_dim: 1
+        input: "target" input_dim: 2 input_dim: 8 input_dim: 1 input_dim: 1
+        input: "weight" input_dim: 2 input_dim: 8 input_dim: 1 input_dim: 1
+        layers { name: "pool" type: ROI_POOLING bottom: "data" bottom: "rois" top: "pool"
+          roi_pooling_param { pooled_w: 6 pooled_h: 6 } }
+        layers { name: "box" type: INNER_PRODUCT bottom: "pool" top: "box" inner_product_param { num_output: 8 } }
+        layers { name: "loss" type: SMOOTH_L1_LOSS bottom: "box" bottom: "target" bottom: "weight" top: "loss" }"""
+    built = Net(net(text))
+    assert (built.shapes["pool"], built.losses) == ((2, 3, 6, 6), {"loss": 1})

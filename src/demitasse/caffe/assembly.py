@@ -9,7 +9,7 @@ from typing import NamedTuple
 from demitasse.caffe import layers, schema, sources
 from demitasse.caffe.definition.filter import Placed
 from demitasse.caffe.layer_blobs import write_blobs
-from demitasse.caffe.layers.proposal import is_builtin
+from demitasse.caffe.layers.builtin import builtin_layer
 from demitasse.caffe.models.blobs import blob_array
 from demitasse.caffe.python_layer import is_available
 from demitasse.caffe.sizes import check_size
@@ -169,10 +169,9 @@ def errors_name_layer(placed: Placed) -> Iterator[None]:
 
 
 def _layer_class(spec: schema.LayerParameter) -> type[layers.Layer]:
-    """Returns the class of a layer; py-faster-rcnn's layer in Python is built in, where its own code may not run."""
-    if spec.type == "Python" and is_builtin(spec) and not is_available(spec):
-        return layers.LAYERS["Proposal"]
-    return layers.LAYERS[spec.type]
+    """Returns the class of a layer; some layers in Python are built in, where their own code may not run."""
+    builtin = builtin_layer(spec)
+    return layers.LAYERS[spec.type] if builtin is None or is_available(spec) else builtin
 
 
 def _check_counts(layer: layers.Layer) -> None:

@@ -200,7 +200,9 @@ def test_the_same_boxes_whatever_the_blocks(monkeypatch):
         ("BN", "bn_param { eps: 1 }", [(1, 2, 1, 1)], "more than one value per channel"),
         ("Lstm", "", [(3, 2, 4)], "num_output is 0"),
         ("Lstm", "lstm_param { num_output: 2 }", [(3, 2, 4), (3, 3)], "cont has shape"),
-        ("SmoothL1Loss", "", [(2, 3)] * 3, "two or four"),
+        ("SmoothL1Loss", "", [(2, 3), (2, 3, 1, 1), (3, 3)], "expected one shape"),
+        ("SpatialDropout", "spatial_dropout_param { dropout_ratio: 1 }", [(2, 3)], "dropout_ratio is 1"),
+        ("SpatialDropout", "", [(2,)], "expected .n, channels, "),
         ("SegAccuracy", "", [(2, 3, 4, 4), (2, 4, 4)], "expected .n, classes, h, w."),
         ("YoloDetectionOutput", "yolo_detection_output_param { biases: 1 }", [(1, 125, 2, 2)], "1 biases"),
         ("Yolov3DetectionOutput", "yolov3_detection_output_param { mask: 1 }", [(1, 75, 2, 2)], "found 1 bottoms"),
@@ -254,6 +256,49 @@ def test_the_proposal_layer_in_python_is_built_in():
     assert (layer.stride, len(layer.anchors), layer.after) == (8, 9, 2000)
     with python_layer.allowing(False), pytest.raises(PythonLayerError, match="not allowed"):
         single_net("Python", PYTHON.replace("ProposalLayer", "OtherLayer"), *shapes)
+
+
+DROPOUT = "python_param { module: 'spatial_dropout' layer: 'SpatialDropoutLayer' param_str: \"%s\" }"
+
+
+def test_enets_dropout_in_python_is_built_in():
+    x = torch.ones(50, 40, 2, 3)
+    for phase, share in (("TEST", 0), ("TRAIN", 0.3)):
+        settings = DROPOUT % f"{{'phase': '{phase}', 'p': '0.3'}}"
+        found = single_net("Python", settings, x.shape).layer("l")(x)
+        assert (found == 0).float().mean().item() == pytest.approx(share, abs=0.03)
+        assert torch.equal(found, found[:, :, :1, :1].expand(found.shape))  # whole channels
+        assert not share or found.max().item() == pytest.approx(1 / 0.7)
+    assert torch.equal(single_net("Python", settings, x.shape, phase=schema.TEST).layer("l")(x), x)
+    with pytest.raises(NetError, match="param_str is"):
+        single_net("Python", DROPOUT % "0.3", x.shape)
+
+
+TEXT = """python_param { module: 'layers.text_proposal_layer' layer: 'ProposalLayer' param_str: "'feat_stride': 16" }"""
+HEIGHTS = (11, 16, 23, 33, 48, 68, 97, 139, 198, 283)
+
+
+def test_the_text_proposals_of_ctpn_are_built_in():
+    shape, sides = (1, 20, 3, 5), (41, 70)
+    scores, offsets = normal(*shape), normal(*shape) * 0.3
+    net = single_net("Python", TEXT, shape, shape, (1, 3), phase=schema.TEST, tops=2)
+    assert (net.shapes["t0"], net.shapes["t1"]) == ((150, 4), (150, 1))
+    found = net({"b0": scores, "b1": offsets, "b2": torch.tensor([[*sides, 1.0]])})
+    boxes, best = [], []
+    for y, x, k in np.ndindex(3, 5, 10):
+        top, bottom = int(7.5 - HEIGHTS[k] // 2) + 16 * y, int(7.5 + HEIGHTS[k] // 2) + 16 * y
+        height, (shift, factor) = bottom - top + 1, offsets[0, 2 * k : 2 * k + 2, y, x].double().numpy()
+        size = height * np.exp(factor)
+        start = (top + bottom) / 2 + shift * height - size / 2
+        box = [16 * x, start, 16 * x + 15, start + size]
+        boxes.append([min(max(edge, 0), limit - 1) for edge, limit in zip(box, sides[::-1] * 2, strict=True)])
+        best.append(scores[0, 10 + k, y, x].item())
+    np.testing.assert_allclose(found["t0"], np.float32(boxes), rtol=1e-5, atol=1e-4)
+    assert found["t1"].flatten().tolist() == best
+    with pytest.raises(NetError, match=r"expected twice \(1, 20, h, w\)"):
+        single_net("Python", TEXT, (1, 18, 3, 5), (1, 18, 3, 5), (1, 3), tops=2)
+    with pytest.raises(NetError, match="param_str is"):
+        single_net("Python", TEXT.replace("feat", "beat"), shape, shape, (1, 3), tops=2)
 
 
 def test_segnets_and_psp_nets_batch_normalization_keep_their_statistics():

@@ -16,7 +16,7 @@ ELSEWHERE = {
     *("transform_param", "data_param", "dummy_data_param", "hdf5_data_param", "hdf5_output_param"),
     *("image_data_param", "memory_data_param", "window_data_param", "input_param", "python_param"),
     *("dns_convolution_param", "dns_inner_product_param", "inq_convolution_param", "inq_inner_product_param"),
-    *("cconvolution_param", "cinner_product_param"),
+    *("cconvolution_param", "cinner_product_param", "dense_image_data_param"),
 }
 
 # which implementation to take; how to trace an inner net that does not exist; a gradient that is always stable
@@ -308,6 +308,7 @@ CHANGES = [
     ("roi_pooling_param.pooled_w", "ROIPooling", REGIONS, "pooled_h: 2 pooled_w: 2", "pooled_h: 2 pooled_w: 1"),
     ("roi_pooling_param.spatial_scale", "ROIPooling", REGIONS, "pooled_h: 2 pooled_w: 2",
      "pooled_h: 2 pooled_w: 2 spatial_scale: 3"),
+    ("spatial_dropout_param.dropout_ratio", "SpatialDropout", PAIR[:1], "", "dropout_ratio: 0"),
     ("smooth_l1_loss_param.sigma", "SmoothL1Loss", PAIR, "", "sigma: 3"),
     ("lstm_param.num_output", "Lstm", SEQUENCE, RECUR, RECUR.replace("4", "5")),
     ("lstm_param.weight_filler", "Lstm", SEQUENCE,

@@ -145,7 +145,7 @@ class SmoothL1Loss(Layer):
     """sum(w2 f(w1 (a - b))) / n over a batch of n items; f is quadratic near 0 and linear beyond.
 
     f(x) = (sigma x)^2 / 2 for |x| < 1 / sigma^2, else |x| - 1 / (2 sigma^2). The weights w1 and w2, of the same shape,
-    are the third and the fourth bottom; without them they are 1.
+    are the third and the fourth bottom; those that are not given are 1. Axes of size 1 at the end may be left out.
 
     Reference: Girshick 2015 (Fast R-CNN), equation 3; Ren, He, Girshick, Sun 2015, section 3.1.2.
     """
@@ -155,22 +155,28 @@ class SmoothL1Loss(Layer):
 
     @override
     def setup(self, *shapes: Shape) -> None:
-        self.without_gradient = (2, 3) if len(shapes) > 2 else ()
+        self.without_gradient = tuple(range(2, len(shapes)))
         self.square = self.spec.smooth_l1_loss_param.sigma**2
         if not 0 < self.square < math.inf:
             raise NetError(f"sigma is {self.spec.smooth_l1_loss_param.sigma:g}; expected a number other than 0")
-        if len(shapes) == 3 or any(shape != shapes[0] for shape in shapes):
-            raise NetError(
-                f"found bottoms of shapes {[list(shape) for shape in shapes]}; expected two or four of one shape"
-            )
+        if any(_trimmed(shape) != _trimmed(shapes[0]) for shape in shapes):
+            raise NetError(f"found bottoms of shapes {[list(shape) for shape in shapes]}; expected one shape")
 
     @override
     def forward(self, left: Tensor, right: Tensor, *weights: Tensor) -> Tensor:
-        distance = left - right
-        if weights:
-            distance = distance * weights[0].detach()
+        distance = left - right.reshape(left.shape)
+        inner, outer = (*(weight.detach().reshape(left.shape) for weight in weights), None, None)[:2]
+        if inner is not None:
+            distance = distance * inner
         size = distance.abs()
         parts = torch.where(size < 1 / self.square, self.square / 2 * distance.square(), size - 0.5 / self.square)
-        if weights:
-            parts = parts * weights[1].detach()
+        if outer is not None:
+            parts = parts * outer
         return parts.sum() / max(left.shape[0], 1)
+
+
+def _trimmed(shape: Shape) -> Shape:
+    """Returns a shape without the axes of size 1 at its end, which a blob of Fast R-CNN's time always had."""
+    while shape and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape

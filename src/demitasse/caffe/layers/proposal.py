@@ -124,11 +124,6 @@ def _anchors(base: int, ratios: Sequence[float], scales: Sequence[float]) -> lis
     return found
 
 
-def is_builtin(spec: schema.LayerParameter) -> bool:
-    """Tells whether a layer in Python is py-faster-rcnn's proposal layer."""
-    return (spec.python_param.module, spec.python_param.layer) == ("rpn.proposal_layer", "ProposalLayer")
-
-
 def _settings(spec: schema.LayerParameter) -> schema.ProposalParameter:
     """Returns the settings of a layer; those of a layer in Python are in its ``param_str``, a dictionary in YAML."""
     if spec.type != "Python":

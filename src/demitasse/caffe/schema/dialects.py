@@ -69,6 +69,7 @@ _HOMES = {
     "SegAccuracy": (1164, 164),
     "ShuffleChannel": (1165, 164),
     "SmoothL1Loss": (8266712, 8266712),
+    "SpatialDropout": (1167, 155),
     "Transpose": (1142, 142),
     "Upsample": (1138, 137),  # SegNet; 150 in MobileNet-YOLO, where it has one bottom
     "YoloDetectionOutput": (601, 601),

@@ -30,6 +30,11 @@ def dropout(code: Code, x: str) -> str:
     return top if given.factor == 1 else f"{top} * {given.factor!r}"
 
 
+@SOURCE.register("SpatialDropout")
+def spatial_dropout(code: Code, x: str) -> str:
+    return call("F.dropout2d", x, code.settings.ratio, "self.training")
+
+
 @SOURCE.register("ELU")
 def elu(code: Code, x: str) -> str:
     return call("F.elu", x, **other_than(alpha=(code.settings.alpha, 1.0)))

@@ -18,11 +18,13 @@ from demitasse.caffe.layers.activation import ReLU6
 from demitasse.caffe.layers.bn import BN
 from demitasse.caffe.layers.convolution import Convolution
 from demitasse.caffe.layers.deconvolution import Deconvolution
+from demitasse.caffe.layers.dropout import SpatialDropout
 from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.layers.pooling import Pooling
 from demitasse.caffe.layers.proposal import RegionProposal
 from demitasse.caffe.layers.spp import SPP
+from demitasse.caffe.layers.text_proposal import TextProposals
 
 # kind -> the attributes of its layer that say how it computes, with the same names in the settings
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -58,6 +60,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "ShuffleChannel": ("group",),
     "Slice": ("axis", "sizes"),
     "Softmax": ("axis",),
+    "SpatialDropout": ("ratio",),
     "Swish": ("beta",),
     "Threshold": ("threshold",),
     "Tile": ("axis", "tiles"),
@@ -167,9 +170,9 @@ def _clipped(layer: Layer) -> Operation:
     )
 
 
-def _proposal(layer: Layer) -> Operation:
-    """Also of py-faster-rcnn's layer in Python."""
-    return Operation("Proposal", _settings("Proposal", layer), {})
+def _of_kind(kind: str) -> Callable[[Layer], Operation]:
+    """Returns the reader of layers that are also built in for type Python, where the kind is not the type."""
+    return lambda layer: Operation(kind, _settings(kind, layer), {})
 
 
 _READERS: dict[type[Layer], Callable[[Layer], Operation]] = {
@@ -179,6 +182,8 @@ _READERS: dict[type[Layer], Callable[[Layer], Operation]] = {
     BN: _scale_and_shift,
     ReLU6: _clipped,
     Pooling: _pooling,
-    RegionProposal: _proposal,
+    RegionProposal: _of_kind("Proposal"),
     SPP: _pyramid,
+    SpatialDropout: _of_kind("SpatialDropout"),
+    TextProposals: _of_kind("TextProposals"),
 }

@@ -22,4 +22,6 @@ def drop_identities(graph: Graph) -> Graph:
 
 
 def _is_identity(step: Step) -> bool:
-    return step.kind == "Dropout" and step.settings.factor == 1 and not step.settings.samples
+    if step.kind == "Dropout":
+        return step.settings.factor == 1 and not step.settings.samples
+    return step.kind == "SpatialDropout"
