@@ -11,6 +11,7 @@ from demitasse import examples
 from demitasse.caffe import schema
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.training.solver import Solver
+from tests.test_descendants import allow_small_images
 
 FOLDER = Path(examples.__file__).parent
 # the least planes that go through each net; two images where there are norms
@@ -28,6 +29,11 @@ DATA: dict[str, dict[str, tuple[int, ...]]] = {
     "lrcn": {"cont": (3, 2), "input": (3, 2), "target": (3, 2), "features": (2, 4096)},
     "siamese": {"pairs": (4, 2, 28, 28), "same": (4,)},
     "autoencoder": {"data": (2, 1, 28, 28)},
+    "segnet": {"data": (1, 3, 32, 64), "label": (1, 1, 32, 64)},
+    "enet": {"data": (2, 3, 64, 64), "label": (2, 1, 64, 64)},
+    "pspnet50": {"data": (2, 3, 89, 89), "label": (2, 1, 89, 89)},
+    "shufflenet": {"data": (2, 3, 64, 64), "label": (2,)},
+    "se_resnet50": {"data": (2, 3, 64, 64), "label": (2,)},
 }
 BLOBS = ("data", "pairs", "features")
 # what is narrowed to 16 outputs: hundreds of megabytes, and VGG-16 with a margin of 100 pixels
@@ -44,6 +50,7 @@ WIDE = {
 def train_net(name: str, narrow: bool) -> schema.Message:
     """Returns train_val with sources that make data up."""
     spec = prototxt.read_net(FOLDER / name / "train_val.prototxt")
+    allow_small_images(spec)
     for layer in spec.layer:
         if layer.type.endswith("Data"):
             layer.type = "DummyData"

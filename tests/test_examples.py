@@ -13,6 +13,7 @@ import torch
 
 from demitasse import examples
 from demitasse.caffe import schema
+from demitasse.caffe.images.codec import encode
 from demitasse.caffe.layers import base as layers_base
 from demitasse.caffe.net import Net
 from demitasse.caffe.sources.lmdb_store import write_lmdb
@@ -27,6 +28,8 @@ IMAGES = {
     "voc_label": (1, 500, 500),
     "mnist_pairs": (2, 28, 28),
 }
+# list of images and label images -> height, width
+PAIRS = {"camvid": (360, 480), "cityscapes": (512, 1024), "ade20k": (473, 473)}
 ROWS = {
     "captions": {"cont": (20, 16), "input": (20, 16), "target": (20, 16)},
     "features": {"features": (16, 4096)},
@@ -48,9 +51,21 @@ PARAMETERS = {
     "lrcn": 50_002_801,
     "siamese": 431_102,
     "autoencoder": 2_837_314,
+    "segnet": 29_449_355,
+    "enet": 363_287,
+    "pspnet50": 46_782_550,
+    "pspnet50/train_val.prototxt": 49_180_908,
+    "shufflenet": 1_865_728,
+    "se_resnet50": 28_088_024,
+    "ssd300": 26_285_486,
+    "mobilenet_ssd": 5_783_417,
+    "mobilenet_yolov3": 7_762_593,
+    "faster_rcnn": 137_078_239,
+    "rfcn_resnet50": 31_809_539,
     "googlenet/train_val.prototxt": 13_378_280,  # with its auxiliary classifiers
     "squeezenet/deploy.prototxt": 1_248_424,  # that one is v1.0
 }
+AUXILIARY = {"googlenet": {"loss1/loss": 0.3, "loss2/loss": 0.3}, "pspnet50": {"loss_aux": 0.4}}
 WITHOUT_ACCURACY = ("siamese", "autoencoder")
 SOLVERS = [
     f"{name}/{solver.name}"
@@ -82,6 +97,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 file[dataset] = np.zeros(shape, np.float32)
         for part in ("train", "val"):
             (folder / f"{name}_{part}.txt").write_text(f"{name}.h5")
+    for name, size in PAIRS.items():
+        (folder / f"{name}.png").write_bytes(encode(np.zeros((3, *size), np.uint8), "png"))
+        (folder / f"{name}_classes.png").write_bytes(encode(np.zeros((1, *size), np.uint8), "png"))
+        for part in ("train", "val"):
+            (folder / f"{name}_{part}.txt").write_text(f"{name}.png {name}_classes.png\n")
     return folder
 
 
@@ -99,8 +119,7 @@ def test_net_builds(folder: Path, monkeypatch: pytest.MonkeyPatch, path: str, ph
     name = path.split("/")[0]
     assert count == PARAMETERS.get(path, PARAMETERS[name])
     if "deploy" not in path:
-        auxiliary = {"loss1/loss": 0.3, "loss2/loss": 0.3} if name == "googlenet" else {}
-        assert net.losses == pytest.approx({"loss": 1.0, **auxiliary})
+        assert net.losses == pytest.approx({"loss": 1.0, **AUXILIARY.get(name, {})})
         assert ("accuracy" in net.shapes) == (phase == schema.TEST and name not in WITHOUT_ACCURACY)
 
 

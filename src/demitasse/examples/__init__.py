@@ -14,7 +14,7 @@ _LOOPS = "pytorch"  # training loops for torchrun
 
 def names() -> list[str]:
     """Returns the names of the Caffe examples, such as ``lenet5``."""
-    return sorted(found.parent.name for found in _HERE.glob("*/train_val.prototxt"))
+    return sorted(found.parent.name for found in _HERE.glob("*/deploy.prototxt"))
 
 
 def copy_example(name: str, folder: Path) -> None:
