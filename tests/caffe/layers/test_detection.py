@@ -254,6 +254,11 @@ def test_the_proposal_layer_in_python_is_built_in():
     scales = PYTHON.replace("16", r"8 \n'scales': !!python/tuple [4, 8, 16.5]")
     layer = single_net("Python", scales, *shapes).layer("l")
     assert (layer.stride, len(layer.anchors), layer.after) == (8, 9, 2000)
+    ratios = r"\n'scales': [8]\n'ratios': !!python/tuple [0.333, 0.5, 0.667, 1, 1.5, 2, 3, 4, 5]\n'base_size': 20"
+    layer = single_net("Python", PYTHON.replace("16", "16 " + ratios), *shapes).layer("l")
+    assert (len(layer.anchors), layer.base) == (9, 20)
+    with pytest.raises(NetError, match="param_str is"):
+        single_net("Python", PYTHON.replace("16", "16 'ratios': 2"), *shapes)
     with python_layer.allowing(False), pytest.raises(PythonLayerError, match="not allowed"):
         single_net("Python", PYTHON.replace("ProposalLayer", "OtherLayer"), *shapes)
 

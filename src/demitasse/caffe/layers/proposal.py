@@ -17,10 +17,9 @@ from demitasse.caffe.layers.boxes import Floats, suppress
 from demitasse.errors import NetError
 
 _RATIOS, _SCALES = (0.5, 1.0, 2.0), (8.0, 16.0, 32.0)
-_STRIDE = re.compile(r"""['"]?feat_stride['"]?\s*:\s*(\d{1,6})""")
-_GIVEN_SCALES = re.compile(
-    r"""['"]?scales['"]?\s*:[^\[(]*[\[(]\s*(\d+(?:\.\d+)?(?:\s*,\s*\d+(?:\.\d+)?)*)\s*,?\s*[\])]"""
-)
+# the entries of param_str: numbers, and tuples of numbers
+_NUMBER = r"""['"]?%s['"]?\s*:\s*(\d{1,6})"""
+_TUPLE = r"""['"]?%s['"]?\s*:[^\[(]*[\[(]\s*(\d+(?:\.\d+)?(?:\s*,\s*\d+(?:\.\d+)?)*)\s*,?\s*[\])]"""
 _TRAINING = schema.ProposalParameter(pre_nms_topn=12000, post_nms_topn=2000)  # py-faster-rcnn's in phase TRAIN
 
 
@@ -132,12 +131,17 @@ def _settings(spec: schema.LayerParameter) -> schema.ProposalParameter:
     if spec.phase == schema.TRAIN:
         settings.CopyFrom(_TRAINING)
     given = spec.python_param.param_str
-    stride, scales = _STRIDE.search(given), _GIVEN_SCALES.search(given)
-    if stride is None or ("scales" in given and scales is None):
+    stride, base = (re.search(_NUMBER % name, given) for name in ("feat_stride", "base_size"))
+    scales, ratios = (re.search(_TUPLE % name, given) for name in ("scales", "ratios"))
+    found = {"base_size": base, "scales": scales, "ratios": ratios}
+    if stride is None or any(name in given and match is None for name, match in found.items()):
         raise NetError(
-            f"param_str is {given!r}; expected \"'feat_stride': 16\", and optionally \"'scales': [8, 16, 32]\""
+            f"param_str is {given!r}; expected \"'feat_stride': 16\", and optionally 'base_size': 16, "
+            "'scales': [8, 16, 32] and 'ratios': [0.5, 1, 2]"
         )
     settings.feat_stride = int(stride[1])
-    if scales is not None:
-        settings.scale.extend(map(float, scales[1].split(",")))
+    if base is not None:
+        settings.base_size = int(base[1])
+    for field, match in ((settings.scale, scales), (settings.ratio, ratios)):
+        field.extend(map(float, match[1].split(",")) if match is not None else ())
     return settings
