@@ -91,13 +91,20 @@ def check(net: Net) -> None:
     inputs = inputs_of(net)
     searched = [spec.bottom for spec in net.spec.layer if spec.type in FINDERS]
     before = [bottom for bottoms in searched for bottom in bottoms if bottom not in inputs]
+    has_masks = any(spec.type == "Upsample" and len(spec.bottom) == 2 for spec in net.spec.layer)
     model = of_net(net, list(dict.fromkeys([*before, *net.outputs]))).fixed()
     expected = model.reference(inputs)
     for name, found in zip(model.outputs, ONNX.run(ONNX.make(model).files, inputs), strict=True):
         assert expected[name].isfinite().all()
         assert expected[name].std() > 0
-        largest = max(float(expected[name].abs().max()), 1.0)
-        torch.testing.assert_close(found, expected[name], rtol=0, atol=1e-4 * largest)
+        assert found.shape == expected[name].shape
+        tolerance = 1e-4 * max(float(expected[name].abs().max()), 1.0)
+        distance = (found - expected[name]).abs()
+        if name == "detection_out":  # boxes with almost the same score may come in another order
+            distance = torch.cdist(found[0, 0], expected[name][0, 0], p=torch.inf)
+            distance = torch.cat([distance.min(0).values, distance.min(1).values])
+        # a mask of pooling may choose the other of two almost equal values
+        assert (distance > tolerance).double().mean() <= (1e-3 if has_masks else 0)
 
 
 @pytest.mark.parametrize("name", SMALL)
