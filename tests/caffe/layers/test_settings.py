@@ -428,7 +428,7 @@ def test_every_field_has_an_effect(field, kind, shapes, without, given, tmp_path
     monkeypatch.chdir(tmp_path)
     for name, matrix in (("square", np.eye(4)), ("other", np.ones((4, 4)))):
         (tmp_path / name).write_bytes(array_blob(matrix.astype(np.float32)).SerializeToString())
-    (tmp_path / "sizes").write_text("a 6 40\nb 30 8\nc 5 5\n")
+    (tmp_path / "sizes").write_text("a 6 40\nb 8 30\nc 5 5\n")
     message, name = field.split(".")
     assert name in given
     before = outcome(kind, shapes, f"{message} {{ {without} }}" if without else "")
