@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demitasse.caffe import schema
-from demitasse.errors import NetError
+from demitasse.errors import DataError, NetError
 
 Boxes = NDArray[np.floating[Any]]
 Size = tuple[int, int]
@@ -60,7 +60,32 @@ def resized_boxes(boxes: Boxes, size: Size, param: schema.ResizeParameter) -> Bo
     top, left = margins(param, size)
     start, scale = np.array([left, top] * 2), np.array([1 - 2 * left, 1 - 2 * top] * 2)
     found: Boxes = start + boxes.clip(0, 1) * scale
-    return found
+    return found.astype(boxes.dtype)
+
+
+def extrapolated(boxes: Boxes, size: Size, param: schema.ResizeParameter, window: Boxes) -> Boxes:
+    """Returns boxes in units of ``width_scale`` and ``height_scale``, which FIT_SMALL_SIZE may have.
+
+    Args:
+        boxes: (n, 4), corners in fractions of a window of the resized image.
+        size: height and width of the image before it was resized, in pixels.
+        param: how it was resized.
+        window: xmin, ymin, xmax, ymax, in fractions of the resized image.
+
+    Raises:
+        DataError: the window is smaller than the units.
+    """
+    if param.resize_mode != FIT_SMALL or not (param.height_scale and param.width_scale):
+        return boxes
+    aspect = size[1] / size[0]
+    wide = aspect >= param.width / param.height
+    whole = (aspect * param.height, param.height) if wide else (param.width, param.width / aspect)
+    factor = np.array(whole) * (window[2:] - window[:2]) / (param.width_scale, param.height_scale)
+    if factor.min() < 1:
+        raise DataError(
+            f"the image is smaller than height_scale {param.height_scale} and width_scale {param.width_scale}"
+        )
+    return (boxes * np.tile(factor, 2)).astype(boxes.dtype)
 
 
 def in_image(boxes: Boxes, size: Size, param: schema.ResizeParameter | None) -> Boxes:

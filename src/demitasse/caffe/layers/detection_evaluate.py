@@ -68,7 +68,7 @@ class DetectionEvaluate(Layer):
         if (found[:, 1] == self.background).any():
             raise DataError(f"{place}: a box is found with the label {self.background} of the background")
         counted = truths.label if self.counts_difficult else truths.label[~truths.difficult]
-        rows = [(-1.0, label, (counted == label).sum(), -1.0, -1.0) for label in self.labels]
+        rows: list[tuple[float, ...]] = [(-1.0, label, (counted == label).sum(), -1.0, -1.0) for label in self.labels]
         items = max((int(numbers.max(initial=-1)) for numbers in (found[:, 0], truths.item)), default=-1) + 1
         found = found[found[:, 1] != -1]
         for item in np.unique(found[:, 0]):

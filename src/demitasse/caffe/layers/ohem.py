@@ -93,7 +93,7 @@ class BoxAnnotatorOHEM(Layer):
             raise DataError(f"layer {self.spec.name!r}: the image of a region is {image.min():g}; expected 0 or more")
         order = losses.flatten().argsort(descending=True, stable=True)
         chosen = torch.zeros_like(image, dtype=torch.bool)
-        for number in image.unique():
+        for number in torch.unique(image):
             chosen[order[image[order] == number][: self.most]] = True
         mask = chosen.reshape(self.shapes[0])
         found = torch.where(mask, labels.reshape(self.shapes[0]), float(self.ignored))
