@@ -33,7 +33,7 @@ FAMILIES = {
         *("encode_compact", "dns_inq2compact", "encode_compact48", "sqznet_inq_compact", "dns_model_compress"),
         *("decode_compact", "decode_compact48", "sqznet_inq_decompact", "dns_decompress", "deep_compression_to_caffe"),
     ),
-    "data": ("convert_mnist_data", "convert_imageset", "compute_image_mean", "extract_features"),
+    "data": ("convert_mnist_data", "convert_imageset", "create_annoset", "compute_image_mean", "extract_features"),
     "draw": ("draw_net",),
     "logs": ("parse_log", "plot_log"),
     "demo": ("demo", "examples"),
