@@ -34,7 +34,7 @@ from tests.export.nets import BOTTLENECK, INCEPTION, LENET, NETS, build
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = Path(examples.__file__).parent
-DEPLOY = sorted({path.parent.name for path in EXAMPLES.glob("*/deploy.prototxt")} - {"fcn32s", "vgg16"})
+DEPLOY = sorted({path.parent.name for path in EXAMPLES.glob("*/deploy.prototxt")} - {"fcn32s", "ssd_small", "vgg16"})
 
 
 def loaded(path: Path) -> ModuleType:
