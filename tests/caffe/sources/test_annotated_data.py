@@ -124,6 +124,24 @@ def test_boxes_are_where_the_pixels_are(tmp_path: Path, transform: str, annotati
     assert (len(places) > 10) == any(each in transform + annotations for each in ("crop", "expand", "sampler"))
 
 
+def test_each_process_makes_a_part_of_the_images_and_their_boxes(tmp_path: Path) -> None:
+    records = [annotated((4 * index, index, 40 + index, 30)) for index in range(7)]
+    transform = f"{RESIZE} mirror: true crop_size: 90 expand_param {{ max_expand_ratio: 2 }}"
+    alone = source(tmp_path, *records, transform=transform, annotations=SAMPLER, batch=6)
+    dealt = [source(tmp_path, *records, transform=transform, annotations=SAMPLER, batch=2) for _ in range(3)]
+    for rank, each in enumerate(dealt):
+        each.split_among_ranks(rank, 3)
+    for _ in range(3):
+        images, boxes = alone.next_own_batch()
+        for rank, each in enumerate(dealt):
+            own_images, own_boxes = each.next_own_batch()
+            np.testing.assert_array_equal(own_images, images[rank::3])
+            rows = boxes[0, 0][boxes[0, 0, :, 0] % 3 == rank]
+            rows[:, 0] //= 3
+            np.testing.assert_array_equal(own_boxes[0, 0], rows if len(rows) else np.full((1, 8), -1))
+            assert each.state() == alone.state()
+
+
 def test_an_expanded_image_is_filled_with_the_mean(tmp_path: Path) -> None:
     transform = "expand_param { max_expand_ratio: 4 } resize_param { height: 60 width: 80 interp_mode: NEAREST }"
     data = source(tmp_path, annotated(BOX), transform=f"{transform} mean_value: 9 mean_value: 90 mean_value: 200")

@@ -30,9 +30,9 @@ class ImageTransform:
     """Resizes, crops, subtracts the mean, scales and mirrors: ``(crop(x) - mean) * scale``, then the mirror.
 
     ``resize_param`` and ``noise_param`` of SSD come first: :meth:`prepare`. Crops are random in phase TRAIN and centred
-    in TEST. With ``mirror``, each image is mirrored with probability 1/2
-    in both phases, as in Caffe. A mean file is cropped like the image. ``force_color`` and ``force_gray`` apply when
-    encoded images are decoded; raw images keep their channels.
+    in TEST. With ``mirror``, each image is mirrored with probability 1/2 in both phases, as in Caffe. A mean file is
+    cropped like the image. ``force_color`` and ``force_gray`` apply when encoded images are decoded; raw images keep
+    their channels.
 
     Args:
         param: the TransformationParameter.
