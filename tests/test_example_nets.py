@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from demitasse import examples
 from demitasse.caffe import schema
+from demitasse.caffe.sources.lmdb_store import write_lmdb
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.training.solver import Solver
 from tests.test_descendants import allow_small_images
@@ -65,9 +67,8 @@ def train_net(name: str, narrow: bool) -> schema.Message:
     return spec
 
 
-def trains(name: str, narrow: bool) -> None:
+def trains(name: str, spec: schema.NetParameter) -> None:
     """Two iterations of the example's solver move the weights, and leave those at rate 0."""
-    spec = train_net(name, narrow)
     param = prototxt.read_solver(FOLDER / name / "solver.prototxt")
     param.ClearField("net")
     del param.test_iter[:]
@@ -88,10 +89,25 @@ def trains(name: str, narrow: bool) -> None:
 
 @pytest.mark.parametrize("name", DATA)
 def test_net_trains(name: str) -> None:
-    trains(name, narrow=True)
+    trains(name, train_net(name, narrow=True))
+
+
+@pytest.mark.parametrize("name", ["mobilenet_ssd", pytest.param("ssd300", marks=pytest.mark.slow)])
+def test_an_ssd_trains(name: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 90, 120), np.uint8).tobytes()
+    datum = schema.Datum(channels=3, height=90, width=120, data=pixels)
+    image = schema.AnnotatedDatum(datum=datum, type=schema.AnnotatedDatum.BBOX)
+    box = schema.NormalizedBBox(xmin=0.1, ymin=0.2, xmax=0.6, ymax=0.9)
+    image.annotation_group.add(group_label=7).annotation.add(bbox=box)
+    write_lmdb(tmp_path / "boxes", [(b"0", image.SerializeToString())])
+    spec = prototxt.read_net(FOLDER / name / "train_val.prototxt")
+    for layer in spec.layer:
+        if layer.type == "AnnotatedData":
+            layer.data_param.source, layer.data_param.batch_size = str(tmp_path / "boxes"), 1
+    trains(name, spec)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WIDE)
 def test_net_trains_in_full_width(name: str) -> None:
-    trains(name, narrow=False)
+    trains(name, train_net(name, narrow=False))

@@ -39,6 +39,10 @@ CASES = [
     ("Permute", "permute_param", field(1, 2), "order: 2", (202, 148), 202),  # SSD, OpenCV
     ("Normalize", "norm_param", field(1, 0), "across_spatial: false", (206, 149), 206),
     ("PriorBox", "prior_box_param", field(4, 0), "flip: false", (203, 150), 203),
+    ("AnnotatedData", "annotated_data_param", field(2, b"map"), 'label_map_file: "map"', (200,), 200),
+    ("MultiBoxLoss", "multibox_loss_param", field(4, 21), "num_classes: 21", (201,), 201),
+    ("DetectionEvaluate", "detection_evaluate_param", field(1, 21), "num_classes: 21", (205,), 205),
+    ("BoxAnnotatorOHEM", "box_annotator_ohem_param", field(1, 128), "roi_per_img: 128", (150, 152), 150),  # R-FCN
     ("DetectionOutput", "detection_output_param", field(1, 21), "num_classes: 21", (204, 147), 204),
     ("Proposal", "proposal_param", field(1, 8), "feat_stride: 8", (201, 202), 201),  # OpenCV, others
     ("PSROIPooling", "psroi_pooling_param", field(2, 3), "output_dim: 3", (10002, 149, 207), 10002),

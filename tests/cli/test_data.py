@@ -31,7 +31,7 @@ def read(path: Path) -> schema.Message:
     return schema.Datum.FromString(next(LmdbReader(str(path)).records())[1])
 
 
-@pytest.mark.parametrize("command", ["convert_mnist_data", "convert_imageset"])
+@pytest.mark.parametrize("command", ["convert_mnist_data", "convert_imageset", "create_annoset"])
 def test_without_arguments_the_usage_is_printed(command: str) -> None:
     result = run(command)
     assert result.exit_code == 2
@@ -71,6 +71,24 @@ def test_convert_imageset(tmp_path: Path) -> None:
     assert result.output == "Processed 1 files.\n"
     datum = read(tmp_path / "db")
     assert (datum.channels, datum.height, datum.width, datum.label) == (1, 2, 3, 6)
+
+
+def test_create_annoset(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode(np.zeros((3, 10, 20), np.uint8), "png"))
+    (tmp_path / "a.txt").write_text("3 2 4 12 8\n")
+    (tmp_path / "list").write_text("a.png a.txt\n")
+    (tmp_path / "map").write_text('item { name: "cup" label: 3 }')
+    # as SSD's scripts call it
+    flags = ["--anno-type=detection", "--label-type=txt", f"--label-map-file={tmp_path / 'map'}", "--min-dim=0"]
+    flags += ["--max-dim=0", "--resize-width=0", "--resize-height=0", "--check-label", "--encode-type=jpg", "--encoded"]
+    arguments = [*flags, "--redo", tmp_path, tmp_path / "list", tmp_path / "db", tmp_path / "examples"]
+    for _ in range(2):
+        result = run("create_annoset", *arguments)
+        assert result.output == f"Processed 1 files.\n{tmp_path / 'examples' / 'db'} is a link to them.\n"
+    message = schema.AnnotatedDatum.FromString(next(LmdbReader(str(tmp_path / "examples" / "db")).records())[1])
+    assert message.datum.data[:2] == b"\xff\xd8"
+    box = message.annotation_group[0].annotation[0].bbox
+    assert np.allclose((box.xmin, box.ymin, box.xmax, box.ymax), (0.1, 0.4, 0.6, 0.8))
 
 
 @pytest.mark.leveldb

@@ -15,6 +15,7 @@ import torch
 from demitasse.caffe import schema
 from demitasse.caffe.net import Net
 from tests.contract import detection_oracles as detection
+from tests.contract import multibox_oracles as multibox
 from tests.contract import oracles
 from tests.golden.single import single_net
 from tests.pycaffe import user_layers
@@ -38,7 +39,7 @@ class Example(NamedTuple):
         oracle: bottoms, then blobs, as float64 arrays -> the tops.
         together: the items of a batch depend on each other; a batch of one is then held against the oracle.
         single: the shapes of a batch of one, where they are not those with a 1 for the first axis.
-        given: bottom -> its values, of which a batch of one takes the first.
+        given: bottom -> its values, of which a batch of one takes the first, by its shapes.
         random: the layer draws.
         differentiable: a gradient goes through.
         step: of the numerical gradient; larger where the layer computes in float32.
@@ -76,7 +77,8 @@ class Example(NamedTuple):
         for index, count in self.numbers.items():
             found[index] = torch.randint(count, self.shapes[index], generator=generator).float()
         for index, values in self.given.items():
-            found[index] = torch.tensor(values[: self.shapes[index][0]], dtype=torch.float32)
+            first = tuple(slice(size) for size in self.shapes[index])
+            found[index] = torch.tensor(values[first], dtype=torch.float32)
         if self.positive:
             found[0] = found[0].abs() + 0.1
         return found
@@ -103,6 +105,21 @@ PRIORS = np.stack(
     ]
 )[None]  # fmt: skip
 FOUND = ((2, 24), (2, 18), (1, 2, 24))  # offsets, scores of three classes, priors
+# item, label, instance, corners, difficult; the third image has none
+TRUTHS = np.array(
+    [[0, 1, 0, 0.12, 0.1, 0.5, 0.42, 0], [0, 2, 0, 0.15, 0.12, 0.5, 0.48, 1], [0, 1, 1, 0.45, 0.5, 0.95, 0.85, 0],
+     [1, 2, 0, 0.05, 0.35, 0.3, 0.8, 0], [1, 2, 1, 0.55, 0.05, 0.9, 0.4, 0], [-1, -1, -1, -1, -1, -1, -1, -1]]
+)[None, None]  # fmt: skip
+TRAINED = ((3, 24), (3, 18), (1, 2, 24), (1, 1, 6, 8))  # offsets, scores of three classes, priors, true boxes
+TRAINED_ONE = ((1, 24), (1, 18), (1, 2, 24), (1, 1, 3, 8))
+BEYOND = PRIORS + np.array([[0.3], [0.0]]) * np.tile([0, 1, 0, 1], 6)  # boxes that reach beyond the image
+# item, label, score, corners
+DETECTED = np.array(
+    [[0, 1, 0.6, 0.1, 0.1, 0.5, 0.4], [0, 1, 0.9, 0.13, 0.1, 0.5, 0.4], [0, 2, 0.7, 0.15, 0.1, 0.5, 0.5],
+     [0, 2, 0.8, 0.5, 0.5, 0.9, 0.9], [1, 1, 0.3, 0.0, 0.0, 0.2, 0.2], [1, 2, 0.4, 0.05, 0.4, 0.3, 0.8],
+     [2, -1, -1, -1, -1, -1, -1]]
+)[None, None]  # fmt: skip
+SPOTS = np.array([[0], [1], [0], [0], [1], [0]]) * np.eye(5)[0]  # regions of two images
 REGIONS = np.array(
     [[0, 1, 2, 9, 14], [1, 0, 0, 15, 15], [0, 6.5, 3.5, 6.5, 3.5], [1, 12, 10, 40, 44], [0, 90, 90, 99, 99]]
 )
@@ -113,6 +130,19 @@ IMAGE_INFO = np.array([[64, 80, 1.0], [50, 60, 0.5]])
 def detection_settings(more: str = "", nms: str = "nms_threshold: 0.3 top_k: 5", code: str = "CENTER_SIZE") -> str:
     return f"""detection_output_param {{ num_classes: 3 code_type: {code} confidence_threshold: 0.1 keep_top_k: 4
         nms_param {{ {nms} }} {more} }}"""
+
+
+def multibox_settings(more: str = "", **settings: str) -> str:
+    fields = " ".join(f"{name}: {value}" for name, value in settings.items())
+    return f"multibox_loss_param {{ num_classes: 3 {fields} {more} }}"
+
+
+def multibox_example(settings: str, locations: int = 1, priors: np.ndarray = PRIORS, **oracle: object) -> Example:
+    offsets = [((shapes[0][0], 24 * locations), *shapes[1:]) for shapes in (TRAINED, TRAINED_ONE)]
+    return Example(
+        "MultiBoxLoss", settings, offsets[0], given={2: priors, 3: TRUTHS}, together=True, single=offsets[1],
+        oracle=lambda *x: multibox.multibox(*x, 3, **oracle),
+    )  # fmt: skip
 
 
 # golden cases, by the beginning of their names, of the types whose examples below have no oracle
@@ -170,6 +200,16 @@ EXAMPLES = [
     ),
     Example("Bias", "bias_param { axis: 1 num_axes: 2 }"),
     Example("Bias", "", (IMAGE, (4,))),
+    Example(
+        "BoxAnnotatorOHEM", "box_annotator_ohem_param { roi_per_img: 2 }", ((6, 5), (6, 1, 1, 1), (6,), (6, 4)),
+        {2: 3}, 2, given={0: SPOTS}, together=True, single=((1, 5), (1, 1, 1, 1), (1,), (1, 4)), differentiable=False,
+        oracle=lambda *x: multibox.hardest(*x, 2, -1),
+    ),
+    Example(
+        "BoxAnnotatorOHEM", "box_annotator_ohem_param { roi_per_img: 3 ignore_label: 255 }",
+        ((2, 5, 2, 3), (2, 1, 2, 3), (2, 1, 2, 3), (2, 4, 2, 3)), {0: 2, 2: 3}, 2, together=True, differentiable=False,
+        oracle=lambda *x: multibox.hardest(*x, 3, 255),
+    ),
     Example("Clip", "clip_param { min: -0.5 max: 0.7 }", oracle=lambda x: np.minimum(np.maximum(x, -0.5), 0.7)),
     Example("Concat", "", (IMAGE, (2, 1, 4, 3))),
     Example(
@@ -206,6 +246,19 @@ EXAMPLES = [
     ),
     Example("DepthwiseConvolution", f"convolution_param {{ {FILTERS} kernel_size: 2 group: 4 }}",
             oracle=detection.depthwise),
+    Example(
+        "DetectionEvaluate", "detection_evaluate_param { num_classes: 3 }", ((1, 1, 7, 7), (1, 1, 6, 8)),
+        given={0: DETECTED, 1: TRUTHS}, together=True, single=((1, 1, 4, 7), (1, 1, 3, 8)), differentiable=False,
+        oracle=lambda *x: multibox.evaluated(*x, 3),
+    ),
+    Example(
+        "DetectionEvaluate",
+        """detection_evaluate_param { num_classes: 4 background_label_id: 3 overlap_threshold: 0.75
+        evaluate_difficult_gt: false }""",
+        ((1, 1, 7, 7), (1, 1, 6, 8)), given={0: DETECTED, 1: TRUTHS}, together=True,
+        single=((1, 1, 4, 7), (1, 1, 3, 8)), differentiable=False,
+        oracle=lambda *x: multibox.evaluated(*x, 4, 0.75, False, 3),
+    ),
     Example("DetectionOutput", detection_settings(), FOUND, given={2: PRIORS}, together=True, differentiable=False,
             oracle=lambda *x: detection.detections(*x, 3, "CENTER_SIZE", 0.1, 0.3, 5, 4)),
     Example(
@@ -301,6 +354,62 @@ EXAMPLES = [
     Example(
         "MVN", "mvn_param { normalize_variance: false }", oracle=lambda x: x - x.mean((2, 3), keepdims=True)
     ),
+    multibox_example(multibox_settings()),
+    multibox_example(
+        multibox_settings(code_type="CENTER_SIZE", overlap_threshold="0.3", neg_pos_ratio="0.7", loc_weight="2"),
+        code="CENTER_SIZE", threshold=0.3, ratio=np.float32(0.7), weight=2,
+    ),
+    multibox_example(
+        f"{multibox_settings(code_type='CORNER_SIZE', match_type='BIPARTITE', mining_type='NONE')} "
+        "loss_param { normalization: FULL }",
+        code="CORNER_SIZE", each=False, mining="NONE", divisor="FULL",
+    ),
+    multibox_example(
+        f"{multibox_settings(conf_loss_type='LOGISTIC', loc_loss_type='L2', use_difficult_gt='false')} "
+        "loss_param { normalization: BATCH_SIZE }",
+        logistic=True, square=True, difficult=False, divisor="BATCH_SIZE",
+    ),
+    multibox_example(
+        f"{multibox_settings(share_location='false', mining_type='NONE', background_label_id='2')} "
+        "loss_param { normalization: NONE }",
+        3, shared=False, mining="NONE", background=2, divisor="NONE",
+    )._replace(given={2: PRIORS, 3: TRUTHS - (TRUTHS[..., 1:2] > 0) * np.eye(8)[1]}),
+    multibox_example(
+        multibox_settings(
+            share_location="false", mining_type="NONE", use_prior_for_matching="false", code_type="CENTER_SIZE"
+        ),
+        3, shared=False, mining="NONE", by_prior=False, code="CENTER_SIZE",
+    ),
+    multibox_example(
+        multibox_settings(encode_variance_in_target="true", use_prior_for_matching="false", neg_overlap="0.2",
+                          bp_inside="true"),
+        in_target=True, by_prior=False, below=0.2, within=True,
+    ),
+    multibox_example(
+        multibox_settings(bp_inside="true", ignore_cross_boundary_bbox="true", neg_overlap="0.9"),
+        1, BEYOND, within=True, inside=True, below=0.9,
+    ),
+    multibox_example(
+        multibox_settings("nms_param { nms_threshold: 0.3 top_k: 4 }", mining_type="HARD_EXAMPLE", sample_size="3"),
+        mining="HARD_EXAMPLE", most=3, nms=0.3, top_k=4,
+    ),
+    multibox_example(
+        multibox_settings(
+            "nms_param { nms_threshold: 0.4 }", mining_type="HARD_EXAMPLE", sample_size="3", use_prior_for_nms="true"
+        ),
+        mining="HARD_EXAMPLE", most=3, nms=0.4, nms_prior=True,
+    ),
+    multibox_example(
+        multibox_settings(mining_type="HARD_EXAMPLE", sample_size="2", loc_loss_type="L2"),
+        mining="HARD_EXAMPLE", most=2, square=True,
+    ),
+    multibox_example(
+        f"propagate_down: [true, false, false, false] {multibox_settings(map_object_to_agnostic='true')}"
+        .replace("num_classes: 3", "num_classes: 2"),
+    )._replace(
+        shapes=((3, 24), (3, 12), *TRAINED[2:]), single=((1, 24), (1, 12), *TRAINED_ONE[2:]),
+        oracle=lambda *x: multibox.multibox(*x, 2, agnostic=True, parts=(1, 0)),
+    ),
     Example(
         "MultinomialLogisticLoss", "", LABELLED, {1: 3}, together=True, positive=True, oracle=oracles.multinomial
     ),
@@ -392,6 +501,12 @@ EXAMPLES = [
             oracle=lambda a, b, w: detection.smooth_l1(a, b, w[..., 0, 0], np.ones_like(a))),
     Example("SmoothL1Loss", "smooth_l1_loss_param { sigma: 3 }", (ROWS,) * 4, constants=(2, 3), together=True,
             oracle=lambda *x: detection.smooth_l1(*x, sigma=3)),
+    Example(
+        "SmoothL1LossOHEM", "loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 3 }", (IMAGE,) * 3,
+        constants=(2,), tops=2, together=True, oracle=lambda *x: multibox.smooth_l1_of_channels(*x, divisor=3),
+    ),
+    Example("SmoothL1LossOHEM", "", (ROWS, ROWS), together=True,
+            oracle=lambda *x: multibox.smooth_l1_of_channels(*x)[0]),
     Example("Softmax", oracle=oracles.softmax),
     Example(
         "SoftmaxWithLoss", "loss_param { ignore_label: 1 }", LABELLED, {1: 3}, together=True,
@@ -400,6 +515,8 @@ EXAMPLES = [
     Example("SoftmaxWithLoss", "softmax_param { axis: 2 } loss_param { normalization: NONE }", ((2, 3, 4), (2, 3)),
             {1: 4}, together=True,
             oracle=lambda x, label: 3 * len(x) * oracles.softmax_loss(x.reshape(-1, 4), label.ravel())),
+    Example("SoftmaxWithLossOHEM", "loss_param { ignore_label: 1 }", LABELLED, {1: 3}, 3, together=True,
+            oracle=lambda x, label: oracles.softmax_losses(x, label, 1)),
     Example("Split", tops=2),
     Example("Swish", "swish_param { beta: 0.5 }", oracle=lambda x: x * oracles.sigmoid(0.5 * x)),
     Example("Swish", oracle=lambda x: x * oracles.sigmoid(x)),

@@ -41,6 +41,13 @@ def softmax_loss(x: Array, label: Array, ignored: int = -1) -> Array:
     return np.array(sum(-math.log(softmax(x)[i, k]) for i, k in counted) / max(len(counted), 1))
 
 
+def softmax_losses(x: Array, label: Array, ignored: int) -> tuple[Array, ...]:
+    """The loss, the probabilities, and the loss of each label, (n, 1, 1, 1)."""
+    chances = softmax(x)
+    each = [0.0 if k == ignored else -math.log(chances[i, int(k)]) for i, k in enumerate(label)]
+    return softmax_loss(x, label, ignored), chances, np.array(each).reshape(-1, 1, 1, 1)
+
+
 def sigmoid_loss(x: Array, target: Array, ignored: int) -> Array:
     counted = target != ignored
     p = sigmoid(x)

@@ -23,11 +23,18 @@ from tests.contract.examples import EXAMPLES, IMAGE, RECORDED, Example
 
 # no gradient goes through these
 RANKINGS = {
-    "Accuracy", "ArgMax", "DetectionOutput", "HDF5Output", "PriorBox", "Proposal", "SegAccuracy", "Silence",
-    "Threshold", "YoloDetectionOutput", "Yolov3DetectionOutput",
+    "Accuracy", "ArgMax", "BoxAnnotatorOHEM", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "PriorBox",
+    "Proposal", "SegAccuracy", "Silence", "Threshold", "YoloDetectionOutput", "Yolov3DetectionOutput",
 }  # fmt: skip
 # how many items these make, nobody can tell beforehand
-UNCERTAIN = {"DetectionOutput", "Filter", "Proposal", "YoloDetectionOutput", "Yolov3DetectionOutput"}
+UNCERTAIN = {
+    "DetectionEvaluate",
+    "DetectionOutput",
+    "Filter",
+    "Proposal",
+    "YoloDetectionOutput",
+    "Yolov3DetectionOutput",
+}
 
 DIFFERENTIABLE = [example for example in EXAMPLES if example.differentiable]
 FIXED = [example for example in EXAMPLES if not example.random]

@@ -15,16 +15,19 @@ from tests.export.nets import build, together
 
 # graphs: type -> part of the reason
 FINDERS = ("DetectionOutput", "Proposal", "YoloDetectionOutput", "Yolov3DetectionOutput")
-NO_GRAPH = {"Filter": "depends on the values", "Python": "it runs Python code"}
+NO_GRAPH = {"Python": "it runs Python code"} | dict.fromkeys(
+    ("BoxAnnotatorOHEM", "DetectionEvaluate", "Filter", "MultiBoxLoss"), "depends on the values"
+)
 # those that ONNX has operators for
 NO_PROGRAM = NO_GRAPH | dict.fromkeys((*FINDERS, "ROIPooling"), "depends on the values")
 # PyTorch source: type, and what the settings or the shapes have -> part of the reason
 LOSSES = (
     "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss", "MultinomialLogisticLoss",
-    "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss",
+    "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SmoothL1LossOHEM", "SoftmaxWithLoss", "SoftmaxWithLossOHEM",
 )  # fmt: skip
 UNTRANSLATED = (
-    *LOSSES, *FINDERS, "Accuracy", "Im2col", "LSTMUnit", "Lstm", "PSROIPooling", "PriorBox", "Python", "ROIPooling",
+    *LOSSES, *FINDERS, "Accuracy", "BoxAnnotatorOHEM", "DetectionEvaluate", "Im2col", "LSTMUnit", "Lstm",
+    "MultiBoxLoss", "PSROIPooling", "PriorBox", "Python", "ROIPooling",
     "Reorg", "SegAccuracy",
 )  # fmt: skip
 NO_SOURCE = dict.fromkeys(UNTRANSLATED, "translation to PyTorch")

@@ -24,9 +24,10 @@ from demitasse.caffe.sources.memory import MemoryData
 from demitasse.caffe.sources.store import BACKENDS
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.tools.compute_image_mean import compute_image_mean
-from demitasse.caffe.tools.convert_imageset import ImageOptions, convert_imageset
+from demitasse.caffe.tools.convert_imageset import convert_imageset
 from demitasse.caffe.tools.convert_mnist_data import convert_mnist_data
 from demitasse.caffe.tools.extract_features import extract_features
+from demitasse.caffe.tools.image_datums import ImageOptions
 from demitasse.caffe.training import solverstate
 from demitasse.caffe.weights import load_weights
 from tests.conftest import SHARED

@@ -102,6 +102,24 @@ layer { name: "y3" type: "Yolov3DetectionOutput" bottom: "x" top: "y3"
   yolov3_detection_output_param { num_classes: 3 num_box: 1 biases: [1, 2] mask: 0 mask_group_num: 1
     anchors_scale: 4 confidence_threshold: 0.1 } }
 """
+TRAINER = """input: "loc" input_shape { dim: 2 dim: 24 } input: "conf" input_shape { dim: 2 dim: 18 }
+input: "priors" input_shape { dim: 1 dim: 2 dim: 24 } input: "label" input_shape { dim: 1 dim: 1 dim: 2 dim: 8 }
+layer { name: "loss" type: "MultiBoxLoss" bottom: "loc" bottom: "conf" bottom: "priors" bottom: "label" top: "loss"
+  propagate_down: [true, true, false, false] loss_param { normalization: VALID }
+  multibox_loss_param { num_classes: 3 share_location: true loc_weight: 1 match_type: PER_PREDICTION
+    overlap_threshold: 0.5 neg_pos_ratio: 3 neg_overlap: 0.5 code_type: CENTER_SIZE mining_type: HARD_EXAMPLE
+    sample_size: 4 nms_param { nms_threshold: 0.4 top_k: 9 } } }
+layer { name: "out" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "priors" top: "out"
+  detection_output_param { num_classes: 3 keep_top_k: 4 } }
+layer { name: "judge" type: "DetectionEvaluate" bottom: "out" bottom: "label" top: "judge"
+  detection_evaluate_param { num_classes: 3 overlap_threshold: 0.5 evaluate_difficult_gt: false } }
+input: "rois" input_shape { dim: 4 dim: 5 } input: "each" input_shape { dim: 4 dim: 1 dim: 1 dim: 1 }
+input: "deltas" input_shape { dim: 4 dim: 8 dim: 1 dim: 1 }
+layer { name: "hard" type: "BoxAnnotatorOHEM" bottom: "rois" bottom: "each" bottom: "each" bottom: "deltas" top: "few"
+  top: "weights" box_annotator_ohem_param { roi_per_img: 2 ignore_label: -1 } }
+layer { name: "smooth" type: "SmoothL1LossOHEM" bottom: "deltas" bottom: "weights" top: "smooth" top: "by_region"
+  loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 4 } }
+"""
 V1 = """name: "v1" input: "data" input_dim: 2 input_dim: 3 input_dim: 8 input_dim: 8
 layers { name: "conv" type: CONVOLUTION bottom: "data" top: "conv" include: { phase: TEST }
   blobs_lr: 1 blobs_lr: 2 weight_decay: 1 weight_decay: 0 param: "w" param: "b" blob_share_mode: STRICT
@@ -119,13 +137,20 @@ layers { layer { name: "drop" type: "dropout" dropout_ratio: 0.5 } bottom: "pool
 layers { layer { name: "fc" type: "innerproduct" num_output: 12 } bottom: "pool" top: "fc" }
 """
 SOURCES = """
+layer { name: "boxes" type: "AnnotatedData" top: "image" top: "boxes" data_param { source: "db" batch_size: 2 }
+  transform_param { crop_h: 3 crop_w: 4 resize_param { height: 8 width: 9 resize_mode: WARP interp_mode: AREA }
+    noise_param { jpeg: 50 erode: true saltpepper: true saltpepper_param { fraction: 0.1 value: 3 } }
+    distort_param { brightness_prob: 0.5 brightness_delta: 32 contrast_prob: 0.5 contrast_upper: 1.5 }
+    expand_param { prob: 0.5 max_expand_ratio: 4 } emit_constraint { emit_type: MIN_OVERLAP emit_overlap: 0.1 } }
+  annotated_data_param { label_map_file: "m" batch_sampler { max_trials: 50 max_sample: 1
+    sampler { min_scale: 0.3 max_scale: 1 min_aspect_ratio: 0.5 } sample_constraint { min_jaccard_overlap: 0.1 } } } }
 layer { name: "data" type: "Data" top: "data" top: "label" data_param { source: "db" backend: LMDB batch_size: 4 }
   transform_param { scale: 0.5 mirror: true crop_size: 3 mean_file: "m.binaryproto" } }
 layer { name: "h" type: "HDF5Data" top: "h" hdf5_data_param { source: "list.txt" batch_size: 3 shuffle: true } }
 layer { name: "m" type: "MemoryData" top: "m" top: "ml"
   memory_data_param { batch_size: 2 channels: 1 height: 2 width: 2 } }
 """
-NETS = [SMALL, RULES, AXES, COMPRESSED, DETECTOR, SEGMENTER, REGIONS, V1, V0, SOURCES]
+NETS = [SMALL, RULES, AXES, COMPRESSED, DETECTOR, SEGMENTER, REGIONS, TRAINER, V1, V0, SOURCES]
 
 # a net that a solver can train
 TINY = """layer { name: "d" type: "DummyData" top: "a" top: "l"
@@ -138,7 +163,7 @@ SOLVERS = [
     """net: "net.prototxt" test_iter: 2 test_interval: 5 base_lr: 0.01 lr_policy: "inv" gamma: 0.1 power: 0.75
 momentum: 0.9 weight_decay: 0.0005 display: 1 max_iter: 3 snapshot: 0 snapshot_prefix: "s"
 snapshot_after_train: false solver_mode: CPU random_seed: 3 rampup_interval: 2 rampup_lr: 0.001 min_lr: 0.0001
-average_loss: 4 iter_size: 2 clip_gradients: 5
+average_loss: 4 iter_size: 2 clip_gradients: 5 eval_type: "classification" ap_version: "11point"
 """,
     """train_net: "net.prototxt" test_net: "net.prototxt" test_iter: 1 test_interval: 3
 test_state { phase: TEST level: 1 stage: "a" } base_lr: 0.01 lr_policy: "multistep" gamma: 0.5 stepvalue: 1

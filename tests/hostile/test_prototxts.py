@@ -46,7 +46,7 @@ def build(text: str, index: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "seeds", NETS, ids=str.split("small rules axes compressed detector segmenter regions v1 v0 sources")
+    "seeds", NETS, ids=str.split("small rules axes compressed detector segmenter regions trainer v1 v0 sources")
 )
 def test_the_nets_are_whole_before_they_are_damaged(seeds: str) -> None:
     upgrade_net(prototxt.parse(seeds, schema.NetParameter(), "net"))

@@ -16,16 +16,19 @@ from PIL import Image
 
 from demitasse.caffe import schema
 from demitasse.caffe.images.codec import FORMATS, decode
+from demitasse.caffe.sources.annotated_data import AnnotatedData
 from demitasse.caffe.sources.database import Data
 from demitasse.caffe.sources.hdf5 import HDF5Data
 from demitasse.caffe.sources.leveldb_store import LevelDbReader
 from demitasse.caffe.sources.store import write_database
 from demitasse.caffe.text import prototxt
+from demitasse.caffe.tools.annotation_files import KINDS, read_annotation
 from demitasse.errors import DataError
 from tests.hostile.mutation import mutated
 
 # of each kind: together more than 12,000, and thirty times as many with -m slow
 IMAGES, RECORDS, HDF5, LEVELDB = 6200, 5400, 360, 160
+ANNOTATED, BOX_FILES = 2000, 500
 TIMES = [1, pytest.param(30, marks=pytest.mark.slow)]
 
 
@@ -146,6 +149,77 @@ def test_records(backend: str, times: int, tmp_path: Path) -> None:
             assert (found[0].ndim, found[1].shape) == (4, (1,))
     assert count / 10 < refused < count
     data.close()
+
+
+def annotated_datums() -> list[bytes]:
+    found = []
+    for number, data in enumerate(datums()):
+        message = schema.AnnotatedDatum(datum=schema.Datum.FromString(data), type=schema.AnnotatedDatum.BBOX)
+        for label in range(number):
+            box = schema.NormalizedBBox(xmin=0.1, ymin=0.2, xmax=0.7, ymax=0.3 + label / 4, difficult=True)
+            message.annotation_group.add(group_label=label + 1).annotation.add(instance_id=label, bbox=box)
+        found.append(message.SerializeToString())
+    return found
+
+
+CHANGES = """transform_param {{ mirror: true expand_param {{ max_expand_ratio: 2 }} crop_h: 5 crop_w: 7
+    resize_param {{ height: 8 width: 9 resize_mode: FIT_LARGE_SIZE_AND_PAD interp_mode: AREA interp_mode: CUBIC }}
+    noise_param {{ gauss_blur: true }} emit_constraint {{ emit_type: CENTER }} }}
+    annotated_data_param {{ batch_sampler {{ sampler {{ min_scale: 0.2 }} max_trials: 5
+    sample_constraint {{ min_jaccard_overlap: 0.1 }} }} }}"""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("times", TIMES)
+def test_records_with_boxes(times: int, tmp_path: Path) -> None:
+    rng = random.Random(times)
+    whole, count = annotated_datums(), ANNOTATED * times
+    broken = [whole[0], *(mutated(whole[index % len(whole)], rng) for index in range(count))]
+    write_database(tmp_path / "db", ((b"%08d" % index, value) for index, value in enumerate(broken)), "lmdb")
+    data = source(
+        AnnotatedData,
+        f'data_param {{{{ source: "{{path}}" backend: LMDB batch_size: 1 }}}} {CHANGES}',
+        path=tmp_path / "db",
+    )
+    refused = 0
+    for _ in broken:
+        found = attempt(data.next_batch)
+        if isinstance(found, DataError):
+            assert "record '0" in str(found)
+            refused += 1
+        else:
+            image, boxes = found
+            assert image.shape[2:] == (5, 7)
+            assert boxes.shape == (1, 1, boxes.shape[2], 8)
+            corners = boxes[0, 0, :, 3:7]
+            assert (corners == -1).all() or ((corners >= 0) & (corners <= 1)).all()
+    assert count / 10 < refused < count
+    data.close()
+
+
+BOXES = {
+    "xml": b"""<?xml version="1.0"?><annotation><size><height>20</height><width>30</width></size><object><name>a</name>
+        <difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox></object>
+        </annotation>""",
+    "json": b'{"image": {"height": 9, "width": 9}, "annotation": [{"category_id": "a", "bbox": [1, 2.5, 3e0, 4]}]}',
+    "txt": b"1 2 3 4 5\n2 3.5 4 5 6\n",
+}
+
+
+@pytest.mark.parametrize("times", TIMES)
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_files_of_boxes(kind: str, times: int, tmp_path: Path) -> None:
+    rng = random.Random(times)
+    path, refused = tmp_path / "boxes", 0
+    for _ in range(BOX_FILES * times):
+        path.write_bytes(mutated(BOXES[kind], rng))
+        found = attempt(lambda: read_annotation(path, kind))
+        if isinstance(found, DataError):
+            assert str(path) in str(found)
+            refused += 1
+        else:
+            assert all(len(box.corners) == 4 for box in found.boxes)
+    assert BOX_FILES * times / 10 < refused < BOX_FILES * times
 
 
 def hdf5_source(path: Path) -> HDF5Data:

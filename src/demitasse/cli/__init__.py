@@ -35,7 +35,7 @@ FAMILIES = {
     ),
     "data": (
         *("convert_mnist_data", "convert_mnist_siamese_data", "convert_cifar_data", "convert_imageset"),
-        *("compute_image_mean", "extract_features"),
+        *("create_annoset", "compute_image_mean", "extract_features"),
     ),
     "draw": ("draw_net",),
     "logs": ("parse_log", "plot_log"),

@@ -15,12 +15,28 @@ Labels = Annotated[Path, typer.Argument(help="IDX file of labels, plain or .gz."
 Database = Annotated[Path, typer.Argument(help="The folder of the new database.")]
 Backend = Annotated[str, typer.Option("--backend", help="The kind of database: lmdb or leveldb.")]
 
+Gray = Annotated[bool, typer.Option("--gray/--nogray", help="Store images in grey.")]
+Shuffle = Annotated[bool, typer.Option("--shuffle/--noshuffle", help="Store images in random order.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the random order.")]
+ResizeWidth = Annotated[int, typer.Option("--resize_width", help="New width in pixels; 0 keeps it.")]
+ResizeHeight = Annotated[int, typer.Option("--resize_height", help="New height in pixels; 0 keeps it.")]
+CheckSize = Annotated[
+    bool, typer.Option("--check_size/--nocheck_size", help="Require that all images have the same size.")
+]
+Encoded = Annotated[bool, typer.Option("--encoded/--noencoded", help="Store image files instead of pixels.")]
+EncodeType = Annotated[
+    str,
+    typer.Option(
+        "--encode_type", help="Format of encoded images, png or jpg; implies --encoded; default: the file's own."
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
     for function in (
         *(convert_mnist_data, convert_mnist_siamese_data, convert_cifar_data, convert_imageset),
-        *(compute_image_mean, extract_features),
+        *(create_annoset, compute_image_mean, extract_features),
     ):
         command = app.command(function.__name__, cls=CaffeCommand, rich_help_panel=DATA, no_args_is_help=True)
         command(function)
@@ -68,34 +84,77 @@ def convert_imageset(
         Path, typer.Argument(help="Text file with one '<file name> <label>' per line.", callback=existing)
     ],
     database: Database,
-    gray: Annotated[bool, typer.Option("--gray/--nogray", help="Store images in grey.")] = False,
-    shuffle: Annotated[bool, typer.Option("--shuffle/--noshuffle", help="Store images in random order.")] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the random order.")] = 0,
+    gray: Gray = False,
+    shuffle: Shuffle = False,
+    seed: Seed = 0,
     backend: Backend = "lmdb",
-    resize_width: Annotated[int, typer.Option("--resize_width", help="New width in pixels; 0 keeps it.")] = 0,
-    resize_height: Annotated[int, typer.Option("--resize_height", help="New height in pixels; 0 keeps it.")] = 0,
-    check_size: Annotated[
-        bool, typer.Option("--check_size/--nocheck_size", help="Require that all images have the same size.")
-    ] = False,
-    encoded: Annotated[
-        bool, typer.Option("--encoded/--noencoded", help="Store image files instead of pixels.")
-    ] = False,
-    encode_type: Annotated[
-        str,
-        typer.Option(
-            "--encode_type", help="Format of encoded images, png or jpg; implies --encoded; default: the file's own."
-        ),
-    ] = "",
+    resize_width: ResizeWidth = 0,
+    resize_height: ResizeHeight = 0,
+    check_size: CheckSize = False,
+    encoded: Encoded = False,
+    encode_type: EncodeType = "",
 ) -> None:
     """Convert the image files named in a list to a database."""
     from demitasse.caffe.log import to_stderr
-    from demitasse.caffe.tools.convert_imageset import ImageOptions
     from demitasse.caffe.tools.convert_imageset import convert_imageset as convert
+    from demitasse.caffe.tools.image_datums import ImageOptions
 
     options = ImageOptions(gray, resize_height, resize_width, check_size, encoded, encode_type)
     with to_stderr():
         count = convert(root, image_list, database, options, shuffle, seed, backend)
     print(f"Processed {count} files.")
+
+
+def create_annoset(
+    root: Annotated[
+        Path, typer.Argument(help="The folder that the names in the list are relative to.", callback=existing)
+    ],
+    image_list: Annotated[
+        Path,
+        typer.Argument(
+            help="Text file with one '<image> <file of boxes>' or '<image> <label>' per line.", callback=existing
+        ),
+    ],
+    database: Database,
+    links: Annotated[str, typer.Argument(help="A folder to put a link to the database into.")] = "",
+    anno_type: Annotated[
+        str, typer.Option("--anno_type", help="detection: files of boxes; classification: labels.")
+    ] = "classification",
+    label_type: Annotated[
+        str, typer.Option("--label_type", help="The kind of files of boxes: xml, json or txt.")
+    ] = "xml",
+    label_map_file: Annotated[
+        str, typer.Option("--label_map_file", help="Prototxt of a LabelMap.", callback=existing)
+    ] = "",
+    check_label: Annotated[
+        bool, typer.Option("--check_label/--nocheck_label", help="Require that no two classes have the same name.")
+    ] = False,
+    redo: Annotated[bool, typer.Option("--redo/--noredo", help="Replace a database that exists already.")] = False,
+    gray: Gray = False,
+    shuffle: Shuffle = False,
+    seed: Seed = 0,
+    backend: Backend = "lmdb",
+    min_dim: Annotated[int, typer.Option("--min_dim", help="Enlarge images with a shorter side below this.")] = 0,
+    max_dim: Annotated[int, typer.Option("--max_dim", help="Reduce images with a longer side above this.")] = 0,
+    resize_width: ResizeWidth = 0,
+    resize_height: ResizeHeight = 0,
+    check_size: CheckSize = False,
+    encoded: Encoded = False,
+    encode_type: EncodeType = "",
+) -> None:
+    """Convert images with boxes to a database for AnnotatedData (SSD)."""
+    from demitasse.caffe.log import to_stderr
+    from demitasse.caffe.tools.create_annoset import AnnotationOptions, link_database
+    from demitasse.caffe.tools.create_annoset import create_annoset as convert
+    from demitasse.caffe.tools.image_datums import ImageOptions
+
+    annotations = AnnotationOptions(anno_type, label_type, label_map_file, check_label)
+    options = ImageOptions(gray, resize_height, resize_width, check_size, encoded, encode_type, min_dim, max_dim)
+    with to_stderr():
+        count = convert(root, image_list, database, annotations, options, shuffle, seed, backend, redo)
+    print(f"Processed {count} files.")
+    if links:
+        print(f"{link_database(database, links)} is a link to them.")
 
 
 def compute_image_mean(

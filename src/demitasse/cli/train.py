@@ -136,19 +136,19 @@ def score(
             load_weights(net, path)
         run = optimize(net) if device.type == "cpu" else net
         log.info("caffe.cpp:281", f"Running for {iterations} iterations.")
-        scores: dict[str, torch.Tensor] = {}
+        scores = scoring.net_scores(net)
         loss = 0.0
         for batch in range(iterations):
             with torch.no_grad():
                 blobs = run(scoring.next_batch(net, device))
             loss += net.loss(blobs).item()
-            scoring.accumulate(scores, net, blobs)
-            for name in net.outputs:
+            scores.add(net, blobs)
+            for name in net.outputs if isinstance(scores, scoring.MeanScores) else ():
                 for value in blobs[name].flatten().tolist():
                     log.info("caffe.cpp:304", f"Batch {batch}, {name} = {log.number(value)}")
         log.info("caffe.cpp:309", f"Loss: {log.number(loss / iterations)}")
-        for name in net.outputs:
-            for mean in (scores[name] / iterations).tolist():
+        for name, means in scores.means(iterations).items():
+            for mean in means:
                 log.info("caffe.cpp:321", f"{name} = {log.number(mean)}{net_log.loss_term(net, name, mean)}")
 
 

@@ -23,6 +23,9 @@ IMPOSSIBLE = {
         ("DetectionOutput", "Proposal", "YoloDetectionOutput", "Yolov3DetectionOutput"),
         "how many boxes it finds depends on the values",
     ),
+    **dict.fromkeys(
+        ("BoxAnnotatorOHEM", "DetectionEvaluate", "MultiBoxLoss"), "which boxes it counts depends on the values"
+    ),
     "Filter": "how much it lets through depends on the values",
     "Python": "it runs Python code",
     "ROIPooling": "which entries it compares depends on the values",

@@ -131,6 +131,7 @@ def test_blur_is_a_gaussian_of_five_by_five() -> None:
     ("settings", "message"),
     [
         ('mean_file: "mean"', "give mean_value"),
+        ("force_gray: true distort_param {}", "has distort_param, force_gray, which images with label images"),
         ("crop_size: 3 crop_h: 3 crop_w: 3", "either crop_size, or both"),
         ("crop_h: 3", "either crop_size, or both"),
         ("crop_h: 3 crop_w: 4 rotate90n: true", "turns squares; the crop is 3 x 4"),

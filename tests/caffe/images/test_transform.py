@@ -92,6 +92,23 @@ def test_a_mean_file_that_is_missing(tmp_path: Path) -> None:
         transformer(f'mean_file: "{tmp_path / "nowhere"}"')
 
 
+def test_a_crop_may_be_higher_than_wide() -> None:
+    np.testing.assert_array_equal(run("crop_h: 4 crop_w: 3", schema.TEST, 1)[0], IMAGE[:, 1:5, 1:4])
+
+
+def test_an_image_is_resized_before_its_crop() -> None:
+    transform = transformer("resize_param { height: 12 width: 10 interp_mode: NEAREST } crop_size: 8", schema.TEST)
+    assert transform.output_shape(IMAGE.shape) == (2, 8, 8)
+    random = np.random.default_rng(0)
+    batch = transform([transform.prepare(IMAGE, random)], 1, random)
+    np.testing.assert_array_equal(batch[0], IMAGE.repeat(2, 1).repeat(2, 2)[:, 2:10, 1:9])
+
+
+def test_half_a_size_of_a_crop() -> None:
+    with pytest.raises(NetError, match="crop_h is 4 and crop_w 0; give both or neither"):
+        transformer("crop_h: 4")
+
+
 def test_settings_that_do_not_fit_the_image(tmp_path: Path) -> None:
     write_mean(tmp_path / "mean", np.zeros((2, 6, 6), np.float32))
     for settings, message in [

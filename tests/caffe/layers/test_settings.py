@@ -9,11 +9,20 @@ import torch
 from demitasse.caffe import schema
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.errors import NetError
+from tests.contract.examples import DETECTED, SPOTS, TRAINED, TRUTHS
+from tests.contract.examples import PRIORS as PRIORS_OF_SSD
 from tests.golden.single import single_net
 
 # fields of data layers, and of those of the compression fork, have tests of their own
 ELSEWHERE = {
-    *("transform_param", "data_param", "dummy_data_param", "hdf5_data_param", "hdf5_output_param"),
+    *(
+        "transform_param",
+        "data_param",
+        "annotated_data_param",
+        "dummy_data_param",
+        "hdf5_data_param",
+        "hdf5_output_param",
+    ),
     *("image_data_param", "memory_data_param", "window_data_param", "input_param", "python_param"),
     *("dns_convolution_param", "dns_inner_product_param", "inq_convolution_param", "inq_inner_product_param"),
     *("cconvolution_param", "cinner_product_param", "dense_image_data_param"),
@@ -41,6 +50,13 @@ SPATIAL = ((3, 4, 2), (3, 2))
 SEQUENCE = ((3, 2, 4), (3, 2))
 PRIORS = ((1, 1, 2, 3), (1, 1, 8, 9))
 FOUND = ((1, 24), (1, 18), (1, 2, 24))
+FREE = "encode_variance_in_target: true"
+OWN = f"{FREE} use_prior_for_matching: false"
+HARDEST = "mining_type: HARD_EXAMPLE"
+CLOSE = "overlap_threshold: 0.9"
+SIZES = "name_size_file: 'sizes'"
+JUDGED = ((1, 1, 7, 7), (1, 1, 6, 8))
+HARD = ((6, 5), (6, 1, 1, 1), (6, 1, 1, 1), (6, 4, 1, 1))
 CELLS = ((1, 16, 2, 2),)
 YOLO_2 = "num_classes: 3 num_box: 2 biases: [1, 2, 2, 1]"
 YOLO_3 = "num_classes: 3 num_box: 2 biases: [8, 9, 7, 6] mask: [0, 1] mask_group_num: 1 anchors_scale: 8"
@@ -309,6 +325,47 @@ CHANGES = [
     ("roi_pooling_param.spatial_scale", "ROIPooling", REGIONS, "pooled_h: 2 pooled_w: 2",
      "pooled_h: 2 pooled_w: 2 spatial_scale: 3"),
     ("spatial_dropout_param.dropout_ratio", "SpatialDropout", PAIR[:1], "", "dropout_ratio: 0"),
+    *((f"multibox_loss_param.{name}", "MultiBoxLoss", TRAINED, f"num_classes: 3 {without}", f"num_classes: 3 {given}")
+      for name, without, given in (
+        ("loc_loss_type", "", "loc_loss_type: L2"),
+        ("conf_loss_type", "", "conf_loss_type: LOGISTIC"),
+        ("loc_weight", "", "loc_weight: 3"),
+        ("share_location", "mining_type: NONE", "mining_type: NONE share_location: false"),
+        ("match_type", "overlap_threshold: 0.2", "overlap_threshold: 0.2 match_type: BIPARTITE"),
+        ("overlap_threshold", "", "overlap_threshold: 0.9"),
+        ("use_prior_for_matching", FREE, f"{FREE} use_prior_for_matching: false"),
+        ("use_difficult_gt", "", "use_difficult_gt: false"),
+        ("do_neg_mining", "", "do_neg_mining: false"),
+        ("neg_pos_ratio", "", "neg_pos_ratio: 0"),
+        ("neg_overlap", "", "neg_overlap: 0.01"),
+        ("code_type", "", "code_type: CENTER_SIZE"),
+        ("encode_variance_in_target", "", "encode_variance_in_target: true"),
+        ("map_object_to_agnostic", "", "map_object_to_agnostic: true"),
+        ("ignore_cross_boundary_bbox", OWN, f"{OWN} ignore_cross_boundary_bbox: true"),
+        ("bp_inside", OWN, f"{OWN} bp_inside: true"),
+        ("mining_type", "", "mining_type: NONE"),
+        ("nms_param", HARDEST, f"{HARDEST} nms_param {{ nms_threshold: 0.1 }}"),
+        ("sample_size", HARDEST, f"{HARDEST} sample_size: 1"),
+        ("use_prior_for_nms", f"{HARDEST} nms_param {{ nms_threshold: 0.1 }}",
+         f"{HARDEST} nms_param {{ nms_threshold: 0.1 }} use_prior_for_nms: true"),
+    )),
+    ("multibox_loss_param.num_classes", "MultiBoxLoss", TRAINED, "num_classes: 3", "num_classes: 4"),
+    ("multibox_loss_param.background_label_id", "MultiBoxLoss", (TRAINED[0], (3, 24), *TRAINED[2:]), "num_classes: 4",
+     "num_classes: 4 background_label_id: 3"),
+    *((f"detection_evaluate_param.{name}", "DetectionEvaluate", JUDGED, f"num_classes: 4 {without}",
+       f"num_classes: 4 {given}")
+      for name, without, given in (
+        ("background_label_id", "", "background_label_id: 3"),
+        ("overlap_threshold", "", "overlap_threshold: 0.99"),
+        ("evaluate_difficult_gt", "", "evaluate_difficult_gt: false"),
+        ("name_size_file", CLOSE, f"{CLOSE} {SIZES}"),
+        ("resize_param", f"{CLOSE} {SIZES}",
+         f"{CLOSE} {SIZES} resize_param {{ height: 9 width: 3 resize_mode: FIT_LARGE_SIZE_AND_PAD }}"),
+    )),
+    ("detection_evaluate_param.num_classes", "DetectionEvaluate", JUDGED, "num_classes: 3", "num_classes: 4"),
+    ("box_annotator_ohem_param.roi_per_img", "BoxAnnotatorOHEM", HARD, "roi_per_img: 1", "roi_per_img: 2"),
+    ("box_annotator_ohem_param.ignore_label", "BoxAnnotatorOHEM", HARD, "roi_per_img: 1",
+     "roi_per_img: 1 ignore_label: 9"),
     ("smooth_l1_loss_param.sigma", "SmoothL1Loss", PAIR, "", "sigma: 3"),
     ("lstm_param.num_output", "Lstm", SEQUENCE, RECUR, RECUR.replace("4", "5")),
     ("lstm_param.weight_filler", "Lstm", SEQUENCE,
@@ -332,7 +389,7 @@ def fields() -> set[str]:
 def outcome(kind: str, shapes: tuple[tuple[int, ...], ...], settings: str) -> list[object]:
     """Returns what a layer makes of the same bottoms the second time, and its blobs then; or how it refuses."""
     torch.manual_seed(0)
-    tops = 2 if kind == "Slice" else 1
+    tops = 2 if kind in ("Slice", "BoxAnnotatorOHEM") else 1
     try:
         net = single_net(kind, settings, *shapes, tops=tops, phase=schema.TRAIN)
     except NetError as error:
@@ -342,6 +399,12 @@ def outcome(kind: str, shapes: tuple[tuple[int, ...], ...], settings: str) -> li
     for index, shape in enumerate(shapes):
         if (index and shape != shapes[0]) or kind in ("Embed", "Upsample"):
             bottoms[index] = torch.arange(bottoms[index].numel()).reshape(shape).remainder(3).clamp(max=2).float()
+    if kind == "MultiBoxLoss":
+        bottoms[2:] = [torch.tensor(PRIORS_OF_SSD), torch.tensor(TRUTHS)]
+    if kind == "DetectionEvaluate":
+        bottoms = [torch.tensor(DETECTED), torch.tensor(TRUTHS)]
+    if kind == "BoxAnnotatorOHEM":
+        bottoms[0] = torch.tensor(SPOTS)
     if kind == "Proposal":
         bottoms[1:] = [torch.zeros(shapes[1]), torch.tensor([[64.0, 80.0, 1.0]])]
     net.layer("l")(*bottoms)
@@ -366,6 +429,7 @@ def test_every_field_has_an_effect(field, kind, shapes, without, given, tmp_path
     monkeypatch.chdir(tmp_path)
     for name, matrix in (("square", np.eye(4)), ("other", np.ones((4, 4)))):
         (tmp_path / name).write_bytes(array_blob(matrix.astype(np.float32)).SerializeToString())
+    (tmp_path / "sizes").write_text("a 6 40\nb 8 30\nc 5 5\n")
     message, name = field.split(".")
     assert name in given
     before = outcome(kind, shapes, f"{message} {{ {without} }}" if without else "")

@@ -25,30 +25,41 @@ from demitasse.caffe.training.solver import Solver
 from demitasse.errors import DataError
 
 COUNT = 13
-TRANSFORM = "transform_param { crop_size: 5 mirror: true scale: 0.5 }"
+TRANSFORM = "crop_size: 5 mirror: true scale: 0.5"
+# of SSD: images are changed at random before the crop
+CHANGES = """resize_param { height: 8 width: 7 interp_mode: LINEAR interp_mode: AREA }
+    noise_param { saltpepper: true saltpepper_param { fraction: 0.3 value: 9 } }"""
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A folder with 13 images, in files with a list and a window file, and in databases."""
+    """A folder with 13 images, in files with a list and a window file, and in databases, one of them with boxes."""
     random = np.random.default_rng(0)
-    records, lines, windows = [], "", ""
+    records, annotated, lines, windows = [], [], "", ""
     for index in range(COUNT):
         content = encode(random.integers(0, 256, (3, 9, 8), np.uint8), "png")
         (tmp_path / f"{index}.png").write_bytes(content)
         datum = schema.Datum(data=content, encoded=True, label=index)
         records.append((b"%08d" % index, datum.SerializeToString()))
+        boxes = schema.AnnotatedDatum(datum=datum, type=schema.AnnotatedDatum.BBOX)
+        box = schema.NormalizedBBox(xmin=0.1, ymin=0.2, xmax=0.7, ymax=0.8)
+        boxes.annotation_group.add(group_label=index).annotation.add(bbox=box)
+        annotated.append((b"%08d" % index, boxes.SerializeToString()))
         lines += f"{index}.png {index}\n"
         windows += f"# {index}\n{index}.png\n3 9 8\n2\n{index + 1} 0.9 1 1 6 7\n3 0.2 0 2 7 8\n"
     (tmp_path / "list").write_text(lines)
     (tmp_path / "windows").write_text(windows)
     for backend in ("lmdb", "leveldb") if find_spec("plyvel") else ("lmdb",):
         write_database(tmp_path / backend, records, backend)
+    write_database(tmp_path / "boxes", annotated, "lmdb")
     return tmp_path
 
 
 LAYERS = {
     "lmdb": 'type: "Data" data_param {{ source: "{0}/lmdb" batch_size: 4 backend: LMDB rand_skip: 9 }}',
+    "changed": 'type: "Data" data_param {{ source: "{0}/lmdb" batch_size: 4 backend: LMDB }}',
+    "boxes": 'type: "AnnotatedData" data_param {{ source: "{0}/boxes" batch_size: 4 backend: LMDB }} '
+    "annotated_data_param {{ batch_sampler {{ sampler {{ min_scale: 0.5 }} max_sample: 1 }} }}",
     "leveldb": 'type: "Data" data_param {{ source: "{0}/leveldb" batch_size: 4 rand_skip: 9 }}',
     "files": 'type: "ImageData" image_data_param {{ source: "{0}/list" root_folder: "{0}/" batch_size: 5 '
     "new_height: 7 new_width: 9 shuffle: true }}",
@@ -59,7 +70,9 @@ KINDS = [pytest.param(kind, marks=pytest.mark.leveldb if kind == "leveldb" else 
 
 
 def layer(kind: str, folder: Path) -> str:
-    return f'layer {{ name: "d" top: "data" top: "label" {TRANSFORM} {LAYERS[kind].format(folder)} }}'
+    transform = f"{CHANGES} {TRANSFORM}" if kind in ("changed", "boxes") else TRANSFORM
+    tops = 'top: "data" top: "label"'
+    return f'layer {{ name: "d" {tops} transform_param {{ {transform} }} {LAYERS[kind].format(folder)} }}'
 
 
 def source(kind: str, folder: Path, workers: int) -> Source:

@@ -39,6 +39,15 @@ def database(folder: Path) -> Make:
     return lambda batch: source("Data", f"data_param {{ {settings} batch_size: {batch} }} {transform}")
 
 
+def changed(folder: Path) -> Make:
+    """A database whose images are changed at random before the crop, as by SSD."""
+    database(folder)
+    transform = """transform_param { resize_param { height: 5 width: 8 interp_mode: LINEAR interp_mode: AREA }
+        noise_param { saltpepper: true saltpepper_param { fraction: 0.3 value: 9 } } crop_size: 4 }"""
+    settings = f'backend: LMDB source: "{folder / "lmdb"}"'
+    return lambda batch: source("Data", f"data_param {{ {settings} batch_size: {batch} }} {transform}")
+
+
 def image_files(folder: Path) -> Make:
     random = np.random.default_rng(2)
     for i in range(7):
@@ -81,7 +90,7 @@ class Counting(Source):
         return [rows[:, None].expand(-1, *self.shape), rows]
 
 
-@pytest.mark.parametrize("kind", [database, image_files, hdf5, memory, lambda folder: Counting])
+@pytest.mark.parametrize("kind", [database, changed, image_files, hdf5, memory, lambda folder: Counting])
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_the_batches_of_all_processes_make_up_that_of_one(
     tmp_path: Path, kind: Callable[[Path], Make], ranks: int

@@ -154,15 +154,15 @@ def test_what_has_no_meaning_is_told_once_with_file_line_and_field(
 
 def test_a_solver_of_other_caffes_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "solver.prototxt"
-    path.write_text('net: "a"\neval_type: "detection"\ndevice_id: [2,\n 3]\ndevice_id: 4  # device_id: 5\nmax_iter: 9')
+    path.write_text('net: "a"\nsnapshot_log: true\ndevice_id: [2,\n 3]\ndevice_id: 4  # device_id: 5\nmax_iter: 9')
     with caplog.at_level(logging.WARNING, "demitasse.caffe"):
         solver = prototxt.read_solver(path)
-    assert (solver.device_id, solver.max_iter, solver.eval_type) == (2, 9, "detection")
+    assert (solver.device_id, solver.max_iter, solver.snapshot_log) == (2, 9, True)
     devices, fields = (record.getMessage() for record in caplog.records)
     assert devices == (
         f"{path}:3: found 3 values of device_id; only the first, 2, is used; give gpu='2,3,4' to train on all"
     )
-    assert fields.endswith("Caffe: eval_type (line 2)")
+    assert fields.endswith("Caffe: snapshot_log (line 2)")
 
 
 def varint_field(number: int, value: int) -> bytes:

@@ -13,7 +13,8 @@ from demitasse.caffe import schema
 from demitasse.caffe.images.codec import decode, encode
 from demitasse.caffe.images.image_list import read_image_list
 from demitasse.caffe.sources.lmdb_store import LmdbReader
-from demitasse.caffe.tools.convert_imageset import ImageOptions, convert_imageset
+from demitasse.caffe.tools.convert_imageset import convert_imageset
+from demitasse.caffe.tools.image_datums import ImageOptions
 from demitasse.errors import DataError, UsageError
 
 BGR = np.random.default_rng(0).integers(0, 256, (3, 6, 8), np.uint8)

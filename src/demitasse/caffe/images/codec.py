@@ -109,8 +109,8 @@ def resize(image: Array, height: int, width: int) -> Array:
     return out
 
 
-def encode(image: Array, extension: str) -> bytes:
-    """Encodes a grey or BGR image; JPEG with OpenCV's default quality of 95.
+def encode(image: Array, extension: str, quality: int = 95) -> bytes:
+    """Encodes a grey or BGR image; JPEG with a quality, by default that of OpenCV.
 
     Raises:
         UsageError: no image format has this extension.
@@ -120,5 +120,5 @@ def encode(image: Array, extension: str) -> bytes:
         raise UsageError(f"unknown image format {extension!r}; expected jpg or png")
     pixels = image[0] if len(image) == 1 else image[::-1].transpose(1, 2, 0)
     stream = BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, kind, quality=95)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, kind, quality=quality)
     return stream.getvalue()

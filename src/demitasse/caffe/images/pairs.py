@@ -19,6 +19,10 @@ Image = NDArray[np.uint8]
 Plane = NDArray[np.float32]
 Shape = tuple[int, ...]
 
+_FIELDS = {
+    *("scale", "mirror", "crop_size", "crop_h", "crop_w", "mean_file", "mean_value"),
+    *("rand_resize", "rand_aspect_ratio", "rand_rotate", "gaussian_blur", "rotate90n", "use_gpu_transform"),
+}
 _MOST_BLUR = 0.6  # pixels
 
 
@@ -49,6 +53,10 @@ class PairTransform:
     """
 
     def __init__(self, param: schema.TransformationParameter, phase: int, ignore_label: int) -> None:
+        if unknown := {field.name for field, _ in param.ListFields()} - _FIELDS:
+            raise NetError(
+                f"transform_param has {', '.join(sorted(unknown))}, which images with label images do not take"
+            )
         if param.mean_file:
             raise NetError("transform_param has a mean_file, whose size fits no other crop; give mean_value")
         if (param.crop_size and (param.crop_h or param.crop_w)) or bool(param.crop_h) != bool(param.crop_w):

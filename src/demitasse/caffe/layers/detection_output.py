@@ -8,6 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
+from demitasse.caffe.layers.box_code import BoxCode
 from demitasse.caffe.layers.boxes import Floats, Indices, suppress
 from demitasse.errors import NetError
 
@@ -38,9 +39,10 @@ class DetectionOutput(Layer):
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.detection_output_param
         self.classes, self.background = settings.num_classes, settings.background_label_id
-        self.code_type = _code_type(settings.code_type)
-        self.shares, self.encoded = settings.share_location, settings.variance_encoded_in_target
-        self.normalized, self.clips = settings.normalized_bbox, settings.clip
+        self.shares, self.clips = settings.share_location, settings.clip
+        self.normalized = settings.normalized_bbox
+        varied = not settings.variance_encoded_in_target
+        self.code = BoxCode.named(settings.code_type, varied, 0.0 if self.normalized else 1.0)
         self.least = settings.confidence_threshold if settings.HasField("confidence_threshold") else -np.inf
         nms = settings.nms_param
         self.threshold, self.eta = nms.nms_threshold, nms.eta
@@ -54,7 +56,7 @@ class DetectionOutput(Layer):
 
     def _check(self, shapes: tuple[Shape, ...]) -> None:
         boxes, scores, priors = shapes
-        rows = (1, 2) if self.encoded else (2,)  # encoded variances are not needed
+        rows = (2,) if self.code.varied else (1, 2)
         if (
             len(priors) < 3
             or priors[0] != 1
@@ -101,8 +103,13 @@ class DetectionOutput(Layer):
     def candidates(self, offsets: Tensor, scores: Tensor, priors: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the corners of all boxes, (n, priors, 1 or classes, 4), and their scores, (n, classes, priors)."""
         count = offsets.shape[0]
-        boxes = decode(self, offsets.reshape(count, self.priors, -1, 4), priors.reshape(priors.shape[1], -1, 4))
+        boxes = self._decoded(offsets.reshape(count, self.priors, -1, 4), priors.reshape(priors.shape[1], -1, 4))
         return boxes, scores.reshape(count, self.priors, self.classes).transpose(1, 2)
+
+    def _decoded(self, offsets: Tensor, priors: Tensor) -> Tensor:
+        """Returns the corners of boxes from offsets (..., priors, k, 4) and priors (2, priors, 4)."""
+        boxes = self.code.decode(offsets, priors[:, :, None])
+        return boxes.clamp(0, 1) if self.clips else boxes
 
     def _item(self, number: int, moves: Tensor, scores: Floats, priors: Tensor) -> Floats:
         """Returns the rows of an item, from offsets (priors, 1 or classes, 4) and scores (classes, priors)."""
@@ -110,7 +117,7 @@ class DetectionOutput(Layer):
         boxes = np.zeros(tuple(moves.shape), scores.dtype)
         above = np.flatnonzero((scores[labels] > self.least).any(0))
         chosen = torch.from_numpy(above).to(moves.device)
-        boxes[above] = decode(self, moves[None, chosen], priors[:, chosen])[0].cpu().numpy()
+        boxes[above] = self._decoded(moves[chosen], priors[:, chosen]).cpu().numpy()
         rows = []
         for label in labels:
             corners = boxes[:, 0 if self.shares else label]
@@ -126,9 +133,10 @@ class DetectionOutput(Layer):
     def _suppressed(self, boxes: Floats, scores: Floats) -> Indices:
         """Returns the indices of the kept boxes of a class, the best first."""
         places = _ranked(scores, np.flatnonzero(scores > self.least), self.top_k)
-        pixel = 0.0 if self.normalized else 1.0
         # no more than keep_top_k of a class can be among the best of all classes
-        kept = suppress(boxes[places], self.threshold, self.keep_top_k, self.eta, pixel, f"layer {self.spec.name!r}")
+        kept = suppress(
+            boxes[places], self.threshold, self.keep_top_k, self.eta, self.code.pixel, f"layer {self.spec.name!r}"
+        )
         found: Indices = places[kept]
         return found
 
@@ -141,32 +149,3 @@ def _ranked(scores: Floats, places: Indices, most: int | None) -> Indices:
         places = places[chosen >= least]
     found: Indices = places[np.argsort(-scores[places], kind="stable")][:most]
     return found
-
-
-def decode(layer: DetectionOutput, offsets: Tensor, priors: Tensor) -> Tensor:
-    """Returns the corners of boxes, (n, priors, k, 4), by the layer's ``code_type``.
-
-    Args:
-        layer: the layer.
-        offsets: (n, priors, k, 4), what the net predicts.
-        priors: (2, priors, 4), corners and variances.
-    """
-    corners = priors[0, :, None]
-    low, high = corners[..., :2], corners[..., 2:]
-    moved = offsets if layer.encoded else offsets * priors[1, :, None]
-    if layer.code_type == "CORNER":
-        boxes = corners + moved
-    elif layer.code_type == "CORNER_SIZE":
-        size = high - low
-        boxes = corners + moved * torch.cat([size, size], -1)
-    else:
-        size = high - low if layer.normalized else high - low + 1
-        middle = moved[..., :2] * size + low + size / 2
-        half = moved[..., 2:].exp() * size / 2
-        boxes = torch.cat([middle - half, middle + half], -1)
-    return boxes.clamp(0, 1) if layer.clips else boxes
-
-
-def _code_type(code_type: int) -> str:
-    """Returns the name of a PriorBoxParameter.CodeType."""
-    return {1: "CORNER", 2: "CENTER_SIZE", 3: "CORNER_SIZE"}[code_type]

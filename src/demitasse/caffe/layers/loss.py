@@ -54,12 +54,14 @@ class LabelledLoss(Layer):
 class SoftmaxWithLoss(LabelledLoss):
     """-log(softmax(x)[label]), summed and normalized; the second top is the softmax, without gradient.
 
+    The third top, of R-FCN, has the loss of each label, without gradient; it has four axes, if the labels have fewer.
+
     Small probabilities give their true logarithm; Caffe limits it to log(1.2e-38). With ``weight_by_label_freqs``
     (SegNet) each logarithm is multiplied by the ``class_weighting`` of its label or, without ``class_weighting``,
     divided by the number of such labels in the batch; the normalization is the same.
     """
 
-    top_count = (1, 2)
+    top_count = (1, 3)
     class_weights: Tensor
 
     @override
@@ -77,17 +79,27 @@ class SoftmaxWithLoss(LabelledLoss):
             raise NetError(f"scores of shape {list(scores)} need {wanted} labels, found labels of shape {list(labels)}")
 
     @override
-    def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, ...]:
         by_class = scores.movedim(self.axis, 1) if self.axis != 1 else scores
         label = labels.long().reshape(by_class.shape[:1] + by_class.shape[2:])
         ignored = _NOTHING_IGNORED if self.ignored is None else self.ignored
         try:
             weights = self._weights(label, by_class.shape[1])
-            total = F.cross_entropy(by_class, label, weights, ignore_index=ignored, reduction="sum")
+            losses = F.cross_entropy(by_class, label, weights, ignore_index=ignored, reduction=self._reduction)
         except IndexError as error:
             raise DataError(f"layer {self.spec.name!r}: a label is not one of the classes: {error}") from error
-        loss = self.normalize(total, label, math.prod(scores.shape[: self.axis]))
-        return (loss, F.softmax(scores.detach(), self.axis)) if len(self.spec.top) == 2 else loss
+        loss = self.normalize(losses.sum(), label, math.prod(scores.shape[: self.axis]))
+        if len(self.spec.top) < 2:
+            return loss
+        probabilities = F.softmax(scores.detach(), self.axis)
+        if len(self.spec.top) == 2:
+            return loss, probabilities
+        return loss, probabilities, losses.detach().reshape(labels.shape + (1,) * (4 - labels.ndim))
+
+    @property
+    def _reduction(self) -> str:
+        """How the losses of the labels are returned: their sum takes less memory."""
+        return "none" if len(self.spec.top) == 3 else "sum"
 
     def _weights(self, label: Tensor, classes: int) -> Tensor | None:
         """Returns the weight of each class, (classes,); None if all are 1."""

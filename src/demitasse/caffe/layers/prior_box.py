@@ -35,7 +35,6 @@ class PriorBox(Layer):
     """
 
     bottom_count = (2, 2)
-    without_gradient = (0, 1)
     priors: Tensor
 
     @override

@@ -38,9 +38,12 @@ _OWNERS = {
     150: ("INQInnerProduct",),
     151: ("CConvolution",),
     152: ("CInnerProduct",),
+    200: ("AnnotatedData",),
+    201: ("MultiBoxLoss",),
     202: ("Permute",),
     203: ("PriorBox",),
     204: ("DetectionOutput",),
+    205: ("DetectionEvaluate",),
     206: ("Normalize",),
     211: ("ReLU6",),
     601: ("YoloDetectionOutput",),
@@ -52,11 +55,15 @@ _FOREIGN = 1500  # added to the number of a field of another fork
 
 # type that only forks have -> (the number of its settings here, the number that is written)
 _HOMES = {
+    "AnnotatedData": (200, 200),
     "BN": (1137, 137),  # PSPNet; 45 in SegNet's dialect
+    "BoxAnnotatorOHEM": (1203, 150),
     "DenseImageData": (1166, 138),
+    "DetectionEvaluate": (205, 205),
     "DetectionOutput": (204, 204),
     "Interp": (1163, 163),
     "Lstm": (1140, 140),
+    "MultiBoxLoss": (201, 201),
     "Normalize": (206, 206),
     "PSROIPooling": (1202, 10002),
     "Permute": (202, 202),

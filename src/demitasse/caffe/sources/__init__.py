@@ -1,6 +1,7 @@
 """The data sources of nets. Importing this package registers all of them."""
 
 from demitasse.caffe.sources import (
+    annotated_data,
     database,
     dummy,
     fed,
@@ -16,4 +17,7 @@ from demitasse.caffe.sources.base import SOURCES, Source
 
 __all__ = ["SOURCES", "Source"]
 
-_FILES = (database, dummy, fed, hdf5, image_data, leveldb_store, lmdb_store, memory, segmentation, window_data)
+_FILES = (
+    *(annotated_data, database, dummy, fed, hdf5, image_data, leveldb_store, lmdb_store, memory, segmentation),
+    window_data,
+)

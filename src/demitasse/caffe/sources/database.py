@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import islice
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -13,10 +11,10 @@ from typing_extensions import override
 from demitasse.caffe import schema
 from demitasse.caffe.images.transform import Image
 from demitasse.caffe.sources.base import SOURCES, State
+from demitasse.caffe.sources.cursor import DatabaseCursor
 from demitasse.caffe.sources.images import ImageSource
-from demitasse.caffe.sources.store import BACKENDS, Record
+from demitasse.caffe.sources.store import Record
 from demitasse.errors import DataError
-from demitasse.files import system_path
 
 
 @SOURCES.register("Data")
@@ -25,24 +23,12 @@ class Data(ImageSource[Record]):
 
     def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param = spec.data_param
-        self._rand_skip = param.rand_skip
-        self._records: Iterator[Record] = iter(())
-        backend = type(param).DB.Name(param.backend).lower()
-        self._database = BACKENDS[backend].open(system_path(param.source))
+        self._cursor = DatabaseCursor(param)
         super().__init__(spec, phase, param.batch_size, param.force_encoded_color)
 
     @override
     def next_items(self, count: int) -> list[Record]:
-        records: list[Record] = []
-        while len(records) < count:
-            found = list(islice(self._records, count - len(records)))
-            records += found
-            self._position += len(found)
-            if not self._position:
-                raise DataError(f"{self._database.path}: the database has no readable records")
-            if len(records) < count:
-                self._open_at(0)
-        return records
+        return self._cursor.next_records(count)
 
     @override
     def decode(self, item: Record) -> tuple[Image, int]:
@@ -54,36 +40,25 @@ class Data(ImageSource[Record]):
 
     @override
     def describe_item(self, item: Record) -> str:
-        return f"{self._database.path}: record {item[0].decode(errors='backslashreplace')!r}"
+        return self._cursor.describe(item)
 
     @override
     def rewind(self) -> None:
-        skip = int(self.random.integers(self._rand_skip)) if self._rand_skip else 0
-        self._open_at(skip % len(self._database) if skip else 0)
+        self._cursor.rewind(self.random)
 
     @override
     def position(self) -> State:
-        return {"random": self.random.bit_generator.state, "position": self._position}
+        return {"random": self.random.bit_generator.state, "position": self._cursor.position}
 
     @override
     def seek(self, position: State) -> None:
-        record = position["position"]
-        if record and not 0 <= record <= len(self._database):
-            raise DataError(
-                f"{self._database.path}: the state is at record {record}, but the database has {len(self._database)}"
-            )
+        self._cursor.seek(position["position"])
         self.random.bit_generator.state = position["random"]
-        self._open_at(record)
 
     @override
     def close(self) -> None:
         super().close()
-        self._records = iter(())
-        self._database.close()
-
-    def _open_at(self, position: int) -> None:
-        self._position = position
-        self._records = self._database.records(position)
+        self._cursor.close()
 
 
 def datum_image(datum: schema.Datum, color: bool | None = None) -> Image:

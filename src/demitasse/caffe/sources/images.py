@@ -83,15 +83,16 @@ class ImageSource(AheadSource[BatchPlan[Item]], Generic[Item]):
     def make_batch(self, plan: BatchPlan[Item]) -> list[Tensor]:
         labels: list[int] = []
         random = np.random.default_rng(plan.seed)
-        batch = self._transformer(self._decoded(plan.items, labels), len(plan.items), random, self.rank, self.ranks)
+        images = self._decoded(plan, labels)
+        batch = self._transformer(images, len(plan.items), random, self.rank, self.ranks)
         tops = [batch, np.array(labels, np.float32)]
         return [torch.from_numpy(top) for top in tops[: len(self.shapes)]]
 
-    def _decoded(self, items: list[Item], labels: list[int]) -> Iterator[Windowed]:
-        """Yields the decoded images, and appends their labels; all images must have the same shape in the net."""
+    def _decoded(self, plan: BatchPlan[Item], labels: list[int]) -> Iterator[Windowed]:
+        """Yields the prepared images, and appends their labels; all images must have the same shape in the net."""
         whole: Shape = ()
         first: Shape = ()
-        for item in items:
+        for number, item in enumerate(plan.items):
             image, label = self.decode(item)
             if image.shape != whole:
                 shape = self._output_shape(item, image)
@@ -103,7 +104,15 @@ class ImageSource(AheadSource[BatchPlan[Item]], Generic[Item]):
                     )
                 whole = image.shape
             labels.append(label)
-            yield image
+            yield self._prepared(item, image, (plan.seed, self.rank + number * self.ranks))
+
+    def _prepared(self, item: Item, image: Windowed, seed: tuple[int, int]) -> Windowed:
+        if not self._transformer.prepares:
+            return image
+        try:
+            return self._transformer.prepare(image, np.random.default_rng(seed))
+        except DataError as error:
+            raise error.within(self.describe_item(item)) from error
 
     def _output_shape(self, item: Item, image: Windowed) -> Shape:
         try:

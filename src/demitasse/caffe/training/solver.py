@@ -22,7 +22,7 @@ from demitasse.caffe.training import lr_policy, snapshot, solver_checks, solver_
 from demitasse.caffe.training.display import Display
 from demitasse.caffe.training.ranks import Pass, Ranks
 from demitasse.caffe.training.resume import restore_sources, source_states
-from demitasse.caffe.training.scoring import accumulate, next_batch
+from demitasse.caffe.training.scoring import next_batch, solver_scores
 from demitasse.caffe.training.signals import Signals
 from demitasse.caffe.upgrade import upgrade_solver
 from demitasse.caffe.weights import load_weights
@@ -71,6 +71,7 @@ class Solver:
         self.ranks = ranks or Ranks()
         log.info("solver.cpp:44", f"Initializing solver from parameters: \n{self.param}")
         make_optimizer = solver_checks.optimizer_type(self.param, origin)
+        solver_checks.check_evaluation(self.param, origin)
         self.prefix = solver_checks.snapshot_prefix(self.param, origin)
         if self.ranks.rank == 0:
             solver_checks.check_prefix(self.param, self.prefix)
@@ -314,7 +315,7 @@ class Solver:
         log.info("solver.cpp:334", f"Iteration {self.iter}, Testing net (#{index})")
         solver_nets.share_blobs(net, self.net)
         before = source_states(net)
-        scores: dict[str, Tensor] = {}
+        scores = solver_scores(self.param)
         loss = 0.0
         for _ in range(batches):
             self.stopped = self._signals.requested("stop")
@@ -324,10 +325,9 @@ class Solver:
                 return
             with torch.no_grad():
                 blobs, part = self._run(net, backward=False)
-            accumulate(scores, net, blobs)
+            scores.add(net, blobs)
             if self.param.test_compute_loss:
                 loss += part.item()
         if self.param.test_compute_loss:
             log.info("solver.cpp:388", f"Test loss: {log.number(loss / batches)}")
-        means = {name: (score / batches).tolist() for name, score in scores.items()}
-        net_log.output_lines("solver.cpp:401", "    Test net output", net, means)
+        net_log.output_lines("solver.cpp:401", "    Test net output", net, scores.means(batches))

@@ -9,8 +9,9 @@ from demitasse.caffe import schema
 from demitasse.caffe.list_file import is_text
 from demitasse.caffe.net import Net
 from demitasse.caffe.training import lr_policy
+from demitasse.caffe.training.average_precision import VERSIONS
 from demitasse.caffe.training.optimizers import OPTIMIZERS, Optimizer
-from demitasse.errors import SnapshotError, UnknownNameError
+from demitasse.errors import PrototxtError, SnapshotError, UnknownNameError
 from demitasse.files import system_path
 
 
@@ -32,6 +33,17 @@ def optimizer_type(param: schema.SolverParameter, origin: str) -> type[Optimizer
         return OPTIMIZERS[param.type]
     except UnknownNameError as error:
         raise error.within(origin) from error
+
+
+def check_evaluation(param: schema.SolverParameter, origin: str) -> None:
+    """Checks how a solver's tests judge the outputs of their nets.
+
+    Raises:
+        PrototxtError: ``eval_type`` or ``ap_version`` is unknown.
+    """
+    for field, known in (("eval_type", ("classification", "detection")), ("ap_version", tuple(VERSIONS))):
+        if (found := getattr(param, field)) not in known:
+            raise PrototxtError(f"{origin}: {field} is {found!r}; expected {', '.join(known[:-1])} or {known[-1]}")
 
 
 def check_names(param: schema.SolverParameter, net: Net) -> None:

@@ -51,8 +51,5 @@ def normalize(code: Code, x: str) -> str:
 @SOURCE.register("Upsample")
 def upsample(code: Code, x: str, *mask: str) -> str:
     if mask:
-        height, width = code.settings.plane
-        places = f"{mask[0]}.flatten(2).long()"
-        zeros = f"{x}.new_zeros({x}.shape[0], {x}.shape[1], {height * width})"
-        return f"{zeros}.scatter(2, {places}, {x}.flatten(2)).unflatten(2, ({height}, {width}))"
+        return call(code.helper("_unpool"), x, mask[0], *code.settings.plane)
     return call("F.interpolate", x, scale_factor=code.settings.scale)

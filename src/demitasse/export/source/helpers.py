@@ -21,11 +21,19 @@ def _rank_items(x, count, scores=False, ones=0):
 def _max_pool(x, kernel, stride, padding=0, ceil_mode=False, margin=None):
     """Returns the largest values of the windows, and their places in the plane; ``margin`` pads the plane by hand."""
     padded = x if margin is None else F.pad(x, margin, value=torch.finfo(torch.float32).min)
-    values, places = F.max_pool2d(padded, kernel, stride, padding, ceil_mode=ceil_mode, return_indices=True)
+    values, places = F.max_pool2d(
+        padded, kernel, stride, padding, ceil_mode=ceil_mode, return_indices=True
+    )
     if margin is not None:
         row, column = places // padded.shape[3] - margin[2], places % padded.shape[3] - margin[0]
         places = row * x.shape[3] + column
     return values, places.to(x.dtype)
+''',
+    "_unpool": '''
+def _unpool(x, places, height, width):
+    """Puts each value at its place in a plane of zeros."""
+    zeros = x.new_zeros(*x.shape[:2], height * width)
+    return zeros.scatter(2, places.flatten(2).long(), x.flatten(2)).unflatten(2, (height, width))
 ''',
     "_mvn": '''
 def _mvn(x, axis=2, divides=True, eps=1e-9):

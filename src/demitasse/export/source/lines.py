@@ -43,7 +43,10 @@ def _operators(head: str, value: str, indent: int) -> list[str]:
     parts = _parts(value, "+-") if len(_parts(value, "+-")) > 1 else _parts(value, "*")
     if len(parts) == 1 and not head.startswith("return"):
         return [" " * indent + head + value]
-    parts = parts if len(parts) > 1 else [f"{part}," for part in _parts(value, ",")]
+    if len(parts) > 1 and indent + 4 + len(value) <= WIDTH:
+        parts = [value]
+    elif len(parts) == 1:
+        parts = [f"{part}," for part in _parts(value, ",")]
     return [" " * indent + f"{head}(", *(" " * (indent + 4) + part for part in parts), " " * indent + ")"]
 
 
