@@ -77,6 +77,7 @@ layer { name: "pool" type: "Pooling" bottom: "data" top: "pool" top: "mask"
 layer { name: "bn" type: "BN" bottom: "pool" top: "bn"
   bn_param { slope_filler { value: 1 } bias_filler { value: 0 } momentum: 0.9 eps: 0.01 frozen: true } }
 layer { name: "up" type: "Upsample" bottom: "bn" bottom: "mask" top: "up" upsample_param { scale: 2 } }
+layer { name: "drop" type: "SpatialDropout" bottom: "up" top: "up" spatial_dropout_param { dropout_ratio: 0.1 } }
 layer { name: "interp" type: "Interp" bottom: "up" top: "interp"
   interp_param { zoom_factor: 2 pad_beg: -1 pad_end: 0 } }
 layer { name: "shuffle" type: "ShuffleChannel" bottom: "interp" top: "shuffle" shuffle_channel_param { group: 2 } }
@@ -92,6 +93,9 @@ layer { name: "o" type: "Convolution" bottom: "x" top: "o" convolution_param { n
 layer { name: "rois" type: "Proposal" bottom: "s" bottom: "o" bottom: "info" top: "rois"
   proposal_param { feat_stride: 4 base_size: 8 min_size: 2 ratio: 1 scale: 1 pre_nms_topn: 9 post_nms_topn: 4
     nms_thresh: 0.7 } }
+layer { name: "python" type: "Python" bottom: "s" bottom: "o" bottom: "info" top: "more"
+  python_param { module: "rpn.proposal_layer" layer: "ProposalLayer"
+    param_str: "'feat_stride': 4, 'scales': [1], 'ratios': (1.5,), 'base_size': 8" } }
 layer { name: "ps" type: "PSROIPooling" bottom: "x" bottom: "rois" top: "ps"
   psroi_pooling_param { spatial_scale: 0.25 output_dim: 2 group_size: 2 } }
 layer { name: "roi" type: "ROIPooling" bottom: "x" bottom: "rois" top: "roi"
@@ -127,6 +131,8 @@ layers { name: "conv" type: CONVOLUTION bottom: "data" top: "conv" include: { ph
 layers { name: "pool" type: POOLING bottom: "conv" top: "pool" pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
 layers { name: "ip" type: INNER_PRODUCT bottom: "pool" top: "ip" inner_product_param { num_output: 5 } loss_weight: 1 }
 layers { name: "prob" type: SOFTMAX bottom: "ip" top: "prob" }
+layers { name: "zoom" type: INTERP bottom: "pool" top: "zoom" interp_param { zoom_factor: 2 } }
+layers { name: "bn" type: BN bottom: "zoom" top: "bn" bn_param { bn_mode: INFERENCE } }
 """
 V0 = """name: "v0" input: "data" input_dim: 2 input_dim: 3 input_dim: 8 input_dim: 8
 layers { layer { name: "pad" type: "padding" pad: 2 } bottom: "data" top: "pad" }
@@ -147,6 +153,12 @@ layer { name: "boxes" type: "AnnotatedData" top: "image" top: "boxes" data_param
 layer { name: "data" type: "Data" top: "data" top: "label" data_param { source: "db" backend: LMDB batch_size: 4 }
   transform_param { scale: 0.5 mirror: true crop_size: 3 mean_file: "m.binaryproto" } }
 layer { name: "h" type: "HDF5Data" top: "h" hdf5_data_param { source: "list.txt" batch_size: 3 shuffle: true } }
+layer { name: "seg" type: "ImageSegData" top: "seg" top: "classes" top: "size"
+  transform_param { crop_h: 3 crop_w: 4 rand_resize: 0.5 rand_resize: 2 rand_rotate: -9 rand_rotate: 9
+    rand_aspect_ratio: 0.5 rand_aspect_ratio: 2 gaussian_blur: true rotate90n: false }
+  image_data_param { source: "list.txt" batch_size: 2 label_type: PIXEL ignore_label: 255 shuffle: true } }
+layer { name: "dense" type: "DenseImageData" top: "dense" top: "dl"
+  dense_image_data_param { source: "list.txt" batch_size: 2 new_height: 8 new_width: 6 label_divide_factor: 2 } }
 layer { name: "m" type: "MemoryData" top: "m" top: "ml"
   memory_data_param { batch_size: 2 channels: 1 height: 2 width: 2 } }
 """

@@ -16,6 +16,7 @@ from PIL import Image
 
 from demitasse.caffe import schema
 from demitasse.caffe.images.codec import FORMATS, decode
+from demitasse.caffe.images.label_image import decode_labels
 from demitasse.caffe.sources.annotated_data import AnnotatedData
 from demitasse.caffe.sources.database import Data
 from demitasse.caffe.sources.hdf5 import HDF5Data
@@ -28,7 +29,7 @@ from tests.hostile.mutation import mutated
 
 # of each kind: together more than 12,000, and thirty times as many with -m slow
 IMAGES, RECORDS, HDF5, LEVELDB = 6200, 5400, 360, 160
-ANNOTATED, BOX_FILES = 2000, 500
+ANNOTATED, BOX_FILES, LABELS = 2000, 500, 1200
 TIMES = [1, pytest.param(30, marks=pytest.mark.slow)]
 
 
@@ -74,6 +75,27 @@ def test_images(times: int) -> None:
         assert image.shape[0] in ({None: (1, 3, 4), True: (3,), False: (1,)}[color])
         assert int(image.sum()) >= 0  # every pixel is there
     assert IMAGES * times / 4 < refused < IMAGES * times
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("times", TIMES)
+def test_label_images(times: int) -> None:
+    rng = random.Random(times)
+    files = []
+    for kind in ("PNG", "GIF", "BMP", "TIFF"):
+        for mode in ("P", "L", "RGB"):
+            stream = io.BytesIO()
+            Image.fromarray(picture()).convert(mode).save(stream, kind)
+            files.append(stream.getvalue())
+    refused = 0
+    for index in range(LABELS * times):
+        labels = attempt(lambda: decode_labels(mutated(files[index % len(files)], rng)))  # noqa: B023
+        if isinstance(labels, DataError):
+            refused += 1
+            continue
+        assert (labels.dtype, labels.ndim) == (np.uint8, 2)
+        assert int(labels.sum()) >= 0
+    assert LABELS * times / 8 < refused < LABELS * times
 
 
 @pytest.mark.filterwarnings("ignore")
