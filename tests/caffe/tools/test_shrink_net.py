@@ -278,3 +278,26 @@ def test_an_interruption_writes_nothing() -> None:
             "net.prototxt", "net.caffemodel", "out.demi", images="photos", preparation=PREPARED, progress=stop
         )  # fmt: skip
     assert not Path("out.demi").exists()
+
+
+@pytest.mark.parametrize("kind", ["ImageSegData", "DenseImageData"])
+def test_a_segmenter_is_calibrated_with_its_own_images(kind: str, tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+    for index, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / f"{index}_classes.png")
+    lines = [f"{tmp_path}/{index}.png {tmp_path}/{index}_classes.png\n" for index in range(6)]
+    (tmp_path / "pairs").write_text("".join(lines))
+    settings = {
+        "ImageSegData": "transform_param { mirror: true } image_data_param { label_type: PIXEL",
+        "DenseImageData": "dense_image_data_param { mirror: true",
+    }
+    (tmp_path / "net").write_text(
+        f'layer {{ name: "data" type: "{kind}" top: "data" top: "label" {settings[kind]} '
+        f'source: "{tmp_path}/pairs" batch_size: 3 }} }}' + BODY % ("", "", "")
+    )
+    found = calibration_of(tmp_path / "net", "absent", None, None, {}, 6, 0, print)
+    images = torch.cat([batch["data"] for batch in found.batches])
+    wanted = {pixels[:, :, ::-1].transpose(2, 0, 1).tobytes() for pixels in pictures}
+    assert {image.byte().numpy().tobytes() for image in images} == wanted  # each once, none of them mirrored
+    assert not np.array_equal(images[0].byte().numpy(), pictures[0][:, :, ::-1].transpose(2, 0, 1))

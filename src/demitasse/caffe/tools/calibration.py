@@ -156,8 +156,10 @@ def _opened(spec: schema.LayerParameter, place: str) -> Source:
     """Opens a data layer, without its random mirrors and crops; images of a list come in random order."""
     plain = schema.LayerParameter.FromString(spec.SerializeToString())
     plain.transform_param.mirror = False
-    if plain.type == "ImageData":
+    if plain.type in ("ImageData", "ImageSegData"):
         plain.image_data_param.shuffle = True
+    if plain.type == "DenseImageData":
+        plain.dense_image_data_param.shuffle, plain.dense_image_data_param.mirror = True, False
     try:
         return SOURCES[plain.type](plain, schema.TEST)
     except DataError as error:

@@ -26,14 +26,15 @@ def image_shapes(layers: Sequence[schema.LayerParameter], blobs: Mapping[str, Se
 
 
 def _batch_and_plane(layer: schema.LayerParameter) -> tuple[int, tuple[int, int]]:
-    crop = layer.transform_param.crop_size
+    transform = layer.transform_param
+    height, width = transform.crop_h or transform.crop_size, transform.crop_w or transform.crop_size
     if layer.type == "Data":
-        return layer.data_param.batch_size, (crop, crop)
+        return layer.data_param.batch_size, (height, width)
     if layer.type == "WindowData":
-        return layer.window_data_param.batch_size, (crop, crop)
-    if layer.type == "ImageData":
-        param = layer.image_data_param
-        return param.batch_size, (crop or param.new_height, crop or param.new_width)
+        return layer.window_data_param.batch_size, (height, width)
+    if layer.type in ("ImageData", "ImageSegData", "DenseImageData"):
+        param = layer.dense_image_data_param if layer.type == "DenseImageData" else layer.image_data_param
+        return param.batch_size, (height or param.new_height, width or param.new_width)
     return 0, (0, 0)
 
 
