@@ -515,7 +515,7 @@ EXAMPLES = [
     Example("SoftmaxWithLoss", "softmax_param { axis: 2 } loss_param { normalization: NONE }", ((2, 3, 4), (2, 3)),
             {1: 4}, together=True,
             oracle=lambda x, label: 3 * len(x) * oracles.softmax_loss(x.reshape(-1, 4), label.ravel())),
-    Example("SoftmaxWithLossOHEM", "loss_param { ignore_label: 1 }", LABELLED, {1: 3}, 3, together=True,
+    Example("SoftmaxWithLossOHEM", "loss_param { ignore_label: 1 }", ((9, 3), (9,)), {1: 3}, 3, together=True,
             oracle=lambda x, label: oracles.softmax_losses(x, label, 1)),
     Example("Split", tops=2),
     Example("Swish", "swish_param { beta: 0.5 }", oracle=lambda x: x * oracles.sigmoid(0.5 * x)),

@@ -134,4 +134,5 @@ _LIMITS: dict[tuple[str, int], Callable[[Graph, Step], int]] = {
     ("Upsample", 1): _flags,
     ("SigmoidCrossEntropyLoss", 1): _flags,
     ("SoftmaxWithLoss", 1): _classes,
+    ("SoftmaxWithLossOHEM", 1): _classes,
 }
