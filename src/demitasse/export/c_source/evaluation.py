@@ -51,7 +51,7 @@ def evaluate(
         net: the net.
         arithmetic: computes the operations.
         inputs: by name, (n, ...).
-        watch: is called with the number and the values of each tensor.
+        watch: is called with the number and the values of each tensor, also with those before pooling.
     """
     values: dict[int, Doubles] = {}
 
@@ -70,14 +70,19 @@ def evaluate(
         tensor = net.tensors[number]
         note(number, np.asarray(inputs[name], np.float64).reshape(-1, tensor.channels, *tensor.plane))
     for operation in net.operations:
-        note(operation.output, _computed(arithmetic, operation, [values[number] for number in operation.inputs]))
+        taken = [values[number] for number in operation.inputs]
+        if isinstance(operation, WeightedSum):
+            made = arithmetic.weighted(operation, taken[0])
+            if operation.pooling:
+                watch(operation.output, made)
+                made = arithmetic.pooled(operation.pooling, made)
+            note(operation.output, made)
+        else:
+            note(operation.output, _computed(arithmetic, operation, taken))
     return {name: values[number] for name, number in net.outputs.items()}
 
 
 def _computed(arithmetic: Arithmetic, operation: COperation, inputs: list[Doubles]) -> Doubles:
-    if isinstance(operation, WeightedSum):
-        made = arithmetic.weighted(operation, inputs[0])
-        return arithmetic.pooled(operation.pooling, made) if operation.pooling else made
     if isinstance(operation, PlanePooling):
         return arithmetic.pooled(operation.pooling, inputs[0])
     if isinstance(operation, Addition):

@@ -42,7 +42,8 @@ def bounded(net: CNet, low: float, high: float) -> Ranges:
     ranges: Ranges = {}
 
     def note(number: int, values: Doubles) -> None:
-        ranges[number] = float(values[0].min()), float(values[1].max())
+        low, high = ranges.get(number, (math.inf, -math.inf))
+        ranges[number] = min(low, float(values[0].min())), max(high, float(values[1].max()))
 
     shapes = {name: (1, net.tensors[number].size) for name, number in net.inputs.items()}
     ends = {name: np.concatenate([np.full(shape, low), np.full(shape, high)]) for name, shape in shapes.items()}

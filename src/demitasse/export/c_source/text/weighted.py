@@ -49,15 +49,12 @@ static void ${function}(const $from *input, $to *output, $sum_type *sums)
         while (row != $rows) {
             const $index last_row = $last_row;
             const $from *plane = input;
-            $sum_type *sum_line = sums;
+            $sum_type *sum_line;
+            const $sum_type *end = sums + $size;
             $index first_y = y, last_y = y + $height, line = seen, start = 0, i$lines;
             $clip
-            for (i = first_y; i != last_y; ++i) {
-                $index j;
-                for (j = 0; j != $width; ++j) {
-                    *sum_line = $start;
-                    ++sum_line;
-                }
+            for (sum_line = sums; sum_line != end; ++sum_line) {
+                *sum_line = $start;
             }
             at = from_here;
             while (at.column < $columns) {
@@ -207,10 +204,10 @@ def _convolution(
     pools_outside = pooling is not None and "y + " in _pooled(pooling, dialect, "")
     clip = []
     if band.top < 0:
-        clip += ["while (first_y < 0) {", "    ++first_y;", f"    line += {pitch};"]
+        clip += ["while (first_y < 0) {", "    ++first_y;", f"    end -= {width};", f"    line += {pitch};"]
         clip += [f"    line_y += {down};"] * watches + [f"    window -= {width};"] * (pooling is not None) + ["}"]
     if band.leaves:
-        clip += [f"if (last_y > {height}) {{", f"    last_y = {height};", "}"]
+        clip += [f"while (last_y > {height}) {{", "    --last_y;", f"    end -= {width};", "}"]
     grouped = operation.groups > 1
     seen_top = band.top * down - windows.pad[0]
     planes = operation.weight.shape[1] // (windows.kernel[0] * windows.kernel[1])
@@ -240,11 +237,12 @@ def _convolution(
         rows=rows,
         last_row=f"row + {band.rows}" if rows % band.rows == 0 else f"row + {band.rows} < {rows} ? row + {band.rows} : {rows}",
         height=band.span,
+        size=band.span * width,
         lines=(", line_y = seen_y" if watches else "") + (f", window = {-pooling.windows.pad[1]}" if pooling else ""),
         clip="\n".join(clip),
         width=width,
         each=_each(weights, read, _spread(windows, weights, dialect.index)),
-        finish=_finish(pooling, layer.result, width, dialect, str(common["to"])),
+        finish=_finish(pooling, layer.result, dialect, str(common["to"])),
         down="" if pools_outside else f"y += {step};",
         seen_down=f"seen_y += {step * down};" if watches else "",
         seen_step=step * pitch,
@@ -298,24 +296,17 @@ def _spread(windows: Windows, weights: WeightText, index: str) -> str:
     )
 
 
-def _finish(pooling: Pooling2d | None, result: str, width: int, dialect: Dialect, to: str) -> str:
+def _finish(pooling: Pooling2d | None, result: str, dialect: Dialect, to: str) -> str:
     """Returns the loops that make results of the sums of a band."""
     store = f"*sum_line = {result};" if pooling else f"*output = ({to}){result};\n++output;"
     return filled(
         """
-        sum_line = sums;
-        for (i = first_y; i != last_y; ++i) {
-            $index j;
-            for (j = 0; j != $width; ++j) {
-                const $sum_type sum = *sum_line;
-                $store
-                ++sum_line;
-            }
+        for (sum_line = sums; sum_line != end; ++sum_line) {
+            const $sum_type sum = *sum_line;
+            $store
         }
         $ending
         """,
-        index=dialect.index,
-        width=width,
         sum_type=dialect.sum_type,
         store=store,
         ending=_pooled(pooling, dialect, to) if pooling else "row = last_row;",
