@@ -18,6 +18,7 @@ from torch import nn
 
 from demitasse.arrays import Array
 from demitasse.errors import ExportError, UsageError, parameter
+from demitasse.export.c_source import lowering_calls
 from demitasse.export.c_source.evaluation import FloatArithmetic, evaluate
 from demitasse.export.c_source.formats import bounded, calibrated, chosen
 from demitasse.export.c_source.live import without_dead_channels
@@ -30,6 +31,8 @@ from demitasse.export.check import OutputComparison
 from demitasse.files import write_bytes
 from demitasse.graph import Model
 from demitasse.graph.weights import Doubles
+
+_FILES = (lowering_calls,)
 
 ARITHMETICS = ("int", "float")
 # the greatest difference of the operations from the net, relative to its greatest output
@@ -81,7 +84,7 @@ def c(
             values are what occurs for them.
         range: instead of ``calibration``, the least and the greatest value of inputs; other ranges are bounds that
             follow from the weights.
-        bits: of all values: 8 or 16; None for 8 where that changes the outputs by at most 1 %, else 16.
+        bits: of all values: 8 or 16; None for 8 where that changes the outputs by at most 2 %, else 16.
         main: whether to write a program, too, ``net_main.c``, which runs the net on inputs from standard input.
 
     Returns:

@@ -51,7 +51,8 @@ def evaluate(
         net: the net.
         arithmetic: computes the operations.
         inputs: by name, (n, ...).
-        watch: is called with the number and the values of each tensor, also with those before pooling.
+        watch: is called with the number and the values of each tensor, also with those that a mean is
+            taken of.
     """
     values: dict[int, Doubles] = {}
 
@@ -74,7 +75,8 @@ def evaluate(
         if isinstance(operation, WeightedSum):
             made = arithmetic.weighted(operation, taken[0])
             if operation.pooling:
-                watch(operation.output, made)
+                if operation.pooling.method == "AVE":  # means are smaller than what they are taken of
+                    watch(operation.output, made)
                 made = arithmetic.pooled(operation.pooling, made)
             note(operation.output, made)
         else:

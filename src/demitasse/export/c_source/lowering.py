@@ -36,10 +36,10 @@ def lowered(graph: Graph) -> CNet:
     Raises:
         ExportError: a step has no form in C; names it.
     """
-    return _Lowering(reduce(lambda made, apply: apply(made), _PASSES, graph)).net
+    return Lowering(reduce(lambda made, apply: apply(made), _PASSES, graph)).net
 
 
-class _Lowering:
+class Lowering:
     """The net so far, and which of its tensors has which value of the graph."""
 
     def __init__(self, graph: Graph) -> None:
@@ -111,7 +111,7 @@ class _Lowering:
         return made
 
 
-LOWERINGS: Registry[Callable[[_Lowering, Step], None]] = Registry("operation in C")
+LOWERINGS: Registry[Callable[[Lowering, Step], None]] = Registry("operation in C")
 
 
 def refused(step: Step, reason: str) -> ExportError:
@@ -127,7 +127,7 @@ def _planes(shape: Shape) -> tuple[int, tuple[int, int]]:
 
 
 @LOWERINGS.register("Convolution")
-def _convolution(to: _Lowering, step: Step) -> None:
+def _convolution(to: Lowering, step: Step) -> None:
     given, (shape,) = step.settings, to.graph.shapes(step)
     if not is_convolution(step) or len(given.kernel) != 2:
         raise refused(step, f"it has {len(given.kernel)} spatial axes; C has 2")
@@ -138,7 +138,7 @@ def _convolution(to: _Lowering, step: Step) -> None:
 
 
 @LOWERINGS.register("InnerProduct")
-def _inner_product(to: _Lowering, step: Step) -> None:
+def _inner_product(to: Lowering, step: Step) -> None:
     (shape,) = to.graph.shapes(step)
     if step.settings.axis != 1:
         raise refused(step, f"its inputs are axes {step.settings.axis} and on of {list(shape)}; C has 1 and on")
@@ -146,7 +146,7 @@ def _inner_product(to: _Lowering, step: Step) -> None:
 
 
 def _weighted(
-    to: _Lowering, step: Step, weight: np.ndarray, windows: Windows | None = None, groups: int = 1
+    to: Lowering, step: Step, weight: np.ndarray, windows: Windows | None = None, groups: int = 1
 ) -> None:
     bias = doubles(step.weights["bias"]) if "bias" in step.weights else np.zeros(len(weight))
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
@@ -160,7 +160,7 @@ def _weighted(
 
 
 @LOWERINGS.register("Pooling")
-def _pooling(to: _Lowering, step: Step) -> None:
+def _pooling(to: Lowering, step: Step) -> None:
     given = step.settings
     if given.method not in ("MAX", "AVE"):
         raise refused(step, f"its method is {given.method}; C has MAX and AVE")
@@ -170,12 +170,12 @@ def _pooling(to: _Lowering, step: Step) -> None:
 
 
 @LOWERINGS.register("GlobalMean")
-def _global_mean(to: _Lowering, step: Step) -> None:
+def _global_mean(to: Lowering, step: Step) -> None:
     plane = to.graph.shapes(step)[0][2:]
     _pooled(to, step, Pooling2d("AVE", Windows(plane, plane, (1, 1), (0, 0), (1, 1), (1, 1))))
 
 
-def _pooled(to: _Lowering, step: Step, pooling: Pooling2d) -> None:
+def _pooled(to: Lowering, step: Step, pooling: Pooling2d) -> None:
     before = to.before(step)
     if isinstance(before, WeightedSum) and before.windows and before.pooling is None:
         before.pooling, before.output = pooling, to.make(step)
@@ -186,23 +186,23 @@ def _pooled(to: _Lowering, step: Step, pooling: Pooling2d) -> None:
 
 
 @LOWERINGS.register("ReLU")
-def _relu(to: _Lowering, step: Step) -> None:
+def _relu(to: Lowering, step: Step) -> None:
     slope = step.settings.slope
     to.limit(step, Limits(slopes=np.array([slope])) if slope else Limits(low=0.0))
 
 
 @LOWERINGS.register("PReLU")
-def _prelu(to: _Lowering, step: Step) -> None:
+def _prelu(to: Lowering, step: Step) -> None:
     to.limit(step, Limits(slopes=doubles(step.weights["weight"]).reshape(-1)))
 
 
 @LOWERINGS.register("Clip")
-def _clip(to: _Lowering, step: Step) -> None:
+def _clip(to: Lowering, step: Step) -> None:
     to.limit(step, Limits(step.settings.min, step.settings.max))
 
 
 @LOWERINGS.register("Eltwise")
-def _sum(to: _Lowering, step: Step) -> None:
+def _sum(to: Lowering, step: Step) -> None:
     given = step.settings
     coeff = list(given.coeff) or [1.0] * len(step.inputs)
     if given.operation != "SUM" or not set(coeff) <= {1.0, -1.0}:
@@ -212,7 +212,7 @@ def _sum(to: _Lowering, step: Step) -> None:
 
 
 @LOWERINGS.register("Concat")
-def _concat(to: _Lowering, step: Step) -> None:
+def _concat(to: Lowering, step: Step) -> None:
     """The parts are computed where they belong; what is computed for something else, too, is copied."""
     if step.settings.axis != 1:
         raise refused(step, f"its axis is {step.settings.axis}; C has 1")
@@ -229,7 +229,7 @@ def _concat(to: _Lowering, step: Step) -> None:
 
 
 @LOWERINGS.register("Flatten", "Reshape")
-def _shape(to: _Lowering, step: Step) -> None:
+def _shape(to: Lowering, step: Step) -> None:
     made, (shape,) = to.graph.values[step.outputs[0]].shape, to.graph.shapes(step)
     if step.outputs[0] in to.graph.without_batch or made[:1] != shape[:1]:
         raise refused(step, "it changes the axis of the batch")
@@ -241,7 +241,7 @@ def _shape(to: _Lowering, step: Step) -> None:
 
 
 @LOWERINGS.register("Softmax")
-def _softmax(to: _Lowering, step: Step) -> None:
+def _softmax(to: Lowering, step: Step) -> None:
     """The order of the scores is that of their softmax, which is taken where they become floats."""
     names = [name for name, value in to.graph.outputs.items() if value == step.outputs[0]]
     (shape,) = to.graph.shapes(step)
