@@ -17,6 +17,7 @@ from demitasse.export import CReport
 FOLDER = Path(__file__).parent
 # inputs that fit into the flash of an ATmega328P beside the net
 _AT_ONCE = 16
+_BYTES = {"uint8_t": 1, "int8_t": 1, "int16_t": 2}
 _LINE = re.compile(r"[-\d# ]+")
 
 
@@ -28,6 +29,7 @@ class BoardRun(NamedTuple):
         flash: bytes of code and tables of the net alone.
         ram: bytes of RAM of the net with its input and output, without its stack.
         stack: bytes of stack, the board's main function included.
+        free: bytes of RAM that were never written.
         cycles: of the last input; on Cortex-M0 the instructions.
     """
 
@@ -35,6 +37,7 @@ class BoardRun(NamedTuple):
     flash: int
     ram: int
     stack: int
+    free: int
     cycles: int
 
 
@@ -61,27 +64,34 @@ class Board(NamedTuple):
         """Returns Debian's packages that are not installed."""
         return [package for package, program in self.programs.items() if shutil.which(program) is None]
 
+    def holds(self, report: CReport) -> bool:
+        """Tells whether arena, input and output of a net fit into the RAM."""
+        assert report.twin is not None
+        net, formats = report.twin.net.net, report.twin.net.formats
+        both = [*net.inputs.values(), *net.outputs.values()]
+        return report.written.layout.size + sum(net.tensors[n].size * _BYTES[formats[n].ctype] for n in both) < self.ram
+
     def run(self, report: CReport, inputs: Mapping[str, npt.NDArray[np.float64]], folder: Path) -> BoardRun:
         """Returns what the board does with inputs by name, as floats."""
         assert report.twin is not None
         given = report.twin.quantized(inputs)
         net, formats = report.twin.net.net, report.twin.net.formats
-        (blob, number), (made, output) = *net.inputs.items(), *net.outputs.items()
+        (blob, number), (_, output) = *net.inputs.items(), *net.outputs.items()
         ctype = formats[number].ctype.removesuffix("_t")
         rows = np.ascontiguousarray(given[blob].reshape(len(given[blob]), -1).astype(ctype))
         name, source = report.written.name, report.files[0]
-        outputs, stack, cycles = [], 0, 0
+        outputs, free, cycles = [], self.ram, 0
         for start in range(0, len(rows), _AT_ONCE):
             part = rows[start : start + _AT_ONCE].view(np.uint8)
             fields = re.findall(rf"(\w+)\[{net.tensors[output].size}\];", source.with_suffix(".h").read_text())
             (folder / "inputs.h").write_text(_inputs(part, name, source.stem, fields[-1], net.tensors[output].size))
             lines = self._run(source, folder)
             outputs += [list(map(int, line.split())) for line in lines if not line.startswith("#")]
-            cycles, left = map(int, next(line for line in lines if line.startswith("#")).split()[1:])
-            stack = max(stack, left)
+            cycles, stack, left = map(int, next(line for line in lines if line.startswith("#")).split()[1:])
+            free = min(free, left)
         flash, used = self._size(source, folder)
-        used += rows.shape[1] * rows.itemsize + net.tensors[output].size * formats[output].exponent * 0
-        return BoardRun(np.array(outputs), flash, used, stack, cycles)
+        used += rows.shape[1] * rows.itemsize + len(outputs[0]) * _BYTES[formats[output].ctype]
+        return BoardRun(np.array(outputs), flash, used, stack, free, cycles)
 
     def _run(self, source: Path, folder: Path) -> list[str]:
         program = folder / "board.elf"
@@ -104,11 +114,10 @@ class Board(NamedTuple):
 
 
 def _inputs(rows: npt.NDArray[np.uint8], name: str, stem: str, field: str, outputs: int) -> str:
-    flash = "PROGMEM" if True else ""
     body = ",\n".join("{" + ", ".join(map(str, row)) + "}" for row in rows)
     return f"""#include "{stem}.h"
 #ifndef __AVR__
-#define {flash}
+#define PROGMEM
 #endif
 #define RUN {name}_run
 #define INPUT_TYPE {name}_input_t
@@ -117,7 +126,7 @@ def _inputs(rows: npt.NDArray[np.uint8], name: str, stem: str, field: str, outpu
 #define OUTPUTS {outputs}
 #define COUNT {len(rows)}
 #define SIZE {rows.shape[1]}
-static const uint8_t inputs[COUNT][SIZE] {flash} = {{
+static const uint8_t inputs[COUNT][SIZE] PROGMEM = {{
 {body}
 }};
 """

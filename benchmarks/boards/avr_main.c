@@ -42,7 +42,7 @@ static OUTPUT_TYPE output;
 int main(void)
 {
     uint8_t *place;
-    uint16_t i, j;
+    uint16_t i, j, last;
     uint32_t cycles = 0;
     UBRR0 = 0;
     UCSR0B = 1 << TXEN0;
@@ -60,22 +60,24 @@ int main(void)
         TIFR1 = 1 << TOV1;
         TCCR1B = 1 << CS10;
         RUN(&input, &output);
+        last = TCNT1; /* of a stopped timer it would be 0 in simavr */
         TCCR1B = 0;
-        cycles = ((uint32_t)overflows << 16) + TCNT1;
+        cycles = ((uint32_t)overflows << 16) + last;
         for (j = 0; j != OUTPUTS; ++j) {
             print(output.OUTPUT_FIELD[j]);
             put(' ');
         }
         put('\n');
     }
-    for (place = &_end, i = 0; *place == 0xC5; ++place) {
-        ++i;
+    for (place = &_end; *place == 0xC5; ++place) {
     }
     put('#');
     put(' ');
     print((int32_t)cycles);
     put(' ');
-    print(i);
+    print((int32_t)(RAMEND + 1 - (uint16_t)place));
+    put(' ');
+    print((int32_t)(place - &_end));
     put('\n');
     cli();
     sleep_mode();

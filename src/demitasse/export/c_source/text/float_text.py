@@ -12,8 +12,8 @@ from demitasse.export.c_source.text.dialect import LayerText, Table, WeightText
 from demitasse.export.c_source.text.lines import filled, float_literal
 from demitasse.graph.weights import Doubles
 
-# the most values of a palette; a weight with more has a list of them all
-_PALETTE = 256
+# the most values of a palette, whose codes are bytes from 1 on; a weight with more has a list of them all
+_PALETTE = 255
 
 _ADD = """
 /* adds a line of values times a weight to a line of sums */
