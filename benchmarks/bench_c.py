@@ -99,7 +99,17 @@ def rows(case: Case, count: int, folder: Path) -> Iterator[Sequence[str]]:
         measured = (found.flash, tables, found.ram, found.stack, found.free, found.cycles)
         texts = [each if isinstance(each, str) else f"{each:,}" for each in measured]
         yield case.name, *accuracies, name, *texts
-    yield case.name, *accuracies, "this machine", "", tables, "", "", "", f"{_microseconds(report, case, folder):.0f} us"
+    yield (
+        case.name,
+        *accuracies,
+        "this machine",
+        "",
+        tables,
+        "",
+        "",
+        "",
+        f"{_microseconds(report, case, folder):.0f} us",
+    )
 
 
 def _microseconds(report: CReport, case: Case, folder: Path) -> float:

@@ -114,5 +114,7 @@ def _report(costs: CostReport, picture: Path) -> None:
     names = [layer.name for layer in costs.layers]
     flash = ("bytes of flash", [layer.flash for layer in costs.layers])
     cycles = ("cycles on Cortex-M0, estimated", [layer.cycles[0] for layer in costs.layers])
-    costs_picture(f"{costs.name}: {costs.flash:,} bytes of tables, {costs.ram:,} of RAM", names, [flash, cycles], picture)
+    costs_picture(
+        f"{costs.name}: {costs.flash:,} bytes of tables, {costs.ram:,} of RAM", names, [flash, cycles], picture
+    )
     print(f"{picture}: flash and cycles by layer")

@@ -8,7 +8,9 @@ from pathlib import Path
 from demitasse.report.canvas import COLOURS, INK, figure_at, plain_axes, room_for, title_of
 
 
-def costs_picture(title: str, layers: Sequence[str], columns: Sequence[tuple[str, Sequence[int]]], path: str | Path) -> None:
+def costs_picture(
+    title: str, layers: Sequence[str], columns: Sequence[tuple[str, Sequence[int]]], path: str | Path
+) -> None:
     """Draws a bar for each layer in each of some columns.
 
     Args:

@@ -48,7 +48,9 @@ def mobile() -> nn.Sequential:
 
 
 def perceptron() -> nn.Sequential:
-    return nn.Sequential(nn.Flatten(), nn.Linear(2 * 7 * 6, 40), nn.ReLU(), nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 5))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(2 * 7 * 6, 40), nn.ReLU(), nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 5)
+    )
 
 
 def dense() -> nn.Sequential:
@@ -234,7 +236,7 @@ def test_null_pointers_are_refused(tmp_path):
     c(to_powers(perceptron()), inputs()[:1], tmp_path / "net.c", range=(-1, 1))
     (tmp_path / "net_main.c").write_text(
         '#include "net.h"\nint main(void)\n{\n    static net_input_t input;\n    static net_output_t output;\n'
-        "    return net_run(0, &output) == -1 && net_run(&input, 0) == -1 && net_run(&input, &output) == 0 ? 0 : 1;\n}\n"
+        "    return !(net_run(0, &output) == -1 && net_run(&input, 0) == -1 && net_run(&input, &output) == 0);\n}\n"
     )
     run(compiled(tmp_path / "net.c"), np.zeros(0, np.float32))
 
@@ -246,13 +248,14 @@ def test_no_name_becomes_code(arithmetic, tmp_path):
     for name, net in (("ours", build(LENET)), ("theirs", hostile(LENET))):
         torch.manual_seed(0)
         _fill(net)
-        report = c(net, None, tmp_path / name / "net.c" if (tmp_path / name).mkdir() else tmp_path / name / "net.c",
-                   arithmetic=arithmetic, range=(-1, 1) if arithmetic == "int" else None, main=True)  # fmt: skip
+        (tmp_path / name).mkdir()
+        span = (-1, 1) if arithmetic == "int" else None
+        report = c(net, None, tmp_path / name / "net.c", arithmetic=arithmetic, range=span, main=True)
         run(compiled(tmp_path / name / "net.c"), np.zeros(784, np.float32))
         as_cpp(tmp_path / name / "net.c", tmp_path)
         texts.append([path.read_bytes().decode("ascii") for path in report.files])
     for ours, theirs in zip(*texts, strict=True):
-        assert [len(re.sub(r"\w+", "", _bare(each))) for each in (ours, theirs)][0] > 100
+        assert len(_bare(ours)) > 100
         assert re.sub(r"\w+", "", _bare(ours)) == re.sub(r"\w+", "", _bare(theirs))
 
 
@@ -266,7 +269,25 @@ def _fill(net: Net) -> None:
             blob.tensor.copy_(2.0 ** torch.randint(-4, 0, blob.tensor.shape))
 
 
-WORDS = ["int", "for", "class", "linux", "i", "input", "output", "Net", "stdin", "PI", "*/", "/*", "??/", "é", "\\", '"', ""]
+WORDS = [
+    "int",
+    "for",
+    "class",
+    "linux",
+    "i",
+    "input",
+    "output",
+    "Net",
+    "stdin",
+    "PI",
+    "*/",
+    "/*",
+    "??/",
+    "é",
+    "\\",
+    '"',
+    "",
+]
 
 
 @pytest.mark.parametrize("word", WORDS)

@@ -74,8 +74,8 @@ def c(
     channels that nothing needs are dropped. A softmax at the end is left to the function that makes floats.
 
     Args:
-        model: a PyTorch module in evaluation; a Caffe net, or a model of :func:`~demitasse.export.of_files`; or the path
-            of a whole-model ``.demi`` file.
+        model: a PyTorch module in evaluation; a Caffe net, or a model of :func:`~demitasse.export.of_files`; or the
+            path of a whole-model ``.demi`` file.
         example: an input of a PyTorch module, or a tuple of its arguments; None for others.
         path: the file to write, ``.c``; the names in C begin with its stem.
         arithmetic: ``int``: weights are signed powers of two, times one factor a row at most; there are shifts and
@@ -204,8 +204,6 @@ def _floats(net: CNet, samples: Mapping[str, Doubles]) -> dict[str, Doubles]:
 
 def _rows(expected: Mapping[str, Doubles], found: Mapping[str, Doubles]) -> list[OutputComparison]:
     return [
-        OutputComparison(
-            name, values.shape, float(np.abs(values).max()), float(np.abs(values - found[name]).max())
-        )
+        OutputComparison(name, values.shape, float(np.abs(values).max()), float(np.abs(values - found[name]).max()))
         for name, values in expected.items()
     ]

@@ -5,7 +5,8 @@ All arithmetics work on float64, which holds every integer below 2^53 exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Protocol
 
 import numpy as np
@@ -162,6 +163,11 @@ def limited(limits: Limits, x: Doubles) -> Doubles:
     return np.clip(x, limits.low, limits.high)
 
 
+def added(parts: Iterable[Doubles]) -> Doubles:
+    """Returns the sum of at least one array."""
+    return reduce(np.add, parts)
+
+
 class FloatArithmetic:
     """Computes as the net does, in float64."""
 
@@ -175,7 +181,7 @@ class FloatArithmetic:
 
     def added(self, operation: Addition, inputs: Sequence[Doubles]) -> Doubles:
         """Returns the sum with limits applied."""
-        return limited(operation.limits, sum(sign * x for sign, x in zip(operation.signs, inputs, strict=True)))
+        return limited(operation.limits, added(sign * x for sign, x in zip(operation.signs, inputs, strict=True)))
 
     def limited(self, operation: COperation, x: Doubles) -> Doubles:
         """Returns the values with limits applied."""
@@ -200,7 +206,7 @@ class BoundArithmetic:
     def added(self, operation: Addition, inputs: Sequence[Doubles]) -> Doubles:
         """Returns bounds of the sum."""
         parts = zip(operation.signs, inputs, strict=True)
-        return self._ordered(limited(operation.limits, sum(x if sign > 0 else -x[::-1] for sign, x in parts)))
+        return self._ordered(limited(operation.limits, added(x if sign > 0 else -x[::-1] for sign, x in parts)))
 
     def limited(self, operation: COperation, x: Doubles) -> Doubles:
         """Returns bounds of the values with limits applied."""

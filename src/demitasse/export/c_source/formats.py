@@ -19,7 +19,6 @@ Ranges = dict[int, tuple[float, float]]
 _TRIED = 64
 # the greatest error of the outputs with 8 bits: root mean square, relative to that of the outputs
 _ERROR = 0.02
-_LONGEST = 40
 
 
 def calibrated(net: CNet, inputs: Mapping[str, Doubles], batch: int = 100) -> Ranges:
@@ -65,8 +64,10 @@ def chosen(net: CNet, ranges: Ranges, bits: int | None, inputs: Mapping[str, Dou
         ExportError: weights are no powers of two, or sums are too large for any format.
     """
     groups = _groups(net)
-    sizes = {group: sum(net.tensors[each].size for each in set(groups) if groups[each] == group) for group in set(groups)}
-    wide = {group: bits or 16 for group in sizes}
+    sizes = {
+        group: sum(net.tensors[each].size for each in set(groups) if groups[each] == group) for group in set(groups)
+    }
+    wide = dict.fromkeys(sizes, bits or 16)
     made = _made(net, groups, ranges, wide)
     if bits or inputs is None:
         return made
@@ -114,19 +115,16 @@ def _made(net: CNet, groups: list[int], ranges: Ranges, bits: Mapping[int, int])
     for number, (low, high) in ranges.items():
         before = joined.get(groups[number], (0.0, 0.0))
         joined[groups[number]] = min(before[0], low), max(before[1], high)
-    for _ in range(_LONGEST * len(bits)):
-        found = {
-            group: _format(*joined.get(group, (0.0, 0.0)), bits[group], coarser[group]) for group in bits
-        }
+    while True:
+        found = {group: _format(*joined.get(group, (0.0, 0.0)), bits[group], coarser[group]) for group in bits}
         try:
             return IntegerNet.of(net, [found[group] for group in groups])
         except TooLargeError as error:
             blamed = groups[error.tensor]
             coarser[blamed] += 1
-            if coarser[blamed] > _LONGEST:
-                break
-    name = net.tensors[error.tensor].name
-    raise ExportError(f"blob {name!r}: its sums are too large for 32 bits, even with the fewest bits of its values")
+            if coarser[blamed] > bits[blamed]:
+                name = net.tensors[error.tensor].name
+                raise ExportError(f"blob {name!r}: with any bits of its values, sums may exceed 32 bits") from error
 
 
 def _format(low: float, high: float, bits: int, coarser: int) -> NumberFormat:

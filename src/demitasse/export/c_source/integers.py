@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.errors import ExportError
-from demitasse.export.c_source.net import NO_LIMITS, CNet, COperation, Limits, PlanePooling, WeightedSum
+from demitasse.export.c_source.net import CNet, COperation, Limits, PlanePooling, WeightedSum
 from demitasse.export.c_source.powers import Integers, PowerRows, power_rows, signed_digits
 from demitasse.graph.weights import Doubles
 
@@ -38,9 +38,9 @@ class NumberFormat(NamedTuple):
     @property
     def ctype(self) -> str:
         """The type in C."""
-        if 0 <= self.low and self.high < 256:
+        if self.low >= 0 and self.high < 256:
             return "uint8_t"
-        return "int8_t" if -128 <= self.low and self.high < 128 else "int16_t"
+        return "int8_t" if self.low >= -128 and self.high < 128 else "int16_t"
 
     @property
     def most(self) -> int:
@@ -205,5 +205,3 @@ class IntegerNet:
         """Returns the net for the formats of its tensors; errors are those of :func:`integer_form`."""
         numbered = dict(enumerate(formats))
         return cls(net, list(formats), [integer_form(net, operation, numbered) for operation in net.operations])
-
-

@@ -51,9 +51,7 @@ def laid_out(net: CNet, ctype: Callable[[int], str]) -> Layout:
         net: the net.
         ctype: returns the type of a tensor's values.
     """
-    bands = {
-        index: 1 for index, each in enumerate(net.operations) if isinstance(each, WeightedSum) and each.windows
-    }
+    bands = {index: 1 for index, each in enumerate(net.operations) if isinstance(each, WeightedSum) and each.windows}
     found = _placed(net, ctype, bands)
     for index in bands:
         operation = net.operations[index]
@@ -105,10 +103,10 @@ def _in_place(net: CNet, tensors: dict[int, Claim], ctype: Callable[[int], str])
         if isinstance(operation, Pointwise) or hasattr(operation, "signs"):
             for number in operation.inputs:
                 fits = number in tensors and operation.output in tensors and tensors[number].last == index
-                if fits and _alike(net.tensors[number], net.tensors[operation.output]) and number not in same:
-                    if ctype(number) == ctype(operation.output):
-                        same[number] = operation.output
-                        break
+                alike = fits and _alike(net.tensors[number], net.tensors[operation.output]) and number not in same
+                if alike and ctype(number) == ctype(operation.output):
+                    same[number] = operation.output
+                    break
     return same
 
 

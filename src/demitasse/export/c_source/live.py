@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from demitasse.export.c_source.net import CNet, WeightedSum
 from demitasse.export.c_source.evaluation import limited
+from demitasse.export.c_source.net import CNet, WeightedSum
 from demitasse.graph.weights import Doubles
 
 Flags = npt.NDArray[np.bool_]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import numpy as np
@@ -15,6 +15,7 @@ from demitasse.export.c_source.net import (
     COperation,
     CTensor,
     Limits,
+    Pair,
     PlanePooling,
     Pointwise,
     Pooling2d,
@@ -24,7 +25,7 @@ from demitasse.export.c_source.net import (
 from demitasse.graph.graph import Graph, Shape, Step
 from demitasse.graph.passes import drop_identities, drop_unused, fold_normalizations, merge_normalizations
 from demitasse.graph.products import is_convolution
-from demitasse.graph.weights import doubles
+from demitasse.graph.weights import Doubles, doubles
 from demitasse.registry import Registry
 
 _PASSES = (drop_unused, drop_identities, merge_normalizations, fold_normalizations)
@@ -119,6 +120,12 @@ def refused(step: Step, reason: str) -> ExportError:
     return ExportError(f"layer {step.name!r} of type {step.kind} has no form in C: {reason}")
 
 
+def pair(sizes: Sequence[int]) -> Pair:
+    """Returns the sizes of two axes."""
+    down, across = sizes
+    return int(down), int(across)
+
+
 def _planes(shape: Shape) -> tuple[int, tuple[int, int]]:
     """Returns the channels and the plane of one example of a shape."""
     if len(shape) == 4:
@@ -133,7 +140,8 @@ def _convolution(to: Lowering, step: Step) -> None:
         raise refused(step, f"it has {len(given.kernel)} spatial axes; C has 2")
     weight = doubles(step.weights["weight"])
     plane, made = shape[2:], to.graph.values[step.outputs[0]].shape
-    windows = Windows(plane, *(tuple(getattr(given, name)) for name in ("kernel", "stride", "pad", "dilation")), made[2:])
+    kernel, stride, pad, dilation = map(pair, (given.kernel, given.stride, given.pad, given.dilation))
+    windows = Windows(pair(plane), kernel, stride, pad, dilation, pair(made[2:]))
     _weighted(to, step, weight.reshape(len(weight), -1), windows, given.group)
 
 
@@ -145,9 +153,7 @@ def _inner_product(to: Lowering, step: Step) -> None:
     _weighted(to, step, doubles(step.weights["weight"]))
 
 
-def _weighted(
-    to: Lowering, step: Step, weight: np.ndarray, windows: Windows | None = None, groups: int = 1
-) -> None:
+def _weighted(to: Lowering, step: Step, weight: Doubles, windows: Windows | None = None, groups: int = 1) -> None:
     bias = doubles(step.weights["bias"]) if "bias" in step.weights else np.zeros(len(weight))
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise refused(step, "its weights are not finite")
@@ -164,14 +170,14 @@ def _pooling(to: Lowering, step: Step) -> None:
     given = step.settings
     if given.method not in ("MAX", "AVE"):
         raise refused(step, f"its method is {given.method}; C has MAX and AVE")
-    plane, sizes = (tuple(int(size) for size in each) for each in (given.plane, given.sizes))
-    windows = Windows(plane, tuple(given.kernel), tuple(given.stride), tuple(given.pad), (1, 1), sizes)
+    plane, kernel, stride, pad, sizes = map(pair, (given.plane, given.kernel, given.stride, given.pad, given.sizes))
+    windows = Windows(plane, kernel, stride, pad, (1, 1), sizes)
     _pooled(to, step, Pooling2d(given.method, windows))
 
 
 @LOWERINGS.register("GlobalMean")
 def _global_mean(to: Lowering, step: Step) -> None:
-    plane = to.graph.shapes(step)[0][2:]
+    plane = pair(to.graph.shapes(step)[0][2:])
     _pooled(to, step, Pooling2d("AVE", Windows(plane, plane, (1, 1), (0, 0), (1, 1), (1, 1))))
 
 

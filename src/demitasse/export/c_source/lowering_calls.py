@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from demitasse.export.c_source.lowering import LOWERINGS, Lowering, refused
+from demitasse.export.c_source.lowering import LOWERINGS, Lowering, pair, refused
 from demitasse.export.c_source.net import Addition, Limits, PlanePooling, Pooling2d, WeightedSum, Windows
 from demitasse.graph.graph import Step
 from demitasse.graph.named import InputPlace, NamedCall, ProgramCall
@@ -39,10 +39,12 @@ def _slice(to: Lowering, step: Step) -> None:
         to.alias(step)
         return
     if not whole or axis % len(shape) < 2 or len(shape) != 4 or not isinstance(stride, int):
-        raise refused(step, f"it takes {start} to {end} of axis {axis}; C takes whole axes, and every n-th row or column")
+        raise refused(
+            step, f"it takes {start} to {end} of axis {axis}; C takes whole axes, and every n-th row or column"
+        )
     made = to.graph.values[step.outputs[0]].shape
     strides = (stride, 1) if axis % 4 == 2 else (1, stride)
-    windows = Windows(shape[2:], (1, 1), strides, (0, 0), (1, 1), made[2:])
+    windows = Windows(pair(shape[2:]), (1, 1), strides, (0, 0), (1, 1), pair(made[2:]))
     to.net.operations.append(
         PlanePooling(name=step.name, inputs=[to.taken(step)], output=to.make(step), pooling=Pooling2d("MAX", windows))
     )
@@ -58,7 +60,7 @@ def _pad(to: Lowering, step: Step) -> None:
         raise refused(step, f"it pads by {sides}; C pads channels with zeros")
     assert isinstance(sides, list | tuple)
     weight = np.pad(np.eye(shape[1]), ((sides[4], sides[5]), (0, 0)))
-    plane = shape[2:]
+    plane = pair(shape[2:])
     to.net.operations.append(
         WeightedSum(
             name=step.name, inputs=[to.taken(step)], output=to.make(step), weight=weight, bias=np.zeros(len(weight)),

@@ -25,9 +25,7 @@ def offsets(claims: list[Claim], alignment: int = 4) -> tuple[list[int], int]:
     placed: list[int] = []
     for index in sorted(range(len(claims)), key=lambda index: -claims[index].size):
         claim, start = claims[index], 0
-        at_once = [
-            each for each in placed if claims[each].first <= claim.last and claim.first <= claims[each].last
-        ]
+        at_once = [each for each in placed if claims[each].first <= claim.last and claim.first <= claims[each].last]
         for other in sorted(at_once, key=lambda each: found[each]):
             if start + claim.size <= found[other]:
                 break

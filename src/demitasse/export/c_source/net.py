@@ -53,7 +53,8 @@ class Windows:
     @property
     def reach(self) -> Pair:
         """Height and width from the first to the last entry of a window."""
-        return tuple((size - 1) * step + 1 for size, step in zip(self.kernel, self.dilation, strict=True))  # type: ignore[return-value]
+        (height, width), (down, across) = self.kernel, self.dilation
+        return (height - 1) * down + 1, (width - 1) * across + 1
 
 
 @dataclass(frozen=True)

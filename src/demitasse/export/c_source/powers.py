@@ -58,7 +58,9 @@ def power_rows(weight: Doubles) -> PowerRows | None:
     if not np.all((mantissas == common[:, None]) | ~used):
         return None
     alone = bool(np.all(common == 0.5))
-    least, most = (int(pick(exponents[used], initial=start)) for pick, start in ((np.min, 1 << 20), (np.max, -(1 << 20))))
+    least, most = (
+        int(pick(exponents[used], initial=start)) for pick, start in ((np.min, 1 << 20), (np.max, -(1 << 20)))
+    )
     if not used.any():
         least = most = 1
     signs = np.sign(weight).astype(np.int64)

@@ -93,7 +93,9 @@ class CostReport:
     def table(self) -> TextTable:
         """Returns the costs as a table."""
         cycles = tuple(sum(each) for each in zip(*(layer.cycles for layer in self.layers), strict=True))
-        kept, total, added = (sum(getattr(each, name) for each in self.layers) for name in ("kept", "total", "additions"))
+        kept, total, added = (
+            sum(getattr(each, name) for each in self.layers) for name in ("kept", "total", "additions")
+        )
         together = _cells(LayerCost("together", kept, total, "", self.flash, added, cycles))
         title = f"{self.name}: {self.flash:,} bytes of tables in flash, {self.ram:,} bytes of RAM"
         notes = ("the code itself comes on top, about 200 to 600 bytes a layer; cycles are estimates",)

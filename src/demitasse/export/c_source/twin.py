@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from demitasse.export.c_source.evaluation import counts, evaluate, greatest, products, totals
+from demitasse.export.c_source.evaluation import added, counts, evaluate, greatest, products, totals
 from demitasse.export.c_source.integers import Finish, IntegerNet, PowerSum, ShiftSum, ShiftTerm
 from demitasse.export.c_source.net import Addition, COperation, Pooling2d, WeightedSum
 from demitasse.graph.weights import Doubles
@@ -60,7 +60,8 @@ class CTwin:
 def softmax(scores: Doubles) -> Doubles:
     """Returns exp(x) / sum(exp(x)) of each row."""
     powers = np.exp(scores - scores.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
+    found: Doubles = powers / powers.sum(1, keepdims=True)
+    return found
 
 
 def shifted(x: Doubles, right: int) -> Doubles:
@@ -112,7 +113,7 @@ class IntegerArithmetic:
         form = self._forms[operation.output]
         assert isinstance(form, ShiftSum)
         parts = zip(form.signs, form.lefts, inputs, strict=True)
-        return finished(sum(sign * shifted(x, -left) for sign, left, x in parts), form.finish)
+        return finished(added(sign * shifted(x, -left) for sign, left, x in parts), form.finish)
 
 
 def finished(sums: Doubles, finish: Finish) -> Doubles:

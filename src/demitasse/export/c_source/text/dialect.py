@@ -50,7 +50,7 @@ class WeightText(NamedTuple):
         start: the sum before the first weight, an expression.
         weight: statements that make something of ``CODE``, the expression of a code.
         term: a statement that adds ``value`` times the weight to ``sum``.
-        add: the function that adds a line of values times the weight to a line of sums, and its arguments for the weight.
+        add: the function that adds a line of values times the weight to a line of sums, and its last argument.
     """
 
     codes: Codes

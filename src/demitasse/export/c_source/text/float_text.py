@@ -98,7 +98,9 @@ class FloatDialect:
             made = used.astype(np.int64)
             table, first = Table("float", name, _literals(weight[used])), f"at.value = {name};"
             take = f"const float weight = {self._float('at.value')};\n(void)CODE;\n++at.value;"
-        return WeightText(made, [table], first, "bias_here", take, "sum += value * weight;", (f"{self.name}_add", "weight"))
+        return WeightText(
+            made, [table], first, "bias_here", take, "sum += value * weight;", (f"{self.name}_add", "weight")
+        )
 
     def summands(self, index: int, operation: COperation) -> str:
         """Returns the sum of inputs with their signs."""
@@ -113,7 +115,9 @@ def _literals(values: npt.ArrayLike) -> list[str]:
 def _finish(function: str, limits: Limits) -> tuple[str, str]:
     """Returns the function that applies limits, empty if there are none, and its other arguments."""
     per_channel = limits.slopes is not None and len(limits.slopes) > 1
-    slope = "slope" if per_channel else "" if limits.slopes is None else float_literal(float(np.float32(limits.slopes[0])))
+    slope = (
+        "slope" if per_channel else "" if limits.slopes is None else float_literal(float(np.float32(limits.slopes[0])))
+    )
     lines = [f"if (sum < 0.0f) {{\n    sum = sum * {slope};\n}}"] if slope else []
     for sign, limit in (("<", limits.low), (">", limits.high)):
         if math.isfinite(limit):

@@ -66,7 +66,9 @@ static inline float ${name}_exp(float x)
     }
     n = (int32_t)(x * 1.4426950409f - 0.5f);
     r = x - (float)n * 0.693145751953f - (float)n * 1.42860682e-6f;
-    found = 1.0f + r * (1.0f + r * (0.5f + r * (0.166666667f + r * (0.0416666667f + r * (8.33333333e-3f + r * 1.38888889e-3f)))));
+    found = 8.33333333e-3f + r * 1.38888889e-3f;
+    found = 0.5f + r * (0.166666667f + r * (0.0416666667f + r * found));
+    found = 1.0f + r * (1.0f + r * found);
     for (; n < 0; ++n) {
         found *= 0.5f;
     }
@@ -149,9 +151,7 @@ def _struct(
     return "\n".join([*lines, f"}} {name};", ""])
 
 
-def _from_floats(
-    net: CNet, formats: Mapping[int, NumberFormat] | None, name: str, fields: Mapping[str, str]
-) -> str:
+def _from_floats(net: CNet, formats: Mapping[int, NumberFormat] | None, name: str, fields: Mapping[str, str]) -> str:
     loops = []
     for blob, number in net.inputs.items():
         value = f"{fields[blob]}[i]"

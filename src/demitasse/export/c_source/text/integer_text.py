@@ -135,7 +135,11 @@ class IntegerDialect:
             channel += f"\nconst uint8_t *slope = {self._taken('slope')}"
         arguments = ", slope" if per_channel else ""
         return LayerText(
-            tables, _finish(function, finish, self.name), opening, channel.strip(), f"{function}_finish({result}{arguments})"
+            tables,
+            _finish(function, finish, self.name),
+            opening,
+            channel.strip(),
+            f"{function}_finish({result}{arguments})",
         )
 
     def _taken(self, variable: str) -> str:

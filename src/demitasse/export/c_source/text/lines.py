@@ -13,16 +13,16 @@ _WIDTH = 110
 # words that no identifier may be: of C99 and C++, and macros that compilers and Arduino define
 WORDS = frozenset(
     """
-    alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class co_await
-    co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do
-    double dynamic_cast else enum explicit export extern false far final float for friend goto huge i386 if import inline
-    int interrupt linux long module mutable namespace near new noexcept not not_eq nullptr operator or or_eq override
-    private protected public register reinterpret_cast requires restrict return short signed sizeof static static_assert
-    static_cast struct switch template this thread_local throw true try typedef typeid typename typeof union unix
-    unsigned using virtual void volatile wchar_t while xor xor_eq
-    abs bit bitClear bitRead bitSet bitWrite byte constrain cos degrees max min radians round sin sq stderr stdin stdout tan
-    word B0 B1 DEFAULT F HIGH INPUT LOW NULL OUTPUT PI
-    """.split()
+    abs alignas alignof and and_eq asm auto B0 B1 bit bitand bitClear bitor bitRead bitSet bitWrite bool break
+    byte case catch char char16_t char32_t char8_t class co_await co_return co_yield compl concept const
+    const_cast consteval constexpr constinit constrain continue cos decltype default DEFAULT degrees delete do
+    double dynamic_cast else enum explicit export extern F false far final float for friend goto HIGH huge
+    i386 if import inline INPUT int interrupt linux long LOW max min module mutable namespace near new
+    noexcept not not_eq NULL nullptr operator or or_eq OUTPUT override PI private protected public radians
+    register reinterpret_cast requires restrict return round short signed sin sizeof sq static static_assert
+    static_cast stderr stdin stdout struct switch tan template this thread_local throw true try typedef typeid
+    typename typeof union unix unsigned using virtual void volatile wchar_t while word xor xor_eq
+    """.split()  # noqa: SIM905
 )
 
 

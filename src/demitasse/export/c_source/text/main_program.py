@@ -60,7 +60,9 @@ def main_text(net: CNet, name: str, stem: str, fields: Mapping[str, str], is_flo
             stem=stem,
             name=name,
             declared=", ".join(f"{field}[{size}]" for field, size in (sizes | outs).items()),
-            read=" && ".join(f"fread({field}, sizeof(float), {size}, stdin) == {size}" for field, size in sizes.items()),
+            read=" && ".join(
+                f"fread({field}, sizeof(float), {size}, stdin) == {size}" for field, size in sizes.items()
+            ),
             inputs=", ".join(sizes),
             outputs=", ".join(outs),
             floats="\n".join(loop.format(size, '"%.9g "', f"(double){field}[i]") for field, size in outs.items()),

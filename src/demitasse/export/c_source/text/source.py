@@ -162,13 +162,17 @@ class _Writer:
         formats = dict(enumerate(self.given.formats)) if isinstance(self.given, IntegerNet) else None
         header = header_text(self.net, formats, self.name, self.fields, self.layout.size, self._about(layers))
         main = main_text(self.net, self.name, self.stem, self.fields, formats is None)
-        files = {".c": re.sub(r"\n{3,}", "\n\n", source) + "\n", ".h": re.sub(r"\n{3,}", "\n\n", header), "_main.c": main}
+        files = {
+            ".c": re.sub(r"\n{3,}", "\n\n", source) + "\n",
+            ".h": re.sub(r"\n{3,}", "\n\n", header),
+            "_main.c": main,
+        }
         return WrittenNet(files, layers, self.layout, self.net, self.name)
 
     def _about(self, layers: list[WrittenLayer]) -> str:
-        kind = "integers" if isinstance(self.given, IntegerNet) else "floats"
+        kind, name = "integers" if isinstance(self.given, IntegerNet) else "floats", comment(self.net.name) or "a net"
         return (
-            f"{comment(self.net.name) or 'a net'}, written by demitasse from {comment(self.about)}: computed in {kind};\n"
+            f"{name}, written by demitasse from {comment(self.about)}: computed in {kind};\n"
             f"   {sum(layer.flash for layer in layers)} bytes of tables, {self.layout.size} bytes of RAM"
         )
 
@@ -210,7 +214,11 @@ class _Writer:
 
     def _helpers(self, body: str) -> str:
         """Returns the functions that layers call, and those that these call."""
-        texts = [self._put(CURSOR, value=self.dialect.cursor), *map(self._put, self.readers.values())] if self.readers else []
+        texts = (
+            [self._put(CURSOR, value=self.dialect.cursor), *map(self._put, self.readers.values())]
+            if self.readers
+            else []
+        )
         for key, template in self.dialect.helpers.items():
             if re.search(rf"\b{self.name}_{key}\(", body):
                 texts.append(self._put(template))

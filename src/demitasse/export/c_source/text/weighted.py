@@ -181,7 +181,9 @@ class _Band(NamedTuple):
 def _band(operation: WeightedSum, rows: int) -> _Band:
     assert operation.windows
     pooling = operation.pooling
-    top, down, kernel = (-pooling.windows.pad[0], pooling.windows.stride[0], pooling.windows.kernel[0]) if pooling else (0, 1, 1)
+    top, down, kernel = (
+        (-pooling.windows.pad[0], pooling.windows.stride[0], pooling.windows.kernel[0]) if pooling else (0, 1, 1)
+    )
     span = (rows - 1) * down + kernel
     last = -(-result_rows(operation) // rows) - 1
     return _Band(rows, top, down, span, top + last * rows * down + span > operation.windows.sizes[0])
@@ -235,7 +237,9 @@ def _convolution(
         seen_opening=f", seen_y = {seen_top}" if watches else "",
         seen=seen_top * windows.plane[1],
         rows=rows,
-        last_row=f"row + {band.rows}" if rows % band.rows == 0 else f"row + {band.rows} < {rows} ? row + {band.rows} : {rows}",
+        last_row=f"row + {band.rows}"
+        if rows % band.rows == 0
+        else f"row + {band.rows} < {rows} ? row + {band.rows} : {rows}",
         height=band.span,
         size=band.span * width,
         lines=(", line_y = seen_y" if watches else "") + (f", window = {-pooling.windows.pad[1]}" if pooling else ""),
@@ -257,7 +261,7 @@ def _row_conditions(windows: Windows) -> list[str]:
 
 def _spread(windows: Windows, weights: WeightText, index: str) -> str:
     """Returns the statements that add one weight to a band."""
-    (height, width), (top, left), (down, across) = windows.plane, windows.pad, windows.stride
+    (height, width), left, (down, across) = windows.plane, windows.pad[1], windows.stride
     (kernel_height, kernel_width), columns = windows.kernel, windows.sizes[1]
     last, area, conditions = (columns - 1) * across, kernel_height * kernel_width, _row_conditions(windows)
     overhangs = last + windows.reach[1] - left > width
