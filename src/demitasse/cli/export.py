@@ -66,6 +66,8 @@ def export(
         raise UsageError(f"--phase {phase}: expected TRAIN or TEST")
     *sources, out = files
     settings = CSettings(arithmetic, calibration, range, bits, main, report)
+    if out.suffix == ".c" and (batch != "dynamic" or not check):
+        raise UsageError("--batch and --no-check are not for C, which takes one input and is always compared")
     if out.suffix == ".c" and len(sources) == 1 and not output:
         export_c(sources[0], out, settings)
         return
