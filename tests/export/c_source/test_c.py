@@ -290,20 +290,29 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize("word", WORDS)
-def test_reserved_words_and_others_are_fields(word, tmp_path):
+def test_reserved_words_and_others_are_fields(tmp_path):
+    """A net whose inputs, layers and outputs have such names, some of which become the same."""
     from demitasse.caffe import schema
     from demitasse.caffe.text import prototxt
 
-    text = """input: "x" input_shape { dim: 1 dim: 3 }
-    layer { name: "l" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }
-    layer { name: "l" type: "ReLU" bottom: "y" top: "z" }"""
+    text = "".join(
+        f"""input: "x{number}" input_shape {{ dim: 1 dim: 3 }}
+        layer {{ name: "l" type: "InnerProduct" bottom: "x{number}" top: "y{number}"
+          inner_product_param {{ num_output: 2 weight_filler {{ type: "constant" value: 0.5 }} }} }}
+        layer {{ name: "l" type: "ReLU" bottom: "y{number}" top: "z{number}" }}"""
+        for number in range(len(WORDS))
+    )
     spec = prototxt.parse(text, schema.NetParameter(), "net")
-    spec.name = spec.layer[0].name = word
-    spec.input[0] = spec.layer[0].bottom[0] = word or "x"
-    spec.layer[1].top[0] = f"{word}2"
+    spec.name = "*/ int main"
+    for number, word in enumerate(WORDS):
+        product, relu = spec.layer[2 * number : 2 * number + 2]
+        product.name = relu.name = word
+        spec.input[number] = product.bottom[0] = word or "x"
+        relu.top[0] = f"{word}2"
     c(Net(spec), None, tmp_path / "net.c", range=(-1, 1), main=True)
-    run(compiled(tmp_path / "net.c"), np.zeros(3, np.float32))
+    found = run(compiled(tmp_path / "net.c"), np.ones(3 * len(WORDS), np.float32), "floats")
+    assert np.allclose(found, 1.5, atol=1e-3)
+    assert found.shape == (1, 2 * len(WORDS))
     as_cpp(tmp_path / "net.c", tmp_path)
 
 

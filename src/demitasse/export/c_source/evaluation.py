@@ -17,9 +17,9 @@ from demitasse.export.c_source.net import (
     COperation,
     Limits,
     PlanePooling,
+    PlaneWindows,
     Pooling2d,
     WeightedSum,
-    Windows,
 )
 from demitasse.graph.weights import Doubles
 
@@ -108,11 +108,11 @@ def products(operation: WeightedSum, weight: Doubles, x: Doubles) -> Doubles:
     return np.concatenate(parts, 1)
 
 
-def _kernels(rows: Doubles, windows: Windows) -> Doubles:
+def _kernels(rows: Doubles, windows: PlaneWindows) -> Doubles:
     return rows.reshape(len(rows), -1, *windows.kernel)
 
 
-def _padded(x: Doubles, windows: Windows, fill: float) -> Doubles:
+def _padded(x: Doubles, windows: PlaneWindows, fill: float) -> Doubles:
     """Returns the planes with what windows see around them, also over the far edges."""
     ends = [
         max((size - 1) * stride + reach - length - pad, 0)
@@ -124,7 +124,7 @@ def _padded(x: Doubles, windows: Windows, fill: float) -> Doubles:
     return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
 
 
-def _windows(padded: Doubles, windows: Windows) -> Doubles:
+def _windows(padded: Doubles, windows: PlaneWindows) -> Doubles:
     """Returns (n, channels, height, width, kernel height, kernel width), a view."""
     views = np.lib.stride_tricks.sliding_window_view(padded, windows.reach, axis=(2, 3))
     (down, across), (height, width), (apart, beside) = windows.stride, windows.sizes, windows.dilation
@@ -145,7 +145,7 @@ def totals(pooling: Pooling2d, x: Doubles) -> Doubles:
     return found
 
 
-def counts(windows: Windows) -> Doubles:
+def counts(windows: PlaneWindows) -> Doubles:
     """Returns by how many entries the mean of each window is divided, (height, width): padding counts, not more."""
     rows, columns = (
         np.minimum(np.arange(size) * stride + kernel, length + 2 * pad) - np.arange(size) * stride

@@ -14,7 +14,7 @@ _BYTES = {"uint8_t": 1, "int8_t": 1, "int16_t": 2, "float": 4}
 
 
 @dataclass
-class Layout:
+class ArenaLayout:
     """Where everything lies.
 
     Attributes:
@@ -44,7 +44,7 @@ def sums_of(operation: WeightedSum, band: int) -> int:
     return min(rows, height) * width
 
 
-def laid_out(net: CNet, ctype: Callable[[int], str]) -> Layout:
+def laid_out(net: CNet, ctype: Callable[[int], str]) -> ArenaLayout:
     """Returns the layout with the smallest arena, and of these with the largest bands, which read weights less often.
 
     Args:
@@ -65,7 +65,7 @@ def laid_out(net: CNet, ctype: Callable[[int], str]) -> Layout:
     return found
 
 
-def _placed(net: CNet, ctype: Callable[[int], str], bands: dict[int, int]) -> Layout:
+def _placed(net: CNet, ctype: Callable[[int], str], bands: dict[int, int]) -> ArenaLayout:
     callers = {*net.inputs.values(), *net.outputs.values()}
     tensors: dict[int, Claim] = {}
     for index, operation in enumerate(net.operations):
@@ -87,7 +87,7 @@ def _placed(net: CNet, ctype: Callable[[int], str], bands: dict[int, int]) -> La
     places = dict(zip(tensors, starts, strict=False))
     for number in same:
         places[number] = places[_last(same, number)]
-    return Layout(bands, places, dict(zip(sums, starts[len(tensors) :], strict=True)), size)
+    return ArenaLayout(bands, places, dict(zip(sums, starts[len(tensors) :], strict=True)), size)
 
 
 def _last(same: dict[int, int], number: int) -> int:

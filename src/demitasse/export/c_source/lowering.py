@@ -17,10 +17,10 @@ from demitasse.export.c_source.net import (
     Limits,
     Pair,
     PlanePooling,
+    PlaneWindows,
     Pointwise,
     Pooling2d,
     WeightedSum,
-    Windows,
 )
 from demitasse.graph.graph import Graph, Shape, Step
 from demitasse.graph.passes import drop_identities, drop_unused, fold_normalizations, merge_normalizations
@@ -37,10 +37,10 @@ def lowered(graph: Graph) -> CNet:
     Raises:
         ExportError: a step has no form in C; names it.
     """
-    return Lowering(reduce(lambda made, apply: apply(made), _PASSES, graph)).net
+    return CLowering(reduce(lambda made, apply: apply(made), _PASSES, graph)).net
 
 
-class Lowering:
+class CLowering:
     """The net so far, and which of its tensors has which value of the graph."""
 
     def __init__(self, graph: Graph) -> None:
@@ -112,7 +112,7 @@ class Lowering:
         return made
 
 
-LOWERINGS: Registry[Callable[[Lowering, Step], None]] = Registry("operation in C")
+LOWERINGS: Registry[Callable[[CLowering, Step], None]] = Registry("operation in C")
 
 
 def refused(step: Step, reason: str) -> ExportError:
@@ -134,26 +134,26 @@ def _planes(shape: Shape) -> tuple[int, tuple[int, int]]:
 
 
 @LOWERINGS.register("Convolution")
-def _convolution(to: Lowering, step: Step) -> None:
+def _convolution(to: CLowering, step: Step) -> None:
     given, (shape,) = step.settings, to.graph.shapes(step)
     if not is_convolution(step) or len(given.kernel) != 2:
         raise refused(step, f"it has {len(given.kernel)} spatial axes; C has 2")
     weight = doubles(step.weights["weight"])
     plane, made = shape[2:], to.graph.values[step.outputs[0]].shape
     kernel, stride, pad, dilation = map(pair, (given.kernel, given.stride, given.pad, given.dilation))
-    windows = Windows(pair(plane), kernel, stride, pad, dilation, pair(made[2:]))
+    windows = PlaneWindows(pair(plane), kernel, stride, pad, dilation, pair(made[2:]))
     _weighted(to, step, weight.reshape(len(weight), -1), windows, given.group)
 
 
 @LOWERINGS.register("InnerProduct")
-def _inner_product(to: Lowering, step: Step) -> None:
+def _inner_product(to: CLowering, step: Step) -> None:
     (shape,) = to.graph.shapes(step)
     if step.settings.axis != 1:
         raise refused(step, f"its inputs are axes {step.settings.axis} and on of {list(shape)}; C has 1 and on")
     _weighted(to, step, doubles(step.weights["weight"]))
 
 
-def _weighted(to: Lowering, step: Step, weight: Doubles, windows: Windows | None = None, groups: int = 1) -> None:
+def _weighted(to: CLowering, step: Step, weight: Doubles, windows: PlaneWindows | None = None, groups: int = 1) -> None:
     bias = doubles(step.weights["bias"]) if "bias" in step.weights else np.zeros(len(weight))
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise refused(step, "its weights are not finite")
@@ -166,22 +166,22 @@ def _weighted(to: Lowering, step: Step, weight: Doubles, windows: Windows | None
 
 
 @LOWERINGS.register("Pooling")
-def _pooling(to: Lowering, step: Step) -> None:
+def _pooling(to: CLowering, step: Step) -> None:
     given = step.settings
     if given.method not in ("MAX", "AVE"):
         raise refused(step, f"its method is {given.method}; C has MAX and AVE")
     plane, kernel, stride, pad, sizes = map(pair, (given.plane, given.kernel, given.stride, given.pad, given.sizes))
-    windows = Windows(plane, kernel, stride, pad, (1, 1), sizes)
+    windows = PlaneWindows(plane, kernel, stride, pad, (1, 1), sizes)
     _pooled(to, step, Pooling2d(given.method, windows))
 
 
 @LOWERINGS.register("GlobalMean")
-def _global_mean(to: Lowering, step: Step) -> None:
+def _global_mean(to: CLowering, step: Step) -> None:
     plane = pair(to.graph.shapes(step)[0][2:])
-    _pooled(to, step, Pooling2d("AVE", Windows(plane, plane, (1, 1), (0, 0), (1, 1), (1, 1))))
+    _pooled(to, step, Pooling2d("AVE", PlaneWindows(plane, plane, (1, 1), (0, 0), (1, 1), (1, 1))))
 
 
-def _pooled(to: Lowering, step: Step, pooling: Pooling2d) -> None:
+def _pooled(to: CLowering, step: Step, pooling: Pooling2d) -> None:
     before = to.before(step)
     if isinstance(before, WeightedSum) and before.windows and before.pooling is None:
         before.pooling, before.output = pooling, to.make(step)
@@ -192,23 +192,23 @@ def _pooled(to: Lowering, step: Step, pooling: Pooling2d) -> None:
 
 
 @LOWERINGS.register("ReLU")
-def _relu(to: Lowering, step: Step) -> None:
+def _relu(to: CLowering, step: Step) -> None:
     slope = step.settings.slope
     to.limit(step, Limits(slopes=np.array([slope])) if slope else Limits(low=0.0))
 
 
 @LOWERINGS.register("PReLU")
-def _prelu(to: Lowering, step: Step) -> None:
+def _prelu(to: CLowering, step: Step) -> None:
     to.limit(step, Limits(slopes=doubles(step.weights["weight"]).reshape(-1)))
 
 
 @LOWERINGS.register("Clip")
-def _clip(to: Lowering, step: Step) -> None:
+def _clip(to: CLowering, step: Step) -> None:
     to.limit(step, Limits(step.settings.min, step.settings.max))
 
 
 @LOWERINGS.register("Eltwise")
-def _sum(to: Lowering, step: Step) -> None:
+def _sum(to: CLowering, step: Step) -> None:
     given = step.settings
     coeff = list(given.coeff) or [1.0] * len(step.inputs)
     if given.operation != "SUM" or not set(coeff) <= {1.0, -1.0}:
@@ -218,7 +218,7 @@ def _sum(to: Lowering, step: Step) -> None:
 
 
 @LOWERINGS.register("Concat")
-def _concat(to: Lowering, step: Step) -> None:
+def _concat(to: CLowering, step: Step) -> None:
     """The parts are computed where they belong; what is computed for something else, too, is copied."""
     if step.settings.axis != 1:
         raise refused(step, f"its axis is {step.settings.axis}; C has 1")
@@ -235,7 +235,7 @@ def _concat(to: Lowering, step: Step) -> None:
 
 
 @LOWERINGS.register("Flatten", "Reshape")
-def _shape(to: Lowering, step: Step) -> None:
+def _shape(to: CLowering, step: Step) -> None:
     made, (shape,) = to.graph.values[step.outputs[0]].shape, to.graph.shapes(step)
     if step.outputs[0] in to.graph.without_batch or made[:1] != shape[:1]:
         raise refused(step, "it changes the axis of the batch")
@@ -247,7 +247,7 @@ def _shape(to: Lowering, step: Step) -> None:
 
 
 @LOWERINGS.register("Softmax")
-def _softmax(to: Lowering, step: Step) -> None:
+def _softmax(to: CLowering, step: Step) -> None:
     """The order of the scores is that of their softmax, which is taken where they become floats."""
     names = [name for name, value in to.graph.outputs.items() if value == step.outputs[0]]
     (shape,) = to.graph.shapes(step)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from demitasse.export.c_source.lowering import LOWERINGS, Lowering, pair, refused
-from demitasse.export.c_source.net import Addition, Limits, PlanePooling, Pooling2d, WeightedSum, Windows
+from demitasse.export.c_source.lowering import LOWERINGS, CLowering, pair, refused
+from demitasse.export.c_source.net import Addition, Limits, PlanePooling, PlaneWindows, Pooling2d, WeightedSum
 from demitasse.graph.graph import Step
 from demitasse.graph.named import InputPlace, NamedCall, ProgramCall
 from demitasse.graph.weights import doubles
@@ -28,7 +28,7 @@ def _arguments(step: Step, *places: int) -> list[object]:
 
 
 @LOWERINGS.register("slice")
-def _slice(to: Lowering, step: Step) -> None:
+def _slice(to: CLowering, step: Step) -> None:
     """Every n-th row or column of planes is the maximum of windows of one value."""
     axis, start, end, stride = ([*_arguments(step, 0)[1:], *(None,) * 4])[:4]
     (shape,), stride = to.graph.shapes(step), stride or 1
@@ -44,14 +44,14 @@ def _slice(to: Lowering, step: Step) -> None:
         )
     made = to.graph.values[step.outputs[0]].shape
     strides = (stride, 1) if axis % 4 == 2 else (1, stride)
-    windows = Windows(pair(shape[2:]), (1, 1), strides, (0, 0), (1, 1), pair(made[2:]))
+    windows = PlaneWindows(pair(shape[2:]), (1, 1), strides, (0, 0), (1, 1), pair(made[2:]))
     to.net.operations.append(
         PlanePooling(name=step.name, inputs=[to.taken(step)], output=to.make(step), pooling=Pooling2d("MAX", windows))
     )
 
 
 @LOWERINGS.register("pad")
-def _pad(to: Lowering, step: Step) -> None:
+def _pad(to: CLowering, step: Step) -> None:
     """Channels of zeros before and after others: a convolution with a single 1 in each row that is not zero."""
     sides, mode, fill = ([*_arguments(step, 0)[1:], *(None,) * 3])[:3]
     (shape,) = to.graph.shapes(step)
@@ -64,13 +64,13 @@ def _pad(to: Lowering, step: Step) -> None:
     to.net.operations.append(
         WeightedSum(
             name=step.name, inputs=[to.taken(step)], output=to.make(step), weight=weight, bias=np.zeros(len(weight)),
-            windows=Windows(plane, (1, 1), (1, 1), (0, 0), (1, 1), plane),
+            windows=PlaneWindows(plane, (1, 1), (1, 1), (0, 0), (1, 1), plane),
         )
     )  # fmt: skip
 
 
 @LOWERINGS.register("sub")
-def _difference(to: Lowering, step: Step) -> None:
+def _difference(to: CLowering, step: Step) -> None:
     arguments, (one, *others) = _arguments(step, 0, 1), to.graph.shapes(step)
     if len(arguments) != 2 or others != [one]:
         raise refused(step, "C has differences of two tensors of the same shape")
@@ -79,7 +79,7 @@ def _difference(to: Lowering, step: Step) -> None:
 
 
 @LOWERINGS.register("prelu")
-def _slopes(to: Lowering, step: Step) -> None:
+def _slopes(to: CLowering, step: Step) -> None:
     slopes = _arguments(step, 0)[1]
     if not isinstance(slopes, Tensor):
         raise refused(step, "its slopes are computed")

@@ -40,7 +40,7 @@ class CTensor:
 
 
 @dataclass(frozen=True)
-class Windows:
+class PlaneWindows:
     """Windows over a plane; those of pooling are clipped to it, those of convolution see zeros around it."""
 
     plane: Pair
@@ -62,7 +62,7 @@ class Pooling2d:
     """The maximum (``MAX``) or the mean (``AVE``) of windows; a mean counts the padding that its window covers."""
 
     method: str
-    windows: Windows
+    windows: PlaneWindows
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class WeightedSum(COperation):
 
     weight: Doubles
     bias: Doubles
-    windows: Windows | None = None
+    windows: PlaneWindows | None = None
     groups: int = 1
     pooling: Pooling2d | None = None
 

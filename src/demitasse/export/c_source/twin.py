@@ -16,7 +16,7 @@ _BATCH = 250
 
 
 class CTwin:
-    """Computes what the C code of a net computes, with ``--arithmetic int``.
+    """Computes what the C code of a net computes, with the arithmetic ``int``.
 
     Args:
         net: the net.

@@ -19,7 +19,7 @@ _ADD = """
 /* adds a line of values times a weight to a line of sums */
 static void ${name}_add(float *sum, const float *value, $index count, $index step, float weight)
 {
-    for (; count > 0; --count) {
+    for (; count > 0; count--) {
         *sum += *value * weight;
         ++sum;
         value += step;

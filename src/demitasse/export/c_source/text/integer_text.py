@@ -44,7 +44,7 @@ static int32_t ${name}_terms(int32_t x, const uint8_t *terms)
         right = (int8_t)((byte & 127) - 32);
         part = right >= 0 ? x >> right : (int32_t)((uint32_t)x << -right);
         sum = byte & 128 ? sum - part : sum + part;
-        --count;
+        count--;
     }
     return sum;
 }
@@ -56,13 +56,13 @@ static void ${name}_add_$type(int32_t *sum, const ${type} *value, $index count, 
 {
     const uint8_t left = power >> 1;
     if (power & 1) {
-        for (; count > 0; --count) {
+        for (; count > 0; count--) {
             *sum -= (int32_t)((uint32_t)*value << left);
             ++sum;
             value += step;
         }
     } else {
-        for (; count > 0; --count) {
+        for (; count > 0; count--) {
             *sum += (int32_t)((uint32_t)*value << left);
             ++sum;
             value += step;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from demitasse.export.c_source.evaluation import counts
-from demitasse.export.c_source.net import Pooling2d, Windows
+from demitasse.export.c_source.net import PlaneWindows, Pooling2d
 from demitasse.export.c_source.text.dialect import Dialect
 from demitasse.export.c_source.text.lines import filled
 
@@ -79,7 +79,7 @@ def pool(pooling: Pooling2d, source: str, to: str, dialect: Dialect) -> str:
     )
 
 
-def _inside(place: str, windows: Windows, axis: int) -> list[str]:
+def _inside(place: str, windows: PlaneWindows, axis: int) -> list[str]:
     """Returns the conditions for a place to be in the plane, of those that windows do not meet anyway."""
     end = (windows.sizes[axis] - 1) * windows.stride[axis] + windows.kernel[axis] - windows.pad[axis]
     length = windows.plane[axis]

@@ -72,7 +72,7 @@ static uint8_t ${name}_bit(${name}_cursor *at)
         ++at->next;
         at->left = 8;
     }
-    --at->left;
+    at->left--;
     bit = at->byte >> 7;
     at->byte = (uint8_t)(at->byte << 1);
     return bit;
@@ -83,7 +83,7 @@ static $index ${name}_bits(${name}_cursor *at, uint8_t count)
     $index found = 0;
     while (count != 0) {
         found = ($index)(found << 1) | ${name}_bit(at);
-        --count;
+        count--;
     }
     return found;
 }

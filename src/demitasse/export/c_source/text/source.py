@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from demitasse.export.c_source.integers import IntegerNet
-from demitasse.export.c_source.layout import Layout, laid_out, sums_of
+from demitasse.export.c_source.layout import ArenaLayout, laid_out, sums_of
 from demitasse.export.c_source.net import Addition, CNet, COperation, PlanePooling, WeightedSum
 from demitasse.export.c_source.streams import WeightStream
 from demitasse.export.c_source.text.dialect import Dialect, Table
@@ -100,7 +100,7 @@ class WrittenNet:
 
     files: dict[str, str]
     layers: list[WrittenLayer]
-    layout: Layout
+    layout: ArenaLayout
     net: CNet
     name: str
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from demitasse.export.c_source.layout import result_rows
-from demitasse.export.c_source.net import CNet, Pooling2d, WeightedSum, Windows
+from demitasse.export.c_source.net import CNet, PlaneWindows, Pooling2d, WeightedSum
 from demitasse.export.c_source.streams import WeightStream, stream
 from demitasse.export.c_source.text.dialect import Dialect, LayerText, Table, WeightText
 from demitasse.export.c_source.text.lines import filled
@@ -209,7 +209,7 @@ def _convolution(
         clip += ["while (first_y < 0) {", "    ++first_y;", f"    end -= {width};", f"    line += {pitch};"]
         clip += [f"    line_y += {down};"] * watches + [f"    window -= {width};"] * (pooling is not None) + ["}"]
     if band.leaves:
-        clip += [f"while (last_y > {height}) {{", "    --last_y;", f"    end -= {width};", "}"]
+        clip += [f"while (last_y > {height}) {{", "    last_y--;", f"    end -= {width};", "}"]
     grouped = operation.groups > 1
     seen_top = band.top * down - windows.pad[0]
     planes = operation.weight.shape[1] // (windows.kernel[0] * windows.kernel[1])
@@ -253,13 +253,13 @@ def _convolution(
     )
 
 
-def _row_conditions(windows: Windows) -> list[str]:
+def _row_conditions(windows: PlaneWindows) -> list[str]:
     """Returns the conditions for a line to be in the plane, of those that windows do not meet anyway."""
     end = (windows.sizes[0] - 1) * windows.stride[0] + windows.reach[0] - windows.pad[0]
     return ["y_here >= 0"] * (windows.pad[0] > 0) + [f"y_here < {windows.plane[0]}"] * (end > windows.plane[0])
 
 
-def _spread(windows: Windows, weights: WeightText, index: str) -> str:
+def _spread(windows: PlaneWindows, weights: WeightText, index: str) -> str:
     """Returns the statements that add one weight to a band."""
     (height, width), left, (down, across) = windows.plane, windows.pad[1], windows.stride
     (kernel_height, kernel_width), columns = windows.kernel, windows.sizes[1]
@@ -274,13 +274,13 @@ def _spread(windows: Windows, weights: WeightText, index: str) -> str:
         moves += [f"    place += {windows.dilation[0] * width};", "}"]
     if kernel_width > 1:
         step = windows.dilation[1]
-        moves += ["x_here += rest;"] if step == 1 else ["for (; rest != 0; --rest) {", f"    x_here += {step};", "}"]
+        moves += ["x_here += rest;"] if step == 1 else ["for (; rest != 0; rest--) {", f"    x_here += {step};", "}"]
     if left > 0 or overhangs:
         moves.append(f"count = {columns};")
     if overhangs:
-        moves += [f"for (last = x_here + {last}; last >= {width}; last -= {across}) {{", "    --count;", "}"]
+        moves += [f"for (last = x_here + {last}; last >= {width}; last -= {across}) {{", "    count--;", "}"]
     if left > 0:
-        moves += ["while (x_here < 0) {", f"    x_here += {across};", "    ++x;", "    --count;", "}"]
+        moves += ["while (x_here < 0) {", f"    x_here += {across};", "    ++x;", "    count--;", "}"]
     if any(each.startswith("x_here") for each in declared):
         moves.append("place += x_here;")
     declared += ["count"] * (left > 0 or overhangs) + ["last"] * overhangs
