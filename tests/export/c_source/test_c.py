@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import demitasse
 from demitasse.caffe.net import Net
 from demitasse.errors import ExportError, UsageError
 from demitasse.export import c, of_net
-from tests.export.c_source.compiling import as_cpp, compiled, run, to_powers
+from tests.export.c_source.compiling import as_cpp, compiled, compiler, run, to_powers
 from tests.export.nets import LENET, build
 from tests.export.test_source import hostile
 
@@ -174,12 +175,43 @@ def _to_powers(net: Net) -> None:
                 weight.copy_(weight.sign() * 2.0 ** weight.abs().clamp(min=1e-6).log2().round().clamp(-6, 0))
 
 
+def test_valgrind_finds_nothing(model, tmp_path):
+    valgrind = compiler("valgrind")
+    c(model, inputs()[:1], tmp_path / "net.c", calibration=inputs().numpy(), main=True)
+    program = compiled(tmp_path / "net.c", flags=["-O1", "-g"])
+    command = [valgrind, "-q", "--error-exitcode=9", program]
+    subprocess.run(command, input=inputs(2).numpy().tobytes(), check=True, capture_output=True)
+
+
 def test_a_range_instead_of_inputs(tmp_path):
     model = to_powers(perceptron())
     x = inputs().clamp(-3, 3)
     c(model, x[:1], tmp_path / "net.c", range=(-3, 3), main=True)
     floats, expected = run(compiled(tmp_path / "net.c"), x.numpy(), "floats"), flat(model(x))
     assert np.abs(floats - expected).max() < 0.01 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("size", "bias"), [(1e9, 1.0), (1e-9, 1.0), (1e30, 1e30), (1e-38, 0.0), (1.0, 1e6)])
+def test_ranges_far_from_one(size, bias, tmp_path):
+    model = to_powers(perceptron(), 0.9)
+    with torch.no_grad():
+        model[1].bias.fill_(bias)
+    x = inputs() * size
+    report = c(model, x[:1], tmp_path / "net.c", calibration=x.numpy(), main=True)
+    blob = next(iter(report.twin.net.net.inputs))
+    assert np.array_equal(run(compiled(tmp_path / "net.c"), x.numpy()), report.twin({blob: x.numpy()})["output"])
+    floats, expected = run(tmp_path / "net", x.numpy(), "floats"), flat(model(x))
+    assert np.abs(floats - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_a_sum_that_begins_with_a_minus(tmp_path):
+    text = """input: "a" input_shape { dim: 2 dim: 3 } input: "b" input_shape { dim: 2 dim: 3 }
+    layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "b" top: "sum" eltwise_param { coeff: -1 coeff: 1 } }"""
+    for arithmetic, settings in (("int", {"range": (-1, 1)}), ("float", {})):
+        c(build(text), None, tmp_path / "net.c", arithmetic=arithmetic, main=True, **settings)
+        program = compiled(tmp_path / "net.c")
+        found = run(program, np.array([0.5, -0.25, 0, 0.25, 0.5, -1], np.float32), "floats")
+        assert np.abs(found - [-0.25, 0.75, -1]).max() < 1e-3
 
 
 def test_bounds_hold_for_slopes_and_differences(tmp_path):

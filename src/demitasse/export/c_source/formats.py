@@ -19,6 +19,8 @@ Ranges = dict[int, tuple[float, float]]
 _TRIED = 64
 # the greatest error of the outputs with 8 bits: root mean square, relative to that of the outputs
 _ERROR = 0.02
+# a unit may be larger by this power of two than the range alone asks for; and the least one, of which floats are made
+_COARSEST, _LEAST = 250, -120
 
 
 def calibrated(net: CNet, inputs: Mapping[str, Doubles], batch: int = 100) -> Ranges:
@@ -122,7 +124,7 @@ def _made(net: CNet, groups: list[int], ranges: Ranges, bits: Mapping[int, int])
         except TooLargeError as error:
             blamed = groups[error.tensor]
             coarser[blamed] += 1
-            if coarser[blamed] > bits[blamed]:
+            if coarser[blamed] > _COARSEST:
                 name = net.tensors[error.tensor].name
                 raise ExportError(f"blob {name!r}: with any bits of its values, sums may exceed 32 bits") from error
 
@@ -134,4 +136,4 @@ def _format(low: float, high: float, bits: int, coarser: int) -> NumberFormat:
         least, most = 0, 255
     greatest = max(high / (most + 1), low / least if least else 0.0)
     exponent = math.ceil(math.log2(greatest)) if greatest > 0 else 0
-    return NumberFormat(exponent + coarser, least >> coarser if least else 0, most >> coarser)
+    return NumberFormat(max(exponent, _LEAST) + coarser, least >> coarser if least else 0, most >> coarser)

@@ -31,11 +31,11 @@ class ChipCosts:
     result: float
 
 
-# from simulations of the LeNets, see the page on microcontrollers
+# fitted to simulations of the LeNets on Cortex-M0 and of LeNet-300-100 on AVR; those of Cortex-M4 are guessed
 CHIPS = (
-    ChipCosts("Cortex-M0", add=9, weight=60, bit=12, result=25),
-    ChipCosts("Cortex-M4", add=6, weight=40, bit=8, result=15),
-    ChipCosts("AVR", add=40, weight=160, bit=20, result=80),
+    ChipCosts("Cortex-M0", add=10, weight=62, bit=14, result=25),
+    ChipCosts("Cortex-M4", add=7, weight=45, bit=10, result=18),
+    ChipCosts("AVR", add=40, weight=220, bit=30, result=80),
 )
 _COLUMNS = (
     Column("layer", left=True),

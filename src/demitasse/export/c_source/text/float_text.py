@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
@@ -120,7 +118,7 @@ def _finish(function: str, limits: Limits) -> tuple[str, str]:
     )
     lines = [f"if (sum < 0.0f) {{\n    sum = sum * {slope};\n}}"] if slope else []
     for sign, limit in (("<", limits.low), (">", limits.high)):
-        if math.isfinite(limit):
+        if np.isfinite(np.float32(limit)):
             text = float_literal(float(np.float32(limit)))
             lines.append(f"if (sum {sign} {text}) {{\n    sum = {text};\n}}")
     if not lines:
