@@ -7,9 +7,10 @@ The first compresses a ResNet of CIFAR-10 (He et al. 2016) with 1,024 training i
 The second compresses SqueezeNet v1.0, read from Deep Compression's file, with 200 photographs and tests it on the
 others (see squeezenet_imagenet.py for the files). No labels are used to compress.
 
-The baselines see the same images: rounding to the nearest power of two (one range for each layer, as INQ has it),
-magnitude, Wanda's criterion (Sun et al. 2023, arXiv 2306.11695: |w| times the norm of its input), plain GPTQ (Frantar
-et al. 2022) and plain SparseGPT (Frantar and Alistarh 2023), both with the inputs of the compressed part.
+Of ``demitasse.shrink``, the grid that it chooses is measured beside powers of two. The baselines see the same images:
+rounding to the nearest power of two (one range for each layer, as INQ has it), magnitude, Wanda's criterion (Sun et al.
+2023, arXiv 2306.11695: |w| times the norm of its input), plain GPTQ (Frantar et al. 2022) and plain SparseGPT (Frantar
+and Alistarh 2023), both with the inputs of the compressed part.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from demitasse.zoo.data.cifar10 import read_images
 from demitasse.zoo.models import resnet_cifar
 
 EXAMPLES = 1024
+OURS = "demitasse.shrink"
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # (weight (groups, rows, columns), Hessian / count) -> the new weight
@@ -164,10 +166,11 @@ def measure_resnet(model_file: Path, images_file: Path, seed: int, calibration: 
     for column in ("bits", "zeros", "method", "accuracy", "loss", "bytes", "seconds"):
         table.add_column(column, justify="left" if column == "method" else "right")
     for row in ROWS:
-        for name in (*row.baselines, "demitasse.shrink"):
+        for name in (*row.baselines, OURS, *((f"{OURS}, pow2",) if row.bits else ())):
             model, begin = fresh(), time.monotonic()
-            if name == "demitasse.shrink":
-                demitasse.shrink(model, images, bits=row.bits, sparsity=row.sparsity or None)
+            if name.startswith(OURS):
+                grid = "pow2" if name.endswith("pow2") else None
+                demitasse.shrink(model, images, bits=row.bits, sparsity=row.sparsity or None, grid=grid)
             else:
                 compress_by(model, images, baseline(name, row.bits, row.sparsity))
             seconds = time.monotonic() - begin

@@ -12,7 +12,7 @@ from demitasse.methods import selection
 from demitasse.methods.homes import homes
 from demitasse.methods.one_shot import attention, recurrent
 from demitasse.methods.one_shot.absorbers import Absorber
-from demitasse.methods.one_shot.layer import Compressed, Freedom
+from demitasse.methods.one_shot.layer import DAMPING, Compressed, Freedom
 from demitasse.methods.one_shot.views import EmbeddingView, View, view_of
 from demitasse.methods.selection import Chosen, Dense
 
@@ -48,6 +48,19 @@ class ShrinkTarget:
     def matrix(self) -> Tensor:
         """The dense weight as (groups, rows, columns)."""
         return self.views[0].matrix(self.dense)
+
+    def curvature(self, powers: Tensor | None) -> Tensor:
+        """Returns what a unit of squared error of each weight costs the model, (groups, rows, columns).
+
+        Args:
+            powers: mean squares of the inputs, (groups, columns); None if nothing is known of them.
+        """
+        found = self.importance.unsqueeze(2).expand(self.matrix.shape)
+        if powers is None:
+            return found
+        squares = powers.unsqueeze(1)
+        # as compression damps: inputs that are always zero would make weights look free
+        return found * (squares + DAMPING * squares.mean(2, keepdim=True))
 
     @property
     def bias(self) -> nn.Parameter | None:
