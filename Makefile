@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: setup demo test slow check docs dist format schema bench clean
+.PHONY: setup demo test slow boards check docs dist format schema bench clean
 
 setup: $(VENV)/.ready
 
@@ -22,6 +22,11 @@ test: setup
 
 slow: setup
 	$(BIN)/python -m pytest -m 'slow and not gpu'
+
+# Nets in C on simulated boards; a test that is skipped says which of Debian's packages is missing.
+boards: setup
+	$(BIN)/python -m pytest -m slow tests/export/c_source/test_boards.py
+	$(BIN)/python benchmarks/bench_c.py
 
 check: setup
 	$(BIN)/ruff check .

@@ -63,7 +63,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "integrations": {"methods", "packed", "formats"},
     "pycaffe": {"caffe", "report"},
     "dnn": {"caffe", "formats", "graph", "graph.caffe", "runtime"},
-    "export": {"graph", "graph.caffe"},
+    "export": {"graph", "graph.caffe", "graph.pytorch", "runtime", "packed"},
 }
 
 HEAVY = {"torch", "torchvision", "numba", "triton", "matplotlib", "sklearn", "h5py"}

@@ -1,4 +1,4 @@
-"""export: writes Caffe nets for other runtimes."""
+"""export: writes nets for other runtimes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from demitasse.cli.commands import CONVERT, Command
+from demitasse.cli.export_c import Arithmetic, Bits, Calibration, CSettings, Main, Range, Report, export_c
 from demitasse.cli.inputs import all_but_the_last
 from demitasse.cli.train import Level
 from demitasse.errors import UsageError
@@ -27,7 +28,7 @@ def export(
         typer.Argument(
             metavar="[NET] WEIGHTS OUT",
             help="NET: prototxt, unless WEIGHTS is a .demi file that contains it. WEIGHTS: caffemodel or .demi. "
-            "OUT: .onnx, .pt2 (torch.export) or .py (PyTorch source, with a file of weights beside it).",
+            "OUT: .onnx, .pt2 (torch.export), .py (PyTorch source, with a file of weights beside it) or .c.",
             callback=all_but_the_last,
         ),
     ],
@@ -46,8 +47,14 @@ def export(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Compare the result with the net on random inputs.")
     ] = True,
+    arithmetic: Arithmetic = "int",
+    calibration: Calibration = None,
+    range: Range = None,
+    bits: Bits = None,
+    main: Main = False,
+    report: Report = False,
 ) -> None:
-    """Write a Caffe net as ONNX, as a torch.export program, or as PyTorch source."""
+    """Write a Caffe net as ONNX, as a torch.export program, or as PyTorch source; any net as C."""
     from demitasse import export as exports
     from demitasse.caffe import schema
     from demitasse.extras import install
@@ -58,6 +65,12 @@ def export(
     if phase not in phases:
         raise UsageError(f"--phase {phase}: expected TRAIN or TEST")
     *sources, out = files
+    settings = CSettings(arithmetic, calibration, range, bits, main, report)
+    if out.suffix == ".c" and (batch != "dynamic" or not check):
+        raise UsageError("--batch and --no-check are not for C, which takes one input and is always compared")
+    if out.suffix == ".c" and len(sources) == 1 and not output:
+        export_c(sources[0], out, settings)
+        return
     model = exports.of_files(
         sources[0] if len(sources) == 2 else None,
         sources[-1],
@@ -68,9 +81,13 @@ def export(
         output or (),
         print,
     )
-    report = exports.export(_sized(model, batch), out, check)
-    _print(report)
-    if check and not report.rows:
+    if out.suffix == ".c":
+        export_c(model, out, settings)
+        return
+    settings.expect_none()
+    made = exports.export(_sized(model, batch), out, check)
+    _print(made)
+    if check and not made.rows:
         print(f"not compared with the net, because onnxruntime is not installed ({install('onnx')})")
 
 

@@ -1,4 +1,4 @@
-"""Caffe nets for other runtimes: ONNX, programs of torch.export, PyTorch source. One target a file.
+"""Nets for other runtimes: ONNX, programs of torch.export, PyTorch source; and C for microcontrollers.
 
 To add a target, register it under its ending in :data:`TARGETS`, in a file that is imported here.
 """
@@ -12,6 +12,8 @@ from torch import nn
 
 from demitasse.errors import UsageError
 from demitasse.export import onnx, program, source
+from demitasse.export.c_source import CReport, c
+from demitasse.export.c_source.report import CostReport, cost_report
 from demitasse.export.check import OutputComparison, compare
 from demitasse.export.targets import TARGETS
 from demitasse.files import write_bytes
@@ -19,7 +21,19 @@ from demitasse.graph import Model
 from demitasse.graph.caffe import of_files, of_net
 from demitasse.registry import suggest
 
-__all__ = ["TARGETS", "ExportReport", "Model", "OutputComparison", "export", "of_files", "of_net"]
+__all__ = [
+    "TARGETS",
+    "CReport",
+    "CostReport",
+    "ExportReport",
+    "Model",
+    "OutputComparison",
+    "c",
+    "cost_report",
+    "export",
+    "of_files",
+    "of_net",
+]
 
 _FILES = (onnx, program, source)
 
@@ -56,7 +70,7 @@ def export(model: nn.Module | Model, path: str | Path, check: bool = True) -> Ex
     """
     path = Path(path)
     if path.suffix not in TARGETS:
-        near = suggest(path.suffix, list(TARGETS))
+        near = suggest(path.suffix, list(TARGETS)) if path.suffix != ".c" else "demitasse.export.c writes C"
         raise UsageError(f"{path}: there is no export target for the suffix {path.suffix!r}; {near}")
     target = TARGETS[path.suffix]
     model = model if isinstance(model, Model) else of_net(model)

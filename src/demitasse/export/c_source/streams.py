@@ -1,0 +1,114 @@
+"""Weights in flash: streams of bytes that a loop reads once, from the first row to the last.
+
+A stream names the weights that are not zero by the gaps between them, which go on from row to row, and each weight by a
+code. The last gap ends behind the matrix. There are three forms, see :data:`FORMS`; the C that reads them is in
+:mod:`demitasse.export.c_source.text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Codes = npt.NDArray[np.int64]
+
+# a stream of another form may be larger by this factor if it is read faster
+_SLACK = 1.05
+# cycles of Cortex-M0 for a weight, and for a zero of the dense form
+_FASTEST_FIRST = ("dense", "nibbles", "bits")
+
+
+class WeightStream(NamedTuple):
+    """The weights of a layer.
+
+    Attributes:
+        form: a key of :data:`FORMS`.
+        content: the bytes.
+        shift: of ``bits``: how many low bits of a gap are written as they are.
+        width: of ``bits``: the bits of a code.
+    """
+
+    form: str
+    content: bytes
+    shift: int = 0
+    width: int = 0
+
+
+def stream(codes: Codes) -> WeightStream:
+    """Returns the stream of a matrix of codes, (rows, columns), 0 for a weight of 0; codes count from 1.
+
+    It is the smallest one, or one that is hardly larger and read faster.
+    """
+    made = [found for form in _FASTEST_FIRST if (found := FORMS[form](codes)) is not None]
+    least = min(len(each.content) for each in made)
+    return next(each for each in made if len(each.content) <= least * _SLACK)
+
+
+def _dense(codes: Codes) -> WeightStream | None:
+    """Two codes a byte, the first one in the low half; None if there are more than 15."""
+    if codes.max(initial=0) > 15:
+        return None
+    flat = codes.reshape(-1).astype(np.uint8)
+    flat = np.append(flat, np.zeros(len(flat) % 2, np.uint8))
+    return WeightStream("dense", (flat[::2] | flat[1::2] << 4).tobytes())
+
+
+def _nibbles(codes: Codes) -> WeightStream | None:
+    """A byte a weight: the gap less one in the high half, the code in the low half, 0 for a gap that goes on by 16."""
+    if codes.max(initial=0) > 15:
+        return None
+    content = bytearray()
+    for gap, code in _entries(codes):
+        fillers, rest = divmod(gap, 16)
+        content += bytes([0xF0]) * fillers + bytes([rest << 4 | code])
+    return WeightStream("nibbles", bytes(content))
+
+
+def _bits(codes: Codes) -> WeightStream:
+    """For each weight the gap less one by a Rice code, then the code less one in as many bits as the greatest takes.
+
+    A Rice code of g with shift k is g >> k ones, a zero, and the k low bits of g. Bits fill bytes from the highest on.
+
+    Reference: Rice, Plaunt 1971, Adaptive variable-length coding for efficient compression of spacecraft data.
+    """
+    width = int(codes.max(initial=1) - 1).bit_length()
+    entries = _entries(codes)
+    gaps = np.array([gap for gap, _ in entries])
+    shift = min(range(16), key=lambda k: int((gaps >> k).sum()) + (k + 1) * len(gaps))
+    text = "".join(
+        "1" * (gap >> shift) + "0" + _binary(gap, shift) + (_binary(code - 1, width) if code else "")
+        for gap, code in entries
+    )
+    text += "0" * (-len(text) % 8)
+    return WeightStream("bits", int(f"1{text}", 2).to_bytes(len(text) // 8 + 1, "big")[1:], shift, width)
+
+
+def _binary(number: int, width: int) -> str:
+    return format(number & ((1 << width) - 1), f"0{width}b") if width else ""
+
+
+def _entries(codes: Codes) -> list[tuple[int, int]]:
+    """Returns the gap less one before each weight and its code, and last the gap to behind the matrix, and 0."""
+    flat = codes.reshape(-1)
+    places = [*map(int, np.flatnonzero(flat)), len(flat)]
+    gaps = np.diff([-1, *places]) - 1
+    return list(zip(map(int, gaps), [*(int(flat[place]) for place in places[:-1]), 0], strict=True))
+
+
+# name -> makes the stream; None where it cannot hold the codes
+FORMS: dict[str, Callable[[Codes], WeightStream | None]] = {"dense": _dense, "nibbles": _nibbles, "bits": _bits}
+
+
+def numbers(values: Sequence[int]) -> bytes:
+    """Returns whole numbers below 2^31 in seven bits a byte, the lowest first; the sign is the lowest bit of all."""
+    content = bytearray()
+    for value in values:
+        left = value * 2 if value >= 0 else -value * 2 - 1
+        while left > 127:
+            content.append(left & 127 | 128)
+            left >>= 7
+        content.append(left)
+    return bytes(content)

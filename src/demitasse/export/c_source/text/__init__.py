@@ -1,0 +1,1 @@
+"""The text of C: one file for each part of what is written."""

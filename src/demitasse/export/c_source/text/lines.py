@@ -1,0 +1,58 @@
+"""Text of C: templates with ``$name`` for what is put in, indentation, tables, and names that are safe to write."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from string import Template
+
+import numpy as np
+
+_WIDTH = 110
+# words that no identifier may be: of C99 and C++, and macros that compilers and Arduino define
+WORDS = frozenset(
+    """
+    abs alignas alignof and and_eq asm auto B0 B1 bit bitand bitClear bitor bitRead bitSet bitWrite bool break
+    byte case catch char char16_t char32_t char8_t class co_await co_return co_yield compl concept const
+    const_cast consteval constexpr constinit constrain continue cos decltype default DEFAULT degrees delete do
+    double dynamic_cast else enum explicit export extern F false far final float for friend goto HIGH huge
+    i386 if import inline INPUT int interrupt linux long LOW max min module mutable namespace near new
+    noexcept not not_eq NULL nullptr operator or or_eq OUTPUT override PI private protected public radians
+    register reinterpret_cast requires restrict return round short signed sin sizeof sq static static_assert
+    static_cast stderr stdin stdout struct switch tan template this thread_local throw true try typedef typeid
+    typename typeof union unix unsigned using virtual void volatile wchar_t while word xor xor_eq
+    """.split()  # noqa: SIM905
+)
+
+
+def filled(template: str, **values: object) -> str:
+    """Returns a template, without its common indentation, with values put in; those of several lines keep their place.
+
+    A line that only puts in an empty text is dropped.
+    """
+    lines = []
+    for line in textwrap.dedent(template).strip("\n").split("\n"):
+        alone = re.fullmatch(r"( *)\$(\w+)", line)
+        if alone:
+            text = str(values[alone[2]])
+            lines += [alone[1] + each if each else "" for each in text.split("\n")] if text else []
+        else:
+            lines.append(Template(line).substitute(values))
+    return "\n".join(lines)
+
+
+def comment(text: str) -> str:
+    """Returns a text from a file as it may be written in a comment: letters, digits and a few signs of ASCII."""
+    return re.sub(r"[^0-9A-Za-z_.+() -]", "_", text[:80])
+
+
+def table(ctype: str, name: str, values: Sequence[object], flash: str) -> str:
+    """Returns the definition of a constant table."""
+    body = textwrap.fill(", ".join(map(str, values)) or "0", _WIDTH, initial_indent="    ", subsequent_indent="    ")
+    return f"static const {ctype} {name}[{max(len(values), 1)}] {flash} = {{\n{body}\n}};\n"
+
+
+def float_literal(value: float) -> str:
+    """Returns a float32 as C has it: the shortest decimal number that is read as the same."""
+    return np.format_float_scientific(np.float32(value), trim="0") + "f"

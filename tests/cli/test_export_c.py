@@ -1,0 +1,73 @@
+"""demitasse export to OUT.c: the command, its files, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import demitasse
+from demitasse.caffe.weights import save_weights
+from demitasse.cli import main
+from tests.export.c_source.compiling import to_powers
+from tests.export.c_source.test_c import _to_powers
+from tests.export.nets import LENET, build
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    net = build(LENET)
+    _to_powers(net)
+    Path("net.prototxt").write_text(LENET)
+    save_weights(net, "net.caffemodel")
+    np.save("inputs.npy", np.random.default_rng(0).random((20, 1, 28, 28), np.float32))
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(["export", *arguments])
+    return int(stop.value.code or 0)
+
+
+def test_a_caffe_net(capsys):
+    flags = ["--calibration", "inputs.npy", "--main", "--report", "--bits", "16"]
+    assert run("net.prototxt", "net.caffemodel", "out.c", *flags) == 0
+    said = capsys.readouterr().out
+    for name in ("out.c", "out.h", "out_main.c", "out.png"):
+        assert f"{name}: " in said
+        assert Path(name).stat().st_size > 0
+    assert "conv1" in said
+    assert "output prob: greatest value" in said
+    assert "int16_t" in Path("out.h").read_text()
+
+
+def test_files_and_floats(capsys):
+    model = to_powers(nn.Sequential(nn.Linear(5, 3), nn.ReLU()))
+    demitasse.save(model, "model.demi", example=torch.zeros(1, 5))
+    assert run("model.demi", "out.c", "--arithmetic", "float") == 0
+    assert not Path("out_main.c").exists()
+    assert "float" in Path("out.h").read_text()
+    assert run("model.demi", "out.c", "--range", "-1", "1") == 0
+    assert "model.demi" in Path("out.c").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["out.c"], "the ranges of values are not known: give inputs (--calibration)"),
+        (["out.c", "--range", "1", "0"], "expected two numbers, the lower one first"),
+        (["out.c", "--calibration", "gone.npy"], "gone.npy"),
+        (["out.c", "--calibration", "net.prototxt"], "found no array of NumPy"),
+        (["out.py", "--main"], "--main is for C"),
+        (["out.onnx", "--bits", "8"], "--bits is for C"),
+        (["out.c", "--range", "0", "1", "--batch", "4"], "--batch"),
+    ],
+)
+def test_wrong_use(arguments, message, capsys):
+    assert run("net.prototxt", "net.caffemodel", *arguments) in (1, 2)
+    assert message in capsys.readouterr().err
+    assert not Path("out.c").exists()

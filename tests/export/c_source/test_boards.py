@@ -1,0 +1,70 @@
+"""Nets on simulated boards: the twin's integers, within the memory of the chip, without multiplication and floats."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.boards import BOARDS, Board
+from demitasse.export import CReport, c
+from demitasse.zoo.models import MODELS
+from tests.export.c_source.compiling import to_powers
+
+pytestmark = pytest.mark.slow
+
+
+def board(name: str) -> Board:
+    found = BOARDS[name]
+    if missing := found.missing():
+        pytest.skip(f"not installed: {', '.join(missing)} (Debian's packages)")
+    return found
+
+
+def exported(name: str, zeros: float, folder: Path) -> tuple[CReport, torch.Tensor]:
+    torch.manual_seed(0)
+    model: nn.Module = to_powers(MODELS[name](), zeros)
+    x = torch.rand(48, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    return c(model, x[:1], folder / "net.c", calibration=x.numpy(), bits=8), x[:32]
+
+
+@pytest.mark.parametrize(
+    ("chip", "net", "zeros", "free"), [("ATmega328P", "lenet300", 0.987, 300), ("Cortex-M0", "lenet5", 0.996, 2048)]
+)
+def test_a_board_answers_as_the_twin_does(chip, net, zeros, free, tmp_path):
+    report, x = exported(net, zeros, tmp_path)
+    found = board(chip).run(report, {"images": x.double().numpy()}, tmp_path)
+    assert np.array_equal(found.outputs, report.twin({"images": x.numpy()})["output"])
+    assert found.flash <= 8192
+    assert found.free >= free
+    assert found.cycles > 0
+
+
+MULTIPLICATION = re.compile(r"\t(mul\w*|fmul\w*|smull|umull|mla)\t")
+
+
+@pytest.mark.parametrize("chip", list(BOARDS))
+@pytest.mark.parametrize("net", ["lenet300", "lenet5"])
+def test_there_is_no_multiplication_and_no_float(chip, net, tmp_path):
+    """Compilers may compute the place of a band's first line by a multiplication, in functions of convolutions."""
+    report, _ = exported(net, 0.987, tmp_path)
+    used, built = board(chip), tmp_path / "net.o"
+    flags = [flag for flag in used.flags if flag.startswith("-m")]
+    command = [f"{used.prefix}gcc", *flags, "-Os", "-std=c99", "-ffunction-sections", "-fno-inline", "-c"]
+    subprocess.run([*command, report.files[0], "-o", built], check=True)
+
+    def said(*command: str) -> str:
+        return subprocess.run([*command, built], capture_output=True, text=True, check=True).stdout
+
+    calls = said(f"{used.prefix}nm", "-u").split()
+    assert not [each for each in calls if re.search(r"mul|div|sf|df|fadd|fcmp|f2i|i2f", each)]
+    parts = re.split(r"^[0-9a-f]+ <(\w+)[^>]*>:$", said(f"{used.prefix}objdump", "-d"), flags=re.M)
+    counts = {name: len(MULTIPLICATION.findall(body)) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    assert "net_run" in counts
+    assert {name for name, count in counts.items() if count} <= {"net_1_conv2d", "net_2_conv2d_1"}
+    assert max(counts.values()) <= 2
