@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
-from torch.nn.modules.conv import _ConvTransposeNd
 
 from demitasse.errors import MethodError
 from demitasse.methods import pow2
@@ -107,9 +107,17 @@ def _kinds(targets: Sequence[ShrinkTarget], widths: Mapping[str, int]) -> list[G
 
 def _pers(target: ShrinkTarget) -> list[Per]:
     """Returns what may have a scale of its own, where that makes a difference that a file can say."""
+    channels = target.matrix.shape[0] * target.matrix.shape[1]
+    return ["tensor"] if target.freedom.scale or channels < 2 or not _has_axis(target) else ["tensor", "channel"]
+
+
+def _has_axis(target: ShrinkTarget) -> bool:
+    """Returns whether channels lie along one of the first two axes; not so in a transposed convolution with groups."""
     groups, rows, _ = target.matrix.shape
-    mixed = groups > 1 and isinstance(target.item.homes[0].module, _ConvTransposeNd)  # axis 1 holds no whole channels
-    return ["tensor"] if target.freedom.scale or groups * rows < 2 or mixed else ["tensor", "channel"]
+    numbers = torch.arange(groups * rows, device=target.dense.device).view(groups, rows, 1).expand(target.matrix.shape)
+    placed = target.views[0].weight(numbers, target.dense.shape)
+    lines = [placed.movedim(axis, 0).flatten(1) for axis in range(min(2, placed.ndim))]
+    return any(bool((line == line[:, :1]).all()) for line in lines)
 
 
 def _per(losses: Losses, kind: GridKind, columns: int) -> Per:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from demitasse.methods.one_shot.absorbers import Absorber
 from demitasse.methods.one_shot.layer import Compressed, Freedom, Grid, compress
 from demitasse.methods.one_shot.moments import InputMoments
+from demitasse.methods.one_shot.views import View
 from demitasse.shrinking.batches import parted
 from demitasse.shrinking.choosing import Losses
 from demitasse.shrinking.importance import importances
@@ -73,7 +75,7 @@ class Shrinking:
         costs = importances(runner, self._few, self.targets, self.powers, seed)
         for target in self.targets:
             if len(target.views) == 1:
-                target.norm = self.seen.normalization.get(target.views[0].home.module)
+                target.absorber = self._absorber(target.views[0])
             found = costs.get(target.name, torch.ones(target.matrix.shape[:2], dtype=torch.float64))
             target.importance = found.to(target.dense.device)
             nonzero = target.matrix != 0
@@ -83,6 +85,11 @@ class Shrinking:
     def _place(self, target: ShrinkTarget) -> tuple[int, int]:
         first = min(self.seen.first[view.watched] for view in target.views if view.watched in self.seen.first)
         return first, target.views[0].turn
+
+    def _absorber(self, view: View) -> Absorber | None:
+        axes, found = self.seen.absorbers.get(view.home.module, (0, None))
+        # absorbers have their channels along axis 1
+        return found if view.channel_axis is not None and view.channel_axis == 1 - axes else None
 
     def scores(self) -> dict[str, Tensor]:
         """Returns what cutting each weight alone costs the model, (groups, rows, columns) by name of target."""
