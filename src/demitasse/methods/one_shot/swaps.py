@@ -8,7 +8,7 @@ from torch import Tensor
 from demitasse.methods.one_shot import codebooks, masks, moments
 from demitasse.methods.one_shot.compensation import Choose, refine
 
-TURNS = 3
+TURNS = 2
 _PASSES = 2  # over the columns, after the mask of a turn is known
 
 
