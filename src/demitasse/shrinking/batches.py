@@ -69,6 +69,18 @@ def size_of(batch: object) -> int:
     return next((size_of(part) for part in parts if isinstance(part, Tensor)), 1)
 
 
+def padding_of(batch: object) -> Tensor | None:
+    """Returns which positions of a batch are padding, bool (n, length); None if it does not say, or has none.
+
+    Batches for models of Hugging Face say it by ``attention_mask``, (n, length), which is 0 there.
+    """
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    if not isinstance(mask, Tensor) or mask.ndim != 2 or mask.is_floating_point():
+        return None
+    padding = mask == 0
+    return padding if 0 < int(padding.sum()) < padding.numel() else None
+
+
 def parted(batches: Sequence[object], size: int, examples: int) -> list[object]:
     """Returns smaller batches of the first examples.
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from demitasse.errors import MethodError
 from demitasse.methods.one_shot.moments import InputMoments, Moments
 from demitasse.methods.one_shot.views import Arguments, Named, View
+from demitasse.shrinking.batches import padding_of
 from demitasse.shrinking.replay import Replay
 from demitasse.shrinking.survey import Survey
 from demitasse.shrinking.targets import ShrinkTarget
@@ -51,11 +52,18 @@ def statistics_of(
         if dense:
             with swapped(dense), replay.skipping((number, "dense"), begin):
                 left = iter(_calls(runner, batch, calls))
+        padding = padding_of(batch)
 
-        def add(module: nn.Module, arguments: Arguments, named: Named, left: Iterator[Call] = left) -> None:
+        def add(
+            module: nn.Module,
+            arguments: Arguments,
+            named: Named,
+            left: Iterator[Call] = left,
+            padding: Tensor | None = padding,
+        ) -> None:
             other = next(left, None)
             for target, view in views[module]:
-                _add(moments[target.name], view, (arguments, named), other)
+                _add(moments[target.name], view, (arguments, named), other, padding)
 
         with replay.skipping((number, "compressed"), begin):
             runner.watch(batch, calls, add)
@@ -73,13 +81,27 @@ def _calls(runner: ModelRunner, batch: object, calls: Mapping[nn.Module, int]) -
     return found
 
 
-def _add(moments: Moments, view: View, call: Call, dense: Call | None) -> None:
+def _add(moments: Moments, view: View, call: Call, dense: Call | None, padding: Tensor | None) -> None:
     if dense is None:
-        for part in view.columns(*call):
+        for part in _columns(view, call, padding):
             moments.add(part)
         return
-    for part, other in zip(view.columns(*call), view.columns(*dense), strict=True):
+    for part, other in zip(_columns(view, call, padding), _columns(view, dense, padding), strict=True):
         moments.add(part, other)
+
+
+def _columns(view: View, call: Call, padding: Tensor | None) -> Iterator[Tensor]:
+    """Yields the columns of a call; of layers that work position by position, without those of padding."""
+    if padding is None or not view.by_position:
+        return view.columns(*call)
+    arguments, named = (_unpadded(value, padding) for value in call[0]), call[1].items()
+    return view.columns(tuple(arguments), {name: _unpadded(value, padding) for name, value in named})
+
+
+def _unpadded(value: object, padding: Tensor) -> object:
+    if not isinstance(value, Tensor) or value.ndim != 3 or value.shape[:2] != padding.shape:
+        return value
+    return value[~padding.to(value.device)]
 
 
 def powers_of(
@@ -94,13 +116,16 @@ def powers_of(
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
 
+    padding: Tensor | None = None
+
     def add(module: nn.Module, arguments: Arguments, named: Named) -> None:
         for target, view in views[module]:
-            for part in view.columns(arguments, named):
+            for part in _columns(view, (arguments, named), padding):
                 squares = part.float().square().sum(2).double()
                 sums[target.name] = sums[target.name] + squares if target.name in sums else squares
                 counts[target.name] = counts.get(target.name, 0) + part.shape[2]
 
     for batch in batches:
+        padding = padding_of(batch)
         runner.watch(batch, {module: seen.calls[module] for module in views}, add)
     return {name: total / counts[name] for name, total in sums.items()}

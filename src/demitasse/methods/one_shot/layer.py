@@ -11,13 +11,15 @@ from torch import Tensor
 from demitasse.methods.one_shot import codebooks, masks, rate, scales
 from demitasse.methods.one_shot.compensation import Choose, damped, inverse_factor, refine, sweep, towards_dense
 from demitasse.methods.one_shot.moments import InputMoments, loss, shrinkage, shrunk
+from demitasse.methods.one_shot.swaps import swapped
 
 GridKind = Literal["pow2", "uniform"]
 Per = Literal["tensor", "channel"]
 
 DAMPING = 0.01
 _REFINEMENTS = 3  # passes over the columns after the first one
-_SOUGHT = 1 << 31  # multiplications of a step of conjugate gradients up to which masks are sought by turns
+_STEPS = 30  # of conjugate gradients for the values that choose the scales
+_SOUGHT = 1 << 34  # multiplications of a turn up to which masks are sought by turns
 _DOUBLE = 1024  # columns up to which the sweeps run in float64
 
 
@@ -116,12 +118,14 @@ def compress(
     # the column with the largest inputs comes first, when all others can still make up for it
     order = hessian.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True, stable=True)
     sorted_hessian = _permuted(hessian, order)
+    first = torch.zeros_like(dense, dtype=torch.bool) if zeros is None else _columns(zeros, order)
     job = _Job(
         _columns(target, order).to(kind),
         sorted_hessian.to(kind),
         inverse_factor(sorted_hessian).to(kind),
         importance.to(kind),
-        torch.zeros_like(dense, dtype=torch.bool) if zeros is None else _columns(zeros, order),
+        first,
+        first,
         weight.dtype,
     )
     if cut > int(job.cut.sum()):
@@ -145,14 +149,15 @@ def compress(
 class _Job:
     """A layer in the order of its columns' importance.
 
-    What its weight is to stand for, H, the factor of its inverse, the importance of its rows, the mask of what is cut,
-    and the type that stores its weight.
+    What its weight is to stand for, H, the factor of its inverse, the importance of its rows, the masks of what is cut
+    in any case and of all that is cut, and the type that stores its weight.
     """
 
     target: Tensor
     hessian: Tensor
     factor: Tensor
     importance: Tensor
+    zeros: Tensor
     cut: Tensor
     stored: torch.dtype
 
@@ -177,6 +182,11 @@ def _quantized(job: _Job, grid: Grid, price: float, free: bool) -> tuple[Tensor,
         values = refine(normal, values, job.hessian, choose) if turn else sweep(normal, job.factor, choose)
         if free:
             scale = scale * scales.best(normal, values, job.hessian)
+    if not price and not torch.equal(job.cut, job.zeros):
+        normal, weights = job.target / scale.unsqueeze(2), job.importance * scale.square()
+        values, job.cut = swapped(normal, values, job.hessian, codebook, weights, job.cut, job.zeros)
+        if free:
+            scale = scale * scales.best(normal, values, job.hessian)
     if not free:
         return values * unit, torch.ones_like(scale)
     # a row of zeros has no scale
@@ -185,7 +195,7 @@ def _quantized(job: _Job, grid: Grid, price: float, free: bool) -> tuple[Tensor,
 
 def _scaled(job: _Job, grid: Grid, price: float, free: bool) -> tuple[Tensor, Tensor, Tensor | float]:
     """Returns the codebook, the scale of each row, and what a stored value is for the value 1 of the codebook."""
-    fit = masks.fitted(job.target, ~job.cut, job.hessian) if bool(job.cut.any()) else job.target
+    fit = masks.fitted(job.target, ~job.cut, job.hessian, _STEPS) if bool(job.cut.any()) else job.target
     curvature = 1 / job.factor.diagonal(dim1=1, dim2=2).square().unsqueeze(1)
     if grid.levels is None:
         by_row = free or grid.per == "channel"

@@ -67,6 +67,11 @@ class View(ABC):
         return None
 
     @property
+    def by_position(self) -> bool:
+        """Whether the first input is (..., columns), and each of its positions is a column on its own."""
+        return False
+
+    @property
     def turn(self) -> int:
         """Of weights whose inputs come with the same call: those of a lower turn are compressed first."""
         return 0
@@ -117,6 +122,11 @@ class LinearView(View):
     @override
     def matches(cls, home: Home) -> bool:
         return isinstance(home.module, nn.Linear) and home.role == "weight"
+
+    @property
+    @override
+    def by_position(self) -> bool:
+        return type(self) in (LinearView, Conv1DView)  # the other subclasses have inputs of other kinds
 
     @override
     def matrix(self, weight: Tensor) -> Tensor:
