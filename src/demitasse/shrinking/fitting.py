@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 
 import torch
@@ -15,6 +16,8 @@ from demitasse.shrinking.targets import ShrinkTarget
 
 _TRIES = 6
 _CLOSE = 0.98  # share of the allowed bytes that is near enough
+_AIM = 0.99  # share of them to aim at
+_HALVINGS = 16  # of the range of prices
 _PRICES = 1e-30, 1e6  # the range of prices to consider
 
 
@@ -50,35 +53,28 @@ def rest(model: nn.Module, targets: list[ShrinkTarget], size: Callable[[nn.Modul
                 target.item.parameter.copy_(target.dense)
 
 
-def first_price(bytes_at: Callable[[float], float], wanted: float) -> float:
-    """Returns the price at which a falling function of it gives the wanted bytes, by bisection of its logarithm."""
-    low, high = map(math.log, _PRICES)
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if bytes_at(math.exp(middle)) > wanted else (low, middle)
-    return math.exp(high)
-
-
-def fitted_price(compressed: Callable[[float], int], price: float, wanted: int) -> tuple[float, int]:
+def fitted_price(compressed: Callable[[float], int], predicted: Callable[[float], float], wanted: int) -> tuple[float, int]:
     """Returns the lowest price found at which the compressed model fits, and its bytes.
 
     Args:
         compressed: compresses the dense model at a price and returns the bytes.
-        price: the first price to try.
+        predicted: returns about what they will be; falls with the price.
         wanted: the most bytes.
 
     Raises:
         SizeError: nothing fits; says the smallest size reached.
     """
     tried: dict[float, int] = {}
+    errors: dict[float, float] = {}  # logarithm of the price -> logarithm of how much larger the file was than predicted
     for _ in range(_TRIES):
+        price = _solved(lambda price: predicted(price) * math.exp(_between(errors, math.log(price))), _AIM * wanted)
         tried[price] = compressed(price)
+        errors[math.log(price)] = math.log(tried[price] / predicted(price))
         fits = [one for one, size in tried.items() if size <= wanted]
         least = sorted(tried)[:2]
         is_all = len(least) == 2 and least[0] < least[1] / 2 and tried[least[0]] < 1.005 * tried[least[1]]
         if fits and (tried[min(fits)] >= _CLOSE * wanted or is_all):
             break  # a lower price would not make the file larger
-        price = _next_price(tried, wanted)
     fits = [one for one, size in tried.items() if size <= wanted]
     if not fits:
         raise SizeError(
@@ -88,20 +84,22 @@ def fitted_price(compressed: Callable[[float], int], price: float, wanted: int) 
     return min(fits), tried[min(fits)]
 
 
-def _next_price(tried: Mapping[float, int], wanted: int) -> float:
-    """Returns the price where a line through the nearest sizes, both as logarithms, gives 0.99 of the wanted one.
+def _solved(bytes_at: Callable[[float], float], wanted: float) -> float:
+    """Returns the price at which a falling function of it gives the wanted bytes, by bisection of its logarithm."""
+    low, high = map(math.log, _PRICES)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if bytes_at(math.exp(middle)) > wanted else (low, middle)
+    return math.exp(high)
 
-    Where all sizes are on one side, the price falls about with the fourth power of the size, or faster where it was
-    far off.
-    """
-    aim = math.log(0.99 * wanted)
-    points = sorted((math.log(price), math.log(size)) for price, size in tried.items())
-    above = [point for point in points if point[1] > aim]
-    below = [point for point in points if point[1] <= aim]
-    if above and below:
-        (first, large), (second, small) = above[-1], below[0]
-        moved = first + max(0.1, min(0.9, (large - aim) / (large - small))) * (second - first)
-    else:
-        price, size = above[-1] if above else below[0]
-        moved = price + 4 * len(points) * (size - aim)
-    return math.exp(min(max(moved, math.log(_PRICES[0])), math.log(_PRICES[1])))
+
+def _between(points: Mapping[float, float], place: float) -> float:
+    """Returns the value at a place on straight lines between points; outside, that of the nearest; 0 without any."""
+    places = sorted(points)
+    if not places:
+        return 0.0
+    above = bisect_left(places, place)
+    if above in (0, len(places)):
+        return points[places[min(above, len(places) - 1)]]
+    left, right = places[above - 1], places[above]
+    return points[left] + (place - left) / (right - left) * (points[right] - points[left])

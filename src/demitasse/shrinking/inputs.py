@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from demitasse.errors import MethodError
 from demitasse.methods.one_shot.moments import InputMoments, Moments
-from demitasse.methods.one_shot.views import Arguments, Named, View
+from demitasse.methods.one_shot.views import Arguments, Named, Sample, View
+from demitasse.shrinking.batches import size_of
 from demitasse.shrinking.replay import Replay
 from demitasse.shrinking.survey import Survey
 from demitasse.shrinking.targets import ShrinkTarget
 from demitasse.shrinking.watching import ModelRunner, copied, swapped
 
 Call = tuple[Arguments, Named]
+
+# how many windows of a convolution are enough: for each column of the weight, and at least; and of an example for means
+_ENOUGH, _LEAST, _SOME = 128, 1 << 14, 64
 
 
 def statistics_of(
@@ -46,16 +52,20 @@ def statistics_of(
     calls = {module: seen.calls[module] for module in views}
     moments = {target.name: Moments() for target in targets}
     begin = min((seen.begins[module] for module in calls), default=0)
+    examples = sum(map(size_of, batches))
+    enough = {target.name: math.ceil(max(_ENOUGH * target.matrix.shape[2], _LEAST) / examples) for target in targets}
     for number, batch in enumerate(batches if calls else ()):
         left: Iterator[Call] = iter(())
         if dense:
             with swapped(dense), replay.skipping((number, "dense"), begin):
                 left = iter(_calls(runner, batch, calls))
 
-        def add(module: nn.Module, arguments: Arguments, named: Named, left: Iterator[Call] = left) -> None:
+        def add(
+            module: nn.Module, arguments: Arguments, named: Named, left: Iterator[Call] = left, number: int = number
+        ) -> None:
             other = next(left, None)
             for target, view in views[module]:
-                _add(moments[target.name], view, (arguments, named), other)
+                _add(moments[target.name], view, (arguments, named), other, Sample(enough[target.name], number))
 
         with replay.skipping((number, "compressed"), begin):
             runner.watch(batch, calls, add)
@@ -73,12 +83,12 @@ def _calls(runner: ModelRunner, batch: object, calls: Mapping[nn.Module, int]) -
     return found
 
 
-def _add(moments: Moments, view: View, call: Call, dense: Call | None) -> None:
+def _add(moments: Moments, view: View, call: Call, dense: Call | None, sample: Sample) -> None:
     if dense is None:
-        for part in view.columns(*call):
+        for part in view.columns(*call, sample):
             moments.add(part)
         return
-    for part, other in zip(view.columns(*call), view.columns(*dense), strict=True):
+    for part, other in zip(view.columns(*call, sample), view.columns(*dense, sample), strict=True):
         moments.add(part, other)
 
 
@@ -94,13 +104,13 @@ def powers_of(
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
 
-    def add(module: nn.Module, arguments: Arguments, named: Named) -> None:
+    def add(turn: int, module: nn.Module, arguments: Arguments, named: Named) -> None:
         for target, view in views[module]:
-            for part in view.columns(arguments, named):
+            for part in view.columns(arguments, named, Sample(_SOME, turn)):
                 squares = part.float().square().sum(2).double()
                 sums[target.name] = sums[target.name] + squares if target.name in sums else squares
                 counts[target.name] = counts.get(target.name, 0) + part.shape[2]
 
-    for batch in batches:
-        runner.watch(batch, {module: seen.calls[module] for module in views}, add)
+    for turn, batch in enumerate(batches):
+        runner.watch(batch, {module: seen.calls[module] for module in views}, partial(add, turn))
     return {name: total / counts[name] for name, total in sums.items()}

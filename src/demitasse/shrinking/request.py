@@ -131,7 +131,6 @@ def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) ->
             f"max_bytes is {max_bytes:,}, but even with zeros for all chosen weights the file has {other:,} bytes; "
             "the model is unchanged"
         )
-    price = fitting.first_price(lambda price: fitting.predicted(job.targets, job.powers, price), max_bytes - other)
     best: dict[float, tuple[list[ShrunkParameter], dict[Tensor, Tensor]]] = {}
 
     def compressed(price: float) -> int:
@@ -141,7 +140,9 @@ def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) ->
         return measure(model)
 
     try:
-        price, reached = fitting.fitted_price(compressed, price, max_bytes)
+        price, reached = fitting.fitted_price(
+            compressed, lambda price: other + fitting.predicted(job.targets, job.powers, price), max_bytes
+        )
     except MethodError:
         _restore(originals)
         raise

@@ -14,9 +14,11 @@ from demitasse.caffe.layers.deconvolution import Deconvolution
 from demitasse.caffe.layers.inner_product import InnerProduct
 from demitasse.methods.homes import Home
 from demitasse.methods.one_shot.views import (
+    EVERY,
     VIEWS,
     Arguments,
     Named,
+    Sample,
     View,
     chunked,
     transposed_columns,
@@ -50,18 +52,18 @@ class CaffeConvolutionView(View):
         return matrix.reshape(*shape)
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         for bottom in arguments:
             if isinstance(bottom, Tensor):
                 items = bottom.flatten(0, self.layer.axis - 1) if self.layer.axis else bottom.unsqueeze(0)
                 for part in chunked(items, math.prod(items.shape[1:]) * math.prod(self.layer.window.kernel)):
-                    yield self.windows(part)
+                    yield self.windows(part, sample)
 
-    def windows(self, items: Tensor) -> Tensor:
+    def windows(self, items: Tensor, sample: Sample) -> Tensor:
         """Returns the columns of (n, channels, sizes...)."""
         kernel, stride, pad, dilation = self.layer.window
         padded = F.pad(items, [side for size in reversed(pad) for side in (size, size)])
-        return windows(padded, kernel, stride, dilation, self.layer.group)
+        return windows(padded, kernel, stride, dilation, self.layer.group, sample)
 
 
 @VIEWS.register("Deconvolution")
@@ -82,10 +84,10 @@ class CaffeDeconvolutionView(CaffeConvolutionView):
         return transposed_weight(matrix, shape)
 
     @override
-    def windows(self, items: Tensor) -> Tensor:
+    def windows(self, items: Tensor, sample: Sample) -> Tensor:
         kernel, stride, pad, dilation = self.layer.window
         sides = [(size, size) for size in pad]
-        return transposed_columns(items, kernel, stride, sides, dilation, self.layer.group)
+        return transposed_columns(items, kernel, stride, sides, dilation, self.layer.group, sample)
 
 
 @VIEWS.register("InnerProduct")
@@ -112,7 +114,7 @@ class CaffeInnerProductView(View):
         return matrix[0].t() if self.layer.transpose else matrix[0]
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         for bottom in arguments:
             if isinstance(bottom, Tensor):
                 items = bottom.flatten(self.layer.axis)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import product
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
 from demitasse.methods.homes import Home, is_conv1d
@@ -25,6 +28,31 @@ _CHUNK = 1 << 23
 
 Arguments = tuple[object, ...]
 Named = Mapping[str, object]
+
+
+class Sample(NamedTuple):
+    """Which windows of a convolution to take: all, or evenly spaced ones.
+
+    Neighbouring windows are much alike, so some of them tell nearly as much as all.
+
+    Attributes:
+        most: about how many windows of each example; None for all.
+        turn: number of the batch; the first window moves with it, so that every place has its turn.
+    """
+
+    most: int | None = None
+    turn: int = 0
+
+    def places(self, counts: Sequence[int]) -> list[range]:
+        """Returns the windows to take along each axis, from the number of all."""
+        total = math.prod(counts)
+        step = 1
+        if self.most is not None and total > self.most:
+            step = int((total / self.most) ** (1 / len(counts)))
+        return [range(self.turn // step**axis % step, count, step) for axis, count in enumerate(counts)]
+
+
+EVERY = Sample()
 
 
 class View(ABC):
@@ -53,12 +81,13 @@ class View(ABC):
         """Returns a matrix as a weight of this shape; the inverse of :meth:`matrix`."""
 
     @abstractmethod
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         """Yields the columns of a call of the layer in chunks, (groups, columns, n).
 
         Args:
             arguments: the positional arguments of the call.
             named: its keyword arguments.
+            sample: which windows of a convolution to take.
         """
 
     @property
@@ -122,7 +151,7 @@ class LinearView(View):
         return matrix[0]
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         inputs = tensor_argument(arguments, named, 0, "input")
         if inputs is not None:
             for part in chunked(inputs.reshape(-1, inputs.shape[-1]), inputs.shape[-1]):
@@ -147,13 +176,18 @@ class Conv1DView(LinearView):
         return matrix[0].t()
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         found = tensor_argument(arguments, named, 0, "x")
         yield from super().columns((found,), {})
 
 
 def windows(
-    inputs: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], groups: int
+    inputs: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    sample: Sample = EVERY,
 ) -> Tensor:
     """Returns the windows of a convolution over padded inputs as columns.
 
@@ -163,6 +197,7 @@ def windows(
         stride: the stride along each axis.
         dilation: the dilation along each axis.
         groups: number of groups.
+        sample: which windows to take.
 
     Returns:
         (groups, channels / groups * kernel positions, n * windows).
@@ -172,13 +207,13 @@ def windows(
     counts = [
         max(0, (size - reach) // step + 1) for size, reach, step in zip(inputs.shape[2:], reaches, stride, strict=True)
     ]
-    found = inputs.new_empty(channels, math.prod(kernel), n, *counts)
+    taken = sample.places(counts)
+    found = inputs.new_empty(channels, math.prod(kernel), n, *map(len, taken))
     by_channel = inputs.transpose(0, 1)
     for number, place in enumerate(product(*map(range, kernel))):
-        starts = [position * spread for position, spread in zip(place, dilation, strict=True)]
         part = [
-            slice(start, start + (count - 1) * step + 1 if count else start, step)
-            for start, count, step in zip(starts, counts, stride, strict=True)
+            slice(position * spread + places.start * step, position * spread + places.stop * step, places.step * step)
+            for position, spread, places, step in zip(place, dilation, taken, stride, strict=True)
         ]
         found[:, number] = by_channel[(slice(None), slice(None), *part)]
     return found.reshape(groups, channels // groups * math.prod(kernel), -1)
@@ -207,29 +242,73 @@ class ConvolutionView(View):
         return int(self.home.module.groups)  # type: ignore[arg-type]
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         inputs, module = tensor_argument(arguments, named, 0, "input"), self.home.module
         assert isinstance(module, _ConvNd)
         if inputs is None:
             return
         axes = len(module.kernel_size)
         inputs = inputs if inputs.ndim == axes + 2 else inputs.unsqueeze(0)
+        padding, mode = _sides(module), "constant" if module.padding_mode == "zeros" else module.padding_mode
+        if type(module).forward not in _FORWARDS and (own := _convolved(module, arguments, named)) is not None:
+            (inputs, padding), mode = own, "constant"
         width = math.prod(inputs.shape[1:]) * math.prod(module.kernel_size) // math.prod(module.stride)
         for part in chunked(inputs, width):
-            mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-            padded = F.pad(part, _sides(module), mode=mode)
-            yield windows(padded, module.kernel_size, module.stride, module.dilation, module.groups)
+            padded = F.pad(part, padding, mode=mode)
+            yield windows(padded, module.kernel_size, module.stride, module.dilation, module.groups, sample)
 
 
-def _sides(module: _ConvNd) -> list[int]:
+def _sides(module: _ConvNd, padding: str | Sequence[int] | None = None) -> list[int]:
     """Returns the padding as F.pad takes it: of the last axis first, two sides each."""
-    if not isinstance(module.padding, str):
-        return [side for size in reversed(module.padding) for side in (int(size), int(size))]
+    padding = module.padding if padding is None else padding
+    if not isinstance(padding, str):
+        return [side for size in reversed(padding) for side in (int(size), int(size))]
     sides = []
     for size, spread in zip(reversed(module.kernel_size), reversed(module.dilation), strict=True):
-        total = spread * (size - 1) if module.padding == "same" else 0
+        total = spread * (size - 1) if padding == "same" else 0
         sides += [total // 2, total - total // 2]
     return sides
+
+
+_FORWARDS = nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward
+
+
+class _Found(BaseException):
+    """Ends a forward; no ``except Exception`` of a module stops it."""
+
+
+class _Convolutions(TorchFunctionMode):  # type: ignore[no-untyped-call]
+    """Ends at the convolution with a weight, and keeps its arguments."""
+
+    def __init__(self, weight: object) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.weight = weight
+        self.arguments: tuple[Tensor, str | Sequence[int]] | None = None
+
+    @override
+    def __torch_function__(
+        self, func: object, types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> object:
+        named = dict(kwargs or {})
+        if func in (torch.conv1d, torch.conv2d, torch.conv3d):
+            given = dict(zip(("input", "weight", "bias", "stride", "padding"), args, strict=False)) | named
+            if given["weight"] is self.weight:
+                padding = given.get("padding", 0)
+                axes = given["weight"].ndim - 2
+                self.arguments = given["input"], [padding] * axes if isinstance(padding, int) else padding
+                raise _Found
+        assert callable(func)
+        return func(*args, **named)
+
+
+def _convolved(module: _ConvNd, arguments: Arguments, named: Named) -> tuple[Tensor, list[int]] | None:
+    """Returns what a convolution with a forward of its own convolves, and the padding; None if that is not seen."""
+    with torch.no_grad(), suppress(_Found), _Convolutions(module.weight) as seen:
+        module.forward(*arguments, **named)  # type: ignore[arg-type]
+    if seen.arguments is None:
+        return None
+    inputs, padding = seen.arguments
+    return inputs, _sides(module, padding)
 
 
 def stuffed(inputs: Tensor, stride: Sequence[int]) -> Tensor:
@@ -247,6 +326,7 @@ def transposed_columns(
     sides: Sequence[tuple[int, int]],
     dilation: Sequence[int],
     groups: int,
+    sample: Sample = EVERY,
 ) -> Tensor:
     """Returns the columns of a transposed convolution: a convolution of the inputs with zeros between them.
 
@@ -257,6 +337,7 @@ def transposed_columns(
         sides: by how much the whole result is cut at its begin, and at its end, along each axis; may be negative.
         dilation: the dilation along each axis.
         groups: number of groups.
+        sample: which outputs to take.
 
     Returns:
         (groups, channels / groups * kernel positions, n * outputs).
@@ -265,7 +346,7 @@ def transposed_columns(
     for size, spread, (begin, end) in zip(reversed(kernel), reversed(dilation), reversed(sides), strict=True):
         reach = spread * (size - 1)
         pads += [reach - begin, reach - end]
-    found = windows(F.pad(stuffed(inputs, stride), pads), kernel, [1] * len(kernel), dilation, groups)
+    found = windows(F.pad(stuffed(inputs, stride), pads), kernel, [1] * len(kernel), dilation, groups, sample)
     # an output meets the kernel from its last position to its first
     return found.reshape(groups, -1, math.prod(kernel), found.shape[2]).flip(2).flatten(1, 2)
 
@@ -301,7 +382,7 @@ class TransposedConvolutionView(View):
         return transposed_weight(matrix, shape)
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         inputs, module = tensor_argument(arguments, named, 0, "input"), self.home.module
         assert isinstance(module, _ConvTransposeNd)
         if inputs is None:
@@ -312,7 +393,9 @@ class TransposedConvolutionView(View):
         sides = [(size, size - more) for size, more in zip(padding, module.output_padding, strict=True)]
         width = math.prod(inputs.shape[1:]) * math.prod(module.kernel_size) * math.prod(module.stride)
         for part in chunked(inputs, width):
-            yield transposed_columns(part, module.kernel_size, module.stride, sides, module.dilation, module.groups)
+            yield transposed_columns(
+                part, module.kernel_size, module.stride, sides, module.dilation, module.groups, sample
+            )
 
 
 @VIEWS.register("embedding")
@@ -336,5 +419,5 @@ class EmbeddingView(View):
         return matrix[0]
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         yield from ()
