@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import demitasse
 from demitasse.errors import DataError, MethodError
 from demitasse.methods import pow2
+from demitasse.shrinking import fitting
 from tests.methods.playground import Net, net, same, weights
 
 
@@ -323,3 +324,18 @@ def test_a_size_far_from_that_of_the_model_is_met() -> None:
         assert 0.85 * share * whole < demitasse.save(model, BytesIO(), format="demi") <= share * whole
         assert report.bytes is not None
         assert report.bytes <= share * whole
+
+
+@pytest.mark.parametrize("overhead", [1.0, 1.3, 0.7])
+def test_the_price_is_found_in_few_tries(overhead: float) -> None:
+    """Files are larger or smaller than predicted, by a share that changes with the price."""
+    tries = []
+
+    def compressed(price: float) -> int:
+        tries.append(price)
+        return round(overhead * (1000 + 50_000 * price**-0.3))
+
+    price, size = fitting.fitted_price(compressed, lambda price: 1000 + 50_000 * price**-0.25, 20_000)
+    assert 0.98 * 20_000 <= size <= 20_000
+    assert price == tries[-1]
+    assert len(tries) <= 3
