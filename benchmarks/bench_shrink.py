@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 import demitasse
 from demitasse.methods.one_shot.layer import GridKind
+from demitasse.shrinking.batches import batches_of
 
 # examples to compress with, rows, sizes
 DEFAULTS: dict[str, tuple[int, list[str], list[int]]] = {
@@ -105,7 +106,7 @@ class Bench:
     @torch.inference_mode()
     def _guesses(self, model: nn.Module) -> Tensor:
         """Returns the five best classes of each test, (n, 5)."""
-        parts = [self.net.forward(model, part) for part in self.net.tests.split(2 * self.net.batch)]
+        parts = [self.net.forward(model, part) for part in batches_of(self.net.tests, len(self.net.tests))]
         return torch.cat([part.topk(5).indices for part in parts if isinstance(part, Tensor)])
 
     def _rates(self, found: Tensor) -> tuple[float, float, float]:
@@ -135,14 +136,13 @@ def methods(net: shrink_nets.ImageNet, row: str, grid: GridKind) -> Iterator[tup
     parts = row.split("+")
     sparsity = next((float(part.rstrip("%")) / 100 for part in parts if part.endswith("%")), 0.0)
     bits = next((int(part) for part in parts if not part.endswith("%")), None)
-    batches = list(net.calibration.split(net.batch))
     for name in ("magnitude", "Wanda", "SparseGPT") if sparsity else ("rounding", "GPTQ"):
         treat = baseline(name, bits, sparsity, grid)
-        yield name, lambda model, treat=treat: compress_by(model, batches, net.forward, treat)
+        yield name, lambda model, treat=treat: compress_by(model, net.calibration, net.forward, treat)
 
     def ours(model: nn.Module) -> None:
         chosen: dict[Literal["grid"], GridKind] = {"grid": grid} if bits else {}
-        demitasse.shrink(model, batches, bits=bits, sparsity=sparsity or None, forward=net.forward, **chosen)
+        demitasse.shrink(model, net.calibration, bits=bits, sparsity=sparsity or None, forward=net.forward, **chosen)
 
     yield "demitasse.shrink", ours
 
@@ -151,8 +151,7 @@ def fitted(net: shrink_nets.ImageNet, most: int, grid: GridKind) -> Compress:
     """Returns what compresses a model to a number of bytes."""
 
     def compress(model: nn.Module) -> int | None:
-        batches = net.calibration.split(net.batch)
-        return demitasse.shrink(model, batches, max_bytes=most, grid=grid, forward=net.forward).bytes
+        return demitasse.shrink(model, net.calibration, max_bytes=most, grid=grid, forward=net.forward).bytes
 
     return compress
 
@@ -173,6 +172,7 @@ def main() -> None:
     parser.add_argument("--qp", type=int, nargs="+", default=[-32, -28, -24])
     parser.add_argument("--torchao", type=Path)
     parser.add_argument("--examples", type=int)
+    parser.add_argument("--tests", type=int, help="the most tests")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--record", type=Path)
     parser.add_argument("--picture", type=Path)
@@ -185,6 +185,8 @@ def main() -> None:
         return
     examples, rows, sizes = DEFAULTS[arguments.net]
     net = NETS[arguments.net](*arguments.files, arguments.examples or examples, arguments.seed)
+    if arguments.tests:
+        net = net._replace(tests=net.tests[: arguments.tests], labels=net.labels[: arguments.tests])
     bench = Bench(net, arguments.record)
     for row in rows if arguments.rows is None else arguments.rows:
         for grid in arguments.grids:

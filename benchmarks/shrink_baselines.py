@@ -98,9 +98,9 @@ def baseline(name: str, bits: int | None, sparsity: float, grid: GridKind) -> Ba
     return treat
 
 
-def compress_by(model: nn.Module, batches: list[Tensor], forward: Forward, treat: Baseline) -> None:
+def compress_by(model: nn.Module, images: Tensor, forward: Forward, treat: Baseline) -> None:
     """Treats layer after layer, with the inputs of the part that is done."""
-    inputs = batches_of(batches, sum(map(len, batches)))
+    inputs = batches_of(images, len(images))
     targets, _ = targets_of(model, None, ())
     with evaluating(model):
         runner = ModelRunner(model, forward)

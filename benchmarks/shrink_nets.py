@@ -39,7 +39,6 @@ class ImageNet(NamedTuple):
         calibration: the images to compress with.
         tests: the images to test with.
         labels: of the tests, (n,).
-        batch: number of images to run at once.
     """
 
     title: str
@@ -48,7 +47,6 @@ class ImageNet(NamedTuple):
     calibration: Tensor
     tests: Tensor
     labels: Tensor
-    batch: int
 
 
 def resnet(model_file: Path, images_file: Path, examples: int, seed: int) -> ImageNet:
@@ -72,7 +70,7 @@ def resnet(model_file: Path, images_file: Path, examples: int, seed: int) -> Ima
         return model.eval()
 
     images, tests = (_normalized(one) for one in (data.train_images[drawn.numpy()], data.test_images))
-    return ImageNet(f"ResNet-{6 * blocks + 2}", fresh, run, images, tests, torch.from_numpy(data.test_labels), 64)
+    return ImageNet(f"ResNet-{6 * blocks + 2}", fresh, run, images, tests, torch.from_numpy(data.test_labels))
 
 
 def _normalized(images: object) -> Tensor:
@@ -99,7 +97,7 @@ def squeezenet(net_file: Path, folder: Path, examples: int, seed: int) -> ImageN
     images, labels = (torch.cat(parts) for parts in zip(*squeezenet_imagenet.photographs(folder), strict=True))
     order = _order(len(images), seed)
     few, rest = order[:examples], order[examples:]
-    return ImageNet("SqueezeNet v1.0", fresh, forward, images[few], images[rest], labels[rest], 25)
+    return ImageNet("SqueezeNet v1.0", fresh, forward, images[few], images[rest], labels[rest])
 
 
 def efficientnet(packages: Path, folder: Path, examples: int, seed: int) -> ImageNet:
@@ -125,7 +123,7 @@ def efficientnet(packages: Path, folder: Path, examples: int, seed: int) -> Imag
     images, labels = _photographs(folder)
     order = _order(len(images), seed)
     few, rest = order[:examples], order[examples:]
-    return ImageNet("EfficientNet-Lite0", fresh, run, images[few], images[rest], labels[rest], 25)
+    return ImageNet("EfficientNet-Lite0", fresh, run, images[few], images[rest], labels[rest])
 
 
 def _photographs(folder: Path) -> tuple[Tensor, Tensor]:

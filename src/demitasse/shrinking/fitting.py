@@ -53,7 +53,9 @@ def rest(model: nn.Module, targets: list[ShrinkTarget], size: Callable[[nn.Modul
                 target.item.parameter.copy_(target.dense)
 
 
-def fitted_price(compressed: Callable[[float], int], predicted: Callable[[float], float], wanted: int) -> tuple[float, int]:
+def fitted_price(
+    compressed: Callable[[float], int], predicted: Callable[[float], float], wanted: int
+) -> tuple[float, int]:
     """Returns the lowest price found at which the compressed model fits, and its bytes.
 
     Args:
@@ -65,7 +67,9 @@ def fitted_price(compressed: Callable[[float], int], predicted: Callable[[float]
         SizeError: nothing fits; says the smallest size reached.
     """
     tried: dict[float, int] = {}
-    errors: dict[float, float] = {}  # logarithm of the price -> logarithm of how much larger the file was than predicted
+    errors: dict[
+        float, float
+    ] = {}  # logarithm of the price -> logarithm of how much larger the file was than predicted
     for _ in range(_TRIES):
         price = _solved(lambda price: predicted(price) * math.exp(_between(errors, math.log(price))), _AIM * wanted)
         tried[price] = compressed(price)

@@ -53,14 +53,19 @@ class Moments:
             dense: the same inputs of the dense model; None if they are equal.
         """
         inputs = inputs.float()
-        hessian = (inputs @ inputs.mT).double()
-        total = inputs.sum(2).double()
-        if dense is None:
-            sums = hessian, torch.zeros_like(hessian), total, torch.zeros_like(total)
-        else:
-            drift = dense.float() - inputs
-            sums = hessian, (drift @ inputs.mT).double(), total, drift.sum(2).double()
-        self._sums = tuple(a + b for a, b in zip(self._sums, sums, strict=True)) if self._sums else sums
+        if not self._sums:
+            groups, columns, _ = inputs.shape
+            self._sums = tuple(
+                torch.zeros(groups, *sizes, dtype=torch.float64, device=inputs.device)
+                for sizes in ((columns, columns), (columns, columns), (columns,), (columns,))
+            )
+        hessian, cross, total, drift = self._sums
+        hessian += inputs @ inputs.mT
+        total += inputs.sum(2)
+        if dense is not None:
+            difference = dense.float() - inputs
+            cross += difference @ inputs.mT
+            drift += difference.sum(2)
         self.count += inputs.shape[2]
 
     def statistics(self) -> InputMoments:
