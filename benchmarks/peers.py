@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demitasse.packed import palette
+from demitasse.packed.palettes.fixed import find_fixed
 from demitasse.packed.tensor import Tensor
 
 # numpy 1 and packages of its own: it runs in an environment of its own
@@ -49,7 +49,7 @@ def codes(tensors: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], int] | None
     """
     found, listed = {}, 0
     for tensor in tensors:
-        known = palette.find(tensor.bits, tensor.dtype)
+        known = find_fixed(tensor)
         if known is None and tensor.bits.any():
             return None
         values = tensor.array().astype(np.float64).reshape(tensor.shape or (1,))

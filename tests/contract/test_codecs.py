@@ -18,7 +18,7 @@ from demitasse.packed.tensor import DTYPES, Bits, DType, Tensor
 
 # the last is large enough for codecs of large tensors
 SHAPES = [(), (0,), (0, 3), (1,), (17,), (6, 9), (3, 2, 2, 5), (8, 16), (16, 3, 3, 3), (64, 65)]
-KINDS = ("zeros", "one value", "few values", "powers", "pruned powers", "pruned numbers", "any bits")
+KINDS = ("zeros", "one value", "few values", "powers", "pruned powers", "pruned numbers", "scales", "any bits")
 SLACK = 1 << 16  # bytes of memory that are no array
 
 SHARING = [codec for codec in CODECS if not codec.alone]
@@ -41,6 +41,10 @@ def tensor(dtype: DType, shape: tuple[int, ...], kind: str, seed: int = 0) -> Te
     elif "powers" in kind and dtype.floating:  # a mantissa of zeros, and neighbouring exponents
         exponents = rng.integers(1, 5, size).astype(dtype.bits) << dtype.mantissa
         bits = exponents | (rng.integers(0, 2, size).astype(dtype.bits) << (8 * dtype.size - 1))
+    elif kind == "scales" and dtype.mantissa >= 7:  # 1, 1.5 or 2 times a power of two for each row
+        scales = rng.integers(5, 9, stored[:1] or 1).astype(dtype.bits) << dtype.mantissa
+        halves = rng.choice(np.array([0, 1, 2], dtype.bits), (len(scales), size // max(1, len(scales))))
+        bits = (scales[:, None] + (halves << (dtype.mantissa - 1))).reshape(-1)
     if "pruned" in kind:
         bits[rng.random(size) < 0.8] = 0
     return Tensor("weight", dtype, stored, bits.astype(dtype.bits))

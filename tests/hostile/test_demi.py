@@ -24,6 +24,14 @@ LIMIT = 1 << 24
 MOST = 1 << 19
 
 
+def scaled(shape: tuple[int, ...], axis: int) -> Tensor:
+    """Returns whole numbers times scales along an axis."""
+    rng = np.random.default_rng(4)
+    scales = np.exp2(rng.integers(-9, -5, shape[axis])) * (1 + rng.integers(0, 16, shape[axis]) / 16)
+    numbers = rng.integers(-7, 8, shape) * np.expand_dims(scales, tuple(k for k in range(len(shape)) if k != axis))
+    return of_array(f"scaled {axis}", numbers.astype(np.float32))
+
+
 def planes() -> list[Tensor]:
     """Returns tensors that are large enough for planes."""
     rare = pruned((128, 128), 0.02).view(np.int32)
@@ -31,16 +39,18 @@ def planes() -> list[Tensor]:
         of_array("symbols", pruned((128, 128), 0.05, 5)),
         of_array("numbers", np.where(rare == 0, 7, rare % 1000)),
         of_array("some", rare.view(np.float32)),
+        scaled((64, 128), 0),
     ]
 
 
 @cache
 def files() -> tuple[bytes, ...]:
-    """Returns three small files, which hold all codecs."""
+    """Returns small files, which hold all codecs."""
     return (
         pack(small(), {"kind": "a net"}, aliases={"tied": "fc1.weight"}),
         pack(small()[:4]),
         pack(planes(), smallest=False),
+        pack([scaled((12, 4, 3), 0), scaled((9, 20), 1)]),
     )
 
 
@@ -77,7 +87,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     return bytes(broken)
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_every_truncation_is_refused(number: int) -> None:
     data = files()[number]
     for length in range(len(data)):
@@ -94,13 +104,13 @@ def refused(data: bytes, seed: int, count: int) -> None:
                 read(broken)
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_no_mutation_goes_unseen(number: int) -> None:
     refused(files()[number], number, 300)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_none_of_100_000_mutations_goes_unseen(number: int) -> None:
     refused(files()[number], 10 + number, 33_334)
 
@@ -136,14 +146,14 @@ def survived(data: bytes, seed: int, count: int) -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_wrong_bytes_with_right_checksums_do_no_harm(number: int) -> None:
     survived(files()[number], 20 + number, 300)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_many_wrong_bytes_with_right_checksums_do_no_harm(number: int) -> None:
     survived(files()[number], 30 + number, 10_000)
 

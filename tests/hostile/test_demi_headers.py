@@ -28,7 +28,7 @@ from demitasse.packed.reader import short
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import DTYPES, checksum_of, of_array
 from demitasse.packed.writer import pack
-from tests.hostile.test_demi import Anything, planes
+from tests.hostile.test_demi import Anything, planes, scaled
 from tests.packed.test_file import small
 
 LIMIT = 1 << 26
@@ -38,12 +38,12 @@ MOST = 1 << 16
 SIZES = (0, 1, 2, 3, 7, 100, 127, 128, 1000, 4095, 4096, 1 << 14, 1 << 16, 1 << 19, 1 << 20, 1 << 24, 1 << 31, 1 << 47)
 
 
-def made(plain: bytes, payloads: bytes = b"", pad: int = 0, size: int | None = None) -> bytes:
+def made(plain: bytes, payloads: bytes = b"", pad: int = 0, size: int | None = None, version: int = 1) -> bytes:
     """Returns a file of a plain header, whose checksum is right."""
     stream = Stream()
     code_bytes(stream, np.frombuffer(PRIMER + plain, np.uint8).copy(), len(PRIMER))
     coded = stream.close() + bytes(pad)
-    front = MAGIC + short(VERSION, len(plain) if size is None else size, len(coded))
+    front = MAGIC + short(version, len(plain) if size is None else size, len(coded))
     return front + checksum_of(front + coded + plain).to_bytes(4, "little") + coded + payloads
 
 
@@ -55,6 +55,7 @@ def bases() -> tuple[tuple[Header, bytes], ...]:
         pack(small(), {"kind": "a net"}, aliases={"tied": "fc1.weight"}),
         pack(planes(), smallest=False),
         pack(planes()[:1], smallest=True),
+        pack([scaled((12, 4, 3), 0), scaled((9, 20), 1)]),
     ):
         header, end = parse(data, LIMIT)
         found.append((header, data[end:]))
@@ -108,7 +109,8 @@ def changed(header: Header, rng: random.Random) -> Header:
 def case(rng: random.Random) -> bytes:
     """Returns a file with a header, and perhaps payloads, that nobody wrote."""
     header, payloads = rng.choice(bases())
-    plain = bytearray(changed(header, rng)._plain())
+    wrong = changed(header, rng)
+    plain = bytearray(wrong._plain())
     for _ in range(rng.choice([0, 0, 0, 1, 4])):
         at = rng.randrange(len(plain))
         if rng.random() < 0.6:
@@ -120,7 +122,7 @@ def case(rng: random.Random) -> bytes:
         broken[rng.randrange(len(broken))] = rng.randrange(256)
     cut = rng.choice([len(broken)] * 6 + [0, rng.randrange(len(broken))])
     size = rng.choice([None] * 8 + [rng.choice(SIZES[4:16])])
-    return made(bytes(plain), bytes(broken[:cut]), rng.choice([0, 0, 0, 1, 99, 4096]), size)
+    return made(bytes(plain), bytes(broken[:cut]), rng.choice([0, 0, 0, 1, 99, 4096]), size, wrong.version)
 
 
 @pytest.fixture

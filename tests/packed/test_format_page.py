@@ -25,7 +25,7 @@ def numbers(text: str) -> list[int]:
 
 def test_the_primer() -> None:
     assert block("The primer").replace("\n", "").encode().decode("unicode_escape").encode("latin-1") == PRIMER
-    assert f"version {VERSION}" in PAGE.splitlines()[0]
+    assert f"versions 1 and {VERSION}" in PAGE.splitlines()[0]
 
 
 def test_first_weights() -> None:

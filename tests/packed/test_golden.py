@@ -1,4 +1,4 @@
-"""Eleven files of version 1: they are written and read, byte for byte, as they were when the format was settled.
+"""Files of each version: they are written and read, byte for byte, as they were when the format was settled.
 
 A test that fails here says that the format has changed: then the version changes, and the old files are still read.
 """
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from demitasse.packed.file import File
-from demitasse.packed.header import VERSION
 from demitasse.packed.tensor import DTYPES, Tensor, of_array
 from demitasse.packed.writer import pack
 from tests.packed.test_file import equal
@@ -50,6 +49,16 @@ def weights(shape: tuple[int, ...], kept: int, powers: int, seed: int) -> np.nda
     return np.where(numbers % 256 < kept, values, 0).astype(np.float32).reshape(shape)
 
 
+def scaled(shape: tuple[int, ...], axis: int, seed: int) -> np.ndarray:
+    """Returns whole numbers up to 7 times scales of rows, or of the second axis."""
+    numbers = Numbers(seed).next(int(np.prod(shape))).reshape(shape)
+    chosen = Numbers(seed + 1).next(shape[axis])
+    scales = np.ldexp(1 + chosen % 8 / 8, (chosen >> 8).astype(np.int64) % 3 - 9)
+    return ((numbers % 15 - 7.0) * np.expand_dims(scales, tuple(k for k in range(len(shape)) if k != axis))).astype(
+        "f4"
+    )
+
+
 def lenet() -> list[Tensor]:
     """Returns a small net, pruned to powers of two, with the names that Caffe gives."""
     shapes = {"conv1": (6, 1, 3, 3), "conv2": (8, 6, 3, 3), "ip1": (20, 72), "ip2": (10, 20)}
@@ -84,12 +93,21 @@ CASES: dict[str, dict[str, Any]] = {
     "tied": case(("wte", weights((9, 7), 99, 2, 6)), aliases={"head": "wte"}, metadata={"größe": "klein"}),
     "symbols": case(("w", weights((128, 128), 20, 5, 7)), smallest=False),
     "planes": case(("w", weights((128, 128), 4, 0, 8).view(np.int32) % 1000 + 7), smallest=False),
+    "rows": case(
+        ("conv", scaled((8, 4, 3, 3), 0, 41)),
+        ("transposed", scaled((12, 20), 1, 43).astype(np.float16)),
+        ("powers", weights((12, 40), 200, 3, 45) * np.exp2(np.arange(12) * 5 % 12 - 9)[:, None].astype("f4")),
+    ),
+    "rows_in_planes": case(("w", scaled((70, 256), 0, 47)), ("b", scaled((128, 130), 1, 49)), smallest=False),
     "zeros_apart": case(("w", weights((64, 256), 4, 0, 9)), ("b", np.ones(3)), smallest=False),
 }
 
 
+NEWER = {"rows", "rows_in_planes"}  # files of version 2
+
+
 def path(name: str) -> Path:
-    return FOLDER / f"{name}.{VERSION}.demi"
+    return FOLDER / f"{name}.{1 + (name in NEWER)}.demi"
 
 
 @pytest.mark.parametrize("name", CASES)

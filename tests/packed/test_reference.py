@@ -146,7 +146,13 @@ def stands_for(entries: Sequence[TensorEntry], data: bytes) -> tuple[bytes, list
 def test_what_no_writer_writes() -> None:
     """Noise stands for the same values in both readers: numbers beyond a palette, kernels whose last line is short."""
     listed = bytes.fromhex("3f000000 be800000 40490fdb")
+    by_column = short(3 + 4, 2 + 4 * 2, 4, 110) + bytes([0, 3, 1, 9, 4, 2]) + bytes([0, 1, 2, 3, 1, 0])
     entries = [
+        TensorEntry("whole numbers by rows", FLOAT, (3, 2, 4), 2, short(3 + 4, 0, 4, 110) + bytes([0, 3, 1])),
+        TensorEntry("by the second dimension", FLOAT, (3, 6, 5), 2, by_column),
+        TensorEntry(
+            "powers by rows", BY_NAME["bfloat16"], (2, 30), 2, short(3, 1 + 4 * 3, 4, 110) + bytes([0, 3, 7, 1])
+        ),
         TensorEntry("powers beyond the last", FLOAT, (9, 12), 2, short(0 + 4, 120, 4)),
         TensorEntry("powers beyond the type's", BY_NAME["float8_e4m3fn"], (9, 12), 2, short(0 + 4, 14, 4)),
         TensorEntry("linked, in uneven kernels", FLOAT, (9, 18), 2, short(0 + 4 + 8 + 16, 126, 0, 9, 4)),
@@ -216,6 +222,10 @@ def zeros(name: str = "x", codec: int = 0, settings: bytes = b"", shape: tuple[i
     return TensorEntry(name, FLOAT, shape, codec, settings)
 
 
+def half(codec: int, settings: bytes) -> TensorEntry:
+    return replace(zeros(codec=codec, settings=settings), dtype=BY_NAME["float16"])
+
+
 @pytest.mark.parametrize(
     ("entries", "aliases", "message"),
     [
@@ -231,7 +241,19 @@ def zeros(name: str = "x", codec: int = 0, settings: bytes = b"", shape: tuple[i
         ([zeros(shape=(1 << 40, 0, 1 << 9))], {}, "large|many"),
         ([zeros(codec=2, settings=b"\x86\x00")], {}, "shortest form"),
         ([zeros(codec=2, settings=short(32))], {}, "32|large"),
-        ([zeros(codec=2, settings=short(3))], {}, "palette"),
+        ([zeros(codec=2, settings=short(3, 36, 0, 100) + b"\0\0")], {}, "36|large"),
+        ([zeros(codec=2, settings=short(3, 2, 0, 100) + b"\0\0", shape=(6,))], {}, "second axis|dimension"),
+        ([zeros(codec=2, settings=short(3, 0, 2048, 100) + b"\0\0")], {}, "magnitudes|large"),
+        ([zeros(codec=2, settings=short(3, 1, 64, 100) + b"\0\0")], {}, "magnitudes|large"),
+        ([zeros(codec=2, settings=short(3, 0, 6, 0) + b"\1\1")], {}, "does not have|below the normal"),
+        ([zeros(codec=2, settings=short(3, 4, 6, 100) + b"\0\0\0\2")], {}, "does not have|fraction"),
+        ([zeros(codec=2, settings=short(3, 0, 6, 252) + b"\0\1")], {}, "does not have|too large"),
+        ([zeros(codec=2, settings=short(3, 1, 6, 248) + b"\0\1")], {}, "does not have|too large"),
+        ([half(codec=2, settings=short(3, 16, 127, 10) + b"\0\0\0\17")], {}, "does not have|not exact"),
+        ([half(codec=2, settings=short(3, 16, 127, 10) + b"\0\0\0")], {}, "cut short|too early"),
+        ([zeros(codec=3, settings=short(3, 0, 127, 100) + b"\0\0")], {}, "values"),
+        ([zeros(codec=3, settings=short(7, 0, 6, 100) + b"\0\0")], {}, "no plane of zeros"),
+        ([replace(zeros(codec=2, settings=short(3, 0, 6, 1) + b"\0\0"), dtype=BY_NAME["int32"])], {}, "kind|integers"),
         ([zeros(codec=2, settings=short(4, 256, 0))], {}, "exponent|large"),
         ([zeros(codec=2, settings=short(4, 1, 64))], {}, "exponents|large"),
         ([zeros(codec=2, settings=short(5, 4096))], {}, "values|large"),

@@ -20,7 +20,7 @@ from demitasse.packed.header import FRONT, Header, Payload, TensorEntry, blank, 
 from demitasse.packed.reader import ByteReader
 from demitasse.packed.source import ByteSource
 from demitasse.packed.stream import Stream
-from demitasse.packed.tensor import Part, Tensor, checksum_of
+from demitasse.packed.tensor import Part, Tensor, checksum_of, part_of
 
 # default limit of the memory for tensors, in bytes
 LIMIT = 1 << 34
@@ -219,7 +219,7 @@ class File(Closing):
         found: list[Decoded] = []
         for entry in place.entries:
             before = stream.spent.copy()
-            empty = blank(entry)._replace(shape=place.part.shape) if entry.cut else blank(entry)
+            empty = part_of(blank(entry), place.part) if entry.cut else blank(entry)
             try:
                 bits, context = CODECS[entry.codec].decode(empty, ByteReader(entry.settings), stream, context)
                 if entry.dtype.name == "bool" and bits.max(initial=0) > 1:

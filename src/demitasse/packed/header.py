@@ -9,21 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from demitasse.errors import FileFormatError
 from demitasse.packed.codecs import CODECS
 from demitasse.packed.codecs.numbers import code_bytes
+from demitasse.packed.palettes import SCALED
 from demitasse.packed.reader import ByteReader, short
 from demitasse.packed.stream import Stream
-from demitasse.packed.tensor import DTYPES, DType, Part, Tensor, checksum_of, parts
+from demitasse.packed.tensor import DTYPES, DType, Part, Tensor, checksum_of, part_of, parts
 
 T = TypeVar("T")
 
 MAGIC = b"demi"
-VERSION = 1
+# the newest version; files without scales of rows have the first
+VERSION = 2
 
 # text that many headers contain; changing it changes the version of the format
 PRIMER = (
@@ -134,6 +136,11 @@ class Header:
     work: int = 0
 
     @property
+    def version(self) -> int:
+        """The version of the format that has these tensors."""
+        return 2 if any(entry.settings and entry.settings[0] & 3 == SCALED for entry in self.entries) else 1
+
+    @property
     def nbytes(self) -> int:
         """The size of all values in memory."""
         return sum(entry.nbytes for entry in self.entries)
@@ -146,7 +153,7 @@ class Header:
         code_bytes(stream, values, len(PRIMER))
         # padding with zeros tells a reader in advance how large the decoded header may be
         coded = stream.close().ljust(-(-(len(plain) - _FREE) // _RATIO), b"\0")
-        front = MAGIC + short(VERSION, len(plain), len(coded))
+        front = MAGIC + short(self.version, len(plain), len(coded))
         return front + checksum_of(front + coded + plain).to_bytes(4, "little") + coded
 
     def _plain(self) -> bytes:
@@ -178,19 +185,28 @@ def length_of(data: bytes, limit: int) -> int:
         FileFormatError: the bytes do not begin a file of this version.
     """
     reader = ByteReader(data)
-    _, length, *_ = _front(reader, limit)
-    return reader.offset + length
+    front = _front(reader, limit)
+    return reader.offset + front.length
 
 
-def _front(reader: ByteReader, limit: int) -> tuple[int, int, bytes, int]:
-    """Returns the size of the header, the size of its coded form, the bytes up to the checksum, and the checksum."""
+class _Front(NamedTuple):
+    """The version, the size of the header, the size of its coded form, the bytes up to the checksum, the checksum."""
+
+    version: int
+    size: int
+    length: int
+    data: bytes
+    checksum: int
+
+
+def _front(reader: ByteReader, limit: int) -> _Front:
     if (magic := reader.raw(len(MAGIC), "magic")) != MAGIC:
         raise FileFormatError(
             f"byte 0: found {magic!r}, expected {MAGIC!r}: not a .demi file; 'demitasse pack' writes one"
         )
     version = reader.number(1 << 32, "version")
-    if version != VERSION:
-        raise FileFormatError(f"found version {version}, expected version {VERSION}, which this program reads")
+    if not 1 <= version <= VERSION:
+        raise FileFormatError(f"found version {version}, expected 1 to {VERSION}, which this program reads")
     size = reader.number(_MOST_BYTES, "size of the header")
     if size > limit:
         raise FileFormatError(f"the header needs {size:,} bytes; the limit is {limit:,}")
@@ -198,7 +214,7 @@ def _front(reader: ByteReader, limit: int) -> tuple[int, int, bytes, int]:
     if size > _FREE + _RATIO * length:
         most = _FREE + _RATIO * length
         raise FileFormatError(f"found a header of {size:,} bytes coded in {length:,}, expected at most {most:,} bytes")
-    return size, length, reader.bytes_since(0), reader.checksum("the header")
+    return _Front(version, size, length, reader.bytes_since(0), reader.checksum("the header"))
 
 
 def parse(data: bytes, limit: int) -> tuple[Header, int]:
@@ -215,20 +231,23 @@ def parse(data: bytes, limit: int) -> tuple[Header, int]:
         FileFormatError: the header is cut short, corrupt, of another version, or exceeds the limit.
     """
     reader = ByteReader(data)
-    size, length, front, checksum = _front(reader, limit)
-    coded = reader.raw(length, "header")
-    values = np.frombuffer(PRIMER + bytes(size), np.uint8).copy()
+    front = _front(reader, limit)
+    coded = reader.raw(front.length, "header")
+    values = np.frombuffer(PRIMER + bytes(front.size), np.uint8).copy()
     try:
         code_bytes(Stream(coded), values, len(PRIMER))
     except FileFormatError as error:
         raise error.within("header") from error
     plain = values[len(PRIMER) :].tobytes()
-    if checksum_of(front + coded + plain) != checksum:
+    if checksum_of(front.data + coded + plain) != front.checksum:
         raise FileFormatError("the checksum of the header is wrong: the file is corrupt")
     try:
-        return _read(ByteReader(plain), limit), reader.offset
+        found = _read(ByteReader(plain), limit)
     except FileFormatError as error:
         raise error.within("header") from error
+    if front.version != found.version:
+        raise FileFormatError(f"found version {front.version}, expected {found.version} for palettes of these kinds")
+    return found, reader.offset
 
 
 def _read(reader: ByteReader, limit: int) -> Header:
@@ -260,7 +279,7 @@ def _read(reader: ByteReader, limit: int) -> Header:
             raise FileFormatError(f"byte {start}: {name}: {dtype.name} has shape {shape}, expected a last axis of 2")
         if entry.cut and not codec.alone:
             raise FileFormatError(f"byte {start}: {name} is cut into parts, which its codec does not allow")
-        work = max(work, codec.memory(blank(entry)._replace(shape=next(entry.parts).shape), reader))
+        work = max(work, codec.memory(part_of(blank(entry), next(entry.parts)), reader))
         entries.append(replace(entry, settings=reader.bytes_since(start)))
     _check(entries)
     total = sum(entry.nbytes for entry in entries)

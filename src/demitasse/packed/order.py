@@ -146,7 +146,11 @@ class _Search:
         changed = arranged(self._tensors, self._links[i], order)
         tensors = {**self._tensors, **changed}
         bits = {
-            name: self._size(tensors[name], self._settings[name], self._context(tensors, name))
+            name: self._size(
+                tensors[name],
+                self._codec.moved(tensors[name], self._settings[name]),
+                self._context(tensors, name),
+            )
             for name in self._measured(i)
         }
         if sum(bits.values()) < sum(self._bits[name] for name in bits):

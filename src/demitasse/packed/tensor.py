@@ -107,12 +107,16 @@ class Tensor(NamedTuple):
         dtype: type of the values.
         shape: shape in the file: empty for one value; a complex type adds a last axis of 2.
         bits: (size,) of type :attr:`DType.bits`, the bits of the values.
+        start: of a part of a cut tensor, the flat index of its first value.
+        whole: of a part of a cut tensor, the shape of the whole tensor.
     """
 
     name: str
     dtype: DType
     shape: tuple[int, ...]
     bits: Bits
+    start: int = 0
+    whole: tuple[int, ...] | None = None
 
     @property
     def size(self) -> int:
@@ -136,6 +140,12 @@ class Part(NamedTuple):
 
     start: int
     shape: tuple[int, ...]
+
+
+def part_of(tensor: Tensor, part: Part) -> Tensor:
+    """Returns a part of a tensor, or of one whose bits are still empty."""
+    bits = tensor.bits[part.start : part.start + math.prod(part.shape)]
+    return tensor._replace(shape=part.shape, bits=bits, start=part.start, whole=tensor.shape)
 
 
 def parts(shape: tuple[int, ...]) -> Iterator[Part]:

@@ -10,7 +10,7 @@ from demitasse.errors import UsageError
 from demitasse.packed.codecs import CODECS, Context
 from demitasse.packed.header import Header, Payload, TensorEntry
 from demitasse.packed.stream import Stream
-from demitasse.packed.tensor import PART, Part, Tensor, checksum_of, parts
+from demitasse.packed.tensor import PART, Tensor, checksum_of, part_of, parts
 
 Progress = Callable[[int, int], None]
 
@@ -120,7 +120,7 @@ class _PayloadWriter:
         )
         self.entries.append(entry)
         for part in entry.parts:
-            piece = _piece(tensor, part)
+            piece = part_of(tensor, part)
             self._context = codec.encode(piece, settings, self._stream, self._context)
             self._held.append(piece)
             if codec.alone or sum(tensor.size for tensor in self._held) >= GROUP:
@@ -158,9 +158,4 @@ def _is_cut(tensor: Tensor) -> bool:
 
 
 def _pieces(tensor: Tensor) -> list[Tensor]:
-    return [_piece(tensor, part) for part in parts(tensor.shape)]
-
-
-def _piece(tensor: Tensor, part: Part) -> Tensor:
-    piece = tensor._replace(shape=part.shape)
-    return piece._replace(bits=tensor.bits[part.start : part.start + piece.size])
+    return [part_of(tensor, part) for part in parts(tensor.shape)]

@@ -26,13 +26,15 @@ def decode(data: bytes) -> tuple[dict[str, str], list[Found]]:
     """
     file = Cursor(data)
     check(file.take(4) == b"demi", "not a .demi file")
-    check(file.short() == 1, "not version 1")
+    version = file.short()
+    check(version in (1, 2), "neither version 1 nor 2")
     plain, coded = file.short(1 << 28), file.short(1 << 28)
     start = data[: file.place]
     checksum, packed = file.number(4), file.take(coded)
     header = decode_header(Decoder(packed), plain)
     check(zlib.crc32(start + packed + header) == checksum, "the header is broken")
     metadata, entries, others, payloads = read_header(Cursor(header))
+    check((version == 2) == any(entry.kind == 3 for entry in entries), "version 2 has scales, version 1 none")
 
     found: list[Found] = []
     rest = iter(payloads)
@@ -43,7 +45,7 @@ def decode(data: bytes) -> tuple[dict[str, str], list[Found]]:
             for shape in entry.parts():
                 length, expected = next(rest)
                 payload = file.take(length)
-                part = decode_planes(payload, entry, shape)
+                part = decode_planes(payload, entry, shape, len(bits))
                 check(zlib.crc32(payload + entry.stored(part)) == expected, "a payload is broken")
                 bits += part
         else:
@@ -71,7 +73,7 @@ def decode_coded(decoder: Decoder, entry: Entry, units: list[int]) -> tuple[list
     symbols, counts = decode_matrix(decoder, entry, units)
     if columns > 1:
         units = counts
-    if entry.kind < 2:
+    if entry.kind != 2:
         return entry.values(symbols), units
     numbers = iter(decode_numbers(decoder, sum(counts), width))
     return [next(numbers) if symbol else 0 for symbol in symbols], units

@@ -9,11 +9,11 @@ from tests.packed.reference.cursor import Cursor, check
 from tests.packed.reference.entry import Entry, matrix
 
 
-def decode_planes(payload: bytes, entry: Entry, shape: tuple[int, ...]) -> list[int]:
-    """Returns the values of a tensor, or of a part."""
+def decode_planes(payload: bytes, entry: Entry, shape: tuple[int, ...], begin: int) -> list[int]:
+    """Returns the values of a tensor, or of a part, which begins at an index of the flat tensor."""
     cursor, (_, width, mantissa), (rows, columns) = Cursor(payload), entry.type, matrix(shape)
-    if entry.kind < 2:
-        bits = entry.values(decode_plane(cursor, rows, columns))
+    if entry.kind != 2:
+        bits = entry.values(decode_plane(cursor, rows, columns), begin)
         cursor.end()
         return bits
     present = None

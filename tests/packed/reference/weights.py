@@ -27,7 +27,7 @@ def decode_matrix(decoder: Decoder, entry: Entry, units: list[int]) -> tuple[lis
         for c in range(columns):
             present = presence.decode(decoder, r, c, row, above) if entry.zeros else 1
             symbol = present
-            if present and entry.kind < 2:
+            if present and entry.kind != 2:
                 symbol = 1 + number.decode(decoder, r, c, row)
             row.append(symbol)
         symbols += row

@@ -16,11 +16,11 @@ import numpy as np
 from typing_extensions import override
 
 from demitasse.errors import FileFormatError
-from demitasse.packed import palette
+from demitasse.packed import palettes
 from demitasse.packed.codecs.base import Codec, Context, refuse
 from demitasse.packed.codecs.plane import Plane, pack_plane, unpack_plane, work_of
 from demitasse.packed.kernels.rans import SYMBOLS, turn
-from demitasse.packed.palette import Palette
+from demitasse.packed.palettes import Palette
 from demitasse.packed.reader import ByteReader, short
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, DType, Tensor, matrix
@@ -43,7 +43,7 @@ class PlanesSettings(NamedTuple):
 
     def pack(self) -> bytes:
         """Returns the settings for the header."""
-        kind, values = (self.palette.kind, self.palette.pack()) if self.palette else (palette.NONE, b"")
+        kind, values = (self.palette.kind, self.palette.pack()) if self.palette else (palettes.NONE, b"")
         return short(kind | self.zeros << 2) + values
 
 
@@ -54,8 +54,8 @@ def unpack(settings: ByteReader, tensor: Tensor) -> PlanesSettings:
         FileFormatError: the settings are invalid for this tensor.
     """
     flags = settings.number(7, "kind of planes")
-    found = palette.unpack(flags & 3, settings, tensor.dtype)
-    if found and (found.size >= SYMBOLS or flags & 4):
+    found = palettes.unpack(flags & 3, settings, tensor)
+    if found and (not found.is_of_bytes or flags & 4):
         raise refuse(settings, f"found a palette of {found.size} values, expected fewer, and no plane of zeros")
     return PlanesSettings(found, bool(flags & 4))
 
@@ -70,10 +70,10 @@ class Planes(Codec):
     def settings(self, tensor: Tensor, context: Context) -> Iterator[bytes]:
         if tensor.size < _LEAST:
             return
-        found = palette.find(tensor.bits, tensor.dtype)
-        if found and found.size < SYMBOLS:
-            yield PlanesSettings(found, False).pack()
-        else:
+        found = [each for each in palettes.find(tensor) if each.is_of_bytes]
+        for each in found:
+            yield PlanesSettings(each, False).pack()
+        if not any(each.kind != palettes.SCALED for each in found):
             yield PlanesSettings(None, False).pack()
             if not tensor.bits.all():
                 yield PlanesSettings(None, True).pack()
@@ -82,7 +82,7 @@ class Planes(Codec):
     def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:
         plan, (rows, columns) = unpack(ByteReader(settings), tensor), matrix(tensor.shape)
         if plan.palette:
-            symbols = palette.symbols(tensor.bits, plan.palette, tensor.dtype).astype(np.uint8)
+            symbols = plan.palette.symbols(tensor).astype(np.uint8)
             stream.write_bytes(pack_plane(Plane(symbols, rows, columns)))
             return context
         present, out = tensor.bits, b""
@@ -100,15 +100,17 @@ class Planes(Codec):
         plan, (rows, columns) = unpack(settings, tensor), matrix(tensor.shape)
         data = ByteReader(stream.read_bytes())
         apart = 0
-        bits = np.zeros(tensor.size, tensor.dtype.bits)
         if plan.palette:
-            unpack_plane(data, rows, columns, palette.table(plan.palette, tensor.dtype, SYMBOLS), bits, stream)
+            symbols = np.zeros(tensor.size, np.uint8)
+            unpack_plane(data, rows, columns, _BYTES, symbols, stream)
+            bits = plan.palette.values(symbols, tensor)
         elif plan.zeros:
             shown = np.zeros(tensor.size, np.uint8)
             unpack_plane(data, rows, columns, _BYTES, shown, stream)
             apart = data.offset
             if shown.max(initial=0) > 1:
                 raise FileFormatError(f"byte {data.offset}: found {shown.max()} in a plane of zeros and ones")
+            bits = np.zeros(tensor.size, tensor.dtype.bits)
             bits[shown != 0] = _join(data, int(shown.sum(dtype=np.int64)), 1, tensor.dtype, stream)
         else:
             bits = _join(data, rows, columns, tensor.dtype, stream)
@@ -120,7 +122,9 @@ class Planes(Codec):
     @override
     def memory(self, tensor: Tensor, settings: ByteReader) -> int:
         plan = unpack(settings, tensor)
-        return work_of(tensor.shape) + (0 if plan.palette else (tensor.dtype.size + 1) * tensor.size)
+        if plan.palette:
+            return work_of(tensor.shape) + tensor.size + plan.palette.memory(tensor)
+        return work_of(tensor.shape) + (tensor.dtype.size + 1) * tensor.size
 
 
 def _split(bits: Bits, dtype: DType) -> Iterator[Bits]:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from typing_extensions import override
 
 from demitasse.arrays import Array
-from demitasse.packed import palette
+from demitasse.packed import palettes
 from demitasse.packed.codecs.base import NOTHING, Codec, Context, refuse
 from demitasse.packed.codecs.numbers import code_bytes, few, memory_of
 from demitasse.packed.kernels.weights import MatrixLayout
-from demitasse.packed.palette import Palette
+from demitasse.packed.palettes import Palette
+from demitasse.packed.palettes.scaled import ScaledRows, find_scaled
 from demitasse.packed.reader import ByteReader, short
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, Tensor, from_bytes, matrix, to_bytes
@@ -49,7 +50,7 @@ class WeightsSettings:
 
     def pack(self, tensor: Tensor) -> bytes:
         """Returns the settings for the header."""
-        kind, values = (self.palette.kind, self.palette.pack()) if self.palette else (palette.NONE, b"")
+        kind, values = (self.palette.kind, self.palette.pack()) if self.palette else (palettes.NONE, b"")
         own = (self.group, self.side) != natural(tensor.shape)
         out = short(kind | self.zeros << 2 | self.linked << 3 | own << 4) + values
         return out + (short(self.group, self.side) if own else b"")
@@ -62,7 +63,7 @@ def unpack(settings: ByteReader, tensor: Tensor) -> WeightsSettings:
         FileFormatError: the settings are invalid for this tensor.
     """
     flags = settings.number(31, "kind of weights")
-    found = palette.unpack(flags & 3, settings, tensor.dtype)
+    found = palettes.unpack(flags & 3, settings, tensor)
     group, side = natural(tensor.shape)
     rows, columns = matrix(tensor.shape)
     if flags & 16:
@@ -122,23 +123,27 @@ class Weights(Codec):
         if not suits(tensor.shape):
             return
         zeros = tensor.size - int(np.count_nonzero(tensor.bits))
-        found = palette.find(tensor.bits, tensor.dtype)
+        found = palettes.find(tensor)
         present = tensor.size - zeros
         _, columns = matrix(tensor.shape)
         for group, side in geometries(tensor.shape, len(context.counts)):
             for linked in (False, True) if context.can_link(columns) else (False,):
-                if found:
-                    yield WeightsSettings(found, zeros > 0, linked, group, side).pack(tensor)
-                if zeros and few(present * tensor.dtype.size) and (not found or found.size * 8 > present):
+                for each in found:
+                    yield WeightsSettings(each, zeros > 0, linked, group, side).pack(tensor)
+                if zeros and few(present * tensor.dtype.size) and all(each.size * 8 > present for each in found):
                     yield WeightsSettings(None, True, linked, group, side).pack(tensor)
+
+    def moved(self, tensor: Tensor, settings: bytes) -> bytes:
+        """Returns the settings of a tensor after its rows or columns have changed places: scales move with them."""
+        plan = unpack(ByteReader(settings), tensor)
+        if not isinstance(plan.palette, ScaledRows):
+            return settings
+        return replace(plan, palette=find_scaled(tensor)).pack(tensor)
 
     @override
     def encode(self, tensor: Tensor, settings: bytes, stream: Stream, context: Context) -> Context:
         plan = unpack(ByteReader(settings), tensor)
-        if plan.palette:
-            symbols = palette.symbols(tensor.bits, plan.palette, tensor.dtype)
-        else:
-            symbols = (tensor.bits != 0).astype(np.uint16)
+        symbols = plan.palette.symbols(tensor) if plan.palette else (tensor.bits != 0).astype(np.uint16)
         known = _code(symbols, plan, tensor, stream, context)
         if not plan.palette:
             code_bytes(stream, to_bytes(tensor.bits[tensor.bits != 0]), width=tensor.dtype.size)
@@ -152,7 +157,7 @@ class Weights(Codec):
         symbols = np.zeros(tensor.size, np.uint16)
         known = _code(symbols, plan, tensor, stream, context)
         if plan.palette:
-            return palette.values(symbols, plan.palette, tensor.dtype), known
+            return plan.palette.values(symbols, tensor), known
         bits = np.zeros(tensor.size, tensor.dtype.bits)
         present = np.flatnonzero(symbols)
         values = np.zeros(len(present) * tensor.dtype.size, np.uint8)
@@ -166,7 +171,7 @@ class Weights(Codec):
         rows, columns = matrix(tensor.shape)
         need = 2 * tensor.size + _LINE * (rows + columns)
         if plan.palette:
-            return need + 4096 * 6 + 500 * plan.palette.size
+            return need + 4096 * 6 + 500 * plan.palette.size + plan.palette.memory(tensor)
         size = tensor.size * tensor.dtype.size
         return need + 10 * tensor.size + size + memory_of(size)
 
