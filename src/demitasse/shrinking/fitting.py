@@ -37,7 +37,8 @@ def predicted(targets: list[ShrinkTarget], powers: Mapping[str, Tensor], price: 
             squares = powers[target.name].unsqueeze(1)
             # as compression damps: inputs that are always zero would make weights look free
             curvature = curvature * (squares + DAMPING * squares.mean(2, keepdim=True))
-        total += rate.bits(matrix, rate.steps(matrix, curvature, price, target.freedom.scale)) / 8
+        step = rate.steps(matrix, curvature, price, target.freedom.scale)
+        total += rate.bits(matrix, step, curvature, price) / 8
     return total
 
 
