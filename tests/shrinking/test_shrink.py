@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -339,3 +340,17 @@ def test_the_price_is_found_in_few_tries(factor: float) -> None:
     assert 0.98 * 20_000 <= size <= 20_000
     assert price == tries[-1]
     assert len(tries) <= 3
+
+
+def test_on_a_uniform_grid_bits_are_an_average() -> None:
+    """Layers that matter more get more values, and the whole loses less than with the same number for each."""
+    dense = calibrated()
+    with torch.no_grad():
+        dense.fc.weight.mul_(0.3)  # matters less
+    model, equal = copy.deepcopy(dense), copy.deepcopy(dense)
+    rows = {row.name: row for row in demitasse.shrink(model, images(), bits=4, grid="uniform").rows}
+    demitasse.shrink(equal, images(), bits={"*": 4}, grid="uniform")
+    assert distance(model, dense) < distance(equal, dense)
+    assert rows["conv.weight"].values > 14
+    total = sum(row.entries for row in rows.values())
+    assert sum(row.entries * math.log2(row.values + 1) for row in rows.values()) / total < 4.1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
 
 import torch
@@ -17,6 +16,9 @@ from demitasse.shrinking.targets import ShrinkTarget
 _TRIES = 6
 _CLOSE = 0.98  # share of the allowed bytes that is near enough
 _AIM = 0.99  # share of them to aim at
+# by how much weights are worth less than predicted, about, since others make up for their errors
+_MADE_UP = 4.5
+_FARTHEST = math.log(100)  # by how much a prediction may change a price
 _HALVINGS = 16  # of the range of prices
 _PRICES = 1e-30, 1e6  # the range of prices to consider
 
@@ -68,18 +70,15 @@ def fitted_price(
         SizeError: nothing fits; says the smallest size reached.
     """
     tried: dict[float, int] = {}
-    errors: dict[
-        float, float
-    ] = {}  # logarithm of the price -> logarithm of how much larger the file was than predicted
+    price = _solved(predicted, _AIM * wanted) / _MADE_UP
     for _ in range(_TRIES):
-        price = _solved(lambda price: predicted(price) * math.exp(_between(errors, math.log(price))), _AIM * wanted)
         tried[price] = compressed(price)
-        errors[math.log(price)] = math.log(tried[price] / predicted(price))
         fits = [one for one, size in tried.items() if size <= wanted]
         least = sorted(tried)[:2]
         is_all = len(least) == 2 and least[0] < least[1] / 2 and tried[least[0]] < 1.005 * tried[least[1]]
         if fits and (tried[min(fits)] >= _CLOSE * wanted or is_all):
             break  # a lower price would not make the file larger
+        price = _next_price(tried, predicted, _AIM * wanted)
     fits = [one for one, size in tried.items() if size <= wanted]
     if not fits:
         raise SizeError(
@@ -98,13 +97,24 @@ def _solved(bytes_at: Callable[[float], float], wanted: float) -> float:
     return math.exp(high)
 
 
-def _between(points: Mapping[float, float], place: float) -> float:
-    """Returns the value at a place on straight lines between points; outside, that of the nearest; 0 without any."""
-    places = sorted(points)
-    if not places:
-        return 0.0
-    above = bisect_left(places, place)
-    if above in (0, len(places)):
-        return points[places[min(above, len(places) - 1)]]
-    left, right = places[above - 1], places[above]
-    return points[left] + (place - left) / (right - left) * (points[right] - points[left])
+def _next_price(tried: Mapping[float, int], predicted: Callable[[float], float], wanted: float) -> float:
+    """Returns the price to try next.
+
+    Between sizes on both sides, it is where a line through the nearest ones, all as logarithms, gives the wanted one.
+    Else the nearest price moves by the factor that is predicted to make up for the difference, and at least about with
+    the fourth power of the size, or faster after several tries.
+    """
+    aim = math.log(wanted)
+    points = sorted((math.log(price), math.log(size)) for price, size in tried.items())
+    above = [point for point in points if point[1] > aim]
+    below = [point for point in points if point[1] <= aim]
+    if above and below:
+        (first, large), (second, small) = above[-1], below[0]
+        moved = first + max(0.1, min(0.9, (large - aim) / (large - small))) * (second - first)
+    else:
+        price, size = above[-1] if above else below[0]
+        least = 4 * len(points) * (size - aim)
+        foreseen = math.log(_solved(predicted, wanted) / _solved(predicted, math.exp(size)))
+        foreseen = min(max(foreseen, -_FARTHEST), _FARTHEST)
+        moved = price + (max(least, foreseen) if above else min(least, foreseen))
+    return math.exp(min(max(moved, math.log(_PRICES[0])), math.log(_PRICES[1])))

@@ -23,6 +23,7 @@ from demitasse.shrinking.job import Progress, Shrinking, ShrinkPlan
 from demitasse.shrinking.report import ShrinkReport, ShrunkParameter
 from demitasse.shrinking.targets import ShrinkTarget, targets_of
 from demitasse.shrinking.watching import ModelRunner, evaluating
+from demitasse.shrinking.widths import distributed
 
 Numbers = Number | Mapping[Pattern, Number]
 Size = Callable[[nn.Module], int]
@@ -60,7 +61,8 @@ def shrink(
         sparsity: share of zeros, 0 to 1: one number for all chosen parameters together, distributed by what it costs
             the model; or a mapping of patterns to numbers.
         bits: bits of a code, sign and zero included, or a mapping of patterns to them. ``pow2`` then has 2^(bits - 2)
-            powers of each sign, ``uniform`` 2^(bits - 1) - 1 multiples of its step.
+            powers of each sign, ``uniform`` 2^(bits - 1) - 1 multiples of its step; one number for ``uniform`` is the
+            average of all weights, distributed over the layers by what rounding costs the model.
         max_bytes: the most bytes of the ``.demi`` file; the loss is the smallest that fits.
         grid: ``pow2``: zero and powers of two; ``uniform``: whole numbers times a step. By default ``pow2`` with
             ``bits``, which all kernels take, and ``uniform`` with ``max_bytes``, which loses less in a file.
@@ -209,6 +211,8 @@ class _Request:
         items = [target.item for target in job.targets]
         widths = {} if self.bits is None else selection.assign(items, self.bits)
         grids = {item.name: self._grid(int(widths[item.name])) if item.name in widths else None for item in items}
+        if self.grid == "uniform" and isinstance(self.bits, int):
+            grids = distributed(job.targets, job.powers, grids)
         if self.sparsity is None:
             return ShrinkPlan(dict.fromkeys(grids, 0), grids)
         if isinstance(self.sparsity, Mapping):

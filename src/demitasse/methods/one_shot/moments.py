@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 
+_LOST = 1e-6
+
+
 @dataclass(frozen=True)
 class InputMoments:
     """Moments of the inputs of a layer, as sums over all columns of inputs.
@@ -30,11 +33,15 @@ class InputMoments:
     count: int
 
     def centred(self) -> InputMoments:
-        """Returns the moments about the mean: those of the loss if the layer's shift is always the best one."""
+        """Returns the moments about the mean: those of the loss if the layer's shift is always the best one.
+
+        The Hessian stays positive definite if inputs are constant: it gets what rounding of float32 may have cost it.
+        """
         outer = self.mean.unsqueeze(2) * self.mean.unsqueeze(1)
         cross = self.drift.unsqueeze(2) * self.mean.unsqueeze(1)
+        lost = torch.diag_embed(_LOST * self.hessian.diagonal(dim1=1, dim2=2))
         return InputMoments(
-            self.hessian - self.count * outer, self.cross - self.count * cross, self.mean, self.drift, self.count
+            self.hessian - self.count * outer + lost, self.cross - self.count * cross, self.mean, self.drift, self.count
         )
 
 
