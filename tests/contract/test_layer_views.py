@@ -10,14 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import demitasse
 import demitasse.shrinking  # registers all views
 from demitasse.caffe import schema
 from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
 from demitasse.methods.homes import homes
 from demitasse.methods.one_shot.views import VIEWS, EmbeddingView, Sample, View, view_of
-
-assert demitasse.shrinking
 
 
 class Conv1D(nn.Module):
@@ -38,8 +37,8 @@ Conv1D.__module__ = "transformers.pytorch_utils"
 class PaddedConv2d(nn.Conv2d):
     """Pads in its forward, as ports of TensorFlow's nets do."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.conv2d(F.pad(input, (0, 1, 1, 2)), self.weight, self.bias, self.stride, padding=(0, 1))
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (0, 1, 1, 2)), self.weight, self.bias, self.stride, padding=(0, 1))
 
 
 class Case(NamedTuple):
@@ -234,6 +233,25 @@ def test_the_columns_of_recurrent_layers_are_inputs_and_states(kind: type[nn.RNN
         backward = torch.cat([states[1:, :, 5:], torch.zeros(1, 3, 5)])
         assert torch.allclose(columns["weight_hh_l0"], forward.flatten(0, 1).T, atol=1e-6)
         assert torch.allclose(columns["weight_hh_l0_reverse"], backward.flatten(0, 1).T, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_columns_of_the_projections_of_an_lstm(packed: bool) -> None:
+    torch.manual_seed(0)
+    module = nn.LSTM(4, 5, num_layers=2, bidirectional=True, proj_size=3)
+    inputs = torch.randn(6, 3, 4)
+    given = nn.utils.rnn.pack_padded_sequence(inputs, torch.tensor([6, 4, 3])) if packed else inputs
+    found = dict(weights_of(module))
+    assert len(found) == 12
+    with torch.no_grad():
+        states = module(given)[0]
+        states, lengths = nn.utils.rnn.pad_packed_sequence(states) if packed else (states, torch.tensor([6, 6, 6]))
+        outputs = states[torch.arange(6)[:, None] < lengths]  # of the last layer: what it projects, projected
+        for name, part in (("weight_hr_l1", outputs[:, :3]), ("weight_hr_l1_reverse", outputs[:, 3:])):
+            assert torch.allclose(product(found[name], module, name, given), part.T, atol=1e-5)
+    demitasse.shrink(module, [inputs], bits=5)
+    assert len(module.weight_hr_l0.unique()) <= 17
 
 
 def test_the_columns_of_cells() -> None:

@@ -88,9 +88,9 @@ def test_the_survey_finds_the_normalization_after_a_layer() -> None:
     seen = survey(ModelRunner(one, run), torch.randn(3, 1, 8, 8), {one.stem: "stem"})
     block = one.blocks[0]
     assert isinstance(block, Block)
-    assert seen.normalization[block.conv1] is block.norm1
-    assert seen.normalization[block.conv2] is block.norm2
-    assert one.stem not in seen.normalization
+    assert seen.absorbers[block.conv1][1].module is block.norm1
+    assert seen.absorbers[block.conv2][1].module is block.norm2
+    assert one.stem not in seen.absorbers
 
 
 def test_what_is_no_longer_needed_is_not_kept() -> None:

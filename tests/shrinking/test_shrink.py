@@ -36,7 +36,7 @@ def distance(model: nn.Module, dense: nn.Module) -> float:
 
 def test_weights_are_on_the_grid_and_the_outputs_are_near() -> None:
     model, dense = calibrated(), calibrated()
-    report = demitasse.shrink(model, images(), bits=4)
+    report = demitasse.shrink(model, images(), bits=4, grid="pow2", per="tensor")
     for weight in (model.conv.weight, model.fc.weight):
         assert pow2.on_grid(weight.detach()).all()
         assert len(weight.detach().abs().unique()) <= 5
@@ -53,7 +53,7 @@ def test_the_loss_falls_with_bits_and_rises_with_zeros() -> None:
     by_bits, by_sparsity = [], []
     for bits in (2, 3, 4, 5):
         model = calibrated()
-        demitasse.shrink(model, images(), bits=bits)
+        demitasse.shrink(model, images(), bits=bits, grid="pow2")
         by_bits.append(distance(model, dense))
     for sparsity in (0.3, 0.6, 0.9):
         model = calibrated()
@@ -78,7 +78,7 @@ def test_zeros_are_counted_exactly(sparsity: float) -> None:
 def test_zeros_and_bits_by_layer() -> None:
     model = calibrated()
     conv = model.conv.weight.detach().clone()
-    demitasse.shrink(model, images(), sparsity={"fc": 0.5}, bits={"fc": 3})
+    demitasse.shrink(model, images(), sparsity={"fc": 0.5}, bits={"fc": 3}, grid="pow2", per="tensor")
     assert int((model.fc.weight == 0).sum()) >= 720
     assert len(model.fc.weight.detach().abs().unique()) <= 3
     assert torch.allclose(model.conv.weight, conv, atol=1e-4)
@@ -150,7 +150,7 @@ def test_modes_hooks_and_gradients_are_as_before() -> None:
 
 def test_the_file_is_small_and_loads_as_it_was() -> None:
     model = calibrated()
-    demitasse.shrink(model, images(), sparsity=0.5, bits=3)
+    demitasse.shrink(model, images(), sparsity=0.5, bits=3, grid="pow2", per="tensor")
     file = BytesIO()
     assert demitasse.save(model, file, format="demi") < 1500
     assert same(demitasse.load(file.getvalue(), into=net()), model)
@@ -179,7 +179,8 @@ def test_a_size_that_cannot_be_met_leaves_the_model_as_it_was() -> None:
 
 def test_by_default_it_says_what_it_chose() -> None:
     report = demitasse.shrink(calibrated(), images())
-    assert "bits: 5 (the default), grid: pow2" in str(report)
+    assert "bits: 5 (the default), grid: uniform (chosen: 0." in str(report)
+    assert "of the estimated loss of pow2)" in str(report)
     assert "<table>" in report._repr_html_()
     assert report.as_plain()["rows"]
 
@@ -192,7 +193,7 @@ def test_an_interruption_leaves_the_model_whole() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        demitasse.shrink(model, images(), bits=3, progress=stop)
+        demitasse.shrink(model, images(), bits=3, grid="pow2", progress=stop)
     assert caught.value.__notes__ == ["shrink: 1 of 2 parameters are compressed, the others are unchanged"]
     assert pow2.on_grid(model.conv.weight.detach()).all()
     assert torch.equal(model.fc.weight, dense.fc.weight)
@@ -223,7 +224,7 @@ def test_tied_weights_and_layers_without_inputs() -> None:
     model = Tied()
     idle = model.idle.weight.detach().clone()
     with pytest.warns(UserWarning, match=r"idle\.weight saw no input and stays dense"):
-        report = demitasse.shrink(model, torch.randn(50, 8), bits=4)
+        report = demitasse.shrink(model, torch.randn(50, 8), bits=4, grid="pow2")
     assert model.first.weight is model.second.weight
     assert pow2.on_grid(model.first.weight.detach()).all()
     assert torch.equal(model.idle.weight, idle)
@@ -249,7 +250,7 @@ def test_recurrent_layers_attention_and_embeddings() -> None:
     model = Sequences()
     dense = copy.deepcopy(model).eval()
     tokens = torch.randint(0, 20, (40, 9))
-    demitasse.shrink(model, tokens, bits=5)
+    demitasse.shrink(model, tokens, bits=5, grid="pow2")
     small = [
         model.lstm.weight_ih_l0,
         model.lstm.weight_hh_l0,
@@ -260,7 +261,7 @@ def test_recurrent_layers_attention_and_embeddings() -> None:
     ]
     assert all(pow2.on_grid(weight.detach()).all() for weight in small)
     assert torch.equal(model.table.weight, dense.table.weight)
-    demitasse.shrink(model, tokens, bits=5, parameters=["table"])
+    demitasse.shrink(model, tokens, bits=5, grid="pow2", parameters=["table"])
     assert pow2.on_grid(model.table.weight.detach()).all()
     model.eval()
     with torch.no_grad():
@@ -290,6 +291,7 @@ def test_what_cannot_be() -> None:
         (images(), {"bits": 4, "max_bytes": 100}, MethodError, "max_bytes with sparsity or bits"),
         (images(), {"max_bytes": 0}, MethodError, "max_bytes is 0; expected 1 or more"),
         (images(), {"grid": "cubic"}, MethodError, "grid is 'cubic'; expected 'pow2' or 'uniform'"),
+        (images(), {"per": "row"}, MethodError, "per is 'row'; expected 'tensor' or 'channel'"),
         (images(), {"parameters": ["cnov"]}, MethodError, "matches no parameter"),
     ):
         model = calibrated()

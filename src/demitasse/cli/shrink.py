@@ -60,11 +60,12 @@ def shrink(
         int | None, typer.Option(help="Instead: the most bytes of the .demi file's weights.", min=1)
     ] = None,
     grid: Annotated[
-        str | None, typer.Option(metavar="pow2|uniform", help="Default: pow2; with --max-bytes, uniform.")
+        str | None, typer.Option(metavar="pow2|uniform", help="Default: what loses less; of a Caffe net, pow2.")
     ] = None,
     per: Annotated[
-        str, typer.Option(metavar="tensor|channel", help="What has its own range of powers of two.")
-    ] = "tensor",
+        str | None,
+        typer.Option(metavar="tensor|channel", help="What has its own scale. Default: what loses less; or tensor."),
+    ] = None,
     proposal: Annotated[
         Path | None,
         typer.Option(help="File of sensitivity, instead of --sparsity and --bits.", callback=existing),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from demitasse.errors import SizeError
 from demitasse.methods.one_shot import rate
-from demitasse.methods.one_shot.layer import DAMPING
+from demitasse.methods.one_shot.layer import Per
 from demitasse.shrinking.targets import ShrinkTarget
 
 _TRIES = 6
@@ -23,24 +23,20 @@ _HALVINGS = 16  # of the range of prices
 _PRICES = 1e-30, 1e6  # the range of prices to consider
 
 
-def predicted(targets: list[ShrinkTarget], powers: Mapping[str, Tensor], price: float) -> float:
+def predicted(targets: list[ShrinkTarget], powers: Mapping[str, Tensor], price: float, per: Per) -> float:
     """Returns about how many bytes the weights take at a price, without compensation.
 
     Args:
         targets: the targets.
         powers: name -> mean squares of the inputs, (groups, columns).
         price: what a bit costs.
+        per: what has a step of its own.
     """
     total = 0.0
     for target in targets:
-        matrix = target.matrix.double()
-        curvature = target.importance.unsqueeze(2).expand_as(matrix)
-        if target.name in powers:
-            squares = powers[target.name].unsqueeze(1)
-            # as compression damps: inputs that are always zero would make weights look free
-            curvature = curvature * (squares + DAMPING * squares.mean(2, keepdim=True))
-        step = rate.steps(matrix, curvature, price, target.freedom.scale)
-        total += rate.bits(matrix, step, curvature, price) / 8
+        matrix, by_row = target.matrix.double(), target.freedom.scale or per == "channel"
+        curvature = target.curvature(powers.get(target.name))
+        total += rate.bits(matrix, rate.steps(matrix, curvature, price, by_row), curvature, price) / 8
     return total
 
 

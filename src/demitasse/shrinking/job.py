@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from demitasse.methods.one_shot.absorbers import Absorber
 from demitasse.methods.one_shot.layer import Compressed, Freedom, Grid, compress
 from demitasse.methods.one_shot.moments import InputMoments
+from demitasse.methods.one_shot.views import View
 from demitasse.shrinking.batches import parted
+from demitasse.shrinking.choosing import Losses
 from demitasse.shrinking.importance import importances
 from demitasse.shrinking.inputs import powers_of, statistics_of
 from demitasse.shrinking.replay import Replay
@@ -33,11 +36,13 @@ class ShrinkPlan:
         cut: number of weights to cut.
         grids: the grid; None to prune only.
         price: what a bit costs, in units of the model's loss.
+        losses: the estimated losses of the grids that were considered, for the report.
     """
 
     cut: Mapping[str, int]
     grids: Mapping[str, Grid | None]
     price: float = 0.0
+    losses: Mapping[str, Losses] = field(default_factory=dict)
 
 
 class Shrinking:
@@ -70,7 +75,7 @@ class Shrinking:
         costs = importances(runner, self._few, self.targets, self.powers, seed)
         for target in self.targets:
             if len(target.views) == 1:
-                target.norm = self.seen.normalization.get(target.views[0].home.module)
+                target.absorber = self._absorber(target.views[0])
             found = costs.get(target.name, torch.ones(target.matrix.shape[:2], dtype=torch.float64))
             target.importance = found.to(target.dense.device)
             nonzero = target.matrix != 0
@@ -80,6 +85,11 @@ class Shrinking:
     def _place(self, target: ShrinkTarget) -> tuple[int, int]:
         first = min(self.seen.first[view.watched] for view in target.views if view.watched in self.seen.first)
         return first, target.views[0].turn
+
+    def _absorber(self, view: View) -> Absorber | None:
+        axes, found = self.seen.absorbers.get(view.home.module, (0, None))
+        # absorbers have their channels along axis 1
+        return found if view.channel_axis is not None and view.channel_axis == 1 - axes else None
 
     def scores(self) -> dict[str, Tensor]:
         """Returns what cutting each weight alone costs the model, (groups, rows, columns) by name of target."""
@@ -116,7 +126,7 @@ class Shrinking:
                     before = {tensor: tensor.detach().clone() for tensor in target.dependents}
                     target.write(result)
                     dense.update(before)
-                    rows.append(_row(target, result))
+                    rows.append(_row(target, result, plan))
         except BaseException as error:
             error.add_note(
                 f"shrink: {len(rows)} of {len(self.targets)} parameters are compressed, the others are unchanged"
@@ -146,7 +156,8 @@ def _unknown(matrix: Tensor) -> InputMoments:
     return InputMoments(eye, torch.zeros_like(eye), mean, mean, 1)
 
 
-def _row(target: ShrinkTarget, found: Compressed) -> ShrunkParameter:
+def _row(target: ShrinkTarget, found: Compressed, plan: ShrinkPlan) -> ShrunkParameter:
+    grid = plan.grids[target.name]
     values = target.item.parameter.detach()
     weights = target.importance
     energy = float((found.energy * weights).sum())
@@ -157,6 +168,9 @@ def _row(target: ShrinkTarget, found: Compressed) -> ShrunkParameter:
         values.numel(),
         int(values.count_nonzero()),
         int((torch.unique(values) != 0).sum()),
+        grid.kind if grid else None,
+        grid.per if grid else None,
+        {f"{kind} {per}": loss for (kind, per), loss in plan.losses.get(target.name, {}).items()},
         cost / energy if energy else 0.0,
         cost,
     )

@@ -17,7 +17,7 @@ class ShrinkOptions(TypedDict, total=False):
     bits: Number | Mapping[Pattern, Number] | None
     max_bytes: int | None
     grid: GridKind | None
-    per: Per
+    per: Per | None
     parameters: Sequence[Pattern] | None
     exclude: Sequence[Pattern]
     progress: Progress | None

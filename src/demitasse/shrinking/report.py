@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from demitasse.methods.selection import Dense
@@ -18,6 +19,9 @@ class ShrunkParameter:
         entries: number of entries.
         kept: number of nonzero entries.
         values: number of distinct nonzero values.
+        grid: the kind of its grid, ``pow2`` or ``uniform``; None if it was only pruned.
+        per: what has a scale of its own, ``tensor`` or ``channel``; None if it was only pruned.
+        losses: the estimated loss of each grid that was considered, such as ``{"pow2 tensor": 0.1}``.
         error: the squared error of the layer's outputs on the calibration inputs, relative to their mean square.
         cost: what the error costs the model, estimated from gradients; 0 if there are none.
     """
@@ -27,8 +31,18 @@ class ShrunkParameter:
     entries: int
     kept: int
     values: int
+    grid: str | None
+    per: str | None
+    losses: Mapping[str, float]
     error: float
     cost: float
+
+    @property
+    def scales(self) -> str:
+        """What has a scale of its own, and why: the estimated loss with scales of channels, relative to one scale."""
+        one, each = (self.losses.get(f"{self.grid} {per}") for per in ("tensor", "channel"))
+        is_chosen = self.per == "channel" and one and each is not None
+        return f"channel ({each / one:.2f})" if is_chosen else self.per or ""  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -68,12 +82,14 @@ class ShrinkReport:
 
     def table(self) -> TextTable:
         """Returns the table; it adapts to any width."""
+        has_scales = any(row.per == "channel" for row in self.rows)
         columns = [
             Column("parameter"),
-            Column("shape", 3),
-            Column("entries", 2),
+            Column("shape", 4),
+            Column("entries", 3),
             Column("zeros"),
             Column("values", 1),
+            *([Column("scales", 2)] if has_scales else []),
             Column("error of outputs"),
         ]
         rows = [
@@ -83,14 +99,18 @@ class ShrinkReport:
                 f"{row.entries:,}",
                 _percent(1 - row.kept / row.entries),
                 f"{row.values:,}",
+                *([row.scales] if has_scales else []),
                 _percent(row.error),
             ]
             for row in self.rows
         ]
         entries = sum(row.entries for row in self.rows)
-        totals = [["total", "", f"{entries:,}", _percent(self.sparsity), "", ""]] if len(rows) > 1 else []
+        total = ["total", "", f"{entries:,}", _percent(self.sparsity)]
+        totals = [total + [""] * (len(columns) - len(total))] if len(rows) > 1 else []
         size = "" if self.bytes is None else f"; {self.bytes:,} bytes"
         notes = [f"{self.choice}; {self.examples:,} examples, {self.seconds:.0f} s{size}"]
+        if any("(" in row.scales for row in self.rows):
+            notes.append("channel (0.5): a scale for each channel, at 0.5 of the estimated loss of a single scale")
         return TextTable("Compressed without training", columns, rows, totals, notes=notes)
 
 

@@ -14,11 +14,12 @@ from demitasse.errors import MethodError, SizeError
 from demitasse.formats.states import save
 from demitasse.methods import floors, pow2, selection, settings
 from demitasse.methods.method import check_finite
-from demitasse.methods.one_shot import allocation
+from demitasse.methods.one_shot import allocation, masks
 from demitasse.methods.one_shot.layer import Grid, GridKind, Per
 from demitasse.methods.selection import Dense, Number, Pattern, unwrap
 from demitasse.shrinking import fitting
 from demitasse.shrinking.batches import Forward, batches_of, run, size_of
+from demitasse.shrinking.choosing import chosen_grids
 from demitasse.shrinking.job import Progress, Shrinking, ShrinkPlan
 from demitasse.shrinking.report import ShrinkReport, ShrunkParameter
 from demitasse.shrinking.targets import ShrinkTarget, targets_of
@@ -39,7 +40,7 @@ def shrink(
     bits: Numbers | None = None,
     max_bytes: int | None = None,
     grid: GridKind | None = None,
-    per: Per = "tensor",
+    per: Per | None = None,
     parameters: Sequence[Pattern] | None = None,
     exclude: Sequence[Pattern] = (),
     examples: int = 1024,
@@ -64,10 +65,12 @@ def shrink(
             powers of each sign, ``uniform`` 2^(bits - 1) - 1 multiples of its step; one number for ``uniform`` is the
             average of all weights, distributed over the layers by what rounding costs the model.
         max_bytes: the most bytes of the ``.demi`` file; the loss is the smallest that fits.
-        grid: ``pow2``: zero and powers of two; ``uniform``: whole numbers times a step. By default ``pow2`` with
-            ``bits``, which all kernels take, and ``uniform`` with ``max_bytes``, which loses less in a file.
-        per: for ``pow2``: ``tensor`` for one range of exponents for each parameter, ``channel`` for one for each output
-            channel. Where a batch normalization follows a layer, it takes up a factor for each channel in any case.
+        grid: ``pow2``: zero and powers of two, which all kernels and compact files take; ``uniform``: whole numbers
+            times a step. By default the one with the smaller estimated loss at these bits; with ``max_bytes``,
+            ``uniform``, which loses less in a file.
+        per: ``tensor`` for one range of exponents, or one step, for each parameter; ``channel`` for one for each output
+            channel. By default chosen for each layer by the estimated losses; with ``max_bytes``, ``tensor``. Where a
+            batch normalization follows a layer, it takes up a factor for each channel in any case.
         parameters: what to compress, see :func:`demitasse.methods.selection.select`; by default the weights of all
             linear, convolution, attention and recurrent layers that are not tied to an embedding.
         exclude: what to leave as it is.
@@ -133,6 +136,7 @@ def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) ->
             f"max_bytes is {max_bytes:,}, but even with zeros for all chosen weights the file has {other:,} bytes; "
             "the model is unchanged"
         )
+    per = request.per or "tensor"
     best: dict[float, tuple[list[ShrunkParameter], dict[Tensor, Tensor]]] = {}
 
     def compressed(price: float) -> int:
@@ -143,7 +147,7 @@ def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) ->
 
     try:
         price, reached = fitting.fitted_price(
-            compressed, lambda price: other + fitting.predicted(job.targets, job.powers, price), max_bytes
+            compressed, lambda price: other + fitting.predicted(job.targets, job.powers, price, per), max_bytes
         )
     except MethodError:
         _restore(originals)
@@ -168,7 +172,12 @@ class _Request:
     """What the caller asked for, checked."""
 
     def __init__(
-        self, sparsity: Numbers | None, bits: Numbers | None, max_bytes: int | None, grid: GridKind | None, per: Per
+        self,
+        sparsity: Numbers | None,
+        bits: Numbers | None,
+        max_bytes: int | None,
+        grid: GridKind | None,
+        per: Per | None,
     ) -> None:
         if max_bytes is not None:
             settings.whole("max_bytes", max_bytes, 1)
@@ -178,13 +187,15 @@ class _Request:
             settings.each("sparsity", sparsity, settings.share)
         if grid is not None:
             settings.one_of("grid", grid, ("pow2", "uniform"))
-        settings.one_of("per", per, ("tensor", "channel"))
+        if per is not None:
+            settings.one_of("per", per, ("tensor", "channel"))
         self.is_default = sparsity is None and bits is None and max_bytes is None
         self.sparsity, self.bits = sparsity, DEFAULT_BITS if self.is_default else bits
         if self.bits is not None:
             settings.each("bits", self.bits, lambda name, value: pow2.levels_of_bits(settings.whole(name, value)))
         self.max_bytes, self.per = max_bytes, per
-        self.grid: GridKind = grid or ("pow2" if max_bytes is None else "uniform")
+        self.grid: GridKind | None = grid if max_bytes is None else grid or "uniform"
+        self._why = ""
 
     def check(self, target: ShrinkTarget) -> None:
         """Checks that a parameter's type has the grid."""
@@ -193,7 +204,7 @@ class _Request:
 
     @property
     def words(self) -> str:
-        """The request in words."""
+        """The request in words, and what was chosen."""
         parts = []
         if self.sparsity is not None:
             given = "by layer" if isinstance(self.sparsity, Mapping) else f"{100 * self.sparsity:g} %"
@@ -201,32 +212,46 @@ class _Request:
         if self.bits is not None:
             given = "by layer" if isinstance(self.bits, Mapping) else f"{self.bits}"
             parts.append(f"bits: {given}{' (the default)' if self.is_default else ''}")
-            parts.append(f"grid: {self.grid}")
+            parts.append(f"grid: {self.grid}{self._why}")
         if self.max_bytes is not None:
             parts.append(f"at most {self.max_bytes:,} bytes, grid: {self.grid}")
         return ", ".join(parts)
 
     def plan(self, job: Shrinking) -> ShrinkPlan:
         """Returns the plan for ``sparsity`` and ``bits``."""
-        items = [target.item for target in job.targets]
-        widths = {} if self.bits is None else selection.assign(items, self.bits)
-        grids = {item.name: self._grid(int(widths[item.name])) if item.name in widths else None for item in items}
-        if self.grid == "uniform" and isinstance(self.bits, int):
-            grids = distributed(job.targets, job.powers, grids)
-        if self.sparsity is None:
-            return ShrinkPlan(dict.fromkeys(grids, 0), grids)
+        cut = self._cut(job)
+        names = [target.name for target in job.targets]
+        if self.bits is None:
+            return ShrinkPlan(cut, dict.fromkeys(names))
+        assigned = selection.assign([target.item for target in job.targets], self.bits)
+        widths = {name: int(width) for name, width in assigned.items()}
+        scores = job.scores() if any(cut.values()) else {}
+        lost = {name: masks.smallest(score, cut[name]) for name, score in scores.items()}
+        found = chosen_grids(job.targets, widths, job.powers, lost, self.grid, self.per)
+        self.grid = found.kind
+        if found.totals:
+            other: GridKind = "pow2" if found.kind == "uniform" else "uniform"
+            share = found.totals[found.kind] / found.totals[other] if found.totals[other] else 1.0
+            self._why = f" (chosen: {share:.2f} of the estimated loss of {other})"
+        grids = found.grids
+        if found.kind == "uniform" and isinstance(self.bits, int):
+            grids = distributed(job.targets, job.powers, lost, grids)
+        return ShrinkPlan(cut, {name: grids.get(name) for name in names}, losses=found.losses)
+
+    def _cut(self, job: Shrinking) -> dict[str, int]:
+        """Returns how many weights of each target to cut."""
         if isinstance(self.sparsity, Mapping):
+            items = [target.item for target in job.targets]
             shares = selection.assign(items, self.sparsity)
-            entries = {item.name: item.parameter.numel() for item in items}
-            return ShrinkPlan({name: round(shares.get(name, 0.0) * entries[name]) for name in grids}, grids)
-        return ShrinkPlan(allocation.zeros(job.scores(), float(self.sparsity)), grids)
+            return {item.name: round(shares.get(item.name, 0.0) * item.parameter.numel()) for item in items}
+        if self.sparsity is None:
+            return dict.fromkeys((target.name for target in job.targets), 0)
+        return allocation.zeros(job.scores(), float(self.sparsity))
 
     def priced_plan(self, job: Shrinking, price: float) -> ShrinkPlan:
         """Returns the plan for ``max_bytes`` at a price of a bit."""
+        assert self.grid is not None
         levels = pow2.levels_of_bits(DEFAULT_BITS) if self.grid == "pow2" else None
         names = [target.name for target in job.targets]
-        return ShrinkPlan(dict.fromkeys(names, 0), dict.fromkeys(names, Grid(self.grid, levels, self.per)), price)
-
-    def _grid(self, bits: int) -> Grid:
-        levels = pow2.levels_of_bits(bits) if self.grid == "pow2" else (1 << (bits - 1)) - 1
-        return Grid(self.grid, levels, self.per)
+        grid = Grid(self.grid, levels, self.per or "tensor")
+        return ShrinkPlan(dict.fromkeys(names, 0), dict.fromkeys(names, grid), price)

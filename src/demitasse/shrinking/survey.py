@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from demitasse.errors import MethodError
+from demitasse.methods.one_shot.absorbers import Absorber, absorber_of
 from demitasse.methods.one_shot.views import Arguments, Named
 from demitasse.shrinking.watching import ModelRunner, tensors_in
 
@@ -26,7 +27,7 @@ class Survey:
         begins: module -> time of its first call, as a counter; all modules that were called.
         ends: module -> time of the end of its call; only modules that are called once and return one tensor.
         uses: module of ``ends`` -> the modules that were running at each use of its output by an operation.
-        normalization: module -> the batch normalization that alone uses its output.
+        absorbers: module -> (number of axes of its output, what alone uses it and can take up a change of channels).
     """
 
     calls: dict[nn.Module, int] = field(default_factory=dict)
@@ -34,7 +35,7 @@ class Survey:
     begins: dict[nn.Module, int] = field(default_factory=dict)
     ends: dict[nn.Module, int] = field(default_factory=dict)
     uses: dict[nn.Module, list[tuple[nn.Module, ...]]] = field(default_factory=dict)
-    normalization: dict[nn.Module, _BatchNorm] = field(default_factory=dict)
+    absorbers: dict[nn.Module, tuple[int, Absorber]] = field(default_factory=dict)
 
 
 def survey(runner: ModelRunner, batch: object, names: Mapping[nn.Module, str]) -> Survey:
@@ -55,7 +56,7 @@ def survey(runner: ModelRunner, batch: object, names: Mapping[nn.Module, str]) -
             stack.enter_context(module.register_forward_hook(watcher.after))
         with watcher:
             runner.outputs(batch)
-    return watcher.found()
+    return watcher.found(_shared(runner.model))
 
 
 class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -113,17 +114,30 @@ class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
         assert callable(func)
         return func(*args, **(kwargs or {}))
 
-    def found(self) -> Survey:
-        """Returns what was seen."""
+    def found(self, shared: Collection[int]) -> Survey:
+        """Returns what was seen.
+
+        Args:
+            shared: ids of the tensors that several modules hold.
+        """
         found = self._survey
         once = {module for module, count in self._calls.items() if count == 1}
         found.ends = {module: time for module, time in found.ends.items() if module in once}
         for module in found.ends:
             uses = found.uses[module] = self._uses.get(id(self._outputs[module]), [])
-            norm = uses[0][-1] if len(uses) == 1 and uses[0] else None
-            if isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm in once:
-                found.normalization[module] = norm
+            user = uses[0][-1] if len(uses) == 1 and uses[0] else None
+            absorber = absorber_of(user) if user in once and user is not module else None
+            if absorber and not any(id(tensor) in shared for tensor in absorber.tensors):
+                found.absorbers[module] = self._outputs[module].ndim, absorber
         return found
+
+
+def _shared(model: nn.Module) -> set[int]:
+    """Returns the ids of the parameters and buffers that several modules hold."""
+    counts: Counter[int] = Counter()
+    for module in model.modules():
+        counts.update({id(tensor) for tensor in (*module.parameters(False), *module.buffers(False))})
+    return {key for key, count in counts.items() if count > 1}
 
 
 def _check_finite(value: object, what: str, name: str) -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from demitasse.methods import selection
 from demitasse.methods.homes import homes
 from demitasse.methods.one_shot import attention, recurrent
-from demitasse.methods.one_shot.layer import Compressed, Freedom
+from demitasse.methods.one_shot.absorbers import Absorber
+from demitasse.methods.one_shot.layer import DAMPING, Compressed, Freedom
 from demitasse.methods.one_shot.views import EmbeddingView, View, view_of
 from demitasse.methods.selection import Chosen, Dense
 
@@ -27,7 +27,7 @@ class ShrinkTarget:
         item: the parameter, its names and homes.
         views: one for each home.
         dense: the dense values.
-        norm: the batch normalization that alone uses the layer's outputs, if any.
+        absorber: what follows and takes up a factor and a shift of the layer's outputs, if anything does.
         importance: (groups, rows), see :mod:`demitasse.shrinking.importance`.
         zeros: bool, (groups, rows, columns): which weights stay zero; None for none.
     """
@@ -35,7 +35,7 @@ class ShrinkTarget:
     item: Chosen
     views: list[View]
     dense: Tensor
-    norm: _BatchNorm | None = None
+    absorber: Absorber | None = None
     importance: Tensor = field(default_factory=lambda: torch.ones(1, 1))
     zeros: Tensor | None = None
 
@@ -49,6 +49,19 @@ class ShrinkTarget:
         """The dense weight as (groups, rows, columns)."""
         return self.views[0].matrix(self.dense)
 
+    def curvature(self, powers: Tensor | None) -> Tensor:
+        """Returns what a unit of squared error of each weight costs the model, (groups, rows, columns).
+
+        Args:
+            powers: mean squares of the inputs, (groups, columns); None if nothing is known of them.
+        """
+        found = self.importance.unsqueeze(2).expand(self.matrix.shape)
+        if powers is None:
+            return found
+        squares = powers.unsqueeze(1)
+        # as compression damps: inputs that are always zero would make weights look free
+        return found * (squares + DAMPING * squares.mean(2, keepdim=True))
+
     @property
     def bias(self) -> nn.Parameter | None:
         """The bias that takes up a shift of the outputs, if there is one."""
@@ -57,34 +70,33 @@ class ShrinkTarget:
     @property
     def freedom(self) -> Freedom:
         """What follows the layer."""
-        return Freedom(self.norm is not None or self.bias is not None, self.norm is not None)
+        shift = self.bias is not None or (self.absorber is not None and self.absorber.has_shift)
+        return Freedom(shift, self.absorber is not None)
 
     @property
     def dependents(self) -> list[Tensor]:
         """What :meth:`write` changes."""
         found: list[Tensor] = [self.item.parameter]
-        if self.norm is not None:
-            assert self.norm.running_mean is not None
-            assert self.norm.running_var is not None
-            found += [self.norm.running_mean, self.norm.running_var]
-        elif self.bias is not None:
+        if self.absorber is not None:
+            found += self.absorber.tensors
+        if self.bias is not None and not (self.absorber and self.absorber.has_shift):
             found.append(self.bias)
         return found
 
     @torch.no_grad()
     def write(self, found: Compressed) -> None:
-        """Writes a compressed weight to the parameter, and what makes up for it to the normalization or the bias."""
+        """Writes a compressed weight to the parameter, and what makes up for it to the absorber or the bias."""
         self.item.parameter.copy_(self.views[0].weight(found.weight, self.dense.shape))
         shift, factor = found.shift.flatten(), found.factor.flatten()
-        if self.norm is not None:
-            norm = self.norm
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            # the statistics of the outputs before the factor; those of the dense model differ from these by the shift
-            norm.running_mean.copy_((norm.running_mean - shift) / factor)
-            norm.running_var.copy_(((norm.running_var + norm.eps) / factor.square() - norm.eps).clamp(min=0))
-        elif self.bias is not None:
-            self.bias.add_(shift.to(self.bias))
+        if self.bias is not None:
+            shift = shift + (1 - factor) * self.bias  # the factor multiplies the bias, too
+        if self.absorber is not None and self.absorber.has_shift:
+            self.absorber.absorb(factor, shift)
+            return
+        if self.absorber is not None:
+            self.absorber.absorb(factor, torch.zeros_like(shift))
+        if self.bias is not None:
+            self.bias.add_((shift / factor).to(self.bias))
 
 
 def targets_of(

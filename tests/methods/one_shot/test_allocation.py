@@ -27,7 +27,7 @@ def test_it_is_better_than_equal_bits_and_than_a_change_of_it() -> None:
     losses, entries = {"a": 3.0, "b": 0.4, "c": 1.7}, {"a": 100, "b": 300, "c": 50}
 
     def total(shifts: dict[str, float]) -> float:
-        return sum(losses[name] * 4 ** -shift for name, shift in shifts.items())
+        return sum(losses[name] * 4**-shift for name, shift in shifts.items())
 
     best = allocation.shifts(losses, entries)
     assert total(best) < total(dict.fromkeys(losses, 0.0))

@@ -75,7 +75,8 @@ def shrink_net(
         seed: of the draw of the images, and of ``shrink``.
         say: called with notes about masks and the preparation of images.
         options: see :func:`demitasse.shrink`. Patterns match names of layers, or ``<layer>.weight``; ``max_bytes`` is
-            for a ``.demi`` file of the weights alone.
+            for a ``.demi`` file of the weights alone. By default, ``per`` is ``tensor``, and ``grid`` is ``pow2``
+            unless ``max_bytes`` is given: what INQ layers and the compact formats hold.
 
     Returns:
         The report, with names ``<layer>.weight``.
@@ -94,7 +95,7 @@ def shrink_net(
         examples=examples,
         forward=lambda module, batch: module(batch),
         seed=seed,
-        **names.options(options, rounding),
+        **names.options(_as_inq(options), rounding),
     )
     rounding()
     compressed = [names.label(row.name) for row in report.rows]
@@ -104,6 +105,15 @@ def shrink_net(
         rows=tuple(replace(row, name=names.short[row.name]) for row in report.rows),
         dense=tuple(replace(one, name=names.short[one.name]) for one in report.dense),
     )
+
+
+def _as_inq(options: ShrinkOptions) -> ShrinkOptions:
+    """Returns options with the grid of INQ by default."""
+    found = options.copy()
+    if not found.get("grid") and found.get("max_bytes") is None:
+        found["grid"] = "pow2"
+    found["per"] = found.get("per") or "tensor"
+    return found
 
 
 def _plain_net(net: str | Path, model: str | Path, found: Calibration, say: Say) -> Net:

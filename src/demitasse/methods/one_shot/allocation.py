@@ -41,9 +41,9 @@ def zeros(scores: Mapping[str, Tensor], sparsity: float, floor: float = FLOOR) -
 def shifts(losses: Mapping[str, float], entries: Mapping[str, int]) -> dict[str, float]:
     """Returns by how many bits a weight of each layer should have more than the average, so that the loss is the least.
 
-    A bit more for each weight of a layer divides its loss by four. The sum of the losses is least where the loss of each
-    weight is the same: half of log2 of a weight's loss, less the mean. Nothing changes by more than ``FEWER`` or
-    ``MORE`` bits, since the losses are estimates.
+    A bit more for each weight of a layer divides its loss by four. The sum of the losses is least where every weight
+    has the same loss: the bits that a layer gets are half of log2 of the loss of its weights, less the mean. Nothing
+    changes by more than ``FEWER`` or ``MORE`` bits, since the losses are estimates.
 
     Args:
         losses: name -> loss of a layer at the average number of bits.

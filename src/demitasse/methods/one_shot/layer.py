@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,8 +17,6 @@ Per = Literal["tensor", "channel"]
 
 DAMPING = 0.01
 _REFINEMENTS = 3  # passes over the columns after the first one
-_FINE = 16  # scales to try for each factor of two
-_SPAN = (-2.5, 0.75)  # log2 of the scales to try, relative to the one that holds the largest weight
 _SOUGHT = 1 << 31  # multiplications of a step of conjugate gradients up to which masks are sought by turns
 _DOUBLE = 1024  # columns up to which the sweeps run in float64
 
@@ -37,6 +34,16 @@ class Grid:
     kind: GridKind
     levels: int | None
     per: Per = "tensor"
+
+    def codebook(self) -> Tensor:
+        """Returns the values in units of the scale, sorted, float64.
+
+        Raises:
+            TypeError: the number of levels is left open.
+        """
+        if self.levels is None:
+            raise TypeError("expected a grid with a number of levels")
+        return codebooks.powers(0, self.levels) if self.kind == "pow2" else codebooks.integers(self.levels)
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,7 @@ def compress(
         inverse_factor(sorted_hessian).to(kind),
         importance.to(kind),
         torch.zeros_like(dense, dtype=torch.bool) if zeros is None else _columns(zeros, order),
+        weight.dtype,
     )
     if cut > int(job.cut.sum()):
         if job.target.numel() * weight.shape[2] <= _SOUGHT:
@@ -135,13 +143,18 @@ def compress(
 
 @dataclass
 class _Job:
-    """A layer in the order of its columns' importance: what to stand for, H, the factor of its inverse, the mask."""
+    """A layer in the order of its columns' importance.
+
+    What its weight is to stand for, H, the factor of its inverse, the importance of its rows, the mask of what is cut,
+    and the type that stores its weight.
+    """
 
     target: Tensor
     hessian: Tensor
     factor: Tensor
     importance: Tensor
     cut: Tensor
+    stored: torch.dtype
 
 
 def _columns(matrix: Tensor, order: Tensor) -> Tensor:
@@ -175,33 +188,47 @@ def _scaled(job: _Job, grid: Grid, price: float, free: bool) -> tuple[Tensor, Te
     fit = masks.fitted(job.target, ~job.cut, job.hessian) if bool(job.cut.any()) else job.target
     curvature = 1 / job.factor.diagonal(dim1=1, dim2=2).square().unsqueeze(1)
     if grid.levels is None:
-        scale = rate.steps(fit, curvature * job.importance.unsqueeze(2), price, free)
+        by_row = free or grid.per == "channel"
+        scale = rate.steps(fit, curvature * job.importance.unsqueeze(2), price, by_row)
+        if by_row and not free:
+            scale = scales.shortened(scale, scales.digits(rate.largest_number(fit, scale), job.stored))
         codebook = codebooks.integers(rate.largest_number(fit, scale))
     else:
-        codebook = codebooks.powers(0, grid.levels) if grid.kind == "pow2" else codebooks.integers(grid.levels)
-        scale = _searched(job, fit, curvature, codebook, grid, free)
+        codebook = grid.codebook()
+        weights = curvature if free or grid.per == "channel" else curvature * job.importance.unsqueeze(2)
+        scale = searched(fit, weights.expand_as(fit), grid, free, job.stored)
     if not free:
         return codebook, scale, scale.unsqueeze(2)
     middle = scale[fit.any(2)].log2().median() if bool(fit.any()) else scale.new_zeros(())
     return codebook, scale, float(2.0 ** (middle.round() if grid.kind == "pow2" else middle))
 
 
-def _searched(job: _Job, fit: Tensor, curvature: Tensor, codebook: Tensor, grid: Grid, free: bool) -> Tensor:
-    largest = fit.abs().amax(2)
+def searched(
+    weight: Tensor, curvature: Tensor, grid: Grid, free: bool, stored: torch.dtype, fine: int = scales.FINE
+) -> Tensor:
+    """Returns the scale of each row, (groups, rows), with the least weighted squared error of rounding.
+
+    Powers of two have scales that are powers of two. A scale for each channel has a short mantissa, so that a file can
+    say it in few bytes and all multiples are exact. If something takes up a factor for each output, scales are any.
+
+    Args:
+        weight: (groups, rows, columns).
+        curvature: (groups, rows, columns), the weight of the squared errors.
+        grid: the grid, with a number of levels.
+        free: whether a factor for each output can be corrected.
+        stored: the type that stores the weight.
+        fine: the number of scales to try for each factor of two.
+    """
+    codebook, shared = grid.codebook(), grid.per == "tensor" and not free
+    largest = weight.abs().amax(2)
     largest = torch.where(largest > 0, largest, 1.0)
-    shared = grid.per == "tensor" and not free
     if shared:
         largest = largest.max().expand_as(largest)
     largest = largest / float(codebook[-1])
-    whole = grid.kind == "pow2" and not free
-    if whole:
-        exponents = torch.arange(math.floor(_SPAN[0]), math.ceil(_SPAN[1]) + 1, device=fit.device)
-        candidates = torch.stack([2.0 ** (largest.log2().round() + k) for k in exponents])
-    else:
-        count = round((_SPAN[1] - _SPAN[0]) * _FINE)
-        candidates = torch.stack([largest * 2.0 ** (_SPAN[0] + k / _FINE) for k in range(count + 1)])
-    weights = curvature * job.importance.unsqueeze(2) if shared else curvature.expand_as(fit)
-    return scales.search(fit, weights, codebook, candidates, shared)
+    candidates = scales.candidates(largest, grid.kind == "pow2" and not free, fine)
+    if grid.kind == "uniform" and not shared and not free:
+        candidates = scales.shortened(candidates, scales.digits(int(codebook[-1]), stored))
+    return scales.search(weight, curvature, codebook, candidates, shared)
 
 
 def _chooser(job: _Job, values: Tensor, codebook: Tensor, scale: Tensor, price: float) -> Choose:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
+# share of the sum of squares that float32 may lose
 _LOST = 1e-6
 
 

@@ -20,6 +20,8 @@ _LAYERS: dict[str, Callable[..., nn.RNNBase]] = {
     "RNN_TANH": nn.RNN,
     "RNN_RELU": partial(nn.RNN, nonlinearity="relu"),
 }
+_KINDS = ("ih", "hh", "hr")  # of the weights, in the order in which a step uses them
+_WEIGHTS = tuple(f"weight_{kind}_l" for kind in _KINDS)
 _CELLS = {"weight_ih": (0, "input"), "weight_hh": (1, "hx")}
 
 
@@ -42,6 +44,11 @@ class CellView(LinearView):
 
     @property
     @override
+    def channel_axis(self) -> int | None:
+        return None
+
+    @property
+    @override
     def bias(self) -> nn.Parameter | None:
         found = getattr(self.home.module, self.home.role.replace("weight", "bias"), None)
         return found if isinstance(found, nn.Parameter) else None
@@ -49,15 +56,17 @@ class CellView(LinearView):
 
 @VIEWS.register("recurrent")
 class RecurrentView(LinearView):
-    """A weight of any layer and direction: weight_ih_l0, weight_hh_l1_reverse.
-
-    The projections of an LSTM with ``proj_size`` have no view, since nothing shows their inputs.
-    """
+    """A weight of any layer and direction: weight_ih_l0, weight_hh_l1_reverse, weight_hr_l0."""
 
     @classmethod
     @override
     def matches(cls, home: Home) -> bool:
-        return isinstance(home.module, nn.RNNBase) and home.role.startswith(("weight_ih_l", "weight_hh_l"))
+        return isinstance(home.module, nn.RNNBase) and home.role.startswith(_WEIGHTS)
+
+    @property
+    @override
+    def channel_axis(self) -> int | None:
+        return None
 
     @property
     @override
@@ -69,10 +78,10 @@ class RecurrentView(LinearView):
     @override
     def turn(self) -> int:
         kind, number, _ = self._place()
-        return 2 * number + (kind == "hh")
+        return len(_KINDS) * number + _KINDS.index(kind)
 
     def _place(self) -> tuple[str, int, bool]:
-        """Returns ``ih`` or ``hh``, the number of the layer, and whether it runs backward."""
+        """Returns ``ih``, ``hh`` or ``hr``, the number of the layer, and whether it runs backward."""
         kind, _, place = self.home.role.removeprefix("weight_").partition("_l")
         return kind, int(place.removesuffix("_reverse")), place.endswith("_reverse")
 
@@ -84,6 +93,7 @@ class RecurrentView(LinearView):
         if inputs is None:
             return
         kind, number, backward = self._place()
+        steps = torch.arange(len(inputs), device=inputs.device)[:, None]
         for before in range(number):
             inputs = torch.cat([_run(module, before, way, inputs, lengths) for way in _ways(module)], 2)
         if kind == "ih":
@@ -91,9 +101,13 @@ class RecurrentView(LinearView):
         else:
             states = _run(module, number, backward, inputs, lengths)
             first = self._first(arguments, named, number, backward, states)
-            found = torch.cat([states[1:], first] if backward else [first, states[:-1]])
-        within = torch.arange(len(found), device=found.device)[:, None] < lengths
-        yield found[within].t().unsqueeze(0)
+            if backward:  # a sequence begins at its own end
+                found = torch.where((steps == lengths - 1).unsqueeze(2), first, torch.cat([states[1:], first]))
+            else:
+                found = torch.cat([first, states[:-1]])
+            if kind == "hr":
+                found = _unprojected(module, number, backward, inputs, found, lengths)
+        yield found[steps < lengths].t().unsqueeze(0)
 
     def _first(self, arguments: Arguments, named: Named, number: int, backward: bool, states: Tensor) -> Tensor:
         """Returns the state before the first step, (1, n, size)."""
@@ -134,6 +148,36 @@ def _run(module: nn.RNNBase, number: int, backward: bool, inputs: Tensor, length
     turned = _turned(inputs, lengths) if backward else inputs
     states: Tensor = layer(turned)[0]
     return _turned(states, lengths) if backward else states
+
+
+@torch.no_grad()
+def _unprojected(
+    module: nn.RNNBase, number: int, backward: bool, inputs: Tensor, states: Tensor, lengths: Tensor
+) -> Tensor:
+    """Returns what an LSTM with ``proj_size`` projects, (steps, n, hidden size), from cells of zeros.
+
+    Args:
+        module: the LSTM.
+        number: number of the layer.
+        backward: its direction.
+        inputs: (steps, n, size).
+        states: the projected hidden state before each step, (steps, n, size).
+        lengths: of the sequences, (n,).
+
+    Reference: Sak, Senior and Beaufays 2014 (arXiv 1402.1128), equations 7 to 12, without peepholes.
+    """
+    suffix = f"_l{number}{'_reverse' if backward else ''}"
+    weights = [getattr(module, f"weight_{kind}{suffix}") for kind in ("ih", "hh")]
+    gates = inputs @ weights[0].t() + states @ weights[1].t()
+    if module.bias:
+        gates = gates + getattr(module, f"bias_ih{suffix}") + getattr(module, f"bias_hh{suffix}")
+    cell, found = gates.new_zeros(gates.shape[1], module.hidden_size), []
+    for step in _turned(gates, lengths) if backward else gates:
+        enter, forget, candidate, leave = step.chunk(4, 1)
+        cell = forget.sigmoid() * cell + enter.sigmoid() * candidate.tanh()
+        found.append(leave.sigmoid() * cell.tanh())
+    stacked = torch.stack(found)
+    return _turned(stacked, lengths) if backward else stacked
 
 
 def _turned(inputs: Tensor, lengths: Tensor) -> Tensor:

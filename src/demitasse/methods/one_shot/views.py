@@ -91,6 +91,11 @@ class View(ABC):
         """
 
     @property
+    def channel_axis(self) -> int | None:
+        """Axis of the channels in the module's output, counted from the end; None if that is not the product."""
+        return None
+
+    @property
     def turn(self) -> int:
         """Of weights whose inputs come with the same call: those of a lower turn are compressed first."""
         return 0
@@ -149,6 +154,11 @@ class LinearView(View):
     @override
     def weight(self, matrix: Tensor, shape: Sequence[int]) -> Tensor:
         return matrix[0]
+
+    @property
+    @override
+    def channel_axis(self) -> int | None:
+        return -1
 
     @override
     def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
@@ -240,6 +250,12 @@ class ConvolutionView(View):
 
     def _groups(self) -> int:
         return int(self.home.module.groups)  # type: ignore[arg-type]
+
+    @property
+    @override
+    def channel_axis(self) -> int | None:
+        assert isinstance(self.home.module, _ConvNd)
+        return -1 - len(self.home.module.kernel_size)
 
     @override
     def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
@@ -380,6 +396,12 @@ class TransposedConvolutionView(View):
     @override
     def weight(self, matrix: Tensor, shape: Sequence[int]) -> Tensor:
         return transposed_weight(matrix, shape)
+
+    @property
+    @override
+    def channel_axis(self) -> int | None:
+        assert isinstance(self.home.module, _ConvTransposeNd)
+        return -1 - len(self.home.module.kernel_size)
 
     @override
     def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:

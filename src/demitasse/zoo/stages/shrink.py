@@ -23,9 +23,10 @@ class Shrink(Stage):
         sparsity: the share of zeros: one number for all layers together, or one for each name pattern.
         bits: bits of a weight, sign and zero included: one number for all, or one for each name pattern.
         max_bytes: instead of both, the most bytes of the ``.demi`` file.
-        grid: ``pow2``: zero and powers of two; ``uniform``: whole numbers times a step; empty for ``pow2`` with
-            ``bits`` and ``uniform`` with ``max_bytes``.
-        per: for ``pow2``: ``tensor`` for one range of powers for each parameter, ``channel`` for one for each channel.
+        grid: ``pow2``: zero and powers of two, as INQ has them; ``uniform``: whole numbers times a step; empty for the
+            one that loses less.
+        per: ``tensor`` for one range of powers or one step for each parameter, ``channel`` for one for each channel;
+            empty for what loses less in each layer.
         examples: the number of training examples to calibrate with.
         parameters: name patterns of what to compress; empty for the weights of all known kinds of layers.
         exclude: name patterns of what to leave as it is.
@@ -39,7 +40,7 @@ class Shrink(Stage):
     bits: int | dict[str, int] | None = None
     max_bytes: int | None = None
     grid: str = ""
-    per: str = "tensor"
+    per: str = ""
     examples: int = 1024
     parameters: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -50,7 +51,7 @@ class Shrink(Stage):
         with at(place):
             settings.whole("examples", self.examples, 1)
             settings.one_of("grid", self.grid, ("pow2", "uniform", ""))
-            settings.one_of("per", self.per, ("tensor", "channel"))
+            settings.one_of("per", self.per, ("tensor", "channel", ""))
             if self.sparsity is not None:
                 settings.each("sparsity", self.sparsity, settings.share)
             if self.bits is not None:
@@ -72,7 +73,7 @@ class Shrink(Stage):
                 bits=self.bits,  # type: ignore[arg-type]
                 max_bytes=self.max_bytes,
                 grid=self.grid or None,  # type: ignore[arg-type]
-                per=self.per,  # type: ignore[arg-type]
+                per=self.per or None,  # type: ignore[arg-type]
                 parameters=self.parameters or None,
                 exclude=self.exclude,
                 examples=self.examples,
