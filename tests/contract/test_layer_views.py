@@ -16,7 +16,8 @@ from demitasse.caffe import schema
 from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
 from demitasse.methods.homes import homes
-from demitasse.methods.one_shot.views import VIEWS, EmbeddingView, Sample, View, view_of
+from demitasse.methods.one_shot.sampling import Sample
+from demitasse.methods.one_shot.views import VIEWS, EmbeddingView, View, view_of
 
 
 class Conv1D(nn.Module):

@@ -9,8 +9,10 @@ from functools import partial
 from torch import Tensor, nn
 
 from demitasse.errors import MethodError
+from demitasse.methods.one_shot.calls import Arguments, Named
 from demitasse.methods.one_shot.moments import InputMoments, Moments
-from demitasse.methods.one_shot.views import Arguments, Named, Sample, View
+from demitasse.methods.one_shot.sampling import Sample
+from demitasse.methods.one_shot.views import View
 from demitasse.shrinking.batches import size_of
 from demitasse.shrinking.replay import Replay
 from demitasse.shrinking.survey import Survey

@@ -18,12 +18,10 @@ from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.layers.scale import Scale
 from demitasse.methods.homes import Home
 from demitasse.methods.one_shot.absorbers import ABSORBERS, Absorber, absorb_in_statistics
+from demitasse.methods.one_shot.calls import Arguments, Named
+from demitasse.methods.one_shot.sampling import EVERY, Sample
 from demitasse.methods.one_shot.views import (
-    EVERY,
     VIEWS,
-    Arguments,
-    Named,
-    Sample,
     View,
     chunked,
     transposed_columns,

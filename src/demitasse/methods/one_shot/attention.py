@@ -9,17 +9,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from demitasse.methods.homes import Home
-from demitasse.methods.one_shot.views import (
-    EVERY,
-    VIEWS,
-    Arguments,
-    LinearView,
-    Named,
-    Sample,
-    View,
-    chunked,
-    tensor_argument,
-)
+from demitasse.methods.one_shot.calls import Arguments, Named
+from demitasse.methods.one_shot.sampling import EVERY, Sample
+from demitasse.methods.one_shot.views import VIEWS, LinearView, View, chunked, tensor_argument
 
 _INPUTS = ("query", "key", "value")
 _PROJECTIONS = tuple(f"{name[0]}_proj_weight" for name in _INPUTS)

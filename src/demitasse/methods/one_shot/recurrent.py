@@ -11,7 +11,9 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from typing_extensions import override
 
 from demitasse.methods.homes import Home
-from demitasse.methods.one_shot.views import EVERY, VIEWS, Arguments, LinearView, Named, Sample
+from demitasse.methods.one_shot.calls import Arguments, Named
+from demitasse.methods.one_shot.sampling import EVERY, Sample
+from demitasse.methods.one_shot.views import VIEWS, LinearView
 
 # the mode of a module -> what makes a layer of that kind
 _LAYERS: dict[str, Callable[..., nn.RNNBase]] = {

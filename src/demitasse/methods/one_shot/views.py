@@ -8,51 +8,23 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
 from demitasse.methods.homes import Home, is_conv1d
+from demitasse.methods.one_shot.calls import Arguments, Named
+from demitasse.methods.one_shot.convolved import convolved, sides
+from demitasse.methods.one_shot.sampling import EVERY, Sample
 from demitasse.registry import Registry
 
 # the most entries of a chunk of columns
 _CHUNK = 1 << 23
-
-Arguments = tuple[object, ...]
-Named = Mapping[str, object]
-
-
-class Sample(NamedTuple):
-    """Which windows of a convolution to take: all, or evenly spaced ones.
-
-    Neighbouring windows are much alike, so some of them tell nearly as much as all.
-
-    Attributes:
-        most: about how many windows of each example; None for all.
-        turn: number of the batch; the first window moves with it, so that every place has its turn.
-    """
-
-    most: int | None = None
-    turn: int = 0
-
-    def places(self, counts: Sequence[int]) -> list[range]:
-        """Returns the windows to take along each axis, from the number of all."""
-        total = math.prod(counts)
-        step = 1
-        if self.most is not None and total > self.most:
-            step = int((total / self.most) ** (1 / len(counts)))
-        return [range(self.turn // step**axis % step, count, step) for axis, count in enumerate(counts)]
-
-
-EVERY = Sample()
 
 
 class View(ABC):
@@ -265,66 +237,13 @@ class ConvolutionView(View):
             return
         axes = len(module.kernel_size)
         inputs = inputs if inputs.ndim == axes + 2 else inputs.unsqueeze(0)
-        padding, mode = _sides(module), "constant" if module.padding_mode == "zeros" else module.padding_mode
-        if type(module).forward not in _FORWARDS and (own := _convolved(module, arguments, named)) is not None:
-            (inputs, padding), mode = own, "constant"
+        padding, mode = sides(module, module.padding), module.padding_mode
+        if (own := convolved(module, arguments, named)) is not None:
+            (inputs, padding), mode = own, "zeros"
         width = math.prod(inputs.shape[1:]) * math.prod(module.kernel_size) // math.prod(module.stride)
         for part in chunked(inputs, width):
-            padded = F.pad(part, padding, mode=mode)
+            padded = F.pad(part, padding, mode="constant" if mode == "zeros" else mode)
             yield windows(padded, module.kernel_size, module.stride, module.dilation, module.groups, sample)
-
-
-def _sides(module: _ConvNd, padding: str | Sequence[int] | None = None) -> list[int]:
-    """Returns the padding as F.pad takes it: of the last axis first, two sides each."""
-    padding = module.padding if padding is None else padding
-    if not isinstance(padding, str):
-        return [side for size in reversed(padding) for side in (int(size), int(size))]
-    sides = []
-    for size, spread in zip(reversed(module.kernel_size), reversed(module.dilation), strict=True):
-        total = spread * (size - 1) if padding == "same" else 0
-        sides += [total // 2, total - total // 2]
-    return sides
-
-
-_FORWARDS = nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward
-
-
-class _Found(BaseException):
-    """Ends a forward; no ``except Exception`` of a module stops it."""
-
-
-class _Convolutions(TorchFunctionMode):  # type: ignore[no-untyped-call]
-    """Ends at the convolution with a weight, and keeps its arguments."""
-
-    def __init__(self, weight: object) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.weight = weight
-        self.arguments: tuple[Tensor, str | Sequence[int]] | None = None
-
-    @override
-    def __torch_function__(
-        self, func: object, types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> object:
-        named = dict(kwargs or {})
-        if func in (torch.conv1d, torch.conv2d, torch.conv3d):
-            given = dict(zip(("input", "weight", "bias", "stride", "padding"), args, strict=False)) | named
-            if given["weight"] is self.weight:
-                padding = given.get("padding", 0)
-                axes = given["weight"].ndim - 2
-                self.arguments = given["input"], [padding] * axes if isinstance(padding, int) else padding
-                raise _Found
-        assert callable(func)
-        return func(*args, **named)
-
-
-def _convolved(module: _ConvNd, arguments: Arguments, named: Named) -> tuple[Tensor, list[int]] | None:
-    """Returns what a convolution with a forward of its own convolves, and the padding; None if that is not seen."""
-    with torch.no_grad(), suppress(_Found), _Convolutions(module.weight) as seen:
-        module.forward(*arguments, **named)  # type: ignore[arg-type]
-    if seen.arguments is None:
-        return None
-    inputs, padding = seen.arguments
-    return inputs, _sides(module, padding)
 
 
 def stuffed(inputs: Tensor, stride: Sequence[int]) -> Tensor:
