@@ -63,7 +63,7 @@ def shrink(
             the model; or a mapping of patterns to numbers.
         bits: bits of a code, sign and zero included, or a mapping of patterns to them. ``pow2`` then has 2^(bits - 2)
             powers of each sign, ``uniform`` 2^(bits - 1) - 1 multiples of its step; one number for ``uniform`` is the
-            average of all weights, distributed over the layers by what rounding costs the model.
+            average of the weights that are not zero, distributed over the layers by what rounding costs the model.
         max_bytes: the most bytes of the ``.demi`` file; the loss is the smallest that fits.
         grid: ``pow2``: zero and powers of two, which all kernels and compact files take; ``uniform``: whole numbers
             times a step. By default the one with the smaller estimated loss at these bits; with ``max_bytes``,

@@ -23,7 +23,7 @@ def distributed(
 ) -> dict[str, Grid]:
     """Returns uniform grids with more levels for some layers and fewer for others, so that the model loses least.
 
-    The average number of bits stays. Grids of powers of two are not for this: what takes them counts on their number.
+    The average number of bits of the weights that are not zero stays. Grids of powers of two are not for this: what takes them counts on their number.
 
     Args:
         targets: the targets.
@@ -39,7 +39,7 @@ def distributed(
             if name in cut:
                 weight = weight.masked_fill(cut[name], 0.0)
             losses[name] = rounding_loss(target, weight, target.curvature(powers.get(name)), grids[name])
-            entries[name] = weight.numel()
+            entries[name] = max(1, int(weight.count_nonzero()))
     found = {}
     for name, shift in allocation.shifts(losses, entries).items():
         levels = grids[name].levels

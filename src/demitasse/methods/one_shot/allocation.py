@@ -47,7 +47,7 @@ def shifts(losses: Mapping[str, float], entries: Mapping[str, int]) -> dict[str,
 
     Args:
         losses: name -> loss of a layer at the average number of bits.
-        entries: name -> number of its weights.
+        entries: name -> number of its weights that take bits.
 
     Reference: Gersho and Gray 1992, Vector Quantization and Signal Compression, section 8.3, equation (8.3.4).
     """
