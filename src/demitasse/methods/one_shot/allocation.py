@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 FLOOR = 0.1
-FEWER, MORE = 1.5, 3.0  # bits
+FEWER, MORE = 0.5, 2.0  # bits
 
 
 def zeros(scores: Mapping[str, Tensor], sparsity: float, floor: float = FLOOR) -> dict[str, int]:
