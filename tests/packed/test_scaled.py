@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+import demitasse
 from demitasse.errors import FileFormatError
 from demitasse.packed.file import File
 from demitasse.packed.order import reorder
@@ -164,8 +169,21 @@ def test_the_runtime_reads_them(smallest: bool, zeros: float) -> None:
     shape = (600, 1000)
     values = (numbers(shape, 3, zeros) * scales(shape)).astype(np.float32)
     held = weights_of(File(pack([of_array("w", values)], smallest=smallest)))["w"]
-    found = held.array() if isinstance(held, PackedWeight) else held
-    assert np.array_equal(found, values)
+    assert isinstance(held, PackedWeight)
+    assert len(held.matrix.current[1].codes)  # a byte for each value, not four
+    assert np.array_equal(held.array(), values)
+
+
+def test_a_net_runs_from_scales_of_rows(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 10)).eval()
+    shape, inputs = (64, 40), torch.randn(5, 40)
+    with torch.no_grad():
+        model[0].weight.copy_(torch.from_numpy(numbers(shape, 3, 0.8) * scales(shape)))
+    demitasse.save(model, tmp_path / "net.demi", example=inputs)
+    with File(tmp_path / "net.demi") as file:
+        assert file.header.version == 2
+    assert torch.allclose(demitasse.optimize(tmp_path / "net.demi")(inputs), model(inputs), atol=1e-5)
 
 
 def test_versions() -> None:

@@ -107,9 +107,9 @@ class PackedWeight:
         self._factor = factor
 
     @classmethod
-    def of_rows(cls, shape: tuple[int, ...], rows: SparseRows) -> PackedWeight:
-        """Returns the weight of a matrix by rows."""
-        return cls(shape, Matrix(shape[0], int(np.prod(shape[1:], dtype=np.int64)), rows))
+    def of_rows(cls, shape: tuple[int, ...], rows: SparseRows, factor: Floats = NO_FACTOR) -> PackedWeight:
+        """Returns the weight of a matrix by rows, times a factor for each of them."""
+        return cls(shape, Matrix(shape[0], int(np.prod(shape[1:], dtype=np.int64)), rows), factor)
 
     @property
     def size(self) -> int:

@@ -6,7 +6,8 @@ measured, for each row; its shape is taken to be that of H, the second moments o
 an output's squared error, d H d^T, costs tr(F) / (2 tr(H)). No labels are needed.
 
 Reference: Martens 2014, New Insights and Perspectives on the Natural Gradient Method (arXiv 1412.1193), sections 5 and
-9; Dong et al. 2020, HAWQ-V2 (arXiv 1911.03852), which weighs layers by traces, too.
+9; Dong et al. 2020, HAWQ-V2 (arXiv 1911.03852), which weighs layers by traces, too; Hinton, Vinyals and Dean 2015
+(arXiv 1503.02531), section 2, on the temperature.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from demitasse.shrinking.watching import ModelRunner, tensors_in
 
 # the least importance of a row, relative to the mean of its parameter: its gradients may be small by chance
 _LEAST = 0.1
+# softens the predictions, as for distillation: of a net that is sure of most of its training images, the gradients of
+# the few others would count alone
+_TEMPERATURE = 3.0
 
 
 def importances(
@@ -107,16 +111,23 @@ def projection(outputs: object, generator: torch.Generator) -> Tensor | None:
 
 
 def _of_classes(output: Tensor, generator: torch.Generator) -> Tensor:
-    """Returns the log probability of classes drawn by their probabilities."""
+    """Returns the sum of the classes' log probabilities, each with a random sign and the root of the probability.
+
+    The expected square of its gradient is the Fisher information, as with a class drawn by its probability, but no rare
+    class brings a rare large gradient.
+    """
     shares = output.detach().float()
     if bool((shares >= 0).all()) and bool(((shares.sum(-1) - 1).abs() < 1e-3).all()):
         logs = output.float().clamp(min=1e-12).log()
     else:
-        logs = output.float().log_softmax(-1)
-    drawn = logs.detach().exp().flatten(0, -2).cpu().multinomial(1, generator=generator)
-    return logs.flatten(0, -2).gather(1, drawn.to(logs.device)).sum()
+        logs = output.float()
+    logs = (logs / _TEMPERATURE).log_softmax(-1)
+    return (logs * _signs(logs, generator) * (logs.detach() / 2).exp()).sum()
 
 
 def _of_any(output: Tensor, generator: torch.Generator) -> Tensor:
-    signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
-    return (output * signs).sum() / output.detach().float().std(correction=0).clamp(min=1e-12)
+    return (output * _signs(output, generator)).sum() / output.detach().float().std(correction=0).clamp(min=1e-12)
+
+
+def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randint(0, 2, like.shape, generator=generator).to(like) * 2 - 1

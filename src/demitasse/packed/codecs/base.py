@@ -9,6 +9,7 @@ import numpy as np
 
 from demitasse.arrays import Array
 from demitasse.errors import FileFormatError
+from demitasse.packed.palettes import Palette
 from demitasse.packed.reader import ByteReader
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, Tensor
@@ -50,6 +51,13 @@ class Codec(Protocol):
 
     def decode(self, tensor: Tensor, settings: ByteReader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         """Reads the values of a tensor whose bits are still empty; returns them and the context for the next tensor.
+
+        Raises:
+            FileFormatError: the settings are invalid for this tensor.
+        """
+
+    def palette(self, tensor: Tensor, settings: ByteReader) -> Palette | None:
+        """Reads the settings; returns the palette that they have, if any.
 
         Raises:
             FileFormatError: the settings are invalid for this tensor.

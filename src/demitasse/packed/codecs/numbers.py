@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from demitasse.arrays import Array
 from demitasse.packed.codecs.base import Codec, Context
+from demitasse.packed.palettes import Palette
 from demitasse.packed.reader import ByteReader
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, Tensor, from_bytes, to_bytes
@@ -57,6 +58,10 @@ class Numbers(Codec):
         values = np.zeros(tensor.size * tensor.dtype.size, np.uint8)
         code_bytes(stream, values, width=tensor.dtype.size)
         return from_bytes(values, tensor.dtype.bits), context
+
+    @override
+    def palette(self, tensor: Tensor, settings: ByteReader) -> Palette | None:
+        return None
 
     @override
     def memory(self, tensor: Tensor, settings: ByteReader) -> int:

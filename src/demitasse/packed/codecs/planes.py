@@ -120,6 +120,10 @@ class Planes(Codec):
         return bits, context
 
     @override
+    def palette(self, tensor: Tensor, settings: ByteReader) -> Palette | None:
+        return unpack(settings, tensor).palette
+
+    @override
     def memory(self, tensor: Tensor, settings: ByteReader) -> int:
         plan = unpack(settings, tensor)
         if plan.palette:

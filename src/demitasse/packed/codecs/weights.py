@@ -166,6 +166,10 @@ class Weights(Codec):
         return bits, known
 
     @override
+    def palette(self, tensor: Tensor, settings: ByteReader) -> Palette | None:
+        return self._plan(tensor, settings).palette
+
+    @override
     def memory(self, tensor: Tensor, settings: ByteReader) -> int:
         plan = self._plan(tensor, settings)
         rows, columns = matrix(tensor.shape)

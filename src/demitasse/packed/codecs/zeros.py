@@ -8,6 +8,7 @@ import numpy as np
 from typing_extensions import override
 
 from demitasse.packed.codecs.base import Codec, Context
+from demitasse.packed.palettes import Palette
 from demitasse.packed.reader import ByteReader
 from demitasse.packed.stream import Stream
 from demitasse.packed.tensor import Bits, Tensor
@@ -31,6 +32,10 @@ class Zeros(Codec):
     @override
     def decode(self, tensor: Tensor, settings: ByteReader, stream: Stream, context: Context) -> tuple[Bits, Context]:
         return np.zeros(tensor.size, tensor.dtype.bits), context
+
+    @override
+    def palette(self, tensor: Tensor, settings: ByteReader) -> Palette | None:
+        return None
 
     @override
     def memory(self, tensor: Tensor, settings: ByteReader) -> int:

@@ -79,21 +79,24 @@ class ScaledRows(Palette):
 
     @override
     def symbols(self, tensor: Tensor) -> Symbols:
-        found = np.zeros(tensor.size, np.uint16)
-        scales = self._scales(tensor.dtype)
-        for part, lines in self._chunks(tensor):
-            values = _to_real(tensor.bits[part], tensor.dtype)
-            magnitudes = np.abs(values) / scales[lines]
-            k = np.frexp(magnitudes)[1] - 1 if self.form else magnitudes - 1
-            found[part] = np.where(values == 0, 0, 2 * k + (values < 0) + 1)
-        return found
+        values = self.divided(tensor)
+        k = np.frexp(values)[1] - 1 if self.form else np.abs(values) - 1
+        return np.where(values == 0, 0, 2 * k + (values < 0) + 1).astype(np.uint16)
 
     @override
     def values(self, symbols: Symbols, tensor: Tensor) -> Bits:
         found = np.zeros(tensor.size, tensor.dtype.bits)
-        numbers, scales = self._numbers(), self._scales(tensor.dtype)
+        numbers, scales = self._numbers(), self.scales(tensor.dtype)
         for part, lines in self._chunks(tensor):
             found[part] = _to_bits(numbers[symbols[part]] * scales[lines], tensor.dtype)
+        return found
+
+    def divided(self, tensor: Tensor) -> Array:
+        """Returns the values of a tensor, or of a part, in units of their scales, (size,) float64."""
+        found = np.zeros(tensor.size)
+        scales = self.scales(tensor.dtype)
+        for part, lines in self._chunks(tensor):
+            found[part] = _to_real(tensor.bits[part], tensor.dtype) / scales[lines]
         return found
 
     def _numbers(self) -> Array:
@@ -104,8 +107,8 @@ class ScaledRows(Palette):
         found[2 : self.size + 1 : 2] *= -1
         return found
 
-    def _scales(self, dtype: DType) -> Array:
-        """Returns the scales as float64."""
+    def scales(self, dtype: DType) -> Array:
+        """Returns the scales, (rows,) float64."""
         exponents = self.least + self.exponents.astype(np.int64) - _bias(dtype) - self.bits
         return np.ldexp(self._mantissas().astype(np.float64), exponents)
 
