@@ -23,7 +23,8 @@ def distributed(
 ) -> dict[str, Grid]:
     """Returns uniform grids with more levels for some layers and fewer for others, so that the model loses least.
 
-    The average number of bits of the weights that are not zero stays. Grids of powers of two are not for this: what takes them counts on their number.
+    The average number of bits of the weights that are not zero stays. Grids of powers of two are not for this: what
+    takes them counts on their number.
 
     Args:
         targets: the targets.
