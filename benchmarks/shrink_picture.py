@@ -45,8 +45,8 @@ def draw(results: Sequence[Measured], path: Path) -> None:
     _curves(left, results, "top1", "top-1 accuracy (%)", "Right first guesses")
     left.axhline(dense.top1, color=FAINT, linewidth=1, zorder=0)
     note = f"uncompressed: {dense.bytes / 1000:,.0f} kB"
-    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
-    left.annotate(note, (1, dense.top1), (0, 3), fontsize=8, **place)
+    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "left"}
+    left.annotate(note, (0, dense.top1), (4, 3), fontsize=8, **place)
     _curves(right, results, "same", "share of the tests (%)", "First guess as the uncompressed net's")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
