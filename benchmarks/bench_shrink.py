@@ -1,173 +1,206 @@
 """What do nets lose when they are compressed without training? ``demitasse.shrink`` beside the usual methods.
 
     python benchmarks/bench_shrink.py resnet MODEL.th CIFAR10.zip
-    python benchmarks/bench_shrink.py squeezenet NET_FILE FOLDER [--bytes 360000 340000]
-    python benchmarks/bench_shrink.py sentences FOLDER TEXT --calibration TEXT [TEXT]
-    python benchmarks/bench_shrink.py gpt WEIGHTS TEXT
+    python benchmarks/bench_shrink.py squeezenet NET_FILE FOLDER --nncodec PYTHON --qp -28 -24 -20
+    python benchmarks/bench_shrink.py efficientnet PACKAGES FOLDER --nncodec PYTHON --qp -32 -28 -24
 
-The first compresses a ResNet of CIFAR-10 (He et al. 2016) with 1,024 training images and tests it on all test images.
-The second compresses SqueezeNet v1.0, read from Deep Compression's file, with 200 photographs and tests it on the
-others (see squeezenet_imagenet.py for the files). Language models are described in shrink_text.py. No labels are used
-to compress.
+The first compresses a ResNet of CIFAR-10 (He et al. 2016) of any depth with 1,024 training images and tests it on all
+test images; the others use 200 of the photographs of squeezenet_imagenet.py and test on the rest. shrink_nets.py says
+what the files are. No labels are used to compress. All see the same images.
 
-Of ``demitasse.shrink``, the grid that it chooses is measured beside powers of two. The baselines see the same images:
-rounding to the nearest power of two (one range for each layer, as INQ has it), magnitude, Wanda's criterion (Sun et al.
-2023, arXiv 2306.11695: |w| times the norm of its input), plain GPTQ (Frantar et al. 2022) and plain SparseGPT (Frantar
-and Alistarh 2023), both with the inputs of the compressed part.
+``--rows`` are targets of bits and zeros, such as ``4``, ``50%`` and ``50%+4``, at which the methods of
+shrink_baselines.py are measured, too; ``--bytes`` are sizes of whole files. ``--nncodec`` is the python of an
+environment with NNCodec 2.1.3, run at ``--qp``; ``--torchao`` a folder with torchao 0.18.0. ``--record`` keeps every
+result as a line of JSON, ``--picture`` draws the files of the record.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
-import squeezenet_imagenet
+import shrink_nets
 import torch
 from rich.console import Console
 from rich.table import Table
-from shrink_baselines import OURS, Row, baseline, compress_by, size
-from shrink_text import measure_gpt, measure_sentences
+from shrink_baselines import baseline, compress_by
+from shrink_peers import demi, nncodec, torchao_int4
+from shrink_picture import draw
 from torch import Tensor, nn
 
 import demitasse
-from demitasse.caffe.net import Net
-from demitasse.caffe.tools.compact_file import deep_compression_to_caffe
-from demitasse.caffe.weights import load_weights
-from demitasse.zoo.data.cifar10 import read_images
-from demitasse.zoo.models import resnet_cifar
+from demitasse.methods.one_shot.layer import GridKind
+from demitasse.shrinking.batches import batches_of
 
-EXAMPLES = 1024
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-ROWS = (
-    Row(5, 0.0, ("rounding", "GPTQ")),
-    Row(4, 0.0, ("rounding", "GPTQ")),
-    Row(3, 0.0, ("rounding", "GPTQ")),
-    Row(None, 0.5, ("magnitude", "Wanda", "SparseGPT")),
-    Row(4, 0.5, ("magnitude", "Wanda", "SparseGPT")),
-)
-
-
-@torch.inference_mode()
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Returns the share of right first guesses in percent."""
-    guesses = torch.cat([model(part).argmax(1) for part in images.split(500)])
-    return 100 * float((guesses == labels).float().mean())
+# examples to compress with, rows, sizes
+DEFAULTS: dict[str, tuple[int, list[str], list[int]]] = {
+    "resnet": (1024, ["5", "4", "3", "50%", "50%+4"], []),
+    "squeezenet": (200, ["5", "4"], [360_000, 340_000, 300_000, 250_000, 200_000]),
+    "efficientnet": (200, ["5", "4"], []),
+}
+NETS = {
+    "resnet": shrink_nets.resnet,
+    "squeezenet": shrink_nets.squeezenet,
+    "efficientnet": shrink_nets.efficientnet,
+}
+Compress = Callable[[nn.Module], int | None]
 
 
-def measure_resnet(model_file: Path, images_file: Path, seed: int, calibration: int) -> Table:
-    """Compresses a ResNet of CIFAR-10 in all ways."""
-    data = read_images(images_file)
-    drawn = torch.randperm(len(data.train_images), generator=torch.Generator().manual_seed(seed))[:calibration]
-    images, tests = (normalized(one) for one in (data.train_images[drawn.numpy()], data.test_images))
-    labels = torch.from_numpy(data.test_labels)
-    state = torch.load(model_file, weights_only=True, map_location="cpu")["state_dict"]
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    blocks = sum(name.startswith("layer1.") and name.endswith(".conv1.weight") for name in state)
-    depth = 6 * blocks + 2
+@dataclass(frozen=True)
+class Result:
+    """A compressed net.
 
-    def fresh() -> nn.Module:
-        model = resnet_cifar.CifarResNet(blocks)
-        model.load_state_dict(state)
-        return model.eval()
+    Attributes:
+        net: title of the net.
+        target: what was asked for, in words.
+        grid: the grid, or nothing.
+        method: the method.
+        bytes: of the whole file.
+        top1: share of right first guesses in percent.
+        top5: share of tests whose label is among the first five guesses, in percent.
+        same: share of first guesses that are the dense net's, in percent.
+        seconds: processor time of the compression.
+    """
 
-    dense = accuracy(fresh(), tests, labels)
-    table = Table(
-        title=f"ResNet-{depth}, dense {dense:.2f} %, {calibration:,} images; {torch.get_num_threads()} threads"
-    )
-    for column in ("bits", "zeros", "method", "accuracy", "loss", "bytes", "seconds"):
-        table.add_column(column, justify="left" if column == "method" else "right")
-    for row in ROWS:
-        for name in (*row.baselines, OURS, *((f"{OURS}, pow2",) if row.bits else ())):
-            model, begin = fresh(), time.monotonic()
-            if name.startswith(OURS):
-                grid = "pow2" if name.endswith("pow2") else None
-                demitasse.shrink(model, images, bits=row.bits, sparsity=row.sparsity or None, grid=grid)
-            else:
-                compress_by(model, images.split(64), baseline(name, row.bits, row.sparsity))
-            seconds = time.monotonic() - begin
-            found = accuracy(model, tests, labels)
-            table.add_row(
-                str(row.bits or ""), f"{row.sparsity:.0%}", name, f"{found:.2f}", f"{dense - found:.2f}",
-                f"{size(model):,}", f"{seconds:.0f}",
-            )  # fmt: skip
-            print(*(str(list(column.cells)[-1]) for column in table.columns), flush=True)
-    return table
+    net: str
+    target: str
+    grid: str
+    method: str
+    bytes: int
+    top1: float
+    top5: float
+    same: float
+    seconds: float
 
 
-def normalized(images: object) -> Tensor:
-    values = torch.as_tensor(images).float() / 255
-    return (values - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
+class Bench:
+    """A net, and what was measured of it."""
 
+    def __init__(self, net: shrink_nets.ImageNet, record: Path | None) -> None:
+        self.net, self.record = net, record
+        model = net.fresh()
+        self.dense = self._guesses(model)
+        self.results: list[Result] = []
+        self._add(Result(net.title, "", "", "dense", demi(model), *self._rates(self.dense), 0))
 
-def measure_squeezenet(net_file: Path, folder: Path, sizes: Sequence[int], grids: Sequence[str], seed: int) -> Table:
-    """Compresses SqueezeNet to several sizes."""
-    net = Net.from_file(squeezenet_imagenet.DEPLOY)
-    with tempfile.TemporaryDirectory() as temporary:
-        weights = Path(temporary) / "squeezenet.caffemodel"
-        deep_compression_to_caffe(squeezenet_imagenet.DEPLOY, net_file, weights)
-        load_weights(net, weights)
-    images, labels = (torch.cat(parts) for parts in zip(*squeezenet_imagenet.photographs(folder), strict=True))
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    calibration, tests = order[:200], order[200:]
+    def measure(self, target: str, grid: str, method: str, compress: Compress) -> None:
+        """Compresses a fresh model and tests it; ``compress`` returns the bytes, or None for those of its ``.demi``."""
+        model, begin = self.net.fresh(), time.process_time()
+        size = compress(model)
+        seconds = time.process_time() - begin
+        rates = self._rates(self._guesses(model))
+        self._add(Result(self.net.title, target, grid, method, size or demi(model), *rates, seconds))
+
+    def _add(self, result: Result) -> None:
+        self.results.append(result)
+        print(*asdict(result).values(), flush=True)
+        if self.record:
+            with self.record.open("a") as file:
+                file.write(json.dumps(asdict(result)) + "\n")
 
     @torch.inference_mode()
-    def guesses() -> Tensor:
-        return torch.cat([net({"data": images[part]})["prob"].flatten(1).topk(5).indices for part in tests.split(50)])
+    def _guesses(self, model: nn.Module) -> Tensor:
+        """Returns the five best classes of each test, (n, 5)."""
+        parts = [self.net.forward(model, part) for part in batches_of(self.net.tests, len(self.net.tests))]
+        return torch.cat([part.topk(5).indices for part in parts if isinstance(part, Tensor)])
 
-    def rates(found: Tensor) -> tuple[float, float]:
-        right = found == labels[tests].unsqueeze(1)
-        return 100 * float(right[:, 0].float().mean()), 100 * float(right.any(1).float().mean())
+    def _rates(self, found: Tensor) -> tuple[float, float, float]:
+        right = found == self.net.labels.unsqueeze(1)
+        same = found[:, 0] == self.dense[:, 0]
+        first, five, equal = (100 * float(one.float().mean()) for one in (right[:, 0], right.any(1), same))
+        return first, five, equal
 
-    dense = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    before = guesses()
-    table = Table(title=f"SqueezeNet v1.0; {torch.get_num_threads()} threads")
-    for column in ("grid", "bytes", "top-1", "top-5", "same first guess", "seconds"):
-        table.add_column(column, justify="right")
-    table.add_row("unchanged", f"{size(net):,}", *(f"{rate:.1f}" for rate in rates(before)), "", "")
-    for grid in grids:
-        for most in sizes:
-            net.load_state_dict(dense)
-            begin = time.monotonic()
-            report = demitasse.shrink(
-                net, images[calibration].split(25), max_bytes=most, grid=grid, forward=lambda net, x: net({"data": x})
-            )
-            found, seconds = guesses(), time.monotonic() - begin
-            same = 100 * float((found[:, 0] == before[:, 0]).float().mean())
-            table.add_row(
-                grid, f"{report.bytes:,}", *(f"{rate:.1f}" for rate in rates(found)), f"{same:.1f}", f"{seconds:.0f}"
-            )
-            print(*(str(list(column.cells)[-1]) for column in table.columns), flush=True)
-    return table
+    def table(self) -> Table:
+        dense = self.results[0]
+        table = Table(
+            title=f"{self.net.title}, {len(self.net.calibration):,} images; {torch.get_num_threads()} threads"
+        )
+        for name in ("target", "grid", "method"):
+            table.add_column(name)
+        for name in ("bytes", "top-1", "loss", "top-5", "loss", "same guess", "seconds"):
+            table.add_column(name, justify="right")
+        for one in self.results:
+            rates = (one.top1, dense.top1 - one.top1, one.top5, dense.top5 - one.top5, one.same)
+            shown = (f"{rate:.2f}" for rate in rates)
+            table.add_row(one.target, one.grid, one.method, f"{one.bytes:,}", *shown, f"{one.seconds:.0f}")
+        return table
+
+
+def methods(net: shrink_nets.ImageNet, row: str, grid: GridKind) -> Iterator[tuple[str, Compress]]:
+    """Yields the methods of a row, such as ``50%+4``."""
+    parts = row.split("+")
+    sparsity = next((float(part.rstrip("%")) / 100 for part in parts if part.endswith("%")), 0.0)
+    bits = next((int(part) for part in parts if not part.endswith("%")), None)
+    inputs = batches_of(net.calibration, len(net.calibration))
+    for name in ("magnitude", "Wanda", "SparseGPT") if sparsity else ("rounding", "GPTQ"):
+        treat = baseline(name, bits, sparsity, grid)
+        yield name, lambda model, treat=treat: compress_by(model, inputs, net.forward, treat)
+
+    def ours(model: nn.Module) -> None:
+        chosen: dict[Literal["grid"], GridKind] = {"grid": grid} if bits else {}
+        demitasse.shrink(model, net.calibration, bits=bits, sparsity=sparsity or None, forward=net.forward, **chosen)
+
+    yield "demitasse.shrink", ours
+
+
+def fitted(net: shrink_nets.ImageNet, most: int, grid: GridKind) -> Compress:
+    """Returns what compresses a model to a number of bytes."""
+
+    def compress(model: nn.Module) -> int | None:
+        return demitasse.shrink(model, net.calibration, max_bytes=most, grid=grid, forward=net.forward).bytes
+
+    return compress
+
+
+def results_in(record: Path) -> list[Result]:
+    """Returns the results of a record."""
+    return [Result(**json.loads(line)) for line in record.read_text().splitlines()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("net", choices=("resnet", "squeezenet", "sentences", "gpt"), nargs="?")
-    parser.add_argument("model", type=Path, nargs="?")
-    parser.add_argument("data", type=Path, nargs="?")
-    parser.add_argument("--bytes", type=int, nargs="+", default=[360_000, 340_000, 300_000, 250_000, 200_000])
-    parser.add_argument("--grids", nargs="+", default=["uniform", "pow2"])
-    parser.add_argument("--examples", type=int, default=EXAMPLES)
-    parser.add_argument("--calibration", type=Path, nargs="+", help="texts with the sentences that calibrate")
+    parser.add_argument("net", choices=tuple(NETS), nargs="?")
+    parser.add_argument("files", type=Path, nargs="*", help="model and data")
+    parser.add_argument("--rows", nargs="*")
+    parser.add_argument("--bytes", type=int, nargs="*")
+    parser.add_argument("--grids", nargs="+", choices=("uniform", "pow2"), default=["uniform", "pow2"])
+    parser.add_argument("--nncodec", type=Path)
+    parser.add_argument("--qp", type=int, nargs="+", default=[-32, -28, -24])
+    parser.add_argument("--torchao", type=Path)
+    parser.add_argument("--examples", type=int)
+    parser.add_argument("--tests", type=int, help="the most tests")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--record", type=Path)
+    parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
-    if arguments.data is None:
+    if arguments.picture and arguments.record:
+        draw(results_in(arguments.record), arguments.picture)
+        return
+    if len(arguments.files) != 2:
         print("bench_shrink.py: no model and data given, nothing to measure")
         return
-    if arguments.net == "resnet":
-        table = measure_resnet(arguments.model, arguments.data, arguments.seed, arguments.examples)
-    elif arguments.net == "sentences":
-        texts = arguments.calibration or [arguments.data]
-        table = measure_sentences(arguments.model, arguments.data, texts, arguments.examples, arguments.seed)
-    elif arguments.net == "gpt":
-        table = measure_gpt(arguments.model, arguments.data, arguments.examples, arguments.seed)
-    else:
-        table = measure_squeezenet(arguments.model, arguments.data, arguments.bytes, arguments.grids, arguments.seed)
-    Console().print(table)
+    examples, rows, sizes = DEFAULTS[arguments.net]
+    net = NETS[arguments.net](*arguments.files, arguments.examples or examples, arguments.seed)
+    if arguments.tests:
+        net = net._replace(tests=net.tests[: arguments.tests], labels=net.labels[: arguments.tests])
+    bench = Bench(net, arguments.record)
+    for row in rows if arguments.rows is None else arguments.rows:
+        for grid in arguments.grids:
+            for name, compress in methods(net, row, grid):
+                bench.measure(row, grid, name, compress)
+    for most in sizes if arguments.bytes is None else arguments.bytes:
+        for grid in arguments.grids:
+            bench.measure(f"{most:,} bytes", grid, "demitasse.shrink", fitted(net, most, grid))
+    for qp in arguments.qp if arguments.nncodec else ():
+        bench.measure(f"qp {qp}", "", "NNCodec", lambda model, qp=qp: nncodec(model, arguments.nncodec, qp))
+    if arguments.torchao:
+        bench.measure("int4", "", "torchao", lambda model: torchao_int4(model, arguments.torchao))
+    Console().print(bench.table())
 
 
 if __name__ == "__main__":

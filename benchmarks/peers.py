@@ -7,7 +7,7 @@ import lzma
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +25,11 @@ import nncodec.nn as codec
 values = dict(np.load(sys.argv[1]))
 with contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as folder:
     start = time.perf_counter()
-    coded = codec.encode(values, {"results": folder, "model": "net", "qp": -20, "verbose": False})
+    coded = codec.encode(values, {"results": folder, "model": "net", "qp": int(sys.argv[2]), "verbose": False})
     middle = time.perf_counter()
     found = codec.decode(coded)
     end = time.perf_counter()
-assert all(np.array_equal(found[name], value) for name, value in values.items()), "it lost something"
+np.savez(sys.argv[3], **found)
 print(json.dumps([len(coded), middle - start, end - middle]))
 """
 
@@ -63,15 +63,28 @@ def codes(tensors: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], int] | None
 def nncodec(tensors: Sequence[Tensor], python: Path | None) -> Coded | None:
     """Codes small integers without loss, beside the list of values; None if there are too many values for that."""
     found = codes(tensors) if python else None
-    if found is None:
+    if python is None or found is None:
         return None
+    coded, decoded = nncodec_at(found[0], python, qp=-20)
+    if not all(np.array_equal(decoded[name], value) for name, value in found[0].items()):
+        raise ValueError("NNCodec lost something")
+    return coded._replace(size=coded.size + found[1])
+
+
+def nncodec_at(values: Mapping[str, np.ndarray], python: Path, qp: int) -> tuple[Coded, dict[str, np.ndarray]]:
+    """Codes values, floats with its own quantization, and returns what they are in its file.
+
+    Args:
+        values: name -> whole numbers, or float32.
+        python: of the environment with NNCodec.
+        qp: its quantization parameter; the step of a float grows with it, about twice for every 4.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "values.npz"
-        np.savez(path, **found[0])
-        command = [str(python), "-c", _NNCODEC, str(path)]
+        given, found = (str(Path(folder) / name) for name in ("values.npz", "decoded.npz"))
+        np.savez(given, **values)
+        command = [str(python), "-c", _NNCODEC, given, str(qp), found]
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
-    size, encoding, decoding = json.loads(done.stdout.splitlines()[-1])
-    return Coded(size + found[1], encoding, decoding)
+        return Coded(*json.loads(done.stdout.splitlines()[-1])), dict(np.load(found))
 
 
 def plain(tensors: Sequence[Tensor]) -> bytes:

@@ -1,109 +1,112 @@
-"""The usual methods of compression without training, layer by layer, to stand beside ``demitasse.shrink``."""
+"""The usual ways to compress without training, which ``demitasse.shrink`` is compared with.
+
+They see the same inputs: rounding to the nearest value, magnitude, Wanda's criterion (Sun et al. 2023, arXiv
+2306.11695: |w| times the norm of its input), plain GPTQ (Frantar et al. 2022, arXiv 2210.17323) and plain SparseGPT
+(Frantar and Alistarh 2023, arXiv 2301.00774), both with the inputs of the compressed part. Powers of two have one range
+for each layer, as INQ has it; uniform grids a step for each channel.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from io import BytesIO
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-import demitasse
 from demitasse.methods import pow2
 from demitasse.methods.one_shot import codebooks, masks
 from demitasse.methods.one_shot.compensation import damped, inverse_factor, sweep
 from demitasse.methods.one_shot.layer import GridKind
-from demitasse.shrinking.batches import Forward, run
+from demitasse.shrinking.batches import Forward
 from demitasse.shrinking.inputs import statistics_of
 from demitasse.shrinking.replay import Replay
 from demitasse.shrinking.survey import survey
 from demitasse.shrinking.targets import targets_of
 from demitasse.shrinking.watching import ModelRunner, evaluating
 
-OURS = "demitasse.shrink"
-
 # (weight (groups, rows, columns), Hessian / count) -> the new weight
 Baseline = Callable[[Tensor, Tensor], Tensor]
+Round = Callable[[Tensor], Tensor]
 
 
-class Row(NamedTuple):
-    """A row of the table: bits and sparsity, or None, and the baselines that belong to it."""
+def scale_of(weight: Tensor, diagonal: Tensor, codebook: Tensor, grid: GridKind, searches: bool) -> Tensor:
+    """Returns the scale of the codebook, broadcastable to the weight.
 
-    bits: int | None
-    sparsity: float
-    baselines: Sequence[str]
-
-
-def top_of(weight: Tensor, hessian: Tensor, levels: int) -> int:
-    """Returns the largest exponent whose range has the least error, weighted by the diagonal of the Hessian."""
-    largest = int(pow2.exponent(weight.abs().max()))
-    diagonal = hessian.diagonal(dim1=1, dim2=2).unsqueeze(1)
-
-    def error(top: int) -> float:
-        rounded = pow2.project(weight, pow2.Exponents(top - levels + 1, top))
-        return float(((rounded - weight).square() * diagonal).sum())
-
-    return min(range(largest - 2, largest + 2), key=error)
-
-
-def baseline(name: str, bits: int | None, sparsity: float, grid: GridKind = "pow2") -> Baseline:
-    """Returns a baseline's treatment of one layer.
-
-    Powers of two have one range for each layer; a uniform grid has a scale for each channel, from its largest weight.
+    Args:
+        weight: (groups, rows, columns).
+        diagonal: (groups, 1, columns), the weights of squared errors.
+        codebook: the values at scale 1.
+        grid: one scale for ``pow2``, one for each row for ``uniform``.
+        searches: whether it has the least squared error; else it holds the largest weight.
     """
+    if grid == "pow2":
+        largest = 2.0 ** int(pow2.exponent(weight.abs().max()))
+        steps, axes = (0.25, 0.5, 1.0, 2.0), (0, 1, 2)
+    else:
+        largest = weight.abs().amax(2, keepdim=True).clamp(min=1e-12) / float(codebook[-1])
+        steps, axes = tuple(k / 20 for k in range(8, 21)), (2,)
+    candidates = torch.stack(
+        [torch.as_tensor(largest * step).expand(weight.shape[0], weight.shape[1], 1) for step in steps]
+    )
+    if not searches:
+        return torch.as_tensor(largest)
+    losses = []
+    for scale in candidates:
+        error = codebook[codebooks.nearest(weight / scale, codebook)] * scale - weight
+        losses.append((error.square() * diagonal).sum(axes, keepdim=True).expand_as(scale))
+    return candidates.gather(0, torch.stack(losses).argmin(0, keepdim=True))[0]
+
+
+def baseline(name: str, bits: int | None, sparsity: float, grid: GridKind) -> Baseline:
+    """Returns a baseline's treatment of one layer."""
+    compensates = name in ("GPTQ", "SparseGPT")
+
+    def rounding(weight: Tensor, diagonal: Tensor) -> Round:
+        if not bits:
+            return lambda values: values
+        book = (
+            codebooks.powers(0, pow2.levels_of_bits(bits))
+            if grid == "pow2"
+            else codebooks.integers(2 ** (bits - 1) - 1)
+        )
+        scale = scale_of(weight, diagonal, book, grid, searches=name != "rounding")
+        return lambda values: book[codebooks.nearest(values / scale, book)] * scale
 
     def treat(weight: Tensor, hessian: Tensor) -> Tensor:
+        diagonal = hessian.diagonal(dim1=1, dim2=2).unsqueeze(1)
         count = round(sparsity * weight.numel())
-        factor = inverse_factor(damped(hessian, 0.01))
-        levels = pow2.levels_of_bits(bits) if bits else 0
-        scale = torch.ones_like(weight[:, :, :1])
-        if bits and grid == "uniform":
-            levels = (1 << (bits - 1)) - 1
-            scale = (weight.abs().amax(2, keepdim=True) / levels).clamp(min=torch.finfo(weight.dtype).tiny)
-        elif name == "rounding":
-            return pow2.project(weight, pow2.grid(float(weight.abs().max()), levels))
         cut = torch.zeros_like(weight, dtype=torch.bool)
+        factor = inverse_factor(damped(hessian, 0.01)) if compensates else None
         if name == "magnitude":
             cut = masks.smallest(weight.abs(), count)
         elif name == "Wanda":
-            norms = hessian.diagonal(dim1=1, dim2=2).sqrt().unsqueeze(1)
-            scores = weight.abs() * norms
+            scores = weight.abs() * diagonal.sqrt()
             rows = [masks.smallest(row, round(sparsity * len(row))) for row in scores.flatten(0, 1)]
             cut = torch.stack(rows).view_as(weight)
-        elif name == "SparseGPT":
+        elif factor is not None and count:
             cut = masks.choose(weight, factor, count, torch.ones_like(weight[:, :, 0]))
         kept = torch.where(cut, 0.0, weight)
-        book = None
-        if levels:
-            top = top_of(kept, hessian, levels) if grid == "pow2" else 0
-            book = (codebooks.powers(top, levels) if grid == "pow2" else codebooks.integers(levels)).to(weight)
-        compensates = name in ("GPTQ", "SparseGPT")
-
-        def choose(value: Tensor, column: int, curvature: Tensor) -> Tensor:
-            found = value if book is None else book[codebooks.nearest(value, book)]
-            return torch.where(cut[:, :, column], 0.0, found)
-
-        if compensates:
-            return sweep(weight / scale, factor, choose) * scale
-        return kept if book is None else torch.where(cut, 0.0, book[codebooks.nearest(kept / scale, book)] * scale)
+        rounded = rounding(kept, diagonal)
+        if factor is None:
+            return torch.where(cut, 0.0, rounded(kept))
+        return sweep(
+            weight,
+            factor,
+            lambda value, column, curvature: torch.where(cut[:, :, column], 0.0, rounded(value.unsqueeze(2))[:, :, 0]),
+        )
 
     return treat
 
 
-def compress_by(model: nn.Module, batches: Sequence[object], treat: Baseline, forward: Forward = run) -> None:
+def compress_by(model: nn.Module, inputs: Sequence[object], forward: Forward, treat: Baseline) -> None:
     """Treats layer after layer, with the inputs of the part that is done."""
     targets, _ = targets_of(model, None, ())
     with evaluating(model):
         runner = ModelRunner(model, forward)
-        seen = survey(runner, batches[0], {target.views[0].watched: target.name for target in targets})
+        seen = survey(runner, inputs[0], {target.views[0].watched: target.name for target in targets})
         replay = Replay(model, seen)
         for target in sorted(targets, key=lambda one: seen.first[one.views[0].watched]):
-            found = statistics_of(runner, batches, [target], seen, {}, replay)[target.name]
+            found = statistics_of(runner, inputs, [target], seen, {}, replay)[target.name]
             matrix = treat(target.matrix.double(), found.hessian / found.count)
             with torch.no_grad():
                 target.item.parameter.copy_(target.views[0].weight(matrix, target.dense.shape))
-
-
-def size(model: nn.Module) -> int:
-    return demitasse.save(model, BytesIO(), format="demi")

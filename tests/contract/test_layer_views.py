@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import demitasse
@@ -15,6 +16,7 @@ from demitasse.caffe import schema
 from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
 from demitasse.methods.homes import homes
+from demitasse.methods.one_shot.sampling import Sample
 from demitasse.methods.one_shot.views import VIEWS, EmbeddingView, View, view_of
 
 
@@ -31,6 +33,13 @@ class Conv1D(nn.Module):
 
 
 Conv1D.__module__ = "transformers.pytorch_utils"
+
+
+class PaddedConv2d(nn.Conv2d):
+    """Pads in its forward, as ports of TensorFlow's nets do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (0, 1, 1, 2)), self.weight, self.bias, self.stride, padding=(0, 1))
 
 
 class Case(NamedTuple):
@@ -79,6 +88,7 @@ CASES = [
     Case("convolution", lambda: nn.Conv2d(4, 4, 3, padding="same", padding_mode="reflect"), "weight", images(7, 6)),
     Case("convolution", lambda: nn.Conv3d(4, 6, 2, stride=(1, 2, 1), padding=(0, 1, 1)), "weight", images(4, 5, 3)),
     Case("convolution", lambda: nn.Conv2d(4, 6, 1), "weight", (4, 7, 6)),
+    Case("convolution", lambda: PaddedConv2d(4, 6, 3, stride=2), "weight", images(7, 6)),
     Case("transposed convolution", lambda: nn.ConvTranspose1d(4, 6, 3, stride=2), "weight", images(5)),
     Case(
         "transposed convolution",
@@ -145,6 +155,25 @@ def test_the_matrix_times_the_columns_is_the_output(case: Case) -> None:
     assert torch.allclose(outputs.movedim(axis, 0).flatten(1), made, atol=1e-4)
     weight = module.get_parameter(case.parameter).detach()
     assert torch.equal(found.weight(found.matrix(weight), weight.shape), weight)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "onvolution" in case.view], ids=lambda case: case.view)
+def test_a_sample_of_windows_takes_every_place_in_turn(case: Case) -> None:
+    torch.manual_seed(0)
+    module = case.make()
+    found, inputs = view(module, case.parameter), torch.randn(case.inputs)
+    windows = torch.cat(list(found.columns((inputs,), {})), 2)
+    everything = {tuple(column) for column in windows.flatten(0, 1).T.tolist()}
+    examples = 1 if inputs.ndim == len(case.kernel(module)) + 1 else len(inputs)
+    count = windows.shape[2] // examples
+    seen = set()
+    for turn in range(count):
+        sample = torch.cat(list(found.columns((inputs,), {}, Sample(max(1, count // 8), turn))), 2)
+        assert sample.shape[2] < windows.shape[2]
+        columns = {tuple(column) for column in sample.flatten(0, 1).T.tolist()}
+        assert columns <= everything
+        seen |= columns
+    assert seen == everything
 
 
 def weights_of(module: nn.Module) -> Iterator[tuple[str, View]]:

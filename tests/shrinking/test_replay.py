@@ -91,3 +91,17 @@ def test_the_survey_finds_the_normalization_after_a_layer() -> None:
     assert seen.absorbers[block.conv1][1].module is block.norm1
     assert seen.absorbers[block.conv2][1].module is block.norm2
     assert one.stem not in seen.absorbers
+
+
+def test_what_is_no_longer_needed_is_not_kept() -> None:
+    chain = nn.Sequential(*(layer for _ in range(4) for layer in (nn.Conv2d(2, 2, 1), nn.ReLU()))).eval()
+    images = torch.randn(3, 2, 5, 5)
+    convolutions = [chain[number] for number in (0, 2, 4, 6)]
+    seen = survey(ModelRunner(chain, run), images, dict.fromkeys(convolutions, "convolution"))
+    kept = replay.Replay(chain, seen)
+    with torch.no_grad():
+        for number, convolution in enumerate(convolutions):
+            for _ in range(2):  # the second run drops what the first one needed
+                with kept.skipping(0, seen.begins[convolution]):
+                    chain(images)
+            assert kept.kept_bytes == (images.nbytes if number else 0)

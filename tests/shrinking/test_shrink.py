@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 import demitasse
 from demitasse.errors import DataError, MethodError
 from demitasse.methods import pow2
+from demitasse.shrinking import fitting
 from tests.methods.playground import Net, net, same, weights
 
 
@@ -325,3 +327,32 @@ def test_a_size_far_from_that_of_the_model_is_met() -> None:
         assert 0.85 * share * whole < demitasse.save(model, BytesIO(), format="demi") <= share * whole
         assert report.bytes is not None
         assert report.bytes <= share * whole
+
+
+@pytest.mark.parametrize("factor", [1.0, 20.0, 0.1])
+def test_the_price_is_found_in_few_tries(factor: float) -> None:
+    """Weights are worth more or less than predicted, and files fall faster with the price."""
+    tries = []
+
+    def compressed(price: float) -> int:
+        tries.append(price)
+        return round(1000 + 50_000 * (factor * price) ** -0.3)
+
+    price, size = fitting.fitted_price(compressed, lambda price: 1000 + 50_000 * price**-0.25, 20_000)
+    assert 0.98 * 20_000 <= size <= 20_000
+    assert price == tries[-1]
+    assert len(tries) <= 3
+
+
+def test_on_a_uniform_grid_bits_are_an_average() -> None:
+    """Layers that matter more get more values, and the whole loses less than with the same number for each."""
+    dense = calibrated()
+    with torch.no_grad():
+        dense.fc.weight.mul_(0.3)  # matters less
+    model, equal = copy.deepcopy(dense), copy.deepcopy(dense)
+    rows = {row.name: row for row in demitasse.shrink(model, images(), bits=4, grid="uniform").rows}
+    demitasse.shrink(equal, images(), bits={"*": 4}, grid="uniform")
+    assert distance(model, dense) < distance(equal, dense)
+    assert rows["conv.weight"].values > 14
+    total = sum(row.entries for row in rows.values())
+    assert sum(row.entries * math.log2(row.values + 1) for row in rows.values()) / total < 4.1

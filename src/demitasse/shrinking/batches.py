@@ -13,7 +13,8 @@ from demitasse.methods import settings
 # runs a model on a batch
 Forward = Callable[[nn.Module, object], object]
 
-_BATCH = 64  # examples of a batch, if the inputs are one tensor
+# examples of a batch, if the inputs are one tensor, and about the most bytes, so that caches hold more of the outputs
+_BATCH, _BYTES = 64, 1 << 22
 
 
 def batches_of(calibration: object, examples: int) -> list[object]:
@@ -30,7 +31,8 @@ def batches_of(calibration: object, examples: int) -> list[object]:
     if isinstance(calibration, Tensor):
         if not calibration.ndim:
             raise MethodError("calibration is a tensor of 0 dimensions; expected the examples along its first axis")
-        batches: Iterable[object] = torch.split(calibration[:examples], _BATCH)
+        size = _BYTES * len(calibration) // max(1, calibration.nbytes)
+        batches: Iterable[object] = torch.split(calibration[:examples], max(1, min(_BATCH, size)))
     elif isinstance(calibration, str | bytes | nn.Module) or not isinstance(calibration, Iterable):
         raise MethodError(
             f"calibration is {settings.shown(calibration)}; expected a tensor, a DataLoader or an iterable of inputs"

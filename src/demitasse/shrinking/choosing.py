@@ -84,7 +84,7 @@ def chosen_grids(
         found: Losses = {}
         if len(candidates) > 1:
             curvature = target.curvature(powers.get(name))
-            found = {(grid.kind, grid.per): _loss(target, weight, curvature, grid) for grid in candidates}
+            found = {(grid.kind, grid.per): rounding_loss(target, weight, curvature, grid) for grid in candidates}
         losses[name] = found
         pers[name] = {one: per or _per(found, one, weight.shape[2]) for one in kinds}
     totals = {one: sum(losses[name][one, pers[name][one]] for name in losses) for one in kinds} if kinds[1:] else {}
@@ -127,6 +127,7 @@ def _per(losses: Losses, kind: GridKind, columns: int) -> Per:
     return "channel" if paid < _HALF * losses[kind, "tensor"] else "tensor"
 
 
-def _loss(target: ShrinkTarget, weight: Tensor, curvature: Tensor, grid: Grid) -> float:
+def rounding_loss(target: ShrinkTarget, weight: Tensor, curvature: Tensor, grid: Grid) -> float:
+    """Returns the estimated loss of a weight, (groups, rows, columns), on a grid."""
     scale = searched(weight, curvature, grid, target.freedom.scale, target.dense.dtype, _COARSE)
     return float(scales.error(weight, curvature, grid.codebook(), scale).sum())

@@ -15,6 +15,11 @@ from demitasse.shrinking.targets import ShrinkTarget
 
 _TRIES = 6
 _CLOSE = 0.98  # share of the allowed bytes that is near enough
+_AIM = 0.99  # share of them to aim at
+# by how much weights are worth less than predicted, about, since others make up for their errors
+_MADE_UP = 4.5
+_FARTHEST = math.log(100)  # by how much a prediction may change a price
+_HALVINGS = 16  # of the range of prices
 _PRICES = 1e-30, 1e6  # the range of prices to consider
 
 
@@ -30,8 +35,8 @@ def predicted(targets: list[ShrinkTarget], powers: Mapping[str, Tensor], price: 
     total = 0.0
     for target in targets:
         matrix, by_row = target.matrix.double(), target.freedom.scale or per == "channel"
-        step = rate.steps(matrix, target.curvature(powers.get(target.name)), price, by_row)
-        total += rate.bits(matrix, step) / 8
+        curvature = target.curvature(powers.get(target.name))
+        total += rate.bits(matrix, rate.steps(matrix, curvature, price, by_row), curvature, price) / 8
     return total
 
 
@@ -47,27 +52,21 @@ def rest(model: nn.Module, targets: list[ShrinkTarget], size: Callable[[nn.Modul
                 target.item.parameter.copy_(target.dense)
 
 
-def first_price(bytes_at: Callable[[float], float], wanted: float) -> float:
-    """Returns the price at which a falling function of it gives the wanted bytes, by bisection of its logarithm."""
-    low, high = map(math.log, _PRICES)
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if bytes_at(math.exp(middle)) > wanted else (low, middle)
-    return math.exp(high)
-
-
-def fitted_price(compressed: Callable[[float], int], price: float, wanted: int) -> tuple[float, int]:
+def fitted_price(
+    compressed: Callable[[float], int], predicted: Callable[[float], float], wanted: int
+) -> tuple[float, int]:
     """Returns the lowest price found at which the compressed model fits, and its bytes.
 
     Args:
         compressed: compresses the dense model at a price and returns the bytes.
-        price: the first price to try.
+        predicted: returns about what they will be; falls with the price.
         wanted: the most bytes.
 
     Raises:
         SizeError: nothing fits; says the smallest size reached.
     """
     tried: dict[float, int] = {}
+    price = _solved(predicted, _AIM * wanted) / _MADE_UP
     for _ in range(_TRIES):
         tried[price] = compressed(price)
         fits = [one for one, size in tried.items() if size <= wanted]
@@ -75,7 +74,7 @@ def fitted_price(compressed: Callable[[float], int], price: float, wanted: int) 
         is_all = len(least) == 2 and least[0] < least[1] / 2 and tried[least[0]] < 1.005 * tried[least[1]]
         if fits and (tried[min(fits)] >= _CLOSE * wanted or is_all):
             break  # a lower price would not make the file larger
-        price = _next_price(tried, wanted)
+        price = _next_price(tried, predicted, _AIM * wanted)
     fits = [one for one, size in tried.items() if size <= wanted]
     if not fits:
         raise SizeError(
@@ -85,13 +84,23 @@ def fitted_price(compressed: Callable[[float], int], price: float, wanted: int) 
     return min(fits), tried[min(fits)]
 
 
-def _next_price(tried: Mapping[float, int], wanted: int) -> float:
-    """Returns the price where a line through the nearest sizes, both as logarithms, gives 0.99 of the wanted one.
+def _solved(bytes_at: Callable[[float], float], wanted: float) -> float:
+    """Returns the price at which a falling function of it gives the wanted bytes, by bisection of its logarithm."""
+    low, high = map(math.log, _PRICES)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if bytes_at(math.exp(middle)) > wanted else (low, middle)
+    return math.exp(high)
 
-    Where all sizes are on one side, the price falls about with the fourth power of the size, or faster where it was
-    far off.
+
+def _next_price(tried: Mapping[float, int], predicted: Callable[[float], float], wanted: float) -> float:
+    """Returns the price to try next.
+
+    Between sizes on both sides, it is where a line through the nearest ones, all as logarithms, gives the wanted one.
+    Else the nearest price moves by the factor that is predicted to make up for the difference, and at least about with
+    the fourth power of the size, or faster after several tries.
     """
-    aim = math.log(0.99 * wanted)
+    aim = math.log(wanted)
     points = sorted((math.log(price), math.log(size)) for price, size in tried.items())
     above = [point for point in points if point[1] > aim]
     below = [point for point in points if point[1] <= aim]
@@ -100,5 +109,8 @@ def _next_price(tried: Mapping[float, int], wanted: int) -> float:
         moved = first + max(0.1, min(0.9, (large - aim) / (large - small))) * (second - first)
     else:
         price, size = above[-1] if above else below[0]
-        moved = price + 4 * len(points) * (size - aim)
+        least = 4 * len(points) * (size - aim)
+        foreseen = math.log(_solved(predicted, wanted) / _solved(predicted, math.exp(size)))
+        foreseen = min(max(foreseen, -_FARTHEST), _FARTHEST)
+        moved = price + (max(least, foreseen) if above else min(least, foreseen))
     return math.exp(min(max(moved, math.log(_PRICES[0])), math.log(_PRICES[1])))

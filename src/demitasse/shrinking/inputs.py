@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from demitasse.errors import MethodError
+from demitasse.methods.one_shot.calls import Arguments, Named
 from demitasse.methods.one_shot.moments import InputMoments, Moments
-from demitasse.methods.one_shot.views import Arguments, Named, View
-from demitasse.shrinking.batches import padding_of
+from demitasse.methods.one_shot.sampling import Sample
+from demitasse.methods.one_shot.views import View
+from demitasse.shrinking.batches import padding_of, size_of
 from demitasse.shrinking.replay import Replay
 from demitasse.shrinking.survey import Survey
 from demitasse.shrinking.targets import ShrinkTarget
 from demitasse.shrinking.watching import ModelRunner, copied, swapped
 
 Call = tuple[Arguments, Named]
+
+# how many windows of a convolution are enough: for each column of the weight, and at least; and of an example for means
+_ENOUGH, _LEAST, _SOME = 128, 1 << 14, 64
 
 
 def statistics_of(
@@ -47,6 +54,8 @@ def statistics_of(
     calls = {module: seen.calls[module] for module in views}
     moments = {target.name: Moments() for target in targets}
     begin = min((seen.begins[module] for module in calls), default=0)
+    examples = sum(map(size_of, batches))
+    enough = {target.name: math.ceil(max(_ENOUGH * target.matrix.shape[2], _LEAST) / examples) for target in targets}
     for number, batch in enumerate(batches if calls else ()):
         left: Iterator[Call] = iter(())
         if dense:
@@ -59,11 +68,13 @@ def statistics_of(
             arguments: Arguments,
             named: Named,
             left: Iterator[Call] = left,
+            number: int = number,
             padding: Tensor | None = padding,
         ) -> None:
             other = next(left, None)
             for target, view in views[module]:
-                _add(moments[target.name], view, (arguments, named), other, padding)
+                sample = Sample(enough[target.name], number)
+                _add(moments[target.name], view, (arguments, named), other, sample, padding)
 
         with replay.skipping((number, "compressed"), begin):
             runner.watch(batch, calls, add)
@@ -81,21 +92,22 @@ def _calls(runner: ModelRunner, batch: object, calls: Mapping[nn.Module, int]) -
     return found
 
 
-def _add(moments: Moments, view: View, call: Call, dense: Call | None, padding: Tensor | None) -> None:
+def _add(moments: Moments, view: View, call: Call, dense: Call | None, sample: Sample, padding: Tensor | None) -> None:
     if dense is None:
-        for part in _columns(view, call, padding):
+        for part in _columns(view, call, sample, padding):
             moments.add(part)
         return
-    for part, other in zip(_columns(view, call, padding), _columns(view, dense, padding), strict=True):
+    both = _columns(view, call, sample, padding), _columns(view, dense, sample, padding)
+    for part, other in zip(*both, strict=True):
         moments.add(part, other)
 
 
-def _columns(view: View, call: Call, padding: Tensor | None) -> Iterator[Tensor]:
+def _columns(view: View, call: Call, sample: Sample, padding: Tensor | None) -> Iterator[Tensor]:
     """Yields the columns of a call; of layers that work position by position, without those of padding."""
     if padding is None or not view.by_position:
-        return view.columns(*call)
+        return view.columns(*call, sample)
     arguments, named = (_unpadded(value, padding) for value in call[0]), call[1].items()
-    return view.columns(tuple(arguments), {name: _unpadded(value, padding) for name, value in named})
+    return view.columns(tuple(arguments), {name: _unpadded(value, padding) for name, value in named}, sample)
 
 
 def _unpadded(value: object, padding: Tensor) -> object:
@@ -116,16 +128,13 @@ def powers_of(
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
 
-    padding: Tensor | None = None
-
-    def add(module: nn.Module, arguments: Arguments, named: Named) -> None:
+    def add(turn: int, padding: Tensor | None, module: nn.Module, arguments: Arguments, named: Named) -> None:
         for target, view in views[module]:
-            for part in _columns(view, (arguments, named), padding):
+            for part in _columns(view, (arguments, named), Sample(_SOME, turn), padding):
                 squares = part.float().square().sum(2).double()
                 sums[target.name] = sums[target.name] + squares if target.name in sums else squares
                 counts[target.name] = counts.get(target.name, 0) + part.shape[2]
 
-    for batch in batches:
-        padding = padding_of(batch)
-        runner.watch(batch, {module: seen.calls[module] for module in views}, add)
+    for turn, batch in enumerate(batches):
+        runner.watch(batch, {module: seen.calls[module] for module in views}, partial(add, turn, padding_of(batch)))
     return {name: total / counts[name] for name, total in sums.items()}

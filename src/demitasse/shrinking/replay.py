@@ -59,7 +59,7 @@ class Replay:
             else:
                 skipped[module] = result
                 covered |= {module, *self._inside[module]}
-        for module in kept.keys() - skipped.keys():
+        for module in [module for module, result in kept.items() if skipped.get(module) is not result]:
             del kept[module]  # it is inside of a skipped module, or only skipped modules use it
         with ExitStack() as stack:
             for module, result in skipped.items():
@@ -74,12 +74,14 @@ class Replay:
         def keep(module: nn.Module, arguments: object, output: object) -> None:
             if isinstance(output, Tensor):
                 shapes[module] = output.new_zeros(1).expand(output.shape)
-                if kept is not None and self._bytes() + output.nbytes <= self._memory:
+                if kept is not None and self.kept_bytes + output.nbytes <= self._memory:
                     kept[module] = output.detach().clone()
 
         return keep
 
-    def _bytes(self) -> int:
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the outputs that are kept."""
         return sum(tensor.nbytes for outputs in self._kept.values() for tensor in outputs.values())
 
 

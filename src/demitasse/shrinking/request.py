@@ -24,6 +24,7 @@ from demitasse.shrinking.job import Progress, Shrinking, ShrinkPlan
 from demitasse.shrinking.report import ShrinkReport, ShrunkParameter
 from demitasse.shrinking.targets import ShrinkTarget, targets_of
 from demitasse.shrinking.watching import ModelRunner, evaluating
+from demitasse.shrinking.widths import distributed
 
 Numbers = Number | Mapping[Pattern, Number]
 Size = Callable[[nn.Module], int]
@@ -61,7 +62,8 @@ def shrink(
         sparsity: share of zeros, 0 to 1: one number for all chosen parameters together, distributed by what it costs
             the model; or a mapping of patterns to numbers.
         bits: bits of a code, sign and zero included, or a mapping of patterns to them. ``pow2`` then has 2^(bits - 2)
-            powers of each sign, ``uniform`` 2^(bits - 1) - 1 multiples of its step.
+            powers of each sign, ``uniform`` 2^(bits - 1) - 1 multiples of its step; one number for ``uniform`` is the
+            average of the weights that are not zero, distributed over the layers by what rounding costs the model.
         max_bytes: the most bytes of the ``.demi`` file; the loss is the smallest that fits.
         grid: ``pow2``: zero and powers of two, which all kernels and compact files take; ``uniform``: whole numbers
             times a step. By default the one with the smaller estimated loss at these bits; with ``max_bytes``,
@@ -135,7 +137,6 @@ def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) ->
             "the model is unchanged"
         )
     per = request.per or "tensor"
-    price = fitting.first_price(lambda one: fitting.predicted(job.targets, job.powers, one, per), max_bytes - other)
     best: dict[float, tuple[list[ShrunkParameter], dict[Tensor, Tensor]]] = {}
 
     def compressed(price: float) -> int:
@@ -145,7 +146,9 @@ def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) ->
         return measure(model)
 
     try:
-        price, reached = fitting.fitted_price(compressed, price, max_bytes)
+        price, reached = fitting.fitted_price(
+            compressed, lambda price: other + fitting.predicted(job.targets, job.powers, price, per), max_bytes
+        )
     except MethodError:
         _restore(originals)
         raise
@@ -230,7 +233,10 @@ class _Request:
             other: GridKind = "pow2" if found.kind == "uniform" else "uniform"
             share = found.totals[found.kind] / found.totals[other] if found.totals[other] else 1.0
             self._why = f" (chosen: {share:.2f} of the estimated loss of {other})"
-        return ShrinkPlan(cut, {name: found.grids.get(name) for name in names}, losses=found.losses)
+        grids = found.grids
+        if found.kind == "uniform" and isinstance(self.bits, int):
+            grids = distributed(job.targets, job.powers, lost, grids)
+        return ShrinkPlan(cut, {name: grids.get(name) for name in names}, losses=found.losses)
 
     def _cut(self, job: Shrinking) -> dict[str, int]:
         """Returns how many weights of each target to cut."""

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from demitasse.errors import MethodError
 from demitasse.methods.one_shot.absorbers import Absorber, absorber_of
-from demitasse.methods.one_shot.views import Arguments, Named
+from demitasse.methods.one_shot.calls import Arguments, Named
 from demitasse.shrinking.watching import ModelRunner, tensors_in
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from demitasse.errors import DemitasseError, MethodError
-from demitasse.methods.one_shot.views import Arguments, Named
+from demitasse.methods.one_shot.calls import Arguments, Named
 from demitasse.shrinking.batches import Forward, moved
 
 # called with a module, its positional and its keyword arguments

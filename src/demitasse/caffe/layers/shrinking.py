@@ -18,10 +18,10 @@ from demitasse.caffe.layers.normalization import BatchNorm
 from demitasse.caffe.layers.scale import Scale
 from demitasse.methods.homes import Home
 from demitasse.methods.one_shot.absorbers import ABSORBERS, Absorber, absorb_in_statistics
+from demitasse.methods.one_shot.calls import Arguments, Named
+from demitasse.methods.one_shot.sampling import EVERY, Sample
 from demitasse.methods.one_shot.views import (
     VIEWS,
-    Arguments,
-    Named,
     View,
     chunked,
     transposed_columns,
@@ -60,18 +60,18 @@ class CaffeConvolutionView(View):
         return -1 - len(self.layer.window.kernel)
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         for bottom in arguments:
             if isinstance(bottom, Tensor):
                 items = bottom.flatten(0, self.layer.axis - 1) if self.layer.axis else bottom.unsqueeze(0)
                 for part in chunked(items, math.prod(items.shape[1:]) * math.prod(self.layer.window.kernel)):
-                    yield self.windows(part)
+                    yield self.windows(part, sample)
 
-    def windows(self, items: Tensor) -> Tensor:
+    def windows(self, items: Tensor, sample: Sample) -> Tensor:
         """Returns the columns of (n, channels, sizes...)."""
         kernel, stride, pad, dilation = self.layer.window
         padded = F.pad(items, [side for size in reversed(pad) for side in (size, size)])
-        return windows(padded, kernel, stride, dilation, self.layer.group)
+        return windows(padded, kernel, stride, dilation, self.layer.group, sample)
 
 
 @VIEWS.register("Deconvolution")
@@ -92,10 +92,10 @@ class CaffeDeconvolutionView(CaffeConvolutionView):
         return transposed_weight(matrix, shape)
 
     @override
-    def windows(self, items: Tensor) -> Tensor:
+    def windows(self, items: Tensor, sample: Sample) -> Tensor:
         kernel, stride, pad, dilation = self.layer.window
         sides = [(size, size) for size in pad]
-        return transposed_columns(items, kernel, stride, sides, dilation, self.layer.group)
+        return transposed_columns(items, kernel, stride, sides, dilation, self.layer.group, sample)
 
 
 @VIEWS.register("InnerProduct")
@@ -127,7 +127,7 @@ class CaffeInnerProductView(View):
         return -1
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         for bottom in arguments:
             if isinstance(bottom, Tensor):
                 items = bottom.flatten(self.layer.axis)

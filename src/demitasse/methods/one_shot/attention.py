@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from demitasse.methods.homes import Home
-from demitasse.methods.one_shot.views import VIEWS, Arguments, LinearView, Named, View, chunked, tensor_argument
+from demitasse.methods.one_shot.calls import Arguments, Named
+from demitasse.methods.one_shot.sampling import EVERY, Sample
+from demitasse.methods.one_shot.views import VIEWS, LinearView, View, chunked, tensor_argument
 
 _INPUTS = ("query", "key", "value")
 _PROJECTIONS = tuple(f"{name[0]}_proj_weight" for name in _INPUTS)
@@ -29,7 +31,7 @@ class ProjectionView(LinearView):
         return isinstance(home.module, nn.MultiheadAttention) and home.role in _PROJECTIONS
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         number = _PROJECTIONS.index(self.home.role)
         inputs = tensor_argument(arguments, named, number, _INPUTS[number])
         if inputs is not None:
@@ -59,7 +61,7 @@ class ProjectionsView(View):
         return matrix.reshape(*shape)
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         found = [tensor_argument(arguments, named, number, name) for number, name in enumerate(_INPUTS)]
         inputs = [_columns(one) for one in found if one is not None]
         if len(inputs) < 3:
@@ -101,7 +103,7 @@ class OutputView(LinearView):
         return self.home.within[-2]
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         attention, layer = self.watched, self.home.module
         assert isinstance(attention, nn.MultiheadAttention)
         assert isinstance(layer, nn.Linear)

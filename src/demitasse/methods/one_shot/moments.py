@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# share of the sum of squares that float32 may lose
+_LOST = 1e-6
+
 
 @dataclass(frozen=True)
 class InputMoments:
@@ -30,11 +33,15 @@ class InputMoments:
     count: int
 
     def centred(self) -> InputMoments:
-        """Returns the moments about the mean: those of the loss if the layer's shift is always the best one."""
+        """Returns the moments about the mean: those of the loss if the layer's shift is always the best one.
+
+        The Hessian stays positive definite if inputs are constant: it gets what rounding of float32 may have cost it.
+        """
         outer = self.mean.unsqueeze(2) * self.mean.unsqueeze(1)
         cross = self.drift.unsqueeze(2) * self.mean.unsqueeze(1)
+        lost = torch.diag_embed(_LOST * self.hessian.diagonal(dim1=1, dim2=2))
         return InputMoments(
-            self.hessian - self.count * outer, self.cross - self.count * cross, self.mean, self.drift, self.count
+            self.hessian - self.count * outer + lost, self.cross - self.count * cross, self.mean, self.drift, self.count
         )
 
 
@@ -53,14 +60,19 @@ class Moments:
             dense: the same inputs of the dense model; None if they are equal.
         """
         inputs = inputs.float()
-        hessian = (inputs @ inputs.mT).double()
-        total = inputs.sum(2).double()
-        if dense is None:
-            sums = hessian, torch.zeros_like(hessian), total, torch.zeros_like(total)
-        else:
-            drift = dense.float() - inputs
-            sums = hessian, (drift @ inputs.mT).double(), total, drift.sum(2).double()
-        self._sums = tuple(a + b for a, b in zip(self._sums, sums, strict=True)) if self._sums else sums
+        if not self._sums:
+            groups, columns, _ = inputs.shape
+            self._sums = tuple(
+                torch.zeros(groups, *sizes, dtype=torch.float64, device=inputs.device)
+                for sizes in ((columns, columns), (columns, columns), (columns,), (columns,))
+            )
+        hessian, cross, total, drift = self._sums
+        hessian += inputs @ inputs.mT
+        total += inputs.sum(2)
+        if dense is not None:
+            difference = dense.float() - inputs
+            cross += difference @ inputs.mT
+            drift += difference.sum(2)
         self.count += inputs.shape[2]
 
     def statistics(self) -> InputMoments:

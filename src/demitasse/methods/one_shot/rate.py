@@ -40,14 +40,19 @@ def largest_number(weight: Tensor, step: Tensor) -> int:
     return max(1, int((weight.abs().amax(2) / step).max().round()))
 
 
-def bits(weight: Tensor, step: Tensor) -> float:
-    """Returns the entropy of a rounded weight in bits, all entries together.
+def bits(weight: Tensor, step: Tensor, curvature: Tensor, price: float) -> float:
+    """Returns the entropy of a weight in bits, all entries together, if each is rounded to where it costs least.
 
     Args:
         weight: (groups, rows, columns).
         step: (groups, rows).
+        curvature: (groups, rows, columns), what a unit of squared error of a weight costs the model.
+        price: what a bit costs.
     """
-    largest = largest_number(weight, step)
-    numbers = ((weight / step.unsqueeze(2)).round().clamp(-largest, largest) + largest).long()
-    prices = codebooks.bits(numbers, 2 * largest + 1)
-    return float(prices[numbers].sum())
+    largest, scaled = largest_number(weight, step), weight / step.unsqueeze(2)
+    nearest = scaled.round().clamp(-largest, largest)
+    tried = torch.stack([nearest, nearest - nearest.sign(), torch.zeros_like(nearest)]).long() + largest
+    prices = codebooks.bits(tried[0], 2 * largest + 1)
+    costs = (scaled + largest - tried).square() * curvature * step.square().unsqueeze(2) + price * prices[tried]
+    found = tried.gather(0, costs.argmin(0, keepdim=True))
+    return float(codebooks.bits(found, 2 * largest + 1)[found].sum())

@@ -11,7 +11,9 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from typing_extensions import override
 
 from demitasse.methods.homes import Home
-from demitasse.methods.one_shot.views import VIEWS, Arguments, LinearView, Named
+from demitasse.methods.one_shot.calls import Arguments, Named
+from demitasse.methods.one_shot.sampling import EVERY, Sample
+from demitasse.methods.one_shot.views import VIEWS, LinearView
 
 # the mode of a module -> what makes a layer of that kind
 _LAYERS: dict[str, Callable[..., nn.RNNBase]] = {
@@ -35,7 +37,7 @@ class CellView(LinearView):
         return isinstance(home.module, nn.RNNCellBase) and home.role in _CELLS
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         number, name = _CELLS[self.home.role]
         state = arguments[number] if len(arguments) > number else named.get(name)
         found = state[0] if isinstance(state, tuple | list) else state  # of an LSTM, the cell state comes second
@@ -86,7 +88,7 @@ class RecurrentView(LinearView):
         return kind, int(place.removesuffix("_reverse")), place.endswith("_reverse")
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         module = self.home.module
         assert isinstance(module, nn.RNNBase)
         inputs, lengths = _sequences(module, arguments[0] if arguments else named.get("input"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import torch
@@ -18,13 +18,13 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from typing_extensions import override
 
 from demitasse.methods.homes import Home, is_conv1d
+from demitasse.methods.one_shot.calls import Arguments, Named
+from demitasse.methods.one_shot.convolved import convolved, sides
+from demitasse.methods.one_shot.sampling import EVERY, Sample
 from demitasse.registry import Registry
 
 # the most entries of a chunk of columns
 _CHUNK = 1 << 23
-
-Arguments = tuple[object, ...]
-Named = Mapping[str, object]
 
 
 class View(ABC):
@@ -53,12 +53,13 @@ class View(ABC):
         """Returns a matrix as a weight of this shape; the inverse of :meth:`matrix`."""
 
     @abstractmethod
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         """Yields the columns of a call of the layer in chunks, (groups, columns, n).
 
         Args:
             arguments: the positional arguments of the call.
             named: its keyword arguments.
+            sample: which windows of a convolution to take.
         """
 
     @property
@@ -142,7 +143,7 @@ class LinearView(View):
         return -1
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         inputs = tensor_argument(arguments, named, 0, "input")
         if inputs is not None:
             for part in chunked(inputs.reshape(-1, inputs.shape[-1]), inputs.shape[-1]):
@@ -167,13 +168,18 @@ class Conv1DView(LinearView):
         return matrix[0].t()
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         found = tensor_argument(arguments, named, 0, "x")
         yield from super().columns((found,), {})
 
 
 def windows(
-    inputs: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], groups: int
+    inputs: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    sample: Sample = EVERY,
 ) -> Tensor:
     """Returns the windows of a convolution over padded inputs as columns.
 
@@ -183,6 +189,7 @@ def windows(
         stride: the stride along each axis.
         dilation: the dilation along each axis.
         groups: number of groups.
+        sample: which windows to take.
 
     Returns:
         (groups, channels / groups * kernel positions, n * windows).
@@ -192,13 +199,13 @@ def windows(
     counts = [
         max(0, (size - reach) // step + 1) for size, reach, step in zip(inputs.shape[2:], reaches, stride, strict=True)
     ]
-    found = inputs.new_empty(channels, math.prod(kernel), n, *counts)
+    taken = sample.places(counts)
+    found = inputs.new_empty(channels, math.prod(kernel), n, *map(len, taken))
     by_channel = inputs.transpose(0, 1)
     for number, place in enumerate(product(*map(range, kernel))):
-        starts = [position * spread for position, spread in zip(place, dilation, strict=True)]
         part = [
-            slice(start, start + (count - 1) * step + 1 if count else start, step)
-            for start, count, step in zip(starts, counts, stride, strict=True)
+            slice(position * spread + places.start * step, position * spread + places.stop * step, places.step * step)
+            for position, spread, places, step in zip(place, dilation, taken, stride, strict=True)
         ]
         found[:, number] = by_channel[(slice(None), slice(None), *part)]
     return found.reshape(groups, channels // groups * math.prod(kernel), -1)
@@ -233,29 +240,20 @@ class ConvolutionView(View):
         return -1 - len(self.home.module.kernel_size)
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         inputs, module = tensor_argument(arguments, named, 0, "input"), self.home.module
         assert isinstance(module, _ConvNd)
         if inputs is None:
             return
         axes = len(module.kernel_size)
         inputs = inputs if inputs.ndim == axes + 2 else inputs.unsqueeze(0)
+        padding, mode = sides(module, module.padding), module.padding_mode
+        if (own := convolved(module, arguments, named)) is not None:
+            (inputs, padding), mode = own, "zeros"
         width = math.prod(inputs.shape[1:]) * math.prod(module.kernel_size) // math.prod(module.stride)
         for part in chunked(inputs, width):
-            mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-            padded = F.pad(part, _sides(module), mode=mode)
-            yield windows(padded, module.kernel_size, module.stride, module.dilation, module.groups)
-
-
-def _sides(module: _ConvNd) -> list[int]:
-    """Returns the padding as F.pad takes it: of the last axis first, two sides each."""
-    if not isinstance(module.padding, str):
-        return [side for size in reversed(module.padding) for side in (int(size), int(size))]
-    sides = []
-    for size, spread in zip(reversed(module.kernel_size), reversed(module.dilation), strict=True):
-        total = spread * (size - 1) if module.padding == "same" else 0
-        sides += [total // 2, total - total // 2]
-    return sides
+            padded = F.pad(part, padding, mode="constant" if mode == "zeros" else mode)
+            yield windows(padded, module.kernel_size, module.stride, module.dilation, module.groups, sample)
 
 
 def stuffed(inputs: Tensor, stride: Sequence[int]) -> Tensor:
@@ -273,6 +271,7 @@ def transposed_columns(
     sides: Sequence[tuple[int, int]],
     dilation: Sequence[int],
     groups: int,
+    sample: Sample = EVERY,
 ) -> Tensor:
     """Returns the columns of a transposed convolution: a convolution of the inputs with zeros between them.
 
@@ -283,6 +282,7 @@ def transposed_columns(
         sides: by how much the whole result is cut at its begin, and at its end, along each axis; may be negative.
         dilation: the dilation along each axis.
         groups: number of groups.
+        sample: which outputs to take.
 
     Returns:
         (groups, channels / groups * kernel positions, n * outputs).
@@ -291,7 +291,7 @@ def transposed_columns(
     for size, spread, (begin, end) in zip(reversed(kernel), reversed(dilation), reversed(sides), strict=True):
         reach = spread * (size - 1)
         pads += [reach - begin, reach - end]
-    found = windows(F.pad(stuffed(inputs, stride), pads), kernel, [1] * len(kernel), dilation, groups)
+    found = windows(F.pad(stuffed(inputs, stride), pads), kernel, [1] * len(kernel), dilation, groups, sample)
     # an output meets the kernel from its last position to its first
     return found.reshape(groups, -1, math.prod(kernel), found.shape[2]).flip(2).flatten(1, 2)
 
@@ -333,7 +333,7 @@ class TransposedConvolutionView(View):
         return -1 - len(self.home.module.kernel_size)
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         inputs, module = tensor_argument(arguments, named, 0, "input"), self.home.module
         assert isinstance(module, _ConvTransposeNd)
         if inputs is None:
@@ -344,7 +344,9 @@ class TransposedConvolutionView(View):
         sides = [(size, size - more) for size, more in zip(padding, module.output_padding, strict=True)]
         width = math.prod(inputs.shape[1:]) * math.prod(module.kernel_size) * math.prod(module.stride)
         for part in chunked(inputs, width):
-            yield transposed_columns(part, module.kernel_size, module.stride, sides, module.dilation, module.groups)
+            yield transposed_columns(
+                part, module.kernel_size, module.stride, sides, module.dilation, module.groups, sample
+            )
 
 
 @VIEWS.register("embedding")
@@ -368,5 +370,5 @@ class EmbeddingView(View):
         return matrix[0]
 
     @override
-    def columns(self, arguments: Arguments, named: Named) -> Iterator[Tensor]:
+    def columns(self, arguments: Arguments, named: Named, sample: Sample = EVERY) -> Iterator[Tensor]:
         yield from ()

