@@ -179,7 +179,7 @@ def test_a_size_that_cannot_be_met_leaves_the_model_as_it_was() -> None:
 
 def test_by_default_it_says_what_it_chose() -> None:
     report = demitasse.shrink(calibrated(), images())
-    assert "bits: 5 (the default), grid: uniform (chosen: 0." in str(report)
+    assert "bits: 5 on average (the default), grid: uniform (chosen: 0." in str(report)
     assert "of the estimated loss of pow2)" in str(report)
     assert "<table>" in report._repr_html_()
     assert report.as_plain()["rows"]

@@ -211,6 +211,8 @@ class _Request:
             parts.append(f"zeros: {given}")
         if self.bits is not None:
             given = "by layer" if isinstance(self.bits, Mapping) else f"{self.bits}"
+            if self.grid == "uniform" and not isinstance(self.bits, Mapping):
+                given += " on average"
             parts.append(f"bits: {given}{' (the default)' if self.is_default else ''}")
             parts.append(f"grid: {self.grid}{self._why}")
         if self.max_bytes is not None:
