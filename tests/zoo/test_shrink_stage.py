@@ -26,6 +26,7 @@ epochs = 3
 [[stages]]
 kind = "shrink"
 examples = 200
+grid = "pow2"
 """
 ENTRIES = {"fc1.weight": 19200, "fc2.weight": 30000, "fc3.weight": 1000}
 
@@ -34,7 +35,8 @@ def test_quantization_and_surgery_go_on_from_it(tmp_path: Path) -> None:
     after = (
         '[[stages]]\nkind = "surgery"\nsparsity = 0.8\n[[stages]]\nkind = "quantize"\nbits = 4\nportions = [0.5, 1.0]\n'
     )
-    recipe = parse(f"{BASE}sparsity = 0.6\nbits = 4\n{after}", "both", "both.toml")
+    base = BASE.replace("epochs = 1", "epochs = 2")
+    recipe = parse(f"{base}sparsity = 0.6\nbits = 4\n{after}", "both", "both.toml")
     dense, shrunk, _, quantized = Runner(recipe, tmp_path).run()
     assert shrunk.kind == "shrink"
     assert shrunk.tests["error"] < dense.tests["error"] + 0.03

@@ -28,7 +28,9 @@ def test_a_caffe_net_is_compressed() -> None:
     net = Net(prototxt.parse(TEXT, schema.NetParameter(), "test"))
     images = torch.randn(200, 2, 9, 9)
     before = net({"data": images})["prob"].detach()
-    report = demitasse.shrink(net, images, bits=5, sparsity=0.3, forward=lambda net, batch: net({"data": batch}))
+    report = demitasse.shrink(
+        net, images, bits=5, sparsity=0.3, grid="pow2", forward=lambda net, batch: net({"data": batch})
+    )
     assert len(report.rows) == 3
     assert report.sparsity > 0.299
     weights = [module.weight.detach() for module in net.modules() if getattr(module, "weight", None) is not None]

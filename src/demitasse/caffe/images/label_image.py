@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demitasse.caffe.images.codec import opened
 from demitasse.errors import DataError
 
 Labels = NDArray[np.integer[Any]]
@@ -28,6 +27,8 @@ def decode_labels(data: bytes) -> Labels:
     Raises:
         DataError: the data is not an image, or has more than 8 bits per channel.
     """
+    from demitasse.caffe.images.codec import opened
+
     with opened(data) as image:
         if image.mode.startswith(("I", "F")):
             raise DataError(f"the label image has mode {image.mode}; expected 8 bits per channel")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from demitasse.caffe import schema
 from demitasse.errors import DataError, NetError
+from demitasse.extras import needs
 
 if TYPE_CHECKING:
     from demitasse.caffe.images.label_image import Labels
@@ -119,7 +120,8 @@ class PairTransform:
         return resize(image, height, width), resize_nearest(labels, height, width)
 
     def _rotated(self, pair: Pair, degrees: float) -> Pair:
-        from PIL import Image as Pillow
+        with needs("PIL"):
+            from PIL import Image as Pillow
 
         def turned(plane: Plane, fill: float, how: Pillow.Resampling) -> Plane:
             return np.asarray(Pillow.fromarray(plane).rotate(degrees, how, fillcolor=fill))
