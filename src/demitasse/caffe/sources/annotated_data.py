@@ -17,10 +17,10 @@ from demitasse.caffe.images.augmentation import AnnotatedImage, Augmentation
 from demitasse.caffe.images.box_resizing import FIT_SMALL, extrapolated, resized_boxes
 from demitasse.caffe.images.sampling import WindowSampler
 from demitasse.caffe.images.transform import Image, ImageTransform
-from demitasse.caffe.sources.ahead import AheadSource
-from demitasse.caffe.sources.base import SOURCES, Shape, State
+from demitasse.caffe.sources.base import SOURCES, Shape
 from demitasse.caffe.sources.cursor import DatabaseCursor
 from demitasse.caffe.sources.database import datum_image
+from demitasse.caffe.sources.order import OrderedSource
 from demitasse.caffe.sources.store import Record
 from demitasse.errors import DataError, NetError
 
@@ -45,7 +45,7 @@ class _PreparedItem(NamedTuple):
 
 
 @SOURCES.register("AnnotatedData")
-class AnnotatedData(AheadSource[AnnotatedPlan]):
+class AnnotatedData(OrderedSource[AnnotatedPlan]):
     """The first top is the images, the second their boxes, (1, 1, boxes, 8), or a row of -1 if there are none.
 
     A row has the item, the label, the instance, xmin, ymin, xmax, ymax in fractions of the image, and whether it is
@@ -58,6 +58,8 @@ class AnnotatedData(AheadSource[AnnotatedPlan]):
 
     Reference: Liu et al. 2016 (SSD), section 2.2, "Data augmentation".
     """
+
+    order: DatabaseCursor
 
     splits_by_rank = True
 
@@ -76,15 +78,15 @@ class AnnotatedData(AheadSource[AnnotatedPlan]):
         self._augmentation = Augmentation(transform, samplers, self._transformer.means)
         self._given_type = annotated.HasField("anno_type")
         self._has_boxes = self._given_type
-        self._cursor = DatabaseCursor(param)
+        self.order = DatabaseCursor(param)
         super().__init__(spec, phase)
-        (first,) = self._cursor.next_records(1)
+        (first,) = self.order.next_records(1)
         datum, image = self._read(first)
         self._has_boxes = datum.HasField("type") or self._given_type
         try:
             shape = self._transformer.output_shape(image.pixels.shape)
         except DataError as error:
-            raise error.within(self._cursor.describe(first)) from error
+            raise error.within(self.order.describe(first)) from error
         boxes = (1, 1, max(len(image.boxes.label), 1), _COLUMNS)
         shapes: list[Shape] = [(param.batch_size, *shape), boxes if self._has_boxes else (param.batch_size,)]
         self.shapes = shapes[: len(spec.top)]
@@ -98,12 +100,12 @@ class AnnotatedData(AheadSource[AnnotatedPlan]):
             pixels = datum_image(datum.datum, self._transformer.color)
             return datum, AnnotatedImage(pixels, Annotations.of(datum))
         except (DecodeError, DataError) as error:
-            raise DataError(f"{self._cursor.describe(record)}: not an AnnotatedDatum: {error}") from error
+            raise DataError(f"{self.order.describe(record)}: not an AnnotatedDatum: {error}") from error
 
     @override
     def plan_batch(self) -> AnnotatedPlan:
         seed = int(self.random.integers(2**63))
-        records = self._cursor.next_records(self._count * self.ranks)
+        records = self.order.next_records(self._count * self.ranks)
         return AnnotatedPlan(seed, records[self.rank :: self.ranks])
 
     @override
@@ -115,7 +117,7 @@ class AnnotatedData(AheadSource[AnnotatedPlan]):
             found = self._transformer.crop_shape(item.pixels.shape)
             if found != shape:
                 raise DataError(
-                    f"{self._cursor.describe(plan.records[number])}: the image has shape {list(found)}, but the first "
+                    f"{self.order.describe(plan.records[number])}: the image has shape {list(found)}, but the first "
                     f"of the batch has {list(shape)}; set resize_param, or use images of the same size"
                 )
             self._transformer.fill(batch[number : number + 1], [item.pixels], [item.mirror], [item.place])
@@ -140,7 +142,7 @@ class AnnotatedData(AheadSource[AnnotatedPlan]):
             self._transformer.crop_shape(pixels.shape)
             boxes = self._followed(image, pixels.shape, mirror, place)
         except DataError as error:
-            raise error.within(self._cursor.describe(record)) from error
+            raise error.within(self.order.describe(record)) from error
         return _PreparedItem(pixels, boxes, mirror, place, datum.datum.label)
 
     def _followed(self, image: AnnotatedImage, shape: Shape, mirror: bool, place: tuple[float, float]) -> Annotations:
@@ -156,21 +158,3 @@ class AnnotatedData(AheadSource[AnnotatedPlan]):
         if self._resize is not None:
             boxes = boxes._replace(corners=extrapolated(boxes.corners, size, self._resize, window))
         return boxes
-
-    @override
-    def rewind(self) -> None:
-        self._cursor.rewind(self.random)
-
-    @override
-    def position(self) -> State:
-        return {"random": self.random.bit_generator.state, "position": self._cursor.position}
-
-    @override
-    def seek(self, position: State) -> None:
-        self._cursor.seek(position["position"])
-        self.random.bit_generator.state = position["random"]
-
-    @override
-    def close(self) -> None:
-        super().close()
-        self._cursor.close()

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.images.transform import Image
-from demitasse.caffe.sources.base import SOURCES, State
+from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.cursor import DatabaseCursor
 from demitasse.caffe.sources.images import ImageSource
 from demitasse.caffe.sources.store import Record
@@ -21,14 +21,16 @@ from demitasse.errors import DataError
 class Data(ImageSource[Record]):
     """Reads records of an LMDB or a LevelDB in the order of their keys; a batch may wrap around to the first record."""
 
+    order: DatabaseCursor
+
     def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param = spec.data_param
-        self._cursor = DatabaseCursor(param)
+        self.order = DatabaseCursor(param)
         super().__init__(spec, phase, param.batch_size, param.force_encoded_color)
 
     @override
     def next_items(self, count: int) -> list[Record]:
-        return self._cursor.next_records(count)
+        return self.order.next_records(count)
 
     @override
     def decode(self, item: Record) -> tuple[Image, int]:
@@ -40,25 +42,7 @@ class Data(ImageSource[Record]):
 
     @override
     def describe_item(self, item: Record) -> str:
-        return self._cursor.describe(item)
-
-    @override
-    def rewind(self) -> None:
-        self._cursor.rewind(self.random)
-
-    @override
-    def position(self) -> State:
-        return {"random": self.random.bit_generator.state, "position": self._cursor.position}
-
-    @override
-    def seek(self, position: State) -> None:
-        self._cursor.seek(position["position"])
-        self.random.bit_generator.state = position["random"]
-
-    @override
-    def close(self) -> None:
-        super().close()
-        self._cursor.close()
+        return self.order.describe(item)
 
 
 def datum_image(datum: schema.Datum, color: bool | None = None) -> Image:

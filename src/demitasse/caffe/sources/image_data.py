@@ -9,7 +9,7 @@ from demitasse.caffe.images.image_list import ImageListEntry, read_image_list
 from demitasse.caffe.images.resizing import Resized
 from demitasse.caffe.images.transform import Windowed
 from demitasse.caffe.list_file import read_regular, shown
-from demitasse.caffe.sources.base import SOURCES, State
+from demitasse.caffe.sources.base import SOURCES
 from demitasse.caffe.sources.images import ImageSource
 from demitasse.caffe.sources.listed import ListOrder
 from demitasse.errors import DataError, NetError
@@ -22,17 +22,19 @@ class ImageData(ImageSource[ImageListEntry]):
     With ``shuffle``, each epoch has its own order. ``new_height`` and ``new_width`` resize images before the crop.
     """
 
+    order: ListOrder[ImageListEntry]
+
     def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
         param = spec.image_data_param
         if bool(param.new_height) != bool(param.new_width):
             raise NetError(f"new_height is {param.new_height} and new_width {param.new_width}; give both or neither")
         self._param = param
-        self._list = ListOrder(read_image_list(param.source), param.source, param.shuffle, param.rand_skip)
+        self.order = ListOrder(read_image_list(param.source), param.source, param.shuffle, param.rand_skip)
         super().__init__(spec, phase, param.batch_size)
 
     @override
     def next_items(self, count: int) -> list[ImageListEntry]:
-        return self._list.next_entries(count, self.random)
+        return self.order.next_entries(count, self.random)
 
     @override
     def decode(self, item: ImageListEntry) -> tuple[Windowed, int]:
@@ -50,15 +52,3 @@ class ImageData(ImageSource[ImageListEntry]):
     @override
     def describe_item(self, item: ImageListEntry) -> str:
         return shown(f"{self._param.root_folder}{item.name}")
-
-    @override
-    def rewind(self) -> None:
-        self._list.rewind(self.random)
-
-    @override
-    def position(self) -> State:
-        return self._list.position(self.random)
-
-    @override
-    def seek(self, position: State) -> None:
-        self._list.seek(position, self.random)

@@ -13,8 +13,8 @@ from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.images.transform import ImageTransform, Windowed
-from demitasse.caffe.sources.ahead import AheadSource
 from demitasse.caffe.sources.base import Shape
+from demitasse.caffe.sources.order import OrderedSource
 from demitasse.errors import DataError, NetError
 
 Item = TypeVar("Item")
@@ -27,7 +27,7 @@ class BatchPlan(NamedTuple, Generic[Item]):
     items: list[Item]
 
 
-class ImageSource(AheadSource[BatchPlan[Item]], Generic[Item]):
+class ImageSource(OrderedSource[BatchPlan[Item]], Generic[Item]):
     """The first top is the images after ``transform_param``; the optional second one is the labels.
 
     A batch has the shape of its first image, so images may differ in size only if they are cropped or the batch size

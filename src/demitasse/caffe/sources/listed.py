@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
+from typing_extensions import override
 
 from demitasse.caffe.sources.base import State
+from demitasse.caffe.sources.order import Order
 from demitasse.errors import DataError
 
 Entry = TypeVar("Entry")
 
 
-class ListOrder(Generic[Entry]):
+class ListOrder(Order, Generic[Entry]):
     """Gives the entries of a list one after the other; at the end it begins again.
 
     Args:
@@ -28,6 +30,7 @@ class ListOrder(Generic[Entry]):
         self._order: Sequence[int] = ()
         self._position = 0
 
+    @override
     def rewind(self, random: np.random.Generator) -> None:
         """Returns to the beginning of the list."""
         skip = int(random.integers(self._rand_skip)) if self._rand_skip else 0
@@ -45,11 +48,13 @@ class ListOrder(Generic[Entry]):
             self._position += len(part)
         return found
 
+    @override
     def position(self, random: np.random.Generator) -> State:
         """Returns the position and the state of the generator, as plain values for JSON."""
         # the order is not stored; it is drawn again from the generator's state before the epoch
         return {"random": random.bit_generator.state, "before": self._before, "position": self._position}
 
+    @override
     def seek(self, position: State, random: np.random.Generator) -> None:
         """Moves to a position returned by :meth:`position`.
 

@@ -15,9 +15,9 @@ from demitasse.caffe import schema
 from demitasse.caffe.images.image_list import ImagePair, read_pair_list
 from demitasse.caffe.images.pairs import Image, PairTransform
 from demitasse.caffe.list_file import read_regular, shown
-from demitasse.caffe.sources.ahead import AheadSource
-from demitasse.caffe.sources.base import SOURCES, Shape, State
+from demitasse.caffe.sources.base import SOURCES, Shape
 from demitasse.caffe.sources.listed import ListOrder
+from demitasse.caffe.sources.order import OrderedSource
 from demitasse.errors import DataError, NetError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class SegmentationPlan(NamedTuple):
     seeds: list[int]
 
 
-class SegmentationSource(AheadSource[SegmentationPlan]):
+class SegmentationSource(OrderedSource[SegmentationPlan]):
     """Base of sources of images and classes.
 
     Tops: images (n, channels, height, width), and the classes of their pixels (n, 1, height, width).
@@ -46,6 +46,8 @@ class SegmentationSource(AheadSource[SegmentationPlan]):
         transform: what images and classes go through.
         labelled: whether the lines of the list have labels.
     """
+
+    order: ListOrder[ImagePair]
 
     splits_by_rank = True
 
@@ -59,10 +61,10 @@ class SegmentationSource(AheadSource[SegmentationPlan]):
             raise NetError(f"new_height is {param.new_height} and new_width {param.new_width}; give both or neither")
         self._param, self._transform = param, transform
         pairs = read_pair_list(param.source, labelled)
-        self._list = ListOrder(pairs, param.source, param.shuffle, param.rand_skip)
+        self.order = ListOrder(pairs, param.source, param.shuffle, param.rand_skip)
         super().__init__(spec, phase)
         self.seed(0)
-        (first,) = self._list.next_entries(1, self.random)
+        (first,) = self.order.next_entries(1, self.random)
         self.seed(0)
         self.shapes = self._shapes(first, param.batch_size)[: len(spec.top)]
 
@@ -87,7 +89,7 @@ class SegmentationSource(AheadSource[SegmentationPlan]):
     @override
     def plan_batch(self) -> SegmentationPlan:
         count = self._param.batch_size * self.ranks
-        pairs = self._list.next_entries(count, self.random)
+        pairs = self.order.next_entries(count, self.random)
         seeds = self.random.integers(2**63, size=count).tolist()
         own = slice(self.rank, None, self.ranks)
         return SegmentationPlan(pairs[own], seeds[own])
@@ -145,18 +147,6 @@ class SegmentationSource(AheadSource[SegmentationPlan]):
     def describe(self, pair: ImagePair) -> str:
         """Returns the file of an image, for messages."""
         return shown(f"{self._param.root_folder}{pair.image}")
-
-    @override
-    def rewind(self) -> None:
-        self._list.rewind(self.random)
-
-    @override
-    def position(self) -> State:
-        return self._list.position(self.random)
-
-    @override
-    def seek(self, position: State) -> None:
-        self._list.seek(position, self.random)
 
 
 @SOURCES.register("ImageSegData")
