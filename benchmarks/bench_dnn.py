@@ -1,4 +1,4 @@
-"""Do detectors run as fast with ``demitasse.dnn`` as with the module of OpenCV 4 that it stands in for?
+"""Do detectors run as fast with ``demitasse.dnn`` as with ``cv2.dnn`` of OpenCV 4?
 
     .venv/bin/python benchmarks/bench_dnn.py FOLDER [--batches 1,3] [--threads 1,2] [--rounds 9] [--processor-time]
 

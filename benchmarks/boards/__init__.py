@@ -49,7 +49,7 @@ class Board(NamedTuple):
         prefix: of the compiler's programs.
         flags: of the compiler.
         main: the file of the main function, and others.
-        simulator: the command that runs a program, which is put behind it.
+        simulator: the command that runs a program, without the name of the program.
         ram: bytes of RAM that there are.
     """
 

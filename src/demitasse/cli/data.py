@@ -12,6 +12,7 @@ from demitasse.cli.inputs import existing, prototxt
 
 Images = Annotated[Path, typer.Argument(help="IDX file of images, plain or .gz.", callback=existing)]
 Labels = Annotated[Path, typer.Argument(help="IDX file of labels, plain or .gz.", callback=existing)]
+Root = Annotated[Path, typer.Argument(help="The folder that the names in the list are relative to.", callback=existing)]
 Database = Annotated[Path, typer.Argument(help="The folder of the new database.")]
 Backend = Annotated[str, typer.Option("--backend", help="The kind of database: lmdb or leveldb.")]
 
@@ -77,9 +78,7 @@ def convert_cifar_data(
 
 
 def convert_imageset(
-    root: Annotated[
-        Path, typer.Argument(help="The folder that the names in the list are relative to.", callback=existing)
-    ],
+    root: Root,
     image_list: Annotated[
         Path, typer.Argument(help="Text file with one '<file name> <label>' per line.", callback=existing)
     ],
@@ -106,9 +105,7 @@ def convert_imageset(
 
 
 def create_annoset(
-    root: Annotated[
-        Path, typer.Argument(help="The folder that the names in the list are relative to.", callback=existing)
-    ],
+    root: Root,
     image_list: Annotated[
         Path,
         typer.Argument(

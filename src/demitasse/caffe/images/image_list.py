@@ -54,7 +54,7 @@ class ImagePair(NamedTuple):
 
     Attributes:
         image: the name of the image file.
-        label: the name of its label image, or what stands in its place; empty if there is nothing.
+        label: the second word of its line, the name of a label image or a class; empty if there is none.
     """
 
     image: str

@@ -14,7 +14,7 @@ class BoxCode(NamedTuple):
     """A code of boxes.
 
     CORNER is the difference of the corners; CORNER_SIZE divides it by width and height of the default box; CENTER_SIZE
-    has the difference of the centres, divided likewise, and the logarithms of the ratios of widths and heights.
+    has the difference of the centres, divided in the same way, and the logarithms of the ratios of widths and heights.
 
     Attributes:
         kind: ``CORNER``, ``CENTER_SIZE`` or ``CORNER_SIZE``.
