@@ -16,7 +16,7 @@ from demitasse.export.c_source.lowering import lowered
 from demitasse.export.c_source.memory import Claim, offsets
 from demitasse.export.c_source.powers import power_rows, signed_digits
 from demitasse.export.c_source.source_net import source_net
-from demitasse.export.c_source.streams import FORMS, WeightStream, numbers, stream
+from demitasse.export.c_source.streams import FORMS, RiceCode, WeightStream, by_frequency, numbers, stream
 from tests.export.c_source.compiling import to_powers
 
 
@@ -33,10 +33,7 @@ def decoded(found: WeightStream, shape: tuple[int, int]) -> np.ndarray:
             gap, code = found.content[byte] >> 4, found.content[byte] & 15
             byte += 1
         else:
-            ones = bits.index("0", place) - place
-            place += ones + 1
-            gap = ones << found.shift | int(bits[place : place + found.shift] or "0", 2)
-            place += found.shift
+            gap, place = number(bits, place, found.gap)
             code = -1
         at += 1 + gap
         if at >= len(flat):
@@ -44,9 +41,34 @@ def decoded(found: WeightStream, shape: tuple[int, int]) -> np.ndarray:
             assert byte == len(found.content) if found.form == "nibbles" else place > 8 * (len(found.content) - 1)
             return flat.reshape(shape)
         if code < 0:
-            code = 1 + int(bits[place : place + found.width] or "0", 2)
-            place += found.width
+            code, place = number(bits, place, found.code)
+            code += 1
         flat[at] = code
+
+
+def number(bits: str, place: int, code: RiceCode) -> tuple[int, int]:
+    """Returns the number of a Rice code at a place in bits, and the place behind it."""
+    ones = 0
+    while ones < code.most and bits[place] == "1":
+        ones, place = ones + 1, place + 1
+    place += ones < code.most
+    return ones << code.shift | int(bits[place : place + code.shift] or "0", 2), place + code.shift
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=40))
+def test_the_best_rice_code(numbers):
+    code = RiceCode.best(np.array(numbers))
+    texts = [code.text(each) for each in numbers]
+    assert code.bits(np.array(numbers)) == len("".join(texts)) <= len(numbers) * max(numbers).bit_length()
+    assert [number(text, 0, code) for text in texts] == [
+        (each, len(text)) for each, text in zip(numbers, texts, strict=True)
+    ]
+
+
+def test_values_by_frequency():
+    different, places = by_frequency(np.array([5, -1, 7, 7, 5, 7]))
+    assert different.tolist() == [7, 5, -1]
+    assert places.tolist() == [1, 2, 0, 0, 1, 0]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -172,5 +194,7 @@ def test_costs(tmp_path):
         == sum(len(each.values) for layer in report.written.layers for each in layer.tables)
     )
     assert f"ARENA_BYTES {costs.ram}" in (tmp_path / "net.h").read_text()
+    assert [layer.stream for layer in costs.layers] == [len(each.stream.content) for each in report.written.layers]
+    assert 0.8 < costs.layers[1].stream / costs.layers[1].packed < 1.35
     assert "conv2d" in str(costs)
     assert "together" in str(costs)

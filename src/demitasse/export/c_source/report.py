@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from demitasse.export.c_source.layout import result_rows, sums_of
 from demitasse.export.c_source.net import COperation, WeightedSum
+from demitasse.export.c_source.powers import power_rows
 from demitasse.export.c_source.text.source import WrittenLayer, WrittenNet
+from demitasse.packed.file import File
+from demitasse.packed.tensor import of_array
+from demitasse.packed.writer import pack
 from demitasse.text_table import Column, TextTable, printable
 
 
@@ -42,6 +47,7 @@ _COLUMNS = (
     Column("weights"),
     Column("of", 2),
     Column("stream", 1, left=True),
+    Column("of .demi", 1),
     Column("flash"),
     Column("additions", 1),
     *(Column(f"cycles, {chip.name}", 2 if chip.name == "Cortex-M4" else 0) for chip in CHIPS),
@@ -57,6 +63,8 @@ class LayerCost:
         kept: weights that are not zero.
         total: all weights, of channels that were not dropped.
         form: of the stream of weights; empty without weights.
+        stream: bytes of the stream.
+        packed: bytes that the same weights take in a ``.demi`` file.
         flash: bytes of constant tables.
         additions: of shifted values to sums.
         cycles: for each of :data:`CHIPS`.
@@ -66,6 +74,8 @@ class LayerCost:
     kept: int
     total: int
     form: str
+    stream: int
+    packed: float
     flash: int
     additions: int
     cycles: tuple[int, ...]
@@ -93,12 +103,16 @@ class CostReport:
     def table(self) -> TextTable:
         """Returns the costs as a table."""
         cycles = tuple(sum(each) for each in zip(*(layer.cycles for layer in self.layers), strict=True))
-        kept, total, added = (
-            sum(getattr(each, name) for each in self.layers) for name in ("kept", "total", "additions")
+        kept, total, stream, packed, added = (
+            sum(getattr(each, name) for each in self.layers)
+            for name in ("kept", "total", "stream", "packed", "additions")
         )
-        together = _cells(LayerCost("together", kept, total, "", self.flash, added, cycles))
+        together = _cells(LayerCost("together", kept, total, "", stream, packed, self.flash, added, cycles))
         title = f"{self.name}: {self.flash:,} bytes of tables in flash, {self.ram:,} bytes of RAM"
-        notes = ("the code itself comes on top, about 200 to 600 bytes a layer; cycles are estimates",)
+        notes = (
+            "the code itself comes on top, about 200 to 600 bytes a layer; cycles are estimates",
+            "of .demi: the stream of weights, relative to the same weights in a .demi file",
+        )
         return TextTable(title, _COLUMNS, [_cells(layer) for layer in self.layers], [together], notes=notes)
 
     def __str__(self) -> str:
@@ -107,16 +121,32 @@ class CostReport:
 
 def cost_report(made: WrittenNet) -> CostReport:
     """Returns the costs of a net that was written."""
-    layers = tuple(_cost(made, index, layer) for index, layer in enumerate(made.layers))
+    weighted = [layer.operation for layer in made.layers if isinstance(layer.operation, WeightedSum)]
+    packed = iter(_packed(weighted))
+    layers = tuple(
+        _cost(made, index, layer, next(packed) if layer.stream else 0.0) for index, layer in enumerate(made.layers)
+    )
     return CostReport(made.name, made.layout.size, layers)
 
 
-def _cost(made: WrittenNet, index: int, layer: WrittenLayer) -> LayerCost:
+def _packed(operations: Sequence[WeightedSum]) -> list[float]:
+    """Returns how many bytes weights take in a .demi file, without factors of rows, which are from normalizations."""
+    tensors = []
+    for index, operation in enumerate(operations):
+        rows = power_rows(operation.weight)
+        weight = operation.weight if rows is None else rows.whole * 2.0**rows.exponent
+        kernel = operation.windows.kernel if operation.windows else ()
+        shaped = weight.reshape(len(weight), -1, *kernel).astype(np.float32)
+        tensors.append(of_array(str(index), shaped))
+    with File(pack(tensors)) as file:
+        return [found.positions + found.values for found in file.measured()]
+
+
+def _cost(made: WrittenNet, index: int, layer: WrittenLayer, packed: float) -> LayerCost:
     operation = layer.operation
     results = made.net.tensors[operation.output].size
     if not isinstance(operation, WeightedSum) or layer.stream is None:
-        added = results * _taken(operation)
-        return _layer_cost(layer, 0, 0, added, 0, 0, results)
+        return _layer_cost(layer, 0, 0, 0.0, results * _taken(operation), 0, 0, results)
     kept, passes, places = int(np.count_nonzero(operation.weight)), 1.0, 1.0
     if operation.windows:
         band, rows = made.layout.bands[index], result_rows(operation)
@@ -124,7 +154,9 @@ def _cost(made: WrittenNet, index: int, layer: WrittenLayer) -> LayerCost:
         places = passes * sums_of(operation, band)
         results = len(operation.weight) * int(places)
     bits = 8 * len(layer.stream.content) * passes if layer.stream.form == "bits" else 0
-    return _layer_cost(layer, kept, operation.weight.size, int(kept * places), kept * passes, bits, results)
+    return _layer_cost(
+        layer, kept, operation.weight.size, packed, int(kept * places), kept * passes, bits, results
+    )
 
 
 def _taken(operation: COperation) -> int:
@@ -133,18 +165,19 @@ def _taken(operation: COperation) -> int:
 
 
 def _layer_cost(
-    layer: WrittenLayer, kept: int, total: int, added: int, read: float, bits: float, results: int
+    layer: WrittenLayer, kept: int, total: int, packed: float, added: int, read: float, bits: float, results: int
 ) -> LayerCost:
     cycles = tuple(
         int(chip.add * added + chip.weight * read + chip.bit * bits + chip.result * results) for chip in CHIPS
     )
-    form = layer.stream.form if layer.stream else ""
-    return LayerCost(layer.operation.name, kept, total, form, layer.flash, added, cycles)
+    form, stream = (layer.stream.form, len(layer.stream.content)) if layer.stream else ("", 0)
+    return LayerCost(layer.operation.name, kept, total, form, stream, packed, layer.flash, added, cycles)
 
 
 def _cells(layer: LayerCost) -> tuple[str, ...]:
     weights = (f"{layer.kept:,}", f"{layer.total:,}") if layer.total else ("", "")
+    ratio = f"{layer.stream / layer.packed:.2f}" if layer.packed else ""
     return (
-        layer.name, *weights, layer.form, f"{layer.flash:,}", f"{layer.additions:,}",
+        layer.name, *weights, layer.form, ratio, f"{layer.flash:,}", f"{layer.additions:,}",
         *(f"{each:,}" for each in layer.cycles),
     )  # fmt: skip

@@ -17,8 +17,40 @@ Codes = npt.NDArray[np.int64]
 
 # a stream of another form may be larger by this factor if it is read faster
 _SLACK = 1.05
-# cycles of Cortex-M0 for a weight, and for a zero of the dense form
 _FASTEST_FIRST = ("dense", "nibbles", "bits")
+
+
+class RiceCode(NamedTuple):
+    """A truncated Rice code: n >> shift ones, a zero unless it is ``most`` ones already, and the low bits of n.
+
+    A code of ``most`` 0 is a number of fixed width.
+
+    Attributes:
+        shift: how many low bits are written as they are.
+        most: the most ones.
+
+    Reference: Rice, Plaunt 1971, Adaptive variable-length coding for efficient compression of spacecraft data.
+    """
+
+    shift: int
+    most: int
+
+    @classmethod
+    def best(cls, numbers: Codes) -> RiceCode:
+        """Returns the code that takes the fewest bits for whole numbers from 0 on."""
+        highest = int(numbers.max(initial=0))
+        codes = [cls(shift, highest >> shift) for shift in range(highest.bit_length() + 1)]
+        return min(codes, key=lambda code: code.bits(numbers))
+
+    def bits(self, numbers: Codes) -> int:
+        """Returns how many bits numbers take."""
+        ones = numbers >> self.shift
+        return int(ones.sum() + np.count_nonzero(ones < self.most)) + self.shift * len(numbers)
+
+    def text(self, number: int) -> str:
+        """Returns a number as zeros and ones."""
+        ones, low = number >> self.shift, number & ((1 << self.shift) - 1)
+        return "1" * ones + "0" * (ones < self.most) + (format(low, f"0{self.shift}b") if self.shift else "")
 
 
 class WeightStream(NamedTuple):
@@ -27,14 +59,14 @@ class WeightStream(NamedTuple):
     Attributes:
         form: a key of :data:`FORMS`.
         content: the bytes.
-        shift: of ``bits``: how many low bits of a gap are written as they are.
-        width: of ``bits``: the bits of a code.
+        gap: how ``bits`` has gaps.
+        code: how ``bits`` has codes.
     """
 
     form: str
     content: bytes
-    shift: int = 0
-    width: int = 0
+    gap: RiceCode = RiceCode(0, 0)
+    code: RiceCode = RiceCode(0, 0)
 
 
 def stream(codes: Codes) -> WeightStream:
@@ -68,26 +100,25 @@ def _nibbles(codes: Codes) -> WeightStream | None:
 
 
 def _bits(codes: Codes) -> WeightStream:
-    """For each weight the gap less one by a Rice code, then the code less one in as many bits as the greatest takes.
+    """For each weight the gap less one, then the code less one, both by Rice codes: frequent codes should be small.
 
-    A Rice code of g with shift k is g >> k ones, a zero, and the k low bits of g. Bits fill bytes from the highest on.
-
-    Reference: Rice, Plaunt 1971, Adaptive variable-length coding for efficient compression of spacecraft data.
+    Bits fill bytes from the highest on.
     """
-    width = int(codes.max(initial=1) - 1).bit_length()
     entries = _entries(codes)
     gaps = np.array([gap for gap, _ in entries])
-    shift = min(range(16), key=lambda k: int((gaps >> k).sum()) + (k + 1) * len(gaps))
-    text = "".join(
-        "1" * (gap >> shift) + "0" + _binary(gap, shift) + (_binary(code - 1, width) if code else "")
-        for gap, code in entries
-    )
+    used = np.array([code - 1 for _, code in entries[:-1]], np.int64)
+    gap_code, code_code = RiceCode.best(gaps), RiceCode.best(used)
+    text = "".join(gap_code.text(gap) + (code_code.text(code - 1) if code else "") for gap, code in entries)
     text += "0" * (-len(text) % 8)
-    return WeightStream("bits", int(f"1{text}", 2).to_bytes(len(text) // 8 + 1, "big")[1:], shift, width)
+    content = int(f"1{text}", 2).to_bytes(len(text) // 8 + 1, "big")[1:]
+    return WeightStream("bits", content, gap_code, code_code)
 
 
-def _binary(number: int, width: int) -> str:
-    return format(number & ((1 << width) - 1), f"0{width}b") if width else ""
+def by_frequency(values: Codes) -> tuple[Codes, Codes]:
+    """Returns the different values in a list, the most frequent ones first, and the place of each value there."""
+    different, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return different[order], np.argsort(order, kind="stable")[places]
 
 
 def _entries(codes: Codes) -> list[tuple[int, int]]:

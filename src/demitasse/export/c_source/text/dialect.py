@@ -48,7 +48,7 @@ class WeightText(NamedTuple):
         tables: constant tables.
         first: a statement about the cursor ``at`` before all loops.
         start: the sum before the first weight, an expression.
-        weight: statements that make something of ``CODE``, the expression of a code.
+        weight: statements that make something of ``RANK``, the expression of a code less one.
         term: a statement that adds ``value`` times the weight to ``sum``.
         add: the function that adds a line of values times the weight to a line of sums, and its last argument.
     """

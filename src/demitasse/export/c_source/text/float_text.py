@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demitasse.export.c_source.net import CNet, COperation, Limits, WeightedSum
+from demitasse.export.c_source.streams import by_frequency
 from demitasse.export.c_source.text.dialect import LayerText, Table, WeightText
 from demitasse.export.c_source.text.lines import filled, float_literal
 from demitasse.graph.weights import Doubles
@@ -85,17 +86,17 @@ class FloatDialect:
         """Returns the other parts of a weighted sum."""
         weight = operation.weight.astype(np.float32)
         used = weight != 0
-        palette, codes = np.unique(weight[used], return_inverse=True)
+        palette, places = by_frequency(weight[used])
         name = f"{function}_weights"
         if len(palette) <= _PALETTE:
             made = np.zeros(weight.shape, np.int64)
-            made[used] = 1 + codes
+            made[used] = 1 + places
             table, first = Table("float", name, _literals(palette)), ""
-            take = f"const float weight = {self._float(f'{name} + CODE - 1')};"
+            take = f"const float weight = {self._float(f'{name} + RANK')};"
         else:
             made = used.astype(np.int64)
             table, first = Table("float", name, _literals(weight[used])), f"at.value = {name};"
-            take = f"const float weight = {self._float('at.value')};\n(void)CODE;\n++at.value;"
+            take = f"const float weight = {self._float('at.value')};\n(void)(RANK);\n++at.value;"
         return WeightText(
             made, [table], first, "bias_here", take, "sum += value * weight;", (f"{self.name}_add", "weight")
         )

@@ -9,7 +9,7 @@ import numpy as np
 from demitasse.export.c_source.integers import Finish, IntegerNet, PowerSum, ShiftSum, ShiftTerm
 from demitasse.export.c_source.net import COperation, WeightedSum
 from demitasse.export.c_source.powers import PowerRows
-from demitasse.export.c_source.streams import Codes, numbers
+from demitasse.export.c_source.streams import Codes, by_frequency, numbers
 from demitasse.export.c_source.text.dialect import LayerText, Table, WeightText
 from demitasse.export.c_source.text.lines import filled
 
@@ -150,19 +150,13 @@ class IntegerDialect:
         """Returns the other parts of a weighted sum."""
         form = self.integers.forms[index]
         assert isinstance(form, PowerSum)
-        codes, lefts = _codes(form.rows)
-        power = "const uint8_t power = (uint8_t)(CODE - 1);"
-        if lefts != list(range(len(lefts))):
-            # rare: exponents between that no weight has
-            choices = " : ".join(f"rank == {rank} ? {left}" for rank, left in enumerate(lefts[:-1]))
-            power = (
-                "const uint8_t code = (uint8_t)(CODE - 1);\nconst uint8_t rank = code >> 1;\n"
-                f"const uint8_t power = (uint8_t)((({choices} : {lefts[-1]}) << 1) | (code & 1));"
-            )
+        codes, powers = _codes(form.rows)
+        table = Table("uint8_t", f"{function}_powers", list(map(str, powers)))
+        power = f"const uint8_t power = {self.name.upper()}_BYTE({table.name} + RANK);"
         shifted = "(int32_t)((uint32_t)value << (power >> 1))"
         return WeightText(
             codes,
-            [],
+            [table],
             "",
             "0" if form.factors else "bias_here",
             power,
@@ -182,11 +176,12 @@ class IntegerDialect:
 
 
 def _codes(rows: PowerRows) -> tuple[Codes, list[int]]:
-    """Returns the code of each weight, 1 + 2 * rank + negative, and the shift of each rank."""
+    """Returns the code of each weight, and what codes stand for, from 1 on: 2 * shift + negative."""
     used = rows.signs != 0
-    lefts = np.unique(rows.shifts[used]) if used.any() else np.zeros(1, np.int64)
-    ranks = np.searchsorted(lefts, np.where(used, rows.shifts, lefts[0]))
-    return np.where(used, 1 + 2 * ranks + (rows.signs < 0), 0), [int(each) for each in lefts]
+    powers, places = by_frequency(2 * rows.shifts[used] + (rows.signs[used] < 0))
+    codes = np.zeros(used.shape, np.int64)
+    codes[used] = 1 + places
+    return codes, [int(each) for each in powers]
 
 
 def _bytes(terms: Sequence[ShiftTerm]) -> bytes:

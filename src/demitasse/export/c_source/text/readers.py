@@ -16,7 +16,7 @@ class StreamReader(NamedTuple):
 
     Attributes:
         functions: their definitions; ``$name`` is the name of the net.
-        code: the call that returns a code.
+        code: the call that returns a code, or a code less one where none is 0.
         move: the call that moves on; empty if there is nothing to do.
         has_zeros: whether a code may be 0.
     """
@@ -78,29 +78,17 @@ static uint8_t ${name}_bit(${name}_cursor *at)
     return bit;
 }
 
-static $index ${name}_bits(${name}_cursor *at, uint8_t count)
+/* a number by a Rice code: ones, at most so many, behind them a 0 if they are fewer, and the low bits */
+static $index ${name}_rice(${name}_cursor *at, $index most, uint8_t shift)
 {
     $index found = 0;
-    while (count != 0) {
+    while (found != most && ${name}_bit(at)) {
+        ++found;
+    }
+    for (; shift != 0; shift--) {
         found = ($index)(found << 1) | ${name}_bit(at);
-        count--;
     }
     return found;
-}
-
-/* for each weight that is not 0 a Rice code of the gap before it, and its code */
-static void ${name}_bits_move(${name}_cursor *at, uint8_t shift)
-{
-    $index gap = 0;
-    while (${name}_bit(at)) {
-        ++gap;
-    }
-    at->column += ($index)(gap << shift) | ${name}_bits(at, shift);
-}
-
-static uint8_t ${name}_bits_code(${name}_cursor *at, uint8_t width)
-{
-    return (uint8_t)(1 + ${name}_bits(at, width));
 }
 """
 
@@ -111,5 +99,5 @@ def reader(stream: WeightStream, name: str) -> StreamReader:
         return StreamReader(_DENSE, f"{name}_dense_code(&at)", "", True)
     if stream.form == "nibbles":
         return StreamReader(_NIBBLES, "at.byte & 15", f"{name}_nibbles_move(&at);", True)
-    code = f"{name}_bits_code(&at, {stream.width})"
-    return StreamReader(_BITS, code, f"{name}_bits_move(&at, {stream.shift});", False)
+    gap, code = (f"{name}_rice(&at, {each.most}, {each.shift})" for each in (stream.gap, stream.code))
+    return StreamReader(_BITS, code, f"at.column += {gap};", False)

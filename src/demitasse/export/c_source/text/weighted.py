@@ -153,8 +153,8 @@ def weighted_text(net: CNet, index: int, function: str, dialect: Dialect, band: 
 def _each(weights: WeightText, read: StreamReader, statements: str) -> str:
     """Returns the statements for a weight; a code of 0 is passed over."""
     if not read.has_zeros:
-        return f"{weights.weight.replace('CODE', read.code)}\n{statements}"
-    body = f"{weights.weight.replace('CODE', 'code')}\n{statements}"
+        return f"{weights.weight.replace('RANK', read.code)}\n{statements}"
+    body = f"{weights.weight.replace('RANK', 'code - 1')}\n{statements}"
     return filled(
         "{\n    const uint8_t code = $code;\n    if (code != 0) {\n        $body\n    }\n}", code=read.code, body=body
     )
