@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Container, Iterable
 
 from torch import nn
 
@@ -14,7 +14,7 @@ _OWN = {"F", "Path", "load", "load_file", "nn", "self", "torch"}
 _TAKEN = {*dir(nn.Module()), *keyword.kwlist, *keyword.softkwlist, *_OWN}
 
 
-def identifiers(names: Iterable[str], prefix: str, taken: Collection[str] = _TAKEN) -> dict[str, str]:
+def identifiers(names: Iterable[str], prefix: str, taken: Container[str] = _TAKEN) -> dict[str, str]:
     """Returns a different identifier for each name, made of ASCII letters, digits and single underscores.
 
     Args:
@@ -31,7 +31,7 @@ def identifiers(names: Iterable[str], prefix: str, taken: Collection[str] = _TAK
     return found
 
 
-def identifier(name: str, prefix: str, taken: Collection[str] = _TAKEN) -> str:
+def identifier(name: str, prefix: str, taken: Container[str] = _TAKEN) -> str:
     """Returns the identifier for one name; see :func:`identifiers`."""
     words = re.sub(r"[^0-9A-Za-z]+", "_", name[: 4 * _LONGEST]).strip("_")[:_LONGEST].strip("_")
     made = words if words[:1].isalpha() else f"{prefix}_{words}".strip("_")

@@ -319,6 +319,23 @@ WORDS = [
     "\\",
     '"',
     "",
+    "\n#error",
+    "%n",
+    "uint8_t",
+    "int32_t",
+    "size_t",
+    "net_rounded",
+    "net_input_t",
+    "net_run",
+    "NET_ARENA_BYTES",
+    "EOF",
+    "INT8_MAX",
+    "PORTB",
+    "A0",
+    "printf",
+    "main",
+    "x_in",
+    "x_out",
 ]
 
 
@@ -342,6 +359,8 @@ def test_reserved_words_and_others_are_fields(tmp_path):
         spec.input[number] = product.bottom[0] = word or "x"
         relu.top[0] = f"{word}2"
     c(Net(spec), None, tmp_path / "net.c", range=(-1, 1), main=True)
+    header = (tmp_path / "net.h").read_text()
+    (tmp_path / "net.h").write_text(f"#define PORTB (*(volatile uint8_t *)5)\n#define A0 14\n{header}")  # as Arduino does
     found = run(compiled(tmp_path / "net.c"), np.ones(3 * len(WORDS), np.float32), "floats")
     assert np.allclose(found, 1.5, atol=1e-3)
     assert found.shape == (1, 2 * len(WORDS))

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from string import Template
 
 import numpy as np
 
 _WIDTH = 110
-# words that no identifier may be: of C99 and C++, and macros that compilers and Arduino define
-WORDS = frozenset(
+# of C99 and C++, macros that compilers and Arduino define, and what generated code has where fields are
+_WORDS = frozenset(
     """
-    abs alignas alignof and and_eq asm auto B0 B1 bit bitand bitClear bitor bitRead bitSet bitWrite bool break
-    byte case catch char char16_t char32_t char8_t class co_await co_return co_yield compl concept const
-    const_cast consteval constexpr constinit constrain continue cos decltype default DEFAULT degrees delete do
-    double dynamic_cast else enum explicit export extern F false far final float for friend goto HIGH huge
-    i386 if import inline INPUT int interrupt linux long LOW max min module mutable namespace near new
-    noexcept not not_eq NULL nullptr operator or or_eq OUTPUT override PI private protected public radians
-    register reinterpret_cast requires restrict return round short signed sin sizeof sq static static_assert
-    static_cast stderr stdin stdout struct switch tan template this thread_local throw true try typedef typeid
-    typename typeof union unix unsigned using virtual void volatile wchar_t while word xor xor_eq
+    abs alignas alignof and and_eq asm auto bit bitand bitClear bitor bitRead bitSet bitWrite bool break byte
+    case catch char class co_await co_return co_yield compl concept const const_cast consteval constexpr
+    constinit constrain continue cos decltype default degrees delete do double dynamic_cast else enum errno
+    explicit export extern false far final float for friend goto huge i i386 if import inline input int
+    interrupt linux long max min module mutable namespace near new noexcept not not_eq nullptr operator or
+    or_eq output override private protected public radians register reinterpret_cast requires restrict return
+    round short signed sin sizeof sq static static_assert static_cast stderr stdin stdout struct switch tan
+    template this thread_local throw true try typedef typeid typename typeof union unix unsigned using virtual
+    void volatile while word xor xor_eq
     """.split()  # noqa: SIM905
 )
+
+
+class TakenWords(Container[str]):
+    """Words that no field may be: those of C and C++, of types, of macros, and what the net in C defines itself.
+
+    Args:
+        name: of the net in C.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._own = f"{name}_"
+
+    def __contains__(self, word: object) -> bool:
+        """Tells whether a word is taken; one in capitals may be a macro of a chip."""
+        text = str(word)
+        return text in _WORDS or text.isupper() or text.endswith("_t") or text.startswith(self._own)
 
 
 def filled(template: str, **values: object) -> str:

@@ -15,7 +15,7 @@ from demitasse.export.c_source.text.dialect import Dialect, Table
 from demitasse.export.c_source.text.float_text import FloatDialect
 from demitasse.export.c_source.text.header import header_text
 from demitasse.export.c_source.text.integer_text import IntegerDialect
-from demitasse.export.c_source.text.lines import WORDS, comment, filled, table
+from demitasse.export.c_source.text.lines import TakenWords, comment, filled, table
 from demitasse.export.c_source.text.main_program import main_text
 from demitasse.export.c_source.text.readers import CURSOR
 from demitasse.export.c_source.text.simple import pointwise_text, pooling_text
@@ -140,7 +140,7 @@ class _Writer:
         self.name = dialect.name
         self.layout = laid_out(net, dialect.ctype)
         blobs = [*net.inputs, *net.outputs]
-        self.fields = identifiers(blobs, "blob", WORDS | {"i", "input", "output"})
+        self.fields = identifiers(blobs, "blob", TakenWords(self.name))
         self.readers: dict[str, str] = {}
 
     def written(self) -> WrittenNet:
