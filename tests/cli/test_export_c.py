@@ -59,12 +59,14 @@ def test_files_and_floats(capsys):
     ("arguments", "message"),
     [
         (["out.c"], "the ranges of values are not known: give inputs (--calibration)"),
-        (["out.c", "--range", "1", "0"], "expected two numbers, the lower one first"),
+        (["out.c", "--range", "1", "0"], "expected two numbers of float32, the lower one first"),
         (["out.c", "--calibration", "gone.npy"], "gone.npy"),
-        (["out.c", "--calibration", "net.prototxt"], "found no array of NumPy"),
+        (["out.c", "--calibration", "net.prototxt"], "found no array of numbers"),
         (["out.py", "--main"], "--main is for C"),
         (["out.onnx", "--bits", "8"], "--bits is for C"),
         (["out.c", "--range", "0", "1", "--batch", "4"], "--batch"),
+        (["out.h", "--range", "0", "1"], "out.h: expected a file name that ends in .onnx, .pt2, .py or .c"),
+        (["gone/out.c", "--range", "0", "1"], "there is no folder 'gone'"),
     ],
 )
 def test_wrong_use(arguments, message, capsys):

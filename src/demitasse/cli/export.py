@@ -57,6 +57,7 @@ def export(
     """Write a Caffe net as ONNX, as a torch.export program, or as PyTorch source; any net as C."""
     from demitasse import export as exports
     from demitasse.caffe import schema
+    from demitasse.export.targets import TARGETS
     from demitasse.extras import install
 
     if len(files) not in (2, 3):
@@ -65,6 +66,8 @@ def export(
     if phase not in phases:
         raise UsageError(f"--phase {phase}: expected TRAIN or TEST")
     *sources, out = files
+    if out.suffix not in (suffixes := [*TARGETS, ".c"]):
+        raise UsageError(f"{out}: expected a file name that ends in {', '.join(suffixes[:-1])} or .c")
     settings = CSettings(arithmetic, calibration, range, bits, main, report)
     if out.suffix == ".c" and (batch != "dynamic" or not check):
         raise UsageError("--batch and --no-check are not for C, which takes one input and is always compared")

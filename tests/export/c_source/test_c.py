@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import demitasse
 from demitasse.caffe.net import Net
-from demitasse.errors import ExportError, UsageError
+from demitasse.errors import ExportError, UsageError, WriteError
 from demitasse.export import c, of_net
 from tests.export.c_source.compiling import as_cpp, compiled, compiler, run, to_powers
 from tests.export.nets import LENET, build
@@ -389,10 +389,15 @@ def test_layers_without_a_form_are_named(tmp_path):
         ({}, "ranges of values are not known"),
         ({"range": (1, 1)}, "the lower one first"),
         ({"range": (0, np.inf)}, "the lower one first"),
+        ({"range": (0, 1e39)}, "two numbers of float32"),
         ({"bits": 4, "range": (0, 1)}, "expected 8 or 16"),
         ({"arithmetic": "int8"}, "expected 'int' or 'float'"),
         ({"calibration": np.zeros((3, 5))}, r"found shape \[3, 5\]"),
+        ({"calibration": np.zeros((0, 784))}, r"found shape \[0, 784\]"),
+        ({"calibration": np.zeros((3, 28, 1, 28))[:, :, :, :14]}, r"expected \(n, 1, 28, 28\), or \(n, 784\)"),
+        ({"calibration": np.zeros((3, 784), complex)}, "of complex128"),
         ({"calibration": np.full((3, 784), np.nan)}, "not finite"),
+        ({"calibration": np.full((3, 784), 1e39)}, "not finite numbers of float32"),
         ({"calibration": {"other": np.zeros((3, 784))}}, "found inputs other; expected data"),
         ({"calibration": np.zeros((3, 784)), "range": (0, 1)}, "give one of them"),
     ],
@@ -401,6 +406,29 @@ def test_wrong_settings(settings, message, tmp_path):
     with pytest.raises(UsageError, match=message):
         c(build(LENET), None, tmp_path / "net.c", **settings)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_that_are_not_finite(tmp_path):
+    with pytest.raises(UsageError, match="output 'output' is not finite for these inputs"):
+        c(to_powers(perceptron()), inputs()[:1], tmp_path / "net.c", range=(-3e38, 3e38))
+
+
+def test_channels_in_the_wrong_place_are_no_inputs(tmp_path):
+    model = to_powers(mobile())
+    with pytest.raises(UsageError, match=r"found shape \[3, 7, 6, 2\] of float64; expected \(n, 2, 7, 6\), or \(n, 84\)"):
+        c(model, inputs()[:1], tmp_path / "net.c", calibration=np.zeros((3, 7, 6, 2)))
+
+
+def test_files_are_replaced_together_or_not_at_all(tmp_path):
+    model, target = to_powers(perceptron()), tmp_path / "net.c"
+    c(model, inputs()[:1], target, range=(-1, 1))
+    before = target.read_bytes()
+    (tmp_path / "net.h").unlink()
+    (tmp_path / "net.h").mkdir()
+    with pytest.raises(WriteError, match="there is a folder of this name"):
+        c(model, inputs()[:1], target, range=(-2, 2))
+    assert target.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.c", "net.h"]
 
 
 def test_examples_and_suffixes(tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from demitasse.export.c_source.source_net import SourceNet, source_net
 from demitasse.export.c_source.text.source import WrittenNet, written
 from demitasse.export.c_source.twin import CTwin, softmax
 from demitasse.export.check import OutputComparison
-from demitasse.files import write_bytes
+from demitasse.files import atomic_write
 from demitasse.graph import Model
 from demitasse.graph.weights import Doubles
 
@@ -111,8 +112,9 @@ def c(
     made = written(twin.net if twin else net, path.stem, source.origin)
     rows = _rows(expected, twin.floats(samples) if twin else _floats(net, samples))
     files = [path, path.with_suffix(".h")] + ([path.with_name(f"{path.stem}_main.c")] if main else [])
-    for file, suffix in zip(files, made.files, strict=False):
-        write_bytes(file, made.files[suffix].encode())
+    with ExitStack() as drafts:  # which replace old files once all of them are complete
+        for file, suffix in zip(files, made.files, strict=False):
+            drafts.enter_context(atomic_write(file)).write(made.files[suffix].encode())
     return CReport(files, made, twin, rows)
 
 
@@ -133,8 +135,8 @@ def _expect_settings(
         raise UsageError(f"{parameter('bits', bits)}: expected 8 or 16")
     if calibration is not None and range is not None:
         raise UsageError(f"found {parameter('calibration')} and {parameter('range')}; give one of them")
-    if range is not None and not (np.isfinite(range).all() and range[0] < range[1]):
-        raise UsageError(f"{parameter('range', range)}: expected two numbers, the lower one first")
+    if range is not None and not (_are_finite(np.array(range)) and range[0] < range[1]):
+        raise UsageError(f"{parameter('range', range)}: expected two numbers of float32, the lower one first")
     if arithmetic == "int" and calibration is None and range is None:
         raise UsageError(
             f"the ranges of values are not known: give inputs ({parameter('calibration')}), or the least and the "
@@ -153,17 +155,29 @@ def _inputs(net: CNet, calibration: Array | Mapping[str, Array] | None) -> dict[
     if set(calibration) != set(net.inputs):
         raise UsageError(f"found inputs {', '.join(calibration)}; expected {', '.join(net.inputs)}")
     for name, number in net.inputs.items():
-        values, size = calibration[name], net.tensors[number].size
-        if values.ndim < 1 or not len(values) or values[0].size != size or values.dtype.kind not in "fiu":
+        values, tensor = calibration[name], net.tensors[number]
+        shape = (tensor.channels, *tensor.plane)
+        fits = len(values.shape) > 0 and len(values) and _long(values.shape[1:]) in (_long(shape), (tensor.size,))
+        if not fits or values.dtype.kind not in "fiu":
             raise UsageError(
                 f"calibration inputs {name!r}: found shape {list(values.shape)} of {values.dtype}; "
-                f"expected (n, ...) with {size} numbers each"
+                f"expected (n, {', '.join(map(str, shape if tensor.area > 1 else shape[:1]))}), or (n, {tensor.size})"
             )
-        if not np.isfinite(values).all():
-            raise UsageError(f"calibration inputs {name!r} are not finite")
+        if not _are_finite(values):
+            raise UsageError(f"calibration inputs {name!r} are not finite numbers of float32")
     if len({len(values) for values in calibration.values()}) > 1:
         raise UsageError("calibration inputs have batches of different sizes")
     return {name: np.asarray(calibration[name], np.float64) for name in net.inputs}
+
+
+def _are_finite(values: Array) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(values.astype(np.float32)).all())
+
+
+def _long(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns a shape without axes of one place."""
+    return tuple(size for size in shape if size != 1)
 
 
 def _random(net: CNet, range: tuple[float, float] | None) -> dict[str, Doubles]:
@@ -188,6 +202,9 @@ def _reference(source: SourceNet, samples: Mapping[str, Doubles]) -> dict[str, D
 
 def _expect_same(net: CNet, samples: Mapping[str, Doubles], expected: Mapping[str, Doubles]) -> None:
     """Checks that the operations compute what the net does."""
+    for name, values in expected.items():
+        if not np.isfinite(values).all():
+            raise UsageError(f"the net's output {name!r} is not finite for these inputs")
     for row in _rows(expected, _floats(net, samples)):
         if not row.relative <= _TOLERANCE:
             raise ExportError(
