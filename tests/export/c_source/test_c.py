@@ -360,7 +360,9 @@ def test_reserved_words_and_others_are_fields(tmp_path):
         relu.top[0] = f"{word}2"
     c(Net(spec), None, tmp_path / "net.c", range=(-1, 1), main=True)
     header = (tmp_path / "net.h").read_text()
-    (tmp_path / "net.h").write_text(f"#define PORTB (*(volatile uint8_t *)5)\n#define A0 14\n{header}")  # as Arduino does
+    (tmp_path / "net.h").write_text(
+        f"#define PORTB (*(volatile uint8_t *)5)\n#define A0 14\n{header}"
+    )  # as Arduino does
     found = run(compiled(tmp_path / "net.c"), np.ones(3 * len(WORDS), np.float32), "floats")
     assert np.allclose(found, 1.5, atol=1e-3)
     assert found.shape == (1, 2 * len(WORDS))
@@ -415,7 +417,9 @@ def test_outputs_that_are_not_finite(tmp_path):
 
 def test_channels_in_the_wrong_place_are_no_inputs(tmp_path):
     model = to_powers(mobile())
-    with pytest.raises(UsageError, match=r"found shape \[3, 7, 6, 2\] of float64; expected \(n, 2, 7, 6\), or \(n, 84\)"):
+    with pytest.raises(
+        UsageError, match=r"found shape \[3, 7, 6, 2\] of float64; expected \(n, 2, 7, 6\), or \(n, 84\)"
+    ):
         c(model, inputs()[:1], tmp_path / "net.c", calibration=np.zeros((3, 7, 6, 2)))
 
 

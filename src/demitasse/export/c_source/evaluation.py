@@ -15,6 +15,7 @@ from demitasse.export.c_source.net import (
     Addition,
     CNet,
     COperation,
+    GreatestPlace,
     Limits,
     PlanePooling,
     PlaneWindows,
@@ -90,7 +91,15 @@ def _computed(arithmetic: Arithmetic, operation: COperation, inputs: list[Double
         return arithmetic.pooled(operation.pooling, inputs[0])
     if isinstance(operation, Addition):
         return arithmetic.added(operation, inputs)
+    if isinstance(operation, GreatestPlace):
+        return _places(operation, inputs[0])
     return arithmetic.limited(operation, inputs[0])
+
+
+def _places(operation: GreatestPlace, x: Doubles) -> Doubles:
+    flat = x.reshape(len(x), -1)
+    found = flat.shape[1] - 1 - flat[:, ::-1].argmax(1) if operation.last else flat.argmax(1)
+    return found.astype(np.float64).reshape(-1, 1, 1, 1)
 
 
 def products(operation: WeightedSum, weight: Doubles, x: Doubles) -> Doubles:

@@ -10,7 +10,7 @@ import numpy as np
 from demitasse.errors import ExportError
 from demitasse.export.c_source.evaluation import BoundArithmetic, FloatArithmetic, evaluate
 from demitasse.export.c_source.integers import IntegerNet, NumberFormat, TooLargeError
-from demitasse.export.c_source.net import CNet, PlanePooling
+from demitasse.export.c_source.net import CNet, GreatestPlace, PlanePooling
 from demitasse.export.c_source.twin import CTwin
 from demitasse.graph.weights import Doubles
 
@@ -113,6 +113,9 @@ def _groups(net: CNet) -> list[int]:
 def _made(net: CNet, groups: list[int], ranges: Ranges, bits: Mapping[int, int]) -> IntegerNet:
     """Returns the net for a number of bits of each group, or fewer where sums would be too large."""
     coarser = dict.fromkeys(bits, 0)
+    places = {
+        each.output: net.tensors[each.input].size - 1 for each in net.operations if isinstance(each, GreatestPlace)
+    }
     joined: dict[int, tuple[float, float]] = {}
     for number, (low, high) in ranges.items():
         before = joined.get(groups[number], (0.0, 0.0))
@@ -120,7 +123,10 @@ def _made(net: CNet, groups: list[int], ranges: Ranges, bits: Mapping[int, int])
     while True:
         found = {group: _format(*joined.get(group, (0.0, 0.0)), bits[group], coarser[group]) for group in bits}
         try:
-            return IntegerNet.of(net, [found[group] for group in groups])
+            formats = [found[group] for group in groups]
+            for number, most in places.items():
+                formats[number] = NumberFormat(0, 0, most)
+            return IntegerNet.of(net, formats)
         except TooLargeError as error:
             blamed = groups[error.tensor]
             coarser[blamed] += 1

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.errors import ExportError
-from demitasse.export.c_source.net import CNet, COperation, Limits, PlanePooling, WeightedSum
+from demitasse.export.c_source.net import CNet, COperation, GreatestPlace, Limits, PlanePooling, WeightedSum
 from demitasse.export.c_source.powers import Integers, PowerRows, power_rows, signed_digits
 from demitasse.graph.weights import Doubles
 
@@ -114,13 +114,13 @@ class TooLargeError(Exception):
 
 
 def integer_form(net: CNet, operation: COperation, formats: Mapping[int, NumberFormat]) -> IntegerForm:
-    """Returns how an operation is computed, for the formats of its tensors; None for pooling.
+    """Returns how an operation is computed, for the formats of its tensors; None for pooling and places.
 
     Raises:
         TooLargeError: a sum could be too large.
         ExportError: a weight is no power of two.
     """
-    if isinstance(operation, PlanePooling):
+    if isinstance(operation, PlanePooling | GreatestPlace):
         return None
     to = formats[operation.output]
     if isinstance(operation, WeightedSum):

@@ -14,6 +14,7 @@ from demitasse.export.c_source.net import (
     CNet,
     COperation,
     CTensor,
+    GreatestPlace,
     Limits,
     Pair,
     PlanePooling,
@@ -101,6 +102,16 @@ class CLowering:
                 Pointwise(name=step.name, inputs=[self.taken(step)], output=self.make(step), limits=limits)
             )
 
+    def greatest(self, step: Step, last: bool) -> None:
+        """Adds the place of the greatest value, which must be an output; the last or the first of several."""
+        if step.outputs[0] not in self.graph.outputs.values() or step.outputs[0] in self.graph.users():
+            raise refused(step, "it is not at the end of the net")
+        if self.net.tensors[self.taken(step)].size > 1 << 15:
+            raise refused(step, "C has places up to 32,767")
+        self.net.operations.append(
+            GreatestPlace(name=step.name, inputs=[self.taken(step)], output=self.make(step), last=last)
+        )
+
     def _own(self, name: str, number: int) -> int:
         """Returns a tensor that is an output and nothing else: a copy where it is an input, a part, or two outputs."""
         tensor = self.net.tensors[number]
@@ -172,6 +183,11 @@ def _pooling(to: CLowering, step: Step) -> None:
         raise refused(step, f"its method is {given.method}; C has MAX and AVE")
     plane, kernel, stride, pad, sizes = map(pair, (given.plane, given.kernel, given.stride, given.pad, given.sizes))
     windows = PlaneWindows(plane, kernel, stride, pad, (1, 1), sizes)
+    if any(
+        (size - 1) * apart - around >= length
+        for size, apart, around, length in zip(sizes, stride, pad, plane, strict=True)
+    ):
+        raise refused(step, "its last windows are outside of the plane")
     _pooled(to, step, Pooling2d(given.method, windows))
 
 
@@ -250,12 +266,19 @@ def _shape(to: CLowering, step: Step) -> None:
 def _softmax(to: CLowering, step: Step) -> None:
     """The order of the scores is that of their softmax, which is taken where they become floats."""
     names = [name for name, value in to.graph.outputs.items() if value == step.outputs[0]]
-    (shape,) = to.graph.shapes(step)
-    if not names or step.settings.axis != 1 or math.prod(shape[2:]) != 1 or step.outputs[0] in _takes(to.graph):
+    (shape,), users = to.graph.shapes(step), to.graph.users().get(step.outputs[0], [])
+    is_last = all(user.kind in ("ArgMax", "argmax") for user in users)
+    if not is_last or step.settings.axis != 1 or math.prod(shape[2:]) != 1:
         raise refused(step, "it is not of a vector at the end of the net")
     to.net.softmax.update(names)
     to.alias(step)
 
 
-def _takes(graph: Graph) -> set[int]:
-    return {number for step in graph.steps for number in step.inputs}
+@LOWERINGS.register("ArgMax")
+def _arg_max(to: CLowering, step: Step) -> None:
+    given, (shape,) = step.settings, to.graph.shapes(step)
+    if given.top_k != 1 or given.with_scores or given.axis not in (None, 1):
+        raise refused(step, "C has the place of the greatest score of all alone")
+    if given.axis == 1 and math.prod(shape[2:]) != 1:
+        raise refused(step, "it is not of a vector")
+    to.greatest(step, last=True)

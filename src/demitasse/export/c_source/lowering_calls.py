@@ -78,6 +78,15 @@ def _difference(to: CLowering, step: Step) -> None:
     to.net.operations.append(Addition(name=step.name, inputs=inputs, output=to.make(step), signs=[1, -1]))
 
 
+@LOWERINGS.register("argmax")
+def _arg_max(to: CLowering, step: Step) -> None:
+    axis, _ = ([*_arguments(step, 0)[1:], None, None])[:2]
+    (shape,) = to.graph.shapes(step)
+    if not isinstance(axis, int) or axis % len(shape) != 1 or np.prod(shape[2:]) != 1:
+        raise refused(step, f"its axis is {axis} of {list(shape)}; C has axis 1 of vectors")
+    to.greatest(step, last=False)
+
+
 @LOWERINGS.register("prelu")
 def _slopes(to: CLowering, step: Step) -> None:
     slopes = _arguments(step, 0)[1]

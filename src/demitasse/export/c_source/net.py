@@ -148,6 +148,17 @@ class Pointwise(COperation):
     """Limits alone, or a copy; the result may be a part of a larger tensor."""
 
 
+@dataclass(kw_only=True)
+class GreatestPlace(COperation):
+    """The place of the greatest value, at the end of a net.
+
+    Attributes:
+        last: whether it is the last one of several; otherwise the first one.
+    """
+
+    last: bool
+
+
 @dataclass
 class CNet:
     """Operations in order, on numbered tensors.

@@ -154,9 +154,7 @@ def _cost(made: WrittenNet, index: int, layer: WrittenLayer, packed: float) -> L
         places = passes * sums_of(operation, band)
         results = len(operation.weight) * int(places)
     bits = 8 * len(layer.stream.content) * passes if layer.stream.form == "bits" else 0
-    return _layer_cost(
-        layer, kept, operation.weight.size, packed, int(kept * places), kept * passes, bits, results
-    )
+    return _layer_cost(layer, kept, operation.weight.size, packed, int(kept * places), kept * passes, bits, results)
 
 
 def _taken(operation: COperation) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from demitasse.export.c_source.net import CNet, PlanePooling
+from demitasse.export.c_source.net import CNet, GreatestPlace, PlanePooling
 from demitasse.export.c_source.text.dialect import Dialect, LayerText
 from demitasse.export.c_source.text.lines import filled
 from demitasse.export.c_source.text.pooling import pool
@@ -34,6 +34,20 @@ static void ${function}($parameters, $to *output)
         $advance
         output += $area;
     }
+}
+"""
+
+
+_GREATEST = """
+static void ${function}(const $from *input, $to *output)
+{
+    $index i, best = 0;
+    for (i = 1; i != $count; ++i) {
+        if (input[i] $sign input[best]) {
+            best = i;
+        }
+    }
+    *output = ($to)best;
 }
 """
 
@@ -82,3 +96,18 @@ def pointwise_text(net: CNet, index: int, function: str, dialect: Dialect) -> tu
         advance="\n".join(f"input{number} += {area};" for number in inputs),
     )
     return layer, f"{layer.functions}\n{made}"
+
+
+def greatest_text(net: CNet, index: int, function: str, dialect: Dialect) -> str:
+    """Returns the C that finds the place of the greatest value."""
+    operation = net.operations[index]
+    assert isinstance(operation, GreatestPlace)
+    return filled(
+        _GREATEST,
+        function=function,
+        to=dialect.ctype(operation.output),
+        index=dialect.index,
+        count=net.tensors[operation.input].size,
+        sign=">=" if operation.last else ">",
+        **{"from": dialect.ctype(operation.input)},
+    )

@@ -9,7 +9,7 @@ import numpy as np
 
 from demitasse.export.c_source.integers import IntegerNet
 from demitasse.export.c_source.layout import ArenaLayout, laid_out, sums_of
-from demitasse.export.c_source.net import Addition, CNet, COperation, PlanePooling, WeightedSum
+from demitasse.export.c_source.net import Addition, CNet, COperation, GreatestPlace, PlanePooling, WeightedSum
 from demitasse.export.c_source.streams import WeightStream
 from demitasse.export.c_source.text.dialect import Dialect, Table
 from demitasse.export.c_source.text.float_text import FloatDialect
@@ -18,7 +18,7 @@ from demitasse.export.c_source.text.integer_text import IntegerDialect
 from demitasse.export.c_source.text.lines import TakenWords, comment, filled, table
 from demitasse.export.c_source.text.main_program import main_text
 from demitasse.export.c_source.text.readers import CURSOR
-from demitasse.export.c_source.text.simple import pointwise_text, pooling_text
+from demitasse.export.c_source.text.simple import greatest_text, pointwise_text, pooling_text
 from demitasse.export.c_source.text.weighted import weighted_text
 from demitasse.export.names import identifier, identifiers
 
@@ -189,6 +189,8 @@ class _Writer:
             self.readers[text.stream.form] = text.reader.functions
         elif isinstance(operation, PlanePooling):
             functions = pooling_text(self.net, index, function, self.dialect)
+        elif isinstance(operation, GreatestPlace):
+            functions = greatest_text(self.net, index, function, self.dialect)
         else:
             layer, functions = pointwise_text(self.net, index, function, self.dialect)
             made.tables = layer.tables
@@ -210,6 +212,8 @@ class _Writer:
             text += f", pooling {operation.pooling.method}"
         elif isinstance(operation, Addition):
             text += ", sum"
+        elif isinstance(operation, GreatestPlace):
+            text += ", place of the greatest value"
         return text
 
     def _helpers(self, body: str) -> str:
