@@ -7,6 +7,10 @@ Without --models it is LeNet-300-100 on scikit-learn's digits, compressed withou
 Accuracy is that of the twin on all test images. A board computes the first --inputs of them, and each of its integers
 must be the twin's. A board is left out if a package is missing. On Cortex-M0, cycles are instructions; on this machine,
 which compiles with gcc -O2, they are microseconds an input.
+
+With --dense FILE, the state_dict of the dense LeNet-5 that a recipe has trained, there is a second table, in which other
+tools make C of the same net. --rivals PYTHON is the Python of an environment with tensorflow-cpu, tflite-micro,
+emx-onnx-cgen and bakenn; onnx2c is in no registry, and emlearn 0.23.2 has no convolutions.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from boards import BOARDS
+from c_rivals import Images, rivals
 from torch import nn
 
 import demitasse
@@ -131,13 +136,23 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=[], metavar="NAME=FILE")
     parser.add_argument("--data", type=Path, help="folder of MNIST; default: the cache")
     parser.add_argument("--inputs", type=int, default=100, help="inputs for each board")
+    parser.add_argument("--dense", type=Path, metavar="FILE", help="also compare with other tools")
+    parser.add_argument("--rivals", type=Path, metavar="PYTHON", help="of the environment with the other tools")
     given = parser.parse_args()
     found = []
-    for case in [trained(each, given.data) for each in given.models] or [quick()]:
+    cases = [trained(each, given.data) for each in given.models] or [quick()]
+    for case in cases:
         with tempfile.TemporaryDirectory() as folder:
             found += list(rows(case, given.inputs, Path(folder)))
     columns = [Column(header, left=header in ("net", "on")) for header in HEADERS]
     print(TextTable("", columns, found).text())
+    if given.dense:
+        small = next(case for case in cases if case.name == "lenet5")
+        images = Images(small.calibration, small.images, small.labels)
+        with tempfile.TemporaryDirectory() as folder:
+            measured = [each.cells() for each in rivals(given.dense, small.model, images, given.rivals, Path(folder))]
+        headers = ("tool", "arithmetic", "accuracy", "flash", "RAM", "us here")
+        print(TextTable("LeNet-5", [Column(each, left=each in headers[:2]) for each in headers], measured).text())
 
 
 if __name__ == "__main__":

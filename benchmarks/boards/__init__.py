@@ -30,7 +30,7 @@ class BoardRun(NamedTuple):
         ram: bytes of RAM of the net with its input and output, without its stack.
         stack: bytes of stack, the board's main function included.
         free: bytes of RAM that were never written.
-        cycles: of the last input; on Cortex-M0 the instructions.
+        cycles: of the last input; on Cortex-M0 and RV32EC the instructions.
     """
 
     outputs: npt.NDArray[np.int64]
@@ -106,7 +106,7 @@ class Board(NamedTuple):
     def _size(self, source: Path, folder: Path) -> tuple[int, int]:
         """Returns the bytes of flash and of RAM of the net's object."""
         built = folder / "net.o"
-        flags = [flag for flag in self.flags if flag.startswith("-m")]
+        flags = [flag for flag in self.flags if flag.startswith(("-m", "-f"))]
         subprocess.run([f"{self.prefix}gcc", *flags, "-Os", "-std=c99", "-c", source, "-o", built], check=True)
         done = subprocess.run([f"{self.prefix}size", built], capture_output=True, text=True, check=True)
         text, data, bss = map(int, done.stdout.splitlines()[1].split()[:3])
@@ -148,4 +148,15 @@ CORTEX_M0 = Board(
     ("qemu-system-arm", "-M", "microbit", "-nographic", "-semihosting", "-icount", "shift=0", "-kernel"),
     16384,
 )
-BOARDS = {"ATmega328P": ATMEGA328P, "Cortex-M0": CORTEX_M0}
+RV32EC = Board(
+    {"gcc-riscv64-unknown-elf": "riscv64-unknown-elf-gcc", "qemu-system-misc": "qemu-system-riscv32"},
+    "riscv64-unknown-elf-",
+    (
+        "-march=rv32ec_zicsr", "-mabi=ilp32e", "-ffreestanding", "-nostdlib", "-Wl,--no-warn-rwx-segments",
+        f"-T{FOLDER / 'rv32.ld'}",
+    ),
+    ("rv32_main.c",),
+    ("qemu-system-riscv32", "-M", "virt", "-nographic", "-bios", "none", "-icount", "shift=0", "-kernel"),
+    2048,
+)  # fmt: skip
+BOARDS = {"ATmega328P": ATMEGA328P, "Cortex-M0": CORTEX_M0, "RV32EC": RV32EC}

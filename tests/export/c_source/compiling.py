@@ -65,3 +65,14 @@ def to_powers(model: nn.Module, zeros: float = 0.0) -> nn.Module:
             ):  # fmt: skip
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
     return model.eval()
+
+
+def mobilenet() -> nn.Module:
+    """MobileNet v1 of width 0.25 for 96 pixels (Howard et al. 2017, table 1)."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU()]
+    channels = 8
+    for outputs, stride in [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *[(128, 1)] * 5, (256, 2), (256, 1)]:
+        layers += [nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False), nn.BatchNorm2d(channels)]
+        layers += [nn.ReLU(), nn.Conv2d(channels, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        channels = outputs
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 10), nn.Softmax(1))

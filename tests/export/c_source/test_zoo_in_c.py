@@ -5,25 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from demitasse.export import c
 from demitasse.zoo.models import MODELS
-from tests.export.c_source.compiling import compiled, run, to_powers
+from tests.export.c_source.compiling import compiled, mobilenet, run, to_powers
 
 # -O2 makes large nets quick; overflows and wrong places are still seen
 CHECKED = ["-O2", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-
-
-def mobilenet() -> nn.Module:
-    """MobileNet v1 of width 0.25 for 96 pixels (Howard et al. 2017, table 1)."""
-    layers: list[nn.Module] = [nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU()]
-    channels = 8
-    for outputs, stride in [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *[(128, 1)] * 5, (256, 2), (256, 1)]:
-        layers += [nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False), nn.BatchNorm2d(channels)]
-        layers += [nn.ReLU(), nn.Conv2d(channels, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-        channels = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 10), nn.Softmax(1))
 
 
 NETS = {
