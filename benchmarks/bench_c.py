@@ -5,11 +5,11 @@
 FILE is what a recipe packs, such as `demitasse compress lenet5_mnist_small_99_6 --seed 3 --data MNIST --out results/3`.
 Without --models it is LeNet-300-100 on scikit-learn's digits, compressed without training to 75 % zeros and 4 bits.
 Accuracy is that of the twin on all test images. A board computes the first --inputs of them, and each of its integers
-must be the twin's. A board is left out if a package is missing. On Cortex-M0, cycles are instructions; on this machine,
-which compiles with gcc -O2, they are microseconds an input.
+must be the twin's. A board is left out if a package is missing. On all but ATmega328P, cycles are instructions; on this
+machine, which compiles with gcc -O2, they are microseconds an input. Estimated is what export --report shows.
 
-With --dense FILE, the state_dict of the dense LeNet-5 that a recipe has trained, there is a second table, in which other
-tools make C of the same net. --rivals PYTHON is the Python of an environment with tensorflow-cpu, tflite-micro,
+With --dense FILE, the state_dict of the dense LeNet-5 that a recipe has trained, there is a second table, in which
+other tools make C of the same net. --rivals PYTHON is the Python of an environment with tensorflow-cpu, tflite-micro,
 emx-onnx-cgen and bakenn; onnx2c is in no registry, and emlearn 0.23.2 has no convolutions.
 """
 
@@ -31,12 +31,24 @@ from torch import nn
 
 import demitasse
 from demitasse import datasets
-from demitasse.export import CReport, c
+from demitasse.export import CReport, c, cost_report
 from demitasse.text_table import Column, TextTable
 from demitasse.zoo.models import MODELS
 
 CALIBRATION = 300
-HEADERS = ("net", "accuracy of the net", "of the C", "on", "flash", "of it tables", "RAM", "stack", "free", "cycles")
+HEADERS = (
+    "net",
+    "accuracy of the net",
+    "of the C",
+    "on",
+    "flash",
+    "of it tables",
+    "RAM",
+    "stack",
+    "free",
+    "cycles",
+    "estimated",
+)
 
 
 class Case(NamedTuple):
@@ -92,6 +104,8 @@ def rows(case: Case, count: int, folder: Path) -> Iterator[Sequence[str]]:
         floats = case.model(torch.from_numpy(case.images)).numpy()
     accuracies = [f"{np.mean(found.argmax(1) == case.labels):.2%}" for found in (floats, integers)]
     tables = f"{sum(layer.flash for layer in report.written.layers):,}"
+    totals = [sum(each) for each in zip(*(layer.cycles for layer in cost_report(report.written).layers), strict=True)]
+    estimated = dict(zip(("Cortex-M0", "Cortex-M4", "ATmega328P"), totals, strict=True))
     for name, board in BOARDS.items():
         if missing := board.missing():
             print(f"{name} is left out: not installed: {', '.join(missing)}")
@@ -101,7 +115,7 @@ def rows(case: Case, count: int, folder: Path) -> Iterator[Sequence[str]]:
             continue
         found = board.run(report, {blob: case.images[:count]}, folder)
         assert np.array_equal(found.outputs, integers[:count]), f"{name} computes other integers than the twin"
-        measured = (found.flash, tables, found.ram, found.stack, found.free, found.cycles)
+        measured = (found.flash, tables, found.ram, found.stack, found.free, found.cycles, estimated.get(name, ""))
         texts = [each if isinstance(each, str) else f"{each:,}" for each in measured]
         yield case.name, *accuracies, name, *texts
     yield (
@@ -114,6 +128,7 @@ def rows(case: Case, count: int, folder: Path) -> Iterator[Sequence[str]]:
         "",
         "",
         f"{_microseconds(report, case, folder):.0f} us",
+        "",
     )
 
 

@@ -104,9 +104,7 @@ def _theirs(model: nn.Module, images: Images, python: Path, folder: Path) -> Ite
         yield _measured(made["tool"], made["arithmetic"], sources, folder / made["main"], made["ram"], images)
 
 
-def _measured(
-    tool: str, arithmetic: str, sources: Sequence[Path], main: Path, ram: int, images: Images
-) -> Measured:
+def _measured(tool: str, arithmetic: str, sources: Sequence[Path], main: Path, ram: int, images: Images) -> Measured:
     program = main.with_suffix("")
     flags = ["-O2", "-std=c11", f"-I{main.parent}"]
     subprocess.run(["gcc", *flags, *sources, main, "-o", program, "-lm"], check=True)

@@ -1,7 +1,7 @@
 """Makes the dense LeNet-5 with other tools; runs in an environment that has TensorFlow and the tools.
 
-Usage: c_rivals_child.py FOLDER, which has the weights, ``weights.npz``, images, ``calibration.npy`` and ``tests.npy``, and
-labels, ``labels.npy``. C and its program are written there, and what is known of each tool, as ``rivals.json``.
+Usage: c_rivals_child.py FOLDER, which has ``weights.npz``, ``calibration.npy``, ``tests.npy`` and ``labels.npy``. C and
+its program are written there, and what is known of each tool, as ``rivals.json``.
 """
 
 from __future__ import annotations
@@ -99,12 +99,17 @@ def tflite_model(weights: dict[str, np.ndarray], calibration: np.ndarray, is_int
 
 def emx_onnx_cgen(folder: Path, weights: dict[str, np.ndarray]) -> dict[str, object]:
     onnx_file(weights, folder / "lenet5.onnx")
-    command = [Path(sys.executable).with_name("emx-onnx-cgen"), "compile", "lenet5.onnx", "emx.c", "--model-name", "emx"]
+    command = [
+        Path(sys.executable).with_name("emx-onnx-cgen"),
+        "compile",
+        "lenet5.onnx",
+        "emx.c",
+        "--model-name",
+        "emx",
+    ]
     thresholds = ["--large-weight-threshold", "0", "--large-temp-threshold", "0"]
     subprocess.run([*command, *thresholds], cwd=folder, check=True, capture_output=True)
-    declared = (
-        "extern void emx(const float x[1][1][28][28], float y[1][10]);\n    static float output[1][10];"
-    )
+    declared = "extern void emx(const float x[1][1][28][28], float y[1][10]);\n    static float output[1][10];"
     run = "emx((const float (*)[1][28][28])input, output);"
     (folder / "emx_main.c").write_text(MAIN.format(include="", declared=declared, run=run, output="output[0][i]"))
     return {"sources": ["emx.c"], "main": "emx_main.c", "arithmetic": "float", "ram": 784 * 4 + 10 * 4}
@@ -118,7 +123,8 @@ def bakenn(folder: Path, model: bytes) -> dict[str, object]:
     (folder / "bakenn_main.c").write_text(
         MAIN.format(
             include='#include <math.h>\n#include "bakenn/bknn_net.h"',
-            declared="static int8_t given[784], output[10];\n    _Alignas(16) static uint8_t arena[BKNN_NET_ARENA_SIZE];",
+            declared="static int8_t given[784], output[10];\n"
+            "    static _Alignas(16) uint8_t arena[BKNN_NET_ARENA_SIZE];",
             run="""for (i = 0; i < 784; ++i) {
             const float q = roundf(input[i] / BKNN_NET_INPUT_SCALE) + BKNN_NET_INPUT_ZERO_POINT;
             given[i] = (int8_t)(q < -128.0f ? -128.0f : q > 127.0f ? 127.0f : q);

@@ -103,7 +103,9 @@ def _array(path: Path) -> Array:
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file") from None
     except (ValueError, OSError, EOFError) as error:
-        raise FileFormatError(f"{path}: found no array of numbers; expected a .npy file, as numpy.save writes") from error
+        raise FileFormatError(
+            f"{path}: found no array of numbers; expected a .npy file, as numpy.save writes"
+        ) from error
     return found
 
 

@@ -1,4 +1,4 @@
-"""The operations of C, each by itself: the net's numbers in floats, the twin's integers to the bit, and what is refused."""
+"""The operations of C, each by itself: the net's numbers in floats, the twin's integers, and what is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def caffe(*layers: str) -> str:
     return "\n".join([DATA, *layers])
 
 
-def after(layer: str, bottom: str = "conv", **names: str) -> str:
+def after(layer: str, bottom: str = "conv") -> str:
     return f'layer {{ name: "last" bottom: "{bottom}" top: "last" {layer} }}'
 
 
@@ -33,12 +33,16 @@ CAFFE = {
     "depthwise": caffe(CONVOLUTION.replace("pad: 1", "stride: 2 group: 4")),
     "product": caffe(PRODUCT),
     "maximum": caffe(CONVOLUTION, after('type: "Pooling" pooling_param { pool: MAX kernel_size: 3 stride: 2 }')),
-    "padded maximum": caffe(after('type: "Pooling" pooling_param { pool: MAX kernel_size: 3 stride: 2 pad: 1 }', "data")),
+    "padded maximum": caffe(
+        after('type: "Pooling" pooling_param { pool: MAX kernel_size: 3 stride: 2 pad: 1 }', "data")
+    ),
     "mean": caffe(CONVOLUTION, after('type: "Pooling" pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }')),
     "mean of the input": caffe(after('type: "Pooling" pooling_param { pool: AVE kernel_size: 3 stride: 2 }', "data")),
     "mean of all": caffe(CONVOLUTION, after('type: "Pooling" pooling_param { pool: AVE global_pooling: true }')),
     "leaky": caffe(CONVOLUTION, after('type: "ReLU" relu_param { negative_slope: 0.3 }')),
-    "slopes of the input": caffe(after('type: "PReLU" prelu_param { filler { type: "uniform" min: -1 max: 1 } }', "data")),
+    "slopes of the input": caffe(
+        after('type: "PReLU" prelu_param { filler { type: "uniform" min: -1 max: 1 } }', "data")
+    ),
     "shared slope": caffe(CONVOLUTION, after('type: "PReLU" prelu_param { channel_shared: true }')),
     "clip": caffe(CONVOLUTION, after('type: "Clip" clip_param { min: -0.3 max: 0.6 }')),
     "six": caffe(CONVOLUTION, after('type: "ReLU6"')),
@@ -137,7 +141,7 @@ def test_of_equal_scores_the_place_is_that_of_the_net(of_caffe, place, tmp_path)
 
 REFUSED = {
     "LRN": (after('type: "LRN"'), "no form in C"),
-    "stochastic": (after('type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }'), "its method is STOCHASTIC"),
+    "stochastic": (after('type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }'), "method is STOCHASTIC"),
     "empty windows": (
         after('type: "Pooling" pooling_param { pool: AVE kernel_size: 2 stride: 3 }'), "outside of the plane"
     ),

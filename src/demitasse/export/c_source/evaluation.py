@@ -99,7 +99,8 @@ def _computed(arithmetic: Arithmetic, operation: COperation, inputs: list[Double
 def _places(operation: GreatestPlace, x: Doubles) -> Doubles:
     flat = x.reshape(len(x), -1)
     found = flat.shape[1] - 1 - flat[:, ::-1].argmax(1) if operation.last else flat.argmax(1)
-    return found.astype(np.float64).reshape(-1, 1, 1, 1)
+    places: Doubles = found.astype(np.float64).reshape(-1, 1, 1, 1)
+    return places
 
 
 def products(operation: WeightedSum, weight: Doubles, x: Doubles) -> Doubles:
