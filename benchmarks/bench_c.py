@@ -90,7 +90,7 @@ def quick() -> Case:
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(train[batch]), labels[batch]).backward()
             optimizer.step()
-    demitasse.shrink(model.eval(), train[:300], sparsity=0.75, bits=4)
+    demitasse.shrink(model.eval(), train[:300], sparsity=0.75, bits=4, grid="pow2")
     return Case("lenet300 on 8x8 digits", model, test.numpy(), data.test_labels, train[:CALIBRATION].numpy())
 
 

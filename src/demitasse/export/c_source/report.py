@@ -38,11 +38,11 @@ class ChipCosts:
     result: float
 
 
-# fitted to simulations of 13 nets, all within 13 % of them; on the Cortex chips, a cycle is an instruction there
+# fitted to simulations of 15 nets, all within 15 % of them; on the Cortex chips, a cycle is an instruction there
 CHIPS = (
-    ChipCosts("Cortex-M0", add=4.6, line=45, weight=40, bit=16, result=31),
-    ChipCosts("Cortex-M4", add=3.5, line=44, weight=41, bit=13, result=26),
-    ChipCosts("AVR", add=32, line=244, weight=103, bit=46, result=75),
+    ChipCosts("Cortex-M0", add=8, line=35, weight=34, bit=16, result=27),
+    ChipCosts("Cortex-M4", add=5.8, line=38, weight=34.5, bit=13.3, result=23.3),
+    ChipCosts("AVR", add=32, line=244, weight=92, bit=49, result=75),
 )
 _COLUMNS = (
     Column("layer", left=True),
