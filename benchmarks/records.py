@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from demitasse import load, reorder_units, save
 from demitasse.compress import compress
-from demitasse.report.plots import COLOURS, FAINT
+from demitasse.report.style import COLOURS, FAINT
 from demitasse.zoo.data import DATASETS, TrainingData
 from demitasse.zoo.models import MODELS
 from demitasse.zoo.recipe import Recipe, bundled, find_recipe

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from demitasse.report.canvas import COLOURS, FAINT, MARKS
+from demitasse.report.style import COLOURS, FAINT, MARKS
 
 _NAMES = {
     ("demitasse.shrink", "uniform"): "shrink, uniform grid",

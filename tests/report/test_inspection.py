@@ -18,7 +18,7 @@ from demitasse.packed.writer import pack
 from demitasse.report.inspection import Inspection, inspect
 from demitasse.report.inspection_picture import _bars, picture
 from demitasse.report.inspection_table import table
-from demitasse.report.plots import COLOURS
+from demitasse.report.style import COLOURS
 
 
 def net() -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from demitasse.report import canvas, inspection_picture, log_plots, plots, sensitivity
-from demitasse.report.canvas import COLOURS, useful_limits
+from demitasse.report.limits import useful_limits
 from demitasse.report.inspection import Inspection, TensorRow
 from demitasse.report.log_parser import Series, TrainingLog
 

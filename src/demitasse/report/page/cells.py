@@ -1,0 +1,158 @@
+"""The tables of the page: cells with a text for people and a value to sort by, and the figures above them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from demitasse.report.inspection import TensorRow
+from demitasse.report.page.run import Run
+from demitasse.report.page.sentences import percent, size
+from demitasse.report.page.weights import WeightView
+from demitasse.report.tables import METRICS, StageResult
+
+_CROSS = " \N{MULTIPLICATION SIGN} "
+
+
+class Cell(NamedTuple):
+    """A cell: its text, and the value to sort by; a text without a value is sorted as text."""
+
+    text: str
+    value: float | None = None
+
+
+class Table(NamedTuple):
+    """A table: its caption, the headers of its columns, and its rows."""
+
+    caption: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+class Figure(NamedTuple):
+    """A result in large digits: what it is, its value, and a remark."""
+
+    label: str
+    value: str
+    remark: str = ""
+
+
+def figures(run: Run) -> list[Figure]:
+    """Returns the results of a run that matter most."""
+    if run.stages:
+        return _of_stages(run.stages)
+    if run.file:
+        present = sum(row.present for row in run.file.rows)
+        return [
+            Figure("bytes", f"{run.file.size:,}", f"{run.file.ratio:,.1f} times smaller than float32"),
+            Figure("values that are not zero", f"{present:,}", f"of {run.file.count:,}"),
+            Figure("tensors", f"{len(run.file.rows):,}"),
+        ]
+    last = {label: series for curves in run.curves for label, series in curves.panels.items() if series.values}
+    return [
+        Figure(label, f"{series.values[-1]:.4g}", f"at iteration {series.iterations[-1]:,}")
+        for label, series in list(last.items())[:4]
+    ]
+
+
+def _of_stages(stages: Sequence[StageResult]) -> list[Figure]:
+    first, last = stages[0], stages[-1]
+    header, metric = METRICS[last.metric]
+    several = len(stages) > 1
+    return [
+        Figure(header, metric(last.error), f"{metric(first.error)} after {first.name}" if several else ""),
+        Figure("file", size(last.bytes), f"{first.bytes / last.bytes:,.0f} times smaller" if several else ""),
+        Figure("parameters kept", f"{last.kept:,}", f"{percent(last.kept / last.total)} of {last.total:,}"),
+        Figure("time", _duration(sum(stage.seconds for stage in stages)), "without tests"),
+    ]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def stage_table(stages: Sequence[StageResult]) -> Table:
+    """Returns a row for each stage."""
+    header, metric = METRICS[stages[0].metric]
+    rows = [
+        [
+            Cell(stage.name),
+            Cell(metric(stage.error), stage.error),
+            Cell(f"{stage.kept:,}", stage.kept),
+            Cell(percent(stage.kept / stage.total), stage.kept / stage.total),
+            Cell(f"{stage.bytes:,}", stage.bytes),
+            Cell(f"{stages[0].bytes / stage.bytes:.1f}", stages[0].bytes / stage.bytes),
+            Cell(f"{stage.seconds:.1f}", stage.seconds),
+        ]
+        for stage in stages
+    ]
+    return Table("Results of the stages", ("stage", header, "parameters", "kept", "bytes", "ratio", "seconds"), rows)
+
+
+def tensor_table(run: Run) -> Table:
+    """Returns a row for each tensor; columns that are not known of any tensor are left out."""
+    packed = {row.name: row for row in run.file.rows} if run.file else {}
+    measured = _sensitivities(run)
+    rows = [_tensor(view, packed.get(view.name), measured) for view in run.weights]
+    headers = ["tensor", "shape", "values", "kept", "share", "distinct", "powers of two"]
+    headers += ["bytes", "bits each"] if packed else []
+    headers += [f"metric at {share:g} % zeros" for share in _shares(run)]
+    return Table("Tensors", headers, [[*row[: len(headers)]] for row in rows])
+
+
+def _tensor(view: WeightView, row: TensorRow | None, measured: Mapping[str, Sequence[Cell]]) -> list[Cell]:
+    exponents = sorted(view.histogram)
+    powers = "" if not view.kept or view.powers < view.kept else f"2^{exponents[0]} .. 2^{exponents[-1]}"
+    cells = [
+        Cell(view.name),
+        Cell(_CROSS.join(map(str, view.shape)) or "scalar", view.total),
+        Cell(f"{view.total:,}", view.total),
+        Cell(f"{view.kept:,}", view.kept),
+        Cell(percent(view.kept / view.total) if view.total else "", view.kept / max(view.total, 1)),
+        Cell(f"{view.distinct:,}", view.distinct),
+        Cell(powers, len(exponents) if powers else 0),
+    ]
+    if row:
+        bits = 8 * row.bytes / max(row.count, 1)
+        cells += [Cell(f"{row.bytes:,.0f}", row.bytes), Cell(f"{bits:.2f}", bits)]
+    return [*cells, *measured.get(view.name, ())]
+
+
+def _shares(run: Run) -> list[float]:
+    """Returns two measured sparsities, in percent: the middle one and the largest."""
+    shares = sorted({share for one in run.sensitivity if one.kind == "sparsity" for share in one.values})
+    return [100 * share for share in dict.fromkeys(shares[len(shares) // 2 :: max(len(shares) // 2, 1)])][:2]
+
+
+def _sensitivities(run: Run) -> dict[str, list[Cell]]:
+    return {
+        one.name: [
+            Cell(f"{value:.3g}", value)
+            for share in _shares(run)
+            for value in [one.values.get(share / 100, float("nan"))]
+        ]
+        for one in run.sensitivity
+        if one.kind == "sparsity"
+    }
+
+
+def run_table(runs: Sequence[Run]) -> Table:
+    """Returns a row for each run."""
+    rows = []
+    for run in runs:
+        last = run.stages[-1] if run.stages else None
+        count = last.bytes if last else run.file.size if run.file else None
+        rows.append(
+            [
+                Cell(run.name),
+                Cell(f"{METRICS[last.metric][1](last.error)}", last.error) if last else Cell(""),
+                Cell(f"{last.kept:,}", last.kept) if last else Cell(""),
+                Cell(percent(last.kept / last.total), last.kept / last.total) if last else Cell(""),
+                Cell("" if count is None else f"{count:,}", count),
+                Cell(run.facts.get("seed", "")),
+            ]
+        )
+    return Table("Runs", ("run", "test result", "parameters", "kept", "bytes", "seed"), rows)

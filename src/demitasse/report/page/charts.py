@@ -1,0 +1,210 @@
+"""The charts of one run: its stages, its training, its layers, and the sizes of its weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from demitasse.report.inspection import Inspection
+from demitasse.report.inspection_bars import bars_of
+from demitasse.report.page.bars import Bar, bars
+from demitasse.report.page.curves import training
+from demitasse.report.page.drawing import SERIES, WIDE, Chart, Spec, draw, rows, series_colours
+from demitasse.report.page.run import Run, Sensitivity
+from demitasse.report.page.sentences import percent
+from demitasse.report.page.weights import WeightView
+from demitasse.report.tables import METRICS, StageResult
+
+_MOST_TENSORS = 24
+_MOST_EXPONENTS = 12
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def charts_of(run: Run) -> list[Chart]:
+    """Returns the charts of a run, without those that it has no numbers for."""
+    return [
+        *([stages(run.stages)] if len(run.stages) > 1 else []),
+        *([training(run)] if run.curves else []),
+        *([kept(run.weights)] if run.weights else []),
+        *([file_bytes(run.file)] if run.file and run.file.rows else []),
+        *([exponents(run.weights)] if any(view.histogram for view in run.weights) else []),
+        *([sensitivity(run.sensitivity, run.unchanged)] if run.sensitivity else []),
+    ]
+
+
+def stages(found: Sequence[StageResult]) -> Chart:
+    """Draws error, parameters and bytes of each stage."""
+    header, metric = METRICS[found[0].metric]
+    panels = {
+        header: [Bar(stage.name, [stage.error], metric(stage.error)) for stage in found],
+        "parameters kept": [Bar(stage.name, [stage.kept], f"{stage.kept:,}") for stage in found],
+        "bytes": [Bar(stage.name, [stage.bytes], f"{stage.bytes:,}") for stage in found],
+    }
+    alt = "; ".join(f"{name}: " + ", ".join(f"{bar.name} {bar.text}" for bar in row) for name, row in panels.items())
+    return bars("Stage by stage", alt, panels)
+
+
+def kept(views: Sequence[WeightView]) -> Chart:
+    """Draws the share of each tensor's values that is not zero."""
+    shown, note = _largest(views)
+    found = [
+        Bar(view.name, [100 * view.kept / view.total], f"{percent(view.kept / view.total)} of {view.total:,}")
+        for view in shown
+    ]
+    alt = "Share of the values that is not zero: " + ", ".join(f"{bar.name} {bar.text}" for bar in found)
+    return bars("What is kept of each tensor", alt, {"values that are not zero (%)": found}, note=note)
+
+
+def file_bytes(file: Inspection) -> Chart:
+    """Draws the bytes of each tensor in a file: of the positions of nonzero values, and of the values."""
+    found = [
+        Bar(
+            bar.label,
+            [bar.positions, bar.values],
+            f"{bar.positions + bar.values:,.0f}" + (f" ({_bits(bar.positions + bar.values, bar.total)})"),
+        )
+        for bar in bars_of(file.rows)
+    ]
+    found.append(Bar("header", [0, file.header], f"{file.header:,}"))
+    alt = f"Bytes of each tensor, {file.size:,} in all: " + ", ".join(f"{bar.name} {bar.text}" for bar in found)
+    parts = ("positions: which values are not zero", "values")
+    return bars("What the bytes of the file are for", alt, {"bytes": found}, parts)
+
+
+def _bits(size: float, count: int) -> str:
+    return f"{8 * size / count:.2f} bits each" if count else "no values"
+
+
+def _largest(views: Sequence[WeightView]) -> tuple[list[WeightView], str]:
+    """Returns the largest tensors in their order, and what to say if they are not all."""
+    full = [view for view in views if view.total]
+    if len(full) <= _MOST_TENSORS:
+        return full, ""
+    names = {view.name for view in sorted(full, key=lambda view: -view.total)[:_MOST_TENSORS]}
+    return [view for view in full if view.name in names], f"The {len(names)} largest of {len(full)} tensors."
+
+
+def exponents(views: Sequence[WeightView]) -> Chart:
+    """Draws, for each tensor, how many of its values are nearest to each power of two, of either sign."""
+    shown, note = _largest([view for view in views if view.histogram and len(view.shape) > 1] or views)
+    data = [row for view in shown for row in _powers(view)]
+    order = [_power(exponent) for exponent in sorted({int(str(row["exponent"])) for row in data})]
+
+    def spec(width: int) -> Spec:
+        columns = min(len(shown), 4 if width == WIDE else 2)
+        return {
+            "data": rows(data),
+            "facet": {
+                "field": "tensor", "type": "nominal", "sort": None,
+                "header": {"labelLimit": (width - 60) // columns, "labelFontWeight": "bold", "labelAnchor": "start"},
+            },
+            "columns": columns,
+            "spacing": {"row": 22, "column": 26},
+            "resolve": {"scale": {"y": "independent", "x": "independent"}},
+            "spec": {
+                "width": (width - 48 - 62 * columns) // columns + 18,
+                "height": 110,
+                "mark": {"type": "bar", "stroke": None},
+                "encoding": {
+                    "x": {
+                        "field": "power", "type": "ordinal", "sort": order, "title": None,
+                        "axis": {"labelAngle": 0, "labelOverlap": True, "ticks": False},
+                    },
+                    "y": {
+                        "field": "count", "type": "quantitative", "title": None, "stack": None,
+                        "axis": {"tickCount": 4, "labelExpr": "format(abs(datum.value), '~s')", "domain": False},
+                    },
+                    "color": series_colours(["positive", "negative"], SERIES[1:3]),
+                    "description": {"field": "label"},
+                },
+            },
+        }  # fmt: skip
+
+    share = sum(view.powers for view in views) / max(sum(view.kept for view in views), 1)
+    return draw(
+        "Weights by power of two",
+        f"Histograms of the exponents of {len(shown)} tensors; {percent(share)} of all nonzero values are powers of two.",
+        spec,
+        f"Positive values upwards, negative ones downwards; {percent(share)} of all nonzero values are exactly powers "
+        f"of two. {note}".strip(),
+    )
+
+
+def _power(exponent: int) -> str:
+    return f"2{str(exponent).translate(_SUPERSCRIPT)}"
+
+
+def _powers(view: WeightView) -> Iterator[dict[str, object]]:
+    least = view.largest - _MOST_EXPONENTS + 1
+    counts: dict[int, tuple[int, int]] = {}
+    for exponent, (positive, negative) in view.histogram.items():
+        before = counts.get(max(exponent, least), (0, 0))
+        counts[max(exponent, least)] = before[0] + positive, before[1] + negative
+    for exponent, pair in counts.items():
+        size = _power(exponent) + (" or smaller" if exponent == least else "")
+        for name, sign, count in zip(("positive", "negative"), (1, -1), pair, strict=True):
+            yield {
+                "tensor": view.name,
+                "exponent": exponent,
+                "power": _power(exponent),
+                "count": sign * count,
+                "name": name,
+                "label": f"{view.name}: {count:,} {name} values of about {size}",
+            }
+
+
+def sensitivity(measured: Sequence[Sensitivity], unchanged: float) -> Chart:
+    """Draws how much the metric suffers if one tensor alone is pruned or quantized."""
+    names = list(dict.fromkeys(one.name for one in measured))
+    kinds = [kind for kind in ("sparsity", "bits") if any(one.kind == kind for one in measured)]
+    titles = {"sparsity": "share of zeros (%)", "bits": "bits"}
+
+    def spec(width: int) -> Spec:
+        beside = width == WIDE and len(kinds) > 1
+        panels = [_sensitivity_panel(measured, names, kind, titles[kind], beside, width) for kind in kinds]
+        return {"hconcat" if beside else "vconcat": panels, "resolve": {"scale": {"color": "shared", "y": "shared"}}}
+
+    worst = max(measured, key=lambda one: max(one.values.values()))
+    return draw(
+        "Sensitivity of each tensor",
+        f"The metric of the model if one tensor alone is compressed, without training; unchanged it is "
+        f"{unchanged:.3g}. {worst.name} suffers most: {max(worst.values.values()):.3g}.",
+        spec,
+        f"One tensor at a time, without training. Unchanged: {unchanged:.3g}.",
+    )
+
+
+def _sensitivity_panel(
+    measured: Sequence[Sensitivity], names: Sequence[str], kind: str, title: str, beside: bool, width: int
+) -> Spec:
+    scale, unit = (100, " % zeros") if kind == "sparsity" else (1, " bits")
+    data = [
+        {
+            "x": scale * place,
+            "y": value,
+            "name": one.name,
+            "label": f"{one.name}, {scale * place:g}{unit}: {value:.4g}",
+        }
+        for one in measured
+        if one.kind == kind
+        for place, value in one.values.items()
+        if math.isfinite(value)
+    ]
+    encoding = {
+        "x": {
+            "field": "x", "type": "quantitative", "title": title,
+            "scale": {"zero": False, "reverse": kind == "bits"}, "axis": {"grid": False, "tickCount": 6},
+        },
+        "y": {"field": "y", "type": "quantitative", "title": "metric", "axis": {"tickCount": 5}},
+        "color": {**series_colours(names), "legend": {"columns": 2 if width == WIDE else 1, "symbolLimit": 24}},
+    }  # fmt: skip
+    return {
+        "width": (width - 130) // 2 if beside else width - 80,
+        "height": 200,
+        "data": rows(data),
+        "encoding": encoding,
+        "layer": [
+            {"mark": {"type": "line", "aria": False}},
+            {"mark": {"type": "circle", "size": 40}, "encoding": {"description": {"field": "label"}}},
+        ],
+    }

@@ -1,0 +1,91 @@
+"""Compares runs: error against bytes, with published results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from demitasse.report.page.drawing import INK, QUIET, WIDE, Chart, Spec, draw, rows, series_colours
+from demitasse.report.page.run import Run
+from demitasse.report.published import PUBLISHED, Published
+from demitasse.report.tables import METRICS
+
+
+def comparison_charts(runs: Sequence[Run]) -> list[Chart]:
+    """Returns the charts that compare runs: one for each metric; a single run is compared with what is published."""
+    charts = []
+    for metric in METRICS:
+        found = [run for run in runs if run.stages and run.stages[-1].metric == metric]
+        papers = published(found) if metric == "error" else []
+        if len(found) > 1 or (found and papers):
+            charts.append(_sizes(found, papers, metric))
+    return charts
+
+
+def published(runs: Sequence[Run]) -> list[Published]:
+    """Returns published results for the models and data of runs."""
+    return [one for subject in dict.fromkeys(run.subject for run in runs) for one in PUBLISHED.get(subject, ())]
+
+
+def _sizes(runs: Sequence[Run], papers: Sequence[Published], metric: str) -> Chart:
+    header, text = METRICS[metric]
+    scale, label = (100, f"{header} (%)") if metric == "error" else (1, header)
+    data = [
+        {
+            "x": stage.bytes,
+            "y": scale * stage.error,
+            "order": number,
+            "name": run.name,
+            "size": 110 if stage is run.stages[-1] else 36,
+            "label": f"{run.name}, {stage.name}: {text(stage.error)}, {stage.bytes:,} bytes",
+        }
+        for run in runs
+        for number, stage in enumerate(run.stages)
+        if math.isfinite(stage.error)
+    ]
+    others = [
+        {
+            "x": one.bytes,
+            "y": one.error,
+            "text": one.paper,
+            "label": f"{one.paper} (arXiv {one.arxiv}): {one.error:g} %, {one.bytes:,} bytes",
+        }
+        for one in papers
+    ]
+
+    def spec(width: int) -> Spec:
+        x = {
+            "field": "x", "type": "quantitative", "scale": {"type": "log"}, "title": "bytes of the file",
+            "axis": {"format": "~s", "grid": False, "labelOverlap": True, "tickCount": 6 if width == WIDE else 4},
+        }  # fmt: skip
+        y = {"field": "y", "type": "quantitative", "title": label, "scale": {"zero": False, "padding": 14}}
+        legend = {"columns": 2 if width == WIDE else 1, "symbolLimit": 40}
+        colour = {**series_colours([run.name for run in runs]), "legend": legend}
+        line = {"type": "line", "aria": False, "strokeWidth": 1, "opacity": 0.5}
+        size = {"field": "size", "type": "quantitative", "scale": None, "legend": None}
+        own = {"x": x, "y": y, "color": colour}
+        layers = [
+            {"data": rows(data), "mark": line, "encoding": {**own, "order": {"field": "order"}}},
+            {
+                "data": rows(data),
+                "mark": {"type": "circle", "opacity": 1},
+                "encoding": {**own, "size": size, "description": {"field": "label"}},
+            },
+        ]
+        if others:
+            mark = {"type": "point", "shape": "diamond", "filled": True, "color": QUIET, "size": 70, "opacity": 1}
+            place = {"x": x, "y": y}
+            texts = {"type": "text", "aria": False, "dy": -10, "color": INK, "fontSize": 11}
+            layers += [
+                {"data": rows(others), "mark": mark, "encoding": {**place, "description": {"field": "label"}}},
+                {"data": rows(others), "mark": texts, "encoding": {**place, "text": {"field": "text"}}},
+            ]
+        return {"width": width - 70, "height": 320, "layer": layers}
+
+    results = [f"{run.name} {text(run.stages[-1].error)} in {run.stages[-1].bytes:,} bytes" for run in runs]
+    alt = f"{label} against bytes. Results: {'; '.join(results)}."
+    note = "Large circles are results, small ones the stages before."
+    if others:
+        alt += f" Published: {'; '.join(str(row['label']) for row in others)}."
+        note += " Diamonds are published results; their files were measured by their authors."
+    return draw(f"{header.capitalize()} against size", alt, spec, note)
