@@ -118,7 +118,7 @@ def test_mnist_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         asked.append(folder)
         raise FileNotFoundError
 
-    monkeypatch.setattr(demo, "CHOICES", {"mnist": demo.DemoData(choice.example, choice.prefix, mnist)})
+    monkeypatch.setattr(demo, "CHOICES", {"mnist": demo.DemoData(choice.example, choice.model, choice.prefix, mnist)})
     with pytest.raises(FileNotFoundError):
         demo.run_demo("mnist", tmp_path, mnist_folder=tmp_path / "idx")
     assert asked == [tmp_path / "idx"]

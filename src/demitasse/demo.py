@@ -57,6 +57,7 @@ class DemoData:
 
     Attributes:
         example: name of the example for it.
+        model: the net of the example.
         prefix: prefix of the names of its databases.
         load: loads the images, from a folder if it is given.
         threads: number of threads that torch uses; 0 keeps the current setting. Work as small as the digits is slower
@@ -64,14 +65,15 @@ class DemoData:
     """
 
     example: str
+    model: str
     prefix: str
     load: Callable[[Path | None], datasets.Dataset]
     threads: int = 0
 
 
 CHOICES: Registry[DemoData] = Registry("data")
-CHOICES.register("digits")(DemoData("digits", "digits", lambda _: datasets.digits(), threads=1))
-CHOICES.register("mnist")(DemoData("lenet5", "mnist", datasets.mnist))
+CHOICES.register("digits")(DemoData("digits", "LeNet", "digits", lambda _: datasets.digits(), threads=1))
+CHOICES.register("mnist")(DemoData("lenet5", "lenet5", "mnist", datasets.mnist))
 
 
 def _at_once(line: str) -> None:
@@ -116,7 +118,7 @@ def run_demo(
         write_database(f"{choice.prefix}_test_lmdb", loaded.test_images, loaded.test_labels)
         demo = Demo(Path(choice.example), seed, QUICK if quick else 1, say)
         demo.run()
-        demo.write_report(f"{data}, seed {seed}{', quick' if quick else ''}", data)
+        demo.write_report(f"{data}, seed {seed}{', quick' if quick else ''}", choice.model, data)
     write_page_of(out, say)
     return demo.stages
 
@@ -221,7 +223,7 @@ class Demo:
             right = sum(net(next_batch(net, device))["accuracy"].item() for _ in range(batches))
         return float(1 - right / batches)
 
-    def write_report(self, title: str, data: str) -> None:
+    def write_report(self, title: str, model: str, data: str) -> None:
         """Writes the table as text, Markdown and JSON, and the pictures."""
         from demitasse.report import plots
 
@@ -236,7 +238,7 @@ class Demo:
         write_text("table.txt", tables.text(self.stages, title))
         report = {
             "title": title,
-            "model": self.folder.name,
+            "model": model,
             "data": {"name": data},
             "seed": self.seed,
             "quick": self.hurry > 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from demitasse.report.page.drawing import ACCENT, SERIES, STRONG, WIDE, Chart, Spec, draw, rows, series_colours
+from demitasse.report.page.drawing import ACCENT, STRONG, WIDE, Chart, Spec, draw, rows, series_colours
 
 _STEP = 24  # pixels of a bar with its gap
 _LETTER = 7  # pixels of a letter of a label
@@ -70,7 +70,8 @@ def _panel(label: str, found: Sequence[Bar], parts: Sequence[str], width: int, l
     axis = {"labels": labelled, "ticks": False, "domain": False, "labelPadding": 8, "title": None}
     y = {"field": "bar", "type": "nominal", "sort": names, "axis": axis, "scale": {"paddingInner": 0.3}}
     x = {"type": "quantitative", "scale": {"domain": domain, "nice": False}, "axis": None}
-    colours = series_colours(parts, (STRONG, ACCENT)) if parts else series_colours(["result", "other"], (ACCENT, SERIES[2]))
+    named = parts or (["result", "other"] if marked else ["other"])
+    colours = series_colours(named, (STRONG, ACCENT) if parts else (ACCENT, STRONG) if marked else (ACCENT,))
     return {
         "title": {"text": label, "fontWeight": "normal", "fontSize": 12, "color": "var(--quiet)"},
         "width": width,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from demitasse.report.inspection import TensorRow
 from demitasse.report.page.run import Run
-from demitasse.report.page.sentences import percent, size
+from demitasse.report.page.sentences import percent, power, size
 from demitasse.report.page.weights import WeightView
 from demitasse.report.tables import METRICS, StageResult
 
@@ -99,13 +99,13 @@ def tensor_table(run: Run) -> Table:
     rows = [_tensor(view, packed.get(view.name), measured) for view in run.weights]
     headers = ["tensor", "shape", "values", "kept", "share", "distinct", "powers of two"]
     headers += ["bytes", "bits each"] if packed else []
-    headers += [f"metric at {share:g} % zeros" for share in _shares(run)]
-    return Table("Tensors", headers, [[*row[: len(headers)]] for row in rows])
+    headers += [f"{run.metric} at {share:g} % zeros" for share in _shares(run)]
+    return Table("Tensors", headers, [[*row, *[Cell("")] * (len(headers) - len(row))] for row in rows])
 
 
 def _tensor(view: WeightView, row: TensorRow | None, measured: Mapping[str, Sequence[Cell]]) -> list[Cell]:
     exponents = sorted(view.histogram)
-    powers = "" if not view.kept or view.powers < view.kept else f"2^{exponents[0]} .. 2^{exponents[-1]}"
+    powers = "" if not view.kept or view.powers < view.kept else f"{power(exponents[0])} … {power(exponents[-1])}"
     cells = [
         Cell(view.name),
         Cell(_CROSS.join(map(str, view.shape)) or "scalar", view.total),
@@ -139,6 +139,10 @@ def _sensitivities(run: Run) -> dict[str, list[Cell]]:
     }
 
 
+def _whole(text: str) -> Cell:
+    return Cell(text, int(text) if text.isdecimal() and len(text) < 20 else None)
+
+
 def run_table(runs: Sequence[Run]) -> Table:
     """Returns a row for each run."""
     rows = []
@@ -152,7 +156,7 @@ def run_table(runs: Sequence[Run]) -> Table:
                 Cell(f"{last.kept:,}", last.kept) if last else Cell(""),
                 Cell(percent(last.kept / last.total), last.kept / last.total) if last else Cell(""),
                 Cell("" if count is None else f"{count:,}", count),
-                Cell(run.facts.get("seed", "")),
+                _whole(run.facts.get("seed", "")),
             ]
         )
     return Table("Runs", ("run", "test result", "parameters", "kept", "bytes", "seed"), rows)

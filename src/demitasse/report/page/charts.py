@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from demitasse.errors import visible
 from demitasse.report.inspection import Inspection
 from demitasse.report.inspection_bars import bars_of
 from demitasse.report.page.bars import Bar, bars
 from demitasse.report.page.curves import training
 from demitasse.report.page.drawing import SERIES, WIDE, Chart, Spec, draw, rows, series_colours
-from demitasse.report.page.run import Run, Sensitivity
-from demitasse.report.page.sentences import percent
+from demitasse.report.page.run import Run
+from demitasse.report.page.sentences import percent, power
 from demitasse.report.page.weights import WeightView
 from demitasse.report.tables import METRICS, StageResult
 
 _MOST_TENSORS = 24
 _MOST_EXPONENTS = 12
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def charts_of(run: Run) -> list[Chart]:
@@ -28,7 +28,7 @@ def charts_of(run: Run) -> list[Chart]:
         *([kept(run.weights)] if run.weights else []),
         *([file_bytes(run.file)] if run.file and run.file.rows else []),
         *([exponents(run.weights)] if any(view.histogram for view in run.weights) else []),
-        *([sensitivity(run.sensitivity, run.unchanged)] if run.sensitivity else []),
+        *([sensitivity(run)] if run.sensitivity else []),
     ]
 
 
@@ -87,51 +87,41 @@ def _largest(views: Sequence[WeightView]) -> tuple[list[WeightView], str]:
 def exponents(views: Sequence[WeightView]) -> Chart:
     """Draws, for each tensor, how many of its values are nearest to each power of two, of either sign."""
     shown, note = _largest([view for view in views if view.histogram and len(view.shape) > 1] or views)
-    data = [row for view in shown for row in _powers(view)]
-    order = [_power(exponent) for exponent in sorted({int(str(row["exponent"])) for row in data})]
+    data = {view.name: list(_powers(view)) for view in shown}
+    order = [power(exponent) for exponent in sorted({int(str(row["exponent"])) for own in data.values() for row in own})]
 
     def spec(width: int) -> Spec:
         columns = min(len(shown), 4 if width == WIDE else 2)
-        return {
-            "data": rows(data),
-            "facet": {
-                "field": "tensor", "type": "nominal", "sort": None,
-                "header": {"labelLimit": (width - 60) // columns, "labelFontWeight": "bold", "labelAnchor": "start"},
-            },
-            "columns": columns,
-            "spacing": {"row": 22, "column": 26},
-            "resolve": {"scale": {"y": "independent", "x": "independent"}},
-            "spec": {
-                "width": (width - 48 - 62 * columns) // columns + 18,
-                "height": 110,
-                "mark": {"type": "bar", "stroke": None},
-                "encoding": {
-                    "x": {
-                        "field": "power", "type": "ordinal", "sort": order, "title": None,
-                        "axis": {"labelAngle": 0, "labelOverlap": True, "ticks": False},
-                    },
-                    "y": {
-                        "field": "count", "type": "quantitative", "title": None, "stack": None,
-                        "axis": {"tickCount": 4, "labelExpr": "format(abs(datum.value), '~s')", "domain": False},
-                    },
-                    "color": series_colours(["positive", "negative"], SERIES[1:3]),
-                    "description": {"field": "label"},
-                },
-            },
-        }  # fmt: skip
+        panels = [_histogram(name, own, order, (width - 70 - 50 * (columns - 1)) // columns) for name, own in data.items()]
+        return {"concat": panels, "columns": columns, "bounds": "flush", "spacing": {"row": 62, "column": 50}}
 
     share = sum(view.powers for view in views) / max(sum(view.kept for view in views), 1)
+    words = f"{percent(share)} of all nonzero values are exactly powers of two."
     return draw(
         "Weights by power of two",
-        f"Histograms of the exponents of {len(shown)} tensors; {percent(share)} of all nonzero values are powers of two.",
+        f"Histograms of the exponents of {len(shown)} tensors; {words}",
         spec,
-        f"Positive values upwards, negative ones downwards; {percent(share)} of all nonzero values are exactly powers "
-        f"of two. {note}".strip(),
+        f"Positive values upwards, negative ones downwards; {words} {note}".strip(),
     )
 
 
-def _power(exponent: int) -> str:
-    return f"2{str(exponent).translate(_SUPERSCRIPT)}"
+def _histogram(name: str, data: Sequence[dict[str, object]], order: Sequence[str], width: int) -> Spec:
+    x_axis = {"labelAngle": 0, "labelOverlap": True, "ticks": False}
+    y_axis = {"tickCount": 4, "labelExpr": "format(abs(datum.value), '~s')", "domain": False}
+    colours = series_colours(["positive", "negative"], SERIES[1:3])
+    return {
+        "title": {"text": visible(name), "limit": width + 30, "fontSize": 12, "frame": "group"},
+        "width": width,
+        "height": 110,
+        "data": rows(data),
+        "mark": "bar",
+        "encoding": {
+            "x": {"field": "power", "type": "ordinal", "scale": {"domain": order}, "title": None, "axis": x_axis},
+            "y": {"field": "count", "type": "quantitative", "title": None, "stack": None, "axis": y_axis},
+            "color": {**colours, "legend": {"columns": 2}},
+            "description": {"field": "label"},
+        },
+    }
 
 
 def _powers(view: WeightView) -> Iterator[dict[str, object]]:
@@ -141,41 +131,41 @@ def _powers(view: WeightView) -> Iterator[dict[str, object]]:
         before = counts.get(max(exponent, least), (0, 0))
         counts[max(exponent, least)] = before[0] + positive, before[1] + negative
     for exponent, pair in counts.items():
-        size = _power(exponent) + (" or smaller" if exponent == least else "")
+        size = power(exponent) + (" or smaller" if exponent == least else "")
         for name, sign, count in zip(("positive", "negative"), (1, -1), pair, strict=True):
             yield {
-                "tensor": view.name,
                 "exponent": exponent,
-                "power": _power(exponent),
+                "power": power(exponent),
                 "count": sign * count,
                 "name": name,
                 "label": f"{view.name}: {count:,} {name} values of about {size}",
             }
 
 
-def sensitivity(measured: Sequence[Sensitivity], unchanged: float) -> Chart:
+def sensitivity(run: Run) -> Chart:
     """Draws how much the metric suffers if one tensor alone is pruned or quantized."""
+    measured, unchanged = run.sensitivity, f"{run.unchanged:.3g}"
     names = list(dict.fromkeys(one.name for one in measured))
     kinds = [kind for kind in ("sparsity", "bits") if any(one.kind == kind for one in measured)]
     titles = {"sparsity": "share of zeros (%)", "bits": "bits"}
 
     def spec(width: int) -> Spec:
         beside = width == WIDE and len(kinds) > 1
-        panels = [_sensitivity_panel(measured, names, kind, titles[kind], beside, width) for kind in kinds]
+        panels = [_sensitivity_panel(run, names, kind, titles[kind], beside, width) for kind in kinds]
         return {"hconcat" if beside else "vconcat": panels, "resolve": {"scale": {"color": "shared", "y": "shared"}}}
 
     worst = max(measured, key=lambda one: max(one.values.values()))
     return draw(
         "Sensitivity of each tensor",
         f"The metric of the model if one tensor alone is compressed, without training; unchanged it is "
-        f"{unchanged:.3g}. {worst.name} suffers most: {max(worst.values.values()):.3g}.",
+        f"{unchanged}. {worst.name} suffers most: {max(worst.values.values()):.3g}.",
         spec,
-        f"One tensor at a time, without training. Unchanged: {unchanged:.3g}.",
+        f"One tensor at a time, without training. Unchanged: {unchanged}.",
     )
 
 
 def _sensitivity_panel(
-    measured: Sequence[Sensitivity], names: Sequence[str], kind: str, title: str, beside: bool, width: int
+    run: Run, names: Sequence[str], kind: str, title: str, beside: bool, width: int
 ) -> Spec:
     scale, unit = (100, " % zeros") if kind == "sparsity" else (1, " bits")
     data = [
@@ -185,7 +175,7 @@ def _sensitivity_panel(
             "name": one.name,
             "label": f"{one.name}, {scale * place:g}{unit}: {value:.4g}",
         }
-        for one in measured
+        for one in run.sensitivity
         if one.kind == kind
         for place, value in one.values.items()
         if math.isfinite(value)
@@ -193,9 +183,9 @@ def _sensitivity_panel(
     encoding = {
         "x": {
             "field": "x", "type": "quantitative", "title": title,
-            "scale": {"zero": False, "reverse": kind == "bits"}, "axis": {"grid": False, "tickCount": 6},
+            "scale": {"zero": False, "reverse": kind == "bits"}, "axis": {"grid": False, "tickCount": 6, "tickMinStep": 1},
         },
-        "y": {"field": "y", "type": "quantitative", "title": "metric", "axis": {"tickCount": 5}},
+        "y": {"field": "y", "type": "quantitative", "title": run.metric, "axis": {"tickCount": 5}},
         "color": {**series_colours(names), "legend": {"columns": 2 if width == WIDE else 1, "symbolLimit": 24}},
     }  # fmt: skip
     return {
@@ -205,6 +195,6 @@ def _sensitivity_panel(
         "encoding": encoding,
         "layer": [
             {"mark": {"type": "line", "aria": False}},
-            {"mark": {"type": "circle", "size": 40}, "encoding": {"description": {"field": "label"}}},
+            {"mark": {"type": "circle", "size": 40, "opacity": 1}, "encoding": {"description": {"field": "label"}}},
         ],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from demitasse.report.page.curves import together
 from demitasse.report.page.drawing import INK, QUIET, WIDE, Chart, Spec, draw, rows, series_colours
 from demitasse.report.page.run import Run
 from demitasse.report.published import PUBLISHED, Published
@@ -12,14 +13,23 @@ from demitasse.report.tables import METRICS
 
 
 def comparison_charts(runs: Sequence[Run]) -> list[Chart]:
-    """Returns the charts that compare runs: one for each metric; a single run is compared with what is published."""
+    """Returns the charts that compare runs; a single run is compared with what is published."""
     charts = []
     for metric in METRICS:
         found = [run for run in runs if run.stages and run.stages[-1].metric == metric]
         papers = published(found) if metric == "error" else []
         if len(found) > 1 or (found and papers):
             charts.append(_sizes(found, papers, metric))
-    return charts
+    return charts + _trainings(runs)
+
+
+def _trainings(runs: Sequence[Run]) -> list[Chart]:
+    """Returns a chart for each kind of number that leads the curves of several runs."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        if run.curves and run.curves[0].panels:
+            groups.setdefault((run.unit, next(iter(run.curves[0].panels))), []).append(run)
+    return [together(found, label) for (_, label), found in groups.items() if len(found) > 1]
 
 
 def published(runs: Sequence[Run]) -> list[Published]:
@@ -59,7 +69,7 @@ def _sizes(runs: Sequence[Run], papers: Sequence[Published], metric: str) -> Cha
             "axis": {"format": "~s", "grid": False, "labelOverlap": True, "tickCount": 6 if width == WIDE else 4},
         }  # fmt: skip
         y = {"field": "y", "type": "quantitative", "title": label, "scale": {"zero": False, "padding": 14}}
-        legend = {"columns": 2 if width == WIDE else 1, "symbolLimit": 40}
+        legend = {"columns": 3 if width == WIDE else 1, "symbolLimit": 40}
         colour = {**series_colours([run.name for run in runs]), "legend": legend}
         line = {"type": "line", "aria": False, "strokeWidth": 1, "opacity": 0.5}
         size = {"field": "size", "type": "quantitative", "scale": None, "legend": None}

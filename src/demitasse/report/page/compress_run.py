@@ -61,6 +61,7 @@ def read_compress_run(folder: Path, report: Field, name: str) -> Run:
         },
         stages=rows,
         subject=(model, data["name"].text),
+        metric=_label(metric),
         curves=[_curves(stage, metric, scale) for stage in stages if list(stage["history"])],
         dense=scale * report["dense"][metric].number if "dense" in report else None,
         file=inspect(packed) if packed else None,
@@ -112,14 +113,17 @@ def _is_number(settings: Field, key: str) -> bool:
     return key in settings and isinstance(settings[key].value, int | float)
 
 
+def _label(metric: str) -> str:
+    return METRICS[metric][0] + (" (%)" if metric == "error" else "")
+
+
 def _curves(stage: Field, metric: str, scale: float) -> StageCurves:
     epochs = list(stage["history"])
     numbers = list(range(1, len(epochs) + 1))
     results = [scale * epoch[f"test_{metric}"].number for epoch in epochs]
-    label = METRICS[metric][0] + (" (%)" if metric == "error" else "")
     loss = [epoch["loss"].number for epoch in epochs]
     return StageCurves(
-        stage["name"].text, {label: Series(numbers, results), "training loss (nats)": Series(numbers, loss)}
+        stage["name"].text, {_label(metric): Series(numbers, results), "training loss (nats)": Series(numbers, loss)}
     )
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from demitasse.report.limits import useful_limits
 from demitasse.report.log_parser import Series
-from demitasse.report.page.drawing import FAINT, INK, QUIET, SERIES, WIDE, Chart, Spec, draw, rows, series_colours
+from demitasse.report.page.drawing import FAINT, INK, QUIET, WIDE, Chart, Spec, draw, rows, series_colours
 from demitasse.report.page.run import Run, StageCurves
 
 _MOST_POINTS = 240  # of a line; more cannot be told apart
+_WIDE_RANGE = 5  # ratio of losses from which on the axis is logarithmic
 _SEVERAL = 60  # from this number on, points are not drawn but can be pointed at
 
 
@@ -35,6 +36,35 @@ def training(run: Run) -> Chart:
     )
 
 
+def together(runs: Sequence[Run], label: str) -> Chart:
+    """Draws one kind of number of several runs in one panel, from the beginning of each run."""
+    data, length = [], 1
+    for run in runs:
+        start = 0
+        for stage in run.curves:
+            for point in _points(stage, label, start, run.unit):
+                data.append({**point, "name": run.name, "label": f"{run.name}, {point['label']}"})
+            start += stage.steps
+        length = max(length, start)
+
+    def spec(width: int) -> Spec:
+        x = _x(length, width, f"{runs[0].unit} of the run")
+        legend = {"columns": 3 if width == WIDE else 1, "symbolLimit": 40}
+        colour = {**series_colours([run.name for run in runs]), "legend": legend}
+        encoding = {"x": x, "y": _y(label, [float(str(row["y"])) for row in data], None), "color": colour}
+        many = len(data) > _SEVERAL * len(runs)
+        points = {"mark": {"type": "circle", "size": 36, "opacity": 0 if many else 1}}
+        points["encoding"] = {"description": {"field": "label"}}
+        layers = [{"mark": {"type": "line", "aria": False}}, points]
+        return {"width": width - 78, "height": 320, "data": rows(data), "encoding": encoding, "layer": layers}
+
+    return draw(
+        f"{label.capitalize()} during training",
+        " ".join(f"{run.name}: {' '.join(_words(run, label).split(': ')[1:])}" for run in runs),
+        spec,
+    )
+
+
 def _words(run: Run, label: str) -> str:
     parts = [
         f"{stage.name} from {stage.panels[label].values[0]:.4g} to {stage.panels[label].values[-1]:.4g}"
@@ -52,11 +82,7 @@ def _panel(run: Run, label: str, length: int, width: int, first: bool, last: boo
         ends.append({"x": start})
     names = [stage.name for stage in run.curves]
     legend = {"columns": 4 if width == WIDE else 2, "symbolLimit": 40} if len(names) > 1 else None
-    x = {
-        "field": "x", "type": "quantitative", "scale": {"domain": [0, length], "nice": False},
-        "title": f"{run.unit}{', stage after stage' if len(names) > 1 else ''}" if last else None,
-        "axis": {"grid": False, "labels": last, "ticks": last, "tickCount": 6 if width == WIDE else 4, "format": "~s"},
-    }  # fmt: skip
+    x = _x(length, width, f"{run.unit}{', stage after stage' if len(names) > 1 else ''}" if last else "")
     colour = {**series_colours(names), "legend": legend}
     many = len(data) > _SEVERAL
     encoding = {"x": x, "y": _y(label, [row["y"] for row in data], run.dense if first else None), "color": colour}
@@ -70,8 +96,15 @@ def _panel(run: Run, label: str, length: int, width: int, first: bool, last: boo
     return {
         "width": width - 78,
         "height": 170 if first else 120,
-        "layer": [_boundaries(ends[:-1], x), *_reference(run.dense if first else None), *marks, points],
+        "layer": [_boundaries(ends[:-1], x), *marks, *_reference(run.dense if first else None), points],
     }
+
+
+def _x(length: int, width: int, title: str) -> Spec:
+    shown = bool(title)
+    axis = {"grid": False, "labels": shown, "ticks": shown, "tickCount": 6 if width == WIDE else 4, "format": "~s"}
+    scale = {"domain": [0, length], "nice": False}
+    return {"field": "x", "type": "quantitative", "scale": scale, "title": title or None, "axis": axis}
 
 
 def _repeats(series: Series) -> bool:
@@ -85,12 +118,18 @@ def _points(stage: StageCurves, label: str, start: int, unit: str) -> Iterator[d
     for index in chosen:
         step, value = series.iterations[index], series.values[index]
         if math.isfinite(value):
-            text = f"{stage.name}, {unit} {step:,}: {label} {value:.4g}"
+            text = f"{stage.name}, {unit} {step:,}: {_measured(label, value)}"
             yield {"x": start + step, "y": value, "name": stage.name, "label": text}
 
 
+def _measured(label: str, value: float) -> str:
+    """Returns a value with its unit, which the label of its axis has in brackets."""
+    name, _, unit = label.rstrip(")").partition(" (")
+    return f"{name} {value:.4g} {unit}".rstrip() if label.endswith(")") and unit in ("%", "nats") else f"{label} {value:.4g}"
+
+
 def _y(label: str, values: Sequence[float], dense: float | None) -> Spec:
-    if "loss" in label and values and min(values) > 0:
+    if "loss" in label and values and 0 < _WIDE_RANGE * min(values) < max(values):
         low, high = min(values), max(values)
         scale: Spec = {"type": "log", "domain": [0.9 * low, 1.1 * high], "nice": False}
         axis: Spec = {"values": _ticks(low, high), "format": "~g"}
@@ -106,7 +145,7 @@ def _y(label: str, values: Sequence[float], dense: float | None) -> Spec:
 def _ticks(low: float, high: float) -> list[float]:
     """Returns 1, 2 and 5 times powers of ten within limits; of many powers, only these."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if len(powers) <= 3 else (1,)
+    steps = (1, 2, 5) if high < 100 * low else (1,)
     return [step * 10.0**power for power in powers for step in steps]
 
 
@@ -122,10 +161,10 @@ def _reference(dense: float | None) -> list[Spec]:
     if dense is None or not math.isfinite(dense):
         return []
     y = {"field": "y", "type": "quantitative"}
-    data = rows([{"y": dense, "text": f"dense net: {dense:.3g}"}])
+    data = rows([{"y": dense, "text": f"- - dense net: {dense:.3g}"}])
     rule = {"type": "rule", "aria": False, "color": QUIET, "strokeDash": [5, 4]}
-    text = {"type": "text", "aria": False, "align": "right", "baseline": "bottom", "dy": -3, "x": "width", "color": INK}
+    above = {"type": "text", "aria": False, "align": "right", "baseline": "bottom", "dy": -3, "x": "width", "y": 0}
     return [
         {"mark": rule, "data": data, "encoding": {"y": y}},
-        {"mark": text, "data": data, "encoding": {"y": y, "text": {"field": "text"}}},
+        {"mark": {**above, "color": INK}, "data": data, "encoding": {"text": {"field": "text"}}},
     ]

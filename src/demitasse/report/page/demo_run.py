@@ -14,6 +14,7 @@ from demitasse.report.page.sentences import command_line, results
 from demitasse.report.tables import StageResult
 
 _ACCURACY = "accuracy"
+_ERROR = "test error (%)"
 
 
 def read_demo_run(folder: Path, report: Field, name: str) -> Run:
@@ -51,6 +52,7 @@ def read_demo_run(folder: Path, report: Field, name: str) -> Run:
         },
         stages=stages,
         subject=(model, data),
+        metric=_ERROR,
         unit="iteration",
         curves=curves,
         dense=dense[-1] if dense else None,
@@ -74,4 +76,4 @@ def _result(stage: Field) -> StageResult:
 def _curves(name: str, log: TrainingLog) -> StageCurves:
     accuracy = log.tests.get(_ACCURACY, Series())
     error = Series(accuracy.iterations, [100 * (1 - value) for value in accuracy.values])
-    return StageCurves(name, {"test error (%)": error, "training loss": log.loss})
+    return StageCurves(name, {_ERROR: error, "training loss": log.loss})

@@ -47,6 +47,8 @@ _CONFIG: Spec = {
         "orient": "bottom",
         "title": None,
         "symbolStrokeWidth": 2,
+        "symbolOpacity": 1,
+        "columnPadding": 18,
         "symbolType": "circle",
     },
     "header": {"labelColor": INK, "labelFontSize": 12, "title": None, "labelLimit": 180},

@@ -11,6 +11,7 @@ import numpy as np
 
 from demitasse.arrays import Array
 from demitasse.extras import needs
+from demitasse.report.page.sentences import power
 from demitasse.report.page.weights import BLOCKS, LARGEST_SIDE, LEVELS, SHARES, WeightView, blocks
 
 with needs("PIL", extra="report"):
@@ -71,14 +72,14 @@ def _picture(cells: Array, largest: int, side: int) -> Picture:
     file = BytesIO()
     image.save(file, "PNG", optimize=True)
     address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return Picture(address, codes.shape[1], codes.shape[0], block, [meanings[code] for code in sorted(meanings)])
+    return Picture(address, codes.shape[1], codes.shape[0], block, [meanings[code] for code in sorted(meanings) if np.any(codes == code)])
 
 
 def _meanings(largest: int) -> dict[int, tuple[Colour, str]]:
     found: dict[int, tuple[Colour, str]] = {}
     for level in range(LEVELS):
         opacity = 255 - (255 - _FAINTEST) * level // (LEVELS - 1)
-        size = f"2^{largest - level}{' or smaller' if level == LEVELS - 1 else ''}"
+        size = f"{power(largest - level)}{' or smaller' if level == LEVELS - 1 else ''}"
         found[1 + level] = (*_POSITIVE, opacity), size
         found[1 + LEVELS + level] = (*_NEGATIVE, opacity), f"\N{MINUS SIGN}{size}"
     return found

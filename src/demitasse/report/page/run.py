@@ -56,6 +56,7 @@ class Run:
         facts: label -> text: seed, data, versions.
         stages: the results of its stages.
         subject: the model and the data, as recipes name them; published results are compared by them.
+        metric: what rates the model, with its unit, such as ``test error (%)``.
         unit: the unit of the steps of its curves: ``epoch`` or ``iteration``.
         curves: the numbers of training, stage after stage.
         dense: the metric of the dense net, in the unit of the curves; None if it is not known.
@@ -73,6 +74,7 @@ class Run:
     facts: Mapping[str, str] = field(default_factory=dict)
     stages: Sequence[StageResult] = ()
     subject: tuple[str, str] = ("", "")
+    metric: str = ""
     unit: str = "epoch"
     curves: Sequence[StageCurves] = ()
     dense: float | None = None

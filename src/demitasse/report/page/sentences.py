@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from demitasse.report.tables import METRICS, StageResult
 
 _KIB = 1000
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 ARROW = "\N{RIGHTWARDS ARROW}"
 
 
@@ -36,6 +37,11 @@ def size(count: float) -> str:
 def percent(share: float) -> str:
     """Returns a share for people: 12.5 %."""
     return f"{100 * share:.3g} %"
+
+
+def power(exponent: int) -> str:
+    """Returns a power of two for people, with the exponent above the line."""
+    return f"2{str(exponent).translate(_SUPERSCRIPT)}"
 
 
 def listed(parts: Sequence[str]) -> str:
