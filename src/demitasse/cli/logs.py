@@ -54,4 +54,3 @@ def plot_log(
     runs = [(name, read_log(path)) for name, path in zip(short_names(logs), logs, strict=True)]
     plot_logs(runs, out, [name for name in show.split(",") if name], x, log_scale)
     print(f"Wrote {out}")
-

@@ -7,5 +7,8 @@ from __future__ import annotations
 COLOURS = ("#4a2c1a", "#c8792a", "#1f7fa3", "#a070e8", "#708858", "#884010", "#401088", "#104058")
 DARK_COLOURS = ("#f6e6c6", "#f5a233", "#4dccde", "#cb87ff", "#9cac67", "#b95716", "#7d51ec", "#5a8f8b")
 MARKS = "osD^vPX"
-GROUND, INK, QUIET, FAINT = "#ffffff", "#2e2a27", "#6b625b", "#d8d2cb"
-DARK_GROUND, DARK_INK, DARK_QUIET, DARK_FAINT = "#211d1a", "#f0ebe5", "#b3a99f", "#4a433d"
+# the ground of pictures and cards, of a page, and of what is highlighted; then the colours of texts and thin lines
+GROUND, PAGE, WASH = LIGHT_GROUNDS = "#ffffff", "#f6f2ec", "#f3ece3"
+INK, QUIET, FAINT = "#2e2a27", "#6b625b", "#d8d2cb"
+DARK_GROUND, DARK_PAGE, DARK_WASH = DARK_GROUNDS = "#211d1a", "#171412", "#2d2723"
+DARK_INK, DARK_QUIET, DARK_FAINT = "#f0ebe5", "#b3a99f", "#4a433d"

@@ -48,7 +48,7 @@ def _panels(log: TrainingLog) -> dict[str, Series]:
 
 
 def _sentence(log: TrainingLog) -> str:
-    every = [series for series in _panels(log).values()]
+    every = list(_panels(log).values())
     last = max(step for series in every for step in series.iterations)
     seconds = max((second for series in every for second in series.seconds), default=0.0)
     parts = [_change("the training loss", log.loss)] if log.loss.values else []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from demitasse.errors import visible
 from demitasse.report.inspection import Inspection
 from demitasse.report.inspection_bars import bars_of
 from demitasse.report.page.bars import Bar, bars
@@ -35,10 +34,11 @@ def charts_of(run: Run) -> list[Chart]:
 def stages(found: Sequence[StageResult]) -> Chart:
     """Draws error, parameters and bytes of each stage."""
     header, metric = METRICS[found[0].metric]
+    last = found[-1]
     panels = {
-        header: [Bar(stage.name, [stage.error], metric(stage.error)) for stage in found],
-        "parameters kept": [Bar(stage.name, [stage.kept], f"{stage.kept:,}") for stage in found],
-        "bytes": [Bar(stage.name, [stage.bytes], f"{stage.bytes:,}") for stage in found],
+        header: [Bar(stage.name, [stage.error], metric(stage.error), stage is not last) for stage in found],
+        "parameters kept": [Bar(stage.name, [stage.kept], f"{stage.kept:,}", stage is not last) for stage in found],
+        "bytes": [Bar(stage.name, [stage.bytes], f"{stage.bytes:,}", stage is not last) for stage in found],
     }
     alt = "; ".join(f"{name}: " + ", ".join(f"{bar.name} {bar.text}" for bar in row) for name, row in panels.items())
     return bars("Stage by stage", alt, panels)
@@ -61,14 +61,18 @@ def file_bytes(file: Inspection) -> Chart:
         Bar(
             bar.label,
             [bar.positions, bar.values],
-            f"{bar.positions + bar.values:,.0f}" + (f" ({_bits(bar.positions + bar.values, bar.total)})"),
+            f"{_rounded(bar.positions + bar.values)} ({_bits(bar.positions + bar.values, bar.total)})",
         )
         for bar in bars_of(file.rows)
     ]
     found.append(Bar("header", [0, file.header], f"{file.header:,}"))
     alt = f"Bytes of each tensor, {file.size:,} in all: " + ", ".join(f"{bar.name} {bar.text}" for bar in found)
-    parts = ("positions: which values are not zero", "values")
+    parts = ("positions of nonzero values", "values")
     return bars("What the bytes of the file are for", alt, {"bytes": found}, parts)
+
+
+def _rounded(size: float) -> str:
+    return f"{size:,.0f}" if size >= 10 else f"{size:.2g}"
 
 
 def _bits(size: float, count: int) -> str:
@@ -80,7 +84,8 @@ def _largest(views: Sequence[WeightView]) -> tuple[list[WeightView], str]:
     full = [view for view in views if view.total]
     if len(full) <= _MOST_TENSORS:
         return full, ""
-    names = {view.name for view in sorted(full, key=lambda view: -view.total)[:_MOST_TENSORS]}
+    matrices = [view for view in full if len(view.shape) > 1] or full
+    names = {view.name for view in sorted(matrices, key=lambda view: -view.total)[:_MOST_TENSORS]}
     return [view for view in full if view.name in names], f"The {len(names)} largest of {len(full)} tensors."
 
 
@@ -88,11 +93,15 @@ def exponents(views: Sequence[WeightView]) -> Chart:
     """Draws, for each tensor, how many of its values are nearest to each power of two, of either sign."""
     shown, note = _largest([view for view in views if view.histogram and len(view.shape) > 1] or views)
     data = {view.name: list(_powers(view)) for view in shown}
-    order = [power(exponent) for exponent in sorted({int(str(row["exponent"])) for own in data.values() for row in own})]
+    order = [
+        power(exponent) for exponent in sorted({int(str(row["exponent"])) for own in data.values() for row in own})
+    ]
 
     def spec(width: int) -> Spec:
         columns = min(len(shown), 4 if width == WIDE else 2)
-        panels = [_histogram(name, own, order, (width - 70 - 50 * (columns - 1)) // columns) for name, own in data.items()]
+        panels = [
+            _histogram(name, own, order, (width - 70 - 50 * (columns - 1)) // columns) for name, own in data.items()
+        ]
         return {"concat": panels, "columns": columns, "bounds": "flush", "spacing": {"row": 62, "column": 50}}
 
     share = sum(view.powers for view in views) / max(sum(view.kept for view in views), 1)
@@ -109,11 +118,7 @@ def _histogram(name: str, data: Sequence[dict[str, object]], order: Sequence[str
     x_axis = {"labelAngle": 0, "labelOverlap": True, "ticks": False}
     y_axis = {"tickCount": 4, "labelExpr": "format(abs(datum.value), '~s')", "domain": False}
     colours = series_colours(["positive", "negative"], SERIES[1:3])
-    return {
-        "title": {"text": visible(name), "limit": width + 30, "fontSize": 12, "frame": "group"},
-        "width": width,
-        "height": 110,
-        "data": rows(data),
+    bars: Spec = {
         "mark": "bar",
         "encoding": {
             "x": {"field": "power", "type": "ordinal", "scale": {"domain": order}, "title": None, "axis": x_axis},
@@ -122,6 +127,10 @@ def _histogram(name: str, data: Sequence[dict[str, object]], order: Sequence[str
             "description": {"field": "label"},
         },
     }
+    # not a title of Vega, which labels of an axis would move
+    text = {"type": "text", "aria": False, "align": "left", "fontWeight": "bold", "x": 0, "y": -10, "limit": width + 34}
+    title: Spec = {"data": rows([{"text": name}]), "mark": text, "encoding": {"text": {"field": "text"}}}
+    return {"width": width, "height": 110, "data": rows(data), "layer": [bars, title]}
 
 
 def _powers(view: WeightView) -> Iterator[dict[str, object]]:
@@ -164,9 +173,7 @@ def sensitivity(run: Run) -> Chart:
     )
 
 
-def _sensitivity_panel(
-    run: Run, names: Sequence[str], kind: str, title: str, beside: bool, width: int
-) -> Spec:
+def _sensitivity_panel(run: Run, names: Sequence[str], kind: str, title: str, beside: bool, width: int) -> Spec:
     scale, unit = (100, " % zeros") if kind == "sparsity" else (1, " bits")
     data = [
         {
@@ -183,7 +190,8 @@ def _sensitivity_panel(
     encoding = {
         "x": {
             "field": "x", "type": "quantitative", "title": title,
-            "scale": {"zero": False, "reverse": kind == "bits"}, "axis": {"grid": False, "tickCount": 6, "tickMinStep": 1},
+            "scale": {"zero": False, "reverse": kind == "bits"},
+            "axis": {"grid": False, "tickCount": 6, "tickMinStep": 1},
         },
         "y": {"field": "y", "type": "quantitative", "title": run.metric, "axis": {"tickCount": 5}},
         "color": {**series_colours(names), "legend": {"columns": 2 if width == WIDE else 1, "symbolLimit": 24}},

@@ -128,7 +128,7 @@ def _curves(stage: Field, metric: str, scale: float) -> StageCurves:
 
 
 def _sensitivity(path: Path, scale: float) -> tuple[Sequence[Sensitivity], float]:
-    """Returns what ``demitasse sensitivity`` measured, and the metric of the unchanged model; nothing without a file."""
+    """Returns what ``demitasse sensitivity`` measured, and the metric of the unchanged model; or nothing."""
     if not path.exists():
         return (), 0.0
     report, found = Field.of_file(path), []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from demitasse.report.limits import useful_limits
 from demitasse.report.log_parser import Series
@@ -51,7 +52,7 @@ def together(runs: Sequence[Run], label: str) -> Chart:
         x = _x(length, width, f"{runs[0].unit} of the run")
         legend = {"columns": 3 if width == WIDE else 1, "symbolLimit": 40}
         colour = {**series_colours([run.name for run in runs]), "legend": legend}
-        encoding = {"x": x, "y": _y(label, [float(str(row["y"])) for row in data], None), "color": colour}
+        encoding = {"x": x, "y": _y(label, [row["y"] for row in data], None), "color": colour}
         many = len(data) > _SEVERAL * len(runs)
         points = {"mark": {"type": "circle", "size": 36, "opacity": 0 if many else 1}}
         points["encoding"] = {"description": {"field": "label"}}
@@ -111,11 +112,11 @@ def _repeats(series: Series) -> bool:
     return len(set(series.iterations)) < len(series.iterations)
 
 
-def _points(stage: StageCurves, label: str, start: int, unit: str) -> Iterator[dict[str, object]]:
+def _points(stage: StageCurves, label: str, start: int, unit: str) -> Iterator[dict[str, Any]]:
     series = stage.panels.get(label, Series())
     count = len(series.values)
-    chosen = range(count) if count <= _MOST_POINTS else [round(i * (count - 1) / (_MOST_POINTS - 1)) for i in range(_MOST_POINTS)]
-    for index in chosen:
+    shown = min(count, _MOST_POINTS)
+    for index in (round(number * (count - 1) / max(shown - 1, 1)) for number in range(shown)):
         step, value = series.iterations[index], series.values[index]
         if math.isfinite(value):
             text = f"{stage.name}, {unit} {step:,}: {_measured(label, value)}"
@@ -124,8 +125,8 @@ def _points(stage: StageCurves, label: str, start: int, unit: str) -> Iterator[d
 
 def _measured(label: str, value: float) -> str:
     """Returns a value with its unit, which the label of its axis has in brackets."""
-    name, _, unit = label.rstrip(")").partition(" (")
-    return f"{name} {value:.4g} {unit}".rstrip() if label.endswith(")") and unit in ("%", "nats") else f"{label} {value:.4g}"
+    name, _, unit = label.removesuffix(")").partition(" (")
+    return f"{name} {value:.4g} {unit}" if unit in ("%", "nats") else f"{label} {value:.4g}"
 
 
 def _y(label: str, values: Sequence[float], dense: float | None) -> Spec:
@@ -149,7 +150,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [step * 10.0**power for power in powers for step in steps]
 
 
-def _boundaries(ends: Sequence[dict[str, object]], x: Spec) -> Spec:
+def _boundaries(ends: Sequence[dict[str, int]], x: Spec) -> Spec:
     return {
         "mark": {"type": "rule", "aria": False, "color": FAINT, "strokeDash": [2, 2]},
         "data": rows(ends),

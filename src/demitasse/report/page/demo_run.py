@@ -39,8 +39,8 @@ def read_demo_run(folder: Path, report: Field, name: str) -> Run:
         name=name,
         title=report["title"].text,
         sentence=(
-            f"{model} on {data} was trained with Caffe's solver, pruned by Dynamic Network Surgery, quantized to powers "
-            f"of two by Incremental Network Quantization, and packed: {results(stages)}."
+            f"{model} on {data} was trained with Caffe's solver, pruned by Dynamic Network Surgery, quantized to "
+            f"powers of two by Incremental Network Quantization, and packed: {results(stages)}."
         ),
         command=command_line("demo", data=data, seed=report["seed"].count, quick=report["quick"].flag),
         facts={
@@ -62,12 +62,8 @@ def read_demo_run(folder: Path, report: Field, name: str) -> Run:
 
 
 def _result(stage: Field) -> StageResult:
-    found = StageResult(
-        stage["name"].text,
-        stage["error"].number,
-        *(stage[key].count for key in ("kept", "total", "bytes")),
-        stage["seconds"].number,
-    )
+    kept, total, size = (stage[key].count for key in ("kept", "total", "bytes"))
+    found = StageResult(stage["name"].text, stage["error"].number, kept, total, size, stage["seconds"].number)
     if not found.total or not found.bytes:
         raise FileFormatError(f"{stage.place}: expected parameters and bytes; found {found.total} and {found.bytes}")
     return found

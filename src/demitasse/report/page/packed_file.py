@@ -8,7 +8,7 @@ from pathlib import Path
 from demitasse.errors import shortened
 from demitasse.report.inspection import inspect
 from demitasse.report.page.run import Run
-from demitasse.report.page.sentences import command_line, percent, size
+from demitasse.report.page.sentences import percent, size
 from demitasse.report.page.weights import WeightView, view
 
 _LONGEST_FACT = 80
@@ -35,7 +35,6 @@ def read_packed_file(path: Path, name: str) -> Run:
             f"({percent(present / max(found.count, 1))}) are not zero, in {found.size:,} bytes: "
             f"{found.ratio:,.1f} times smaller than float32."
         ),
-        command=command_line("inspect", str(path)),
         facts={"size": size(found.size), "header": size(found.header), **short},
         file=found,
         weights=weights_of(path),

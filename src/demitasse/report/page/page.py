@@ -98,8 +98,8 @@ def _render(
         version=__version__,
         script=script,
         checksum=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        light=_variables(style.COLOURS, style.GROUND, style.INK, style.QUIET, style.FAINT),
-        dark=_variables(style.DARK_COLOURS, style.DARK_GROUND, style.DARK_INK, style.DARK_QUIET, style.DARK_FAINT),
+        light=_variables(style.COLOURS, style.LIGHT_GROUNDS, (style.INK, style.QUIET, style.FAINT)),
+        dark=_variables(style.DARK_COLOURS, style.DARK_GROUNDS, (style.DARK_INK, style.DARK_QUIET, style.DARK_FAINT)),
     )
 
 
@@ -108,6 +108,8 @@ def _shown(text: str) -> str:
     return shortened(visible(text), _LONGEST_NAME)
 
 
-def _variables(colours: Sequence[str], ground: str, ink: str, quiet: str, faint: str) -> dict[str, str]:
-    series = {f"series-{number}": colour for number, colour in enumerate(colours, 1)}
-    return {**series, "ground": ground, "ink": ink, "quiet": quiet, "faint": faint}
+def _variables(colours: Sequence[str], grounds: Sequence[str], inks: Sequence[str]) -> dict[str, str]:
+    """Returns the variables of a style sheet: name -> colour."""
+    names = [f"series-{number}" for number in range(1, len(colours) + 1)]
+    names += ["ground", "page", "wash", "ink", "quiet", "faint"]
+    return dict(zip(names, (*colours, *grounds, *inks), strict=True))

@@ -72,7 +72,8 @@ def _picture(cells: Array, largest: int, side: int) -> Picture:
     file = BytesIO()
     image.save(file, "PNG", optimize=True)
     address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return Picture(address, codes.shape[1], codes.shape[0], block, [meanings[code] for code in sorted(meanings) if np.any(codes == code)])
+    legend = [meanings[code] for code in sorted(meanings) if np.any(codes == code)]
+    return Picture(address, codes.shape[1], codes.shape[0], block, legend)
 
 
 def _meanings(largest: int) -> dict[int, tuple[Colour, str]]:

@@ -34,6 +34,9 @@ class Tiling(NamedTuple):
     groups: int
 
 
+_SINGLE = Tiling(1, 1, 1, 1)
+
+
 @dataclass(frozen=True)
 class WeightView:
     """A tensor.
@@ -57,7 +60,7 @@ class WeightView:
     powers: int
     histogram: Mapping[int, tuple[int, int]]
     cells: Array | None = None
-    tiling: Tiling = Tiling(1, 1, 1, 1)
+    tiling: Tiling = _SINGLE
 
     @property
     def total(self) -> int:
