@@ -10,7 +10,7 @@ from demitasse.report.inspection import TensorRow
 _MOST_BARS = 30
 
 
-class Bar(NamedTuple):
+class TensorBar(NamedTuple):
     """Bytes of positions and values of a tensor or a layer, and their entropy, None if it cannot be compared."""
 
     label: str
@@ -20,7 +20,7 @@ class Bar(NamedTuple):
     total: int
 
 
-def bars_of(rows: Sequence[TensorRow]) -> list[Bar]:
+def bars_of(rows: Sequence[TensorRow]) -> list[TensorBar]:
     """Returns a bar for each tensor, or each layer if there are too many, with small layers together if necessary."""
     groups: dict[str, list[TensorRow]] = {}
     for row in rows:
@@ -35,9 +35,9 @@ def bars_of(rows: Sequence[TensorRow]) -> list[Bar]:
     return [_bar(*group) for group in groups.items()]
 
 
-def _bar(label: str, rows: Sequence[TensorRow]) -> Bar:
+def _bar(label: str, rows: Sequence[TensorRow]) -> TensorBar:
     known = all(row.against_entropy is not None or not row.entropy for row in rows)
-    return Bar(
+    return TensorBar(
         label,
         sum(row.positions for row in rows),
         sum(row.values for row in rows),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from demitasse.report.canvas import figure_at, plain_axes, room_for, title_of
 from demitasse.report.inspection import Inspection
-from demitasse.report.inspection_bars import Bar, bars_of
+from demitasse.report.inspection_bars import TensorBar, bars_of
 from demitasse.report.style import COLOURS, GROUND, INK
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def picture(found: Inspection, path: str | Path) -> None:
         plain_axes(axes, grid=None)
 
 
-def _draw_entropies(axes: Axes, bars: Sequence[Bar]) -> None:
+def _draw_entropies(axes: Axes, bars: Sequence[TensorBar]) -> None:
     """Draws a mark at each entropy, with a line to a bar that ends before it."""
     known = [(place, bar.entropy) for place, bar in enumerate(bars) if bar.entropy]
     for place, entropy in known:
@@ -64,6 +64,6 @@ def _draw_entropies(axes: Axes, bars: Sequence[Bar]) -> None:
         axes.plot(entropies, places, "|", color=INK, markersize=13, markeredgewidth=1.6, label=label, clip_on=False)
 
 
-def _text(bar: Bar) -> str:
+def _text(bar: TensorBar) -> str:
     size = bar.positions + bar.values
     return f"{size:,.0f}  ({8 * size / bar.total:.2f} bits each)" if size else "0"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from demitasse.errors import visible
 from demitasse.report.page.drawing import ACCENT, INK, QUIET, STRONG, WIDE, Chart, Spec, draw, rows, series_colours
+from demitasse.report.page.sentences import shown
 
 _STEP = 24  # pixels of a bar with its gap
 _LETTER = 7  # pixels of a letter of a label
@@ -116,7 +116,7 @@ def _parts(label: str, names: Sequence[str], found: Sequence[Bar], parts: Sequen
 def _distinct(names: Sequence[str]) -> list[str]:
     """Returns the names, with a number after those that were there before."""
     found: list[str] = []
-    for name in map(visible, names):
+    for name in map(shown, names):
         again = sum(other == name or other.startswith(f"{name} #") for other in found)
         found.append(f"{name} #{again + 1}" if again else name)
     return found

@@ -165,7 +165,7 @@ def sensitivity(run: Run) -> Chart:
 
     worst = max(measured, key=lambda one: max(one.values.values()))
     return draw(
-        "Sensitivity of each tensor",
+        "TensorSensitivity of each tensor",
         f"The metric of the model if one tensor alone is compressed, without training; unchanged it is "
         f"{unchanged}. {worst.name} suffers most: {max(worst.values.values()):.3g}.",
         spec,

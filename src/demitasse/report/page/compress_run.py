@@ -11,7 +11,7 @@ from demitasse.report.inspection import inspect
 from demitasse.report.log_parser import Series
 from demitasse.report.page.fields import Field
 from demitasse.report.page.packed_file import weights_of
-from demitasse.report.page.run import Run, Sensitivity, StageCurves
+from demitasse.report.page.run import Run, StageCurves, TensorSensitivity
 from demitasse.report.page.sentences import command_line, listed, percent, results
 from demitasse.report.tables import METRICS, StageResult
 
@@ -127,7 +127,7 @@ def _curves(stage: Field, metric: str, scale: float) -> StageCurves:
     )
 
 
-def _sensitivity(path: Path, scale: float) -> tuple[Sequence[Sensitivity], float]:
+def _sensitivity(path: Path, scale: float) -> tuple[Sequence[TensorSensitivity], float]:
     """Returns what ``demitasse sensitivity`` measured, and the metric of the unchanged model; or nothing."""
     if not path.exists():
         return (), 0.0
@@ -136,7 +136,7 @@ def _sensitivity(path: Path, scale: float) -> tuple[Sequence[Sensitivity], float
         for kind, key in (("sparsity", "by_sparsity"), ("bits", "by_bits")):
             values = {_key(text, value): scale * value.number for text, value in layer[key].items()}
             if values:
-                found.append(Sensitivity(layer["name"].text, kind, values))
+                found.append(TensorSensitivity(layer["name"].text, kind, values))
     return found, scale * report["dense"].number
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from demitasse.errors import visible
 from demitasse.extras import needs
+from demitasse.report.page.sentences import shown
 from demitasse.report.style import COLOURS
 
 with needs("vl_convert"):
@@ -19,8 +19,8 @@ with needs("vl_convert"):
 
 Spec = dict[str, Any]
 WIDE, NARROW = 620, 330  # pixels
-SERIES = tuple(f"var(--series-{number})" for number in range(1, len(COLOURS) + 1))
-INK, QUIET, FAINT, GROUND = "var(--ink)", "var(--quiet)", "var(--faint)", "var(--ground)"
+SERIES = tuple(f"var({'--'}series-{number})" for number in range(1, len(COLOURS) + 1))
+INK, QUIET, FAINT = (f"var({'--'}{name})" for name in ("ink", "quiet", "faint"))
 ACCENT, STRONG = SERIES[1], SERIES[0]
 
 _CONFIG: Spec = {
@@ -99,16 +99,16 @@ def _svg(spec: Spec) -> str:
 
 
 def rows(values: Sequence[Mapping[str, object]]) -> Spec:
-    """Returns inline data; control characters in texts become visible."""
+    """Returns inline data, whose texts are made fit for people."""
     return {
         "values": [
-            {key: visible(value) if isinstance(value, str) else value for key, value in row.items()} for row in values
+            {key: shown(value) if isinstance(value, str) else value for key, value in row.items()} for row in values
         ]
     }
 
 
 def series_colours(names: Sequence[str], colours: Sequence[str] = SERIES) -> Spec:
     """Returns the colour of a mark by its field ``name``: each name has its own, as long as there are colours."""
-    domain = [visible(name) for name in names]
+    domain = [shown(name) for name in names]
     cycled = [colours[number % len(colours)] for number in range(len(names))]
     return {"field": "name", "type": "nominal", "scale": {"domain": domain, "range": cycled}, "sort": None}

@@ -10,6 +10,8 @@ from typing import NoReturn
 from demitasse.errors import FileFormatError, shortened
 from demitasse.files import check_readable
 
+_LARGEST = 1e18  # beyond all counts, bytes and seconds
+
 
 class Field:
     """A value in a JSON file.
@@ -69,15 +71,17 @@ class Field:
 
     @property
     def number(self) -> float:
-        """The value as a number, which may be NaN or infinite."""
-        is_number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
-        return float(self.value) if is_number else self._refuse("a number")  # type: ignore[arg-type]
+        """The value as a finite number."""
+        if not isinstance(self.value, int | float) or isinstance(self.value, bool) or not abs(self.value) < _LARGEST:
+            self._refuse("a number")
+        return float(self.value)
 
     @property
     def count(self) -> int:
         """The value as a whole number, 0 or more."""
-        is_count = isinstance(self.value, int) and not isinstance(self.value, bool) and self.value >= 0
-        return self.value if is_count else self._refuse("a whole number, 0 or more")  # type: ignore[return-value]
+        if not isinstance(self.value, int) or isinstance(self.value, bool) or not 0 <= self.value < _LARGEST:
+            self._refuse("a whole number, 0 or more")
+        return self.value
 
     @property
     def flag(self) -> bool:

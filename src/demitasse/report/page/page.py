@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from demitasse import __version__
-from demitasse.errors import UsageError, shortened, visible
+from demitasse.errors import UsageError
 from demitasse.extras import needs
 from demitasse.files import write_text
 from demitasse.report import style
@@ -20,12 +20,12 @@ from demitasse.report.page.comparison import comparison_charts
 from demitasse.report.page.pictures import Picture, draw
 from demitasse.report.page.reading import read_runs
 from demitasse.report.page.run import Run
+from demitasse.report.page.sentences import shown
 
 with needs("jinja2"):
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
 LARGEST_PAGE = 1_500_000  # bytes
-_LONGEST_NAME = 400
 
 
 def write_page(paths: Sequence[str | Path], out: str | Path = "report.html") -> int:
@@ -87,7 +87,7 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": _shown, "plain": lambda value: json.dumps(value, separators=(",", ":"))}
+    environment.filters |= {"shown": shown, "plain": lambda value: json.dumps(value, separators=(",", ":"))}
     script = (files("demitasse.report.page") / "templates" / "script.js").read_text(encoding="utf-8")
     return environment.get_template("page.html").render(
         sections=sections,
@@ -101,11 +101,6 @@ def _render(
         light=_variables(style.COLOURS, style.LIGHT_GROUNDS, (style.INK, style.QUIET, style.FAINT)),
         dark=_variables(style.DARK_COLOURS, style.DARK_GROUNDS, (style.DARK_INK, style.DARK_QUIET, style.DARK_FAINT)),
     )
-
-
-def _shown(text: str) -> str:
-    """Returns a text of a file for people: on one line, and not too long."""
-    return shortened(visible(text), _LONGEST_NAME)
 
 
 def _variables(colours: Sequence[str], grounds: Sequence[str], inks: Sequence[str]) -> dict[str, str]:

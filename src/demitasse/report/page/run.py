@@ -30,7 +30,7 @@ class StageCurves:
         return max([1, *(step for series in self.panels.values() for step in series.iterations)])
 
 
-class Sensitivity(NamedTuple):
+class TensorSensitivity(NamedTuple):
     """How much the metric suffers if one tensor alone is compressed.
 
     Attributes:
@@ -80,6 +80,6 @@ class Run:
     dense: float | None = None
     file: Inspection | None = None
     weights: Sequence[WeightView] = ()
-    sensitivity: Sequence[Sensitivity] = ()
+    sensitivity: Sequence[TensorSensitivity] = ()
     unchanged: float = 0.0
     texts: Mapping[str, str] = field(default_factory=dict)

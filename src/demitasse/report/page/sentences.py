@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
+from demitasse.errors import shortened, visible
 from demitasse.report.tables import METRICS, StageResult
 
-_KIB = 1000
+_KILO = 1000
+_LONGEST = 400
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 ARROW = "\N{RIGHTWARDS ARROW}"
 
@@ -28,9 +30,9 @@ def results(stages: Sequence[StageResult]) -> str:
 def size(count: float) -> str:
     """Returns a number of bytes for people, with three digits: 1.22 kB."""
     for unit in ("bytes", "kB", "MB"):
-        if count < _KIB:
+        if count < _KILO:
             return f"{count:,.3g} {unit}" if unit != "bytes" else f"{count:,.0f} {unit}"
-        count /= _KIB
+        count /= _KILO
     return f"{count:,.3g} GB"
 
 
@@ -42,6 +44,11 @@ def percent(share: float) -> str:
 def power(exponent: int) -> str:
     """Returns a power of two for people, with the exponent above the line."""
     return f"2{str(exponent).translate(_SUPERSCRIPT)}"
+
+
+def shown(text: str) -> str:
+    """Returns a text of a file for people: on one line, without control characters, and not too long."""
+    return shortened(visible(text), _LONGEST)
 
 
 def listed(parts: Sequence[str]) -> str:

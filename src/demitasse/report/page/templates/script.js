@@ -135,7 +135,7 @@ const point = (x, y) => {
   look.querySelector(".value").textContent = describe(...place);
 };
 const scale = (factor) => {
-  zoom = Math.min(Math.max(factor, 1), 40);
+  zoom = Math.min(Math.max(factor, 1), 64);
   sheet.style.width = `${zoom * sheet.naturalWidth}px`;
   sheet.style.height = `${zoom * sheet.naturalHeight}px`;
   point(...place);
@@ -161,7 +161,7 @@ const open = async (index) => {
   context.drawImage(sheet, 0, 0);
   pixels = context.getImageData(0, 0, canvas.width, canvas.height);
   place = [0, 0];
-  scale(Math.floor(Math.min(field.clientWidth / sheet.naturalWidth, field.clientHeight / sheet.naturalHeight)));
+  scale(Math.floor(Math.min(32, field.clientWidth / sheet.naturalWidth, field.clientHeight / sheet.naturalHeight)));
   field.focus();
 };
 buttons.forEach((button, index) => {
