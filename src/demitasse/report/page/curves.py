@@ -13,6 +13,8 @@ from demitasse.report.page.run import Run, StageCurves
 
 _MOST_POINTS = 240  # of a line; more cannot be told apart
 _WIDE_RANGE = 5  # ratio of losses from which on the axis is logarithmic
+# 2k for 2000; Vega itself would write 0k beside it
+_SHORT_NUMBERS = {"labelExpr": "datum.value === 0 ? '0' : format(datum.value, '~s')"}
 _SEVERAL = 60  # from this number on, points are not drawn but can be pointed at
 
 
@@ -103,7 +105,7 @@ def _panel(run: Run, label: str, length: int, width: int, first: bool, last: boo
 
 def _x(length: int, width: int, title: str) -> Spec:
     shown = bool(title)
-    axis = {"grid": False, "labels": shown, "ticks": shown, "tickCount": 6 if width == WIDE else 4, "format": "~s"}
+    axis = {"grid": False, "labels": shown, "ticks": shown, "tickCount": 6 if width == WIDE else 4, **_SHORT_NUMBERS}
     scale = {"domain": [0, length], "nice": False}
     return {"field": "x", "type": "quantitative", "scale": scale, "title": title or None, "axis": axis}
 
