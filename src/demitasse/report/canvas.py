@@ -16,8 +16,10 @@ with needs("matplotlib"):
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.ticker import LogLocator, NullFormatter
 
+_MARGIN = 0.12  # around each part of a picture, in inches
 _LETTER = 0.085  # average width of a letter of a label, in inches
 _SHORT = 20  # number of letters that every figure has room for
 
@@ -33,7 +35,8 @@ def figure_at(path: str | Path, width: float, height: float) -> Iterator[Figure]
     form = Path(path).suffix.lstrip(".").lower()
     if form not in FigureCanvasAgg.get_supported_filetypes():
         raise UsageError(f"{path}: expected a picture's suffix: .png, .svg or .pdf")
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor=GROUND, dpi=110)
+    layout = ConstrainedLayoutEngine(w_pad=_MARGIN, h_pad=_MARGIN)
+    figure = Figure(figsize=(width, height), layout=layout, facecolor=GROUND, dpi=110)
     FigureCanvasAgg(figure)
     yield figure
     with atomic_write(path) as file:
@@ -42,7 +45,7 @@ def figure_at(path: str | Path, width: float, height: float) -> Iterator[Figure]
 
 def title_of(figure: Figure, text: str) -> None:
     """Writes a title at the top left."""
-    figure.suptitle(text, x=0.01, ha="left", weight="bold", color=INK)
+    figure.suptitle(text, x=_MARGIN / figure.get_figwidth(), ha="left", weight="bold", color=INK)
 
 
 def plain_axes(axes: Axes, grid: Literal["x", "y"] | None = "y") -> None:
@@ -53,6 +56,8 @@ def plain_axes(axes: Axes, grid: Literal["x", "y"] | None = "y") -> None:
         axes.grid(axis=grid, color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", colors=INK)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(INK)
 
 
 def log_axis(axes: Axes) -> None:
