@@ -11,6 +11,8 @@ from demitasse.report.page.run import Run
 from demitasse.report.published import PUBLISHED, Published
 from demitasse.report.tables import METRICS
 
+Row = dict[str, object]
+
 
 def comparison_charts(runs: Sequence[Run]) -> list[Chart]:
     """Returns the charts that compare runs; a single run is compared with what is published."""
@@ -40,7 +42,7 @@ def published(runs: Sequence[Run]) -> list[Published]:
 def _sizes(runs: Sequence[Run], papers: Sequence[Published], metric: str) -> Chart:
     header, text = METRICS[metric]
     scale, label = (100, f"{header} (%)") if metric == "error" else (1, header)
-    data = [
+    data: list[Row] = [
         {
             "x": stage.bytes,
             "y": scale * stage.error,
@@ -53,44 +55,15 @@ def _sizes(runs: Sequence[Run], papers: Sequence[Published], metric: str) -> Cha
         for number, stage in enumerate(run.stages)
         if math.isfinite(stage.error)
     ]
-    others = [
+    others: list[Row] = [
         {
             "x": one.bytes,
             "y": one.error,
             "text": one.paper,
             "label": f"{one.paper} (arXiv {one.arxiv}): {one.error:g} %, {one.bytes:,} bytes",
         }
-        for one in papers
+        for one in sorted(papers, key=lambda paper: (paper.error, paper.bytes))
     ]
-
-    def spec(width: int) -> Spec:
-        x = {
-            "field": "x", "type": "quantitative", "scale": {"type": "log"}, "title": "bytes of the file",
-            "axis": {"format": "~s", "grid": False, "labelOverlap": True, "tickCount": 6 if width == WIDE else 4},
-        }  # fmt: skip
-        y = {"field": "y", "type": "quantitative", "title": label, "scale": {"zero": False, "padding": 14}}
-        legend = {"columns": 3 if width == WIDE else 1, "symbolLimit": 40}
-        colour = {**series_colours([run.name for run in runs]), "legend": legend}
-        line = {"type": "line", "aria": False, "strokeWidth": 1, "opacity": 0.5}
-        size = {"field": "size", "type": "quantitative", "scale": None, "legend": None}
-        own = {"x": x, "y": y, "color": colour}
-        layers = [
-            {"data": rows(data), "mark": line, "encoding": {**own, "order": {"field": "order"}}},
-            {
-                "data": rows(data),
-                "mark": {"type": "circle", "opacity": 1},
-                "encoding": {**own, "size": size, "description": {"field": "label"}},
-            },
-        ]
-        if others:
-            mark = {"type": "point", "shape": "diamond", "filled": True, "color": QUIET, "size": 70, "opacity": 1}
-            place = {"x": x, "y": y}
-            texts = {"type": "text", "aria": False, "dy": -10, "color": INK, "fontSize": 11}
-            layers += [
-                {"data": rows(others), "mark": mark, "encoding": {**place, "description": {"field": "label"}}},
-                {"data": rows(others), "mark": texts, "encoding": {**place, "text": {"field": "text"}}},
-            ]
-        return {"width": width - 70, "height": 320, "layer": layers}
 
     results = [f"{run.name} {text(run.stages[-1].error)} in {run.stages[-1].bytes:,} bytes" for run in runs]
     alt = f"{label} against bytes. Results: {'; '.join(results)}."
@@ -98,4 +71,29 @@ def _sizes(runs: Sequence[Run], papers: Sequence[Published], metric: str) -> Cha
     if others:
         alt += f" Published: {'; '.join(str(row['label']) for row in others)}."
         note += " Diamonds are published results; their files were measured by their authors."
-    return draw(f"{header.capitalize()} against size", alt, spec, note)
+    title = f"{header.capitalize()} against size"
+    return draw(title, alt, lambda width: _spec(width, label, [run.name for run in runs], data, others), note)
+
+
+def _spec(width: int, label: str, names: Sequence[str], data: Sequence[Row], others: Sequence[Row]) -> Spec:
+    x = {
+        "field": "x", "type": "quantitative", "scale": {"type": "log"}, "title": "bytes of the file",
+        "axis": {"format": "~s", "grid": False, "labelOverlap": True, "tickCount": 6 if width == WIDE else 4},
+    }  # fmt: skip
+    y = {"field": "y", "type": "quantitative", "title": label, "scale": {"zero": False, "padding": 14}}
+    colour = {**series_colours(names), "legend": {"columns": 3 if width == WIDE else 1, "symbolLimit": 40}}
+    size = {"field": "size", "type": "quantitative", "scale": None, "legend": None}
+    place, texts = {"x": x, "y": y}, {"description": {"field": "label"}}
+    line = {"type": "line", "aria": False, "strokeWidth": 1, "opacity": 0.5}
+    circle = {"type": "circle", "opacity": 1}
+    diamond = {"type": "point", "shape": "diamond", "filled": True, "color": QUIET, "size": 70, "opacity": 1}
+    layers: list[Spec] = [
+        {"data": rows(data), "mark": line, "encoding": {**place, "color": colour, "order": {"field": "order"}}},
+        {"data": rows(data), "mark": circle, "encoding": {**place, "color": colour, "size": size, **texts}},
+        {"data": rows(others), "mark": diamond, "encoding": {**place, **texts}},
+    ]
+    # names of neighbours, alternately above and below, do not meet
+    for some, offset in ((others[::2], -11), (others[1::2], 13)):
+        text = {"type": "text", "aria": False, "dy": offset, "color": INK, "fontSize": 11}
+        layers.append({"data": rows(some), "mark": text, "encoding": {**place, "text": {"field": "text"}}})
+    return {"width": width - 70, "height": 320, "layer": layers}
