@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 
+import demitasse
 from demitasse.cli import main
 from demitasse.errors import UsageError
 from demitasse.report.page import page
@@ -76,7 +79,7 @@ def test_a_page_needs_nothing_else(tmp_path: Path) -> None:
 
 def test_everything_of_a_run_is_on_it(tmp_path: Path) -> None:
     tree = made(tmp_path / "page.html", compress_folder(tmp_path, "small"))
-    text = " ".join(tree.texts)
+    text = " ".join("".join(tree.texts).split())
     for wanted in (
         "A net called small",
         "test error 0.50 % → 1.00 %",
@@ -139,13 +142,34 @@ def test_logs_of_another_program_and_a_run_together(shared: Path, tmp_path: Path
 
 
 def test_the_largest_page_holds_for_many_weights(tmp_path: Path) -> None:
-    import torch
-
-    import demitasse
-
     torch.manual_seed(0)
     demitasse.save({f"w{i}": torch.randn(1000, 900) for i in range(2)}, tmp_path / "large.demi")
     made(tmp_path / "page.html", tmp_path / "large.demi")
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(3, 4),
+        torch.zeros(0, 4),
+        torch.tensor(2.0),
+        torch.full((3, 4), math.nan),
+        torch.full((3, 4), 3e38),
+        torch.full((3, 4), 1e-310, dtype=torch.float64),
+        torch.ones(3, 4, dtype=torch.int8),
+        torch.ones(3, 4, dtype=torch.complex64),
+        torch.ones(3, 4).to(torch.float8_e4m3fn),
+    ],
+    ids=("zeros", "empty", "scalar", "nan", "large", "subnormal", "whole", "complex", "float8"),
+)
+def test_unusual_tensors(tensor: torch.Tensor, tmp_path: Path) -> None:
+    demitasse.save({"w": tensor}, tmp_path / "net.demi")
+    assert "net.demi" in made(tmp_path / "page.html", tmp_path / "net.demi").texts
+
+
+@pytest.mark.parametrize("error", [0.0, -3.0, 9e17])
+def test_unusual_errors(error: float, tmp_path: Path) -> None:
+    made(tmp_path / "page.html", compress_folder(tmp_path, "n" * 200, error))
 
 
 def test_too_many_runs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

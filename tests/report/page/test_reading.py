@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,37 @@ def test_damaged_stages(key: str, value: object, message: str, tmp_path: Path) -
     (folder / "report.json").write_text(json.dumps(report))
     with pytest.raises(FileFormatError, match=message):
         read_runs([folder])
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yields the keys that lead to each value inside a value."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in entries:
+        yield (*path, key)
+        yield from leaves(inner, (*path, key))
+
+
+def test_any_damage_ends_in_a_run_or_in_a_typed_error(tmp_path: Path) -> None:
+    folder = compress_folder(tmp_path, "broken")
+    report = folder / "report.json"
+    whole = report.read_text()
+    refused: list[str] = []
+    for path in leaves(json.loads(whole)):
+        for value in (None, -1, "x", [], {"a": 1}, 0):
+            damaged = json.loads(whole)
+            place = damaged
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = value
+            report.write_text(json.dumps(damaged))
+            try:
+                (run,) = read_runs([folder])
+            except FileFormatError as error:
+                refused.append(str(error))
+            else:
+                assert run.stages
+    assert len(refused) > 100
+    assert all(str(folder) in message for message in refused)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\xff\xfe", "null", "3"])

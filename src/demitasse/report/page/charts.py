@@ -24,7 +24,7 @@ def charts_of(run: Run) -> list[Chart]:
     return [
         *([stages(run.stages)] if len(run.stages) > 1 else []),
         *([training(run)] if run.curves else []),
-        *([kept(run.weights)] if run.weights else []),
+        *([kept(run.weights)] if any(view.total for view in run.weights) else []),
         *([file_bytes(run.file)] if run.file and run.file.rows else []),
         *([exponents(run.weights)] if any(view.histogram for view in run.weights) else []),
         *([sensitivity(run)] if run.sensitivity else []),
