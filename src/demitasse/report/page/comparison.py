@@ -90,7 +90,7 @@ def _spec(width: int, label: str, names: Sequence[str], data: Sequence[Row], oth
     layers: list[Spec] = [
         {"data": rows(data), "mark": line, "encoding": {**place, "color": colour, "order": {"field": "order"}}},
         {"data": rows(data), "mark": circle, "encoding": {**place, "color": colour, "size": size, **texts}},
-        {"data": rows(others), "mark": diamond, "encoding": {**place, **texts}},
+        *([{"data": rows(others), "mark": diamond, "encoding": {**place, **texts}}] if others else []),
     ]
     # names of neighbours, alternately above and below, do not meet
     for some, offset in ((others[::2], -11), (others[1::2], 13)):
