@@ -34,9 +34,9 @@ class Detections(nn.Module):
             raise ExportError(f"layer {step.name!r}: eta is {self.settings.eta:g}; ONNX suppresses only with 1")
 
     @override
-    def forward(self, offsets: Tensor, scores: Tensor, priors: Tensor) -> Tensor:
+    def forward(self, offsets: Tensor, scores: Tensor, priors: Tensor, *first: Tensor) -> Tensor:
         settings = self.settings
-        boxes, by_class = self.layer.candidates(offsets, scores, priors)
+        boxes, by_class = self.layer.candidates(offsets, scores, priors, *first)
         _, classes, size = by_class.shape
         labels = torch.arange(classes)
         by_class = by_class.masked_fill((labels == settings.background)[:, None], -math.inf)
