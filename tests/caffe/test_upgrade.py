@@ -54,7 +54,8 @@ TYPES = {
     "SILENCE": "Silence", "SLICE": "Slice", "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss", "SPLIT": "Split",
     "TANH": "TanH", "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData",
     # of forks
-    "BN": "BN", "CROP": "Crop", "DENSE_IMAGE_DATA": "DenseImageData", "IMAGE_SEG_DATA": "ImageSegData", "MAT_WRITE": "MatWrite",
+    "BN": "BN", "CROP": "Crop", "DENSE_IMAGE_DATA": "DenseImageData", "IMAGE_SEG_DATA": "ImageSegData",
+    "MAT_WRITE": "MatWrite",
     "INTERP": "Interp", "PRELU": "PReLU", "ROI_POOLING": "ROIPooling", "SEG_ACCURACY": "SegAccuracy",
     "SMOOTH_L1_LOSS": "SmoothL1Loss", "UPSAMPLE": "Upsample",
 }  # fmt: skip

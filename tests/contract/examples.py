@@ -274,10 +274,10 @@ EXAMPLES = [
         oracle=lambda *x: detection.detections(*x, 3, "CORNER_SIZE", 0.1, 0.3, 3, 4, background=-1, encoded=True),
     ),
     Example(
-        "DetectionOutput", detection_settings("objectness_score: 0.2"), (*FOUND, (2, 12), (2, 24)), given={2: PRIORS},
+        "DetectionOutput", detection_settings("objectness_score: -0.5"), (*FOUND, (2, 12), (2, 24)), given={2: PRIORS},
         together=True, differentiable=False,
         oracle=lambda x, s, p, *first: detection.detections(
-            x, s, p, 3, "CENTER_SIZE", 0.1, 0.3, 5, 4, first=first, objectness=0.2
+            x, s, p, 3, "CENTER_SIZE", 0.1, 0.3, 5, 4, first=first, objectness=-0.5
         ),
     ),
     Example("Dropout", "dropout_param { dropout_ratio: 0.3 }", random=True),

@@ -33,7 +33,11 @@ UNTRANSLATED = (
 NO_SOURCE = dict.fromkeys(UNTRANSLATED, "translation to PyTorch")
 
 # these make no blobs
-EACH = [example._replace(phase=schema.TEST) for example in EXAMPLES if example.type not in ("HDF5Output", "MatWrite", "Silence")]
+EACH = [
+    example._replace(phase=schema.TEST)
+    for example in EXAMPLES
+    if example.type not in ("HDF5Output", "MatWrite", "Silence")
+]
 
 
 def sourceless(example: Example) -> str | None:

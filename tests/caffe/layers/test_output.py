@@ -57,9 +57,13 @@ def test_without_a_list_files_are_numbered(tmp_path):
 def test_a_wrong_list_is_told(settings, message, tmp_path):
     (tmp_path / "list.txt").write_text("abc\n")
     net = writer(f'prefix: "p" {settings}', (2, 3))
-    with pytest.raises(DataError, match=message):
+
+    def twice():
         for _ in range(2):
             net({name: torch.zeros(shape) for name, shape in net.inputs.items()})
+
+    with pytest.raises(DataError, match=message):
+        twice()
 
 
 def test_wrong_settings_are_told():

@@ -38,7 +38,7 @@ class DetectionOutput(Layer):
     """
 
     bottom_count = (3, 5)
-    without_gradient = (0, 1, 2, 3, 4)
+    without_gradient: tuple[int, ...] = (0, 1, 2, 3, 4)
 
     @override
     def setup(self, *shapes: Shape) -> None:

@@ -97,8 +97,8 @@ class HDF5Output(FileOutput):
 class MatWrite(FileOutput):
     """Writes each bottom as ``data`` of a MATLAB file, (width, height, channels, n), at every ``period``-th forward.
 
-    The file of bottom i is ``<prefix><name>_blob_<i>.mat``. The names are the lines of ``source``, in order, without the
-    last ``strip`` characters of their first words; without ``source``, ``iter_<number of the forward>``. (DeepLab)
+    DeepLab's. The file of bottom i is ``<prefix><name>_blob_<i>.mat``. The names are the first words of the lines of
+    ``source``, in order, without their last ``strip`` characters; or else ``iter_<number of the forward>``.
     """
 
     bottom_count = (1, None)
