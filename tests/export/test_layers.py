@@ -18,8 +18,8 @@ FINDERS = ("DetectionOutput", "Proposal", "YoloDetectionOutput", "Yolov3Detectio
 NO_GRAPH = {"Python": "it runs Python code"} | dict.fromkeys(
     ("BoxAnnotatorOHEM", "DetectionEvaluate", "Filter", "MultiBoxLoss"), "depends on the values"
 )
-# those that ONNX has operators for
-NO_PROGRAM = NO_GRAPH | dict.fromkeys((*FINDERS, "ROIPooling"), "depends on the values")
+# ONNX has an operator for it
+NO_PROGRAM = NO_GRAPH | {"ROIPooling": "depends on the values"}
 # PyTorch source: type, and what the settings or the shapes have -> part of the reason
 LOSSES = (
     "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss", "MultinomialLogisticLoss",

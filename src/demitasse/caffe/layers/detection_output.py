@@ -76,7 +76,7 @@ class DetectionOutput(Layer):
             raise NetError(f"the priors have shape {list(priors)}; expected [1, 2, 4 * priors]")
         self.priors = priors[2] // 4
         sizes = [int(np.prod(shape[1:])) for shape in (boxes, scores)]
-        wanted = [self.priors * 4 * (1 if self.shares else self.classes), self.priors * self.classes]
+        wanted = [self.priors * 4 * self.places, self.priors * self.classes]
         if boxes[:1] != scores[:1] or sizes != wanted:
             raise NetError(
                 f"the offsets have shape {list(boxes)} and the scores {list(scores)}; expected {wanted[0]} and "
@@ -89,6 +89,11 @@ class DetectionOutput(Layer):
                 f"the first step has shapes {[list(shape) for shape in first]}; expected (n, {2 * self.priors}) and "
                 f"(n, {4 * self.priors}), scores and offsets of {self.priors} priors"
             )
+
+    @property
+    def places(self) -> int:
+        """The number of boxes of a prior: one for all classes, or one for each."""
+        return 1 if self.shares else self.classes
 
     @property
     def most(self) -> int:
@@ -104,10 +109,10 @@ class DetectionOutput(Layer):
     @override
     def forward(self, offsets: Tensor, scores: Tensor, priors: Tensor, *first: Tensor) -> Tensor:
         count = offsets.shape[0]
-        moves = offsets.detach().reshape(count, self.priors, -1, 4)
-        places, by_class = self._refined(scores.detach(), priors.reshape(1, priors.shape[1], -1, 4), *first)
+        moves = offsets.detach().reshape(count, self.priors, self.places, 4)
+        defaults, by_class = self._refined(scores.detach(), priors.reshape(1, priors.shape[1], self.priors, 4), *first)
         ranked = by_class.transpose(1, 2).contiguous().cpu().numpy()
-        rows = [self._item(item, moves[item], ranked[item], places[item % len(places)]) for item in range(count)]
+        rows = [self._item(item, moves[item], ranked[item], defaults[item % len(defaults)]) for item in range(count)]
         found = np.concatenate(rows) if rows else np.zeros((0, _ROW))
         if not len(found):
             found = np.full((count, _ROW), -1.0)
@@ -116,8 +121,9 @@ class DetectionOutput(Layer):
 
     def candidates(self, offsets: Tensor, scores: Tensor, priors: Tensor, *first: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the corners of all boxes, (n, priors, 1 or classes, 4), and their scores, (n, classes, priors)."""
-        places, by_class = self._refined(scores, priors.reshape(1, priors.shape[1], -1, 4), *first)
-        boxes = self._decoded(offsets.reshape(offsets.shape[0], self.priors, -1, 4), places.transpose(0, 1))
+        defaults, by_class = self._refined(scores, priors.reshape(1, priors.shape[1], self.priors, 4), *first)
+        moves = offsets.reshape(offsets.shape[0], self.priors, self.places, 4)
+        boxes = self._decoded(moves, defaults.transpose(0, 1))
         return boxes, by_class.transpose(1, 2)
 
     def _refined(
@@ -127,9 +133,9 @@ class DetectionOutput(Layer):
         by_class = scores.reshape(scores.shape[0], self.priors, self.classes)
         if objects is None or offsets is None:
             return priors, by_class
-        moved = self.code.decode(offsets.detach().reshape(-1, self.priors, 4), priors.transpose(0, 1))
+        moved = self.code.decode(offsets.detach().reshape(len(by_class), self.priors, 4), priors.transpose(0, 1))
         rest = priors[:, 1:].expand(len(moved), -1, -1, -1)
-        is_background = objects.reshape(-1, self.priors, 2)[..., 1:] < self.objectness
+        is_background = objects.reshape(len(by_class), self.priors, 2)[..., 1:] < self.objectness
         background = (torch.arange(self.classes, device=scores.device) == self.background).to(scores.dtype)
         return torch.cat([moved[:, None], rest], 1), torch.where(is_background, background, by_class)
 
