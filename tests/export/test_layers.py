@@ -26,9 +26,8 @@ LOSSES = (
     "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SmoothL1LossOHEM", "SoftmaxWithLoss", "SoftmaxWithLossOHEM",
 )  # fmt: skip
 UNTRANSLATED = (
-    *LOSSES, *FINDERS, "Accuracy", "BoxAnnotatorOHEM", "DetectionEvaluate", "Im2col", "LSTMUnit", "Lstm",
-    "MultiBoxLoss", "PSROIPooling", "PriorBox", "Python", "ROIPooling",
-    "Reorg", "SegAccuracy",
+    *LOSSES, "Accuracy", "BoxAnnotatorOHEM", "DetectionEvaluate", "Im2col", "LSTMUnit", "Lstm", "MultiBoxLoss",
+    "PSROIPooling", "Python", "Reorg", "SegAccuracy", "YoloDetectionOutput", "Yolov3DetectionOutput",
 )  # fmt: skip
 NO_SOURCE = dict.fromkeys(UNTRANSLATED, "translation to PyTorch")
 
@@ -47,6 +46,8 @@ def sourceless(example: Example) -> str | None:
         return "translation to PyTorch"  # in use, too, it normalizes by the batch
     if "STOCHASTIC" in example.settings:
         return "expected MAX or AVE"
+    if "objectness_score" in example.settings:
+        return "PyTorch source: it has the bottoms of RefineDet's first step"
     return NO_SOURCE.get(example.type)
 
 

@@ -16,11 +16,10 @@ _MOST_PAIRS = 1 << 27  # half a gigabyte for each number of a pair
 
 
 class Suppress(Protocol):
-    """See :func:`suppress`."""
+    """Non-maximum suppression."""
 
-    def __call__(
-        self, boxes: Tensor, scores: Tensor, threshold: float, least: float, most: int, ranked: int
-    ) -> Tensor: ...
+    def __call__(self, boxes: Tensor, scores: Tensor, threshold: float, least: float, most: int, ranked: int) -> Tensor:
+        """Returns which boxes are kept; see :func:`suppress`."""
 
 
 @torch.library.custom_op("demitasse::suppress", mutates_args=())
@@ -101,7 +100,7 @@ def suppress_in_pairs(boxes: Tensor, scores: Tensor, threshold: float, least: fl
     one, other = corners[..., None, :], corners[..., None, :, :]
     sides = (torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])).clamp(min=0)
     common = sides.prod(-1)
-    area = (corners[..., 2:] - corners[..., :2]).prod(-1)
+    area = (corners[..., 2:] - corners[..., :2]).clamp(min=0).prod(-1)
     overlap = torch.where(common > 0, common / (area[..., None] + area[..., None, :] - common), 0)
     is_dropped_by = (overlap > threshold).tril(-1)
     is_found = scores.gather(2, order) > least
