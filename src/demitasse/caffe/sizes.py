@@ -30,7 +30,7 @@ def check_size(shape: Sequence[int], what: str) -> None:
         raise NetError(f"{what} has {len(shape)} axes; expected at most {MOST_AXES}")
     if min(shape, default=0) < 0:
         raise NetError(f"{what} has the shape {list(shape)}; expected sizes of 0 or more")
-    count = math.prod(shape)
+    count = math.prod(size or 1 for size in shape)  # axes of a blob without items have limits, too
     if count > MOST_ENTRIES:
         raise NetError(f"{what} of shape {list(shape)} has {count} entries; expected at most {MOST_ENTRIES}")
     if count * _ENTRY > _memory():
