@@ -169,6 +169,28 @@ def test_blobs_of_layers_are_changed(nets):
         net.getParam("conv", 2)
 
 
+def test_a_net_that_ends_in_silence(tmp_path):
+    """Such as that of colorization, whose scripts set the blobs of two layers."""
+    text = (
+        TEXT
+        + """layer { name: "rh" type: "Scale" bottom: "p" top: "rh" scale_param { filler { value: 2.606 } } }
+        layer { name: "ab" type: "Convolution" bottom: "rh" top: "ab"
+          convolution_param { num_output: 2 kernel_size: 1 } }
+        layer { name: "Silence" type: "Silence" bottom: "ab" }"""
+    )
+    (tmp_path / "net.prototxt").write_text(text)
+    save_weights(Net(prototxt.parse(text, schema.NetParameter(), "net")), tmp_path / "net.caffemodel")
+    found = []
+    for library in (dnn, cv2.dnn):
+        net = library.readNetFromCaffe(str(tmp_path / "net.prototxt"), str(tmp_path / "net.caffemodel"))
+        net.getLayer(net.getLayerId("ab")).blobs = [np.arange(8, dtype=np.float32).reshape(2, 4, 1, 1)]
+        net.getLayer(net.getLayerId("rh")).blobs = [np.full([1, 4], 1.5, np.float32)]
+        net.setInput(DATA)
+        found.append((net.forward(), net.getLayerNames()[-1], list(net.getUnconnectedOutLayersNames())))
+    assert found[0][1:] == found[1][1:]
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-4)
+
+
 @pytest.mark.parametrize("names", [None, "", [], ["pool"], ("conv", "pool"), np.array(["wide"])], ids=repr)
 def test_outputs_have_the_form_of_what_was_asked(nets, names):
     found = []

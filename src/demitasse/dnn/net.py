@@ -144,10 +144,11 @@ class Net:
         return self._nets[shapes]
 
     def _graph(self, net: CaffeNet, wanted: tuple[str, ...]) -> Graph:
-        """Returns the graph of what is wanted: the first outputs of layers, or blobs, by name."""
+        """Returns the graph of what is wanted: the first outputs of layers, or blobs, by name; of Silence, its input."""
         graph = of_whole_net(net)
         places = {value.name: number for number, value in enumerate(graph.values)}
-        places |= {step.name: step.outputs[0] for step in graph.steps if step.outputs}
+        for step in graph.steps:
+            places |= {step.name: number for number in (*step.outputs, *step.inputs)[:1]}
         for name in wanted:
             if name not in places:
                 raise UnknownNameError(f"the net has no layer {name!r}; {suggest(name, places)}")
@@ -230,7 +231,7 @@ class Net:
         """Returns the names of the layers that no other layer takes an output of."""
         graph = of_whole_net(self._net)
         used = {number for step in graph.steps for number in step.inputs}
-        return tuple(step.name for step in graph.steps if step.outputs and used.isdisjoint(step.outputs))
+        return tuple(step.name for step in graph.steps if used.isdisjoint(step.outputs))
 
     def setInputsNames(self, inputBlobNames: Sequence[str]) -> None:
         """Gives the inputs names, in their order, by which :meth:`setInput` knows them, too."""
