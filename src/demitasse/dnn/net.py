@@ -144,11 +144,12 @@ class Net:
         return self._nets[shapes]
 
     def _graph(self, net: CaffeNet, wanted: tuple[str, ...]) -> Graph:
-        """Returns the graph of what is wanted: the first outputs of layers, or blobs, by name; of Silence, its input."""
+        """Returns the graph of what is wanted by name: first outputs of layers, or blobs; of Silence, its input."""
         graph = of_whole_net(net)
         places = {value.name: number for number, value in enumerate(graph.values)}
         for step in graph.steps:
-            places |= {step.name: number for number in (*step.outputs, *step.inputs)[:1]}
+            if numbers := (*step.outputs, *step.inputs):
+                places[step.name] = numbers[0]
         for name in wanted:
             if name not in places:
                 raise UnknownNameError(f"the net has no layer {name!r}; {suggest(name, places)}")
