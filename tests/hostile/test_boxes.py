@@ -124,5 +124,5 @@ def test_anchors_of_no_ratio(ratio: str) -> None:
 
 
 def test_axes_of_a_blob_without_items_have_limits() -> None:
-    with pytest.raises(NetError, match=r"top 't0' of shape \[0, 3, .*\] has .* entries; expected at most"):
+    with pytest.raises(NetError, match=r"top 't0' has the shape \[0, 3, .*\]; expected smaller axes"):
         single_layer("Interp", "interp_param { zoom_factor: 2147483647 }", (0, 3, 8, 8))

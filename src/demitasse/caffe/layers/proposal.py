@@ -85,7 +85,8 @@ class RegionProposal(Layer):
     @override
     def forward(self, scores: Tensor, offsets: Tensor, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         boxes, ranks = self.candidates(*(bottom.detach().double() for bottom in (scores, offsets, image)))
-        regions, found = [np.zeros((0, 5))], [np.zeros(0)]
+        regions: list[Floats] = [np.zeros((0, 5))]
+        found: list[Floats] = [np.zeros(0)]
         for item, parts in enumerate(zip(boxes.cpu().numpy(), ranks.cpu().numpy(), strict=True)):
             kept, best = self._item(*parts)
             regions.append(np.concatenate([np.full((len(kept), 1), item), kept], 1))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from demitasse.caffe.layers.detection_output import DetectionOutput
-from demitasse.caffe.layers.proposal import RegionProposal
 from demitasse.export.source.base import SOURCE, Code, call
 
 
@@ -18,30 +16,28 @@ def prior_box(code: Code, x: str, image: str) -> str:
 
 @SOURCE.register("DetectionOutput")
 def detection_output(code: Code, offsets: str, scores: str, priors: str, *first: str) -> str:
-    layer, given = code.step.call, code.settings
-    assert isinstance(layer, DetectionOutput)
+    given = code.settings
     if first:
         code.refuse("it has the bottoms of RefineDet's first step")
     code.helper("_decode")
     code.helper("_suppress")
-    encoded = {"code": f'"{layer.code.kind}"', "varied": layer.code.varied, "clip": layer.clips}
+    encoded = {"code": f'"{given.code.kind}"', "varied": given.code.varied, "clip": given.clips}
     chosen = {"background": given.background, "least": given.least, "top_k": given.top_k, "most": given.keep_top_k}
     return call(
-        code.helper("_detections"), offsets, scores, priors, layer.classes, given.threshold,
-        **chosen, eta=given.eta, pixel=layer.code.pixel, **encoded,
+        code.helper("_detections"), offsets, scores, priors, given.classes, given.threshold,
+        **chosen, eta=given.eta, pixel=given.code.pixel, **encoded,
     )  # fmt: skip
 
 
 @SOURCE.register("Proposal")
 def proposal(code: Code, scores: str, offsets: str, image: str) -> str:
-    layer, given = code.step.call, code.settings
-    assert isinstance(layer, RegionProposal)
+    given = code.settings
     code.helper("_suppress")
-    anchors = code.buffer("anchors", torch.tensor(layer.anchors, dtype=torch.float64))
+    anchors = code.buffer("anchors", torch.tensor(given.anchors, dtype=torch.float64))
     chosen = {"before": given.before or None, "after": given.after or None}
     found = call(
-        code.helper("_proposals"), scores, offsets, image, anchors, layer.stride, given.threshold,
-        min_size=layer.min_size, **chosen,
+        code.helper("_proposals"), scores, offsets, image, anchors, given.stride, given.threshold,
+        min_size=given.min_size, **chosen,
     )  # fmt: skip
     return found if len(code.step.outputs) == 2 else f"{found}[0]"
 
