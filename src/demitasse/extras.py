@@ -35,7 +35,7 @@ NEEDS = {
     "openvino": Need("openvino", "measuring beside OpenVINO"),
     "plyvel": Need("leveldb", "LevelDB databases"),
     "pydot": Need("pycaffe", "pycaffe's graphs for Graphviz"),
-    "scipy": Need("pycaffe", "pycaffe's image resizing"),
+    "scipy": Need("pycaffe", "pycaffe's image resizing and MATLAB files"),
     "sklearn": Need("digits", "the data set of digits"),
     "transformers": Need("huggingface", "the callback of Hugging Face's Trainer"),
     "vl_convert": Need("report", "the charts of the report page"),
