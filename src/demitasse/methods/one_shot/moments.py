@@ -13,7 +13,7 @@ _LOST = 1e-6
 
 @dataclass(frozen=True)
 class InputMoments:
-    """Moments of the inputs of a layer, as sums over all columns of inputs.
+    """Moments of the inputs of a layer, as sums over all columns of inputs, or weighted ones.
 
     With x the inputs of the dense model, x' those that the compressed part of the model gives, and W the dense weight,
     the loss of a weight W' is the sum of ||W x - W' x'||^2.
@@ -23,14 +23,14 @@ class InputMoments:
         cross: (groups, columns, columns), sum of (x - x') x'^T.
         mean: (groups, columns), mean of x'.
         drift: (groups, columns), mean of x - x'.
-        count: number of columns of inputs.
+        count: number of columns of inputs, or the sum of their weights.
     """
 
     hessian: Tensor
     cross: Tensor
     mean: Tensor
     drift: Tensor
-    count: int
+    count: float
 
     def centred(self) -> InputMoments:
         """Returns the moments about the mean: those of the loss if the layer's shift is always the best one.
@@ -50,14 +50,15 @@ class Moments:
 
     def __init__(self) -> None:
         self._sums: tuple[Tensor, ...] = ()
-        self.count = 0
+        self.count = 0.0
 
-    def add(self, inputs: Tensor, dense: Tensor | None = None) -> None:
+    def add(self, inputs: Tensor, dense: Tensor | None = None, weights: Tensor | None = None) -> None:
         """Adds inputs.
 
         Args:
             inputs: (groups, columns, n), the inputs of the compressed model.
             dense: the same inputs of the dense model; None if they are equal.
+            weights: (n,), how much each column counts; None if all count 1.
         """
         inputs = inputs.float()
         if not self._sums:
@@ -67,13 +68,14 @@ class Moments:
                 for sizes in ((columns, columns), (columns, columns), (columns,), (columns,))
             )
         hessian, cross, total, drift = self._sums
-        hessian += inputs @ inputs.mT
-        total += inputs.sum(2)
+        weighted = inputs if weights is None else inputs * weights
+        hessian += weighted @ inputs.mT
+        total += weighted.sum(2)
         if dense is not None:
             difference = dense.float() - inputs
-            cross += difference @ inputs.mT
-            drift += difference.sum(2)
-        self.count += inputs.shape[2]
+            cross += difference @ weighted.mT
+            drift += (difference if weights is None else difference * weights).sum(2)
+        self.count += inputs.shape[2] if weights is None else float(weights.sum())
 
     def statistics(self) -> InputMoments:
         """Returns the moments in float64; at least one chunk must have been added."""
@@ -81,7 +83,7 @@ class Moments:
         return InputMoments(hessian, cross, total / self.count, drift / self.count, self.count)
 
 
-def shrinkage(hessian: Tensor, count: int) -> Tensor:
+def shrinkage(hessian: Tensor, count: float) -> Tensor:
     """Returns by which share correlations between columns are to be reduced, (groups,): more for fewer inputs.
 
     The correlations R of few inputs are partly chance, which error compensation would fit. They become (1 - r) R, with
