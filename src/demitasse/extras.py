@@ -25,6 +25,7 @@ class Need(NamedTuple):
 NEEDS = {
     "PIL": Need("images", "image files"),
     "h5py": Need("hdf5", "HDF5 files"),
+    "jinja2": Need("report", "the report page"),
     "lightning": Need("lightning", "Lightning's callback"),
     "lmdb": Need("lmdb", "new LMDB databases"),
     "matplotlib": Need("plots", "plots"),
@@ -37,6 +38,7 @@ NEEDS = {
     "scipy": Need("pycaffe", "pycaffe's image resizing"),
     "sklearn": Need("digits", "the data set of digits"),
     "transformers": Need("huggingface", "the callback of Hugging Face's Trainer"),
+    "vl_convert": Need("report", "the charts of the report page"),
 }
 
 
