@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 import demitasse
-from demitasse.methods.one_shot.moments import Moments
 from demitasse.shrinking.batches import run
 from demitasse.shrinking.positions import position_weights
 from demitasse.shrinking.targets import targets_of
@@ -94,16 +93,3 @@ def test_each_call_of_a_layer_has_its_own_weights() -> None:
     assert first.shape == second.shape == (20, 4)
     assert not torch.allclose(first, second)
     demitasse.shrink(model, torch.randn(40, 4, 6), bits=4)
-
-
-def test_whole_weights_are_repeated_columns() -> None:
-    generator = torch.Generator().manual_seed(0)
-    inputs, dense = torch.randn(2, 1, 5, 30, generator=generator)
-    counts = torch.randint(0, 4, (30,), generator=generator)
-    weighted, repeated = Moments(), Moments()
-    weighted.add(inputs, dense, counts.float())
-    repeated.add(inputs.repeat_interleave(counts, 2), dense.repeat_interleave(counts, 2))
-    one, other = weighted.statistics(), repeated.statistics()
-    assert one.count == other.count
-    for name in ("hessian", "cross", "mean", "drift"):
-        assert torch.allclose(getattr(one, name), getattr(other, name), atol=1e-4), name
