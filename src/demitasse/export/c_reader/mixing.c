@@ -1,0 +1,159 @@
+/* Arithmetic coding, and mixing of the probabilities that contexts give. */
+#include "parts.h"
+
+#define SEEN 1023u /* the bits of a slot that count its observations */
+
+/* the upper half of a product of 64 bits each */
+static uint64_t high(uint64_t a, uint64_t b)
+{
+    uint64_t low = (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu), left = (a >> 32) * (b & 0xFFFFFFFFu);
+    uint64_t right = (a & 0xFFFFFFFFu) * (b >> 32), middle = (low >> 32) + (left & 0xFFFFFFFFu) + (right & 0xFFFFFFFFu);
+    return (a >> 32) * (b >> 32) + (left >> 32) + (right >> 32) + (middle >> 32);
+}
+
+/* The page computes with e(k); its inverse, u = e^(-k / 1024) with 64 bits, gives the same tables. */
+void demi_make_tables(demi_tables *tables)
+{
+    uint64_t u = 0xFFFFFFFFFFFFFFFFu;
+    uint32_t k, m = 0, p, below = 0, at_most = 0;
+    for (k = 0; k <= DEMI_LARGEST; ++k) {
+        /* 2^63 / (2^46 + 2^46 u) is 2^17 / (1 + u) */
+        uint64_t twice = ((uint64_t)1 << 63) / (((uint64_t)1 << 46) + (u >> 18) + (k == 0));
+        uint32_t rounded = (uint32_t)((twice + 1) >> 1);
+        tables->squash[k] = (uint16_t)(rounded > 65535 ? 65535 : rounded);
+        /* log(m) is the first k whose e(k) is not below 1 + m / 1024: whose u (1024 + m) is at most 1024 */
+        while (m < 1024 && high(u, 1024 + m) < 1024) {
+            tables->log[m++] = (uint16_t)k;
+        }
+        u = high(u, 0xFFC007FF555FFF77u); /* e^(-1 / 1024) */
+    }
+    for (p = 0; p < 65536; ++p) {
+        const uint32_t wanted = p == 0 ? 1 : p;
+        while (below <= 2 * DEMI_LARGEST && demi_squash(tables, (int64_t)below - DEMI_LARGEST) < wanted) {
+            ++below;
+        }
+        while (at_most <= 2 * DEMI_LARGEST && demi_squash(tables, (int64_t)at_most - DEMI_LARGEST) <= wanted) {
+            ++at_most;
+        }
+        m = (below + at_most) >> 1;
+        tables->logit[p] = (int16_t)((int32_t)(m > 2 * DEMI_LARGEST ? 2 * DEMI_LARGEST : m) - DEMI_LARGEST);
+    }
+}
+
+uint32_t demi_squash(const demi_tables *tables, int64_t x)
+{
+    uint32_t found = tables->squash[x < -DEMI_LARGEST || x > DEMI_LARGEST ? DEMI_LARGEST : x < 0 ? -x : x];
+    if (x >= 0) {
+        return found;
+    }
+    return found == 65535 ? 1 : 65536 - found;
+}
+
+int32_t demi_log(const demi_tables *tables, uint64_t x)
+{
+    int32_t bits = 0;
+    uint64_t rest = x;
+    while (rest > 1) {
+        rest >>= 1;
+        ++bits;
+    }
+    rest = bits >= 10 ? x >> (bits - 10) : x << (10 - bits);
+    return tables->log[rest - 1024] + ((bits * 726817) >> 10);
+}
+
+static uint32_t next_byte(struct demi_decoder *decoder)
+{
+    if (decoder->next != decoder->end) {
+        return *decoder->next++;
+    }
+    if (decoder->behind < 1000) {
+        ++decoder->behind;
+    }
+    return 0;
+}
+
+/* Begins a stream, if that has not been done. No encoder writes four bytes of 255 at the start: code is below range. */
+int demi_start(struct demi_decoder *decoder, const uint8_t *bytes, size_t count)
+{
+    unsigned i;
+    if (bytes != NULL) {
+        while (count != 0 && bytes[count - 1] == 0) {
+            --count; /* zeros are read after the end in any case */
+        }
+        decoder->next = bytes;
+        decoder->end = bytes + count;
+        decoder->code = decoder->behind = 0;
+        decoder->range = 0xFFFFFFFFu;
+        decoder->started = decoder->ones = 0;
+        return DEMI_OK;
+    }
+    for (i = 0; i < 4 && !decoder->started; ++i) {
+        decoder->code = decoder->code << 8 | next_byte(decoder);
+    }
+    if (!decoder->started && decoder->code == decoder->range) {
+        return DEMI_PAYLOAD;
+    }
+    decoder->started = 1;
+    return DEMI_OK;
+}
+
+int demi_expect_more(struct demi_decoder *decoder)
+{
+    if (decoder->next == decoder->end) {
+        if (decoder->code == 0) {
+            decoder->ones = 1;
+        } else if (decoder->behind > 64) {
+            return DEMI_PAYLOAD;
+        }
+    }
+    return DEMI_OK;
+}
+
+static unsigned decode(struct demi_decoder *decoder, uint32_t p)
+{
+    const uint32_t bound = (decoder->range >> 16) * p;
+    const unsigned bit = decoder->code < bound;
+    if (bit) {
+        decoder->range = bound;
+    } else {
+        decoder->code -= bound;
+        decoder->range -= bound;
+    }
+    while (decoder->range < 0x1000000) {
+        decoder->range <<= 8;
+        decoder->code = decoder->code << 8 | next_byte(decoder);
+    }
+    return bit;
+}
+
+unsigned demi_decide(const demi_tables *tables, struct demi_decoder *decoder, demi_decision *to)
+{
+    const uint32_t fresh = demi_squash(tables, to->base) << 16;
+    uint64_t sum = 0; /* may only overflow in streams that no encoder writes, and then as it does in two's complement */
+    int64_t error;
+    uint32_t p;
+    unsigned j, bit;
+    for (j = 0; j < to->slots; ++j) {
+        if ((*to->slot[j] & SEEN) == 0) {
+            *to->slot[j] = fresh;
+        }
+        to->input[j] = (int64_t)tables->logit[*to->slot[j] >> 16] - to->base;
+    }
+    for (j = 0; j < to->inputs; ++j) {
+        sum += (uint64_t)to->weights[j] * (uint64_t)to->input[j];
+    }
+    p = demi_squash(tables, to->base + ((int64_t)sum >> 16));
+    bit = to->known >= 0 ? (unsigned)to->known : decode(decoder, p);
+    error = ((int64_t)(bit << 16) - (int64_t)p) * to->pace;
+    for (j = 0; j < to->inputs; ++j) {
+        to->weights[j] += (error * to->input[j] + (1 << 29)) >> 30;
+    }
+    for (j = 0; j < to->slots; ++j) {
+        const uint32_t slot = *to->slot[j], n = slot & SEEN;
+        const int64_t rate = 131072 / (2 * (n + to->ease) + 3);
+        int64_t estimate = slot >> 10;
+        estimate += (((int64_t)bit << 22) - estimate) * rate >> 16;
+        *to->slot[j] = (uint32_t)estimate << 10 | (n < to->limit ? n + 1 : n);
+    }
+    return bit;
+}
