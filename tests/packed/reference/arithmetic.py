@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.packed.reference.cursor import check
+
 
 class Decoder:
     """A stream of binary decisions."""
@@ -11,6 +13,7 @@ class Decoder:
         self.code = int.from_bytes(bytes(next(self.data, 0) for _ in range(4)), "big")
 
     def decide(self, p: int) -> int:
+        check(self.code < self.range, "the stream begins with four bytes of 255")
         bound = (self.range >> 16) * p
         bit = int(self.code < bound)
         if bit:

@@ -25,57 +25,57 @@ static const char primer[] =
     "\1\4\1\2\1\2\1\24\1\5\5\0242\24\5\0052\364\3\240\6\364\3\n\364\3\n\4{\3\4|\0\14|\3\4{\1\34{\3\20\4\4|\1\14|"
     "\3\4|\0";
 
-uint64_t demi_primer_length(void)
-{
-    return sizeof primer - 1;
-}
-
-/* Begins to decode a count of bytes, with those of the primer; width is the size of a number. */
-int demi_bytes_begin(demi_bytes *model, const demi_tables *tables, demi_arena *arena, uint64_t count, unsigned width)
+/* Begins to decode a count of bytes; width is the size of a number, 0 for the header, whose primer is counted, too. */
+void demi_bytes_begin(demi_reader *r, uint64_t count, unsigned width)
 {
     static const uint16_t weights[7] = {13107, 16384, 19661, 19661, 19661, 6554, 13107};
+    demi_bytes *model = &r->bytes;
     unsigned j;
+    count += width == 0 ? sizeof primer - 1 : 0;
     model->bits = 3;
     for (; count != 0 && model->bits < 20; count >>= 1) {
         ++model->bits;
     }
     model->bits = model->bits < 10 ? 10 : model->bits;
-    model->slots = (uint32_t *)demi_give(arena, (uint64_t)7 << model->bits, 4);
-    if (model->slots == NULL) {
-        return DEMI_ARENA;
-    }
+    model->slots = (uint32_t *)demi_give(r, (uint64_t)7 << model->bits, 4);
     for (j = 0; j < 35; ++j) {
         model->weights[j / 7][j % 7] = weights[j % 7];
     }
-    model->tables = tables;
-    model->history = model->count = 0;
-    model->width = width;
-    model->place = 0;
-    return DEMI_OK;
+    model->history = 0;
+    model->count = model->place = 0;
+    model->width = width == 0 ? 1 : width;
+    for (j = 0; width == 0 && j < sizeof primer - 1 && r->status == DEMI_OK; ++j) {
+        demi_next_byte(r, (unsigned char)primer[j]);
+    }
 }
 
-/* Decodes a byte, or learns from one that is known (-1 if it is not). */
-static unsigned next(demi_bytes *model, struct demi_decoder *decoder, int known)
+unsigned demi_next_byte(demi_reader *r, int known)
 {
-    const uint32_t place = model->place, newest = (uint32_t)model->history;
+    demi_bytes *model = &r->bytes;
+    const uint32_t newest = (uint32_t)model->history;
     const uint32_t same = (uint32_t)(model->history >> 8 * (model->width - 1)) & 255;
-    const uint32_t context[7] = {
-        place,
-        place + 8 * ((newest & 0xFF) + 1),
-        place + 8 * ((newest & 0xFFFF) + 1),
-        place + 8 * ((newest & 0xFFFFFF) + 1),
-        place + 8 * (newest + 1),
-        place + 8 * (same + 1),
-        place + 8 * (same + 256 * (newest & 255) + 1),
-    };
+    uint32_t context[7];
     demi_decision to;
     unsigned node, row, j;
+    if (known < 0) {
+        if (model->count++ % 2048 == 0) {
+            demi_expect_more(r);
+        }
+        if (r->only_ones) {
+            return 255;
+        }
+    }
     to.pace = 4194;
     to.base = 0;
     to.slots = to.inputs = 7;
     to.ease = 0;
     to.limit = 250;
     to.known = -1;
+    for (j = 0; j < 7; ++j) {
+        const uint32_t bytes = j == 0 ? 0xFFFFFFFFu : j == 5 ? same : j == 6 ? same + 256 * (newest & 255)
+                                                    : newest & 0xFFFFFFFFu >> (32 - 8 * j);
+        context[j] = model->place + 8 * (bytes + 1);
+    }
     for (node = 1; node < 256;) {
         for (j = row = 0; j < 7; ++j) {
             const uint32_t mixed = (context[j] << 8 | node) * 2654435761u;
@@ -85,31 +85,29 @@ static unsigned next(demi_bytes *model, struct demi_decoder *decoder, int known)
         }
         to.weights = model->weights[row];
         if (known >= 0) {
-            to.known = (int8_t)(known >> 7 & 1);
+            to.known = known >> 7 & 1;
             known <<= 1;
         }
-        node = 2 * node + demi_decide(model->tables, decoder, &to);
+        node = 2 * node + demi_decide(r, &to);
     }
     model->history = model->history << 8 | (node & 255);
-    model->place = place + 1 == model->width ? 0 : place + 1;
+    model->place = model->place + 1 == model->width ? 0 : model->place + 1;
     return node & 255;
 }
 
-void demi_bytes_learn_primer(demi_bytes *model)
+/* Reads numbers: all values of the tensor, or of those that are not zero, one for each bit of present. */
+void demi_read_numbers(demi_reader *r, const uint8_t *present, uint64_t found)
 {
-    size_t i;
-    for (i = 0; i < sizeof primer - 1; ++i) {
-        next(model, NULL, (unsigned char)primer[i]);
+    uint64_t i;
+    unsigned j;
+    demi_bytes_begin(r, found * r->value_bytes, r->value_bytes);
+    for (i = 0; i < r->tensor.size && r->status == DEMI_OK; ++i) {
+        uint64_t value = 0;
+        if (present == NULL || (present[i >> 3] >> (i & 7) & 1)) {
+            for (j = 0; j < r->value_bytes; ++j) {
+                value = value << 8 | demi_next_byte(r, -1);
+            }
+        }
+        demi_put(r, value);
     }
-}
-
-int demi_bytes_next(demi_bytes *model, struct demi_decoder *decoder, uint8_t *byte)
-{
-    int status = DEMI_OK;
-    if (model->count % 2048 == 0) {
-        status = demi_expect_more(decoder);
-    }
-    ++model->count;
-    *byte = decoder->ones ? 255 : (uint8_t)next(model, decoder, -1);
-    return status;
 }

@@ -44,44 +44,22 @@ enum demi_type {
 
 /* what a file says of a tensor */
 typedef struct demi_tensor {
-    const char *name;                      /* UTF-8, in the arena */
-    uint64_t shape[DEMI_MOST_DIMENSIONS];  /* a complex number is a last axis of 2: the real and the imaginary part */
-    uint64_t size;                         /* number of values; complex ones count twice */
-    uint64_t bytes;                        /* what demi_read writes */
+    const char *name;      /* UTF-8, in the arena */
+    uint64_t size;         /* number of values; complex ones count twice */
+    uint64_t bytes;        /* what demi_read writes */
     uint8_t dimensions;
-    uint8_t type;                          /* of enum demi_type */
-    uint8_t value_bytes;                   /* of a value; of a part of a complex one */
+    uint8_t type;          /* of enum demi_type */
+    uint8_t value_bytes;   /* of a value; of a part of a complex one */
+    uint64_t shape[DEMI_MOST_DIMENSIONS]; /* a complex number is a last axis of 2: the real and the imaginary part */
 } demi_tensor;
-
-/* where reading goes on, in a file and in its stream; this belongs to the reader */
-struct demi_decoder {
-    const uint8_t *next, *end;
-    uint32_t range, code, behind;
-    uint8_t started, ones;
-};
-struct demi_place {
-    uint32_t next; /* the tensor that follows in the payload that is open; UINT32_MAX for none */
-    uint32_t crc, units;
-    uint32_t *counts;
-    struct demi_decoder decoder;
-};
 
 /* an open file */
 typedef struct demi_file {
     uint32_t version;
-    uint32_t tensors;  /* their number */
-    uint32_t names;    /* of tensors, and then other names for some of them */
-    size_t needed;     /* after DEMI_ARENA: bytes that the arena must have at least to come further */
-    /* the rest belongs to the reader */
-    const uint8_t *data, *header;
-    size_t size;
-    uint8_t *arena;
-    size_t arena_bytes, kept;
-    uint32_t pieces, header_bytes;
-    const struct demi_tables *tables;
-    struct demi_entry *entries;
-    const uint32_t *texts, *sorted;
-    struct demi_place place;
+    uint32_t tensors; /* their number */
+    uint32_t names;   /* of tensors, and then other names for some of them */
+    size_t needed;    /* after DEMI_ARENA: bytes that the arena must have at least to come further */
+    struct demi_reader *reader; /* in the arena */
 } demi_file;
 
 /* Opens a file.
@@ -102,9 +80,6 @@ int demi_find(const demi_file *file, const char *name, uint32_t *index);
 /* Says name number i of demi_file.names, and which tensor has it. */
 int demi_name(const demi_file *file, uint32_t i, const char **name, uint32_t *index);
 
-/* Finds a text of the metadata; it has no zero byte at its end. */
-int demi_metadata(const demi_file *file, const char *key, const char **text, size_t *length);
-
 /* Reads the values of a tensor, row by row, each in the byte order of this machine.
  *
  * values, bytes: where to write them; values may be NULL: then they are only checked.
@@ -113,9 +88,6 @@ int demi_metadata(const demi_file *file, const char *key, const char **text, siz
  * that of the whole payload, so it is checked when its last tensor is read.
  */
 int demi_read(demi_file *file, uint32_t index, void *values, size_t bytes);
-
-/* Returns a status as text. */
-const char *demi_message(int status);
 
 #ifdef __cplusplus
 }

@@ -32,276 +32,247 @@ static int is_utf8(const uint8_t *text, uint64_t count)
 }
 
 /* Reads a name, which ends with a zero byte; returns its offset. */
-static uint32_t read_name(const demi_file *file, demi_cursor *cursor)
+static uint32_t read_name(demi_reader *r)
 {
-    const uint8_t *name = cursor->next;
-    while (demi_byte(cursor) != 0) {
+    const uint8_t *name = r->next;
+    while (demi_byte(r) != 0) {
     }
-    if (cursor->status == DEMI_OK && !is_utf8(name, (uint64_t)(cursor->next - name))) {
-        cursor->status = DEMI_HEADER;
+    if (!is_utf8(name, (uint64_t)(r->next - name))) {
+        demi_fail(r, DEMI_HEADER);
     }
-    return (uint32_t)(name - file->header);
+    return (uint32_t)(name - r->header);
 }
 
-static int compare(const demi_file *file, uint32_t one, uint32_t other)
+static int compare(const demi_reader *r, uint32_t one, uint32_t other)
 {
-    return demi_compare((const char *)file->header + one, (const char *)file->header + other);
+    return demi_compare(r->header + one, r->header + other);
 }
 
-/* Moves down what stands at a place of a heap of numbers of texts; the greatest is at its top. */
-static void sink_down(const demi_file *file, const uint32_t *texts, uint32_t *order, uint32_t at, uint32_t count)
+/* Puts names in order (Williams 1964, heapsort), and expects no two to be the same. */
+static void expect_different(demi_reader *r, uint32_t *names, uint32_t count)
 {
-    const uint32_t moved = order[at];
-    uint32_t child;
-    for (; (child = 2 * at + 1) < count; at = child) {
-        if (child + 1 < count && compare(file, texts[order[child]], texts[order[child + 1]]) < 0) {
-            ++child;
-        }
-        if (compare(file, texts[moved], texts[order[child]]) >= 0) {
-            break;
-        }
-        order[at] = order[child];
-    }
-    order[at] = moved;
-}
-
-/* Puts numbers of texts in order (Williams 1964, heapsort); tells whether no two texts are the same. */
-static int in_order(const demi_file *file, const uint32_t *texts, uint32_t *order, uint32_t count)
-{
-    uint32_t i;
-    for (i = 0; i < count; ++i) {
-        order[i] = i;
-    }
-    for (i = count / 2; i-- != 0;) {
-        sink_down(file, texts, order, i, count);
-    }
-    for (i = count; i-- > 1;) {
-        const uint32_t greatest = order[0];
-        order[0] = order[i];
-        order[i] = greatest;
-        sink_down(file, texts, order, 0, i);
-    }
-    for (i = 1; i < count; ++i) {
-        if (compare(file, texts[order[i - 1]], texts[order[i]]) == 0) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* Passes over the metadata; arena: memory that is free again afterwards. */
-static int read_metadata(const demi_file *file, demi_cursor *cursor, demi_arena arena, uint64_t *missing)
-{
-    uint32_t *keys = (uint32_t *)demi_give(&arena, file->pieces, 4), i;
-    uint32_t *order = (uint32_t *)demi_give(&arena, file->pieces, 4);
-    if (keys == NULL || order == NULL) {
-        *missing = arena.missing;
-        return DEMI_ARENA;
-    }
-    for (i = 0; i < file->pieces && cursor->status == DEMI_OK; ++i) {
-        uint64_t length;
-        const uint8_t *text;
-        keys[i] = read_name(file, cursor);
-        length = demi_short(cursor, MOST_BYTES);
-        text = demi_take(cursor, length);
-        if (text != NULL && !is_utf8(text, length)) {
-            cursor->status = DEMI_HEADER;
-        }
-    }
-    return cursor->status == DEMI_OK && in_order(file, keys, order, file->pieces) ? DEMI_OK : DEMI_HEADER;
-}
-
-static int read_names(demi_file *file, demi_cursor *cursor, uint32_t others, demi_arena *arena)
-{
-    uint32_t *texts = (uint32_t *)demi_give(arena, (uint64_t)file->names + others, 4), i;
-    uint32_t *sorted = (uint32_t *)demi_give(arena, file->names, 4);
-    if (texts == NULL || sorted == NULL) {
-        return DEMI_ARENA;
-    }
-    file->texts = texts;
-    file->sorted = sorted;
-    for (i = 0; i < file->names && cursor->status == DEMI_OK; ++i) {
-        texts[i] = read_name(file, cursor);
-    }
-    for (i = 0; i < others && cursor->status == DEMI_OK; ++i) {
-        texts[file->names + i] = (uint32_t)demi_short(cursor, MOST_NAMES);
-        if (texts[file->names + i] >= file->tensors) {
-            cursor->status = DEMI_HEADER;
-        }
-    }
-    return cursor->status == DEMI_OK && in_order(file, texts, sorted, file->names) ? DEMI_OK : DEMI_HEADER;
-}
-
-/* Reads the settings of a tensor; returns DEMI_HEADER if they contradict the format. */
-static int check_tensor(const demi_file *file, demi_cursor *cursor, uint32_t index, uint64_t *bytes, uint32_t *scaled)
-{
-    demi_entry *entry = file->entries + index;
-    const demi_entry *before = entry - 1;
-    demi_settings settings;
-    demi_tensor tensor;
-    demi_describe(file, index, &tensor);
-    if (demi_kinds[entry->type].is_complex && (tensor.dimensions == 0 || tensor.shape[tensor.dimensions - 1] != 2)) {
-        return DEMI_HEADER;
-    }
-    if ((entry->cut && entry->codec != 3) ||
-        (!entry->begins && (index == 0 || entry->codec == 3 || before->codec == 3))) {
-        return DEMI_HEADER;
-    }
-    entry->first = entry->begins ? index : before->first;
-    if (entry->codec > 1) {
-        if (demi_read_settings(cursor, &tensor, entry->codec, &settings) != DEMI_OK) {
-            return DEMI_HEADER;
-        }
-        *scaled |= settings.kind == 3;
-    }
-    *bytes = tensor.bytes;
-    return cursor->status;
-}
-
-static int read_tensors(demi_file *file, demi_cursor *cursor, uint64_t limit)
-{
-    const uint8_t *types = demi_take(cursor, file->tensors), *codecs = demi_take(cursor, file->tensors);
-    const uint8_t *dimensions = demi_take(cursor, file->tensors);
-    uint32_t i, scaled = 0;
-    uint64_t left = limit, bytes;
-    if (cursor->status != DEMI_OK) {
-        return DEMI_HEADER;
-    }
-    for (i = 0; i < file->tensors; ++i) {
-        demi_entry *entry = file->entries + i;
-        uint64_t product = 1;
-        unsigned j;
-        entry->type = types[i];
-        entry->codec = codecs[i] >> 2;
-        entry->cut = codecs[i] >> 1 & 1;
-        entry->begins = codecs[i] & 1;
-        entry->dimensions = dimensions[i];
-        entry->shape = (uint32_t)(cursor->next - file->header);
-        if (entry->type >= DEMI_TYPES || entry->codec > 3 || entry->dimensions > DEMI_MOST_DIMENSIONS) {
-            return DEMI_HEADER;
-        }
-        for (j = 0; j < entry->dimensions; ++j) {
-            const uint64_t size = demi_short(cursor, LARGEST), factor = size == 0 ? 1 : size;
-            if (factor > LARGEST / product) {
-                return DEMI_HEADER;
+    uint32_t left = count, begun = count / 2, at, child, name;
+    while (left > 1 && r->status == DEMI_OK) {
+        if (begun != 0) {
+            name = names[--begun];
+        } else {
+            name = names[--left];
+            names[left] = names[0];
+            if (left + 1 < count && compare(r, names[left], names[left + 1]) == 0) {
+                demi_fail(r, DEMI_HEADER);
             }
-            product *= factor;
         }
+        for (at = begun; (child = 2 * at + 1) < left; at = child) {
+            child += child + 1 < left && compare(r, names[child], names[child + 1]) < 0;
+            if (compare(r, name, names[child]) >= 0) {
+                break;
+            }
+            names[at] = names[child];
+        }
+        names[at] = name;
     }
-    for (i = 0; i < file->tensors; ++i) {
-        file->entries[i].settings = (uint32_t)(cursor->next - file->header);
-        if (cursor->status != DEMI_OK || check_tensor(file, cursor, i, &bytes, &scaled) != DEMI_OK) {
-            return DEMI_HEADER;
-        }
-        if (bytes > left) {
-            return DEMI_LIMIT;
-        }
-        left -= bytes;
+    if (count > 1 && r->status == DEMI_OK && compare(r, names[0], names[1]) == 0) {
+        demi_fail(r, DEMI_HEADER);
     }
-    return scaled + 1 == file->version ? DEMI_OK : DEMI_HEADER;
 }
 
-uint64_t demi_parts(const demi_tensor *tensor, uint64_t *size)
+/* Reads names, each followed by a text if they are keys. */
+static void read_names(demi_reader *r, uint32_t *names, uint32_t count, unsigned keys)
 {
-    const uint64_t columns = demi_columns(tensor);
-    *size = columns > PART ? PART : columns == 0 ? 1 : PART / columns * columns;
-    return tensor->size == 0 ? 1 : (tensor->size - 1) / *size + 1;
+    uint8_t *free = r->free;
+    uint32_t *order = (uint32_t *)demi_give(r, count, 4), i;
+    for (i = 0; i < count && r->status == DEMI_OK; ++i) {
+        order[i] = read_name(r);
+        if (names != NULL) {
+            names[i] = order[i];
+        }
+        if (keys) {
+            const uint64_t length = demi_short(r, MOST_BYTES);
+            const uint8_t *text = demi_take(r, length);
+            if (text != NULL && !is_utf8(text, length)) {
+                demi_fail(r, DEMI_HEADER);
+            }
+        }
+    }
+    expect_different(r, order, count);
+    r->free = free;
+}
+
+void demi_describe_entry(demi_reader *r, uint32_t index)
+{
+    const demi_entry *entry = r->entries + index;
+    const uint8_t *next = r->next, *stop = r->stop;
+    demi_tensor *tensor = &r->tensor;
+    unsigned i;
+    r->next = r->header + entry->shape;
+    r->stop = r->header_end;
+    r->type = demi_kinds[entry->type];
+    tensor->name = (const char *)r->header + r->texts[index];
+    tensor->dimensions = entry->dimensions;
+    tensor->type = entry->type;
+    tensor->value_bytes = r->type.size;
+    tensor->size = 1;
+    for (i = 0; i < entry->dimensions; ++i) {
+        tensor->shape[i] = demi_short(r, LARGEST);
+        tensor->size *= tensor->shape[i];
+    }
+    tensor->bytes = tensor->size * tensor->value_bytes;
+    r->next = next;
+    r->stop = stop;
+}
+
+/* Reads the settings of a tensor, and checks what the header has said of it; tells whether it has scales. */
+static unsigned check_tensor(demi_reader *r, uint32_t index)
+{
+    demi_entry *entry = r->entries + index;
+    const demi_tensor *tensor = &r->tensor;
+    entry->settings = (uint32_t)(r->next - r->header);
+    demi_describe_entry(r, index);
+    if ((r->type.is_complex && (tensor->dimensions == 0 || tensor->shape[tensor->dimensions - 1] != 2)) ||
+        (entry->cut && entry->codec != 3) ||
+        (!entry->begins && (index == 0 || entry->codec == 3 || entry[-1].codec == 3))) {
+        demi_fail(r, DEMI_HEADER);
+        return 0;
+    }
+    entry->first = entry->begins ? index : entry[-1].first;
+    if (tensor->bytes > r->limit) {
+        demi_fail(r, DEMI_LIMIT);
+    }
+    r->limit -= tensor->bytes;
+    if (entry->codec < 2) {
+        return 0;
+    }
+    demi_read_settings(r, entry->codec);
+    return r->settings.kind == 3;
+}
+
+uint64_t demi_parts(const demi_reader *r, unsigned cut, uint64_t *size)
+{
+    const uint64_t columns = demi_columns(&r->tensor), all = r->tensor.size;
+    *size = !cut ? all : columns > PART ? PART : columns == 0 ? 1 : PART / columns * columns;
+    return !cut || all == 0 ? 1 : (all - 1) / *size + 1;
+}
+
+/* Reads the table of tensors; returns 2 if there are scales, else 1. */
+static uint32_t read_tensors(demi_reader *r)
+{
+    const uint8_t *columns = demi_take(r, 3 * (uint64_t)r->tensors);
+    uint32_t i, version = 1;
+    unsigned j;
+    r->entries = (demi_entry *)demi_give(r, r->tensors, sizeof(demi_entry));
+    for (i = 0; i < r->tensors && r->status == DEMI_OK; ++i) {
+        demi_entry *entry = r->entries + i;
+        uint64_t product = 1;
+        const unsigned codec = columns[r->tensors + i];
+        entry->type = columns[i];
+        entry->codec = (uint8_t)(codec >> 2);
+        entry->cut = codec >> 1 & 1;
+        entry->begins = codec & 1;
+        entry->dimensions = columns[2 * r->tensors + i];
+        entry->shape = (uint32_t)(r->next - r->header);
+        if (entry->type >= DEMI_TYPES || entry->codec > 3 || entry->dimensions > DEMI_MOST_DIMENSIONS) {
+            demi_fail(r, DEMI_HEADER);
+        }
+        for (j = 0; j < entry->dimensions && r->status == DEMI_OK; ++j) {
+            const uint64_t size = demi_short(r, LARGEST / product);
+            product *= size == 0 ? 1 : size;
+        }
+    }
+    for (i = 0; i < r->tensors && r->status == DEMI_OK; ++i) {
+        version |= 2u * check_tensor(r, i);
+    }
+    return version == 3 ? 2 : 1;
 }
 
 /* Finds out where each payload lies; the file ends with the last one. */
-static int read_payloads(demi_file *file, demi_cursor *cursor, uint64_t at)
+static void read_payloads(demi_reader *r, const uint8_t *payload)
 {
-    demi_tensor tensor;
-    uint64_t parts, unused;
-    uint32_t i;
-    for (i = 0; i < file->tensors; ++i) {
-        demi_entry *entry = file->entries + i;
-        entry->length = (uint32_t)(cursor->next - file->header);
-        entry->payload = (size_t)at;
-        demi_describe(file, i, &tensor);
-        for (parts = entry->cut ? demi_parts(&tensor, &unused) : entry->begins; parts != 0; --parts) {
-            at += demi_short(cursor, LARGEST);
-            if (cursor->status != DEMI_OK || at > file->size) {
-                return cursor->status != DEMI_OK ? DEMI_HEADER : DEMI_CUT_SHORT;
+    uint32_t i, checksums = 0;
+    uint64_t parts, unused, length;
+    for (i = 0; i < r->tensors && r->status == DEMI_OK; ++i) {
+        demi_entry *entry = r->entries + i;
+        demi_describe_entry(r, i);
+        entry->length = (uint32_t)(r->next - r->header);
+        entry->payload = payload;
+        entry->checksum = checksums;
+        for (parts = entry->begins ? demi_parts(r, entry->cut, &unused) : 0; parts != 0; --parts) {
+            length = demi_short(r, LARGEST);
+            if (length > (uint64_t)(r->data + r->size - payload)) {
+                demi_fail(r, DEMI_CUT_SHORT);
             }
+            if (r->status != DEMI_OK) {
+                return;
+            }
+            payload += (size_t)length;
+            ++checksums;
         }
     }
-    for (i = 0; i < file->tensors; ++i) {
-        demi_entry *entry = file->entries + i;
-        entry->checksum = (uint32_t)(cursor->next - file->header);
-        demi_describe(file, i, &tensor);
-        for (parts = entry->cut ? demi_parts(&tensor, &unused) : entry->begins; parts != 0; --parts) {
-            if (demi_take(cursor, 4) == NULL) {
-                return DEMI_HEADER;
-            }
-        }
+    r->checksums = demi_take(r, 4 * (uint64_t)checksums);
+    if (r->next != r->stop) {
+        demi_fail(r, DEMI_HEADER);
     }
-    if (cursor->next != cursor->end) {
-        return DEMI_HEADER;
+    if (payload != r->data + r->size) {
+        demi_fail(r, DEMI_CUT_SHORT);
     }
-    return at == file->size ? DEMI_OK : DEMI_CUT_SHORT;
 }
 
-/* Decodes the plain header behind the cursor's front, and checks its checksum. */
-static int decode_header(demi_file *file, demi_cursor *front, uint64_t coded, demi_arena arena, uint64_t *missing)
+/* Decodes the plain header, whose coded form is read next, and checks its checksum. */
+static void decode_header(demi_reader *r, uint64_t plain, uint64_t coded)
 {
-    uint8_t *plain = file->arena + file->kept;
-    const uint64_t before = (uint64_t)(front->next - file->data);
-    const uint8_t *checksum = demi_take(front, 4), *bytes = demi_take(front, coded);
-    demi_bytes model;
+    uint8_t *header = (uint8_t *)demi_give(r, plain, 1), *free = r->free, *to = header;
+    const uint8_t *front = r->next, *checksum = demi_take(r, 4), *bytes = demi_take(r, coded);
     uint32_t crc;
-    uint32_t i;
-    int status;
-    if (bytes == NULL) {
-        return DEMI_CUT_SHORT;
+    demi_bytes_begin(r, plain, 0);
+    r->stream = bytes;
+    r->stream_end = r->next;
+    demi_start(r);
+    r->free = free; /* the model's memory is used until something else is given there */
+    r->header = header;
+    for (; plain != 0 && r->status == DEMI_OK; --plain) {
+        *to++ = (uint8_t)demi_next_byte(r, -1);
     }
-    if (demi_bytes_begin(&model, file->tables, &arena, demi_primer_length() + file->header_bytes, 1) != DEMI_OK) {
-        *missing = arena.missing;
-        return DEMI_ARENA;
+    if (r->status == DEMI_OK) {
+        crc = demi_crc(0, r->data, (uint64_t)(front - r->data));
+        crc = demi_crc(crc, bytes, coded);
+        crc = demi_crc(crc, header, (uint64_t)(to - header));
+        for (plain = 0; plain < 4; ++plain, crc >>= 8) {
+            if (checksum[plain] != (uint8_t)crc) {
+                demi_fail(r, DEMI_HEADER);
+            }
+        }
     }
-    demi_bytes_learn_primer(&model);
-    demi_start(&file->place.decoder, bytes, (size_t)coded);
-    status = demi_start(&file->place.decoder, NULL, 0);
-    for (i = 0; i < file->header_bytes && status == DEMI_OK; ++i) {
-        status = demi_bytes_next(&model, &file->place.decoder, plain + i);
-    }
-    crc = demi_crc(0, file->data, before);
-    crc = demi_crc(crc, bytes, coded);
-    crc = demi_crc(crc, plain, file->header_bytes);
-    return status == DEMI_OK && crc == demi_little_endian(checksum) ? DEMI_OK : DEMI_HEADER;
+    r->next = header;
+    r->header_end = r->stop = to;
 }
 
-int demi_read_header(demi_file *file, demi_cursor *front, uint64_t coded, demi_arena *arena, uint64_t limit)
+void demi_read_header(demi_reader *r)
 {
-    uint8_t *plain = (uint8_t *)demi_give(arena, file->header_bytes, 1);
-    demi_cursor cursor;
-    uint32_t others;
-    int status;
-    if (plain == NULL) {
-        return DEMI_ARENA;
+    const uint8_t *payload;
+    const uint64_t plain = demi_short(r, MOST_BYTES), coded = demi_short(r, MOST_BYTES);
+    uint32_t pieces, others, i;
+    if (plain > 65536 + 64 * coded) {
+        demi_fail(r, DEMI_HEADER);
     }
-    file->header = plain;
-    file->kept = (size_t)(plain - file->arena);
-    status = decode_header(file, front, coded, *arena, &arena->missing);
-    if (status != DEMI_OK) {
-        return status;
+    payload = r->next + 4 + (size_t)coded;
+    decode_header(r, plain, coded);
+    pieces = (uint32_t)demi_short(r, MOST_NAMES);
+    others = (uint32_t)demi_short(r, MOST_NAMES);
+    r->tensors = (uint32_t)demi_short(r, MOST_NAMES);
+    r->names = r->tensors + others;
+    read_names(r, NULL, pieces, 1);
+    r->texts = (uint32_t *)demi_give(r, (uint64_t)r->names + others, 4);
+    read_names(r, r->texts, r->names, 0);
+    for (i = r->names; i < r->names + others && r->status == DEMI_OK; ++i) {
+        r->texts[i] = (uint32_t)demi_short(r, MOST_NAMES);
+        if (r->texts[i] >= r->tensors) {
+            demi_fail(r, DEMI_HEADER);
+        }
     }
-    cursor.next = plain;
-    cursor.end = plain + file->header_bytes;
-    cursor.status = DEMI_OK;
-    file->pieces = (uint32_t)demi_short(&cursor, MOST_NAMES);
-    others = (uint32_t)demi_short(&cursor, MOST_NAMES);
-    file->tensors = (uint32_t)demi_short(&cursor, MOST_NAMES);
-    file->names = file->tensors + others;
-    status = cursor.status != DEMI_OK ? DEMI_HEADER : read_metadata(file, &cursor, *arena, &arena->missing);
-    status = status != DEMI_OK ? status : read_names(file, &cursor, others, arena);
-    if (status != DEMI_OK) {
-        return status;
+    if (read_tensors(r) != r->version) {
+        demi_fail(r, DEMI_HEADER);
     }
-    file->entries = (demi_entry *)demi_give(arena, file->tensors, sizeof(demi_entry));
-    if (file->entries == NULL) {
-        return DEMI_ARENA;
+    read_payloads(r, payload);
+    if (r->status == DEMI_ENDS) {
+        r->status = r->header == NULL ? DEMI_CUT_SHORT : DEMI_HEADER;
     }
-    status = read_tensors(file, &cursor, limit);
-    return status != DEMI_OK ? status : read_payloads(file, &cursor, (uint64_t)(front->next - file->data));
 }

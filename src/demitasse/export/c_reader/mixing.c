@@ -61,99 +61,93 @@ int32_t demi_log(const demi_tables *tables, uint64_t x)
     return tables->log[rest - 1024] + ((bits * 726817) >> 10);
 }
 
-static uint32_t next_byte(struct demi_decoder *decoder)
+static uint32_t next_byte(demi_reader *r)
 {
-    if (decoder->next != decoder->end) {
-        return *decoder->next++;
+    if (r->stream != r->stream_end) {
+        return *r->stream++;
     }
-    if (decoder->behind < 1000) {
-        ++decoder->behind;
-    }
+    r->behind += r->behind < 1000;
     return 0;
 }
 
-/* Begins a stream, if that has not been done. No encoder writes four bytes of 255 at the start: code is below range. */
-int demi_start(struct demi_decoder *decoder, const uint8_t *bytes, size_t count)
+/* Begins a stream, if that has not been done. */
+void demi_start(demi_reader *r)
 {
     unsigned i;
-    if (bytes != NULL) {
-        while (count != 0 && bytes[count - 1] == 0) {
-            --count; /* zeros are read after the end in any case */
-        }
-        decoder->next = bytes;
-        decoder->end = bytes + count;
-        decoder->code = decoder->behind = 0;
-        decoder->range = 0xFFFFFFFFu;
-        decoder->started = decoder->ones = 0;
-        return DEMI_OK;
+    if (r->started || r->status != DEMI_OK) {
+        return;
     }
-    for (i = 0; i < 4 && !decoder->started; ++i) {
-        decoder->code = decoder->code << 8 | next_byte(decoder);
+    while (r->stream_end != r->stream && r->stream_end[-1] == 0) {
+        --r->stream_end; /* zeros are read after the end in any case */
     }
-    if (!decoder->started && decoder->code == decoder->range) {
-        return DEMI_PAYLOAD;
+    r->started = 1;
+    r->only_ones = 0;
+    r->behind = 0;
+    r->range = 0xFFFFFFFFu;
+    for (i = 0; i < 4; ++i) {
+        r->code = r->code << 8 | next_byte(r);
     }
-    decoder->started = 1;
-    return DEMI_OK;
+    if (r->code == r->range) {
+        demi_fail(r, DEMI_PAYLOAD);
+    }
 }
 
-int demi_expect_more(struct demi_decoder *decoder)
+void demi_expect_more(demi_reader *r)
 {
-    if (decoder->next == decoder->end) {
-        if (decoder->code == 0) {
-            decoder->ones = 1;
-        } else if (decoder->behind > 64) {
-            return DEMI_PAYLOAD;
+    if (r->stream == r->stream_end) {
+        if (r->code == 0) {
+            r->only_ones = 1;
+        } else if (r->behind > 64) {
+            demi_fail(r, DEMI_PAYLOAD);
         }
     }
-    return DEMI_OK;
 }
 
-static unsigned decode(struct demi_decoder *decoder, uint32_t p)
+static unsigned decode(demi_reader *r, uint32_t p)
 {
-    const uint32_t bound = (decoder->range >> 16) * p;
-    const unsigned bit = decoder->code < bound;
+    const uint32_t bound = (r->range >> 16) * p;
+    const unsigned bit = r->code < bound;
     if (bit) {
-        decoder->range = bound;
+        r->range = bound;
     } else {
-        decoder->code -= bound;
-        decoder->range -= bound;
+        r->code -= bound;
+        r->range -= bound;
     }
-    while (decoder->range < 0x1000000) {
-        decoder->range <<= 8;
-        decoder->code = decoder->code << 8 | next_byte(decoder);
+    while (r->range < 0x1000000) {
+        r->range <<= 8;
+        r->code = r->code << 8 | next_byte(r);
     }
     return bit;
 }
 
-unsigned demi_decide(const demi_tables *tables, struct demi_decoder *decoder, demi_decision *to)
+unsigned demi_decide(demi_reader *r, demi_decision *to)
 {
-    const uint32_t fresh = demi_squash(tables, to->base) << 16;
+    const demi_tables *tables = r->tables;
     uint64_t sum = 0; /* may only overflow in streams that no encoder writes, and then as it does in two's complement */
     int64_t error;
     uint32_t p;
     unsigned j, bit;
     for (j = 0; j < to->slots; ++j) {
-        if ((*to->slot[j] & SEEN) == 0) {
-            *to->slot[j] = fresh;
+        uint32_t *slot = to->slot[j];
+        if ((*slot & SEEN) == 0) {
+            *slot = demi_squash(tables, to->base) << 16;
         }
-        to->input[j] = (int64_t)tables->logit[*to->slot[j] >> 16] - to->base;
+        to->input[j] = tables->logit[*slot >> 16] - to->base;
     }
     for (j = 0; j < to->inputs; ++j) {
-        sum += (uint64_t)to->weights[j] * (uint64_t)to->input[j];
+        sum += (uint64_t)to->weights[j] * (uint64_t)(int64_t)to->input[j];
     }
     p = demi_squash(tables, to->base + ((int64_t)sum >> 16));
-    bit = to->known >= 0 ? (unsigned)to->known : decode(decoder, p);
-    error = ((int64_t)(bit << 16) - (int64_t)p) * to->pace;
+    bit = to->known >= 0 ? (unsigned)to->known : decode(r, p);
+    error = (int64_t)((int32_t)(bit << 16) - (int32_t)p) * to->pace;
     for (j = 0; j < to->inputs; ++j) {
         to->weights[j] += (error * to->input[j] + (1 << 29)) >> 30;
     }
     for (j = 0; j < to->slots; ++j) {
         const uint32_t slot = *to->slot[j], n = slot & SEEN;
-        const int64_t rate = 131072 / (2 * (n + to->ease) + 3);
-        int64_t estimate = slot >> 10;
-        estimate += (((int64_t)bit << 22) - estimate) * rate >> 16;
-        *to->slot[j] = (uint32_t)estimate << 10 | (n < to->limit ? n + 1 : n);
+        const int32_t rate = 131072 / (int32_t)(2 * (n + to->ease) + 3), estimate = (int32_t)(slot >> 10);
+        const int64_t change = (int64_t)((int32_t)(bit << 22) - estimate) * rate >> 16;
+        *to->slot[j] = (uint32_t)(estimate + (int32_t)change) << 10 | (n + (n < to->limit));
     }
     return bit;
 }

@@ -10,389 +10,338 @@ typedef struct {
 } line;
 
 typedef struct {
-    const demi_tables *tables;
-    struct demi_decoder *decoder;
-    const demi_settings *settings;
-    uint32_t columns, channels, group, side, span; /* span: columns that come from one unit */
-    line *column, *channel, *place;
-    uint16_t *now, *above;  /* symbols of this row, and of the one before */
-    int32_t *unit;          /* NULL if the matrix is not linked */
-    uint32_t *presence[14], *value[10];
-    uint32_t kinds[10];
-    int64_t weights[3][21], signs[10], bits[10];
+    demi_reader *r;
+    line *column, *channel, *place; /* those of the weight that is next */
+    uint16_t *now, *above;          /* symbols of this row, and of the one before, from the weight on */
+    uint32_t row, c, in_channel, in_place, x;
+    uint32_t columns, group, side, span; /* span: columns that come from one unit */
+    uint32_t i, found, in_row, near;
     uint64_t expected_in_row;
-    uint32_t i, row, found, in_row, near;
+    int32_t *unit; /* NULL if the matrix is not linked */
     uint16_t last;
+    uint8_t up; /* whether there is a line of the kernel above */
+    line *lines, *channels, *places;
+    uint32_t kinds[24];
+    uint32_t *slots[24]; /* of each context: 14 of presence, 10 of values */
+    int64_t weights[5][21]; /* of presence, by the weights found in the channel; of signs; of bits */
 } model;
 
-/* where a weight is */
-typedef struct {
-    uint32_t c, channel, place, x;
-    unsigned up; /* whether there is a line of the kernel above */
-} position;
-
-static const int32_t presence_weights[21] = {
+static const int32_t first_weights[31 + 21] = {
     -21561, -5571, -4456, -328, -4719, 14549, 5308, 8192, 6685, -1638, 3604, 5636, 1114, 459,
     44958, 24445, 25559, 7602, 49611, 29950, 63177,
+    -20840, -9634, -6423, -6554, 6423, 4915, 6947, 70451, 16253, -1114,
+    -3080, 6226, -1311, 786, 1966, 6357, 1573, 18940, 8651, 23986,
 };
-static const int32_t sign_weights[10] = {-20840, -9634, -6423, -6554, 6423, 4915, 6947, 70451, 16253, -1114};
-static const int32_t bit_weights[10] = {-3080, 6226, -1311, 786, 1966, 6357, 1573, 18940, 8651, 23986};
 
 static int32_t excess(const model *m, uint64_t found, uint64_t expected, uint32_t ahead)
 {
-    return demi_log(m->tables, (found << 16) + ahead) - demi_log(m->tables, expected + ahead);
+    return demi_log(m->r->tables, (found << 16) + ahead) - demi_log(m->r->tables, expected + ahead);
+}
+
+static int32_t excess_of(const model *m, const line *of, uint32_t ahead)
+{
+    return excess(m, of->found, of->expected, ahead);
 }
 
 /* that of the columns around in the kernel */
-static int32_t excess_around(const model *m, const position *at)
+static int32_t excess_around(const model *m)
 {
-    const line *here = m->column + at->c;
-    const line *around[4];
-    uint64_t expected = 0, found = 0;
-    unsigned count = 0;
-    if (at->x != 0) {
-        around[count++] = here - 1;
+    const line *here = m->column;
+    line sum = {0, 0, 0, 0};
+    const uint32_t side = m->side;
+    const uint8_t is_there[4] = {m->x != 0, m->x + 1 < side && m->in_place + 1 < m->group, m->up,
+                                 m->in_place + side < m->group};
+    unsigned j;
+    for (j = 0; j < 4; ++j) {
+        if (is_there[j]) {
+            const size_t away = j < 2 ? 1 : side;
+            const line *other = j & 1 ? here + away : here - away;
+            sum.expected += other->expected;
+            sum.found += other->found;
+        }
     }
-    if (at->x < m->side - 1 && at->place + 1 < m->group) {
-        around[count++] = here + 1;
-    }
-    if (at->up) {
-        around[count++] = here - m->side;
-    }
-    if (at->place + m->side < m->group) {
-        around[count++] = here + m->side;
-    }
-    while (count-- != 0) {
-        expected += around[count]->expected;
-        found += around[count]->found;
-    }
-    return excess(m, found, expected, 3000);
+    return excess_of(m, &sum, 3000);
+}
+
+static uint32_t least_of(uint32_t one, uint32_t other)
+{
+    return one < other ? one : other;
 }
 
 static uint32_t level(int32_t x)
 {
-    const int64_t found = 8 + (((int64_t)x * 2954 + (1 << 19)) >> 20);
-    return found < 0 ? 0 : found > 15 ? 15 : (uint32_t)found;
+    const int32_t found = 8 + (int32_t)(((int64_t)x * 2954 + (1 << 19)) >> 20);
+    return found < 0 ? 0 : least_of((uint32_t)found, 15);
 }
 
 static uint32_t step(uint32_t n)
 {
-    uint32_t k = 0;
+    uint32_t twice = 0;
     for (; n >= 4; n >>= 1) {
-        ++k;
+        twice += 2;
     }
-    return 2 * k + n < 15 ? 2 * k + n : 15;
+    return least_of(twice + n, 15);
 }
 
-static unsigned presence(model *m, const position *at)
+static unsigned presence(model *m)
 {
-    const uint16_t *here = m->now + at->c;
-    const unsigned left = at->x != 0 && here[-1] != 0, many = m->group > 1;
-    const uint32_t few = m->near < 3 ? m->near : 3;
-    line *column = m->column + at->c, *channel = m->channel + at->channel, *place = m->place + at->place;
-    const int32_t by_row = excess(m, m->in_row, m->expected_in_row, 37683);
-    const int32_t by_column = excess(m, column->found, column->expected, 445000);
-    const int32_t by_channel = many ? excess(m, channel->found, channel->expected, 131500) : 0;
-    const int32_t by_place = many ? excess(m, place->found, place->expected, 826800) : 0;
-    const int32_t by_unit = m->unit == NULL ? 0 : m->unit[at->c / m->span];
-    const uint32_t row = level(by_row), in_channel = level(by_channel), both = level(by_column + by_channel);
-    uint32_t pattern = left, behind, close, j, expected, bit;
+    const demi_tables *tables = m->r->tables;
+    const uint16_t *here = m->now, *over = here - m->side;
+    const unsigned many = m->group > 1;
+    const uint32_t few = least_of(m->near, 3);
+    line *column = m->column;
+    uint32_t row, channel, both, pattern, behind, close, j, expected, bit;
     demi_decision to;
-    if (at->up) {
-        const uint16_t *above = here - m->side;
-        pattern += 2u * (above[0] != 0);
-        pattern += 4u * (at->x != 0 && above[-1] != 0);
-        pattern += 8u * (at->x < m->side - 1 && above[1] != 0);
+    int32_t *more = to.input + 14;
+    uint32_t context[14];
+    more[0] = excess(m, m->in_row, m->expected_in_row, 37683);
+    more[1] = excess_of(m, column, 445000);
+    more[2] = many ? excess_of(m, m->channel, 131500) : 0;
+    more[3] = many ? excess_of(m, m->place, 826800) : 0;
+    more[4] = m->unit == NULL ? 0 : m->unit[m->c / m->span];
+    more[5] = many ? excess_around(m) : 0;
+    more[6] = 307;
+    row = level(more[0]);
+    channel = level(more[2]);
+    both = level(more[1] + more[2]);
+    pattern = m->x != 0 && here[-1] != 0;
+    if (m->up) {
+        pattern += 2u * (over[0] != 0) + 4u * (m->x != 0 && over[-1] != 0);
+        pattern += 8u * (m->x + 1 < m->side && over[1] != 0);
     }
-    behind = at->c >= m->group && *(here - m->group) != 0;
-    close = (at->c != 0 && here[-1] != 0) + 2u * (at->c > 1 && here[-2] != 0) + 4u * (m->above[at->c] != 0);
-    {
-        const uint32_t context[14] = {
-            0,
-            m->row,
-            at->c,
-            row * 16 + both,
-            level(by_column) * 16 + in_channel,
-            (pattern + 16 * behind) * 16 + row,
-            (close + 8 * behind) * 16 + both,
-            level(by_unit) * 16 + both,
-            step(column->found) * 16 + step(m->in_row),
-            column->history,
-            at->place * 4 + few,
-            at->channel,
-            (few * 16 + row) * 16 + in_channel,
-            m->row * 8 + few * 2 + (at->place != 0),
-        };
-        for (j = 0; j < 14; ++j) {
-            to.slot[j] = m->presence[j] + context[j];
-        }
+    behind = m->c >= m->group && *(here - m->group) != 0;
+    close = (m->c != 0 && here[-1] != 0) + 2u * (m->c > 1 && here[-2] != 0) + 4u * (*m->above != 0);
+    context[0] = 0;
+    context[1] = m->row;
+    context[2] = m->c;
+    context[3] = row * 16 + both;
+    context[4] = level(more[1]) * 16 + channel;
+    context[5] = (pattern + 16 * behind) * 16 + row;
+    context[6] = (close + 8 * behind) * 16 + both;
+    context[7] = level(more[4]) * 16 + both;
+    context[8] = step(column->found) * 16 + step(m->in_row);
+    context[9] = column->history;
+    context[10] = m->in_place * 4 + few;
+    context[11] = m->in_channel;
+    context[12] = (few * 16 + row) * 16 + channel;
+    context[13] = m->row * 8 + few * 2 + (m->in_place != 0);
+    for (j = 0; j < 14; ++j) {
+        to.slot[j] = m->slots[j] + context[j];
     }
-    to.input[14] = by_row;
-    to.input[15] = by_column;
-    to.input[16] = by_channel;
-    to.input[17] = by_place;
-    to.input[18] = by_unit;
-    to.input[19] = many ? excess_around(m, at) : 0;
-    to.input[20] = 307;
-    to.weights = m->weights[many ? (m->near < 2 ? m->near : 2) : 0];
-    to.pace = 734 + 892175 / (127 + (int64_t)m->found);
-    to.base = demi_log(m->tables, ((uint64_t)m->found << 16) + 32768);
-    to.base -= demi_log(m->tables, ((uint64_t)(m->i - m->found) << 16) + 648806);
+    to.weights = m->weights[many ? least_of(few, 2) : 0];
+    to.pace = 734 + 892175 / (int32_t)(127 + m->found);
+    to.base = demi_log(tables, ((uint64_t)m->found << 16) + 32768);
+    to.base -= demi_log(tables, ((uint64_t)(m->i - m->found) << 16) + 648806);
     to.slots = 14;
     to.inputs = 21;
     to.ease = 5;
     to.limit = 1000;
     to.known = -1;
-    bit = demi_decide(m->tables, m->decoder, &to);
-    expected = demi_squash(m->tables, to.base + by_row + by_channel);
-    m->expected_in_row += demi_squash(m->tables, to.base + by_column + by_channel);
-    channel->expected += demi_squash(m->tables, to.base + by_row + by_place);
+    bit = demi_decide(m->r, &to);
+    expected = demi_squash(tables, to.base + more[0] + more[2]);
     column->expected += expected;
-    place->expected += expected;
-    column->history = (uint8_t)((unsigned)column->history << 1 | bit);
+    m->place->expected += expected;
+    m->expected_in_row += demi_squash(tables, to.base + more[1] + more[2]);
+    m->channel->expected += demi_squash(tables, to.base + more[0] + more[3]);
+    column->history = (uint8_t)(2u * column->history + bit);
     return bit;
 }
 
-/* what a symbol tells about another's sign (depth 0) or magnitude */
-static uint32_t told(const model *m, uint32_t symbol, unsigned depth)
-{
-    const demi_settings *settings = m->settings;
-    if (symbol == 0) {
-        return 0;
-    }
-    if (depth == 0) {
-        return 1 + ((symbol - 1) & 1);
-    }
-    return 1 + ((symbol - 1) >> settings->is_signed >> (settings->depth > 3 ? settings->depth - 3 : 0));
-}
-
 /* Decodes a weight that is not zero; returns its symbol. */
-static uint16_t value(model *m, const position *at)
+static uint16_t value(model *m)
 {
-    const unsigned is_signed = m->settings->is_signed, most = m->settings->depth;
-    const uint32_t left = at->x != 0 ? m->now[at->c - 1] : 0, up = at->up ? m->now[at->c - m->side] : 0;
-    uint32_t node = 1 - is_signed, sign = 0, j;
-    unsigned depth, bit;
+    const unsigned is_signed = m->r->settings.is_signed, most = m->r->settings.depth;
+    /* symbols that tell something about this one */
+    const uint16_t symbols[5] = {m->last, m->column->symbol, m->channel->symbol,
+                                 (uint16_t)(m->x != 0 ? m->now[-1] : 0), (uint16_t)(m->up ? *(m->now - m->side) : 0)};
+    uint32_t node = 1 - is_signed, sign = 0, j, told[5], kind[10];
+    demi_decision to;
+    unsigned depth;
+    kind[0] = 0;
+    kind[1] = m->row;
+    kind[2] = m->c;
+    kind[3] = m->in_channel;
+    kind[4] = m->in_place;
+    to.slots = to.inputs = 10;
+    to.ease = 0;
+    to.limit = 116;
+    to.known = -1;
+    to.pace = 2831 * 1250 / (int32_t)(1250 + m->found);
     for (depth = 1 - is_signed; depth <= most; ++depth) {
-        const uint32_t beside = told(m, left, depth), above = told(m, up, depth);
-        const uint32_t kind[10] = {
-            0,
-            m->row,
-            at->c,
-            at->channel,
-            at->place,
-            told(m, m->last, depth),
-            told(m, m->column[at->c].symbol, depth),
-            beside * 10 + above,
-            told(m, m->channel[at->channel].symbol, depth) * 2 + sign,
-            (beside + above) * 2 + sign,
-        };
-        demi_decision to;
+        for (j = 0; j < 5; ++j) {
+            const uint32_t number = symbols[j] - 1u;
+            const uint32_t tells = depth == 0 ? number & 1 : number >> is_signed >> (most > 3 ? most - 3 : 0);
+            told[j] = symbols[j] == 0 ? 0 : 1 + tells;
+        }
+        kind[5] = told[0];
+        kind[6] = told[1];
+        kind[7] = told[3] * 10 + told[4];
+        kind[8] = told[2] * 2 + sign;
+        kind[9] = (told[3] + told[4]) * 2 + sign;
         for (j = 0; j < 10; ++j) {
-            to.slot[j] = m->value[j] + (size_t)(node < 16 ? kind[j] : m->kinds[j]) * 16 + node;
+            to.slot[j] = m->slots[14 + j] + (size_t)(node < 16 ? kind[j] : m->kinds[14 + j]) * 16 + node;
         }
-        to.weights = depth == 0 ? m->signs : m->bits;
-        to.pace = 2831 * 1250 / (1250 + (int64_t)m->found);
-        to.base = *to.slot[0] == 0 ? 0 : m->tables->logit[*to.slot[0] >> 16];
-        to.slots = to.inputs = 10;
-        to.ease = 0;
-        to.limit = 116;
-        to.known = -1;
-        bit = demi_decide(m->tables, m->decoder, &to);
-        if (depth == 0) {
-            node = 1;
-            sign = bit;
-        } else {
-            node = 2 * node + bit;
-        }
+        to.weights = m->weights[depth == 0 ? 3 : 4];
+        to.base = *to.slot[0] == 0 ? 0 : m->r->tables->logit[*to.slot[0] >> 16];
+        j = demi_decide(m->r, &to);
+        node = depth == 0 ? 1 : 2 * node + j;
+        sign = depth == 0 ? j : sign;
     }
-    node -= (uint32_t)1 << most;
-    return (uint16_t)(1 + (node << is_signed | sign));
+    return (uint16_t)(1 + ((node - (1u << most)) << is_signed | sign));
 }
 
-/* Returns the excess of each unit that the columns come from; counts are those of the matrix before. */
-static int32_t *units(const demi_file *file, demi_arena *arena)
+/* Finds the excess of each unit that the columns come from, by the counts of the matrix before. */
+static void find_units(model *m)
 {
-    const uint32_t number = file->place.units, *counts = file->place.counts;
-    int32_t *found = (int32_t *)demi_give(arena, number, 4);
+    const demi_reader *r = m->r;
+    const uint32_t number = r->units;
     int32_t everywhere;
     uint64_t sum = 0;
     uint32_t u;
-    if (found == NULL) {
-        return NULL;
+    if (number == 0 || m->columns % number != 0) {
+        demi_fail(m->r, DEMI_PAYLOAD);
+        return;
     }
+    m->span = m->columns / number;
+    m->unit = (int32_t *)demi_give(m->r, number, 4);
     for (u = 0; u < number; ++u) {
-        sum += counts[u];
+        sum += r->counts[u];
     }
-    everywhere = demi_log(file->tables, 2 * sum + number) - demi_log(file->tables, number);
-    for (u = 0; u < number; ++u) {
-        found[u] = demi_log(file->tables, 2 * (uint64_t)counts[u] + 1) - everywhere;
+    everywhere = demi_log(r->tables, 2 * sum + number) - demi_log(r->tables, number);
+    for (u = 0; u < number && r->status == DEMI_OK; ++u) {
+        m->unit[u] = demi_log(r->tables, 2 * (uint64_t)r->counts[u] + 1) - everywhere;
     }
-    return found;
 }
 
-static int begin(model *m, demi_arena *arena, const demi_settings *settings, uint64_t rows, uint64_t columns)
+/* Makes the memory of an untrained model. */
+static void begin(model *m, uint64_t rows)
 {
-    const uint64_t channels = columns / settings->group, nodes = (uint64_t)1 << settings->depth;
-    const uint64_t slots[14] = {1, rows, columns, 256, 256, 512, 256, 256, 256, 256, 4 * settings->group, channels,
-                                1024, 8 * rows};
-    const uint64_t kinds[10] = {1, rows, columns, channels, settings->group, 10, 10, 100, 20, 40};
+    /* how many slots, or kinds of symbols, a context has: a number, times one of those below */
+    enum { ONE, ROWS, COLUMNS, CHANNELS, GROUP };
+    static const uint16_t sizes[24][2] = {
+        {1, ONE}, {1, ROWS}, {1, COLUMNS}, {256, ONE}, {256, ONE}, {512, ONE}, {256, ONE}, {256, ONE},
+        {256, ONE}, {256, ONE}, {4, GROUP}, {1, CHANNELS}, {1024, ONE}, {8, ROWS},
+        {1, ONE}, {1, ROWS}, {1, COLUMNS}, {1, CHANNELS}, {1, GROUP}, {10, ONE}, {10, ONE}, {100, ONE}, {20, ONE}, {40, ONE},
+    };
+    const demi_settings *settings = &m->r->settings;
+    const uint32_t channels = m->columns / m->group;
+    const uint64_t factors[5] = {1, rows, m->columns, channels, m->group};
     unsigned j;
-    uint8_t complete = 1;
-    for (j = 0; j < 21; ++j) {
-        m->weights[0][j] = m->weights[1][j] = m->weights[2][j] = presence_weights[j];
+    for (j = 0; j < 24; ++j) {
+        uint64_t size = sizes[j][0] * factors[sizes[j][1]];
+        m->kinds[j] = (uint32_t)size;
+        size = j < 14 ? size * settings->zeros : size * 16 + ((uint64_t)1 << settings->depth);
+        m->slots[j] = (uint32_t *)demi_give(m->r, size, 4);
     }
-    for (j = 0; j < 10; ++j) {
-        m->signs[j] = sign_weights[j];
-        m->bits[j] = bit_weights[j];
-        m->kinds[j] = (uint32_t)kinds[j];
-        m->value[j] = (uint32_t *)demi_give(arena, settings->kind == 2 ? 0 : kinds[j] * 16 + nodes, 4);
-        complete &= m->value[j] != NULL;
+    for (j = 0; j < 105; ++j) {
+        m->weights[j / 21][j % 21] = first_weights[j % 21 + (j < 63 ? 0 : j < 84 ? 21 : 31)];
     }
-    for (j = 0; j < 14; ++j) {
-        m->presence[j] = (uint32_t *)demi_give(arena, settings->zeros ? slots[j] : 0, 4);
-        complete &= m->presence[j] != NULL;
-    }
-    m->column = (line *)demi_give(arena, columns, sizeof(line));
-    m->channel = (line *)demi_give(arena, channels, sizeof(line));
-    m->place = (line *)demi_give(arena, settings->group, sizeof(line));
-    m->now = (uint16_t *)demi_give(arena, columns, 2);
-    m->above = (uint16_t *)demi_give(arena, columns, 2);
-    complete &= m->column != NULL && m->channel != NULL && m->place != NULL && m->now != NULL && m->above != NULL;
-    m->settings = settings;
-    m->columns = (uint32_t)columns;
-    m->channels = (uint32_t)channels;
-    m->group = (uint32_t)settings->group;
-    m->side = (uint32_t)settings->side;
-    m->i = m->found = 0;
-    m->last = 0;
-    return complete ? DEMI_OK : DEMI_ARENA;
+    m->lines = (line *)demi_give(m->r, m->columns, sizeof(line));
+    m->channels = (line *)demi_give(m->r, channels, sizeof(line));
+    m->places = (line *)demi_give(m->r, m->group, sizeof(line));
 }
 
-/* Decodes a row into m->now; symbols after the end of the stream are all the same. */
-static int decode_row(model *m)
+/* Decodes a row of symbols; those after the end of the stream are all the same. */
+static void decode_row(model *m, uint16_t *now, uint16_t *above)
 {
-    const demi_settings *settings = m->settings;
-    const uint32_t most = (((uint32_t)1 << settings->depth) - 1) << settings->is_signed | settings->is_signed;
+    demi_reader *r = m->r;
+    const demi_settings *settings = &r->settings;
+    const uint32_t most = (2u << settings->depth << settings->is_signed >> 1) - 1;
     const unsigned constant = most == 0 && !settings->zeros;
-    position at;
-    at.channel = at.place = at.x = 0;
+    m->in_channel = m->in_place = m->x = m->near = m->in_row = 0;
     m->expected_in_row = 0;
-    m->in_row = m->near = 0;
-    for (at.c = 0; at.c < m->columns; ++at.c, ++m->i) {
+    for (m->c = 0; m->c < m->columns && r->status == DEMI_OK; ++m->c, ++m->i) {
         uint16_t symbol = 0;
-        if (m->i % 16384 == 0 && !constant && demi_expect_more(m->decoder) != DEMI_OK) {
-            return DEMI_PAYLOAD;
+        if (m->i % 16384 == 0 && !constant) {
+            demi_expect_more(r);
         }
-        at.up = at.place >= m->side;
-        if (m->decoder->ones || constant) {
+        m->up = m->in_place >= m->side;
+        m->column = m->lines + m->c;
+        m->channel = m->channels + m->in_channel;
+        m->place = m->places + m->in_place;
+        m->now = now + m->c;
+        m->above = above + m->c;
+        if (r->only_ones || constant) {
             symbol = (uint16_t)(1 + most);
-        } else if (!settings->zeros || presence(m, &at)) {
-            symbol = value(m, &at);
+        } else if (!settings->zeros || presence(m)) {
+            symbol = value(m);
         }
-        m->now[at.c] = symbol;
+        *m->now = symbol;
         if (symbol != 0) {
-            m->last = m->column[at.c].symbol = m->channel[at.channel].symbol = symbol;
-            ++m->column[at.c].found;
-            ++m->channel[at.channel].found;
-            ++m->place[at.place].found;
+            m->last = m->column->symbol = m->channel->symbol = symbol;
+            ++m->column->found;
+            ++m->channel->found;
+            ++m->place->found;
             ++m->found;
             ++m->in_row;
             ++m->near;
         }
-        at.x = at.x + 1 == m->side ? 0 : at.x + 1;
-        if (++at.place == m->group) {
-            ++at.channel;
-            at.place = at.x = m->near = 0;
+        if (++m->x == m->side) {
+            m->x = 0;
+        }
+        if (++m->in_place == m->group) {
+            ++m->in_channel;
+            m->in_place = m->x = m->near = 0;
         }
     }
-    return DEMI_OK;
 }
 
-/* Decodes the numbers that follow a matrix without a palette, one for each bit of present. */
-static int decode_numbers(demi_file *file, demi_arena *arena, const uint8_t *present, uint64_t size, uint64_t found,
-                          demi_sink *sink)
+void demi_read_weights(demi_reader *r)
 {
-    demi_bytes bytes;
-    uint8_t number[8];
-    uint64_t i;
-    unsigned j;
-    int status = demi_bytes_begin(&bytes, file->tables, arena, found * sink->size, sink->size);
-    for (i = 0; i < size && status == DEMI_OK; ++i) {
-        if (present[i >> 3] >> (i & 7) & 1) {
-            for (j = 0; j < sink->size && status == DEMI_OK; ++j) {
-                status = demi_bytes_next(&bytes, &file->place.decoder, number + j);
-            }
-            demi_put(sink, status == DEMI_OK ? demi_big_endian(number, sink->size) : 0);
-        } else {
-            demi_put(sink, 0);
-        }
-    }
-    return status;
-}
-
-int demi_read_weights(demi_file *file, demi_arena *arena, const demi_tensor *tensor, const demi_settings *settings,
-                      demi_sink *sink)
-{
-    const uint64_t rows = demi_rows(tensor), columns = demi_columns(tensor);
-    uint32_t *counts = NULL;
+    const uint64_t rows = demi_rows(&r->tensor);
+    const uint32_t columns = (uint32_t)demi_columns(&r->tensor);
+    uint32_t *counts = NULL, c;
     uint8_t *present = NULL;
+    uint16_t *now, *above, *other;
     uint64_t i = 0;
-    uint32_t c;
     model m;
-    int status;
-    m.tables = file->tables;
-    m.decoder = &file->place.decoder;
+    m.r = r;
+    m.columns = columns;
+    m.group = (uint32_t)r->settings.group;
+    m.side = (uint32_t)r->settings.side;
+    m.i = m.found = 0;
+    m.last = 0;
     m.unit = NULL;
-    if (settings->linked) {
-        if (file->place.units == 0 || columns % file->place.units != 0) {
-            return DEMI_PAYLOAD;
-        }
-        m.span = (uint32_t)(columns / file->place.units);
-        m.unit = units(file, arena);
-        if (m.unit == NULL) {
-            return DEMI_ARENA;
-        }
+    if (r->settings.linked) {
+        find_units(&m);
     }
-    if (columns > 1) {
-        /* the counts for the next tensor lie at the end of the arena, where those of the last one are free now */
-        uint8_t *end = file->arena + file->arena_bytes;
-        const uint64_t bytes = (4 * rows + 7) & ~(uint64_t)7, all = (uint64_t)(end - arena->next);
-        if (bytes > all) {
-            arena->missing = bytes - all;
-            return DEMI_ARENA;
+    if (columns > 1 && r->status == DEMI_OK) {
+        /* the counts for the next tensor lie at the end of the memory, where those of the last one are free now */
+        uint8_t *free = r->free;
+        r->end += ((size_t)r->units * 4 + 7) & ~(size_t)7;
+        r->units = 0;
+        counts = (uint32_t *)demi_give(r, rows, 4);
+        if (counts == NULL) {
+            return;
         }
-        counts = (uint32_t *)(void *)(end - (size_t)bytes);
-        arena->left = all - bytes;
-        file->place.counts = counts;
-        file->place.units = (uint32_t)rows;
+        r->end -= r->free - free;
+        r->free = free;
+        r->counts = counts = (uint32_t *)(void *)r->end;
+        r->units = (uint32_t)rows;
     }
-    status = begin(&m, arena, settings, rows, columns);
-    if (status == DEMI_OK && settings->kind == 2) {
-        present = (uint8_t *)demi_give(arena, (tensor->size + 7) >> 3, 1);
-        status = present == NULL ? DEMI_ARENA : DEMI_OK;
+    begin(&m, rows);
+    now = (uint16_t *)demi_give(r, columns, 2);
+    above = (uint16_t *)demi_give(r, columns, 2);
+    if (r->settings.kind == 2) {
+        present = (uint8_t *)demi_give(r, (r->tensor.size + 7) >> 3, 1);
     }
-    for (m.row = 0; m.row < rows && status == DEMI_OK; ++m.row) {
-        uint16_t *swapped = m.above;
-        status = decode_row(&m);
+    for (m.row = 0; m.row < rows && r->status == DEMI_OK; ++m.row) {
+        decode_row(&m, now, above);
         if (counts != NULL) {
-            counts[m.row] = 0;
+            counts[m.row] = m.in_row;
         }
-        for (c = 0; c < columns && status == DEMI_OK; ++c, ++i) {
-            if (counts != NULL) {
-                counts[m.row] += m.now[c] != 0;
-            }
+        for (c = 0; c < columns && r->status == DEMI_OK; ++c, ++i) {
             if (present == NULL) {
-                demi_put(sink, demi_value(settings, m.now[c], i));
+                demi_put(r, demi_value(r, now[c], i));
             } else {
-                present[i >> 3] = (uint8_t)(present[i >> 3] | (m.now[c] != 0) << (i & 7));
+                present[i >> 3] |= (uint8_t)((now[c] != 0) << (i & 7));
             }
         }
-        m.above = m.now;
-        m.now = swapped;
+        other = above;
+        above = now;
+        now = other;
     }
-    if (status == DEMI_OK && present != NULL) {
-        status = decode_numbers(file, arena, present, tensor->size, m.found, sink);
+    if (present != NULL && r->status == DEMI_OK) {
+        demi_read_numbers(r, present, m.found);
     }
-    return status;
 }
