@@ -1,11 +1,13 @@
-/* For the tests: reads files from standard input, each after its length, and writes what the reader finds in them. */
+/* For the tests: reads files from standard input, each after its length, and writes what the reader finds in them.
+ *
+ * The argument is the limit. Each file is read twice: tensors are only checked, and then written.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "demi.h"
 
 #define ARENA ((size_t)40 << 20)
-#define LIMIT ((uint64_t)1 << 19)
 
 static void put(const void *bytes, size_t count)
 {
@@ -56,7 +58,7 @@ static int tensors(demi_file *file, int keep)
             }
             number(tensor.bytes);
             put(values, (size_t)tensor.bytes);
-            if (demi_find(file, name, &index) != DEMI_OK || index != (i < file->tensors ? i : index)) {
+            if (demi_find(file, name, &index) != DEMI_OK || (i < file->tensors && index != i)) {
                 exit(4);
             }
         }
@@ -65,8 +67,9 @@ static int tensors(demi_file *file, int keep)
     return status;
 }
 
-int main(void)
+int main(int count, char **arguments)
 {
+    const uint64_t limit = count > 1 ? strtoul(arguments[1], NULL, 10) : 0;
     unsigned char length[4];
     void *arena = malloc(ARENA);
     while (fread(length, 1, 4, stdin) == 4) {
@@ -75,7 +78,7 @@ int main(void)
         demi_file file;
         int status = fread(data, 1, size, stdin) == size ? DEMI_OK : -1;
         if (status == DEMI_OK) {
-            status = demi_open(&file, data, size, arena, ARENA, LIMIT);
+            status = demi_open(&file, data, size, arena, ARENA, limit);
         }
         if (status == DEMI_OK) {
             status = tensors(&file, 0); /* checked, and then read */

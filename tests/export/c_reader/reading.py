@@ -11,10 +11,12 @@ from demitasse.errors import FileFormatError
 from demitasse.export.c_reader import FOLDER
 from demitasse.packed.file import File
 from demitasse.packed.tensor import DTYPES
-from tests.export.c_source.compiling import SANITIZERS, WARNINGS, compiler
+from tests.export.c_source.compiling import WARNINGS, compiler
 
+# optimized, since what is read takes long
+SANITIZERS = ["-O2", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 MAIN = Path(__file__).parent / "dump_main.c"
-# what the program reads at most; larger files are refused
+# bytes of tensors that are read of damaged files; with more they are refused
 LIMIT = 1 << 19
 REFUSED = 7  # DEMI_LIMIT
 
@@ -31,10 +33,10 @@ def dumper(folder: Path, by: str = "gcc", flags: Sequence[str] = SANITIZERS) -> 
     return program
 
 
-def found_by_c(program: Path, files: Sequence[bytes]) -> list[bytes | int]:
+def found_by_c(program: Path, files: Sequence[bytes], limit: int = LIMIT) -> list[bytes | int]:
     """Returns for each file what the program says of its tensors, or the error."""
     given = b"".join(len(data).to_bytes(4, "little") + data for data in files)
-    done = subprocess.run([program], input=given, capture_output=True)
+    done = subprocess.run([program, str(limit)], input=given, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     reading, found = _Numbers(done.stdout), list[bytes | int]()
     for _ in files:
@@ -53,11 +55,11 @@ def found_by_c(program: Path, files: Sequence[bytes]) -> list[bytes | int]:
     return found
 
 
-def found_by_python(data: bytes) -> bytes | FileFormatError | None:
+def found_by_python(data: bytes, limit: int = LIMIT) -> bytes | FileFormatError | None:
     """Returns the same by Python; None if the program refuses it for its size."""
     try:
         with File(data, threads=1) as file:
-            if file.header.nbytes > LIMIT:
+            if file.header.nbytes > limit:
                 return None
             tensors = {tensor.name: tensor for tensor in file.tensors()}
             names = [*(entry.name for entry in file.header.entries), *file.header.aliases]

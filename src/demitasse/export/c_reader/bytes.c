@@ -1,37 +1,13 @@
 /* The model of bytes: the header, and numbers, the most significant byte first. */
 #include "parts.h"
 
-static const char primer[] =
-    "layer {\n  name: \"conv1\"\n  type: \"Convolution\"\n  bottom: \"data\"\n  top: \"conv1\"\n  param {\n    lr"
-    "_mult: 1\n    decay_mult: 1\n  }\n  convolution_param {\n    num_output: 64\n    pad: 1\n    kernel_size: 3"
-    "\n    stride: 1\n    weight_filler {\n      type: \"xavier\"\n    }\n    bias_filler {\n      type: \"consta"
-    "nt\"\n      value: 0\n    }\n  }\n}\nname: \"LeNet\"\nlayer { name: \"data\" type: \"Input\" top: \"data\" i"
-    "nput_param { shape { dim: 1 dim: 3 dim: 28 dim: 28 } } }\nlayer { name: \"conv1\" type: \"Convolution\" bott"
-    "om: \"data\" top: \"conv1\"\n  convolution_param { num_output: 20 kernel_size: 5 weight_filler { type: \"xav"
-    "ier\" } } }\nlayer { name: \"relu1\" type: \"ReLU\" bottom: \"conv1\" top: \"conv1\" }\nlayer { name: \"pool"
-    "1\" type: \"Pooling\" bottom: \"conv1\" top: \"pool1\"\n  pooling_param { pool: MAX kernel_size: 2 stride: 2"
-    " } }\nlayer { name: \"ip1\" type: \"InnerProduct\" bottom: \"pool1\" top: \"ip1\"\n  inner_product_param { n"
-    "um_output: 10 weight_filler { type: \"xavier\" } } }\nlayer { name: \"prob\" type: \"Softmax\" bottom: \"ip1"
-    "\" top: \"prob\" }\ndefinition\0compact\0format\0pt\0BatchNorm Scale DNSConvolution DNSInnerProduct INQConvo"
-    "lution INQInnerProduct\0CConvolution CConvolution CInnerProduct CInnerProduct\0caffe\0Convolution Convolutio"
-    "n InnerProduct InnerProduct\0model.embed_tokens.weight\0model.layers.0.self_attn.q_proj.weight\0model.layers"
-    ".0.mlp.down_proj.weight\0model.layers.0.input_layernorm.weight\0transformer.h.0.attn.c_attn.weight\0lm_head."
-    "weight\0features.0.weight\0features.0.bias\0classifier.6.weight\0classifier.6.bias\0conv1.weight\0bn1.weight"
-    "\0bn1.bias\0bn1.running_mean\0bn1.running_var\0bn1.num_batches_tracked\0layer1.0.conv1.weight\0layer1.0.bn1."
-    "weight\0layer1.0.bn1.bias\0layer1.0.bn1.running_mean\0layer1.0.bn1.running_var\0layer1.0.bn1.num_batches_tra"
-    "cked\0layer1.0.conv2.weight\0layer2.0.downsample.0.weight\0layer2.0.downsample.1.weight\0layer3.1.conv1.weig"
-    "ht\0layer4.1.bn2.bias\0fc.weight\0fc.bias\0fc1.weight\0fc1.bias\0fc2.weight\0fc2.bias\0fc3.weight\0fc3.bias"
-    "\0conv1.0\0conv1.1\0conv2.0\0conv2.1\0ip1.0\0ip1.1\0ip2.0\0ip2.1\0\0\0\0\0\0\0\0\0\11\10\10\10\10\10\10\10\4"
-    "\1\4\1\2\1\2\1\24\1\5\5\0242\24\5\0052\364\3\240\6\364\3\n\364\3\n\4{\3\4|\0\14|\3\4{\1\34{\3\20\4\4|\1\14|"
-    "\3\4|\0";
-
 /* Begins to decode a count of bytes; width is the size of a number, 0 for the header, whose primer is counted, too. */
 void demi_bytes_begin(demi_reader *r, uint64_t count, unsigned width)
 {
     static const uint16_t weights[7] = {13107, 16384, 19661, 19661, 19661, 6554, 13107};
     demi_bytes *model = &r->bytes;
     unsigned j;
-    count += width == 0 ? sizeof primer - 1 : 0;
+    count += width == 0 ? DEMI_PRIMER : 0;
     model->bits = 3;
     for (; count != 0 && model->bits < 20; count >>= 1) {
         ++model->bits;
@@ -44,8 +20,14 @@ void demi_bytes_begin(demi_reader *r, uint64_t count, unsigned width)
     model->history = 0;
     model->count = model->place = 0;
     model->width = width == 0 ? 1 : width;
-    for (j = 0; width == 0 && j < sizeof primer - 1 && r->status == DEMI_OK; ++j) {
-        demi_next_byte(r, (unsigned char)primer[j]);
+    if (width == 0) {
+        uint8_t *primer = (uint8_t *)demi_give(r, DEMI_PRIMER, 1);
+        if (primer != NULL) {
+            demi_make_primer(primer);
+        }
+        for (j = 0; j < DEMI_PRIMER && r->status == DEMI_OK; ++j) {
+            demi_next_byte(r, primer[j]);
+        }
     }
 }
 

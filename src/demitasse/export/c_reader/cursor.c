@@ -76,7 +76,7 @@ uint32_t demi_crc(uint32_t crc, const uint8_t *bytes, uint64_t count)
 void *demi_give(demi_reader *r, uint64_t count, unsigned size)
 {
     const uint64_t bytes = (count * size + 7) & ~(uint64_t)7; /* counts are below 2^50 */
-    uint8_t *found = r->free;
+    uint8_t *found = r->free, *next = found;
     if (bytes > (uint64_t)(r->end - found)) {
         r->missing = bytes - (uint64_t)(r->end - found);
         demi_fail(r, DEMI_ARENA);
@@ -84,8 +84,9 @@ void *demi_give(demi_reader *r, uint64_t count, unsigned size)
     if (r->status != DEMI_OK) {
         return NULL;
     }
-    while (r->free != found + (size_t)bytes) {
-        *r->free++ = 0;
+    r->free += (size_t)bytes;
+    while (next != r->free) {
+        *next++ = 0;
     }
     return found;
 }

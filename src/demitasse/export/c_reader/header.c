@@ -128,7 +128,8 @@ static unsigned check_tensor(demi_reader *r, uint32_t index)
     const demi_tensor *tensor = &r->tensor;
     entry->settings = (uint32_t)(r->next - r->header);
     demi_describe_entry(r, index);
-    if ((r->type.is_complex && (tensor->dimensions == 0 || tensor->shape[tensor->dimensions - 1] != 2)) ||
+    if ((tensor->type >= DEMI_COMPLEX64 && tensor->type <= DEMI_COMPLEX32 &&
+         (tensor->dimensions == 0 || tensor->shape[tensor->dimensions - 1] != 2)) ||
         (entry->cut && entry->codec != 3) ||
         (!entry->begins && (index == 0 || entry->codec == 3 || entry[-1].codec == 3))) {
         demi_fail(r, DEMI_HEADER);

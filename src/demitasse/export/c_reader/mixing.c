@@ -53,8 +53,7 @@ int32_t demi_log(const demi_tables *tables, uint64_t x)
 {
     int32_t bits = 0;
     uint64_t rest = x;
-    while (rest > 1) {
-        rest >>= 1;
+    for (; rest > 1; rest >>= 1) {
         ++bits;
     }
     rest = bits >= 10 ? x >> (bits - 10) : x << (10 - bits);

@@ -8,6 +8,7 @@
 typedef char demi_shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 
 #define DEMI_ENDS 100 /* a status: there are fewer bytes than expected */
+#define DEMI_PRIMER 2038   /* bytes of the primer */
 #define DEMI_LARGEST 12288 /* logits are from -12288 to 12288 */
 
 typedef struct {
@@ -18,9 +19,8 @@ typedef struct {
 
 /* a type of values */
 typedef struct {
-    uint8_t size; /* in bytes */
+    uint8_t size;    /* in bytes */
     int8_t mantissa; /* bits; -1 of integers */
-    uint8_t is_complex;
 } demi_kind;
 
 /* what the header says of a tensor; offsets are those of its bytes */
@@ -109,7 +109,8 @@ void demi_start(demi_reader *r);
 void demi_expect_more(demi_reader *r); /* notes whether only ones follow; called now and then */
 unsigned demi_decide(demi_reader *r, demi_decision *decision);
 
-/* bytes.c: the model of bytes */
+/* primer.c, bytes.c: the model of bytes */
+void demi_make_primer(uint8_t *primer);
 void demi_bytes_begin(demi_reader *r, uint64_t count, unsigned width);
 unsigned demi_next_byte(demi_reader *r, int known); /* known: the byte, if it is only learnt; else -1 */
 void demi_read_numbers(demi_reader *r, const uint8_t *present, uint64_t found);

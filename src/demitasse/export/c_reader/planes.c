@@ -12,9 +12,14 @@ typedef struct {
     uint64_t columns, row, column;
 } plane;
 
+static unsigned width_of(unsigned kinds)
+{
+    return kinds > 4 ? 3 : kinds > 2 ? 2 : kinds - 1;
+}
+
 static unsigned kind_at(const uint8_t *of, unsigned kinds, uint64_t i)
 {
-    const unsigned width = kinds > 4 ? 3 : kinds > 2 ? 2 : kinds - 1;
+    const unsigned width = width_of(kinds);
     unsigned found = 0, j;
     for (j = 0; j < width; ++j) {
         const uint64_t bit = i * width + j;
@@ -25,7 +30,7 @@ static unsigned kind_at(const uint8_t *of, unsigned kinds, uint64_t i)
 
 static const uint8_t *read_kinds(demi_reader *r, unsigned kinds, uint64_t count)
 {
-    const unsigned width = kinds > 4 ? 3 : kinds > 2 ? 2 : kinds - 1;
+    const unsigned width = width_of(kinds);
     const uint8_t *of = demi_take(r, (count * width + 7) >> 3);
     uint64_t i;
     for (i = 0; width != 0 && i < count && r->status == DEMI_OK; ++i) {
