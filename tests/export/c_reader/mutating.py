@@ -126,4 +126,8 @@ def _palette(kind: int, size: int, shape: tuple[int, ...], rng: random.Random) -
     lines = (*shape, 1, 1)[axis]
     fractions = bytes(rng.randrange(1 << m) if rng.random() < 0.3 else 0 for _ in range(lines)) if m else b""
     exponents = bytes(rng.randrange(4) for _ in range(lines))
-    return short(powers + 2 * axis + 4 * m, rng.choice([0, 1, 3, 6, 7]), rng.choice([1, 5, 12, 110])) + exponents + fractions
+    return (
+        short(powers + 2 * axis + 4 * m, rng.choice([0, 1, 3, 6, 7]), rng.choice([1, 5, 12, 110]))
+        + exponents
+        + fractions
+    )

@@ -74,9 +74,9 @@ def found_by_python(data: bytes, limit: int = LIMIT) -> bytes | FileFormatError 
     return b"".join(told)
 
 
-def agree(data: bytes, by_c: bytes | int) -> bool:
+def agree(data: bytes, by_c: bytes | int, limit: int = LIMIT) -> bool:
     """Tells whether C found what Python finds, or both refuse the file."""
-    expected = found_by_python(data)
+    expected = found_by_python(data, limit)
     if expected is None:
         return by_c == REFUSED
     return isinstance(by_c, int) if isinstance(expected, FileFormatError) else by_c == expected

@@ -1,7 +1,7 @@
 /* A reader of .demi files, versions 1 and 2: tensors by name, from a file in memory, without malloc.
  *
  * The page docs/demi_format.md of demitasse says what a file is. All memory is an arena of the caller. Opening a file
- * takes about 1.1 MB of it, since the header is coded by a model with that many counters; a tensor takes its counters
+ * takes 1.1 MB of it or more, since the header is coded by a model with that many counters; a tensor takes its counters
  * instead. A file of any bytes ends in values or in an error, within a time that the limit and the size of the file
  * bound.
  */
@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 #define DEMI_MOST_DIMENSIONS 32
-/* an arena of this size opens every file whose header has at most about 5,000 plain bytes, which is 100 tensors */
+/* an arena of this size opens every file whose plain header has at most 2,057 bytes, which about 60 tensors take */
 #define DEMI_ARENA_BYTES (1200 * 1024)
 
 /* what went wrong; every function below that returns int returns one of these */
