@@ -41,7 +41,7 @@ Bits = Annotated[
 Smallest = Annotated[
     bool,
     typer.Option(
-        "--smallest", help="Weights as small as they can be in flash; they are decoded for each input, which takes longer.",
+        "--smallest", help="Weights as small in flash as they can be; they are decoded for each input: slower.",
         rich_help_panel=PANEL,
     ),
 ]  # fmt: skip

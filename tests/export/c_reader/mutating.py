@@ -39,7 +39,7 @@ def seeds() -> tuple[tuple[Header, bytes], ...]:
 
 
 def mutation(rng: random.Random) -> bytes:
-    """Returns a file with another header, other payloads, or both; checksums are right where there can be right ones."""
+    """Returns a file with another header or other payloads, with right checksums where there can be any."""
     header, payloads = rng.choice(seeds())
     kind = rng.randrange(4)
     plain = bytearray((changed(header, rng) if kind == 1 else header)._plain())

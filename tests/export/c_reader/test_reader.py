@@ -160,17 +160,10 @@ def webassembly(folder: Path) -> Path:
     built = folder / "reader.wasm"
     clang, _ = compiler("clang"), compiler("node")
     try:
-        command = [
-            clang,
-            "--target=wasm32",
-            "-nostdlib",
-            "-Os",
-            "-std=c99",
-            "-Wl,--no-entry",
-            f"-I{FOLDER}",
-            *sources(),
-        ]
-        done = subprocess.run([*command, HERE / "wasm_main.c", "-o", built], capture_output=True, text=True)
+        flags = ["--target=wasm32", "-nostdlib", "-Os", "-std=c99", "-Wl,--no-entry", f"-I{FOLDER}"]
+        done = subprocess.run(
+            [clang, *flags, *sources(), HERE / "wasm_main.c", "-o", built], capture_output=True, text=True
+        )
     except OSError as error:
         pytest.skip(f"clang does not start: {error}")
     if "unable to execute command" in done.stderr or "wasm-ld" in done.stderr:
@@ -195,7 +188,7 @@ def test_the_example_of_the_page(tmp_path):
     done = subprocess.run([tmp_path / "show", path("lenet")], capture_output=True, text=True, check=True)
     with File(path("lenet")) as file:
         expected = [
-            f"{tensor.name}: {tensor.size} values, {np.count_nonzero(tensor.bits)} not zero, the first {tensor.array().flat[0]:g}"
-            for tensor in file.tensors()
+            f"{each.name}: {each.size} values, {np.count_nonzero(each.bits)} not zero, the first {each.array().flat[0]:g}"
+            for each in file.tensors()
         ]
     assert done.stdout.splitlines() == expected

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from demitasse.export import c, cost_report
+from demitasse.export.c_source.adaptive import encoded
 from demitasse.export.c_source.evaluation import FloatArithmetic, evaluate
 from demitasse.export.c_source.live import without_dead_channels
 from demitasse.export.c_source.lowering import lowered
 from demitasse.export.c_source.memory import Claim, offsets
 from demitasse.export.c_source.powers import power_rows, signed_digits
 from demitasse.export.c_source.source_net import source_net
-from demitasse.export.c_source.adaptive import encoded
 from demitasse.export.c_source.streams import FORMS, WeightStream, numbers, smallest_streams, stream
 from tests.export.c_source.compiling import to_powers
 

@@ -86,8 +86,8 @@ def c(
         range: instead of ``calibration``, the least and the greatest value of inputs; other ranges are bounds that
             follow from the weights.
         bits: of all values: 8 or 16; None for 8 where that changes the outputs by at most 2 %, else 16.
-        smallest: whether weights are to take as little flash as possible, with the code that reads them: by the arithmetic
-            coding of ``.demi`` files, which takes more cycles, and a multiplication for each weight.
+        smallest: whether weights are to take as little flash as possible, with the code that reads them: by the
+            arithmetic coding of ``.demi`` files, which takes more cycles, and a multiplication for each decision.
         main: whether to write a program, too, ``net_main.c``, which runs the net on inputs from standard input.
 
     Returns:

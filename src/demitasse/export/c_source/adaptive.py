@@ -1,9 +1,9 @@
 """Weights by the arithmetic coding of .demi files, with a model that is small enough for any chip.
 
-For every weight a decision says whether it is zero; one more, behind the matrix, that there is another: so the loop that
-reads weights ends there. If a weight is not zero, its sign follows, and the bits of its power from the highest down. Each
-decision has the probability of its context, in 1/65536, which moves by 1/64 towards the bit: whether the weight before was
-zero too; the sign before; and the bits of this power so far.
+For every weight a decision says whether it is zero; one more, behind the matrix, says that there is another, so that
+whoever looks for the next weight ends there. If a weight is not zero, its sign follows, and the bits of its power from
+the highest down. Each decision has the probability of its context, in 1/65536, which moves by 1/64 towards the bit. The
+context is whether the weight before was zero too; the sign before; or the bits of this power so far.
 
 Reference: Martin 1979, Range encoding: an algorithm for removing redundancy from a digitised message; for probabilities
 that learn by shifts, Marpe, Schwarz, Wiegand 2003, Context-based adaptive binary arithmetic coding.
@@ -52,9 +52,10 @@ def contexts(depth: int) -> int:
 
 
 def encoded(codes: Codes) -> AdaptiveStream | None:
-    """Returns the stream of a matrix of codes, 0 for a weight of 0, else 1 + 2 * power + negative; None if it has no form.
+    """Returns the stream of a matrix of codes; None if there are too many powers.
 
-    The weight before the first one counts as not zero, the sign before the first one as plus.
+    A code is 0 for a weight of 0, else 1 + 2 * power + negative. The weight before the first one counts as not
+    zero, the sign before it as plus.
     """
     depth = int((codes.max(initial=1) - 1) >> 1).bit_length()
     if depth > MOST_DEPTH:

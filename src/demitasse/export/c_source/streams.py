@@ -1,8 +1,9 @@
 """Weights in flash: streams of bytes that a loop reads once, from the first row to the last.
 
 A stream names the weights that are not zero by the gaps between them, which go on from row to row, and each weight by a
-code. The last gap ends behind the matrix. There are three forms that are read fast, see :data:`FORMS`, and one that is smaller,
-see :mod:`demitasse.export.c_source.adaptive`; the C that reads them is in :mod:`demitasse.export.c_source.text`.
+code. The last gap ends behind the matrix. There are three forms that are read fast, see :data:`FORMS`, and one that is
+smaller, see :mod:`demitasse.export.c_source.adaptive`; the C that reads them is in
+:mod:`demitasse.export.c_source.text`.
 """
 
 from __future__ import annotations

@@ -65,9 +65,7 @@ def start(state: Array, data: Array, encode: bool) -> None:
         state[CODE] = int.from_bytes(data[:4].tobytes().ljust(4, b"\0"), "big")
         state[POSITION] = 4
         if state[CODE] == state[RANGE]:
-            raise FileFormatError(
-                "the payload begins with four bytes of 255, which no stream does: the file is corrupt"
-            )
+            raise FileFormatError("found four bytes of 255 first, with which no stream begins: the file is corrupt")
 
 
 @njit()

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from demitasse.export.c_source.adaptive import contexts
 from demitasse.export.c_source.integers import IntegerNet
 from demitasse.export.c_source.layout import ArenaLayout, laid_out, sums_of
 from demitasse.export.c_source.net import Addition, CNet, COperation, PlanePooling, WeightedSum
-from demitasse.export.c_source.adaptive import contexts
 from demitasse.export.c_source.streams import WeightStream, smallest_streams, stream
 from demitasse.export.c_source.text.dialect import Dialect, Table
 from demitasse.export.c_source.text.float_text import FloatDialect
