@@ -188,7 +188,7 @@ def test_the_example_of_the_page(tmp_path):
     done = subprocess.run([tmp_path / "show", path("lenet")], capture_output=True, text=True, check=True)
     with File(path("lenet")) as file:
         expected = [
-            f"{each.name}: {each.size} values, {np.count_nonzero(each.bits)} not zero, the first {each.array().flat[0]:g}"
-            for each in file.tensors()
+            f"{one.name}: {one.size} values, {np.count_nonzero(one.bits)} not zero, the first {one.array().flat[0]:g}"
+            for one in file.tensors()
         ]
     assert done.stdout.splitlines() == expected

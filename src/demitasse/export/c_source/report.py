@@ -21,6 +21,7 @@ class ChipCosts:
         add: to add one shifted value to a sum.
         weight: to find the next weight, beside its bits.
         bit: to read a bit of a stream.
+        decision: to take a decision of the form ``adaptive``.
         result: to make a result of a sum.
     """
 
@@ -28,14 +29,15 @@ class ChipCosts:
     add: float
     weight: float
     bit: float
+    decision: float
     result: float
 
 
 # fitted to simulations of the LeNets on Cortex-M0 and of LeNet-300-100 on AVR; those of Cortex-M4 are guessed
 CHIPS = (
-    ChipCosts("Cortex-M0", add=10, weight=62, bit=14, result=25),
-    ChipCosts("Cortex-M4", add=7, weight=45, bit=10, result=18),
-    ChipCosts("AVR", add=40, weight=220, bit=30, result=80),
+    ChipCosts("Cortex-M0", add=10, weight=62, bit=14, decision=38, result=25),
+    ChipCosts("Cortex-M4", add=7, weight=45, bit=10, decision=28, result=18),
+    ChipCosts("AVR", add=40, weight=220, bit=30, decision=233, result=80),
 )
 _COLUMNS = (
     Column("layer", left=True),
@@ -116,15 +118,14 @@ def _cost(made: WrittenNet, index: int, layer: WrittenLayer) -> LayerCost:
     results = made.net.tensors[operation.output].size
     if not isinstance(operation, WeightedSum) or layer.stream is None:
         added = results * _taken(operation)
-        return _layer_cost(layer, 0, 0, added, 0, 0, results)
+        return _layer_cost(layer, 0, 0, added, 0, results)
     kept, passes, places = int(np.count_nonzero(operation.weight)), 1.0, 1.0
     if operation.windows:
         band, rows = made.layout.bands[index], result_rows(operation)
         passes = -(-rows // band)
         places = passes * sums_of(operation, band)
         results = len(operation.weight) * int(places)
-    bits = 8 * len(layer.stream.content) * passes if layer.stream.form == "bits" else 0
-    return _layer_cost(layer, kept, operation.weight.size, int(kept * places), kept * passes, bits, results)
+    return _layer_cost(layer, kept, operation.weight.size, int(kept * places), passes, results)
 
 
 def _taken(operation: COperation) -> int:
@@ -132,13 +133,21 @@ def _taken(operation: COperation) -> int:
     return pooling.windows.kernel[0] * pooling.windows.kernel[1] if pooling else len(operation.inputs)
 
 
-def _layer_cost(
-    layer: WrittenLayer, kept: int, total: int, added: int, read: float, bits: float, results: int
-) -> LayerCost:
+def _layer_cost(layer: WrittenLayer, kept: int, total: int, added: int, passes: float, results: int) -> LayerCost:
+    """Returns the costs of a layer that reads its weights in some passes."""
+    form, bits, decisions = "", 0, 0
+    if layer.stream:
+        form = layer.stream.form
+        bits = 8 * len(layer.stream.content) if form == "bits" else 0
+        decisions = total + (1 + layer.stream.width) * kept if form == "adaptive" else 0
     cycles = tuple(
-        int(chip.add * added + chip.weight * read + chip.bit * bits + chip.result * results) for chip in CHIPS
+        int(
+            chip.add * added
+            + (chip.weight * kept + chip.bit * bits + chip.decision * decisions) * passes
+            + chip.result * results
+        )
+        for chip in CHIPS
     )
-    form = layer.stream.form if layer.stream else ""
     return LayerCost(layer.operation.name, kept, total, form, layer.flash, added, cycles)
 
 
