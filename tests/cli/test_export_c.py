@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,16 @@ def test_a_caffe_net(capsys):
     assert "int16_t" in Path("out.h").read_text()
 
 
+def test_the_least_flash(capsys):
+    sizes = []
+    for flags in ([], ["--smallest"]):
+        assert run("net.prototxt", "net.caffemodel", "out.c", "--range", "0", "1", *flags) == 0
+        said = capsys.readouterr().out
+        sizes.append(int(re.search(r"([\d,]+) bytes of tables", said)[1].replace(",", "")))
+    assert "adaptive" in Path("out.c").read_text()
+    assert sizes[1] < sizes[0]
+
+
 def test_files_and_floats(capsys):
     model = to_powers(nn.Sequential(nn.Linear(5, 3), nn.ReLU()))
     demitasse.save(model, "model.demi", example=torch.zeros(1, 5))
@@ -64,6 +75,8 @@ def test_files_and_floats(capsys):
         (["out.c", "--calibration", "net.prototxt"], "found no array of NumPy"),
         (["out.py", "--main"], "--main is for C"),
         (["out.onnx", "--bits", "8"], "--bits is for C"),
+        (["out.pt2", "--smallest"], "--smallest is for C"),
+        (["out.c", "--smallest", "--arithmetic", "float"], "--smallest is for the arithmetic 'int'"),
         (["out.c", "--range", "0", "1", "--batch", "4"], "--batch"),
     ],
 )
