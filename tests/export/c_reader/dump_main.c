@@ -45,6 +45,13 @@ static int tensors(demi_file *file, int keep)
         demi_describe(file, index, &tensor);
         values = (unsigned char *)malloc((size_t)tensor.bytes); /* of the exact size, so that sanitizers see all */
         status = demi_read(file, index, keep ? values : NULL, keep ? (size_t)tensor.bytes : 0);
+        if (status != DEMI_OK) {
+            const uint64_t size = tensor.size;
+            demi_describe(file, index, &tensor);
+            if (tensor.size != size) {
+                exit(5);
+            }
+        }
         if (keep) {
             while (name[length] != 0) {
                 ++length;

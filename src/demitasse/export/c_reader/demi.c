@@ -12,8 +12,11 @@ int demi_open(demi_file *file, const void *data, size_t size, void *arena, size_
     file->tensors = file->names = 0;
     small.status = DEMI_OK;
     small.missing = 0;
-    small.free = (uint8_t *)arena + (skipped < arena_bytes ? skipped : 0);
-    small.end = small.free + (skipped < arena_bytes ? (arena_bytes - skipped) & ~(size_t)7 : 0);
+    small.free = small.end = (uint8_t *)arena;
+    if (arena_bytes >= 8) {
+        small.free += skipped;
+        small.end += skipped + ((arena_bytes - skipped) & ~(size_t)7);
+    }
     file->reader = (demi_reader *)demi_give(&small, 1, sizeof(demi_reader));
     if (file->reader != NULL) {
         r = file->reader;
@@ -24,6 +27,7 @@ int demi_open(demi_file *file, const void *data, size_t size, void *arena, size_
     r->size = size;
     r->stop = r->data + size;
     r->limit = limit;
+    r->arena_bytes = arena_bytes;
     r->following = NONE;
     r->tables = tables = (demi_tables *)demi_give(r, 1, sizeof(demi_tables));
     if (r->status == DEMI_OK) {
@@ -149,10 +153,10 @@ int demi_read(demi_file *file, uint32_t index, void *values, size_t bytes)
 {
     demi_reader *r = file->reader;
     uint32_t first;
+    int status;
     if (index >= file->tensors) {
         return DEMI_NO_TENSOR;
     }
-    r->status = DEMI_OK;
     demi_describe_entry(r, index);
     if (values != NULL && r->tensor.bytes > bytes) {
         return DEMI_OUTPUT;
@@ -165,9 +169,11 @@ int demi_read(demi_file *file, uint32_t index, void *values, size_t bytes)
         r->out = r->following == index ? (uint8_t *)values : NULL;
         read_next(r);
     }
-    if (r->status != DEMI_OK) {
+    status = r->status;
+    if (status != DEMI_OK) {
         r->following = NONE;
+        r->status = DEMI_OK;
+        file->needed = r->arena_bytes + (size_t)r->missing + 8;
     }
-    file->needed = (size_t)(r->end - (uint8_t *)r) + (size_t)r->missing + 16;
-    return r->status;
+    return status;
 }

@@ -71,6 +71,7 @@ typedef struct demi_reader {
     /* the header */
     const uint8_t *data, *header, *header_end, *checksums;
     uint64_t size, limit;
+    size_t arena_bytes;
     uint32_t version, tensors, names;
     demi_entry *entries;
     uint32_t *texts; /* offsets of all names; then the tensors that other names mean */

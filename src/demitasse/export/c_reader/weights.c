@@ -216,19 +216,20 @@ static void find_units(model *m)
 /* Makes the memory of an untrained model. */
 static void begin(model *m, uint64_t rows)
 {
-    /* how many slots, or kinds of symbols, a context has: a number, times one of those below */
+    /* of presence the binary logarithm of the slots of a context, of values its kinds; both for each of those below */
     enum { ONE, ROWS, COLUMNS, CHANNELS, GROUP };
-    static const uint16_t sizes[24][2] = {
-        {1, ONE}, {1, ROWS}, {1, COLUMNS}, {256, ONE}, {256, ONE}, {512, ONE}, {256, ONE}, {256, ONE},
-        {256, ONE}, {256, ONE}, {4, GROUP}, {1, CHANNELS}, {1024, ONE}, {8, ROWS},
-        {1, ONE}, {1, ROWS}, {1, COLUMNS}, {1, CHANNELS}, {1, GROUP}, {10, ONE}, {10, ONE}, {100, ONE}, {20, ONE}, {40, ONE},
+    static const uint8_t sizes[24][2] = {
+        {0, ONE}, {0, ROWS}, {0, COLUMNS}, {8, ONE}, {8, ONE}, {9, ONE}, {8, ONE}, {8, ONE},
+        {8, ONE}, {8, ONE}, {2, GROUP}, {0, CHANNELS}, {10, ONE}, {3, ROWS},
+        {1, ONE}, {1, ROWS}, {1, COLUMNS}, {1, CHANNELS}, {1, GROUP},
+        {10, ONE}, {10, ONE}, {100, ONE}, {20, ONE}, {40, ONE},
     };
     const demi_settings *settings = &m->r->settings;
     const uint32_t channels = m->columns / m->group;
     const uint64_t factors[5] = {1, rows, m->columns, channels, m->group};
     unsigned j;
     for (j = 0; j < 24; ++j) {
-        uint64_t size = sizes[j][0] * factors[sizes[j][1]];
+        uint64_t size = (j < 14 ? 1u << sizes[j][0] : sizes[j][0]) * factors[sizes[j][1]];
         m->kinds[j] = (uint32_t)size;
         size = j < 14 ? size * settings->zeros : size * 16 + ((uint64_t)1 << settings->depth);
         m->slots[j] = (uint32_t *)demi_give(m->r, size, 4);
