@@ -12,8 +12,10 @@ class Decoder:
         self.data, self.range = iter(data), (1 << 32) - 1
         self.code = int.from_bytes(bytes(next(self.data, 0) for _ in range(4)), "big")
 
-    def decide(self, p: int) -> int:
+    def expect_valid(self) -> None:
         check(self.code < self.range, "the stream begins with four bytes of 255")
+
+    def decide(self, p: int) -> int:
         bound = (self.range >> 16) * p
         bit = int(self.code < bound)
         if bit:
