@@ -83,6 +83,17 @@ def test_a_stream_that_no_encoder_writes(program):
     assert found_by_c(program, [data[:-length] + b"\xff" * length]) == [5]
 
 
+def test_errors_say_what_is_wrong(program):
+    data = path("lenet").read_bytes()
+    assert found_by_c(program, [b"", data[:3], b"demo" + data[4:]]) == [1, 1, 1]
+    assert found_by_c(program, [data[:4] + b"\3" + data[5:], data[:4] + b"\x88\1" + data[5:]]) == [2, 2]
+    shorter = [data[:length] for length in range(4, len(data), 7)]
+    assert found_by_c(program, [*shorter, data + b"\0"]) == [3] * (len(shorter) + 1)
+    assert found_by_c(program, [data[:9] + b"\0" + data[10:], data[:60] + b"\0" + data[61:]]) == [4, 4]
+    assert found_by_c(program, [data[:-1] + bytes([data[-1] ^ 1])])[0] in (5, 6)
+    assert found_by_c(program, [data], limit=1000) == [7]
+
+
 def differing(program: Path, files: list[bytes]) -> list[bytes]:
     return [data for data, found in zip(files, found_by_c(program, files), strict=True) if not agree(data, found)]
 

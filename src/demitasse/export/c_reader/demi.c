@@ -38,7 +38,7 @@ int demi_open(demi_file *file, const void *data, size_t size, void *arena, size_
         version = demi_short(r, (uint64_t)1 << 32);
         r->version = file->version = (uint32_t)version;
         if (version - 1 > 1) {
-            demi_fail(r, r->status == DEMI_ENDS ? DEMI_CUT_SHORT : DEMI_VERSION);
+            demi_fail(r, DEMI_VERSION);
         }
         demi_read_header(r);
         r->kept = r->free;

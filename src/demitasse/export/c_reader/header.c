@@ -228,7 +228,7 @@ static void decode_header(demi_reader *r, uint64_t plain, uint64_t coded)
     r->stream_end = r->next;
     demi_start(r);
     r->free = free; /* the model's memory is used until something else is given there */
-    r->header = header;
+    r->header = r->status == DEMI_OK ? header : NULL;
     for (; plain != 0 && r->status == DEMI_OK; --plain) {
         *to++ = (uint8_t)demi_next_byte(r, -1);
     }
