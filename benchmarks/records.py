@@ -18,53 +18,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from demitasse import load, reorder_units, save
 from demitasse.compress import compress
-from demitasse.report.plots import COLOURS, FAINT
+from demitasse.report.canvas import figure_at, plain_axes
+from demitasse.report.published import PUBLISHED, Published
+from demitasse.report.style import COLOURS, INK
 from demitasse.zoo.data import DATASETS, TrainingData
 from demitasse.zoo.models import MODELS
 from demitasse.zoo.recipe import Recipe, bundled, find_recipe
 from demitasse.zoo.training import evaluate
 
 
-class Published(NamedTuple):
-    """A result from the literature: bytes, and test error in per cent."""
-
-    paper: str
-    bytes: float
-    error: float
-
-
 class Net(NamedTuple):
-    """A net: its title, the error in per cent that a record may have, marks of bytes, and what is published."""
+    """A net: its title, the error in per cent that a record may have, and marks of bytes."""
 
     title: str
     limit: float
     ticks: tuple[int, ...]
-    published: tuple[Published, ...]
 
 
 NETS = {
-    "lenet5": Net(
-        "LeNet-5",
-        1.0,
-        (1000, 1500, 2000, 3000),
-        (
-            Published("Louizos 2017", 2300, 1.0),
-            Published("Havasi 2018", 1520, 0.96),
-            Published("Havasi 2018", 3030, 0.69),
-            Published("Oktay 2019", 2840, 1.0),
-        ),
-    ),
-    "lenet300": Net(
-        "LeNet-300-100",
-        1.9,
-        (2000, 5000, 10_000, 20_000),
-        (Published("Han 2016", 27_000, 1.58), Published("Oktay 2019", 8560, 1.9)),
-    ),
+    "lenet5": Net("LeNet-5", 1.0, (1000, 1500, 2000, 3000)),
+    "lenet300": Net("LeNet-300-100", 1.9, (2000, 5000, 10_000, 20_000)),
 }
 
 
@@ -137,27 +114,29 @@ def _numbers(values: Sequence[int]) -> str:
 
 def draw(found: dict[str, Rows], path: Path) -> None:
     """Draws test error against size: every seed, a line through the medians, and what is published."""
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, (net, rows) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
-        title, limit, ticks, published = NETS[net]
-        points = sorted((run.bytes, run.test) for runs in rows.values() for run in runs)
-        medians = sorted((middle(runs).bytes, middle(runs).test) for runs in rows.values())
-        axes.plot(*zip(*points, strict=True), "o", color=COLOURS[1], alpha=0.5, label="demitasse, each seed")
-        axes.plot(*zip(*medians, strict=True), "-", color=COLOURS[0], label="medians")
-        axes.plot([p.bytes for p in published], [p.error for p in published], "D", color=COLOURS[2], label="published")
-        for paper, size, error in published:
-            axes.annotate(paper, (size, error), (0, 7), textcoords="offset points", ha="center", fontsize=7)
-        axes.axhline(limit, color=FAINT, linewidth=1, zorder=0)
-        axes.set_xscale("log")
-        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-        axes.set_xticks([], minor=True)
-        axes.set(xlabel="bytes of the whole file", ylabel="test error (%)")
-        axes.set_title(title, loc="left", weight="bold")
-        axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=120)
+    with figure_at(path, 9, 4.6) as figure:
+        panels = figure.subplots(1, len(found), squeeze=False)[0]
+        for axes, (net, rows) in zip(panels, found.items(), strict=True):
+            _panel(axes, NETS[net], PUBLISHED[net, "mnist"], rows)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower left", ncols=3, frameon=False)
+
+
+def _panel(axes: Axes, net: Net, published: Sequence[Published], rows: Rows) -> None:
+    points = sorted((run.bytes, run.test) for runs in rows.values() for run in runs)
+    medians = sorted((middle(runs).bytes, middle(runs).test) for runs in rows.values())
+    axes.plot(*zip(*points, strict=True), "o", color=COLOURS[1], alpha=0.5, label="demitasse, each seed")
+    axes.plot(*zip(*medians, strict=True), "-", color=COLOURS[0], label="medians")
+    axes.plot([p.bytes for p in published], [p.error for p in published], "D", color=COLOURS[2], label="published")
+    for one in published:
+        axes.annotate(one.paper, (one.bytes, one.error), (0, 7), textcoords="offset points", ha="center", fontsize=7)
+    axes.axhline(net.limit, color=INK, linewidth=0.8, linestyle=":", zorder=0)
+    axes.set_xscale("log")
+    axes.set_xticks(net.ticks, [f"{tick:,}" for tick in net.ticks])
+    axes.set_xticks([], minor=True)
+    axes.set(xlabel="bytes of the whole file", ylabel="test error (%)")
+    axes.set_title(net.title, loc="left", weight="bold", color=INK)
+    plain_axes(axes)
 
 
 def main() -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from demitasse.report.canvas import COLOURS, FAINT, MARKS
+from demitasse.report.canvas import figure_at, plain_axes, reference_line
+from demitasse.report.style import COLOURS, INK, MARKS
 
 _NAMES = {
     ("demitasse.shrink", "uniform"): "shrink, uniform grid",
@@ -39,18 +38,13 @@ class Measured(Protocol):
 def draw(results: Sequence[Measured], path: Path) -> None:
     """Draws accuracy and equal first guesses against bytes, for results of one net with a size as their target."""
     dense = next(one for one in results if one.method == "dense")
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    _curves(left, results, "top1", "top-1 accuracy (%)", "Right first guesses")
-    left.axhline(dense.top1, color=FAINT, linewidth=1, zorder=0)
-    note = f"uncompressed: {dense.bytes / 1000:,.0f} kB"
-    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "left"}
-    left.annotate(note, (0, dense.top1), (4, 3), fontsize=8, **place)
-    _curves(right, results, "same", "share of the tests (%)", "First guess as the uncompressed net's")
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=120)
+    with figure_at(path, 9, 4.2) as figure:
+        left, right = figure.subplots(1, 2)
+        _curves(left, results, "top1", "top-1 accuracy (%)", "Right first guesses")
+        reference_line(left, dense.top1, f"uncompressed: {dense.bytes / 1000:,.0f} kB")
+        _curves(right, results, "same", "share of the tests (%)", "First guess as the uncompressed net's")
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower left", ncols=3, frameon=False)
 
 
 def _curves(axes: Axes, results: Sequence[Measured], value: str, label: str, title: str) -> None:
@@ -60,5 +54,5 @@ def _curves(axes: Axes, results: Sequence[Measured], value: str, label: str, tit
         if points:
             axes.plot(*zip(*points, strict=True), "-", marker=MARKS[number], color=COLOURS[number], label=name)
     axes.set(xlabel="kB of the whole file", ylabel=label)
-    axes.set_title(title, loc="left", weight="bold")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title, loc="left", weight="bold", color=INK)
+    plain_axes(axes)

@@ -171,6 +171,12 @@ def _image() -> None:
     demitasse.Preparation("grey", (28, 28))(b"an image")
 
 
+def _page() -> None:
+    from demitasse.report.page.page import write_page
+
+    write_page(["model.demi"])
+
+
 def _demo() -> None:
     from demitasse.demo import run_demo
 
@@ -193,6 +199,7 @@ FEATURES: dict[str, list[Callable[[], Any]]] = {
         _detections,
         _layer('layer { name: "d" type: "HDF5Data" top: "d" hdf5_data_param { source: "list.txt" batch_size: 1 } }'),
     ],
+    "jinja2": [_page],
     "lightning": [lambda: import_module("demitasse.integrations.lightning")],
     "lmdb": [_write_lmdb],
     "matplotlib": [_plots, _draw_net, lambda: demitasse.compress.compress("lenet")],
@@ -205,6 +212,7 @@ FEATURES: dict[str, list[Callable[[], Any]]] = {
     "scipy": [lambda: demitasse.pycaffe.io.resize_image(np.ones((2, 2, 3)), (3, 3))],
     "sklearn": [demitasse.datasets.digits],
     "transformers": [lambda: import_module("demitasse.integrations.huggingface")],
+    "vl_convert": [_page],
     "demo": [_demo],
 }
 

@@ -32,10 +32,10 @@ def test_everything_is_written(recipes: Path) -> None:
     said: list[str] = []
     results = compress("small.toml", "out", say=said.append)
     folder = recipes / "out/small"
-    assert [line.split(":")[0] for line in said] == ["train", "surgery", "quantize", "pack"]
+    assert [line.split(":")[0] for line in said] == ["train", "surgery", "quantize", "pack", "report"]
     assert {path.name for path in folder.iterdir()} == {
         *("1-train", "2-surgery", "3-quantize", "4-pack"),
-        *("table.txt", "table.md", "report.json", "training.png", "kept.png"),
+        *("table.txt", "table.md", "report.json", "report.html", "training.png", "kept.png"),
     }
     report = json.loads((folder / "report.json").read_text())
     assert report["seed"] == 3
@@ -51,11 +51,11 @@ def test_everything_is_written(recipes: Path) -> None:
 def test_the_recipe_that_it_starts_from_is_run_first_and_once(recipes: Path) -> None:
     said: list[str] = []
     compress("pruned.toml", "out", say=said.append)
-    assert [line.split(":")[0] for line in said] == ["dense", "train", "pruned", "surgery"]
+    assert [line.split(":")[0] for line in said] == ["dense", "train", "report", "pruned", "surgery", "report"]
     said.clear()
     compress("pruned.toml", "out", restart_all=True, say=said.append)
     assert said[1] == "train: already complete"
-    assert said[3].startswith("surgery: test error")
+    assert said[4].startswith("surgery: test error")
     assert (recipes / "out/dense/report.json").exists()
 
 

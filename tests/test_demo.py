@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     lines: list[str] = []
     stages = demo.run_demo(out=folder, quick=True, say=lines.append)
-    assert len(lines) == len(stages) + 1
+    assert len(lines) == len(stages) + 2  # the sizes of compact files, and the page
     return folder
 
 
@@ -92,6 +92,17 @@ def test_logs_tables_and_pictures(folder: Path) -> None:
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_page_shows_the_run(folder: Path) -> None:
+    page = (folder / "report.html").read_text()
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["model"], report["data"], report["seed"], report["quick"]) == ("LeNet", {"name": "digits"}, 1, True)
+    assert list(report["logs"]) == ["reference", "pruned (DNS)", *(f"INQ {portion} %" for portion in (50, 75, 90, 100))]
+    assert all((folder / path).is_file() for path in (report["file"], *report["logs"].values()))
+    assert "LeNet on digits was trained with Caffe&#39;s solver, pruned by Dynamic Network Surgery" in page
+    for stage in report["stages"]:
+        assert stage["name"] in page
+
+
 def test_again_in_the_same_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,7 +129,7 @@ def test_mnist_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         asked.append(folder)
         raise FileNotFoundError
 
-    monkeypatch.setattr(demo, "CHOICES", {"mnist": demo.DemoData(choice.example, choice.prefix, mnist)})
+    monkeypatch.setattr(demo, "CHOICES", {"mnist": demo.DemoData(choice.example, choice.model, choice.prefix, mnist)})
     with pytest.raises(FileNotFoundError):
         demo.run_demo("mnist", tmp_path, mnist_folder=tmp_path / "idx")
     assert asked == [tmp_path / "idx"]

@@ -23,7 +23,7 @@ from tests.test_architecture import modules, names, needed, outside_functions
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 # name to import -> name to install, where they differ
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "vl_convert": "vl-convert-python"}
 # packages of extras that a feature uses where they are there, and does without where they are not
 BESIDE = {"accelerate", "onnxruntime", "simplejpeg"}
 OPTIONAL = {*NEEDS, *BESIDE}

@@ -17,8 +17,9 @@ from demitasse.errors import UsageError
 from demitasse.files import write_text
 from demitasse.methods.method import Method
 from demitasse.report import tables
+from demitasse.report.page.written import write_page_of
 from demitasse.report.progress import TrainingBar
-from demitasse.zoo.recipe import Recipe, find_recipe
+from demitasse.zoo.recipe import Recipe, bundled, find_recipe
 from demitasse.zoo.records import Result, restart
 from demitasse.zoo.runner import Runner, Watch
 from demitasse.zoo.stages import Stage
@@ -67,7 +68,8 @@ def compress(
         DataError: the data is missing.
         DivergedError: a loss is not finite.
         SnapshotError: a checkpoint is broken.
-        MissingPackageError: matplotlib, which draws the report's plots, is not installed.
+        MissingPackageError: matplotlib, which draws the report's plots, is not installed. Without the packages for
+            report.html, ``say`` is called with a line about it instead.
     """
     import_module("demitasse.report.plots")  # fails before the training, not after it
     if isinstance(recipe, Recipe):
@@ -90,6 +92,7 @@ def compress(
             results = runner.run()
         dense = _dense(one, results) or dense
         write_report(one, results, folder, quick, dense)
+        write_page_of(folder, say)
         start = runner.outcome
     return results
 
@@ -227,6 +230,7 @@ def write_report(
     report = {
         "title": title,
         "recipe": recipe.name,
+        "source": recipe.name if recipe.name in bundled() else recipe.source,
         "seed": recipe.seed,
         "quick": quick,
         "demitasse": __version__,
@@ -234,7 +238,9 @@ def write_report(
         "python": platform.python_version(),
         "threads": recipe.threads or torch.get_num_threads(),
         "model": recipe.model.name or recipe.model.imported,
-        "data": {"name": recipe.data_name, **recipe.data.settings},
+        "allow_imports": bool(recipe.model.imported or recipe.data.imported),
+        "data": {"name": recipe.data_name, **recipe.data.settings, "path": recipe.data.path and str(recipe.data.path)},
+        "dense": dense and dense.tests,
         "stages": [
             {"settings": {"kind": stage.kind, **asdict(stage)}, **asdict(result)}
             for stage, result in zip(recipe.stages, results, strict=True)

@@ -39,6 +39,7 @@ from demitasse.formats import pack, unpack
 from demitasse.registry import Registry
 from demitasse.report import tables
 from demitasse.report.log_parser import read_log
+from demitasse.report.page.written import write_page_of
 from demitasse.report.progress import TrainingBar
 from demitasse.report.tables import StageResult
 from demitasse.threads import threads
@@ -46,6 +47,7 @@ from demitasse.threads import threads
 # a quick run: iterations are divided by this, and surgery's c_rate is milder, since so few iterations mend less
 QUICK = 10
 _QUICK_C_RATE = 0.6
+_PACKED = "model.demi"
 _SURGERY = ("dns_convolution_param", "dns_inner_product_param")
 
 
@@ -55,6 +57,7 @@ class DemoData:
 
     Attributes:
         example: name of the example for it.
+        model: the net of the example.
         prefix: prefix of the names of its databases.
         load: loads the images, from a folder if it is given.
         threads: number of threads that torch uses; 0 keeps the current setting. Work as small as the digits is slower
@@ -62,14 +65,15 @@ class DemoData:
     """
 
     example: str
+    model: str
     prefix: str
     load: Callable[[Path | None], datasets.Dataset]
     threads: int = 0
 
 
 CHOICES: Registry[DemoData] = Registry("data")
-CHOICES.register("digits")(DemoData("digits", "digits", lambda _: datasets.digits(), threads=1))
-CHOICES.register("mnist")(DemoData("lenet5", "mnist", datasets.mnist))
+CHOICES.register("digits")(DemoData("digits", "LeNet", "digits", lambda _: datasets.digits(), threads=1))
+CHOICES.register("mnist")(DemoData("lenet5", "lenet5", "mnist", datasets.mnist))
 
 
 def _at_once(line: str) -> None:
@@ -114,7 +118,8 @@ def run_demo(
         write_database(f"{choice.prefix}_test_lmdb", loaded.test_images, loaded.test_labels)
         demo = Demo(Path(choice.example), seed, QUICK if quick else 1, say)
         demo.run()
-        demo.write_report(f"{data}, seed {seed}{', quick' if quick else ''}")
+        demo.write_report(f"{data}, seed {seed}{', quick' if quick else ''}", choice.model, data)
+    write_page_of(out, say)
     return demo.stages
 
 
@@ -134,7 +139,7 @@ class Demo:
     def __init__(self, folder: Path, seed: int, hurry: int, say: Callable[[str], None]) -> None:
         self.folder, self.seed, self.hurry, self.say = folder, seed, hurry, say
         self.stages: list[StageResult] = []
-        self._logs: list[tuple[str, Path]] = []
+        self._logs: dict[str, Path] = {}
         self._plain = folder / "train_val.prototxt"
         self._deploy = folder / "deploy.prototxt"
 
@@ -177,7 +182,7 @@ class Demo:
         self.say(", ".join(f"{name}: {size:,} bytes" for name, size in sizes.items()) + f"; {best} is the smaller")
         self._measure(f"packed ({best}), unpacked", decoded, time.perf_counter() - start, files[best])
         start = time.perf_counter()
-        packed, unpacked = self.folder / "model.demi", self.folder / "unpacked.caffemodel"
+        packed, unpacked = self.folder / _PACKED, self.folder / "unpacked.caffemodel"
         pack(model, packed)
         unpack(packed, unpacked)
         self._measure("packed (.demi), unpacked", unpacked, time.perf_counter() - start, packed)
@@ -190,7 +195,7 @@ class Demo:
         if self.hurry > 1:
             _hurry(param, self.hurry)
         record = path.with_name(solver.replace("solver.prototxt", "train.log"))
-        self._logs.append((name, record))
+        self._logs[name] = record
         start = time.perf_counter()
         handler = log.LogFile(record, "w")
         with log.attached(handler), TrainingBar(name, param.max_iter) as bar:
@@ -218,12 +223,14 @@ class Demo:
             right = sum(net(next_batch(net, device))["accuracy"].item() for _ in range(batches))
         return float(1 - right / batches)
 
-    def write_report(self, title: str) -> None:
+    def write_report(self, title: str, model: str, data: str) -> None:
         """Writes the table as text, Markdown and JSON, and the pictures."""
         from demitasse.report import plots
 
         plots.training_curves(
-            [(name, read_log(path)) for name, path in self._logs], "training.png", title="Training, stage after stage"
+            [(name, read_log(path)) for name, path in self._logs.items()],
+            "training.png",
+            title="Training, stage after stage",
         )
         plots.kept_by_layer(_kept(self.folder / "dns.caffemodel"), "kept.png")
         plots.exponent_histogram(_weights(self.folder / "decoded.caffemodel"), "exponents.png")
@@ -231,10 +238,16 @@ class Demo:
         write_text("table.txt", tables.text(self.stages, title))
         report = {
             "title": title,
+            "model": model,
+            "data": {"name": data},
+            "seed": self.seed,
+            "quick": self.hurry > 1,
             "demitasse": __version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
             "threads": torch.get_num_threads(),
+            "logs": {name: path.as_posix() for name, path in self._logs.items()},
+            "file": (self.folder / _PACKED).as_posix(),
             "stages": tables.as_plain(self.stages),
         }
         write_text("report.json", json.dumps(report, indent=2) + "\n")

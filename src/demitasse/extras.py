@@ -25,6 +25,7 @@ class Need(NamedTuple):
 NEEDS = {
     "PIL": Need("images", "image files"),
     "h5py": Need("hdf5", "HDF5 files"),
+    "jinja2": Need("report", "the report page"),
     "lightning": Need("lightning", "Lightning's callback"),
     "lmdb": Need("lmdb", "new LMDB databases"),
     "matplotlib": Need("plots", "plots"),
@@ -34,9 +35,10 @@ NEEDS = {
     "openvino": Need("openvino", "measuring beside OpenVINO"),
     "plyvel": Need("leveldb", "LevelDB databases"),
     "pydot": Need("pycaffe", "pycaffe's graphs for Graphviz"),
-    "scipy": Need("pycaffe", "pycaffe's image resizing"),
+    "scipy": Need("pycaffe", "pycaffe's image resizing and MATLAB files"),
     "sklearn": Need("digits", "the data set of digits"),
     "transformers": Need("huggingface", "the callback of Hugging Face's Trainer"),
+    "vl_convert": Need("report", "the charts of the report page"),
 }
 
 

@@ -51,6 +51,7 @@ CASES = [
     ("Interp", "interp_param", field(3, 8), "zoom_factor: 8", (163, 147, 143), 163),  # PSPNet, DeepLab
     ("SegAccuracy", "seg_accuracy_param", field(1, 255), "ignore_label: 255", (164, 146), 164),
     ("ShuffleChannel", "shuffle_channel_param", field(1, 3), "group: 3", (164, 159), 164),
+    ("MatWrite", "mat_write_param", field(1, b"p"), 'prefix: "p"', (145, 147), 145),
     ("Lstm", "lstm_param", field(1, 128), "num_output: 128", (140,), 140),  # CTPN
     ("DenseImageData", "dense_image_data_param", field(4, 8), "batch_size: 8", (138,), 138),  # SegNet
     ("SpatialDropout", "spatial_dropout_param", b"\x0d\x00\x00\x00\x3e", "dropout_ratio: 0.125", (155,), 155),

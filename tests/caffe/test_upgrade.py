@@ -55,6 +55,7 @@ TYPES = {
     "TANH": "TanH", "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData",
     # of forks
     "BN": "BN", "CROP": "Crop", "DENSE_IMAGE_DATA": "DenseImageData", "IMAGE_SEG_DATA": "ImageSegData",
+    "MAT_WRITE": "MatWrite",
     "INTERP": "Interp", "PRELU": "PReLU", "ROI_POOLING": "ROIPooling", "SEG_ACCURACY": "SegAccuracy",
     "SMOOTH_L1_LOSS": "SmoothL1Loss", "UPSAMPLE": "Upsample",
 }  # fmt: skip
@@ -88,7 +89,7 @@ def test_what_v1_calls_the_same_stays() -> None:
 
 def test_every_setting_of_v1_has_its_place() -> None:
     old, new = schema.NetParameter().layers.add(), schema.LayerParameter.DESCRIPTOR.fields_by_name
-    moved = {"type", "param", "blob_share_mode", "blobs_lr", "weight_decay", "layer"}
+    moved = {"type", "param", "blob_share_mode", "blobs_lr", "weight_decay", "layer", "strict_dim"}
     for field in old.DESCRIPTOR.fields:
         assert field.name in moved or field.message_type is new[field.name].message_type
 
@@ -393,6 +394,8 @@ layers { name: "b" type: INNER_PRODUCT bottom: "a" top: "b" inner_product_param 
         ("type: CROP crop_param { offset: 3 }", 'type: "Crop" crop_param { offset: 3 }'),
         ("type: PRELU prelu_param {}", 'type: "PReLU" prelu_param {}'),
         ("type: DENSE_IMAGE_DATA dense_image_data_param {}", 'type: "DenseImageData" dense_image_data_param {}'),
+        ('type: MAT_WRITE mat_write_param { prefix: "p" }', 'type: "MatWrite" mat_write_param { prefix: "p" }'),
+        ("type: CONVOLUTION strict_dim: false", 'type: "Convolution"'),
         ("type: IMAGE_SEG_DATA image_data_param {}", 'type: "ImageSegData" image_data_param {}'),
     ],
 )

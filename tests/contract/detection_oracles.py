@@ -52,11 +52,16 @@ def decoded(offset: Box, prior: Box, variance: Box, code: str) -> list[float]:
 def detections(
     offsets: Array, scores: Array, priors: Array, classes: int, code: str, least: float, threshold: float,
     top_k: int, keep: int, eta: float = 1, background: int = 0, shared: bool = True, encoded: bool = False,
+    first: tuple[Array, Array] | None = None, objectness: float = 0,
 ) -> Array:  # fmt: skip
     rows = []
     count = priors.shape[2] // 4
-    corners, variances = priors.reshape(2, count, 4)
     for item in range(len(offsets)):
+        corners, variances = priors.reshape(2, count, 4)
+        if first is not None:  # RefineDet
+            objects, moves = first[0][item].reshape(count, 2), first[1][item].reshape(count, 4)
+            corners = np.array([decoded(moves[p], corners[p], variances[p], code) for p in range(count)])
+            scores[item].reshape(count, classes)[objects[:, 1] < objectness] = np.eye(classes)[background]
         found = []
         for label in (label for label in range(classes) if label != background):
             ranked = []

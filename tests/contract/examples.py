@@ -273,6 +273,13 @@ EXAMPLES = [
         FOUND, given={2: PRIORS}, together=True, differentiable=False,
         oracle=lambda *x: detection.detections(*x, 3, "CORNER_SIZE", 0.1, 0.3, 3, 4, background=-1, encoded=True),
     ),
+    Example(
+        "DetectionOutput", detection_settings("objectness_score: -0.5"), (*FOUND, (2, 12), (2, 24)), given={2: PRIORS},
+        together=True, differentiable=False,
+        oracle=lambda x, s, p, *first: detection.detections(
+            x, s, p, 3, "CENTER_SIZE", 0.1, 0.3, 5, 4, first=first, objectness=-0.5
+        ),
+    ),
     Example("Dropout", "dropout_param { dropout_ratio: 0.3 }", random=True),
     Example("Dropout", "dropout_param { dropout_ratio: 0 }", oracle=lambda x: x),
     Example("Dropout", phase=schema.TEST, oracle=lambda x: x),
@@ -301,6 +308,7 @@ EXAMPLES = [
         "HDF5Output", "hdf5_output_param { file_name: 'written.h5' }", (ROWS, (3, 1)), tops=0, together=True,
         differentiable=False, oracle=lambda data, label: (),
     ),
+    Example("HardSigmoid", shapes=((3, 40),), oracle=lambda x: np.minimum(np.maximum(x / 5 + 0.5, 0), 1)),
     Example("HingeLoss", "", LABELLED, {1: 3}, together=True, oracle=lambda x, label: oracles.hinge(x, label, 1)),
     Example(
         "HingeLoss", "hinge_loss_param { norm: L2 }", LABELLED, {1: 3}, together=True,
@@ -353,6 +361,10 @@ EXAMPLES = [
     ),
     Example(
         "MVN", "mvn_param { normalize_variance: false }", oracle=lambda x: x - x.mean((2, 3), keepdims=True)
+    ),
+    Example(
+        "MatWrite", "mat_write_param { prefix: 'written_' }", (ROWS, (3, 1)), tops=0, together=True,
+        differentiable=False, oracle=lambda *bottoms: (),
     ),
     multibox_example(multibox_settings()),
     multibox_example(

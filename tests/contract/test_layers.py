@@ -23,8 +23,8 @@ from tests.contract.examples import EXAMPLES, IMAGE, RECORDED, Example
 
 # no gradient goes through these
 RANKINGS = {
-    "Accuracy", "ArgMax", "BoxAnnotatorOHEM", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "PriorBox",
-    "Proposal", "SegAccuracy", "Silence", "Threshold", "YoloDetectionOutput", "Yolov3DetectionOutput",
+    "Accuracy", "ArgMax", "BoxAnnotatorOHEM", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "MatWrite",
+    "PriorBox", "Proposal", "SegAccuracy", "Silence", "Threshold", "YoloDetectionOutput", "Yolov3DetectionOutput",
 }  # fmt: skip
 # how many items these make, nobody can tell beforehand
 UNCERTAIN = {
@@ -43,7 +43,7 @@ ONE_TOP = [example for example in FIXED if LAYERS[example.type].in_place]
 each = pytest.mark.parametrize
 
 
-pytestmark = pytest.mark.usefixtures("own_folder")  # HDF5Output writes
+pytestmark = pytest.mark.usefixtures("own_folder")  # HDF5Output and MatWrite write
 
 
 def run(layer: Layer, bottoms: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:

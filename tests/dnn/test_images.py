@@ -55,6 +55,11 @@ def test_what_is_no_image_is_refused():
         dnn.blobFromImage(COLOUR[:, :, 0], swapRB=True)
     with pytest.raises(DataError, match=r"ddepth is 0; expected CV_32F \(5\), or CV_8U"):
         dnn.blobFromImage(COLOUR, 2.0, ddepth=0)
+    for size in (8, (8,), (8.0, 8.0), (-1, 8)):
+        with pytest.raises(DataError, match=r"size is .*; expected two whole numbers, width and height"):
+            dnn.blobFromImage(COLOUR, size=size)
+    with pytest.raises(DataError, match="mean has 5 numbers; expected at most 4"):
+        dnn.blobFromImage(COLOUR, mean=range(5))
     with pytest.raises(DataError, match=r"found a blob of shape \[3\]"):
         dnn.imagesFromBlob(np.zeros(3))
 
@@ -74,3 +79,9 @@ def test_no_box_is_kept_of_none():
     assert len(dnn.NMSBoxes([[0, 0, 1, 1]], [0.5], 0.5, 0.4)) == 0
     with pytest.raises(DataError, match="found 1 boxes and 2 scores"):
         dnn.NMSBoxes([[0, 0, 1, 1]], [0.5, 1], 0.5, 0.4)
+
+
+@each("size", [(7, 5), (48, 27)])
+def test_images_of_16_bits_are_rounded(size):
+    image = COLOUR.astype(np.uint16) * 200
+    np.testing.assert_allclose(dnn.blobFromImage(image, size=size), cv2.dnn.blobFromImage(image, size=size), atol=1)

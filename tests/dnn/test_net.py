@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 import demitasse
 from demitasse import dnn
@@ -11,7 +14,7 @@ from demitasse.caffe import schema
 from demitasse.caffe.net import Net
 from demitasse.caffe.text import prototxt
 from demitasse.caffe.weights import save_weights
-from demitasse.errors import NetError, PrototxtError, UnknownNameError, UsageError
+from demitasse.errors import DataError, NetError, PrototxtError, UnknownNameError, UsageError, WeightsError
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 
@@ -103,19 +106,141 @@ def test_times_are_those_of_the_layers(nets):
     assert (times > 0).all()
 
 
+def test_a_net_is_read_whatever_the_order_of_its_files(files):
+    buffers = [np.frombuffer(path.read_bytes(), np.uint8) for path in files]
+    names = ("conv", "relu", "wide", "norm", "pool")
+    for net in (
+        dnn.readNet(*files), dnn.readNet(*reversed(files)), dnn.readNet("caffe", *reversed(buffers)),
+        dnn.readNet(model=str(files[1]), config=str(files[0]), framework="Caffe"),
+        dnn.readNetFromCaffe(bufferProto=buffers[0], bufferModel=bytearray(buffers[1])),
+        dnn.readNetFromCaffe(str(files[0]), ""),
+    ):  # fmt: skip
+        assert net.getLayerNames() == names
+
+
+def test_what_is_not_here_is_that_of_opencv(monkeypatch):
+    monkeypatch.setattr(cv2, "dnn", dnn)
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Relu", ["x"], ["y"])],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 2))],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 2))],
+        ),
+        opset_imports=[helper.make_opsetid("", 12)],
+    )
+    net = cv2.dnn.readNetFromONNX(np.frombuffer(model.SerializeToString(), np.uint8))
+    net.setInput(np.array([[-1, 2]], np.float32))
+    assert net.forward().tolist() == [[0, 2]]
+    with pytest.raises(AttributeError, match=r"neither demitasse.dnn nor OpenCV's cv2.dnn has 'readNetFromPaper'"):
+        _ = dnn.readNetFromPaper
+    monkeypatch.setitem(sys.modules, "cv2.dnn", None)
+    with pytest.raises(AttributeError, match=r"has no 'readNetFromONNX'; .* pip install opencv-python-headless"):
+        _ = dnn.readNetFromONNX
+    assert not hasattr(dnn, "readNetFromONNX")
+
+
+def test_blobs_of_layers_are_changed(nets):
+    found = []
+    nets[0].setInput(DATA)
+    nets[0].forward()  # cv2 takes no other blobs afterwards
+    for net in nets:
+        net.setInput(DATA)
+        layer = net.getLayer(net.getLayerId("conv"))
+        assert (layer.name, layer.type) == ("conv", "Convolution")
+        net.setParam("wide", 1, np.array([[1, 2]], np.float32))
+        layer.blobs = [layer.blobs[0] * 2]  # and no bias
+        found.append((net.forward("conv"), net.forward("wide"), net.getParam("wide", 1).ravel()))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    net = nets[0]
+    net.setInput(np.concatenate([DATA, DATA]))
+    np.testing.assert_allclose(net.forward("wide")[1:], found[0][1], atol=1e-5)
+    assert net.getLayerTypes() == ("Convolution", "Normalize", "Pooling", "ReLU")
+    assert net.getLayersCount("Convolution") == 2
+    layer = net.getLayer("conv")
+    with pytest.raises(WeightsError, match=r"layer 'conv': found blobs of \[3\] entries; expected \[108, 4\]"):
+        layer.blobs = [np.zeros(3)]
+    with pytest.raises(UnknownNameError, match=r"the net has no layer 'convv'; did you mean 'conv'"):
+        net.getLayer("convv")
+    with pytest.raises(UnknownNameError, match=r"the net has no layer 9; known"):
+        net.getLayer(9)
+    with pytest.raises(UnknownNameError, match=r"layer 'conv' has 2 blobs; found the number 2"):
+        net.getParam("conv", 2)
+
+
+def test_a_net_that_ends_in_silence(tmp_path):
+    """Such as that of colorization, whose scripts set the blobs of two layers."""
+    text = (
+        TEXT
+        + """layer { name: "rh" type: "Scale" bottom: "p" top: "rh" scale_param { filler { value: 2.606 } } }
+        layer { name: "ab" type: "Convolution" bottom: "rh" top: "ab"
+          convolution_param { num_output: 2 kernel_size: 1 } }
+        layer { name: "Silence" type: "Silence" bottom: "ab" }"""
+    )
+    (tmp_path / "net.prototxt").write_text(text)
+    save_weights(Net(prototxt.parse(text, schema.NetParameter(), "net")), tmp_path / "net.caffemodel")
+    found = []
+    for library in (dnn, cv2.dnn):
+        net = library.readNetFromCaffe(str(tmp_path / "net.prototxt"), str(tmp_path / "net.caffemodel"))
+        net.getLayer(net.getLayerId("ab")).blobs = [np.arange(8, dtype=np.float32).reshape(2, 4, 1, 1)]
+        net.getLayer(net.getLayerId("rh")).blobs = [np.full([1, 4], 1.5, np.float32)]
+        net.setInput(DATA)
+        found.append((net.forward(), net.getLayerNames()[-1], list(net.getUnconnectedOutLayersNames())))
+    assert found[0][1:] == found[1][1:]
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("names", [None, "", [], ["pool"], ("conv", "pool"), np.array(["wide"])], ids=repr)
+def test_outputs_have_the_form_of_what_was_asked(nets, names):
+    found = []
+    for net in nets:
+        net.setInputsNames(["image"])
+        net.setInput(DATA, "image")
+        found.append(net.forward() if names is None else net.forward(names))
+    assert isinstance(found[0], np.ndarray) == isinstance(found[1], np.ndarray)
+    ours, theirs = ([each] if isinstance(each, np.ndarray) else each for each in found)
+    for mine, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, expected, atol=1e-5)
+    assert len(nets[0].forward(outBlobNames=["conv", "pool"])) == 2
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.float16, np.float64])
+def test_inputs_of_any_type_of_number(nets, kind):
+    image = np.asfortranarray((DATA * 20 + 100).clip(0, 255).astype(kind))[..., ::-1]
+    for net in nets:
+        net.setInput(image if kind != np.float16 else image.astype(np.float32))
+    nets[0].setInput(image)
+    np.testing.assert_allclose(nets[0].forward(), nets[1].forward(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("blob", [None, "image", [None], np.array([1j])], ids=repr)
+def test_an_input_that_is_no_array_of_numbers(nets, blob):
+    with pytest.raises(DataError, match=r"input 'data': found .*; expected an array of numbers"):
+        nets[0].setInput(blob)
+
+
+@pytest.mark.parametrize("given", [None, 3, np.zeros(4, np.float32)], ids=repr)
+def test_a_definition_that_is_neither_a_path_nor_bytes(given):
+    with pytest.raises(UsageError, match=r"prototxt is .*; expected a path, bytes, or an array of uint8"):
+        dnn.readNetFromCaffe(given)
+
+
 def test_wrong_use_is_told(files, tmp_path):
     net = dnn.readNetFromCaffe(*files)
-    with pytest.raises(UsageError, match="input 'data' is not set"):
+    with pytest.raises(UsageError, match=r"input 'data' is not set"):
         net.forward()
-    with pytest.raises(UnknownNameError, match="the net has no input 'dat'; did you mean 'data'"):
+    with pytest.raises(UnknownNameError, match=r"the net has no input 'dat'; did you mean 'data'"):
         net.setInput(DATA, "dat")
     net.setInput(DATA)
-    with pytest.raises(UnknownNameError, match="the net has no layer 'convv'; did you mean 'conv'"):
+    with pytest.raises(UnknownNameError, match=r"the net has no layer 'convv'; did you mean 'conv'"):
         net.forward("convv")
+    with pytest.raises(UsageError, match=r"outputName is 3; expected a name"):
+        net.forward(3)
     net.setInput(DATA[:, :2])
     with pytest.raises(NetError, match=r"layer .conv.: the inputs need a weight of shape"):
         net.forward()
-    with pytest.raises(PrototxtError, match="prototxt: not a text"):
+    with pytest.raises(PrototxtError, match=r"prototxt: not a text"):
         dnn.readNetFromCaffe(b"\xff")
     with pytest.raises(PrototxtError, match="cannot be read"):
         dnn.readNetFromCaffe(tmp_path / "none.prototxt")

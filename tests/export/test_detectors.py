@@ -1,4 +1,4 @@
-"""Detection layers in ONNX find what the net finds, in batches of any size."""
+"""Detection layers in graphs find what the net finds, in batches of any size."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import torch
 
 from demitasse.caffe import schema
 from demitasse.errors import ExportError
-from demitasse.export import TARGETS, of_files, of_net
+from demitasse.export import TARGETS, of_files, of_net, suppression
 from demitasse.export.check import compare
 from tests.contract.examples import EXAMPLES, Example, detection_settings
 from tests.export.nets import build
 from tests.export.test_layers import FINDERS
 
-ONNX = TARGETS[".onnx"]
+each_graph = pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
 SSD = """
 name: "ssd" input: "data" input_shape { dim: 2 dim: 3 dim: 32 dim: 32 }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
@@ -38,6 +38,7 @@ layer { name: "found" type: "DetectionOutput" bottom: "loc_flat" bottom: "conf_f
 """
 
 
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2", ".py"])
 @pytest.mark.parametrize(
     "settings",
     [
@@ -47,36 +48,47 @@ layer { name: "found" type: "DetectionOutput" bottom: "loc_flat" bottom: "conf_f
         detection_settings().replace("confidence_threshold: 0.1", "confidence_threshold: 2"),  # finds nothing
     ],
 )
-def test_an_ssd_with_any_batch(settings):
-    model = of_net(build(SSD % settings))
+def test_an_ssd_with_any_batch(settings, suffix):
+    model, target = of_net(build(SSD % settings)), TARGETS[suffix]
     assert model.dynamic
-    files = ONNX.make(model).files
-    (row,) = compare(model, lambda inputs: ONNX.run(files, inputs), ONNX.tolerance)
+    files = target.make(model).files
+    (row,) = compare(model, lambda inputs: target.run(files, inputs), target.tolerance)
     assert row.shape[3] == 7
-    assert b"NonMaxSuppression" in files[".onnx"]
+    assert suffix != ".onnx" or b"NonMaxSuppression" in files[".onnx"]
 
 
+def test_too_many_pairs_of_boxes_are_told(monkeypatch):
+    monkeypatch.setattr(suppression, "_MOST_PAIRS", 2699)
+    settings = detection_settings("", "nms_threshold: 0.4 top_k: 30")
+    with pytest.raises(ExportError, match=r"layer 'found' .*: 3 classes of 30 boxes have too many pairs .*; set top_k"):
+        TARGETS[".pt2"].make(of_net(build(SSD % settings)))
+
+
+@each_graph
 @pytest.mark.parametrize("example", [example for example in EXAMPLES if example.type in FINDERS], ids=str)
-def test_every_finder(example: Example):
+def test_every_finder(example: Example, suffix: str):
+    target = TARGETS[suffix]
     example = example._replace(phase=schema.TEST)
     model = of_net(example.net(), [f"t{index}" for index in range(example.tops)]).fixed()
     if "eta" in example.settings:
-        with pytest.raises(ExportError, match=r"eta is 0.7; ONNX suppresses only with 1"):
-            ONNX.make(model)
+        with pytest.raises(ExportError, match=r"eta is 0.7; graphs suppress only with 1"):
+            target.make(model)
         return
     inputs = {f"b{index}": bottom for index, bottom in enumerate(example.bottoms())}
     expected = model.reference(inputs)
-    for name, found in zip(model.outputs, ONNX.run(ONNX.make(model).files, inputs), strict=True):
-        assert len(found.reshape(-1, found.shape[-1])) > 3
+    for name, found in zip(model.outputs, target.run(target.make(model).files, inputs), strict=True):
+        assert len(found.reshape(-1, found.shape[-1])) > 2
         torch.testing.assert_close(found, expected[name], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2", ".py"])
 @pytest.mark.parametrize("name", ["res10_face_ssd", "wechat_detect", "wechat_sr"])
-def test_published_detectors(shared, name):
+def test_published_detectors(shared, name, suffix):
     folder = shared / "models/detectors"
     if not folder.is_dir():
         pytest.skip(f"no detectors at {folder}")
     model = of_files(folder / f"{name}.prototxt", folder / f"{name}.caffemodel").fixed()
-    files = ONNX.make(model).files
-    compare(model, lambda inputs: ONNX.run(files, inputs), ONNX.tolerance)
+    target = TARGETS[suffix]
+    files = target.make(model).files
+    compare(model, lambda inputs: target.run(files, inputs), target.tolerance)

@@ -18,22 +18,25 @@ FINDERS = ("DetectionOutput", "Proposal", "YoloDetectionOutput", "Yolov3Detectio
 NO_GRAPH = {"Python": "it runs Python code"} | dict.fromkeys(
     ("BoxAnnotatorOHEM", "DetectionEvaluate", "Filter", "MultiBoxLoss"), "depends on the values"
 )
-# those that ONNX has operators for
-NO_PROGRAM = NO_GRAPH | dict.fromkeys((*FINDERS, "ROIPooling"), "depends on the values")
+# ONNX has an operator for it
+NO_PROGRAM = NO_GRAPH | {"ROIPooling": "depends on the values"}
 # PyTorch source: type, and what the settings or the shapes have -> part of the reason
 LOSSES = (
     "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss", "MultinomialLogisticLoss",
     "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SmoothL1LossOHEM", "SoftmaxWithLoss", "SoftmaxWithLossOHEM",
 )  # fmt: skip
 UNTRANSLATED = (
-    *LOSSES, *FINDERS, "Accuracy", "BoxAnnotatorOHEM", "DetectionEvaluate", "Im2col", "LSTMUnit", "Lstm",
-    "MultiBoxLoss", "PSROIPooling", "PriorBox", "Python", "ROIPooling",
-    "Reorg", "SegAccuracy",
+    *LOSSES, "Accuracy", "BoxAnnotatorOHEM", "DetectionEvaluate", "Im2col", "LSTMUnit", "Lstm", "MultiBoxLoss",
+    "PSROIPooling", "Python", "Reorg", "SegAccuracy", "YoloDetectionOutput", "Yolov3DetectionOutput",
 )  # fmt: skip
 NO_SOURCE = dict.fromkeys(UNTRANSLATED, "translation to PyTorch")
 
 # these make no blobs
-EACH = [example._replace(phase=schema.TEST) for example in EXAMPLES if example.type not in ("HDF5Output", "Silence")]
+EACH = [
+    example._replace(phase=schema.TEST)
+    for example in EXAMPLES
+    if example.type not in ("HDF5Output", "MatWrite", "Silence")
+]
 
 
 def sourceless(example: Example) -> str | None:
@@ -43,6 +46,8 @@ def sourceless(example: Example) -> str | None:
         return "translation to PyTorch"  # in use, too, it normalizes by the batch
     if "STOCHASTIC" in example.settings:
         return "expected MAX or AVE"
+    if "objectness_score" in example.settings:
+        return "PyTorch source: it has the bottoms of RefineDet's first step"
     return NO_SOURCE.get(example.type)
 
 

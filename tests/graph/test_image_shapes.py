@@ -22,6 +22,22 @@ CONV = """layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
         ("ImageData", "image_data_param { batch_size: 2 new_height: 7 new_width: 8 }", (7, 8)),
         ("ImageSegData", "transform_param { crop_h: 5 crop_w: 6 } image_data_param { batch_size: 2 }", (5, 6)),
         ("DenseImageData", "dense_image_data_param { batch_size: 2 new_height: 7 new_width: 8 }", (7, 8)),
+        (
+            "AnnotatedData",
+            "transform_param { resize_param { height: 5 width: 6 } } data_param { batch_size: 2 }",
+            (5, 6),
+        ),
+        (
+            "Data",
+            "transform_param { resize_param { height: 5 width: 6 } crop_size: 4 } data_param { batch_size: 2 }",
+            (4, 4),
+        ),
+        (
+            "AnnotatedData",  # keeps the aspect of each image
+            "transform_param { resize_param { resize_mode: FIT_SMALL_SIZE height: 5 width: 6 } } "
+            "data_param { batch_size: 1 }",
+            None,
+        ),
         ("DenseImageData", "dense_image_data_param { batch_size: 2 }", None),  # as large as the images are
     ],
 )

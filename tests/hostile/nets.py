@@ -57,6 +57,7 @@ DETECTOR = """input: "data" input_shape { dim: 1 dim: 3 dim: 16 dim: 16 }
 layer { name: "dw" type: "ConvolutionDepthwise" bottom: "data" top: "dw"
   convolution_param { num_output: 3 kernel_size: 3 stride: 4 weight_filler { type: "xavier" } } }
 layer { name: "r6" type: "ReLU6" bottom: "dw" top: "dw" relu6_param { negative_slope: 0.1 } }
+layer { name: "hs" type: "HardSigmoid" bottom: "dw" top: "dw" }
 layer { name: "norm" type: "Normalize" bottom: "dw" top: "norm"
   norm_param { across_spatial: false channel_shared: false eps: 0.1 scale_filler { value: 2 } } }
 layer { name: "loc" type: "Convolution" bottom: "norm" top: "loc" convolution_param { num_output: 4 kernel_size: 1 } }
@@ -85,6 +86,7 @@ layer { name: "reorg" type: "Reorg" bottom: "data" top: "reorg" reorg_param { st
 layer { name: "tr" type: "Transpose" bottom: "reorg" top: "tr"
   transpose_param { dim: 3 dim: 0 dim: 2 dim: 1 } }
 layer { name: "rev" type: "Reverse" bottom: "tr" top: "rev" reverse_param { axis: 1 } }
+layer { name: "mat" type: "MatWrite" bottom: "rev" mat_write_param { prefix: "m" source: "s" strip: 4 period: 9 } }
 layer { name: "lstm" type: "Lstm" bottom: "rev" top: "lstm" lstm_param { num_output: 3 clipping_threshold: 1 } }
 """
 REGIONS = """input: "x" input_shape { dim: 1 dim: 8 dim: 4 dim: 4 } input: "info" input_shape { dim: 1 dim: 3 }
@@ -115,6 +117,9 @@ layer { name: "loss" type: "MultiBoxLoss" bottom: "loc" bottom: "conf" bottom: "
     sample_size: 4 nms_param { nms_threshold: 0.4 top_k: 9 } } }
 layer { name: "out" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "priors" top: "out"
   detection_output_param { num_classes: 3 keep_top_k: 4 } }
+input: "objects" input_shape { dim: 2 dim: 12 }
+layer { name: "refined" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "priors" bottom: "objects"
+  bottom: "loc" top: "refined" detection_output_param { num_classes: 3 keep_top_k: 4 objectness_score: 0.1 } }
 layer { name: "judge" type: "DetectionEvaluate" bottom: "out" bottom: "label" top: "judge"
   detection_evaluate_param { num_classes: 3 overlap_threshold: 0.5 evaluate_difficult_gt: false } }
 input: "rois" input_shape { dim: 4 dim: 5 } input: "each" input_shape { dim: 4 dim: 1 dim: 1 dim: 1 }

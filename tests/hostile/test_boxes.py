@@ -7,11 +7,12 @@ import time
 import pytest
 import torch
 
-from demitasse.errors import DataError
+from demitasse.errors import DataError, NetError
 from tests.golden.single import single_layer
 
 PRIORS = 2000
 LOSS = "multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE }"
+JUDGED = "detection_output_param { num_classes: 3 }"
 JUDGE = "detection_evaluate_param { num_classes: 3 }"
 
 
@@ -90,3 +91,38 @@ def test_many_boxes_end_in_time() -> None:
     assert time.process_time() - begin < 60
     with pytest.raises(DataError, match="layer 'l': found 2,000 default boxes and 200,000 boxes of an image"):
         loss(rows(400_000))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "shapes"),
+    [
+        ("DetectionOutput", JUDGED, ((0, 24), (0, 18), (1, 2, 24))),
+        ("DetectionOutput", JUDGED, ((0, 24), (0, 18), (1, 2, 24), (0, 12), (0, 24))),
+        ("Proposal", "", ((0, 18, 3, 4), (0, 36, 3, 4), (1, 3))),
+        (
+            "YoloDetectionOutput",
+            "yolo_detection_output_param { num_classes: 1 num_box: 1 biases: [1, 2] }",
+            ((0, 6, 2, 3),),
+        ),
+        (
+            "Yolov3DetectionOutput",
+            """yolov3_detection_output_param { num_classes: 1 num_box: 1 biases: [1, 2] mask: 0 mask_group_num: 1
+            anchors_scale: 4 }""",
+            ((0, 6, 2, 3),),
+        ),
+    ],
+)
+def test_nothing_is_found_in_no_images(kind: str, settings: str, shapes: tuple[tuple[int, ...], ...]) -> None:
+    found = single_layer(kind, settings, *shapes)(*(torch.zeros(shape) for shape in shapes))
+    assert found.numel() == 0
+
+
+@pytest.mark.parametrize("ratio", ["inf", "nan", "-1", "0"])
+def test_anchors_of_no_ratio(ratio: str) -> None:
+    with pytest.raises(NetError, match=r"ratio is .*; expected a positive number"):
+        single_layer("Proposal", f"proposal_param {{ ratio: {ratio} }}", (1, 6, 3, 4), (1, 12, 3, 4), (1, 3))
+
+
+def test_axes_of_a_blob_without_items_have_limits() -> None:
+    with pytest.raises(NetError, match=r"top 't0' has the shape \[0, 3, .*\]; expected smaller axes"):
+        single_layer("Interp", "interp_param { zoom_factor: 2147483647 }", (0, 3, 8, 8))

@@ -16,9 +16,10 @@ import demitasse
 from demitasse.packed.tensor import of_array
 from demitasse.packed.writer import pack
 from demitasse.report.inspection import Inspection, inspect
-from demitasse.report.inspection_picture import _bars, picture
+from demitasse.report.inspection_bars import bars_of
+from demitasse.report.inspection_picture import picture
 from demitasse.report.inspection_table import table
-from demitasse.report.plots import COLOURS
+from demitasse.report.style import COLOURS
 
 
 def net() -> dict[str, np.ndarray]:
@@ -121,7 +122,7 @@ def test_many_tensors_are_drawn_by_layer_and_the_smallest_together(layers: int, 
     ]
     (tmp_path / "net.demi").write_bytes(pack(arrays))
     rows = inspect(tmp_path / "net.demi").rows
-    drawn = _bars(rows)
+    drawn = bars_of(rows)
     assert len(drawn) == bars
     assert sum(bar.positions + bar.values for bar in drawn) == pytest.approx(sum(row.bytes for row in rows))
     if bars == 30:

@@ -9,7 +9,7 @@ from PIL import Image
 from demitasse.errors import UsageError
 from demitasse.report.log_parser import TrainingLog, read_log
 from demitasse.report.log_plots import _smooth, plot_logs
-from demitasse.report.plots import COLOURS
+from demitasse.report.style import COLOURS
 
 
 def log(points: int = 30, dated: bool = True) -> TrainingLog:

@@ -13,10 +13,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from demitasse.report import canvas, inspection_picture, log_plots, plots, sensitivity
-from demitasse.report.canvas import COLOURS, useful_limits
+from demitasse.report import canvas, inspection_picture, log_plots, plots, sensitivity, style
 from demitasse.report.inspection import Inspection, TensorRow
+from demitasse.report.limits import useful_limits
 from demitasse.report.log_parser import Series, TrainingLog
+from demitasse.report.style import COLOURS, DARK_COLOURS, DARK_GROUND, GROUND
 
 LONG = "model.encoder.layers.{}.self_attention.query_projection_of_the_block.weight"
 
@@ -225,12 +226,27 @@ def lab(values: np.ndarray) -> np.ndarray:
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
+@pytest.mark.parametrize("colours", [COLOURS, DARK_COLOURS])
 @pytest.mark.parametrize("missing", MISSING)
-def test_colours_can_be_told_apart(missing: str) -> None:
-    seen = [lab(np.array(MISSING[missing]) @ linear(colour)) for colour in COLOURS]
+def test_colours_can_be_told_apart(missing: str, colours: tuple[str, ...]) -> None:
+    seen = [lab(np.array(MISSING[missing]) @ linear(colour)) for colour in colours]
     assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2)) > 20
 
 
-def test_colours_stand_out_against_white() -> None:
-    luminances = [float(np.array([0.2126, 0.7152, 0.0722]) @ linear(colour)) for colour in COLOURS]
-    assert all(1.05 / (luminance + 0.05) >= 3 for luminance in luminances)
+def contrast(one: str, other: str) -> float:
+    """The contrast of WCAG 2.2: the ratio of the luminances, each with 0.05 of light in the room."""
+    low, high = sorted(0.05 + float(np.array([0.2126, 0.7152, 0.0722]) @ linear(colour)) for colour in (one, other))
+    return high / low
+
+
+@pytest.mark.parametrize(("colours", "ground"), [(COLOURS, GROUND), (DARK_COLOURS, DARK_GROUND)])
+def test_colours_stand_out_against_their_ground(colours: tuple[str, ...], ground: str) -> None:
+    assert all(contrast(colour, ground) >= 3 for colour in colours)
+
+
+@pytest.mark.parametrize(
+    ("texts", "grounds"),
+    [((style.INK, style.QUIET), style.LIGHT_GROUNDS), ((style.DARK_INK, style.DARK_QUIET), style.DARK_GROUNDS)],
+)
+def test_texts_can_be_read(texts: tuple[str, ...], grounds: tuple[str, ...]) -> None:
+    assert all(contrast(text, ground) >= 4.5 for text in texts for ground in grounds)

@@ -11,6 +11,7 @@ from demitasse.errors import NetError
 
 MOST_AXES = 32  # Caffe's own limits of axes and of entries, which it counts in an int
 MOST_ENTRIES = 2**31 - 1
+_MOST_STRIDE = 2**62  # of torch
 _ENTRY = 4  # bytes
 _SPREADING = ("stride", "kernel", "dilation")  # settings that enlarge the tops of a deconvolution
 
@@ -31,6 +32,8 @@ def check_size(shape: Sequence[int], what: str) -> None:
     if min(shape, default=0) < 0:
         raise NetError(f"{what} has the shape {list(shape)}; expected sizes of 0 or more")
     count = math.prod(shape)
+    if not count and math.prod(size or 1 for size in shape) > _MOST_STRIDE:
+        raise NetError(f"{what} has the shape {list(shape)}; expected smaller axes, though it has no entries")
     if count > MOST_ENTRIES:
         raise NetError(f"{what} of shape {list(shape)} has {count} entries; expected at most {MOST_ENTRIES}")
     if count * _ENTRY > _memory():

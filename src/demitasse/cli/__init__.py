@@ -40,6 +40,7 @@ FAMILIES = {
     "draw": ("draw_net",),
     "logs": ("parse_log", "plot_log"),
     "demo": ("demo", "examples"),
+    "report": ("report",),
 }
 
 

@@ -46,16 +46,11 @@ def plot_log(
     """Draw training runs: loss, test results and learning rate."""
     if len(files) < 2:
         raise UsageError("usage: demitasse plot_log LOG... OUT.png")
+    from demitasse.files import short_names
     from demitasse.report.log_parser import read_log
     from demitasse.report.log_plots import plot_logs
 
     *logs, out = files
-    runs = [(name, read_log(path)) for name, path in zip(_names(logs), logs, strict=True)]
+    runs = [(name, read_log(path)) for name, path in zip(short_names(logs), logs, strict=True)]
     plot_logs(runs, out, [name for name in show.split(",") if name], x, log_scale)
     print(f"Wrote {out}")
-
-
-def _names(paths: list[Path]) -> list[str]:
-    """Returns the files' names without extensions, or their whole paths if those names are not distinct."""
-    short = [path.stem for path in paths]
-    return short if len(set(short)) == len(short) else [str(path) for path in paths]

@@ -31,7 +31,9 @@ Level = Annotated[
 Stage = Annotated[str, typer.Option(help="Stages of the net, separated by commas.")]
 Workers = Annotated[int, typer.Option(help="Number of threads that prefetch images.", min=0)]
 
-AllowOutput = Annotated[bool, typer.Option("--allow-output", help="Allow the net's HDF5Output layers to write files.")]
+AllowOutput = Annotated[
+    bool, typer.Option("--allow-output", help="Allow the net's HDF5Output and MatWrite layers to write files.")
+]
 
 
 def register(app: typer.Typer) -> None:

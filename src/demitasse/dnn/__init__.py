@@ -1,14 +1,17 @@
 """The drop-in for ``cv2.dnn``'s importer of Caffe nets, which OpenCV 5 has no more: ``from demitasse import dnn``.
 
-Names and arguments are those of ``cv2.dnn``; images, blobs and results are NumPy arrays.
+Names and arguments are those of ``cv2.dnn``; images, blobs and results are NumPy arrays. Names that are not here, such
+as ``readNetFromONNX``, are OpenCV's own, if it is installed.
 """
 
 from __future__ import annotations
 
 from demitasse.dnn.boxes import NMSBoxes
 from demitasse.dnn.images import blobFromImage, blobFromImages, imagesFromBlob
+from demitasse.dnn.layer import NetLayer
 from demitasse.dnn.net import Net
-from demitasse.dnn.reading import readNetFromCaffe
+from demitasse.dnn.opencv import of_opencv
+from demitasse.dnn.reading import readNet, readNetFromCaffe
 
 # where cv2 computes; here always on the CPU
 DNN_BACKEND_DEFAULT, DNN_BACKEND_HALIDE, DNN_BACKEND_INFERENCE_ENGINE, DNN_BACKEND_OPENCV = 0, 1, 2, 3
@@ -33,8 +36,16 @@ __all__ = [
     "DNN_TARGET_VULKAN",
     "NMSBoxes",
     "Net",
+    "NetLayer",
     "blobFromImage",
     "blobFromImages",
     "imagesFromBlob",
+    "readNet",
     "readNetFromCaffe",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return of_opencv(name)

@@ -56,11 +56,13 @@ def blobFromImages(
     Raises:
         DataError: as for one image, or the images have different sizes after resizing.
     """
-    planes = [_planes(image, (int(size[0]), int(size[1])), crop) for image in images]
+    planes = [_planes(image, _size(size), crop) for image in images]
     if not planes or len({each.shape for each in planes}) > 1:
         raise DataError(f"found images of shapes {[each.shape for each in planes]}; expected some, all of one shape")
     means = np.zeros(max(len(planes[0]), _MOST_CHANNELS), np.float32)
-    given = np.atleast_1d(np.asarray(mean, np.float32))[:_MOST_CHANNELS]
+    given = np.atleast_1d(np.asarray(mean, np.float32))
+    if given.shape > (_MOST_CHANNELS,):
+        raise DataError(f"mean has {given.size} numbers; expected at most {_MOST_CHANNELS}")
     means[: len(given)] = given
     if ddepth not in (_CV_8U, _CV_32F) or (ddepth == _CV_8U and (scalefactor != 1 or means.any())):
         raise DataError(f"ddepth is {ddepth}; expected CV_32F (5), or CV_8U (0) with scalefactor 1 and mean 0")
@@ -84,6 +86,13 @@ def imagesFromBlob(blob_: Image) -> tuple[Image, ...]:
         raise DataError(f"found a blob of shape {list(blob_.shape)}; expected (n, channels, height, width)")
     images = blob_.transpose(0, 2, 3, 1)
     return tuple(np.ascontiguousarray(each[..., 0] if each.shape[2] == 1 else each) for each in images)
+
+
+def _size(given: object) -> tuple[int, int]:
+    sides = np.asarray(given)
+    if sides.shape != (2,) or sides.dtype.kind not in "ui" or (sides < 0).any():
+        raise DataError(f"size is {given!r}; expected two whole numbers, width and height")
+    return int(sides[0]), int(sides[1])
 
 
 def _planes(image: Image, size: tuple[int, int], crop: bool) -> Image:
@@ -111,8 +120,7 @@ def _resized(planes: Image, height: int, width: int, scales: tuple[float, float]
     if planes.shape[1:] == (2 * height, 2 * width):  # OpenCV takes means of squares for exact halves
         squares = planes.reshape(len(planes), height, 2, width, 2)
         if planes.dtype != np.uint8:
-            mean: Image = squares.mean((2, 4)).astype(planes.dtype)
-            return mean
+            return _of_type(squares.mean((2, 4)), planes.dtype)
         sums: Image = (squares.sum((2, 4), dtype=np.uint16) + 2) >> 2
         return sums.astype(np.uint8)
     above, down = _places(planes.shape[1], height, scales[0])
@@ -121,8 +129,7 @@ def _resized(planes: Image, height: int, width: int, scales: tuple[float, float]
     if planes.dtype != np.uint8:
         values = planes.astype(np.float32)
         rows = values[:, above] * (1 - down)[:, None] + values[:, below] * down[:, None]
-        found: Image = (rows[:, :, before] * (1 - across) + rows[:, :, after] * across).astype(planes.dtype)
-        return found
+        return _of_type(rows[:, :, before] * (1 - across) + rows[:, :, after] * across, planes.dtype)
     left, right = _fixed(1 - across), _fixed(across)
     first, second = (
         planes[:, rows][:, :, before].astype(np.int32) * left + planes[:, rows][:, :, after].astype(np.int32) * right
@@ -132,6 +139,11 @@ def _resized(planes: Image, height: int, width: int, scales: tuple[float, float]
     upper = (_fixed(1 - down)[:, None] * (first >> 4)) >> 16
     lower = (_fixed(down)[:, None] * (second >> 4)) >> 16
     return ((upper + lower + 2) >> 2).astype(np.uint8)
+
+
+def _of_type(values: Image, kind: np.dtype[Any]) -> Image:
+    found: Image = (np.rint(values) if kind.kind in "ui" else values).astype(kind)
+    return found
 
 
 def _fixed(weights: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -15,7 +15,8 @@ from demitasse.caffe import schema
 from demitasse.caffe.layers import Layer
 from demitasse.caffe.layers.detection_output import DetectionOutput
 from demitasse.caffe.net import Net as CaffeNet
-from demitasse.errors import NetError, UnknownNameError, UsageError
+from demitasse.dnn.layer import NetLayer
+from demitasse.errors import DataError, NetError, UnknownNameError, UsageError
 from demitasse.graph import Graph
 from demitasse.graph.caffe import of_whole_net
 from demitasse.registry import suggest
@@ -42,6 +43,7 @@ class Net:
         self._plans: dict[tuple[Shapes, tuple[str, ...]], Plan] = {}
         self._nets: dict[Shapes, CaffeNet] = {_shapes(net.inputs): net}
         self._names = [step.name for step in of_whole_net(net).steps]
+        self._aliases: dict[str, str] = {}
         self._time = 0
 
     def setInput(
@@ -58,14 +60,20 @@ class Net:
         Raises:
             UsageError: there are several inputs and no name.
             UnknownNameError: there is no such input.
+            DataError: these are no numbers.
         """
         inputs = list(self._net.inputs)
         if not name and len(inputs) != 1:
             raise UsageError(f"the net has the inputs {', '.join(inputs) or '(none)'}; name one: setInput(blob, name)")
-        name = name or inputs[0]
+        name = self._aliases.get(name, name) or inputs[0]
         if name not in self._net.inputs:
             raise UnknownNameError(f"the net has no input {name!r}; {suggest(name, inputs)}")
-        values = np.asarray(blob, np.float32)
+        values = np.asarray(blob)
+        if not values.ndim or values.dtype.kind not in "buif":
+            raise DataError(
+                f"input {name!r}: found {type(blob).__name__} of {values.dtype}; expected an array of numbers"
+            )
+        values = values.astype(np.float32, copy=False)
         if scalefactor != 1.0 or np.any(mean):
             given = np.zeros(values.shape[1], np.float32)
             given[: np.size(mean)] = np.atleast_1d(np.asarray(mean, np.float32))[: len(given)]
@@ -78,23 +86,34 @@ class Net:
     @overload
     def forward(self, outputName: list[str] | tuple[str, ...]) -> tuple[Array, ...]: ...
 
-    def forward(self, outputName: str | list[str] | tuple[str, ...] | None = None) -> Array | tuple[Array, ...]:
+    @overload
+    def forward(self, *, outBlobNames: Sequence[str]) -> tuple[Array, ...]: ...
+
+    def forward(
+        self, outputName: str | Sequence[str] | None = None, outBlobNames: Sequence[str] | None = None
+    ) -> Array | tuple[Array, ...]:
         """Computes the net and returns the output of a layer, or of several.
 
         Args:
-            outputName: the name of a layer, or of a blob, or a list of names; None for the last layer.
+            outputName: the name of a layer, or of a blob, or a list of names; None or "" for the last layer.
+            outBlobNames: cv2's other name of a list of names.
 
         Returns:
             An array, or for a list of names a tuple of arrays. As in cv2, what DetectionOutput finds goes by item and
             score, and is followed by rows of zeros, up to ``keep_top_k`` rows for each item.
 
         Raises:
-            UsageError: an input is not set.
+            UsageError: an input is not set, or these are no names.
             UnknownNameError: there is no such layer.
             NetError: the layers cannot take inputs of these shapes.
         """
-        names = (self._names[-1],) if outputName is None else outputName
-        wanted = (names,) if isinstance(names, str) else tuple(names)
+        given = outputName if outBlobNames is None else outBlobNames
+        try:
+            wanted = (given,) if isinstance(given, str) else tuple(map(str, given or ()))
+        except TypeError:
+            raise UsageError(f"outputName is {given!r}; expected a name or a list of names") from None
+        if not any(wanted):
+            wanted = (self._names[-1],)
         if missing := [name for name in self._net.inputs if name not in self._inputs]:
             raise UsageError(f"input {missing[0]!r} is not set; call setInput(blob, {missing[0]!r})")
         shapes = _shapes({name: tuple(self._inputs[name].shape) for name in self._net.inputs})
@@ -103,7 +122,7 @@ class Net:
         found = plan(self._inputs)
         self._time = time.perf_counter_ns() - start
         arrays = tuple(self._padded(name, found[name]).numpy() for name in wanted)
-        return arrays[0] if outputName is None or isinstance(outputName, str) else arrays
+        return arrays[0] if given is None or isinstance(given, str) else arrays
 
     def _plan(self, shapes: Shapes, wanted: tuple[str, ...]) -> Plan:
         key = shapes, wanted
@@ -125,10 +144,12 @@ class Net:
         return self._nets[shapes]
 
     def _graph(self, net: CaffeNet, wanted: tuple[str, ...]) -> Graph:
-        """Returns the graph of what is wanted: the first outputs of layers, or blobs, by name."""
+        """Returns the graph of what is wanted by name: first outputs of layers, or blobs; of Silence, its input."""
         graph = of_whole_net(net)
         places = {value.name: number for number, value in enumerate(graph.values)}
-        places |= {step.name: step.outputs[0] for step in graph.steps if step.outputs}
+        for step in graph.steps:
+            if numbers := (*step.outputs, *step.inputs):
+                places[step.name] = numbers[0]
         for name in wanted:
             if name not in places:
                 raise UnknownNameError(f"the net has no layer {name!r}; {suggest(name, places)}")
@@ -154,6 +175,55 @@ class Net:
         """Returns the number of a layer, from 1; -1 if no layer has this name."""
         return self._names.index(layer) + 1 if layer in self._names else -1
 
+    def getLayer(self, layerId: int | str) -> NetLayer:
+        """Returns a layer by its number, from 1, or its name; its blobs can be changed.
+
+        Raises:
+            UnknownNameError: there is no such layer.
+        """
+        name = layerId if isinstance(layerId, str) else str(layerId)
+        if not isinstance(layerId, str) and 0 < int(layerId) <= len(self._names):
+            name = self._names[int(layerId) - 1]
+        layer = self._net.named_layers().get(name)
+        if layer is None:
+            raise UnknownNameError(f"the net has no layer {layerId!r}; {suggest(name, self._names)}")
+        return NetLayer(layer, name, self._forget)
+
+    def _forget(self) -> None:
+        """Drops what was made of blobs that have changed."""
+        self._plans.clear()
+        self._nets = {_shapes(self._net.inputs): self._net}
+
+    def getParam(self, layer: int | str, numParam: int = 0) -> Array:
+        """Returns a blob of a layer.
+
+        Raises:
+            UnknownNameError: there is no such layer or blob.
+        """
+        blobs = self.getLayer(layer).blobs
+        if not 0 <= numParam < len(blobs):
+            raise UnknownNameError(f"layer {layer!r} has {len(blobs)} blobs; found the number {numParam}, from 0")
+        return blobs[numParam]
+
+    def setParam(self, layer: int | str, numParam: int, blob: Array) -> None:
+        """Changes a blob of a layer; it keeps its shape.
+
+        Raises:
+            UnknownNameError: there is no such layer or blob.
+            WeightsError: the blob has another size.
+        """
+        self.getParam(layer, numParam)
+        found = self.getLayer(layer)
+        found.blobs = [*found.blobs[:numParam], blob, *found.blobs[numParam + 1 :]]
+
+    def getLayerTypes(self) -> tuple[str, ...]:
+        """Returns the types of the layers, each once, in the order of their names."""
+        return tuple(sorted({self.getLayer(name).type for name in self._names}))
+
+    def getLayersCount(self, layerType: str) -> int:
+        """Returns how many layers are of a type."""
+        return sum(self.getLayer(name).type == layerType for name in self._names)
+
     def getUnconnectedOutLayers(self) -> NDArray[np.int32]:
         """Returns the numbers of the layers that no other layer takes an output of."""
         return np.array([self.getLayerId(name) for name in self.getUnconnectedOutLayersNames()], np.int32)
@@ -162,7 +232,20 @@ class Net:
         """Returns the names of the layers that no other layer takes an output of."""
         graph = of_whole_net(self._net)
         used = {number for step in graph.steps for number in step.inputs}
-        return tuple(step.name for step in graph.steps if step.outputs and used.isdisjoint(step.outputs))
+        return tuple(step.name for step in graph.steps if used.isdisjoint(step.outputs))
+
+    def setInputsNames(self, inputBlobNames: Sequence[str]) -> None:
+        """Gives the inputs names, in their order, by which :meth:`setInput` knows them, too."""
+        self._aliases = dict(zip(inputBlobNames, self._net.inputs, strict=False))
+
+    def setInputShape(self, inputName: str, shape: Sequence[int]) -> None:
+        """Is accepted and has no effect: the input that is set has a shape."""
+
+    def enableFusion(self, fusion: bool) -> None:
+        """Is accepted and has no effect; what is computed together depends on the net alone."""
+
+    def enableWinograd(self, useWinograd: bool) -> None:
+        """Is accepted and has no effect."""
 
     def setPreferableBackend(self, backendId: int) -> None:
         """Is accepted and has no effect: nets run on the CPU."""

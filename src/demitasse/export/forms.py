@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from demitasse.errors import ExportError
+from demitasse.export.detection import DETECTION
+from demitasse.export.suppression import suppress_in_pairs
 from demitasse.graph import Step
 from demitasse.registry import Registry
 
@@ -19,10 +21,6 @@ FORMS: Registry[Callable[[Step], nn.Module]] = Registry("form of an operation")
 
 # kind -> why no graph of tensor operations can express it
 IMPOSSIBLE = {
-    **dict.fromkeys(
-        ("DetectionOutput", "Proposal", "YoloDetectionOutput", "Yolov3DetectionOutput"),
-        "how many boxes it finds depends on the values",
-    ),
     **dict.fromkeys(
         ("BoxAnnotatorOHEM", "DetectionEvaluate", "MultiBoxLoss"), "which boxes it counts depends on the values"
     ),
@@ -42,6 +40,8 @@ def form(step: Step) -> nn.Module:
     """
     if step.kind in IMPOSSIBLE:
         raise ExportError(f"layer {step.name!r} of type {step.kind} cannot be exported: {IMPOSSIBLE[step.kind]}")
+    if step.kind in DETECTION:
+        return DETECTION[step.kind](step, suppress_in_pairs)
     return FORMS[step.kind](step) if step.kind in FORMS else step.call
 
 

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from demitasse.errors import ExportError
 from demitasse.export.module import GraphModule, prepared, traced
-from demitasse.export.onnx_detection import OPSET
-from demitasse.export.onnx_forms import form
+from demitasse.export.onnx_forms import OPSET, form
 from demitasse.export.onnx_names import rename
 from demitasse.export.suppression import translations
 from demitasse.export.targets import TARGETS, Files, Made, Target

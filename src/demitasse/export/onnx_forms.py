@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from demitasse.export import forms
-from demitasse.export.onnx_detection import DETECTION, OPSET
+from demitasse.export.detection import DETECTION
+from demitasse.export.suppression import suppress
 from demitasse.graph import Step
+
+OPSET = 18
 
 
 def form(step: Step) -> nn.Module:
@@ -21,7 +24,9 @@ def form(step: Step) -> nn.Module:
     if step.kind == "Pooling" and step.settings.method != "STOCHASTIC":
         return pool(step.settings, step.tensors.get("share"), len(step.outputs) == 2)
     if step.kind in DETECTION:
-        return DETECTION[step.kind](step)
+        return DETECTION[step.kind](step, suppress)
+    if step.kind == "ROIPooling":
+        return RegionMaxima(step)
     if step.kind == "SPP":
         return Pyramid(step)
     return Ranking(step) if step.kind == "ArgMax" else forms.form(step)
@@ -39,6 +44,27 @@ class NativeLRN(nn.Module):
     def forward(self, bottom: Tensor) -> Tensor:
         found: Tensor = torch.onnx.ops.symbolic(
             "LRN", [bottom], self.settings, dtype=bottom.dtype, shape=bottom.shape, version=OPSET
+        )
+        return found
+
+
+class RegionMaxima(nn.Module):
+    """ROIPooling, ONNX's own operator."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.settings = step.settings
+
+    @override
+    def forward(self, features: Tensor, regions: Tensor) -> Tensor:
+        pooled = list(self.settings.pooled)
+        found: Tensor = torch.onnx.ops.symbolic(
+            "MaxRoiPool",
+            [features, regions.flatten(1)],
+            {"pooled_shape": pooled, "spatial_scale": self.settings.scale},
+            dtype=features.dtype,
+            shape=(regions.shape[0], features.shape[1], *pooled),
+            version=OPSET,
         )
         return found
 

@@ -4,7 +4,7 @@ from demitasse.files.atomic import atomic_write, write_bytes, write_text
 from demitasse.files.closing import Closing
 from demitasse.files.errors import check_readable, writing
 from demitasse.files.folders import make_folder, new_folder
-from demitasse.files.names import system_path, text_path
+from demitasse.files.names import short_names, system_path, text_path
 from demitasse.files.streams import descriptor, is_stream
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "is_stream",
     "make_folder",
     "new_folder",
+    "short_names",
     "system_path",
     "text_path",
     "write_bytes",

@@ -1,8 +1,9 @@
-"""Converts names of files between the encoding of the system and the text of other files."""
+"""Names of files: in the encoding of the system, as the text of other files, and short ones for people."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -30,3 +31,9 @@ def text_path(path: str | Path) -> str:
         UnicodeError: the bytes of the path are not UTF-8.
     """
     return os.fsencode(path).decode("utf-8")
+
+
+def short_names(paths: Sequence[str | Path]) -> list[str]:
+    """Returns the files' names without extensions, or their whole paths if those names are not distinct."""
+    short = [Path(path).stem for path in paths]
+    return short if len(set(short)) == len(short) else [os.fspath(path) for path in paths]

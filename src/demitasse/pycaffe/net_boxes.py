@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from demitasse.pycaffe.proto.caffe_pb2 import Message
-from demitasse.report.canvas import COLOURS
 from demitasse.report.net_picture import Box, Section
+from demitasse.report.style import COLOURS
 
 _CROSS = " \N{MULTIPLICATION SIGN} "
 Edges = dict[tuple[int, int], str]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from demitasse.report.canvas import COLOURS, INK, figure_at, plain_axes, room_for, title_of
+from demitasse.report.canvas import figure_at, plain_axes, room_for, title_of
+from demitasse.report.style import COLOURS, INK
 
 
 def costs_picture(

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from demitasse.report.canvas import COLOURS, INK, figure_at, plain_axes, room_for, title_of
-from demitasse.report.inspection import Inspection, TensorRow
+from demitasse.report.canvas import figure_at, plain_axes, room_for, title_of
+from demitasse.report.inspection import Inspection
+from demitasse.report.inspection_bars import TensorBar, bars_of
+from demitasse.report.style import COLOURS, GROUND, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_BARS = 30
 _POSITIONS, _VALUES, _HEADER = COLOURS[0], COLOURS[1], COLOURS[2]
-
-
-class Bar(NamedTuple):
-    """Bytes of positions and values of a tensor or a layer, and their entropy, None if it cannot be compared."""
-
-    label: str
-    positions: float
-    values: float
-    entropy: float | None
-    total: int
 
 
 def picture(found: Inspection, path: str | Path) -> None:
@@ -33,7 +24,7 @@ def picture(found: Inspection, path: str | Path) -> None:
         found: the inspected file.
         path: the picture to write; its suffix gives the format.
     """
-    bars = _bars(found.rows)
+    bars = bars_of(found.rows)
     labels = [bar.label for bar in bars] + ["header"]
     places = range(len(bars))
     with figure_at(path, 9 + room_for(labels), 1.6 + 0.3 * len(labels)) as figure:
@@ -60,7 +51,7 @@ def picture(found: Inspection, path: str | Path) -> None:
         plain_axes(axes, grid=None)
 
 
-def _draw_entropies(axes: Axes, bars: Sequence[Bar]) -> None:
+def _draw_entropies(axes: Axes, bars: Sequence[TensorBar]) -> None:
     """Draws a mark at each entropy, with a line to a bar that ends before it."""
     known = [(place, bar.entropy) for place, bar in enumerate(bars) if bar.entropy]
     for place, entropy in known:
@@ -68,37 +59,11 @@ def _draw_entropies(axes: Axes, bars: Sequence[Bar]) -> None:
         axes.plot([min(end, entropy), entropy], [place, place], color=INK, linewidth=0.8)
     if known:
         places, entropies = zip(*known, strict=True)
-        axes.plot(entropies, places, "|", color="white", markersize=14, markeredgewidth=4, clip_on=False)
+        axes.plot(entropies, places, "|", color=GROUND, markersize=14, markeredgewidth=4, clip_on=False)
         label = "entropy, if values were independent"
         axes.plot(entropies, places, "|", color=INK, markersize=13, markeredgewidth=1.6, label=label, clip_on=False)
 
 
-def _text(bar: Bar) -> str:
+def _text(bar: TensorBar) -> str:
     size = bar.positions + bar.values
     return f"{size:,.0f}  ({8 * size / bar.total:.2f} bits each)" if size else "0"
-
-
-def _bars(rows: Sequence[TensorRow]) -> list[Bar]:
-    """Returns a bar for each tensor, or each layer if there are too many, with small layers together if necessary."""
-    groups: dict[str, list[TensorRow]] = {}
-    for row in rows:
-        groups.setdefault(row.name if len(rows) <= _MOST_BARS else row.name.rpartition(".")[0] or row.name, []).append(
-            row
-        )
-    large = sorted(groups, key=lambda name: -sum(row.bytes for row in groups[name]))[: _MOST_BARS - 1]
-    if len(groups) > _MOST_BARS:
-        rest = [row for name, own in groups.items() if name not in large for row in own]
-        groups = {name: own for name, own in groups.items() if name in large}
-        return [*(_bar(*group) for group in groups.items()), _bar(f"{len(rest)} others", rest)]
-    return [_bar(*group) for group in groups.items()]
-
-
-def _bar(label: str, rows: Sequence[TensorRow]) -> Bar:
-    known = all(row.against_entropy is not None or not row.entropy for row in rows)
-    return Bar(
-        label,
-        sum(row.positions for row in rows),
-        sum(row.values for row in rows),
-        sum(row.entropy for row in rows) if known else None,
-        sum(row.count for row in rows),
-    )

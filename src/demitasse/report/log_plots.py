@@ -15,17 +15,15 @@ from demitasse.errors import UsageError
 from demitasse.extras import needs
 from demitasse.registry import suggest
 from demitasse.report.canvas import (
-    COLOURS,
-    INK,
-    MARKS,
     columns_of,
     figure_at,
     log_axis,
     plain_axes,
     title_of,
-    useful_limits,
 )
+from demitasse.report.limits import useful_limits
 from demitasse.report.log_parser import Series, TrainingLog
+from demitasse.report.style import COLOURS, INK, MARKS
 
 with needs("matplotlib"):
     from matplotlib.axes import Axes

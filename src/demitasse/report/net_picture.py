@@ -10,9 +10,9 @@ from itertools import pairwise
 
 from demitasse.errors import UsageError
 from demitasse.extras import needs
-from demitasse.report.canvas import INK
 from demitasse.report.layered import GraphLayout, Point, Size, layout
 from demitasse.report.layered_places import Node
+from demitasse.report.style import GROUND, INK
 
 with needs("matplotlib"):
     import matplotlib
@@ -126,7 +126,7 @@ class _Page:
         head = 24.0 if title else 0.0
         width = max(width, _width(title, 11, "bold"))
         right, top = width / 2 + _MARGIN, height / 2 + _MARGIN
-        self._figure = Figure(figsize=(2 * right / 72, (2 * top + head) / 72), facecolor="white")
+        self._figure = Figure(figsize=(2 * right / 72, (2 * top + head) / 72), facecolor=GROUND)
         FigureCanvasAgg(self._figure)
         self._axes = self._figure.add_axes((0, 0, 1, 1))
         self._axes.set(xlim=(-right, right), ylim=(-top, top + head))
@@ -153,7 +153,7 @@ class _Page:
         x, y = self._place(Point(point.across, point.along - 7))
         x, y = (x + 3, y) if self._upright else (x, y + 2)
         across, along = ("left", "center") if self._upright else ("center", "bottom")
-        ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
+        ground = {"facecolor": GROUND, "edgecolor": "none", "pad": 0.3}
         self._axes.text(
             x, y, note, size=5.5, color=_NOTE, style="italic", zorder=2.5, parse_math=False, bbox=ground,
             ha=across, va=along,
@@ -170,7 +170,7 @@ class _Page:
         colour = box.sections[0].colour
         outline = FancyBboxPatch(
             (left, top - box.height), box.width, box.height, boxstyle="round,pad=0,rounding_size=4",
-            facecolor="white", edgecolor=colour, linewidth=1.0, zorder=3,
+            facecolor=GROUND, edgecolor=colour, linewidth=1.0, zorder=3,
         )  # fmt: skip
         self._axes.add_patch(outline)
         for number, section in enumerate(box.sections):
@@ -179,7 +179,7 @@ class _Page:
             self._axes.add_patch(field)
             field.set_clip_path(outline)
             if number:
-                self._axes.plot([left, left + box.width], [top, top], color="white", linewidth=1.0, zorder=3)
+                self._axes.plot([left, left + box.width], [top, top], color=GROUND, linewidth=1.0, zorder=3)
             self._write(section, x, top)
             top -= section.height
         frame = FancyBboxPatch(

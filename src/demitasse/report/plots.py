@@ -11,10 +11,6 @@ import numpy as np
 from demitasse.arrays import Array
 from demitasse.extras import needs
 from demitasse.report.canvas import (
-    COLOURS,
-    FAINT,
-    INK,
-    MARKS,
     columns_of,
     figure_at,
     log_axis,
@@ -22,9 +18,10 @@ from demitasse.report.canvas import (
     reference_line,
     room_for,
     title_of,
-    useful_limits,
 )
+from demitasse.report.limits import useful_limits
 from demitasse.report.log_parser import Series, TrainingLog
+from demitasse.report.style import COLOURS, FAINT, GROUND, INK, MARKS
 
 with needs("matplotlib"):
     from matplotlib.ticker import MaxNLocator
@@ -209,7 +206,7 @@ def exponent_histogram(weights: Mapping[str, Array], path: str | Path) -> None:
                 values = [(-1) ** row * found.get(exponent, 0) for exponent in exponents]
                 label = None if row else name
                 # white edges separate colours that look alike to some people
-                axes.bar(exponents, values, 0.72, heights[row], color=colour, edgecolor="white", lw=0.5, label=label)
+                axes.bar(exponents, values, 0.72, heights[row], color=colour, edgecolor=GROUND, lw=0.5, label=label)
                 heights[row] += values
         axes.axhline(0, color=INK, linewidth=1)
         axes.set_xticks(exponents, [f"$2^{{{exponent}}}$" for exponent in exponents])

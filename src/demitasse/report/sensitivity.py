@@ -7,7 +7,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demitasse.report.canvas import COLOURS, MARKS, columns_of, figure_at, plain_axes, reference_line, title_of
+from demitasse.report.canvas import columns_of, figure_at, plain_axes, reference_line, title_of
+from demitasse.report.style import COLOURS, MARKS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,6 +15,9 @@ from demitasse.runtime.native.dense import GROUP
 _SPARSE, _DENSE, _TORCH, _DEPTHWISE = 24e9, 49e9, 45e9, 16e9
 # seconds that a step takes beside its arithmetic: of our kernels, of PyTorch's, and of PyTorch's with windows
 _CALL, _TORCH_CALL, _TORCH_WINDOWS = 0.2e-6, 4e-6, 15e-6
+# seconds that it takes to wake other threads, and that they wait for each other after each step; and what is lost where
+# PyTorch's threads, which look for work for milliseconds after each of its operations, hold the processors
+_WAKE, _MEET, _CROWD = 40e-6, 1e-6, 1.5e-3
 # images from which an inner product keeps a vector of them in a register, as a convolution does of pixels
 MANY = 3
 # share of weights that are not zero from which dense rows are faster than sparse ones
@@ -42,6 +45,20 @@ def saved(graph: Graph, piece: Graph, batch: int, entry: float) -> float:
     found = [costs(piece, step, batch) for step in piece.steps]
     whole = sum(costs(graph, step, batch)[1] for step in graph.steps)
     return (sum(torch - native for native, torch in found) - entry) / whole
+
+
+def useful_threads(graph: Graph, batch: int, threads: int, beside_torch: bool = False) -> int:
+    """Returns how many threads our kernels should use: all, or one where the others would save too little.
+
+    Args:
+        graph: that our kernels compute.
+        batch: the size.
+        threads: how many there are.
+        beside_torch: whether PyTorch computes the steps before and after.
+    """
+    saved_by_all = (1 - 1 / threads) * sum(costs(graph, step, batch)[0] for step in graph.steps)
+    lost = _WAKE + _MEET * len(graph.steps) + (_CROWD if beside_torch else 0)
+    return threads if saved_by_all > lost else 1
 
 
 def is_suited(graph: Graph) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from demitasse.graph.graph import Graph, Step
 from demitasse.graph.pieces import piece_of
 from demitasse.graph.weights import is_on_cpu
-from demitasse.runtime.cost import native_pays, saved
+from demitasse.runtime.cost import native_pays, saved, useful_threads
 from demitasse.runtime.dense import run_call
 from demitasse.runtime.kernels import kernel
 from demitasse.runtime.native.lowering import LOWER
@@ -101,7 +101,8 @@ def _parts(graph: Graph, batch: int, threads: int, memo: Memo, outside: set[int]
         steps = [graph.steps[index] for index in group]
         piece = piece_of(graph, steps)
         if is_suited and native_pays(piece, batch, _entry(piece, batch)):
-            parts.append(_native(piece, NativePlan(piece, batch, threads, memo=memo)))
+            useful = useful_threads(piece, batch, threads, beside_torch=True)
+            parts.append(_native(piece, NativePlan(piece, batch, useful, memo=memo)))
             share += saved(graph, piece, batch, _entry(piece, batch))
         else:
             parts += [PlanPart([step], step.inputs, step.outputs, kernel(step), step.dead, {}, False) for step in steps]

@@ -12,7 +12,7 @@ from torch import Tensor
 from demitasse.errors import UsageError
 from demitasse.graph.graph import Graph
 from demitasse.graph.passes import PASSES, planned
-from demitasse.runtime.cost import native_pays
+from demitasse.runtime.cost import native_pays, useful_threads
 from demitasse.runtime.dense import DensePlan
 from demitasse.runtime.mixed import MixedPlan
 from demitasse.runtime.native.plan import Memo, NativePlan, NotNative
@@ -118,7 +118,8 @@ class Plan:
     def _made(self, batch: int, threads: int) -> NativePlan | MixedPlan | None:
         if native_pays(self.graph, batch):
             with suppress(NotNative):
-                return NativePlan(self.graph, batch, threads, memo=self._memo)
+                useful = useful_threads(self.graph, batch, threads)
+                return NativePlan(self.graph, batch, useful, memo=self._memo)
         mixed = MixedPlan(self.graph, batch, threads, self._memo)
         return mixed if mixed.steps else None
 

@@ -52,7 +52,7 @@ def importances(
     generator = torch.Generator().manual_seed(seed)
     sums = {target.name: torch.zeros(target.matrix.shape[:2], dtype=torch.float64) for target in targets}
     examples = 0
-    with _differentiable(targets):
+    with differentiable(targets):
         for batch in batches:
             try:
                 with torch.enable_grad():
@@ -79,7 +79,7 @@ def importances(
 
 
 @contextmanager
-def _differentiable(targets: Sequence[ShrinkTarget]) -> Iterator[None]:
+def differentiable(targets: Sequence[ShrinkTarget]) -> Iterator[None]:
     """Makes the parameters require gradients for a while."""
     before = [(target.item.parameter, target.item.parameter.requires_grad) for target in targets]
     try:

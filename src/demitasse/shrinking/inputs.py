@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from demitasse.methods.one_shot.moments import InputMoments, Moments
 from demitasse.methods.one_shot.sampling import Sample
 from demitasse.methods.one_shot.views import View
 from demitasse.shrinking.batches import padding_of, size_of
+from demitasse.shrinking.positions import PositionWeights
 from demitasse.shrinking.replay import Replay
 from demitasse.shrinking.survey import Survey
 from demitasse.shrinking.targets import ShrinkTarget
@@ -32,6 +34,7 @@ def statistics_of(
     seen: Survey,
     dense: Mapping[Tensor, Tensor],
     replay: Replay,
+    weights: PositionWeights | None = None,
 ) -> dict[str, InputMoments]:
     """Returns the moments of the inputs of some targets, by name; those that see no input are missing.
 
@@ -42,6 +45,7 @@ def statistics_of(
         seen: the survey of the model.
         dense: what compression has changed so far -> its dense values.
         replay: what need not be computed again.
+        weights: how much the positions of each call count; those that are missing count 1.
 
     Raises:
         MethodError: inputs have NaN or infinite values.
@@ -62,6 +66,7 @@ def statistics_of(
             with swapped(dense), replay.skipping((number, "dense"), begin):
                 left = iter(_calls(runner, batch, calls))
         padding = padding_of(batch)
+        weighted = {module: iter(weights.get((number, module), ())) if weights else iter(()) for module in views}
 
         def add(
             module: nn.Module,
@@ -70,11 +75,12 @@ def statistics_of(
             left: Iterator[Call] = left,
             number: int = number,
             padding: Tensor | None = padding,
+            weighted: Mapping[nn.Module, Iterator[Tensor]] = weighted,
         ) -> None:
-            other = next(left, None)
+            other, counts = next(left, None), next(weighted[module], None)
             for target, view in views[module]:
                 sample = Sample(enough[target.name], number)
-                _add(moments[target.name], view, (arguments, named), other, sample, padding)
+                _add(moments[target.name], view, (arguments, named), other, sample, padding, counts)
 
         with replay.skipping((number, "compressed"), begin):
             runner.watch(batch, calls, add)
@@ -92,14 +98,25 @@ def _calls(runner: ModelRunner, batch: object, calls: Mapping[nn.Module, int]) -
     return found
 
 
-def _add(moments: Moments, view: View, call: Call, dense: Call | None, sample: Sample, padding: Tensor | None) -> None:
-    if dense is None:
-        for part in _columns(view, call, sample, padding):
-            moments.add(part)
-        return
-    both = _columns(view, call, sample, padding), _columns(view, dense, sample, padding)
-    for part, other in zip(*both, strict=True):
-        moments.add(part, other)
+def _add(
+    moments: Moments,
+    view: View,
+    call: Call,
+    dense: Call | None,
+    sample: Sample,
+    padding: Tensor | None,
+    weights: Tensor | None,
+) -> None:
+    parts = _columns(view, call, sample, padding)
+    others = repeat(None) if dense is None else _columns(view, dense, sample, padding)
+    if weights is not None:
+        is_padded = padding is not None and weights.shape == padding.shape
+        weights = weights[~padding.to(weights.device)] if padding is not None and is_padded else weights.flatten()
+    begin = 0
+    for part, other in zip(parts, others, strict=dense is not None):
+        end = begin + part.shape[2]
+        moments.add(part, other, weights if weights is None else weights[begin:end])
+        begin = end
 
 
 def _columns(view: View, call: Call, sample: Sample, padding: Tensor | None) -> Iterator[Tensor]:

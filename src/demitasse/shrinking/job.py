@@ -16,6 +16,7 @@ from demitasse.shrinking.batches import parted
 from demitasse.shrinking.choosing import Losses
 from demitasse.shrinking.importance import importances
 from demitasse.shrinking.inputs import powers_of, statistics_of
+from demitasse.shrinking.positions import position_weights
 from demitasse.shrinking.replay import Replay
 from demitasse.shrinking.report import ShrunkParameter
 from demitasse.shrinking.survey import survey
@@ -73,6 +74,7 @@ class Shrinking:
         self._few = parted(batches, _SMALL, _PROBED)
         self.powers = powers_of(runner, self._few, self.targets, self.seen)
         costs = importances(runner, self._few, self.targets, self.powers, seed)
+        self._weights = position_weights(runner, batches, self.targets, seed)
         for target in self.targets:
             if len(target.views) == 1:
                 target.absorber = self._absorber(target.views[0])
@@ -120,7 +122,7 @@ class Shrinking:
             for group in groups.values():
                 if self.progress:
                     self.progress(len(rows), len(self.targets), group[0].name)
-                found = statistics_of(self.runner, self.batches, group, self.seen, dense, replay)
+                found = statistics_of(self.runner, self.batches, group, self.seen, dense, replay, self._weights)
                 for target in group:
                     result = self._compressed(target, found.get(target.name), plan)
                     before = {tensor: tensor.detach().clone() for tensor in target.dependents}

@@ -79,6 +79,8 @@ def test_without_randomness_nothing_is_drawn() -> None:
     ("settings", "message"),
     [
         ("force_color: true force_gray: true", "force_color and force_gray exclude each other"),
+        ("rand_rotate: 1 rand_rotate: 2", "has rand_rotate, which only ImageSegData or DenseImageData takes"),
+        ("expand_param {}", "transform_param has expand_param, which only AnnotatedData takes"),
         ('mean_file: "m" mean_value: 1', "both mean_file and mean_value"),
     ],
 )

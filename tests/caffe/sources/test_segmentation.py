@@ -76,6 +76,8 @@ def test_labels_may_be_one_class_for_the_image_or_none() -> None:
     for more, wanted in (("", 255), (" ignore_label: 9", 9)):
         labels = source("ImageSegData", f'source: "classes" label_type: NONE batch_size: 2{more}').next_batch()[1]
         assert labels.unique().tolist() == [wanted]
+    labels = source("ImageSegData", 'source: "classes" has_label: false batch_size: 2').next_batch()[1]
+    assert labels.unique().tolist() == [255]
 
 
 def test_padding_has_the_label_that_does_not_count() -> None:

@@ -159,7 +159,7 @@ layer { name: "c" type: "Convolutoin" bottom: "data" top: "c"
 layer { name: "p" type: "Permut" bottom: "c" top: "p" permute_param { ordr: 1 } }
 layer { name: "q" type: "Unheard" bottom: "c" top: "q" unheard_param { a { b: 1 } } pooling_param { pool: MAXX } }
 layer { name: "d" type: "DetectionOutput" bottom: "c" top: "d"
-  detection_output_param { nms_param { nms_treshold: 0.4 } code_type: CENTER_SISE objectness_score: 0.01 } }
+  detection_output_param { nms_param { nms_treshold: 0.4 } code_type: CENTER_SISE class_agnostic_score: 0.01 } }
 """
 DETECTOR_FAULTS = [
     (2, "", "NetParameter has no field 'inptu'; did you mean 'input'?"),
@@ -178,7 +178,7 @@ DETECTOR_FAULTS = [
     (
         9,
         "layer 'd' (DetectionOutput): ",
-        "DetectionOutputParameter has no field 'objectness_score'; known: num_classes,",
+        "DetectionOutputParameter has no field 'class_agnostic_score'; known: num_classes,",
     ),
 ]
 

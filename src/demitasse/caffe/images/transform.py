@@ -22,6 +22,12 @@ Batch = NDArray[np.float32]
 Shape = tuple[int, ...]
 Windowed = Image | Resized
 
+# setting -> the data layers that take it, where single images without boxes do not
+_PAIRED, _BOXED = "ImageSegData or DenseImageData", "AnnotatedData"
+_OTHERS = {
+    **dict.fromkeys(("rand_resize", "rand_aspect_ratio", "rand_rotate", "gaussian_blur", "rotate90n"), _PAIRED),
+    **dict.fromkeys(("distort_param", "expand_param", "emit_constraint"), _BOXED),
+}
 # bytes of a batch that are processed at a time
 _CACHE = 1 << 18
 
@@ -38,6 +44,7 @@ class ImageTransform:
         param: the TransformationParameter.
         phase: ``schema.TRAIN`` or ``schema.TEST``.
         force_color: the setting ``force_encoded_color`` of the data layer.
+        has_boxes: whether the caller applies the settings of images with boxes.
 
     Attributes:
         color: whether encoded images are decoded to BGR (True), to grey (False), or with their own channels (None).
@@ -45,11 +52,17 @@ class ImageTransform:
         prepares: whether images are changed before the crop.
 
     Raises:
-        NetError: settings exclude each other.
+        NetError: settings exclude each other, or are those of other data layers.
         FileFormatError: the mean file cannot be read.
     """
 
-    def __init__(self, param: schema.TransformationParameter, phase: int, force_color: bool = False) -> None:
+    def __init__(
+        self, param: schema.TransformationParameter, phase: int, force_color: bool = False, has_boxes: bool = False
+    ) -> None:
+        for field, _ in param.ListFields():
+            takers = _OTHERS.get(field.name)
+            if takers and not (has_boxes and takers == _BOXED):
+                raise NetError(f"transform_param has {field.name}, which only {takers} takes")
         color = param.force_color or force_color
         if color and param.force_gray:
             raise NetError("force_color and force_gray exclude each other")

@@ -82,6 +82,20 @@ class Sigmoid(Layer):
         return torch.sigmoid(bottom)
 
 
+@LAYERS.register("HardSigmoid")
+class HardSigmoid(Layer):
+    """min(max(0.2 x + 0.5, 0), 1).
+
+    Reference: Courbariaux, Bengio, David 2015 (arXiv 1511.00363), equation 3, with the slope of Caffe's descendants.
+    """
+
+    in_place = True
+
+    @override
+    def forward(self, bottom: Tensor) -> Tensor:
+        return (0.2 * bottom + 0.5).clamp(0, 1)
+
+
 @LAYERS.register("TanH")
 class TanH(Layer):
     """The hyperbolic tangent."""

@@ -25,19 +25,25 @@ class DetectionOutput(Layer):
     the ``keep_top_k`` best of all classes are kept. Rows go by item, label, and score. If nothing is found, there is a
     row of -1 for each item, with the number of the item first.
 
+    RefineDet has two further bottoms, from its first step: scores of background and object (n, priors * 2), and offsets
+    (n, priors * 4). These move the priors first; where the score of object is below ``objectness_score``, the box has
+    the scores of background: 1 for that, 0 for the classes.
+
     The number of rows differs from batch to batch; the net is built for the largest.
 
     ``normalized_bbox: false`` and ``clip`` are OpenCV's: corners are the numbers of pixels; corners are cut to 0 ... 1.
 
-    Reference: Liu et al. 2016 (SSD), section 2.2, "Inference"; equation 2 for CENTER_SIZE.
+    Reference: Liu et al. 2016 (SSD), section 2.2, "Inference"; equation 2 for CENTER_SIZE;
+    Zhang, Wen, Bian, Lei, Li 2018 (RefineDet), section 3, "Two-Step Cascaded Regression".
     """
 
-    bottom_count = (3, 3)
-    without_gradient = (0, 1, 2)
+    bottom_count = (3, 5)
+    without_gradient: tuple[int, ...] = (0, 1, 2, 3, 4)
 
     @override
     def setup(self, *shapes: Shape) -> None:
         settings = self.spec.detection_output_param
+        self.without_gradient = tuple(range(len(shapes)))
         self.classes, self.background = settings.num_classes, settings.background_label_id
         self.shares, self.clips = settings.share_location, settings.clip
         self.normalized = settings.normalized_bbox
@@ -47,7 +53,10 @@ class DetectionOutput(Layer):
         nms = settings.nms_param
         self.threshold, self.eta = nms.nms_threshold, nms.eta
         self.top_k = nms.top_k if nms.HasField("top_k") and nms.top_k >= 0 else None
+        self.objectness = settings.objectness_score
         self.keep_top_k = settings.keep_top_k if settings.keep_top_k >= 0 else None
+        if len(shapes) == 4:
+            raise NetError("found 4 bottoms; expected 3, or 5 with scores and offsets of RefineDet's first step")
         if not self.classes:
             raise NetError("num_classes is missing; expected a positive number")
         if not (self.threshold >= 0 and 0 < self.eta <= 1):
@@ -55,7 +64,7 @@ class DetectionOutput(Layer):
         self._check(shapes)
 
     def _check(self, shapes: tuple[Shape, ...]) -> None:
-        boxes, scores, priors = shapes
+        boxes, scores, priors, *first = shapes
         rows = (2,) if self.code.varied else (1, 2)
         if (
             len(priors) < 3
@@ -67,12 +76,24 @@ class DetectionOutput(Layer):
             raise NetError(f"the priors have shape {list(priors)}; expected [1, 2, 4 * priors]")
         self.priors = priors[2] // 4
         sizes = [int(np.prod(shape[1:])) for shape in (boxes, scores)]
-        wanted = [self.priors * 4 * (1 if self.shares else self.classes), self.priors * self.classes]
+        wanted = [self.priors * 4 * self.places, self.priors * self.classes]
         if boxes[:1] != scores[:1] or sizes != wanted:
             raise NetError(
                 f"the offsets have shape {list(boxes)} and the scores {list(scores)}; expected {wanted[0]} and "
                 f"{wanted[1]} values for each item, by {self.priors} priors and {self.classes} classes"
             )
+        if first and [(shape[0], int(np.prod(shape[1:]))) for shape in first] != [
+            (boxes[0], self.priors * size) for size in (2, 4)
+        ]:
+            raise NetError(
+                f"the first step has shapes {[list(shape) for shape in first]}; expected (n, {2 * self.priors}) and "
+                f"(n, {4 * self.priors}), scores and offsets of {self.priors} priors"
+            )
+
+    @property
+    def places(self) -> int:
+        """The number of boxes of a prior: one for all classes, or one for each."""
+        return 1 if self.shares else self.classes
 
     @property
     def most(self) -> int:
@@ -86,29 +107,41 @@ class DetectionOutput(Layer):
 
     @torch.no_grad()
     @override
-    def forward(self, offsets: Tensor, scores: Tensor, priors: Tensor) -> Tensor:
+    def forward(self, offsets: Tensor, scores: Tensor, priors: Tensor, *first: Tensor) -> Tensor:
         count = offsets.shape[0]
-        moves = offsets.detach().reshape(count, self.priors, -1, 4)
-        by_class = scores.detach().reshape(count, self.priors, self.classes).transpose(1, 2).contiguous().cpu().numpy()
-        rows = [
-            self._item(item, moves[item], by_class[item], priors.reshape(priors.shape[1], -1, 4))
-            for item in range(count)
-        ]
+        moves = offsets.detach().reshape(count, self.priors, self.places, 4)
+        defaults, by_class = self._refined(scores.detach(), priors.reshape(1, priors.shape[1], self.priors, 4), *first)
+        ranked = by_class.transpose(1, 2).contiguous().cpu().numpy()
+        rows = [self._item(item, moves[item], ranked[item], defaults[item % len(defaults)]) for item in range(count)]
         found = np.concatenate(rows) if rows else np.zeros((0, _ROW))
         if not len(found):
             found = np.full((count, _ROW), -1.0)
             found[:, 0] = np.arange(count)
         return torch.from_numpy(found[None, None]).to(offsets)
 
-    def candidates(self, offsets: Tensor, scores: Tensor, priors: Tensor) -> tuple[Tensor, Tensor]:
+    def candidates(self, offsets: Tensor, scores: Tensor, priors: Tensor, *first: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the corners of all boxes, (n, priors, 1 or classes, 4), and their scores, (n, classes, priors)."""
-        count = offsets.shape[0]
-        boxes = self._decoded(offsets.reshape(count, self.priors, -1, 4), priors.reshape(priors.shape[1], -1, 4))
-        return boxes, scores.reshape(count, self.priors, self.classes).transpose(1, 2)
+        defaults, by_class = self._refined(scores, priors.reshape(1, priors.shape[1], self.priors, 4), *first)
+        moves = offsets.reshape(offsets.shape[0], self.priors, self.places, 4)
+        boxes = self._decoded(moves, defaults.transpose(0, 1))
+        return boxes, by_class.transpose(1, 2)
+
+    def _refined(
+        self, scores: Tensor, priors: Tensor, objects: Tensor | None = None, offsets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the priors, (1 or n, 2, priors, 4), and the scores, (n, priors, classes), after the first step."""
+        by_class = scores.reshape(scores.shape[0], self.priors, self.classes)
+        if objects is None or offsets is None:
+            return priors, by_class
+        moved = self.code.decode(offsets.detach().reshape(len(by_class), self.priors, 4), priors.transpose(0, 1))
+        rest = priors[:, 1:].expand(len(moved), -1, -1, -1)
+        is_background = objects.reshape(len(by_class), self.priors, 2)[..., 1:] < self.objectness
+        background = (torch.arange(self.classes, device=scores.device) == self.background).to(scores.dtype)
+        return torch.cat([moved[:, None], rest], 1), torch.where(is_background, background, by_class)
 
     def _decoded(self, offsets: Tensor, priors: Tensor) -> Tensor:
-        """Returns the corners of boxes from offsets (..., priors, k, 4) and priors (2, priors, 4)."""
-        boxes = self.code.decode(offsets, priors[:, :, None])
+        """Returns the corners of boxes from offsets (..., priors, k, 4) and priors (2, ..., priors, 4)."""
+        boxes = self.code.decode(offsets, priors[..., None, :])
         return boxes.clamp(0, 1) if self.clips else boxes
 
     def _item(self, number: int, moves: Tensor, scores: Floats, priors: Tensor) -> Floats:

@@ -70,7 +70,7 @@ class RegionProposal(Layer):
         """Returns the corners of all boxes, (n, boxes, 4), and their scores, (n, boxes); -inf of those too small."""
         count, (height, width) = len(self.anchors), scores.shape[2:]
         ranks = scores[:, count:].permute(0, 2, 3, 1).flatten(1)
-        moves = offsets.permute(0, 2, 3, 1).reshape(offsets.shape[0], -1, 4)
+        moves = offsets.permute(0, 2, 3, 1).reshape(offsets.shape[0], count * height * width, 4)
         rows, columns = torch.arange(height) * self.stride, torch.arange(width) * self.stride
         x, y = torch.meshgrid(columns, rows, indexing="xy")
         shifts = torch.stack([x, y, x, y], -1).reshape(-1, 1, 4).to(scores)
@@ -85,7 +85,8 @@ class RegionProposal(Layer):
     @override
     def forward(self, scores: Tensor, offsets: Tensor, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         boxes, ranks = self.candidates(*(bottom.detach().double() for bottom in (scores, offsets, image)))
-        regions, found = [], []
+        regions: list[Floats] = [np.zeros((0, 5))]
+        found: list[Floats] = [np.zeros(0)]
         for item, parts in enumerate(zip(boxes.cpu().numpy(), ranks.cpu().numpy(), strict=True)):
             kept, best = self._item(*parts)
             regions.append(np.concatenate([np.full((len(kept), 1), item), kept], 1))
@@ -114,7 +115,7 @@ def _anchors(base: int, ratios: Sequence[float], scales: Sequence[float]) -> lis
     """Returns the anchors around the first position, (ratios * scales, 4), of scaled sides in whole pixels."""
     found, middle = [], (base - 1) / 2
     for ratio in ratios:
-        if not ratio > 0:
+        if not 0 < ratio < math.inf:
             raise NetError(f"ratio is {ratio:g}; expected a positive number")
         width = round(math.sqrt(base * base / ratio))
         for scale in scales:

@@ -53,7 +53,7 @@ class YoloOutput(Layer, ABC):
     def parts(self, bottom: Tensor) -> Tensor:
         """Returns the values of every box, (n, h, w, boxes, 5 + classes)."""
         n, _, height, width = bottom.shape
-        return bottom.reshape(n, self.boxes, -1, height, width).permute(0, 3, 4, 1, 2)
+        return bottom.reshape(n, self.boxes, _BOX + self.classes, height, width).permute(0, 3, 4, 1, 2)
 
     def corners(self, parts: Tensor, anchors: Sequence[float], scale: int) -> Tensor:
         """Returns the corners of every box, (n, h, w, boxes, 4).
@@ -89,7 +89,7 @@ class YoloOutput(Layer, ABC):
             self._item(number, *(part.detach().cpu().numpy() for part in parts))
             for number, parts in enumerate(zip(boxes, scores, labels, strict=True))
         ]
-        rows = np.concatenate(found)
+        rows = np.concatenate(found) if found else np.zeros((0, _ROW))
         if not len(rows):
             rows = np.full((len(found), _ROW), -1.0)
             rows[:, 0] = np.arange(len(found))

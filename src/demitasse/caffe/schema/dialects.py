@@ -63,6 +63,7 @@ _HOMES = {
     "DetectionOutput": (204, 204),
     "Interp": (1163, 163),
     "Lstm": (1140, 140),
+    "MatWrite": (1168, 145),
     "MultiBoxLoss": (201, 201),
     "Normalize": (206, 206),
     "PSROIPooling": (1202, 10002),

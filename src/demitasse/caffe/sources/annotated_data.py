@@ -73,7 +73,7 @@ class AnnotatedData(OrderedSource[AnnotatedPlan]):
         if resize is not None and resize.resize_mode == FIT_SMALL and param.batch_size != 1:
             raise NetError(f"FIT_SMALL_SIZE needs a batch_size of 1, found {param.batch_size}")
         self._resize, self._count = resize, param.batch_size
-        self._transformer = ImageTransform(transform, phase, param.force_encoded_color)
+        self._transformer = ImageTransform(transform, phase, param.force_encoded_color, has_boxes=True)
         samplers = WindowSampler(annotated.batch_sampler)
         self._augmentation = Augmentation(transform, samplers, self._transformer.means)
         self._given_type = annotated.HasField("anno_type")

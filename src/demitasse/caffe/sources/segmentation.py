@@ -154,8 +154,8 @@ class ImageSegData(SegmentationSource):
     """DeepLab's and PSPNet's images with classes.
 
     By ``label_type``, a line of the list has an image and a label image (PIXEL), an image and one class for all of its
-    pixels (IMAGE, the default), or an image alone, whose pixels are all ``ignore_label`` (NONE). A third top has height
-    and width of the images, at most those of the crop, (n, 1, 1, 2).
+    pixels (IMAGE, the default), or an image alone, whose pixels are all ``ignore_label`` (NONE); ``has_label: true`` is
+    PIXEL, and false is NONE. A third top has height and width of the images, at most those of the crop, (n, 1, 1, 2).
     """
 
     def __init__(self, spec: schema.LayerParameter, phase: int) -> None:
@@ -164,6 +164,8 @@ class ImageSegData(SegmentationSource):
             raise NetError(f"ImageSegData has two or three tops, image, labels and size; found {len(spec.top)}")
         transform = PairTransform(spec.transform_param, phase, param.ignore_label)
         self._kind, self._ignored = param.LabelType.Name(param.label_type), param.ignore_label
+        if param.HasField("has_label"):
+            self._kind = "PIXEL" if param.has_label else "NONE"
         super().__init__(spec, phase, param, transform, labelled=self._kind != "NONE")
 
     @override

@@ -71,7 +71,7 @@ def _fill(new: schema.LayerParameter, old: schema.V1LayerParameter) -> None:
                 setattr(new.param[index], _PARAM[field.name], one)
         elif field.name == "type":
             new.type = layer_type(_type_name(old))
-        else:
+        elif not field.GetOptions().deprecated:
             set_field(new, field.name, value)
 
 

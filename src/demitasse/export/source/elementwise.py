@@ -51,6 +51,11 @@ def bnll(code: Code, x: str) -> str:
     return call("F.softplus", x, threshold=50)
 
 
+@SOURCE.register("HardSigmoid")
+def hard_sigmoid(code: Code, x: str) -> str:
+    return f"(0.2 * {x} + 0.5).clamp(0, 1)"
+
+
 @SOURCE.register("Clip")
 def clip(code: Code, x: str) -> str:
     given = code.settings

@@ -11,14 +11,14 @@ from torch import Tensor
 from demitasse.errors import ExportError
 from demitasse.export.module import prepared
 from demitasse.export.names import class_name, identifiers
-from demitasse.export.source import descendants, elementwise, linear, pooling, recurrent, shape
+from demitasse.export.source import descendants, detection, elementwise, linear, pooling, recurrent, shape
 from demitasse.export.source.base import SOURCE, Code
 from demitasse.export.source.helpers import HELPERS
 from demitasse.export.source.lines import WIDTH, wrapped
 from demitasse.graph import Graph, Model
 from demitasse.graph.graph import Shape
 
-_FAMILIES = (descendants, elementwise, linear, pooling, recurrent, shape)
+_FAMILIES = (descendants, detection, elementwise, linear, pooling, recurrent, shape)
 
 _IMPORTS = {"torch.": "import torch", "F.": "import torch.nn.functional as F"}
 

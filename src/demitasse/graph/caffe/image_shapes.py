@@ -26,9 +26,8 @@ def image_shapes(layers: Sequence[schema.LayerParameter], blobs: Mapping[str, Se
 
 
 def _batch_and_plane(layer: schema.LayerParameter) -> tuple[int, tuple[int, int]]:
-    transform = layer.transform_param
-    height, width = transform.crop_h or transform.crop_size, transform.crop_w or transform.crop_size
-    if layer.type == "Data":
+    height, width = _cropped_or_resized(layer.transform_param)
+    if layer.type in ("Data", "AnnotatedData"):
         return layer.data_param.batch_size, (height, width)
     if layer.type == "WindowData":
         return layer.window_data_param.batch_size, (height, width)
@@ -36,6 +35,14 @@ def _batch_and_plane(layer: schema.LayerParameter) -> tuple[int, tuple[int, int]
         param = layer.dense_image_data_param if layer.type == "DenseImageData" else layer.image_data_param
         return param.batch_size, (height or param.new_height, width or param.new_width)
     return 0, (0, 0)
+
+
+def _cropped_or_resized(transform: schema.TransformationParameter) -> tuple[int, int]:
+    """Returns the height and width that all images get; 0 where those of the image count."""
+    resize = transform.resize_param
+    if not (transform.crop_size or transform.crop_h) and resize.resize_mode != resize.FIT_SMALL_SIZE:
+        return resize.height, resize.width
+    return transform.crop_h or transform.crop_size, transform.crop_w or transform.crop_size
 
 
 def _channels(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from demitasse.methods.one_shot import codebooks, masks, rate, scales
 from demitasse.methods.one_shot.compensation import Choose, damped, inverse_factor, refine, sweep, towards_dense
-from demitasse.methods.one_shot.moments import InputMoments, loss, shrinkage, shrunk
+from demitasse.methods.one_shot.moments import InputMoments, loss
 from demitasse.methods.one_shot.swaps import swapped
 
 GridKind = Literal["pow2", "uniform"]
@@ -110,10 +110,10 @@ def compress(
     """
     kind = torch.float64 if weight.shape[2] <= _DOUBLE else torch.float32
     used = statistics.centred() if freedom.shift else statistics
-    share = shrinkage(used.hessian, used.count)
-    hessian = damped(shrunk(used.hessian, share) / used.count, damping)
+    steadied = used.steadied()
+    hessian = damped(steadied.hessian / used.count, damping)
     dense = weight.double()
-    target = towards_dense(dense, asymmetry * shrunk(used.cross, share) / used.count, hessian)
+    target = towards_dense(dense, asymmetry * steadied.cross / used.count, hessian)
     energy = loss(dense, used.hessian / used.count)
     # the column with the largest inputs comes first, when all others can still make up for it
     order = hessian.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True, stable=True)

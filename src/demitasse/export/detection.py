@@ -1,9 +1,8 @@
-"""Detection layers in ONNX: what they find, by its operator NonMaxSuppression."""
+"""Detection layers in graphs of tensors: what they find, by an operation for non-maximum suppression."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Protocol, cast
 
 import torch
@@ -11,10 +10,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from demitasse.errors import ExportError
-from demitasse.export.suppression import suppress
+from demitasse.export.suppression import Suppress
 from demitasse.graph import Step
 
-OPSET = 18
 _LOWEST = torch.finfo(torch.float32).min
 
 
@@ -27,16 +25,16 @@ class _Candidates(Protocol):
 class Detections(nn.Module):
     """DetectionOutput."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, suppress: Suppress) -> None:
         super().__init__()
-        self.settings, self.layer = step.settings, cast(_Candidates, step.call)
+        self.settings, self.layer, self.suppress = step.settings, cast(_Candidates, step.call), suppress
         if self.settings.eta < 1:
-            raise ExportError(f"layer {step.name!r}: eta is {self.settings.eta:g}; ONNX suppresses only with 1")
+            raise ExportError(f"layer {step.name!r}: eta is {self.settings.eta:g}; graphs suppress only with 1")
 
     @override
-    def forward(self, offsets: Tensor, scores: Tensor, priors: Tensor) -> Tensor:
+    def forward(self, offsets: Tensor, scores: Tensor, priors: Tensor, *first: Tensor) -> Tensor:
         settings = self.settings
-        boxes, by_class = self.layer.candidates(offsets, scores, priors)
+        boxes, by_class = self.layer.candidates(offsets, scores, priors, *first)
         _, classes, size = by_class.shape
         labels = torch.arange(classes)
         by_class = by_class.masked_fill((labels == settings.background)[:, None], -math.inf)
@@ -48,7 +46,8 @@ class Detections(nn.Module):
         boxes = boxes.reshape(-1, size, 4)
         wide = boxes if settings.normalized else _one_more(boxes)
         most = size if settings.keep_top_k is None else min(settings.keep_top_k, size)
-        kept = suppress(wide, by_class, settings.threshold, max(settings.least, _LOWEST), most)
+        ranked = size if settings.top_k is None else min(settings.top_k, size)
+        kept = self.suppress(wide, by_class, settings.threshold, max(settings.least, _LOWEST), most, ranked)
         batch, label, place = kept.unbind(1)
         score = by_class.reshape(-1)[(batch * by_class.shape[1] + label) * size + place]
         corners = boxes.reshape(-1, 4)[batch * size + place]
@@ -63,9 +62,9 @@ class Detections(nn.Module):
 class YoloDetections(nn.Module):
     """YoloDetectionOutput and Yolov3DetectionOutput."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, suppress: Suppress) -> None:
         super().__init__()
-        self.settings, self.layer = step.settings, cast(_Candidates, step.call)
+        self.settings, self.layer, self.suppress = step.settings, cast(_Candidates, step.call), suppress
 
     @override
     def forward(self, *bottoms: Tensor) -> Tensor:
@@ -73,7 +72,7 @@ class YoloDetections(nn.Module):
         boxes, scores, labels = self.layer.candidates(*bottoms)
         size = scores.shape[1]
         least = _below(settings.least) if settings.inclusive else settings.least
-        kept = suppress(boxes, scores[:, None], _below(settings.threshold), least, size)
+        kept = self.suppress(boxes, scores[:, None], _below(settings.threshold), least, size, size)
         place = kept[:, 0] * size + kept[:, 2]
         return _rows(
             kept[:, 0],
@@ -87,9 +86,9 @@ class YoloDetections(nn.Module):
 class Proposals(nn.Module):
     """Proposal."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, suppress: Suppress) -> None:
         super().__init__()
-        self.settings, self.layer = step.settings, cast(_Candidates, step.call)
+        self.settings, self.layer, self.suppress = step.settings, cast(_Candidates, step.call), suppress
         self.has_scores = len(step.outputs) == 2
 
     @override
@@ -100,38 +99,18 @@ class Proposals(nn.Module):
         if 0 < settings.before < size:
             ranks, order = ranks.topk(settings.before, 1)
             boxes, size = boxes.gather(1, order[..., None].expand(-1, -1, 4)), settings.before
-        kept = suppress(_one_more(boxes), ranks[:, None], settings.threshold, _LOWEST, settings.after or size)
+        kept = self.suppress(
+            _one_more(boxes), ranks[:, None], settings.threshold, _LOWEST, settings.after or size, size
+        )
         place = kept[:, 0] * size + kept[:, 2]
         regions = torch.cat([kept[:, :1].to(boxes.dtype), boxes.reshape(-1, 4)[place]], 1)
         return (regions, ranks.reshape(-1)[place][:, None]) if self.has_scores else regions
 
 
-class RegionMaxima(nn.Module):
-    """ROIPooling, ONNX's own operator."""
-
-    def __init__(self, step: Step) -> None:
-        super().__init__()
-        self.settings = step.settings
-
-    @override
-    def forward(self, features: Tensor, regions: Tensor) -> Tensor:
-        pooled = list(self.settings.pooled)
-        found: Tensor = torch.onnx.ops.symbolic(
-            "MaxRoiPool",
-            [features, regions.flatten(1)],
-            {"pooled_shape": pooled, "spatial_scale": self.settings.scale},
-            dtype=features.dtype,
-            shape=(regions.shape[0], features.shape[1], *pooled),
-            version=OPSET,
-        )
-        return found
-
-
 # kind -> the module that computes it
-DETECTION: dict[str, Callable[[Step], nn.Module]] = {
+DETECTION: dict[str, type[Detections] | type[Proposals] | type[YoloDetections]] = {
     "DetectionOutput": Detections,
     "Proposal": Proposals,
-    "ROIPooling": RegionMaxima,
     "YoloDetectionOutput": YoloDetections,
     "Yolov3DetectionOutput": YoloDetections,
 }

@@ -1,0 +1,61 @@
+"""Reads a log of training, of demitasse or of a Caffe, for the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from demitasse.errors import shortened
+from demitasse.report.log_parser import Series, TrainingLog, read_log
+from demitasse.report.page.run import Run, StageCurves
+from demitasse.report.page.sentences import listed
+
+_SOLVER = re.compile(r"Initializing solver from parameters:[^\n]*\n((?:(?![IWEF]\d{4,8} ).*\n)+)")
+_SETTING = re.compile(r"^(\w+): \"?(.*?)\"?$", re.MULTILINE)
+_SHOWN = ("random_seed", "net", "type", "base_lr", "lr_policy", "max_iter", "solver_mode")
+_MOST_PANELS = 12
+
+
+def read_caffe_log(path: Path, name: str) -> Run:
+    """Returns the run that a log tells of.
+
+    Args:
+        path: the log.
+        name: its name on the page.
+
+    Raises:
+        FileFormatError: the file cannot be read, or is not a log of a training run.
+    """
+    log = read_log(path)
+    solver = _SOLVER.search(path.read_text(encoding="utf-8-sig", errors="replace"))
+    settings = dict(_SETTING.findall(solver[1])) if solver else {}
+    facts = {key.replace("_", " ").replace("random seed", "seed"): settings[key] for key in _SHOWN if key in settings}
+    return Run(
+        name=name,
+        title=f"Training: {path.name}",
+        sentence=_sentence(log),
+        facts=facts,
+        unit="iteration",
+        curves=[StageCurves("training", dict(list(_panels(log).items())[:_MOST_PANELS]))],
+        texts={"solver": shortened(solver[1].strip())} if solver else {},
+    )
+
+
+def _panels(log: TrainingLog) -> dict[str, Series]:
+    tests = {f"test {name}": series for name, series in log.tests.items()}
+    found = {**tests, "training loss": log.loss, "learning rate": log.lr}
+    return {name: series for name, series in found.items() if series.values}
+
+
+def _sentence(log: TrainingLog) -> str:
+    every = list(_panels(log).values())
+    last = max(step for series in every for step in series.iterations)
+    seconds = max((second for series in every for second in series.seconds), default=0.0)
+    parts = [_change("the training loss", log.loss)] if log.loss.values else []
+    parts += [f"the last test {name} was {series.values[-1]:.4g}" for name, series in log.tests.items()]
+    took = f" in {seconds:,.1f} s" if seconds > 0 else ""
+    return f"Training ran for {last:,} iterations{took}: {listed(parts[:4])}."
+
+
+def _change(what: str, series: Series) -> str:
+    return f"{what} went from {series.values[0]:.4g} to {series.values[-1]:.4g}"

@@ -1,0 +1,212 @@
+"""What a page is made of: runs, logs and packed files; damaged and foreign ones are refused, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import demitasse
+from demitasse.cli import main
+from demitasse.errors import FileFormatError, UsageError
+from demitasse.report.page.page import write_page
+from demitasse.report.page.reading import read_runs
+from tests.report.page.runs import compress_folder
+
+
+def test_a_run_of_a_recipe(tmp_path: Path) -> None:
+    (run,) = read_runs([compress_folder(tmp_path, "small", allow_imports=True, source="my recipe.toml")])
+    assert run.sentence.startswith(
+        "lenet5 on mnist was trained for 3 epochs, pruned to 60 % zeros by Dynamic Network Surgery in 3 epochs and "
+        "packed: test error 0.50 % → 1.00 %, 310 → "
+    )
+    assert run.command == "demitasse compress 'my recipe.toml' --seed 7 --data 'data of mine' --allow-imports"
+    assert [stage.name for stage in run.stages] == ["train", "surgery", "pack"]
+    assert [(stage.name, stage.steps) for stage in run.curves] == [("train", 3), ("surgery", 3)]
+    assert run.curves[0].panels["test error (%)"].values == pytest.approx([10, 5, 10 / 3])
+    assert run.dense == pytest.approx(0.5)
+    assert run.facts["seed"] == "7"
+    assert {view.name: view.total for view in run.weights} == {"fc.weight": 300, "fc.bias": 10}
+    assert run.file is not None
+    assert run.file.size == run.stages[-1].bytes
+
+
+def test_a_run_whose_file_is_of_another_format(tmp_path: Path) -> None:
+    """The weights are those of the stage's model.pt; there are no bytes of tensors."""
+    folder = compress_folder(tmp_path, "compact")
+    report = json.loads((folder / "report.json").read_text())
+    report["stages"][-1]["file"] = "3-pack/model.48.bin"
+    (folder / "report.json").write_text(json.dumps(report))
+    torch.save(demitasse.load(folder / "3-pack/model.demi"), folder / "3-pack/model.pt")
+    (run,) = read_runs([folder])
+    assert run.file is None
+    assert {view.name for view in run.weights} == {"fc.weight", "fc.bias"}
+
+
+def test_sensitivity_beside_a_run(tmp_path: Path) -> None:
+    folder = compress_folder(tmp_path, "small")
+    layers = [{"name": "fc.weight", "entries": 300, "by_sparsity": {"0.5": 0.02, "0.9": 0.3}, "by_bits": {}}]
+    (folder / "sensitivity.json").write_text(json.dumps({"metric": "error", "dense": 0.01, "layers": layers}))
+    (run,) = read_runs([folder])
+    assert [one.values for one in run.sensitivity] == [{0.5: 2.0, 0.9: 30.0}]
+    assert run.unchanged == 1.0
+
+
+def test_logs_of_another_program(shared: Path) -> None:
+    """Those recordings have 60 or 100 iterations; their numbers are those of Caffe's own parser."""
+    names = ("train_plain", "train_dns", "train_inq", "train_warmup_fork")
+    runs = read_runs([shared / f"golden/logs/{name}.log" for name in names])
+    assert [run.name for run in runs] == list(names)
+    assert [run.facts["seed"] for run in runs] == ["11"] * 4
+    assert runs[0].sentence.startswith("Training ran for 100 iterations in 0.")
+    assert 'lr_policy: "multistep"' in runs[0].texts["solver"]
+    for run in runs:
+        table = (shared / f"golden/logs/{run.name}.test.csv").read_text().splitlines()
+        column = table[0].split(",").index("accuracy")
+        expected = [float(line.split(",")[column]) for line in table[1:]]
+        assert run.curves[0].panels["test accuracy"].values == pytest.approx(expected)
+
+
+def test_a_log_without_its_beginning(tmp_path: Path) -> None:
+    (tmp_path / "short.log").write_text("Iteration 10, loss = 0.5\nIteration 20, loss = -nan\n")
+    (run,) = read_runs([tmp_path / "short.log"])
+    assert run.texts == {}
+    assert run.facts == {}
+    assert write_page([tmp_path / "short.log"], tmp_path / "page.html") > 0
+
+
+def test_a_packed_file(tmp_path: Path) -> None:
+    state = {"w": torch.eye(4), "half": torch.ones(3, dtype=torch.bfloat16), "steps": torch.tensor(3)}
+    demitasse.save(state, tmp_path / "net.demi", metadata={"note": "short", "text": "a\nb"})
+    (run,) = read_runs([tmp_path / "net.demi"])
+    assert run.sentence.startswith("The file holds 3 tensors with 20 values, of which 8 (40 %) are not zero, in ")
+    assert {view.name for view in run.weights} == {"w", "half"}
+    assert run.facts["note"] == "short"
+    assert run.texts == {"text": "a\nb"}
+
+
+def test_names_are_distinct(tmp_path: Path) -> None:
+    folders = [compress_folder(tmp_path / part, "same") for part in "ab"]
+    assert [run.name for run in read_runs(folders)] == [str(folder) for folder in folders]
+
+
+def broken(changes: dict[str, Any], folder: Path) -> Path:
+    return compress_folder(folder, "broken", **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stages": []}, r"report\.json: stages is empty; expected a stage or more"),
+        ({"stages": 3}, r"report\.json: stages is 3; expected a list"),
+        ({"stages": [3]}, r"report\.json: stages\[0\] is 3; expected an object"),
+        ({"stages": [{"tests": {}}]}, r"report\.json: stages\[0\]: 'kept' is missing"),
+        ({"title": None}, r"report\.json: title is None; expected a text"),
+        ({"seed": -1}, r"report\.json: seed is -1; expected a whole number, 0 or more"),
+        ({"seed": 10**400}, r"report\.json: seed is 1000.*; expected a whole number, 0 or more"),
+        ({"seed": True}, r"report\.json: seed is True; expected a whole number"),
+        ({"quick": 1}, r"report\.json: quick is 1; expected true or false"),
+        ({"data": "mnist"}, r"report\.json: data is 'mnist'; expected an object"),
+        ({"dense": {"error": float("nan")}}, r"report\.json: dense: error is nan; expected a number"),
+        ({"dense": {"error": "x"}}, r"report\.json: dense: error is 'x'; expected a number"),
+    ],
+)
+def test_damaged_reports(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=message):
+        write_page([broken(changes, tmp_path)], tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "file",
+            "../../../etc/passwd",
+            r"file is '\.\./\.\./\.\./etc/passwd'; expected a file in the folder",
+        ),
+        ("file", "/etc/passwd", r"file is '/etc/passwd'; expected a file in the folder of the run"),
+        ("file", "a\0b", r"file is 'a\\x00b'; expected the name of a file"),
+        ("file", "3-pack/gone.demi", r"gone\.demi"),
+        ("kept", {"fc": [1]}, r"kept: expected pairs of counts"),
+        ("kept", {"fc": [0, 0]}, r"kept: expected pairs of counts"),
+        ("bytes", 0, r"bytes is 0; expected the size of a file"),
+        ("history", {"a": 1}, r"history is \{'a': 1\}; expected a list"),
+    ],
+)
+def test_damaged_stages(key: str, value: object, message: str, tmp_path: Path) -> None:
+    folder = compress_folder(tmp_path, "broken")
+    report = json.loads((folder / "report.json").read_text())
+    report["stages"][-1][key] = value
+    (folder / "report.json").write_text(json.dumps(report))
+    with pytest.raises(FileFormatError, match=message):
+        read_runs([folder])
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yields the keys that lead to each value inside a value."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in entries:
+        yield (*path, key)
+        yield from leaves(inner, (*path, key))
+
+
+def test_any_damage_ends_in_a_run_or_in_a_typed_error(tmp_path: Path) -> None:
+    folder = compress_folder(tmp_path, "broken")
+    report = folder / "report.json"
+    whole = report.read_text()
+    refused: list[str] = []
+    for path in leaves(json.loads(whole)):
+        for value in (None, -1, "x", [], {"a": 1}, 0):
+            damaged = json.loads(whole)
+            place = damaged
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = value
+            report.write_text(json.dumps(damaged))
+            try:
+                (run,) = read_runs([folder])
+            except FileFormatError as error:
+                refused.append(str(error))
+            else:
+                assert run.stages
+    assert len(refused) > 100
+    assert all(str(folder) in message for message in refused)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\xff\xfe", "null", "3"])
+def test_a_report_that_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(FileFormatError, match=r"report\.json"):
+        read_runs([tmp_path])
+
+
+def test_foreign_and_missing_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("nothing of the kind")
+    (tmp_path / "cut.demi").write_bytes(b"demi\1")
+    (tmp_path / "empty").mkdir()
+    for name, message in [
+        (
+            "notes.txt",
+            r"notes\.txt: found no line 'Iteration N, .*; expected the folder of a run, a \.demi file or a log",
+        ),
+        ("cut.demi", r"cut\.demi"),
+        (
+            "empty",
+            r"empty: there is no report\.json; expected the folder of a finished run of demitasse compress or demo",
+        ),
+        ("gone", r"gone: cannot be read"),
+    ]:
+        with pytest.raises(FileFormatError, match=message):
+            read_runs([tmp_path / name])
+    with pytest.raises(UsageError, match=r"there is nothing to report; expected folders of runs"):
+        read_runs([])
+    with pytest.raises(SystemExit) as stop:
+        main(["report", str(tmp_path / "gone"), "-o", str(tmp_path / "page.html")])
+    assert stop.value.code == 1
+    assert "gone: cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
