@@ -1,12 +1,14 @@
 """What do nets take in C on microcontrollers? Flash, RAM, cycles and accuracy, on simulated boards and on this machine.
 
-    .venv/bin/python benchmarks/bench_c.py [--models lenet5=FILE.demi lenet300=FILE.demi] [--data MNIST] [--inputs 100]
+    .venv/bin/python benchmarks/bench_c.py [--models lenet5=FILE.demi lenet300=FILE.demi] [--data MNIST]
+        [--inputs 100] [--smallest]
 
 FILE is what a recipe packs, such as `demitasse compress lenet5_mnist_small_99_6 --seed 3 --data MNIST --out results/3`.
 Without --models it is LeNet-300-100 on scikit-learn's digits, compressed without training to 75 % zeros and 4 bits.
 Accuracy is that of the twin on all test images. A board computes the first --inputs of them, and each of its integers
-must be the twin's. A board is left out if a package is missing. On all but ATmega328P, cycles are instructions; on this
-machine, which compiles with gcc -O2, they are microseconds an input. Estimated is what export --report shows.
+must be the twin's. With --smallest, weights take as little flash as they can. A board is left out if a package is
+missing. On all but ATmega328P, cycles are instructions; on this machine, which compiles with gcc -O2, they are
+microseconds an input. Estimated is what export --report shows.
 
 With --dense FILE, the state_dict of the dense LeNet-5 that a recipe has trained, there is a second table, in which
 other tools make C of the same net. --rivals PYTHON is the Python of an environment with tensorflow-cpu, tflite-micro,
@@ -94,9 +96,10 @@ def quick() -> Case:
     return Case("lenet300 on 8x8 digits", model, test.numpy(), data.test_labels, train[:CALIBRATION].numpy())
 
 
-def rows(case: Case, count: int, folder: Path) -> Iterator[Sequence[str]]:
+def rows(case: Case, count: int, folder: Path, smallest: bool) -> Iterator[Sequence[str]]:
     """Yields a row for each board, and for this machine."""
-    report = c(case.model, torch.from_numpy(case.images[:1]), folder / "net.c", calibration=case.calibration, main=True)
+    settings = {"calibration": case.calibration, "smallest": smallest, "main": True}
+    report = c(case.model, torch.from_numpy(case.images[:1]), folder / "net.c", **settings)
     assert report.twin
     blob, output = next(iter(report.twin.net.net.inputs)), next(iter(report.twin.net.net.outputs))
     integers = report.twin({blob: case.images})[output]
@@ -153,12 +156,13 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=100, help="inputs for each board")
     parser.add_argument("--dense", type=Path, metavar="FILE", help="also compare with other tools")
     parser.add_argument("--rivals", type=Path, metavar="PYTHON", help="of the environment with the other tools")
+    parser.add_argument("--smallest", action="store_true", help="weights take as little flash as they can")
     given = parser.parse_args()
     found = []
     cases = [trained(each, given.data) for each in given.models] or [quick()]
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:
-            found += list(rows(case, given.inputs, Path(folder)))
+            found += list(rows(case, given.inputs, Path(folder), given.smallest))
     columns = [Column(header, left=header in ("net", "on")) for header in HEADERS]
     print(TextTable("", columns, found).text())
     if given.dense:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,20 @@ def test_a_caffe_net(capsys):
     assert "int16_t" in Path("out.h").read_text()
 
 
+def test_the_least_flash(capsys):
+    torch.manual_seed(0)
+    layer = nn.Linear(400, 60)
+    nn.init.zeros_(layer.weight[:, 50:350])  # zeros beside zeros, which a model can learn
+    demitasse.save(to_powers(layer, 0.8), "model.demi", example=torch.zeros(1, 400))
+    sizes = []
+    for flags in ([], ["--smallest"]):
+        assert run("model.demi", "out.c", "--range", "0", "1", *flags) == 0
+        said = capsys.readouterr().out
+        sizes.append(int(re.search(r"([\d,]+) bytes of tables", said)[1].replace(",", "")))
+    assert "adaptive" in Path("out.c").read_text()
+    assert sizes[1] < sizes[0]
+
+
 def test_files_and_floats(capsys):
     model = to_powers(nn.Sequential(nn.Linear(5, 3), nn.ReLU()))
     demitasse.save(model, "model.demi", example=torch.zeros(1, 5))
@@ -64,6 +79,8 @@ def test_files_and_floats(capsys):
         (["out.c", "--calibration", "net.prototxt"], "found no array of numbers"),
         (["out.py", "--main"], "--main is for C"),
         (["out.onnx", "--bits", "8"], "--bits is for C"),
+        (["out.pt2", "--smallest"], "--smallest is for C"),
+        (["out.c", "--smallest", "--arithmetic", "float"], "--smallest is for the arithmetic 'int'"),
         (["out.c", "--range", "0", "1", "--batch", "4"], "--batch"),
         (["out.h", "--range", "0", "1"], "out.h: expected a file name that ends in .onnx, .pt2, .py or .c"),
         (["gone/out.c", "--range", "0", "1"], "there is no folder 'gone'"),

@@ -218,6 +218,11 @@ def test_wrong_checksums_are_refused() -> None:
     assert decode(header.pack() + data[end:]) == ({}, [found(tensor)])
 
 
+def test_a_stream_that_no_encoder_writes_is_refused() -> None:
+    numbers = replace(zeros(codec=1), dtype=BY_NAME["uint8"])
+    refused(Header([numbers], [Payload(9, 0)]).pack() + b"\xff" * 9, "four bytes of 255")
+
+
 def zeros(name: str = "x", codec: int = 0, settings: bytes = b"", shape: tuple[int, ...] = (2, 6)) -> TensorEntry:
     return TensorEntry(name, FLOAT, shape, codec, settings)
 

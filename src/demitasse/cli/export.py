@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from demitasse.cli.commands import CONVERT, Command
-from demitasse.cli.export_c import Arithmetic, Bits, Calibration, CSettings, Main, Range, Report, export_c
+from demitasse.cli.export_c import Arithmetic, Bits, Calibration, CSettings, Main, Range, Report, Smallest, export_c
 from demitasse.cli.inputs import all_but_the_last
 from demitasse.cli.train import Level
 from demitasse.errors import UsageError
@@ -51,6 +51,7 @@ def export(
     calibration: Calibration = None,
     range: Range = None,
     bits: Bits = None,
+    smallest: Smallest = False,
     main: Main = False,
     report: Report = False,
 ) -> None:
@@ -68,7 +69,7 @@ def export(
     *sources, out = files
     if out.suffix not in (suffixes := [*TARGETS, ".c"]):
         raise UsageError(f"{out}: expected a file name that ends in {', '.join(suffixes[:-1])} or .c")
-    settings = CSettings(arithmetic, calibration, range, bits, main, report)
+    settings = CSettings(arithmetic, calibration, range, bits, smallest, main, report)
     if out.suffix == ".c" and (batch != "dynamic" or not check):
         raise UsageError("--batch and --no-check are not for C, which takes one input and is always compared")
     if out.suffix == ".c" and len(sources) == 1 and not output:

@@ -38,6 +38,13 @@ Range = Annotated[
 Bits = Annotated[
     int | None, typer.Option(help="Bits of values, 8 or 16; default: chosen for each blob.", rich_help_panel=PANEL)
 ]
+Smallest = Annotated[
+    bool,
+    typer.Option(
+        "--smallest", help="Weights as small in flash as they can be; they are decoded for each input: slower.",
+        rich_help_panel=PANEL,
+    ),
+]  # fmt: skip
 Main = Annotated[
     bool,
     typer.Option("--main", help="Also write OUT_main.c, which runs the net on standard input.", rich_help_panel=PANEL),
@@ -54,12 +61,13 @@ class CSettings(NamedTuple):
     calibration: Path | None
     range: tuple[float, float] | None
     bits: int | None
+    smallest: bool
     main: bool
     report: bool
 
     def expect_none(self) -> None:
         """Raises UsageError if one of them is given."""
-        defaults = CSettings("int", None, None, None, False, False)
+        defaults = CSettings("int", None, None, None, False, False, False)
         for name, value, default in zip(self._fields, self, defaults, strict=True):
             if value != default:
                 raise UsageError(f"--{name} is for C; expected a file name that ends in .c")
@@ -77,6 +85,7 @@ def export_c(model: Model | Path, out: Path, settings: CSettings) -> None:
         calibration=None if settings.calibration is None else _array(settings.calibration),
         range=settings.range,
         bits=settings.bits,
+        smallest=settings.smallest,
         main=settings.main,
     )
     for path in found.files:

@@ -35,20 +35,21 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-def exported(name: str, zeros: float, folder: Path) -> tuple[CReport, torch.Tensor]:
+def exported(name: str, zeros: float, folder: Path, smallest: bool = False) -> tuple[CReport, torch.Tensor]:
     torch.manual_seed(0)
     made, shape = NETS[name]
     model = to_powers(made(), zeros)
     x = torch.rand(48, *shape, generator=torch.Generator().manual_seed(1))
-    return c(model, x[:1], folder / "net.c", calibration=x.numpy(), bits=8), x[:32]
+    return c(model, x[:1], folder / "net.c", calibration=x.numpy(), bits=8, smallest=smallest), x[:32]
 
 
+@pytest.mark.parametrize("smallest", [False, True])
 @pytest.mark.parametrize(
     ("chip", "net", "zeros", "free"),
     [("ATmega328P", "lenet300", 0.987, 300), ("Cortex-M0", "lenet5", 0.996, 2048), ("RV32EC", "lenet300", 0.987, 300)],
 )
-def test_a_board_answers_as_the_twin_does(chip, net, zeros, free, tmp_path):
-    report, x = exported(net, zeros, tmp_path)
+def test_a_board_answers_as_the_twin_does(chip, net, zeros, free, smallest, tmp_path):
+    report, x = exported(net, zeros, tmp_path, smallest)
     found = board(chip).run(report, {"images": x.double().numpy()}, tmp_path)
     assert np.array_equal(found.outputs, report.twin({"images": x.numpy()})["output"])
     assert found.flash <= 8192

@@ -90,6 +90,25 @@ def test_compilers_and_the_twin_agree_to_the_bit(model, bits, by, tmp_path):
     assert np.sqrt(np.mean((floats - reference) ** 2)) < {8: 0.1, 16: 0.003, None: 0.03}[bits] * reference.std()
 
 
+def test_the_smallest_weights_give_the_same_integers(model, tmp_path):
+    """Also where a convolution reads its weights again for each band of rows."""
+    from demitasse.export.c_source import streams
+
+    x, texts = inputs(), {}
+    for smallest in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(streams._CODE_BYTES, "adaptive", -(10**6))
+            report = c(model, x[:1], tmp_path / "net.c", calibration=x.numpy(), smallest=smallest, main=True)
+        texts[smallest] = (tmp_path / "net.c").read_text()
+        expected = report.twin({next(iter(report.twin.net.net.inputs)): x.numpy()})
+        for by in ("gcc", "clang"):
+            found = run(compiled(tmp_path / "net.c", by), x.numpy())
+            assert np.array_equal(found, np.concatenate(list(expected.values()), 1))
+        as_cpp(tmp_path / "net.c", tmp_path)
+    assert "net_adaptive_code" in texts[True]
+    assert "adaptive" not in texts[False]
+
+
 def test_floats_are_those_of_torch(model, tmp_path):
     x = inputs()
     report = c(model, x[:1], tmp_path / "net.c", arithmetic="float", main=True)
@@ -394,6 +413,7 @@ def test_layers_without_a_form_are_named(tmp_path):
         ({"range": (0, 1e39)}, "two numbers of float32"),
         ({"bits": 4, "range": (0, 1)}, "expected 8 or 16"),
         ({"arithmetic": "int8"}, "expected 'int' or 'float'"),
+        ({"arithmetic": "float", "smallest": True}, "smallest is for the arithmetic 'int'"),
         ({"calibration": np.zeros((3, 5))}, r"found shape \[3, 5\]"),
         ({"calibration": np.zeros((0, 784))}, r"found shape \[0, 784\]"),
         ({"calibration": np.zeros((3, 28, 1, 28))[:, :, :, :14]}, r"expected \(n, 1, 28, 28\), or \(n, 784\)"),

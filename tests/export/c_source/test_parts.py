@@ -10,13 +10,22 @@ from hypothesis import strategies as st
 from torch import nn
 
 from demitasse.export import c, cost_report
+from demitasse.export.c_source.adaptive import encoded
 from demitasse.export.c_source.evaluation import FloatArithmetic, evaluate
 from demitasse.export.c_source.live import without_dead_channels
 from demitasse.export.c_source.lowering import lowered
 from demitasse.export.c_source.memory import Claim, offsets
 from demitasse.export.c_source.powers import power_rows, signed_digits
 from demitasse.export.c_source.source_net import source_net
-from demitasse.export.c_source.streams import FORMS, RiceCode, WeightStream, by_frequency, numbers, stream
+from demitasse.export.c_source.streams import (
+    FORMS,
+    RiceCode,
+    WeightStream,
+    by_frequency,
+    numbers,
+    smallest_streams,
+    stream,
+)
 from tests.export.c_source.compiling import to_powers
 
 
@@ -77,6 +86,65 @@ def test_streams_are_read_as_they_were_written(form, rows, columns, most, share,
     drawn = np.random.default_rng(seed)
     codes = drawn.integers(1, most + 1, (rows, columns)) * (drawn.random((rows, columns)) < share)
     assert np.array_equal(decoded(FORMS[form](codes), codes.shape), codes)
+
+
+def decoded_adaptively(content: bytes, depth: int, share: int, shape: tuple[int, int]) -> np.ndarray:
+    """Returns the codes of an adaptive stream, read as its description says, and all of its bytes."""
+    chances = [share << 8] * 2 + [1 << 15] * (1 + (1 << depth))
+    data = list(content)
+    state = [0xFFFFFFFF, int.from_bytes(bytes(data.pop(0) for _ in range(4)), "big")]
+
+    def decide(context: int) -> int:
+        chance = chances[context]
+        bound = (state[0] >> 16) * chance
+        bit = state[1] < bound
+        state[:] = [bound, state[1]] if bit else [state[0] - bound, state[1] - bound]
+        chances[context] += (65535 - chance) // 64 if bit else -(chance // 64)
+        while state[0] < 1 << 24:
+            state[:] = [state[0] << 8, state[1] << 8 | data.pop(0)]
+        return int(bit)
+
+    flat, at, sign = np.zeros(shape[0] * shape[1], np.int64), -1, 0
+    while True:
+        at, before = at + 1, 1
+        while not decide(before):
+            at, before = at + 1, 0
+        if at >= len(flat):
+            assert at == len(flat)
+            assert not data
+            return flat.reshape(shape)
+        sign, node = decide(2 + sign), 1
+        for _ in range(depth):
+            node = 2 * node + decide(3 + node)
+        flat[at] = 1 + 2 * (node - (1 << depth)) + sign
+
+
+@given(st.integers(1, 7), st.integers(1, 90), st.integers(1, 32), st.floats(0, 1), st.integers(0, 9))
+def test_adaptive_streams_are_read_as_they_were_written(rows, columns, most, share, seed):
+    drawn = np.random.default_rng(seed)
+    codes = drawn.integers(1, most + 1, (rows, columns)) * (drawn.random((rows, columns)) < share)
+    found = encoded(codes)
+    assert np.array_equal(decoded_adaptively(*found, codes.shape), codes)
+
+
+def test_adaptive_streams_hold_sixteen_powers():
+    assert encoded(np.full((1, 1), 32)).depth == 4
+    assert encoded(np.full((1, 1), 33)) is None
+
+
+def sparse(rows: int, columns: int) -> np.ndarray:
+    """Returns codes of which few are not zero in the first half of the rows, and many in the second."""
+    drawn = np.random.default_rng(0)
+    shares = np.repeat([[0.02], [0.5]], [(rows + 1) // 2, rows // 2], 0)
+    return drawn.integers(1, 8, (rows, columns)) * (drawn.random((rows, columns)) < shares)
+
+
+def test_the_smallest_streams_count_the_code_that_reads_them():
+    large, small = sparse(200, 300), sparse(4, 10)
+    assert [each.form for each in smallest_streams([small])] == ["nibbles"]
+    assert [each.form for each in smallest_streams([large, small])] == ["adaptive", "adaptive"]
+    assert len(smallest_streams([large])[0].content) < 0.85 * len(stream(large).content)
+    assert smallest_streams([]) == []
 
 
 def test_a_stream_is_about_the_smallest():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.packed.reference.cursor import check
+
 
 class Decoder:
     """A stream of binary decisions."""
@@ -9,6 +11,9 @@ class Decoder:
     def __init__(self, data: bytes) -> None:
         self.data, self.range = iter(data), (1 << 32) - 1
         self.code = int.from_bytes(bytes(next(self.data, 0) for _ in range(4)), "big")
+
+    def expect_valid(self) -> None:
+        check(self.code < self.range, "the stream begins with four bytes of 255")
 
     def decide(self, p: int) -> int:
         bound = (self.range >> 16) * p

@@ -67,6 +67,7 @@ def decode_coded(decoder: Decoder, entry: Entry, units: list[int]) -> tuple[list
     width = entry.type[1]
     if entry.codec == 0:
         return [0] * entry.size, units
+    decoder.expect_valid()
     if entry.codec == 1:
         return decode_numbers(decoder, entry.size, width), units
     columns = matrix(entry.shape)[1]

@@ -55,6 +55,7 @@ def primed(bits: int) -> Bytes:
 
 
 def decode_header(decoder: Decoder, count: int) -> bytes:
+    decoder.expect_valid()
     return deepcopy(primed(bits_of(len(PRIMER) + count))).decode(decoder, count)
 
 

@@ -67,6 +67,7 @@ def c(
     calibration: Array | Mapping[str, Array] | None = None,
     range: tuple[float, float] | None = None,
     bits: int | None = None,
+    smallest: bool = False,
     main: bool = False,
 ) -> CReport:
     """Writes a net as C99 for microcontrollers: ``net.c`` and ``net.h``, without memory from the heap or a library.
@@ -86,6 +87,8 @@ def c(
         range: instead of ``calibration``, the least and the greatest value of inputs; other ranges are bounds that
             follow from the weights.
         bits: of all values: 8 or 16; None for 8 where that changes the outputs by at most 2 %, else 16.
+        smallest: whether weights are to take as little flash as possible, with the code that reads them: by the
+            arithmetic coding of ``.demi`` files, which takes more cycles, and a multiplication for each decision.
         main: whether to write a program, too, ``net_main.c``, which runs the net on inputs from standard input.
 
     Returns:
@@ -97,7 +100,7 @@ def c(
         FileFormatError, WeightsError: the file is damaged.
     """
     path = Path(path)
-    _expect_settings(path, arithmetic, calibration, range, bits)
+    _expect_settings(path, arithmetic, calibration, range, bits, smallest)
     source = source_net(model, example)
     net = lowered(source.graph)
     inputs = _inputs(net, calibration)
@@ -109,7 +112,7 @@ def c(
     if arithmetic == "int":
         ranges = calibrated(net, inputs) if inputs else bounded(net, *(range or (0.0, 0.0)))
         twin = CTwin(chosen(net, ranges, bits, inputs))
-    made = written(twin.net if twin else net, path.stem, source.origin)
+    made = written(twin.net if twin else net, path.stem, source.origin, smallest)
     rows = _rows(expected, twin.floats(samples) if twin else _floats(net, samples))
     files = [path, path.with_suffix(".h")] + ([path.with_name(f"{path.stem}_main.c")] if main else [])
     with ExitStack() as drafts:  # which replace old files once all of them are complete
@@ -124,6 +127,7 @@ def _expect_settings(
     calibration: object,
     range: tuple[float, float] | None,
     bits: int | None,
+    smallest: bool,
 ) -> None:
     if path.suffix != ".c":
         raise UsageError(f"{path}: expected a file name that ends in .c")
@@ -131,6 +135,8 @@ def _expect_settings(
         raise UsageError(f"{path}: C includes its header by name; expected letters, digits, and - + . _ in it")
     if arithmetic not in ARITHMETICS:
         raise UsageError(f"{parameter('arithmetic', arithmetic)}: expected 'int' or 'float'")
+    if smallest and arithmetic != "int":
+        raise UsageError(f"{parameter('smallest')} is for the arithmetic 'int', whose weights are powers of two")
     if bits not in (None, 8, 16):
         raise UsageError(f"{parameter('bits', bits)}: expected 8 or 16")
     if calibration is not None and range is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class ChipCosts:
         line: to begin a line of sums that a weight is added to, in a convolution.
         weight: to find the next weight, beside its bits.
         bit: to read a bit of a stream.
+        decision: to take a decision of the form ``adaptive``.
         result: to make a result of a sum.
     """
 
@@ -35,14 +36,15 @@ class ChipCosts:
     line: float
     weight: float
     bit: float
+    decision: float
     result: float
 
 
 # fitted to simulations of 15 nets, all within 15 % of them; on the Cortex chips, a cycle is an instruction there
 CHIPS = (
-    ChipCosts("Cortex-M0", add=8, line=35, weight=34, bit=16, result=27),
-    ChipCosts("Cortex-M4", add=5.8, line=38, weight=34.5, bit=13.3, result=23.3),
-    ChipCosts("AVR", add=32, line=244, weight=92, bit=49, result=75),
+    ChipCosts("Cortex-M0", add=8, line=35, weight=34, bit=16, decision=38, result=27),
+    ChipCosts("Cortex-M4", add=5.8, line=38, weight=34.5, bit=13.3, decision=28, result=23.3),
+    ChipCosts("AVR", add=32, line=244, weight=92, bit=49, decision=233, result=75),
 )
 _COLUMNS = (
     Column("layer", left=True),
@@ -149,7 +151,7 @@ def _cost(made: WrittenNet, index: int, layer: WrittenLayer, packed: float) -> L
     results = made.net.tensors[operation.output].size
     if not isinstance(operation, WeightedSum) or layer.stream is None:
         added = results * _taken(operation)
-        return LayerCost(operation.name, 0, 0, "", 0, 0.0, layer.flash, added, _cycles(added, 0, 0, 0, results))
+        return LayerCost(operation.name, 0, 0, "", 0, 0.0, layer.flash, added, _cycles(added, 0, 0, 0, 0, results))
     kept, passes, lines, places = int(np.count_nonzero(operation.weight)), 1, 0, 1
     if operation.windows:
         band, rows = made.layout.bands[index], result_rows(operation)
@@ -159,7 +161,9 @@ def _cost(made: WrittenNet, index: int, layer: WrittenLayer, packed: float) -> L
         results = len(operation.weight) * places
     form, stream = layer.stream.form, len(layer.stream.content)
     read = passes * (operation.weight.size if form == "dense" else kept)
-    cycles = _cycles(kept * places, kept * lines, read, 8 * stream * passes if form == "bits" else 0, results)
+    bits = passes * 8 * stream if form == "bits" else 0
+    decisions = passes * (operation.weight.size + (1 + layer.stream.width) * kept) if form == "adaptive" else 0
+    cycles = _cycles(kept * places, kept * lines, read, bits, decisions, results)
     return LayerCost(
         operation.name, kept, operation.weight.size, form, stream, packed, layer.flash, kept * places, cycles
     )
@@ -170,10 +174,10 @@ def _taken(operation: COperation) -> int:
     return pooling.windows.kernel[0] * pooling.windows.kernel[1] if pooling else len(operation.inputs)
 
 
-def _cycles(added: int, lines: int, read: int, bits: int, results: int) -> tuple[int, ...]:
+def _cycles(added: int, lines: int, read: int, bits: int, decisions: int, results: int) -> tuple[int, ...]:
+    counts = (added, lines, read, bits, decisions, results)
     return tuple(
-        round(chip.add * added + chip.line * lines + chip.weight * read + chip.bit * bits + chip.result * results)
-        for chip in CHIPS
+        round(sum(cost * count for cost, count in zip(astuple(chip)[1:], counts, strict=True))) for chip in CHIPS
     )
 
 

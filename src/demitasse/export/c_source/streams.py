@@ -1,17 +1,21 @@
 """Weights in flash: streams of bytes that a loop reads once, from the first row to the last.
 
 A stream names the weights that are not zero by the gaps between them, which go on from row to row, and each weight by a
-code. The last gap ends behind the matrix. There are three forms, see :data:`FORMS`; the C that reads them is in
+code. The last gap ends behind the matrix. There are three forms that are read fast, see :data:`FORMS`, and one that is
+smaller, see :mod:`demitasse.export.c_source.adaptive`; the C that reads them is in
 :mod:`demitasse.export.c_source.text`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from demitasse.export.c_source.adaptive import encoded
 
 Codes = npt.NDArray[np.int64]
 
@@ -57,16 +61,20 @@ class WeightStream(NamedTuple):
     """The weights of a layer.
 
     Attributes:
-        form: a key of :data:`FORMS`.
+        form: a key of :data:`FORMS`, or ``adaptive``.
         content: the bytes.
         gap: how ``bits`` has gaps.
         code: how ``bits`` has codes.
+        width: of ``adaptive``: the bits of a code but its lowest one.
+        share: of ``adaptive``: the probability at first that a weight is not zero, in 1/256.
     """
 
     form: str
     content: bytes
     gap: RiceCode = RiceCode(0, 0)
     code: RiceCode = RiceCode(0, 0)
+    width: int = 0
+    share: int = 0
 
 
 def stream(codes: Codes) -> WeightStream:
@@ -131,6 +139,41 @@ def _entries(codes: Codes) -> list[tuple[int, int]]:
 
 # name -> makes the stream; None where it cannot hold the codes
 FORMS: dict[str, Callable[[Codes], WeightStream | None]] = {"dense": _dense, "nibbles": _nibbles, "bits": _bits}
+
+
+def smallest_streams(layers: Sequence[Codes]) -> list[WeightStream]:
+    """Returns the streams of the layers of a net, which take the fewest bytes together with the code that reads them.
+
+    Args:
+        layers: the codes of each, 0 for a weight of 0; codes count from 1, frequent ones first.
+    """
+    made = [{form: found for form, make in _SMALLEST.items() if (found := make(codes)) is not None} for codes in layers]
+    return min(_choices(made), key=_bytes_of)
+
+
+def _choices(made: Sequence[dict[str, WeightStream]]) -> Iterator[list[WeightStream]]:
+    """Yields the smallest streams with the forms of each set that holds all layers."""
+    for count in range(1, len(_SMALLEST) + 1):
+        for forms in combinations(_SMALLEST, count):
+            found = [[of[form] for form in forms if form in of] for of in made]
+            if all(found):
+                yield [min(each, key=lambda one: len(one.content)) for each in found]
+
+
+def _bytes_of(streams: Sequence[WeightStream]) -> int:
+    return sum(len(each.content) for each in streams) + sum(
+        _CODE_BYTES[form] for form in {each.form for each in streams}
+    )
+
+
+def _adaptive(codes: Codes) -> WeightStream | None:
+    found = encoded(codes)
+    return found and WeightStream("adaptive", found.content, width=found.depth, share=found.share)
+
+
+_SMALLEST = {**FORMS, "adaptive": _adaptive}
+# what the functions that read a form take on Cortex-M0, by gcc -Os
+_CODE_BYTES = {"dense": 40, "nibbles": 24, "bits": 122, "adaptive": 250}
 
 
 def numbers(values: Sequence[int]) -> bytes:

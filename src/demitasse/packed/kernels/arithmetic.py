@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from demitasse.arrays import Array
+from demitasse.errors import FileFormatError
 from demitasse.loops import inner, njit
 
 LOW, RANGE, CODE, HELD, PENDING, POSITION, ENCODE, END, COST = range(9)
@@ -48,7 +49,11 @@ def _next(state, data):
 
 
 def start(state: Array, data: Array, encode: bool) -> None:
-    """Begins a stream, for writing or for reading."""
+    """Begins a stream, for writing or for reading.
+
+    Raises:
+        FileFormatError: the stream begins with bytes that no encoder writes.
+    """
     state[:] = 0
     state[RANGE] = 0xFFFFFFFF
     state[HELD] = -1
@@ -59,6 +64,8 @@ def start(state: Array, data: Array, encode: bool) -> None:
     if not encode:
         state[CODE] = int.from_bytes(data[:4].tobytes().ljust(4, b"\0"), "big")
         state[POSITION] = 4
+        if state[CODE] == state[RANGE]:
+            raise FileFormatError("found four bytes of 255 first, with which no stream begins: the file is corrupt")
 
 
 @njit()

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from demitasse.export.c_source.adaptive import contexts
 from demitasse.export.c_source.integers import IntegerNet
 from demitasse.export.c_source.layout import ArenaLayout, laid_out, sums_of
 from demitasse.export.c_source.net import Addition, CNet, COperation, GreatestPlace, PlanePooling, WeightedSum
-from demitasse.export.c_source.streams import WeightStream
+from demitasse.export.c_source.streams import WeightStream, smallest_streams, stream
 from demitasse.export.c_source.text.dialect import Dialect, Table
 from demitasse.export.c_source.text.float_text import FloatDialect
 from demitasse.export.c_source.text.header import header_text
 from demitasse.export.c_source.text.integer_text import IntegerDialect
 from demitasse.export.c_source.text.lines import TakenWords, comment, filled, table
 from demitasse.export.c_source.text.main_program import main_text
-from demitasse.export.c_source.text.readers import CURSOR
+from demitasse.export.c_source.text.readers import CODER, CODER_START, CURSOR
 from demitasse.export.c_source.text.simple import greatest_text, pointwise_text, pooling_text
 from demitasse.export.c_source.text.weighted import weighted_text
 from demitasse.export.names import identifier, identifiers
@@ -105,13 +106,14 @@ class WrittenNet:
     name: str
 
 
-def written(net: CNet | IntegerNet, stem: str, about: str) -> WrittenNet:
+def written(net: CNet | IntegerNet, stem: str, about: str, smallest: bool = False) -> WrittenNet:
     """Returns the C of a net.
 
     Args:
         net: the net, in integers or to be computed in floats.
         stem: the name of the file without its suffix; the names in C begin with it.
         about: where the net comes from; any text.
+        smallest: whether weights are to take little flash rather than little time; of a net in integers.
     """
     plain = net.net if isinstance(net, IntegerNet) else net
     name = identifier(stem, "net", frozenset()).lower()
@@ -119,7 +121,7 @@ def written(net: CNet | IntegerNet, stem: str, about: str) -> WrittenNet:
     dialect: Dialect = (
         IntegerDialect(net, name, index) if isinstance(net, IntegerNet) else FloatDialect(net, name, index)
     )
-    return _Writer(net, plain, dialect, stem, about).written()
+    return _Writer(net, plain, dialect, stem, about, smallest).written()
 
 
 def _largest(net: CNet) -> int:
@@ -135,13 +137,28 @@ def _largest(net: CNet) -> int:
 
 
 class _Writer:
-    def __init__(self, given: CNet | IntegerNet, net: CNet, dialect: Dialect, stem: str, about: str) -> None:
+    def __init__(
+        self, given: CNet | IntegerNet, net: CNet, dialect: Dialect, stem: str, about: str, smallest: bool
+    ) -> None:
         self.given, self.net, self.dialect, self.stem, self.about = given, net, dialect, stem, about
         self.name = dialect.name
         self.layout = laid_out(net, dialect.ctype)
         blobs = [*net.inputs, *net.outputs]
         self.fields = identifiers(blobs, "blob", TakenWords(self.name))
         self.readers: dict[str, str] = {}
+        self.streams = self._streams(smallest)
+        adaptive = [each.width for each in self.streams.values() if each.form == "adaptive"]
+        self.coder = filled(CODER, contexts=contexts(max(adaptive))) if adaptive else ""
+
+    def _streams(self, smallest: bool) -> dict[int, WeightStream]:
+        """Returns the weights of each operation that has any."""
+        codes = {
+            index: self.dialect.weights(index, each, self._function(index)).codes
+            for index, each in enumerate(self.net.operations)
+            if isinstance(each, WeightedSum)
+        }
+        found = smallest_streams(list(codes.values())) if smallest else map(stream, codes.values())
+        return dict(zip(codes, found, strict=True))
 
     def written(self) -> WrittenNet:
         layers = [self._layer(index) for index in range(len(self.net.operations))]
@@ -184,7 +201,8 @@ class _Writer:
         operation, function = self.net.operations[index], self._function(index)
         made = WrittenLayer(operation)
         if isinstance(operation, WeightedSum):
-            text = weighted_text(self.net, index, function, self.dialect, self.layout.bands.get(index, 0))
+            end, band = CODER_START if self.coder else "", self.layout.bands.get(index, 0)
+            text = weighted_text(self.net, index, function, self.dialect, band, self.streams[index], end)
             made.stream, made.tables, functions = text.stream, text.tables, text.functions
             self.readers[text.stream.form] = text.reader.functions
         elif isinstance(operation, PlanePooling):
@@ -219,7 +237,7 @@ class _Writer:
     def _helpers(self, body: str) -> str:
         """Returns the functions that layers call, and those that these call."""
         texts = (
-            [self._put(CURSOR, value=self.dialect.cursor), *map(self._put, self.readers.values())]
+            [self._put(CURSOR, value=self.dialect.cursor, coder=self.coder), *map(self._put, self.readers.values())]
             if self.readers
             else []
         )

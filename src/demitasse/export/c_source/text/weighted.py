@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from demitasse.export.c_source.layout import result_rows
 from demitasse.export.c_source.net import CNet, PlaneWindows, Pooling2d, WeightedSum
-from demitasse.export.c_source.streams import WeightStream, stream
+from demitasse.export.c_source.streams import WeightStream
 from demitasse.export.c_source.text.dialect import Dialect, LayerText, Table, WeightText
 from demitasse.export.c_source.text.lines import filled
 from demitasse.export.c_source.text.pooling import pool
@@ -105,7 +105,9 @@ class WeightedText(NamedTuple):
     reader: StreamReader
 
 
-def weighted_text(net: CNet, index: int, function: str, dialect: Dialect, band: int) -> WeightedText:
+def weighted_text(
+    net: CNet, index: int, function: str, dialect: Dialect, band: int, found: WeightStream, cursor_end: str
+) -> WeightedText:
     """Returns the C of a weighted sum.
 
     Args:
@@ -114,11 +116,12 @@ def weighted_text(net: CNet, index: int, function: str, dialect: Dialect, band: 
         function: the name of its function.
         dialect: of the arithmetic.
         band: rows of the result that are computed at once, of a convolution.
+        found: the stream of its codes.
+        cursor_end: the last of what cursors are initialized with.
     """
     operation = net.operations[index]
     assert isinstance(operation, WeightedSum)
     layer, weights = dialect.layer(index, operation, function), dialect.weights(index, operation, function)
-    found = stream(weights.codes)
     read = reader(found, dialect.name)
     common = {
         "function": function,
@@ -127,8 +130,8 @@ def weighted_text(net: CNet, index: int, function: str, dialect: Dialect, band: 
         "from": dialect.ctype(operation.input),
         "to": dialect.ctype(operation.output),
         "sum_type": dialect.sum_type,
-        "cursor": f"{{{function}_stream, 0, 0, 0{', 0' * bool(dialect.cursor)}}}",
-        "first": "\n".join(filter(None, [weights.first, read.move])),
+        "cursor": f"{{{function}_stream, 0, 0, 0{', 0' * bool(dialect.cursor)}{cursor_end}}}",
+        "first": "\n".join(filter(None, [weights.first, read.begin, read.move])),
         "opening": layer.opening,
         "start": weights.start,
         "columns": operation.weight.shape[1],

@@ -1,0 +1,92 @@
+/* Bytes and memory, taken from the front; checksums. */
+#include "parts.h"
+
+void demi_fail(demi_reader *r, int status)
+{
+    if (r->status == DEMI_OK) {
+        r->status = status;
+    }
+}
+
+const uint8_t *demi_take(demi_reader *r, uint64_t count)
+{
+    const uint8_t *found = r->next;
+    if (count > (uint64_t)(r->stop - found)) {
+        demi_fail(r, DEMI_ENDS);
+    }
+    if (r->status != DEMI_OK) {
+        return NULL;
+    }
+    r->next += (size_t)count;
+    return found;
+}
+
+unsigned demi_byte(demi_reader *r)
+{
+    const uint8_t *found = demi_take(r, 1);
+    return found == NULL ? 0 : *found;
+}
+
+uint64_t demi_short(demi_reader *r, uint64_t most)
+{
+    uint64_t found = 0;
+    unsigned shift = 0, byte;
+    do {
+        byte = demi_byte(r);
+        found |= (uint64_t)(byte & 127) << shift;
+        shift += 7;
+    } while (byte > 127 && shift < 63);
+    if (found > most || byte > 127 || (byte == 0 && shift > 7)) {
+        demi_fail(r, DEMI_HEADER); /* too large, or not in its shortest form */
+    }
+    return r->status == DEMI_OK ? found : 0;
+}
+
+uint64_t demi_big_endian(const uint8_t *bytes, unsigned count)
+{
+    uint64_t found = 0;
+    while (count-- != 0) {
+        found = found << 8 | *bytes++;
+    }
+    return found;
+}
+
+int demi_compare(const uint8_t *one, const uint8_t *other)
+{
+    while (*one == *other && *one != 0) {
+        ++one;
+        ++other;
+    }
+    return (int)*one - (int)*other;
+}
+
+uint32_t demi_crc(uint32_t crc, const uint8_t *bytes, uint64_t count)
+{
+    unsigned bit;
+    crc = ~crc;
+    while (count-- != 0) {
+        crc ^= *bytes++;
+        for (bit = 0; bit < 8; ++bit) {
+            crc = crc >> 1 ^ (0xEDB88320u & (0u - (crc & 1)));
+        }
+    }
+    return ~crc;
+}
+
+void *demi_give(demi_reader *r, uint64_t count, unsigned size)
+{
+    const uint64_t bytes = (count * size + 7) & ~(uint64_t)7; /* counts are below 2^50 */
+    uint8_t *found = r->free, *next = found;
+    if (bytes > (uint64_t)(r->end - found)) {
+        r->missing = bytes - (uint64_t)(r->end - found);
+        demi_fail(r, DEMI_ARENA);
+    }
+    if (r->status != DEMI_OK) {
+        return NULL;
+    }
+    r->free += (size_t)bytes;
+    while (next != r->free) {
+        *next++ = 0;
+    }
+    return found;
+}
