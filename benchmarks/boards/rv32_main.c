@@ -30,6 +30,18 @@ void *memset(void *to, int value, __SIZE_TYPE__ size)
     return to;
 }
 
+/* RV32EC has no multiplication; --smallest takes one */
+uint32_t __mulsi3(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+    for (; a != 0; a >>= 1, b <<= 1) {
+        if (a & 1) {
+            product += b;
+        }
+    }
+    return product;
+}
+
 static void print(int32_t number, char end)
 {
     char line[12], *place = line + 12;

@@ -42,9 +42,9 @@ class ChipCosts:
 
 # fitted to simulations of 15 nets, all within 15 % of them; on the Cortex chips, a cycle is an instruction there
 CHIPS = (
-    ChipCosts("Cortex-M0", add=8, line=35, weight=34, bit=16, decision=38, result=27),
-    ChipCosts("Cortex-M4", add=5.8, line=38, weight=34.5, bit=13.3, decision=28, result=23.3),
-    ChipCosts("AVR", add=32, line=244, weight=92, bit=49, decision=233, result=75),
+    ChipCosts("Cortex-M0", add=8, line=35, weight=34, bit=16, decision=38.9, result=27),
+    ChipCosts("Cortex-M4", add=5.8, line=38, weight=34.5, bit=13.3, decision=37.7, result=23.3),
+    ChipCosts("AVR", add=32, line=244, weight=92, bit=49, decision=239, result=75),
 )
 _COLUMNS = (
     Column("layer", left=True),
