@@ -29,6 +29,8 @@ class Function(nn.Module):
 
 PRELU = """input: "x" input_shape { dim: 2 dim: 4 dim: 6 dim: 5 }
 layer { name: "slopes" type: "PReLU" bottom: "x" top: "y" prelu_param { filler { type: "uniform" min: -1 } } }"""
+ARGMAX = """input: "x" input_shape { dim: 2 dim: 4 dim: 6 dim: 5 }
+layer { name: "best" type: "ArgMax" bottom: "x" top: "y" }"""
 RESHAPE = """input: "x" input_shape { dim: 2 dim: 4 dim: 6 dim: 5 }
 layer { name: "shape" type: "Reshape" bottom: "x" top: "y" reshape_param { shape { dim: 0 dim: -1 } } }"""
 
@@ -50,6 +52,8 @@ EXAMPLES = {
     "pad": lambda x, w: F.pad(x, (0, 0, 0, 0, 1, 2)),
     "sub": lambda x, w: F.relu(x) - x,
     "prelu": lambda x, w: F.prelu(x, w),
+    "ArgMax": ARGMAX,
+    "argmax": lambda x, w: x.mean((2, 3)).argmax(1),
 }
 # kind -> a step of it without a form
 REFUSED = {

@@ -25,7 +25,7 @@ ELSEWHERE = {
     ),
     *("image_data_param", "memory_data_param", "window_data_param", "input_param", "python_param"),
     *("dns_convolution_param", "dns_inner_product_param", "inq_convolution_param", "inq_inner_product_param"),
-    *("cconvolution_param", "cinner_product_param", "dense_image_data_param"),
+    *("cconvolution_param", "cinner_product_param", "dense_image_data_param", "mat_write_param"),
 }
 
 # which implementation to take; how to trace an inner net that does not exist; a gradient that is always stable
@@ -50,6 +50,7 @@ SPATIAL = ((3, 4, 2), (3, 2))
 SEQUENCE = ((3, 2, 4), (3, 2))
 PRIORS = ((1, 1, 2, 3), (1, 1, 8, 9))
 FOUND = ((1, 24), (1, 18), (1, 2, 24))
+REFINED = (*FOUND, (1, 12), (1, 24))
 FREE = "encode_variance_in_target: true"
 OWN = f"{FREE} use_prior_for_matching: false"
 HARDEST = "mining_type: HARD_EXAMPLE"
@@ -248,6 +249,8 @@ CHANGES = [
     ("detection_output_param.normalized_bbox", "DetectionOutput", FOUND, "num_classes: 3 code_type: CENTER_SIZE",
      "num_classes: 3 code_type: CENTER_SIZE normalized_bbox: false"),
     ("detection_output_param.clip", "DetectionOutput", FOUND, "num_classes: 3", "num_classes: 3 clip: true"),
+    ("detection_output_param.objectness_score", "DetectionOutput", REFINED, "num_classes: 3",
+     "num_classes: 3 objectness_score: 2"),
     ("relu6_param.negative_slope", "ReLU6", IMAGE, "", "negative_slope: 0.5"),
     ("yolo_detection_output_param.num_classes", "YoloDetectionOutput", CELLS, YOLO_2, YOLO_2.replace("3", "2")),
     ("yolo_detection_output_param.num_box", "YoloDetectionOutput", CELLS, YOLO_2, YOLO_2.replace("box: 2", "box: 1")),
