@@ -23,6 +23,8 @@ from demitasse.shrinking.batches import size_of
 from demitasse.shrinking.targets import ShrinkTarget
 from demitasse.shrinking.watching import ModelRunner, tensors_in
 
+# examples of a batch with gradients
+SMALL = 16
 # the least importance of a row, relative to the mean of its parameter: its gradients may be small by chance
 _LEAST = 0.1
 # softens the predictions, as for distillation: of a net that is sure of most of its training images, the gradients of

@@ -14,7 +14,7 @@ from demitasse.methods.one_shot.moments import InputMoments
 from demitasse.methods.one_shot.views import View
 from demitasse.shrinking.batches import parted
 from demitasse.shrinking.choosing import Losses
-from demitasse.shrinking.importance import importances
+from demitasse.shrinking.importance import SMALL, importances
 from demitasse.shrinking.inputs import powers_of, statistics_of
 from demitasse.shrinking.positions import position_weights
 from demitasse.shrinking.replay import Replay
@@ -25,7 +25,7 @@ from demitasse.shrinking.watching import ModelRunner
 
 Progress = Callable[[int, int, str], None]
 
-_SMALL, _PROBED = 16, 256  # examples of a batch with gradients, and in all
+_PROBED = 256  # examples that tell the importances
 _ZEROS = 0.1  # share of zeros above which a weight counts as pruned before
 
 
@@ -71,7 +71,7 @@ class Shrinking:
         self.targets = [one for one in targets if any(view.watched in self.seen.calls for view in one.views)]
         self.unseen = [one for one in targets if one not in self.targets]
         self.targets.sort(key=self._place)
-        self._few = parted(batches, _SMALL, _PROBED)
+        self._few = parted(batches, SMALL, _PROBED)
         self.powers = powers_of(runner, self._few, self.targets, self.seen)
         costs = importances(runner, self._few, self.targets, self.powers, seed)
         self._weights = position_weights(runner, batches, self.targets, seed)

@@ -7,7 +7,7 @@ the weight is the root of the mean square, halfway to all alike.
 
 Windows of images count alike: they are many, and weighing them changed nothing for nets of images.
 
-Reference: Kim et al. 2025, GuidedQuant (arXiv 2505.07004), section 3, which takes the squares.
+Reference: Kim et al. 2025, GuidedQuant (arXiv 2505.07004), section 3.2, which takes the squares.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from torch import Tensor, nn
 
 from demitasse.errors import MethodError
 from demitasse.shrinking.batches import padding_of, parted, size_of
-from demitasse.shrinking.importance import differentiable, projection
+from demitasse.shrinking.importance import SMALL, differentiable, projection
 from demitasse.shrinking.targets import ShrinkTarget
 from demitasse.shrinking.watching import ModelRunner
 
 # (number of the batch, module) -> for each of its calls, the weights of the positions, (n, sizes...)
 PositionWeights = dict[tuple[int, nn.Module], list[Tensor]]
-
-_SMALL = 16  # examples of a batch with gradients
 
 
 def position_weights(
@@ -50,7 +48,7 @@ def position_weights(
     with differentiable(targets):
         for number, batch in enumerate(batches if modules else ()):
             parts = []
-            for part in parted([batch], _SMALL, size_of(batch)):
+            for part in parted([batch], SMALL, size_of(batch)):
                 squares = _squares(runner, part, modules, generator)
                 if not squares:
                     return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from demitasse.extras import needs
 from demitasse.files import system_path, write_bytes
 
 
-class FileOutput(Layer):
+class FileOutput(Layer, ABC):
     """Base of layers that write files, each completely or not at all.
 
     Attributes:
@@ -29,13 +30,13 @@ class FileOutput(Layer):
     top_count = (0, 0)
 
     @property
+    @abstractmethod
     def target(self) -> str:
         """The file, or the beginning of the names of the files."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, *bottoms: Tensor) -> None:
         """Writes the bottoms."""
-        raise NotImplementedError
 
     @override
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:

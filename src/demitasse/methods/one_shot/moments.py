@@ -90,8 +90,8 @@ class InputMoments:
         is the variance of the correlations' mean, relative to its square. The variance is measured: half the difference
         of the halves has it. So inputs that are much alike, as those of one image or one sentence, count as fewer.
 
-        Reference: Schaefer and Strimmer 2005, A Shrinkage Approach to Large-Scale Covariance Matrix Estimation,
-        equation (10), after Ledoit and Wolf 2003.
+        Reference: Schaefer and Strimmer 2005, A Shrinkage Approach to Large-Scale Covariance Matrix Estimation
+        (Statistical Applications in Genetics and Molecular Biology 4, 32), with the variance by halves instead.
         """
         if self.differences is None:
             return self
