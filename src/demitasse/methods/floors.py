@@ -58,18 +58,16 @@ def is_dying(total: int, kept: int, target: float | None) -> bool:
     return kept < least * total * (1 - _ROUNDING)
 
 
-def warn(kept: Mapping[str, tuple[int, int]], method: str) -> None:
+def warn(kept: Mapping[str, tuple[int, int]], method: str, remedy: str) -> None:
     """Warns of layers with hardly any weights left; does nothing if there are none.
 
     Args:
         kept: name -> (number of entries that are left, number of all entries).
         method: name of the method.
+        remedy: what to do about it.
     """
     if kept:
-        warnings.warn(
-            f"{method} leaves {described(kept)}; exclude such a layer, or set floor, the least share kept in any layer",
-            stacklevel=2,
-        )
+        warnings.warn(f"{method} leaves {described(kept)}; {remedy}", stacklevel=3)
 
 
 def described(kept: Mapping[str, tuple[int, int]]) -> str:

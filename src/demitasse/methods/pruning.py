@@ -224,7 +224,8 @@ class Pruning(Method):
             if self._is_dying(name, total, kept) and name not in self._warned:
                 dying[name] = kept, total
         self._warned |= dying.keys()
-        floors.warn(dying, type(self).__name__)
+        remedy = "exclude such a layer, or set floor, the least share kept in any layer"
+        floors.warn(dying, type(self).__name__, remedy)
 
     def _is_dying(self, name: str, total: int, kept: int) -> bool:
         # a layer works without its biases

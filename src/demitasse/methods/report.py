@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from demitasse.methods.name_patterns import collapse
@@ -108,18 +109,19 @@ class MethodReport:
         whole = ParameterRow("", (), self.total, self.kept, frozen=sum(row.frozen or 0 for row in self.rows))
         totals = [["total", "", *_cells(whole, frozen)]] if len(rows) > 1 else []
         title = f"{self.method} after {self.iteration:,} steps"
-        return TextTable(title, columns, rows, totals, notes=[*self.notes, *self._dense_lines()])
+        return TextTable(title, columns, rows, totals, notes=[*self.notes, *dense_lines(self.dense)])
 
-    def _dense_lines(self) -> list[str]:
-        """Returns one line for each reason."""
-        reasons: dict[str, list[Dense]] = {}
-        for item in self.dense:
-            reasons.setdefault(item.reason, []).append(item)
-        lines = []
-        for reason, items in reasons.items():
-            entries = sum(item.entries for item in items)
-            lines.append(f"dense ({reason}): {', '.join(collapse([one.name for one in items]))}; {entries:,} entries")
-        return lines
+
+def dense_lines(dense: Iterable[Dense]) -> list[str]:
+    """Returns one line for each reason for which parameters stay dense."""
+    reasons: dict[str, list[Dense]] = {}
+    for item in dense:
+        reasons.setdefault(item.reason, []).append(item)
+    lines = []
+    for reason, items in reasons.items():
+        entries = sum(item.entries for item in items)
+        lines.append(f"dense ({reason}): {', '.join(collapse([one.name for one in items]))}; {entries:,} entries")
+    return lines
 
 
 def _cells(row: ParameterRow, frozen: bool) -> list[str]:

@@ -19,7 +19,7 @@ Pattern = str | type[nn.Module]
 P = TypeVar("P", str, type[nn.Module])
 Number = int | float
 NO_GRADIENT = "requires no gradient"
-NOT_CHOSEN = "not chosen"
+NOT_CHOSEN, EXCLUDED = "not chosen", "excluded"
 _REASONS = 3  # how many reasons a message lists
 
 
@@ -79,8 +79,8 @@ def unwrap(model: nn.Module) -> nn.Module:
             ("module", ("DataParallel", "DistributedDataParallel", "AveragedModel")),
             ("_orig_mod", ("OptimizedModule",)),
         ):
-            inner = model._modules.get(attribute)
-            if inner is not None and {base.__name__ for base in type(model).__mro__} & set(names):
+            inner = getattr(model, attribute, None)
+            if isinstance(inner, nn.Module) and {base.__name__ for base in type(model).__mro__} & set(names):
                 model, wrapped = inner, True
     return model
 
@@ -155,14 +155,19 @@ def check_patterns(model: nn.Module, argument: str, patterns: Collection[Pattern
 
 
 def assign(chosen: Sequence[Chosen], values: Number | Mapping[Pattern, Number]) -> dict[str, float]:
-    """Returns name -> value; a parameter gets the value of the first pattern that matches it."""
+    """Returns name -> value, for the chosen parameters that a pattern matches.
+
+    A parameter gets the value of the first pattern that matches it, or else of the first one that names a module around
+    it: ``*`` gives recurrent layers and embeddings a value, too, where they are chosen.
+    """
     if not isinstance(values, Mapping):
         return {item.name: float(values) for item in chosen}
     candidates = [_Candidate(item.parameter, list(item.homes)) for item in chosen]
     found: dict[int, float] = {}
-    for pattern, value in values.items():
-        for key in _matched(pattern, candidates):
-            found.setdefault(key, float(value))
+    for rule in (_matched, _excluded):
+        for pattern, value in values.items():
+            for key in rule(pattern, candidates):
+                found.setdefault(key, float(value))
     return {item.name: found[id(item.parameter)] for item in chosen if id(item.parameter) in found}
 
 
@@ -204,7 +209,7 @@ class _Candidate:
     ) -> str:
         """Returns why it stays dense; empty if it is chosen."""
         if id(self.parameter) in unwanted:
-            return "excluded"
+            return EXCLUDED
         if wanted is not None and id(self.parameter) not in wanted:
             return NOT_CHOSEN
         if wanted is None and not any(home.is_weight for home in self.homes):
@@ -214,7 +219,7 @@ class _Candidate:
         if hindrance := next((home.hindrance for home in self.homes if home.hindrance), ""):
             return hindrance
         if exact and (scaling := next((home.scaling for home in self.homes if home.scaling), "")):
-            return f"is scaled by {scaling}, so that its layer would not use powers of two; remove {scaling} first"
+            return f"is scaled by {scaling}, so that its layer computes with other values; remove {scaling} first"
         if trained and not self.parameter.requires_grad:
             return NO_GRADIENT
         return "" if self.parameter.is_floating_point() else f"holds {self.parameter.dtype}"

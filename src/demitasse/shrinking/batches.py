@@ -29,6 +29,7 @@ def batches_of(calibration: object, examples: int) -> list[object]:
         DataError: there is no example.
     """
     if isinstance(calibration, Tensor):
+        _check(calibration)
         if not calibration.ndim:
             raise MethodError("calibration is a tensor of 0 dimensions; expected the examples along its first axis")
         size = _BYTES * len(calibration) // max(1, calibration.nbytes)
@@ -43,6 +44,7 @@ def batches_of(calibration: object, examples: int) -> list[object]:
     left = examples
     for batch in batches:
         given = _input(batch)
+        _check(given)
         size = size_of(given)
         if size:
             found.append(given if size <= left else _slice(given, 0, left))
@@ -61,6 +63,14 @@ def _input(batch: object) -> object:
     if not batch:
         raise MethodError("a batch of calibration is an empty tuple or list; expected the input as its first entry")
     return batch[0]
+
+
+def _check(batch: object) -> None:
+    """Raises MethodError if a tensor of a batch is sparse, or has no values."""
+    for tensor in batch.values() if isinstance(batch, Mapping) else (batch,):
+        if isinstance(tensor, Tensor) and (tensor.layout is not torch.strided or tensor.is_meta):
+            found = "on the device meta" if tensor.is_meta else f"of layout {tensor.layout}"
+            raise MethodError(f"calibration has a tensor {found}; expected dense ones with values")
 
 
 def size_of(batch: object) -> int:
@@ -114,9 +124,9 @@ def _slice(batch: object, begin: int, size: int) -> object:
 
 
 def moved(batch: object, device: torch.device) -> object:
-    """Returns a batch with its tensors on a device."""
+    """Returns a copy of a batch with its tensors on a device; the model may change it in place."""
     if isinstance(batch, Tensor):
-        return batch.to(device)
+        return batch.detach().to(device, copy=True)
     if isinstance(batch, Mapping):
         return {key: moved(value, device) for key, value in batch.items()}
     if isinstance(batch, tuple | list):

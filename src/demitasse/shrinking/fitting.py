@@ -13,13 +13,15 @@ from demitasse.methods.one_shot import rate
 from demitasse.methods.one_shot.layer import Per
 from demitasse.shrinking.targets import ShrinkTarget
 
-_TRIES = 6
+_TRIES, _MORE_TRIES = 6, 6  # more if nothing fits yet
 _CLOSE = 0.98  # share of the allowed bytes that is near enough
 _AIM = 0.99  # share of them to aim at
 # by how much weights are worth less than predicted, about, since others make up for their errors
 _MADE_UP = 4.5
 _FARTHEST = math.log(100)  # by how much a prediction may change a price
 _HALVINGS = 16  # of the range of prices
+_ALL = 0.99  # share of the bytes without a price from which on a lower price is predicted to change hardly anything
+_SLOW = 0.1  # the least distance to the wanted size, as a logarithm, that is assumed after several tries
 _PRICES = 1e-30, 1e6  # the range of prices to consider
 
 
@@ -66,12 +68,14 @@ def fitted_price(
         SizeError: nothing fits; says the smallest size reached.
     """
     tried: dict[float, int] = {}
-    price = _solved(predicted, _AIM * wanted) / _MADE_UP
-    for _ in range(_TRIES):
+    price = _solved(predicted, min(_AIM * wanted, _ALL * predicted(_PRICES[0]))) / _MADE_UP
+    for turn in range(_TRIES + _MORE_TRIES):
         tried[price] = compressed(price)
         fits = [one for one, size in tried.items() if size <= wanted]
+        if fits and turn >= _TRIES - 1:
+            break
         least = sorted(tried)[:2]
-        is_all = len(least) == 2 and least[0] < least[1] / 2 and tried[least[0]] < 1.005 * tried[least[1]]
+        is_all = len(least) == 2 and least[0] < least[1] / 2 and tried[least[0]] < min(1.005 * tried[least[1]], wanted)
         if fits and (tried[min(fits)] >= _CLOSE * wanted or is_all):
             break  # a lower price would not make the file larger
         price = _next_price(tried, predicted, _AIM * wanted)
@@ -98,7 +102,7 @@ def _next_price(tried: Mapping[float, int], predicted: Callable[[float], float],
 
     Between sizes on both sides, it is where a line through the nearest ones, all as logarithms, gives the wanted one.
     Else the nearest price moves by the factor that is predicted to make up for the difference, and at least about with
-    the fourth power of the size, or faster after several tries.
+    the fourth power of the size, or much faster after several tries.
     """
     aim = math.log(wanted)
     points = sorted((math.log(price), math.log(size)) for price, size in tried.items())
@@ -109,7 +113,7 @@ def _next_price(tried: Mapping[float, int], predicted: Callable[[float], float],
         moved = first + max(0.1, min(0.9, (large - aim) / (large - small))) * (second - first)
     else:
         price, size = above[-1] if above else below[0]
-        least = 4 * len(points) * (size - aim)
+        least = 4 * len(points) * math.copysign(max(abs(size - aim), _SLOW * (len(points) - 1)), size - aim)
         foreseen = math.log(_solved(predicted, wanted) / _solved(predicted, math.exp(size)))
         foreseen = min(max(foreseen, -_FARTHEST), _FARTHEST)
         moved = price + (max(least, foreseen) if above else min(least, foreseen))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from demitasse.errors import DemitasseError
 from demitasse.methods.one_shot.absorbers import Absorber
 from demitasse.methods.one_shot.layer import Compressed, Freedom, Grid, compress
 from demitasse.methods.one_shot.moments import InputMoments
@@ -110,7 +111,8 @@ class Shrinking:
     def compress(self, plan: ShrinkPlan) -> list[ShrunkParameter]:
         """Compresses the model, layer after layer, with the inputs that the compressed part of it produces.
 
-        If anything raises, the layers that are done stay compressed, and a note at the exception says so.
+        After an error in the input, the model is as it was. If anything else raises, the layers that are done stay
+        compressed, and a note at the exception says so.
         """
         dense: dict[Tensor, Tensor] = {}
         rows: list[ShrunkParameter] = []
@@ -129,6 +131,9 @@ class Shrinking:
                     target.write(result)
                     dense.update(before)
                     rows.append(_row(target, result, plan))
+        except DemitasseError:
+            restore(dense)
+            raise
         except BaseException as error:
             error.add_note(
                 f"shrink: {len(rows)} of {len(self.targets)} parameters are compressed, the others are unchanged"
@@ -148,6 +153,13 @@ class Shrinking:
             price=plan.price,
             freedom=target.freedom if statistics else Freedom(),
         )
+
+
+@torch.no_grad()
+def restore(values: Mapping[Tensor, Tensor]) -> None:
+    """Gives tensors their former values back: tensor -> values."""
+    for tensor, before in values.items():
+        tensor.copy_(before)
 
 
 def _unknown(matrix: Tensor) -> InputMoments:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from demitasse.methods.selection import Dense
+from demitasse.methods.report import dense_lines
+from demitasse.methods.selection import EXCLUDED, NOT_CHOSEN, Dense
 from demitasse.text_table import Column, TextTable, printable
+
+OTHER_KIND = "not a weight of a linear, convolution, attention or recurrent layer"
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class ShrinkReport:
         notes = [f"{self.choice}; {self.examples:,} examples, {self.seconds:.0f} s{size}"]
         if any("(" in row.scales for row in self.rows):
             notes.append("channel (0.5): a scale for each channel, at 0.5 of the estimated loss of a single scale")
+        notes += dense_lines(one for one in self.dense if one.reason not in (OTHER_KIND, NOT_CHOSEN, EXCLUDED))
         return TextTable("Compressed without training", columns, rows, totals, notes=notes)
 
 

@@ -13,17 +13,16 @@ from torch import Tensor, nn
 from demitasse.errors import MethodError, SizeError
 from demitasse.formats.states import save
 from demitasse.methods import floors, pow2, selection, settings
-from demitasse.methods.method import check_finite
 from demitasse.methods.one_shot import allocation, masks
 from demitasse.methods.one_shot.layer import Grid, GridKind, Per
 from demitasse.methods.selection import Dense, Number, Pattern, unwrap
 from demitasse.shrinking import fitting
 from demitasse.shrinking.batches import Forward, batches_of, run, size_of
 from demitasse.shrinking.choosing import chosen_grids
-from demitasse.shrinking.job import Progress, Shrinking, ShrinkPlan
+from demitasse.shrinking.job import Progress, Shrinking, ShrinkPlan, restore
 from demitasse.shrinking.report import ShrinkReport, ShrunkParameter
 from demitasse.shrinking.targets import ShrinkTarget, targets_of
-from demitasse.shrinking.watching import ModelRunner, evaluating
+from demitasse.shrinking.watching import ModelRunner, check_watchable, evaluating
 from demitasse.shrinking.widths import distributed
 
 Numbers = Number | Mapping[Pattern, Number]
@@ -95,18 +94,20 @@ def shrink(
     """
     begin = time.monotonic()
     settings.module("model", model)
+    check_watchable(model)
     request = _Request(sparsity, bits, max_bytes, grid, per)
     for name, function in (("forward", forward), ("size", size), ("progress", progress)):
         if function is not None:
             settings.function(name, function)
     bare = unwrap(model)
+    request.check_patterns(bare)
     targets, dense = targets_of(bare, parameters, exclude)
     for target in targets:
-        check_finite(target.item)
+        target.check()
         request.check(target)
     batches = batches_of(calibration, settings.whole("examples", examples, 1))
     device = targets[0].dense.device if targets else torch.device("cpu")
-    with evaluating(bare):
+    with evaluating(bare, device):
         job = Shrinking(
             ModelRunner(bare, forward or run, device), batches, targets, settings.whole("seed", seed), progress
         )
@@ -116,12 +117,18 @@ def shrink(
         if not job.targets:
             raise MethodError("none of the chosen parameters saw an input; expected inputs that reach them")
         measure = size or demi_size
+
+        def measured(model: nn.Module) -> int:
+            return settings.whole("what size returns", measure(model), 0)
+
         if max_bytes is None:
             rows, reached = job.compress(request.plan(job)), None
         else:
-            rows, reached = _fitted(job, request, max_bytes, measure)
+            rows, reached = _fitted(job, request, max_bytes, measured)
     floors.warn(
-        {row.name: (row.kept, row.entries) for row in rows if floors.is_dying(row.entries, row.kept, None)}, "shrink"
+        {row.name: (row.kept, row.entries) for row in rows if floors.is_dying(row.entries, row.kept, None)},
+        "shrink",
+        "exclude such a layer, or leave more weights",
     )
     count = sum(map(size_of, batches))
     return ShrinkReport(request.words, count, tuple(rows), tuple(dense), reached, time.monotonic() - begin)
@@ -140,7 +147,7 @@ def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) ->
     best: dict[float, tuple[list[ShrunkParameter], dict[Tensor, Tensor]]] = {}
 
     def compressed(price: float) -> int:
-        _restore(originals)
+        restore(originals)
         rows = job.compress(request.priced_plan(job, price))
         best[price] = rows, {tensor: tensor.detach().clone() for tensor in originals}
         return measure(model)
@@ -150,17 +157,11 @@ def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) ->
             compressed, lambda price: other + fitting.predicted(job.targets, job.powers, price, per), max_bytes
         )
     except MethodError:
-        _restore(originals)
+        restore(originals)
         raise
     rows, values = best[price]
-    _restore(values)
+    restore(values)
     return rows, reached
-
-
-@torch.no_grad()
-def _restore(values: Mapping[Tensor, Tensor]) -> None:
-    for tensor, before in values.items():
-        tensor.copy_(before)
 
 
 def demi_size(model: nn.Module) -> int:
@@ -196,6 +197,12 @@ class _Request:
         self.max_bytes, self.per = max_bytes, per
         self.grid: GridKind | None = grid if max_bytes is None else grid or "uniform"
         self._why = ""
+
+    def check_patterns(self, model: nn.Module) -> None:
+        """Checks that every pattern of a mapping matches a parameter."""
+        for name, given in (("sparsity", self.sparsity), ("bits", self.bits)):
+            if isinstance(given, Mapping):
+                selection.check_patterns(model, name, given)
 
     def check(self, target: ShrinkTarget) -> None:
         """Checks that a parameter's type has the grid."""

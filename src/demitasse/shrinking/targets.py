@@ -8,13 +8,17 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from demitasse.errors import MethodError
 from demitasse.methods import selection
 from demitasse.methods.homes import homes
+from demitasse.methods.method import check_finite
 from demitasse.methods.one_shot import attention, recurrent
 from demitasse.methods.one_shot.absorbers import Absorber
 from demitasse.methods.one_shot.layer import DAMPING, Compressed, Freedom
 from demitasse.methods.one_shot.views import EmbeddingView, View, view_of
+from demitasse.methods.records import record_of
 from demitasse.methods.selection import Chosen, Dense
+from demitasse.shrinking.report import OTHER_KIND
 
 _KINDS = attention, recurrent  # importing them registers their views
 
@@ -43,6 +47,16 @@ class ShrinkTarget:
     def name(self) -> str:
         """Name of the parameter."""
         return self.item.name
+
+    def check(self) -> None:
+        """Raises MethodError if the parameter is not finite, is an inference tensor, or is in the hands of a method."""
+        check_finite(self.item)
+        if self.item.parameter.is_inference():
+            raise MethodError(f"{self.name} was made in inference mode; expected a model that was made outside of it")
+        known = record_of(self.item.parameter)
+        if known is not None:
+            names = " and ".join(type(method).__name__ for method in known.methods)
+            raise MethodError(f"{names} of {self.name} would undo what shrink does; finish that first")
 
     @property
     def matrix(self) -> Tensor:
@@ -113,19 +127,19 @@ def targets_of(
         MethodError: a pattern matches nothing, or nothing is chosen.
     """
     known = _known(model) if parameters is None else []
-    found = selection.select(model, known or parameters, exclude, trained=False)
+    found = selection.select(model, known or parameters, exclude, exact=True, trained=False)
     targets, dense = [], list(found.dense)
     if known:
-        reason = "not a weight of a linear, convolution, attention or recurrent layer"
-        dense = [replace(one, reason=reason) if one.reason == selection.NOT_CHOSEN else one for one in dense]
+        dense = [replace(one, reason=OTHER_KIND) if one.reason == selection.NOT_CHOSEN else one for one in dense]
     for item in found.chosen:
         views = [view for view in map(view_of, item.homes) if view is not None]
         # a table that is also the weight of a linear layer counts as that layer's
         views = [view for view in views if not isinstance(view, EmbeddingView)] or views
-        if views:
+        if views and item.parameter.numel():
             targets.append(ShrinkTarget(item, views, item.parameter.detach().clone()))
         else:
-            dense.append(Dense(item.name, item.parameter.numel(), "not a weight of a known kind of layer", item.tied))
+            reason = "not a weight of a known kind of layer" if item.parameter.numel() else "has no entries"
+            dense.append(Dense(item.name, item.parameter.numel(), reason, item.tied))
     return targets, dense
 
 

@@ -21,6 +21,13 @@ class _Enough(BaseException):
     """Ends a run of the model; no ``except Exception`` of a model stops it."""
 
 
+def check_watchable(model: nn.Module) -> None:
+    """Raises MethodError if a module is compiled by TorchScript: calls inside of it cannot be watched."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise MethodError(f"{name or 'model'} is a TorchScript module; expected modules in Python")
+
+
 @dataclass
 class ModelRunner:
     """Runs a model on calibration batches, in evaluation and without gradients.
@@ -71,14 +78,19 @@ class ModelRunner:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Sets a model to evaluation, without the fused paths of attention that call no submodules."""
+def evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Sets a model to evaluation, without the fused paths of attention that call no submodules.
+
+    The caller's autocast and inference mode do not count: compression needs exact moments, and gradients. Autocast of
+    the model's own keeps no copies of weights, which change.
+    """
     modes = {module: module.training for module in model.modules()}
     fast = torch.backends.mha.get_fastpath_enabled()
     model.eval()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with torch.inference_mode(False), torch.autocast(device.type, enabled=False, cache_enabled=False):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, mode in modes.items():

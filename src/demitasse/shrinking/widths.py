@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from demitasse.methods.one_shot.layer import Grid
 from demitasse.shrinking.choosing import rounding_loss
 from demitasse.shrinking.targets import ShrinkTarget
 
-_MOST = 127  # multiples of each sign
+_MOST = 127  # multiples of each sign, unless more are asked for
 
 
 def distributed(
@@ -32,7 +33,7 @@ def distributed(
         cut: name -> which weights will be cut, (groups, rows, columns) bool.
         grids: name -> uniform grid; other targets get none.
     """
-    losses, entries = {}, {}
+    losses, entries, most = {}, {}, allocation.MORE
     for target in targets:
         name = target.name
         if name in grids:
@@ -41,10 +42,14 @@ def distributed(
                 weight = weight.masked_fill(cut[name], 0.0)
             losses[name] = rounding_loss(target, weight, target.curvature(powers.get(name)), grids[name])
             entries[name] = max(1, int(weight.count_nonzero()))
+            most = min(most, max(0.0, math.log2((2 * _MOST + 1) / _values(grids[name]))))
     found = {}
-    for name, shift in allocation.shifts(losses, entries).items():
-        levels = grids[name].levels
-        assert levels is not None
-        values = (2 * levels + 1) * 2**shift
-        found[name] = replace(grids[name], levels=min(max(1, round((values - 1) / 2)), _MOST))
+    for name, shift in allocation.shifts(losses, entries, most).items():
+        values = _values(grids[name]) * 2**shift
+        found[name] = replace(grids[name], levels=max(1, round((values - 1) / 2)))
     return found
+
+
+def _values(grid: Grid) -> int:
+    assert grid.levels is not None
+    return 2 * grid.levels + 1

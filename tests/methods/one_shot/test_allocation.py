@@ -38,3 +38,11 @@ def test_it_is_better_than_equal_bits_and_than_a_change_of_it() -> None:
 def test_layers_without_loss_get_the_fewest() -> None:
     assert allocation.shifts({"a": 0.0, "b": 1.0}, {"a": 5, "b": 5}) == {"a": -allocation.FEWER, "b": pytest.approx(0)}
     assert math.isclose(sum(allocation.shifts({"a": 0.0}, {"a": 5}).values()), 0.0)
+
+
+def test_a_limit_on_more_bits_takes_none_from_others() -> None:
+    losses, entries = {"a": 3.0, "b": 4.5, "c": 1.7}, {"a": 100, "b": 300, "c": 50}
+    assert allocation.shifts(losses, entries, 0.0) == pytest.approx(dict.fromkeys(losses, 0.0), abs=1e-6)
+    limited = allocation.shifts(losses, entries, 0.1)
+    assert max(limited.values()) == pytest.approx(0.1)
+    assert sum(entries[name] * shift for name, shift in limited.items()) == pytest.approx(0, abs=1e-6)

@@ -92,3 +92,12 @@ def test_damping_makes_a_singular_hessian_solvable() -> None:
     assert found[0].diagonal().tolist() == pytest.approx([2.005, 0.005, 0.005, 0.005])
     assert found[1].diagonal().tolist() == [1.0] * 4
     inverse_factor(found)
+
+
+def test_damping_makes_an_indefinite_hessian_solvable() -> None:
+    """Rounding leaves the moments of nearly constant inputs indefinite; others keep their damping."""
+    noise = torch.randn(16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    h = torch.stack([noise + noise.T + torch.eye(16), torch.eye(16)])
+    found = damped(h, 0.01)
+    inverse_factor(found)
+    assert torch.equal(found[1], 1.01 * torch.eye(16, dtype=torch.float64))

@@ -91,3 +91,8 @@ def test_differences_to_the_dense_inputs_that_are_chance_are_dropped() -> None:
 def test_one_input_is_all_chance() -> None:
     steadied = found(mixed(1)).steadied().hessian[0]
     assert torch.equal(steadied, torch.diag_embed(steadied.diagonal()))
+
+
+def test_hessians_are_symmetric() -> None:
+    moments = found(torch.rand(1, 9, 500, generator=torch.Generator().manual_seed(0)) / 3 + 1)
+    assert torch.equal(moments.hessian, moments.hessian.mT)

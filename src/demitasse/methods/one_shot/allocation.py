@@ -38,7 +38,7 @@ def zeros(scores: Mapping[str, Tensor], sparsity: float, floor: float = FLOOR) -
     return dict(zip(scores, counts, strict=True))
 
 
-def shifts(losses: Mapping[str, float], entries: Mapping[str, int]) -> dict[str, float]:
+def shifts(losses: Mapping[str, float], entries: Mapping[str, int], most: float = MORE) -> dict[str, float]:
     """Returns by how many bits a weight of each layer should have more than the average, so that the loss is the least.
 
     A bit more for each weight of a layer divides its loss by four. The sum of the losses is least where every weight
@@ -48,6 +48,7 @@ def shifts(losses: Mapping[str, float], entries: Mapping[str, int]) -> dict[str,
     Args:
         losses: name -> loss of a layer at the average number of bits.
         entries: name -> number of its weights that take bits.
+        most: by how many bits a weight may have more, at most ``MORE``.
 
     Reference: Gersho and Gray 1992, Vector Quantization and Signal Compression, section 8.3, equation (8.3.4).
     """
@@ -57,10 +58,10 @@ def shifts(losses: Mapping[str, float], entries: Mapping[str, int]) -> dict[str,
     low, high = min(wanted.values()) - MORE, max(wanted.values()) + FEWER
     for _ in range(60):
         middle = (low + high) / 2
-        total = sum(entries[name] * _clamped(value - middle) for name, value in wanted.items())
+        total = sum(entries[name] * _clamped(value - middle, most) for name, value in wanted.items())
         low, high = (middle, high) if total > 0 else (low, middle)
-    return {name: _clamped(wanted[name] - high) if name in wanted else -FEWER for name in losses}
+    return {name: _clamped(wanted[name] - high, most) if name in wanted else -FEWER for name in losses}
 
 
-def _clamped(shift: float) -> float:
-    return min(max(shift, -FEWER), MORE)
+def _clamped(shift: float, most: float) -> float:
+    return min(max(shift, -FEWER), most)

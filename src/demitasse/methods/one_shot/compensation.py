@@ -24,7 +24,8 @@ BLOCK = 64
 def damped(hessian: Tensor, damping: float) -> Tensor:
     """Returns the Hessian with a share of its mean diagonal added to the diagonal.
 
-    Inputs that are always zero get the damping alone, or 1 if all inputs are zero: their weights have no effect.
+    Inputs that are always zero get the damping alone, or 1 if all inputs are zero: their weights have no effect. Where
+    rounding has left a Hessian of nearly constant inputs indefinite, the diagonal gets as much more as it takes.
 
     Args:
         hessian: (groups, columns, columns).
@@ -34,6 +35,12 @@ def damped(hessian: Tensor, damping: float) -> Tensor:
     """
     mean = hessian.diagonal(dim1=1, dim2=2).mean(1)
     added = torch.where(mean > 0, damping * mean, 1.0)
+    while bool((is_indefinite := torch.linalg.cholesky_ex(_with_diagonal(hessian, added / 2)).info != 0).any()):
+        added = torch.where(is_indefinite, 10 * added, added)
+    return _with_diagonal(hessian, added)
+
+
+def _with_diagonal(hessian: Tensor, added: Tensor) -> Tensor:
     return hessian + torch.diag_embed(added.unsqueeze(1).expand(hessian.shape[:2]))
 
 

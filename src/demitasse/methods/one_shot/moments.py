@@ -127,13 +127,17 @@ class Moments:
         self.count = self._more = 0.0
 
     def add(self, inputs: Tensor, dense: Tensor | None = None, weights: Tensor | None = None) -> None:
-        """Adds inputs.
+        """Adds inputs; the sums are exact in a model's autocast, too.
 
         Args:
             inputs: (groups, columns, n), the inputs of the compressed model.
             dense: the same inputs of the dense model; None if they are equal.
             weights: (n,), how much each column counts; None if all count 1.
         """
+        with torch.autocast(inputs.device.type, enabled=False):
+            self._add(inputs, dense, weights)
+
+    def _add(self, inputs: Tensor, dense: Tensor | None, weights: Tensor | None) -> None:
         inputs = inputs.float()
         groups, columns, n = inputs.shape
         if not self._sums:
@@ -171,6 +175,8 @@ class Moments:
             for one, signed in zip(sums, self._signed, strict=True)
         )
         between = Differences(self._rows, *differences)
+        # products in float32 are a little asymmetric, which matters where inputs are nearly constant
+        hessian = (hessian + hessian.mT) / 2
         return InputMoments(hessian, cross, total / self.count, drift / self.count, self.count, between)
 
 
