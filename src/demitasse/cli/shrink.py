@@ -33,7 +33,7 @@ def shrink(
     ],
     weights: Annotated[Path, typer.Argument(metavar="IN", help="Its weights.", callback=existing)],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The file to write: .demi; or .caffemodel, .safetensors, .pt.")
+        Path, typer.Argument(metavar="OUT", help="The file to write: .demi; or .caffemodel of a Caffe net; or .safetensors, .pt.")
     ],
     images: Annotated[
         Path | None,

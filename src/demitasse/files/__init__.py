@@ -1,6 +1,6 @@
 """Writes files atomically, and reads and closes them safely."""
 
-from demitasse.files.atomic import atomic_write, write_bytes, write_text
+from demitasse.files.atomic import atomic_write, check_writable, write_bytes, write_text
 from demitasse.files.closing import Closing
 from demitasse.files.errors import check_readable, writing
 from demitasse.files.folders import make_folder, new_folder
@@ -11,6 +11,7 @@ __all__ = [
     "Closing",
     "atomic_write",
     "check_readable",
+    "check_writable",
     "descriptor",
     "is_stream",
     "make_folder",

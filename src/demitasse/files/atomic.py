@@ -55,6 +55,20 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             draft.publish(os.replace)
 
 
+def check_writable(path: str | Path) -> None:
+    """Checks before long work that a file can be written: its folder exists, and no folder has its name.
+
+    Raises:
+        WriteError: it cannot.
+    """
+    check_name(path)
+    if is_stream(path):
+        return
+    with writing(path, _NEW):
+        _before(os.path.realpath(path))
+        os.stat(Path(os.path.realpath(path)).parent)
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Writes a file; see :func:`atomic_write`."""
     with atomic_write(path) as file:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from demitasse.errors import UsageError, parameter
+from demitasse.files import check_writable
 from demitasse.formats import load, save
 from demitasse.formats.base import format_of
 from demitasse.preparation import Parts, Preparation
@@ -87,6 +88,7 @@ def shrink_model(
     form = format_of(out).name
     if form not in _FORMATS:
         raise UsageError(f"{out}: expected a name that ends in .demi, .safetensors or .pt")
+    check_writable(out)
     built = _built(model, settings or {}, allow_imports)
     load(weights, into=built)
     inputs = _inputs(data, data_settings or {}, images, preparation or Parts(), examples, seed, allow_imports, say)

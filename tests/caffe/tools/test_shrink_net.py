@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -24,7 +25,7 @@ from demitasse.caffe.tools.dns_to_normal import dns_to_normal
 from demitasse.caffe.tools.inq_to_normal import inq_to_normal
 from demitasse.caffe.tools.shrink_net import shrink_net
 from demitasse.caffe.weights import load_weights
-from demitasse.errors import DataError, MethodError, SizeError, UsageError, WeightsError
+from demitasse.errors import DataError, MethodError, SizeError, UsageError, WeightsError, WriteError
 from demitasse.methods import pow2
 from demitasse.packed.file import File
 from demitasse.runtime import optimize
@@ -253,6 +254,10 @@ def test_a_demi_file_is_whole() -> None:
         ({"images": "photos", "bits": {"fc": 3}}, MethodError, "bits: 'fc' matches no layer; known: conv, ip"),
         ({"images": "photos", "max_bytes": 60}, SizeError, "max_bytes is 60, but"),
         ({"images": "photos", "model": "other.caffemodel"}, WeightsError, "conv"),
+        ({"images": "photos", "out": "out.safetensors"}, UsageError, r"out.safetensors: expected .* \.caffemodel or \.demi"),
+        ({"images": "photos", "out": "DEMI"}, UsageError, r"DEMI: expected a name that ends in \.caffemodel or \.demi"),
+        ({"images": "nowhere", "out": "gone/out.demi"}, WriteError, "there is no folder 'gone'; nothing was written"),
+        ({"images": "nowhere", "out": "folder.demi"}, WriteError, "there is a folder of this name"),
     ],
 )  # fmt: skip
 def test_wrong_use_writes_nothing(options: dict[str, Any], kind: type[Exception], message: str) -> None:
@@ -261,10 +266,12 @@ def test_wrong_use_writes_nothing(options: dict[str, Any], kind: type[Exception]
     other = blobs()
     other["conv"][0] = other["conv"][0][:4]
     write_net("other", INPUT + body(), other)
-    settings = {"model": "net.caffemodel", "preparation": PREPARED, **options}
+    Path("folder.demi").mkdir()
+    settings = {"model": "net.caffemodel", "preparation": PREPARED, "out": "out.caffemodel", **options}
+    before = sorted(Path().rglob("*"))
     with pytest.raises(kind, match=message):
-        shrink_net("net.prototxt", out="out.caffemodel", **settings)
-    assert not Path("out.caffemodel").exists()
+        shrink_net("net.prototxt", **settings)
+    assert sorted(Path().rglob("*")) == before
 
 
 def test_an_interruption_writes_nothing() -> None:
@@ -301,3 +308,23 @@ def test_a_segmenter_is_calibrated_with_its_own_images(kind: str, tmp_path: Path
     wanted = {pixels[:, :, ::-1].transpose(2, 0, 1).tobytes() for pixels in pictures}
     assert {image.byte().numpy().tobytes() for image in images} == wanted  # each once, none of them mirrored
     assert not np.array_equal(images[0].byte().numpy(), pictures[0][:, :, ::-1].transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("kind", ["Data", "ImageData", "HDF5Data", "DummyData"])
+def test_records_of_own_data_count_once(kind: str) -> None:
+    """Data that has an end is not read a second time; the shares of chance in the moments rest on that."""
+    for name, rows in (("a.h5", 3), ("b.h5", 4)):
+        with h5py.File(name, "w") as file:
+            file["data"], file["label"] = np.random.default_rng(rows).normal(size=(rows, 3, 8, 8)), np.zeros(rows)
+    Path("files").write_text("a.h5\nb.h5\n")
+    settings = {
+        "Data": 'transform_param { crop_size: 8 } data_param { source: "train_lmdb" batch_size: 5 backend: LMDB }',
+        "ImageData": 'transform_param { crop_size: 8 } image_data_param { source: "list.txt" batch_size: 5 }',
+        "HDF5Data": 'hdf5_data_param { source: "files" batch_size: 5 }',
+        "DummyData": 'dummy_data_param { shape { dim: 5 dim: 3 dim: 8 dim: 8 } data_filler { type: "gaussian" } }',
+    }
+    tops = 'top: "data"' if kind == "DummyData" else 'top: "data" top: "label"'
+    Path("own.prototxt").write_text(f'layer {{ name: "data" type: "{kind}" {tops} {settings[kind]} }}' + body())
+    found = torch.cat([batch["data"] for batch in calibration_of("own.prototxt", "", None, None, {}, 100, 0, print)[0]])
+    assert len(found) == {"Data": 40, "ImageData": 20, "HDF5Data": 7, "DummyData": 100}[kind]
+    assert len(found.flatten(1).unique(dim=0)) == len(found)

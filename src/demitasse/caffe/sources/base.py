@@ -52,6 +52,10 @@ class Source(ABC):
     def next_batch(self) -> list[Tensor]:
         """Returns the next batch, one float32 tensor for each top."""
 
+    def epoch(self) -> int | None:
+        """Returns the number of records after which the data begins again; None if it has no end."""
+        return None
+
     def constants(self) -> dict[int, Tensor]:
         """Returns index -> value of the tops that are the same in every batch; pycaffe fills them once."""
         return {}

@@ -30,6 +30,10 @@ class DatabaseCursor(Order):
         self._database = BACKENDS[backend].open(system_path(param.source))
         self._position = 0
 
+    @override
+    def __len__(self) -> int:
+        return len(self._database)
+
     def next_records(self, count: int) -> list[Record]:
         """Returns the next records.
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +19,9 @@ from demitasse.caffe.sources.base import SOURCES, Source, State
 from demitasse.errors import DataError, FileFormatError, NetError
 from demitasse.extras import needs
 from demitasse.files import system_path
+
+if TYPE_CHECKING:
+    import h5py
 
 Array = NDArray[np.float32]
 
@@ -45,6 +51,10 @@ class HDF5Data(Source):
     def seed(self, value: int) -> None:
         super().seed(value)
         self._start_epoch()
+
+    @override
+    def epoch(self) -> int:
+        return sum(_count_rows(path, self._names) for path in self._files)
 
     @override
     def next_batch(self) -> list[Tensor]:
@@ -129,9 +139,26 @@ def _exists(path: str) -> bool:
 
 def _read_file(path: str, names: list[str]) -> dict[str, Array]:
     """Returns the datasets as float32, all with the same number of rows."""
+    from demitasse.caffe.models.hdf5_file import dataset_array
+
+    with _opened(path, names) as datasets:
+        return {
+            name: dataset_array(dataset, f"{path}: dataset {dataset.name!r}").astype(np.float32)
+            for name, dataset in datasets.items()
+        }
+
+
+def _count_rows(path: str, names: list[str]) -> int:
+    with _opened(path, names) as datasets:
+        return len(datasets[names[0]])
+
+
+@contextmanager
+def _opened(path: str, names: list[str]) -> Iterator[dict[str, h5py.Dataset]]:
+    """Opens the datasets of a file, all with the same number of rows."""
     with needs("h5py"):
         import h5py
-    from demitasse.caffe.models.hdf5_file import dataset_array, find_object, open_hdf5, reading
+    from demitasse.caffe.models.hdf5_file import find_object, open_hdf5, reading
 
     datasets: dict[str, h5py.Dataset] = {}
     require_regular(path, "not an HDF5 file that can be read")
@@ -147,9 +174,6 @@ def _read_file(path: str, names: list[str]) -> dict[str, Array]:
                 counts = {name: len(dataset) for name, dataset in datasets.items()}
             if len(set(counts.values())) > 1 or not counts[names[0]]:
                 raise DataError(f"{path}: found numbers of rows {counts}; expected the same number above 0 for all")
-            return {
-                name: dataset_array(dataset, f"{path}: dataset {dataset.name!r}").astype(np.float32)
-                for name, dataset in datasets.items()
-            }
+            yield datasets
     except FileFormatError as error:
         raise DataError(str(error)) from error

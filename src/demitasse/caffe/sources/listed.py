@@ -31,6 +31,10 @@ class ListOrder(Order, Generic[Entry]):
         self._position = 0
 
     @override
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @override
     def rewind(self, random: np.random.Generator) -> None:
         """Returns to the beginning of the list."""
         skip = int(random.integers(self._rand_skip)) if self._rand_skip else 0

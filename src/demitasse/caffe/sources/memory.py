@@ -50,6 +50,10 @@ class MemoryData(Source):
         self._position = 0
 
     @override
+    def epoch(self) -> int | None:
+        return len(self._arrays[0]) if self._arrays else None
+
+    @override
     def next_batch(self) -> list[Tensor]:
         if not self._arrays:
             raise DataError("there is no data: call set_arrays(data, labels) before reading the first batch")

@@ -15,6 +15,10 @@ class Order(ABC):
     """Gives items one after the other; at the end it begins again."""
 
     @abstractmethod
+    def __len__(self) -> int:
+        """Returns the number of items."""
+
+    @abstractmethod
     def rewind(self, random: np.random.Generator) -> None:
         """Returns to the beginning."""
 
@@ -38,6 +42,10 @@ class OrderedSource(AheadSource[Plan]):
     """A source whose items come in an :class:`Order`."""
 
     order: Order
+
+    @override
+    def epoch(self) -> int:
+        return len(self.order)
 
     @override
     def rewind(self) -> None:

@@ -57,7 +57,7 @@ def calibration_of(
         model: its weights, which show how many channels it takes.
         images: a folder of images, or a list of their names, which may have labels; some are drawn at random.
         source: an LMDB or a LevelDB, whose first records are taken. Without it and ``images``, the net's data layers
-            are read, in phase TRAIN if they have one: centre crops, not mirrored.
+            are read, in phase TRAIN if they have one: centre crops, not mirrored, and each record once.
         given: how images become inputs, as far as the net's data layers do not say so, or instead of them.
         examples: the most examples.
         seed: of the draw.
@@ -138,7 +138,7 @@ def _own_batches(net: str | Path, examples: int) -> Batches:
         specs = [layer for layer in layers if layer.type in SOURCES and not SOURCES[layer.type].fed]
         if specs:
             sources = {tuple(spec.top): _opened(spec, f"{net}: layer {spec.name!r}") for spec in specs}
-            return _joined(sources, examples)
+            return _joined(sources, min(examples, *(source.epoch() or examples for source in sources.values())))
     raise UsageError(f"{net}: the net has no data layer; give {parameter('images')} or {parameter('source')}")
 
 

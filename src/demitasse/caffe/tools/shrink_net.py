@@ -27,7 +27,8 @@ from demitasse.caffe.tools.calibration import Calibration, calibration_of
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.tools.source_model import SourceLayer, read_source
 from demitasse.caffe.tools.transfer import has_masks, transfer
-from demitasse.errors import MethodError
+from demitasse.errors import MethodError, UsageError
+from demitasse.files import check_writable
 from demitasse.formats.base import PACKED
 from demitasse.formats.packing import pack
 from demitasse.graph.caffe.model import Reference, of_files
@@ -84,6 +85,9 @@ def shrink_net(
     Raises:
         DemitasseError: a file cannot be read or does not fit the net, or as :func:`demitasse.shrink`.
     """
+    if Path(out).suffix not in (".caffemodel", PACKED):
+        raise UsageError(f"{out}: expected a name that ends in .caffemodel or {PACKED}")
+    check_writable(out)
     before = read_source(net, model)
     found = calibration_of(net, model, images, source, preparation or Parts(), examples, seed, say)
     plain = _plain_net(net, model, found, say)
