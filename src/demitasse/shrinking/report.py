@@ -25,7 +25,9 @@ class ShrunkParameter:
         grid: the kind of its grid, ``pow2`` or ``uniform``; None if it was only pruned.
         per: what has a scale of its own, ``tensor`` or ``channel``; None if it was only pruned.
         losses: the estimated loss of each grid that was considered, such as ``{"pow2 tensor": 0.1}``.
-        error: the squared error of the layer's outputs on the calibration inputs, relative to their mean square.
+        error: the squared error that compressing the layer adds to its outputs on the calibration inputs, relative to
+            their mean square (about their means, where something takes up a shift). Outputs count by what they cost
+            the model. What errors of earlier layers have lost for good is not in it.
         cost: what the error costs the model, estimated from gradients; 0 if there are none.
     """
 

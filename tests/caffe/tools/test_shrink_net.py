@@ -242,7 +242,7 @@ def test_a_demi_file_is_whole() -> None:
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({}, UsageError, "net.prototxt: the net has no data layer; give images or source"),
+        ({"preparation": {}}, UsageError, "net.prototxt: the net has no data layer; give images or source"),
         ({"images": "photos", "source": "train_lmdb"}, UsageError, "both images and source are given"),
         ({"images": "photos", "preparation": {}}, UsageError, "say how images become inputs; give preparation"),
         ({"images": "photos", "preparation": {"channels": "grey"}}, UsageError, "channels is 'grey'; the net takes"),
@@ -256,6 +256,8 @@ def test_a_demi_file_is_whole() -> None:
         ({"images": "photos", "model": "other.caffemodel"}, WeightsError, "conv"),
         ({"images": "photos", "out": "out.safetensors"}, UsageError, r"out.safetensors: expected .* \.caffemodel or \.demi"),
         ({"images": "photos", "out": "DEMI"}, UsageError, r"DEMI: expected a name that ends in \.caffemodel or \.demi"),
+        ({"net": "train.prototxt", "preparation": {"scale": 1.0}}, UsageError, "its own data layers prepare their images"),
+        ({"net": "train.prototxt", "preparation": {"size": 0}, "out": "out.demi"}, UsageError, "size is 0; expected"),
         ({"images": "nowhere", "out": "gone/out.demi"}, WriteError, "there is no folder 'gone'; nothing was written"),
         ({"images": "nowhere", "out": "folder.demi"}, WriteError, "there is a folder of this name"),
     ],
@@ -267,10 +269,13 @@ def test_wrong_use_writes_nothing(options: dict[str, Any], kind: type[Exception]
     other["conv"][0] = other["conv"][0][:4]
     write_net("other", INPUT + body(), other)
     Path("folder.demi").mkdir()
-    settings = {"model": "net.caffemodel", "preparation": PREPARED, "out": "out.caffemodel", **options}
+    write_net("train", DATA + body() + LOSS, blobs())
+    settings = {
+        "net": "net.prototxt", "model": "net.caffemodel", "preparation": PREPARED, "out": "out.caffemodel", **options,
+    }  # fmt: skip
     before = sorted(Path().rglob("*"))
     with pytest.raises(kind, match=message):
-        shrink_net("net.prototxt", **settings)
+        shrink_net(**settings)
     assert sorted(Path().rglob("*")) == before
 
 

@@ -16,7 +16,7 @@ from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.sources import SOURCES, Source
 from demitasse.caffe.sources.store import BACKENDS
 from demitasse.caffe.text import prototxt
-from demitasse.caffe.tools.say import Say
+from demitasse.caffe.tools.say import Say, silent
 from demitasse.errors import DataError, UsageError, parameter
 from demitasse.formats.base import Settings, format_of
 from demitasse.formats.image_inputs import preparation_for
@@ -72,6 +72,8 @@ def calibration_of(
         raise UsageError(f"both {parameter('images')} and {parameter('source')} are given; expected one of them")
     layers = labelled_layers(prototxt.read_net(net), str(net))
     if images is None and source is None:
+        if given:
+            _preparation(net, model, given, silent)  # what is written with the net; wrong parts are found at once
         return Calibration(_own_batches(net, examples))
     inputs = [layer for layer in layers.values() if layer.type in SOURCES and layer.top]
     if not inputs:

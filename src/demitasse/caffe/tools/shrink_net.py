@@ -27,7 +27,7 @@ from demitasse.caffe.tools.calibration import Calibration, calibration_of
 from demitasse.caffe.tools.say import Say, silent
 from demitasse.caffe.tools.source_model import SourceLayer, read_source
 from demitasse.caffe.tools.transfer import has_masks, transfer
-from demitasse.errors import MethodError, UsageError
+from demitasse.errors import MethodError, UsageError, parameter
 from demitasse.files import check_writable
 from demitasse.formats.base import PACKED
 from demitasse.formats.packing import pack
@@ -87,6 +87,11 @@ def shrink_net(
     """
     if Path(out).suffix not in (".caffemodel", PACKED):
         raise UsageError(f"{out}: expected a name that ends in .caffemodel or {PACKED}")
+    if preparation and Path(out).suffix != PACKED and images is None and source is None:
+        raise UsageError(
+            f"{net}: its own data layers prepare their images; {parameter('preparation')} are for {parameter('images')} "
+            f"and {parameter('source')}, or for a {PACKED} file"
+        )
     check_writable(out)
     before = read_source(net, model)
     found = calibration_of(net, model, images, source, preparation or Parts(), examples, seed, say)
