@@ -93,3 +93,27 @@ def test_each_call_of_a_layer_has_its_own_weights() -> None:
     assert first.shape == second.shape == (20, 4)
     assert not torch.allclose(first, second)
     demitasse.shrink(model, torch.randn(40, 4, 6), bits=4)
+
+
+class OfLengths(nn.Module):
+    """Pads the outputs of a recurrent layer to the longest sequence of its batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.layer = nn.GRU(6, 8, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+        found, _ = nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
+        return self.layer(found)
+
+
+def test_positions_that_differ_between_examples_count_alike() -> None:
+    torch.manual_seed(0)
+    lengths = torch.cat([torch.arange(1, 9), torch.arange(4, 12)]).repeat_interleave(4)
+    model, batch = OfLengths().eval(), {"inputs": torch.randn(64, 12, 6), "lengths": lengths}
+    assert position_weights(ModelRunner(model, run), [batch], targets_of(model, None, ())[0], 0) == {}
+    dense = copy.deepcopy(model)
+    demitasse.shrink(model, [batch], bits=4)
+    with torch.no_grad():
+        assert (model(**batch) - dense(**batch)).square().mean() < 0.01 * dense(**batch).var()

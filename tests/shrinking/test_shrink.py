@@ -223,7 +223,7 @@ def test_tied_weights_and_layers_without_inputs() -> None:
     torch.manual_seed(0)
     model = Tied()
     idle = model.idle.weight.detach().clone()
-    with pytest.warns(UserWarning, match=r"idle\.weight saw no input and stays dense"):
+    with pytest.warns(UserWarning, match=r"idle\.weight saw no input in the first batch and stays dense"):
         report = demitasse.shrink(model, torch.randn(50, 8), bits=4, grid="pow2")
     assert model.first.weight is model.second.weight
     assert pow2.on_grid(model.first.weight.detach()).all()

@@ -40,7 +40,7 @@ def position_weights(
         seed: of the random projections.
 
     Returns:
-        Without the layers whose outputs have no positions or no gradients.
+        Without the layers whose outputs have no positions or no gradients, or not the same positions in all examples.
     """
     generator = torch.Generator().manual_seed(seed)
     modules = {view.watched for target in targets for view in target.views if view.by_position}
@@ -54,7 +54,8 @@ def position_weights(
                     return {}
                 parts.append(squares)
             for module in parts[0]:
-                if all(len(part.get(module, ())) == len(parts[0][module]) for part in parts):
+                shapes = [[call.shape[1:] for call in part.get(module, ())] for part in parts]
+                if all(one == shapes[0] for one in shapes):  # not where sequences are padded to the longest of a part
                     calls = zip(*(part[module] for part in parts), strict=True)
                     found[number, module] = [torch.cat(call) for call in calls]
     for module in modules:

@@ -112,10 +112,10 @@ def shrink(
             ModelRunner(bare, forward or run, device), batches, targets, settings.whole("seed", seed), progress
         )
         for target in job.unseen:
-            warnings.warn(f"shrink: {target.name} saw no input and stays dense", stacklevel=2)
-            dense.append(Dense(target.name, target.dense.numel(), "saw no input", target.item.tied))
+            warnings.warn(f"shrink: {target.name} saw no input in the first batch and stays dense", stacklevel=2)
+            dense.append(Dense(target.name, target.dense.numel(), "saw no input in the first batch", target.item.tied))
         if not job.targets:
-            raise MethodError("none of the chosen parameters saw an input; expected inputs that reach them")
+            raise MethodError("none of the chosen parameters saw an input in the first batch; expected one that reaches them")
         measure = size or demi_size
 
         def measured(model: nn.Module) -> int:
