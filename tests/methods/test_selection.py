@@ -278,9 +278,7 @@ def test_a_norm_taken_apart_leaves_a_weight_to_prune(kind: str, style: str) -> N
     model(torch.randn(4, 16))
     assert int((model[0].weight == 0).sum()) == 96
     surgery.finish()
-    with pytest.raises(
-        MethodError, match=f"is scaled by {kind}, so that its layer computes with other values; remove"
-    ):
+    with pytest.raises(MethodError, match=f"is scaled by {kind}, so that its layer computes with other values; remove"):
         demitasse.IncrementalQuantization(model[0], torch.optim.SGD(model.parameters(), lr=0.1), bits=4)
 
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ def test_bits_above_eight_are_kept() -> None:
         model = small()
         demitasse.shrink(model, inputs(), bits=bits, grid="uniform")
         errors.append(distance(model, small(), inputs()))
-    assert all(after < before / 2 for before, after in zip(errors, errors[1:], strict=False)), errors
+    assert all(after < before / 2 for before, after in pairwise(errors)), errors
 
 
 class Recurrent(nn.Module):
@@ -204,7 +205,7 @@ def in_inference_mode() -> nn.Module:
         (small, inputs(), {"sparsity": {"first": 0.5}}, "sparsity: 'first' matches no parameter"),
         (small, inputs(), {"bits": {"*": 4, "secnd": 3}}, "bits: 'secnd' matches no parameter"),
         (small, inputs(), {"sparsity": {0: 0.5}}, "sparsity: 0 is not a pattern"),
-        (small, inputs(), {"max_bytes": 300, "size": lambda model: None}, "what size returns is None; expected a whole"),
+        (small, inputs(), {"max_bytes": 300, "size": lambda model: None}, "what size returns is None; expected"),
     ],
 )
 def test_what_cannot_be_says_why(
@@ -212,4 +213,4 @@ def test_what_cannot_be_says_why(
 ) -> None:
     model = make()
     with pytest.raises(MethodError, match=message):
-        demitasse.shrink(model, given, **({"bits": 4} if not settings else settings))
+        demitasse.shrink(model, given, **(settings or {"bits": 4}))

@@ -33,7 +33,8 @@ def shrink(
     ],
     weights: Annotated[Path, typer.Argument(metavar="IN", help="Its weights.", callback=existing)],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The file to write: .demi; or .caffemodel of a Caffe net; or .safetensors, .pt.")
+        Path,
+        typer.Argument(metavar="OUT", help="The file to write: .demi; Caffe: .caffemodel; PyTorch: .safetensors, .pt."),
     ],
     images: Annotated[
         Path | None,

@@ -115,7 +115,7 @@ def shrink(
             warnings.warn(f"shrink: {target.name} saw no input in the first batch and stays dense", stacklevel=2)
             dense.append(Dense(target.name, target.dense.numel(), "saw no input in the first batch", target.item.tied))
         if not job.targets:
-            raise MethodError("none of the chosen parameters saw an input in the first batch; expected one that reaches them")
+            raise MethodError("no chosen parameter saw an input in the first batch; expected one that reaches them")
         measure = size or demi_size
 
         def measured(model: nn.Module) -> int:

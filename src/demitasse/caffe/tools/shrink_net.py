@@ -89,8 +89,8 @@ def shrink_net(
         raise UsageError(f"{out}: expected a name that ends in .caffemodel or {PACKED}")
     if preparation and Path(out).suffix != PACKED and images is None and source is None:
         raise UsageError(
-            f"{net}: its own data layers prepare their images; {parameter('preparation')} are for {parameter('images')} "
-            f"and {parameter('source')}, or for a {PACKED} file"
+            f"{net}: its own data layers prepare their images; {parameter('preparation')} are for "
+            f"{parameter('images')} and {parameter('source')}, or for a {PACKED} file"
         )
     check_writable(out)
     before = read_source(net, model)
