@@ -4,8 +4,13 @@
 void demi_fail(demi_reader *r, int status)
 {
     if (r->status == DEMI_OK) {
-        r->status = status;
+        r->status = (uint8_t)status;
     }
+}
+
+void demi_refuse(demi_reader *r)
+{
+    demi_fail(r, DEMI_HEADER);
 }
 
 const uint8_t *demi_take(demi_reader *r, uint64_t count)
@@ -37,7 +42,7 @@ uint64_t demi_short(demi_reader *r, uint64_t most)
         shift += 7;
     } while (byte > 127 && shift < 63);
     if (found > most || byte > 127 || (byte == 0 && shift > 7)) {
-        demi_fail(r, DEMI_HEADER); /* too large, or not in its shortest form */
+        demi_refuse(r); /* too large, or not in its shortest form */
     }
     return r->status == DEMI_OK ? found : 0;
 }
@@ -73,12 +78,22 @@ uint32_t demi_crc(uint32_t crc, const uint8_t *bytes, uint64_t count)
     return ~crc;
 }
 
+void demi_expect_crc(demi_reader *r, const uint8_t *checksum, int status)
+{
+    unsigned i;
+    for (i = 0; i < 32; i += 8) {
+        if (*checksum++ != (uint8_t)(r->crc >> i)) {
+            demi_fail(r, status);
+        }
+    }
+}
+
 void *demi_give(demi_reader *r, uint64_t count, unsigned size)
 {
     const uint64_t bytes = (count * size + 7) & ~(uint64_t)7; /* counts are below 2^50 */
     uint8_t *found = r->free, *next = found;
     if (bytes > (uint64_t)(r->end - found)) {
-        r->missing = bytes - (uint64_t)(r->end - found);
+        r->needed = r->arena_bytes + (size_t)bytes - (size_t)(r->end - found) + 8;
         demi_fail(r, DEMI_ARENA);
     }
     if (r->status != DEMI_OK) {

@@ -6,48 +6,41 @@
 int demi_open(demi_file *file, const void *data, size_t size, void *arena, size_t arena_bytes, uint64_t limit)
 {
     const size_t skipped = (0 - (size_t)(uintptr_t)arena) & 7;
-    demi_reader small, *r = &small;
+    demi_reader *r = (demi_reader *)(void *)((uint8_t *)arena + skipped);
     uint64_t version;
-    demi_tables *tables;
+    size_t i;
+    file->reader = r;
     file->tensors = file->names = 0;
-    small.status = DEMI_OK;
-    small.missing = 0;
-    small.free = small.end = (uint8_t *)arena;
-    if (arena_bytes >= 8) {
-        small.free += skipped;
-        small.end += skipped + ((arena_bytes - skipped) & ~(size_t)7);
+    file->needed = sizeof(demi_reader) + 8;
+    if (arena_bytes < file->needed) {
+        return DEMI_ARENA;
     }
-    file->reader = (demi_reader *)demi_give(&small, 1, sizeof(demi_reader));
-    if (file->reader != NULL) {
-        r = file->reader;
-        r->free = small.free;
-        r->end = small.end;
+    for (i = 0; i < sizeof(demi_reader); ++i) {
+        ((uint8_t *)r)[i] = 0;
     }
+    r->free = (uint8_t *)(r + 1);
+    r->end = (uint8_t *)arena + arena_bytes;
     r->data = r->next = (const uint8_t *)data;
-    r->size = size;
-    r->stop = r->data + size;
+    r->data_end = r->stop = r->data + size;
     r->limit = limit;
     r->arena_bytes = arena_bytes;
     r->following = NONE;
-    r->tables = tables = (demi_tables *)demi_give(r, 1, sizeof(demi_tables));
-    if (r->status == DEMI_OK) {
-        demi_make_tables(tables);
-        if (size < 4 || demi_big_endian(demi_take(r, 4), 4) != 0x64656D69) {
-            demi_fail(r, DEMI_NOT_DEMI);
-        }
-        version = demi_short(r, (uint64_t)1 << 32);
-        r->version = file->version = (uint32_t)version;
-        if (version - 1 > 1) {
-            demi_fail(r, DEMI_VERSION);
-        }
-        demi_read_header(r);
-        r->kept = r->free;
-        if (r->status == DEMI_OK) {
-            file->tensors = r->tensors;
-            file->names = r->names;
-        }
+    demi_make_tables(r);
+    if (size < 4 || demi_big_endian(demi_take(r, 4), 4) != 0x64656D69) {
+        demi_fail(r, DEMI_NOT_DEMI);
     }
-    file->needed = arena_bytes + (size_t)r->missing + 8;
+    version = demi_short(r, (uint64_t)1 << 32);
+    r->version = file->version = (uint32_t)version;
+    if (version - 1 > 1) {
+        demi_fail(r, DEMI_VERSION);
+    }
+    demi_read_header(r);
+    r->kept = r->free;
+    file->needed = r->needed;
+    if (r->status == DEMI_OK) {
+        file->tensors = r->tensors;
+        file->names = r->names;
+    }
     return r->status;
 }
 
@@ -90,8 +83,7 @@ static void read_next(demi_reader *r)
     const uint32_t index = r->following++;
     const demi_entry *entry = r->entries + index;
     const uint8_t *payload = entry->payload, *lengths, *checksum;
-    uint64_t parts, size, begin, here, columns;
-    unsigned i;
+    uint64_t parts, size, begin = 0, here, columns;
     demi_describe_entry(r, index);
     r->value_bytes = r->tensor.value_bytes;
     r->next = r->header + entry->settings;
@@ -99,10 +91,9 @@ static void read_next(demi_reader *r)
     if (entry->codec > 1) {
         demi_read_settings(r, entry->codec);
     }
-    columns = demi_columns(&r->tensor);
+    columns = r->columns;
     lengths = r->header + entry->length;
     checksum = r->checksums + 4 * (size_t)r->entries[entry->first].checksum;
-    begin = 0;
     for (parts = demi_parts(r, entry->cut, &size); parts != 0 && r->status == DEMI_OK; --parts) {
         here = r->tensor.size - begin < size ? r->tensor.size - begin : size;
         r->free = r->kept;
@@ -116,13 +107,12 @@ static void read_next(demi_reader *r)
             payload += length;
             r->stop = r->stream_end = payload;
             r->started = 0;
-            r->end += ((size_t)r->units * 4 + 7) & ~(size_t)7;
             r->units = 0;
             r->crc = demi_crc(0, r->stream, length);
         }
         if (entry->codec == 3) {
             const uint64_t across = columns > size ? 1 : columns;
-            const uint64_t rows = !entry->cut ? demi_rows(&r->tensor) : across == 0 ? 0 : here / across;
+            const uint64_t rows = !entry->cut ? r->tensor.shape[0] : across == 0 ? 0 : here / across;
             demi_read_planes(r, rows, across, begin);
         } else if (entry->codec == 0) {
             for (; here != 0; --here) {
@@ -137,10 +127,8 @@ static void read_next(demi_reader *r)
             }
         }
         begin += here;
-        for (i = 0; i < 4 && (index + 1 == r->tensors || entry[1].begins); ++i) {
-            if (checksum[i] != (uint8_t)(r->crc >> 8 * i)) {
-                demi_fail(r, DEMI_CHECKSUM);
-            }
+        if (index + 1 == r->tensors || entry[1].begins) {
+            demi_expect_crc(r, checksum, DEMI_CHECKSUM);
         }
         checksum += 4;
     }
@@ -173,7 +161,7 @@ int demi_read(demi_file *file, uint32_t index, void *values, size_t bytes)
     if (status != DEMI_OK) {
         r->following = NONE;
         r->status = DEMI_OK;
-        file->needed = r->arena_bytes + (size_t)r->missing + 8;
+        file->needed = r->needed;
     }
     return status;
 }
