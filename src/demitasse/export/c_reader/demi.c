@@ -61,7 +61,7 @@ int demi_name(const demi_file *file, uint32_t i, const char **name, uint32_t *in
         return DEMI_NO_TENSOR;
     }
     *name = (const char *)r->header + r->texts[i];
-    *index = i < file->tensors ? i : r->texts[file->names - file->tensors + i];
+    *index = i < file->tensors ? i : r->meant[i - file->tensors];
     return DEMI_OK;
 }
 
@@ -83,19 +83,17 @@ static void read_next(demi_reader *r)
     const uint32_t index = r->following++;
     const demi_entry *entry = r->entries + index;
     const uint8_t *payload = entry->payload, *lengths, *checksum;
-    uint64_t parts, size, begin = 0, here, columns;
+    uint64_t begin = 0, here;
     demi_describe_entry(r, index);
     r->value_bytes = r->tensor.value_bytes;
     r->next = r->header + entry->settings;
-    r->stop = r->header_end;
     if (entry->codec > 1) {
         demi_read_settings(r, entry->codec);
     }
-    columns = r->columns;
     lengths = r->header + entry->length;
     checksum = r->checksums + 4 * (size_t)r->entries[entry->first].checksum;
-    for (parts = demi_parts(r, entry->cut, &size); parts != 0 && r->status == DEMI_OK; --parts) {
-        here = r->tensor.size - begin < size ? r->tensor.size - begin : size;
+    do {
+        here = r->tensor.size - begin < r->part ? r->tensor.size - begin : r->part;
         r->free = r->kept;
         if (entry->begins) {
             size_t length;
@@ -111,7 +109,7 @@ static void read_next(demi_reader *r)
             r->crc = demi_crc(0, r->stream, length);
         }
         if (entry->codec == 3) {
-            const uint64_t across = columns > size ? 1 : columns;
+            const uint64_t across = r->columns > r->part ? 1 : r->columns;
             const uint64_t rows = !entry->cut ? r->tensor.shape[0] : across == 0 ? 0 : here / across;
             demi_read_planes(r, rows, across, begin);
         } else if (entry->codec == 0) {
@@ -126,12 +124,12 @@ static void read_next(demi_reader *r)
                 demi_read_weights(r);
             }
         }
-        begin += here;
+        begin += r->part;
         if (index + 1 == r->tensors || entry[1].begins) {
             demi_expect_crc(r, checksum, DEMI_CHECKSUM);
         }
         checksum += 4;
-    }
+    } while (begin < r->tensor.size && r->status == DEMI_OK);
     if (r->status == DEMI_ENDS || r->status == DEMI_HEADER) {
         r->status = DEMI_PAYLOAD;
     }

@@ -6,106 +6,128 @@
 #define LARGEST ((uint64_t)1 << 48)
 #define PART ((uint64_t)1 << 19)
 
+/* Reads names, each followed by a text if they are keys; returns their offsets. */
+static uint32_t *read_names(demi_reader *r, uint32_t count, unsigned keys)
+{
+    uint32_t *names = (uint32_t *)demi_give(r, count, 4), *order, i;
+    uint8_t *free = r->free;
+    unsigned is_text;
+    order = (uint32_t *)demi_give(r, count, 4);
+    for (i = 0; i < count && r->status == DEMI_OK; ++i) {
+        names[i] = order[i] = (uint32_t)(r->next - r->header);
+        for (is_text = 0; is_text <= keys; ++is_text) {
+            const uint64_t length = is_text ? demi_short(r, UINT64_MAX) : 0;
+            const uint8_t *text = r->next;
+            if (is_text) {
+                demi_take(r, length);
+            } else {
+                while (demi_byte(r) != 0) {
+                }
+            }
+            if (!demi_is_utf8(text, r->next)) {
+                demi_refuse(r);
+            }
+        }
+    }
+    demi_expect_different(r, order, count);
+    r->free = free;
+    return names;
+}
+
 void demi_describe_entry(demi_reader *r, uint32_t index)
 {
     const demi_entry *entry = r->entries + index;
-    const uint8_t *next = r->next, *stop = r->stop;
     demi_tensor *tensor = &r->tensor;
+    uint64_t product = 1;
     unsigned i;
     r->next = r->header + entry->shape;
     r->stop = r->header_end;
     for (i = 0; i < DEMI_MOST_DIMENSIONS; ++i) {
-        tensor->shape[i] = i < entry->dimensions ? demi_short(r, LARGEST) : 1;
+        const uint64_t size = i < entry->dimensions ? demi_short(r, LARGEST / product) : 1;
+        tensor->shape[i] = size;
+        product *= size == 0 ? 1 : size;
     }
-    r->next = next;
-    r->stop = stop;
     r->type = demi_kinds[entry->type];
     tensor->name = (const char *)r->header + r->texts[index];
     tensor->dimensions = entry->dimensions;
     tensor->type = entry->type;
     tensor->value_bytes = r->type.size;
     tensor->size = demi_product(tensor, 0);
-    tensor->bytes = tensor->size * tensor->value_bytes;
+    tensor->bytes = tensor->size * r->type.size;
     r->columns = tensor->shape[0] == 0 ? 0 : demi_product(tensor, 1);
+    r->part = tensor->size;
+    if (entry->cut && r->columns != 0) {
+        r->part = r->columns > PART ? PART : PART / r->columns * r->columns;
+    }
 }
 
-/* Reads the settings of a tensor, and checks what the header has said of it; tells whether it has scales. */
-static unsigned check_tensor(demi_reader *r, uint32_t index)
+/* Reads the settings of a tensor, and checks what the header has said of it. */
+static void check_tensor(demi_reader *r, uint32_t index)
 {
     demi_entry *entry = r->entries + index;
     const demi_tensor *tensor = &r->tensor;
-    entry->settings = (uint32_t)(r->next - r->header);
+    const uint8_t *settings = r->next;
+    entry->settings = (uint32_t)(settings - r->header);
     demi_describe_entry(r, index);
+    r->next = settings;
     if ((tensor->type >= DEMI_COMPLEX64 && tensor->type <= DEMI_COMPLEX32 &&
          (tensor->dimensions == 0 || tensor->shape[tensor->dimensions - 1] != 2)) ||
         (entry->cut && entry->codec != 3) ||
         (!entry->begins && (index == 0 || entry->codec == 3 || entry[-1].codec == 3))) {
         demi_refuse(r);
-        return 0;
+        return;
     }
     entry->first = entry->begins ? index : entry[-1].first;
     if (tensor->bytes > r->limit) {
         demi_fail(r, DEMI_LIMIT);
     }
     r->limit -= tensor->bytes;
-    if (entry->codec < 2) {
-        return 0;
+    if (entry->codec > 1) {
+        demi_read_settings(r, entry->codec);
     }
-    demi_read_settings(r, entry->codec);
-    return r->settings.kind == 3;
 }
 
-uint64_t demi_parts(const demi_reader *r, unsigned cut, uint64_t *size)
-{
-    const uint64_t columns = r->columns, all = r->tensor.size;
-    *size = !cut ? all : columns > PART ? PART : columns == 0 ? 1 : PART / columns * columns;
-    return !cut || all == 0 ? 1 : (all - 1) / *size + 1;
-}
-
-/* Reads the table of tensors; returns 2 if there are scales, else 1. */
-static uint32_t read_tensors(demi_reader *r)
+/* Reads the table of tensors. */
+static void read_tensors(demi_reader *r)
 {
     const uint8_t *columns = demi_take(r, 3 * (uint64_t)r->tensors);
-    uint32_t i, version = 1;
-    unsigned j;
+    uint32_t i;
     r->entries = (demi_entry *)demi_give(r, r->tensors, sizeof(demi_entry));
-    for (i = 0; i < r->tensors && r->status == DEMI_OK; ++i) {
+    for (i = 0; i < r->tensors && r->status == DEMI_OK; ++i, ++columns) {
         demi_entry *entry = r->entries + i;
-        uint64_t product = 1;
-        const unsigned codec = columns[r->tensors + i];
-        entry->type = columns[i];
+        const unsigned codec = columns[r->tensors];
+        entry->type = *columns;
         entry->codec = (uint8_t)(codec >> 2);
         entry->cut = codec >> 1 & 1;
         entry->begins = codec & 1;
-        entry->dimensions = columns[2 * r->tensors + i];
+        entry->dimensions = columns[2 * r->tensors];
         entry->shape = (uint32_t)(r->next - r->header);
         if (entry->type >= DEMI_TYPES || entry->codec > 3 || entry->dimensions > DEMI_MOST_DIMENSIONS) {
             demi_refuse(r);
+            return;
         }
-        for (j = 0; j < entry->dimensions && r->status == DEMI_OK; ++j) {
-            const uint64_t size = demi_short(r, LARGEST / product);
-            product *= size == 0 ? 1 : size;
-        }
+        demi_describe_entry(r, i);
     }
     for (i = 0; i < r->tensors && r->status == DEMI_OK; ++i) {
-        version |= 2u * check_tensor(r, i);
+        check_tensor(r, i);
     }
-    return version == 3 ? 2 : 1;
 }
 
 /* Finds out where each payload lies; the file ends with the last one. */
 static void read_payloads(demi_reader *r, const uint8_t *payload)
 {
     uint32_t i, checksums = 0;
-    uint64_t parts, unused, length;
     for (i = 0; i < r->tensors; ++i) {
         demi_entry *entry = r->entries + i;
+        const uint8_t *lengths = r->next;
+        uint64_t begin = 0;
         demi_describe_entry(r, i);
-        entry->length = (uint32_t)(r->next - r->header);
+        r->next = lengths;
+        entry->length = (uint32_t)(lengths - r->header);
         entry->payload = payload;
         entry->checksum = checksums;
-        for (parts = entry->begins ? demi_parts(r, entry->cut, &unused) : 0; parts != 0; --parts) {
-            length = demi_short(r, LARGEST);
+        do {
+            const uint64_t length = entry->begins ? demi_short(r, LARGEST) : 0;
             if (length > (uint64_t)(r->data_end - payload)) {
                 demi_fail(r, DEMI_CUT_SHORT);
             }
@@ -113,8 +135,9 @@ static void read_payloads(demi_reader *r, const uint8_t *payload)
                 return;
             }
             payload += (size_t)length;
-            ++checksums;
-        }
+            checksums += entry->begins;
+            begin += r->part;
+        } while (begin < r->tensor.size);
     }
     r->checksums = demi_take(r, 4 * (uint64_t)checksums);
     if (r->next != r->stop) {
@@ -173,20 +196,21 @@ void demi_read_header(demi_reader *r)
     others = (uint32_t)demi_short(r, MOST_NAMES);
     r->tensors = (uint32_t)demi_short(r, MOST_NAMES);
     r->names = r->tensors + others;
-    demi_read_names(r, NULL, pieces, 1);
-    r->texts = (uint32_t *)demi_give(r, (uint64_t)r->names + others, 4);
-    demi_read_names(r, r->texts, r->names, 0);
-    for (i = r->names; i < r->names + others && r->status == DEMI_OK; ++i) {
-        r->texts[i] = (uint32_t)demi_short(r, MOST_NAMES);
-        if (r->texts[i] >= r->tensors) {
+    read_names(r, pieces, 1);
+    r->texts = read_names(r, r->names, 0);
+    r->meant = (uint32_t *)demi_give(r, others, 4);
+    for (i = 0; i < others && r->status == DEMI_OK; ++i) {
+        r->meant[i] = (uint32_t)demi_short(r, MOST_NAMES);
+        if (r->meant[i] >= r->tensors) {
             demi_refuse(r);
         }
     }
-    if (read_tensors(r) != r->version) {
+    read_tensors(r);
+    if (r->version != 1u + r->has_scales) {
         demi_refuse(r);
     }
+    r->counts = (uint32_t *)demi_give(r, r->rows, 4);
     if (r->status == DEMI_OK) {
-        r->counts = (uint32_t *)demi_give(r, r->rows, 4);
         read_payloads(r, payload);
     }
     if (r->status == DEMI_ENDS) {

@@ -42,6 +42,7 @@ static void read_scales(demi_reader *r)
     const unsigned flags = (unsigned)demi_short(r, 35), axis = flags >> 1 & 1;
     const uint32_t most = most_exponent(r);
     uint64_t line;
+    r->has_scales = 1;
     settings->powers = flags & 1;
     settings->m = (uint8_t)(flags >> 2);
     settings->count = (uint32_t)demi_short(r, settings->powers ? 63 : 2047) + 1;

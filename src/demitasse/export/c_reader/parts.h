@@ -56,15 +56,16 @@ typedef struct demi_reader {
     uint8_t *out;                /* where values go; NULL if they are only summed up */
     const uint8_t *header, *header_end;
     demi_entry *entries;
-    uint64_t columns;
+    uint64_t columns, part; /* of the tensor that is being read: columns, and values in each of its parts */
     demi_kind type;
+    uint8_t has_scales;      /* whether a tensor has */
     uint32_t range, code, behind;        /* of the stream of decisions */
     const uint8_t *stream, *stream_end;
     uint32_t following;                  /* the tensor that follows in its payload; UINT32_MAX for none */
     uint32_t rows;                       /* the most of a matrix of codec 2 */
     uint32_t units, *counts;             /* rows of the last matrix, and how many weights of each are not zero */
     uint32_t tensors, names;
-    uint32_t *texts; /* offsets of all names; then the tensors that other names mean */
+    uint32_t *texts, *meant; /* offsets of all names; the tensors that other names mean */
     demi_settings settings;
     demi_tensor tensor; /* the one that is being read */
     demi_bytes bytes;
@@ -128,9 +129,9 @@ void demi_read_weights(demi_reader *r);
 void demi_read_planes(demi_reader *r, uint64_t rows, uint64_t columns, uint64_t begin);
 
 /* names.c, header.c: what the header says */
-void demi_read_names(demi_reader *r, uint32_t *names, uint32_t count, unsigned keys);
-void demi_describe_entry(demi_reader *r, uint32_t index); /* fills tensor, columns and type */
-uint64_t demi_parts(const demi_reader *r, unsigned cut, uint64_t *size); /* of the tensor, and values in each */
+int demi_is_utf8(const uint8_t *text, const uint8_t *end);
+void demi_expect_different(demi_reader *r, uint32_t *names, uint32_t count); /* changes their order */
+void demi_describe_entry(demi_reader *r, uint32_t index); /* fills tensor, columns, part and type; the shape is read */
 void demi_read_header(demi_reader *r);
 
 #endif
