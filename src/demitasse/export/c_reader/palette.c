@@ -15,9 +15,9 @@ uint64_t demi_product(const demi_tensor *tensor, unsigned axis)
     return found;
 }
 
-static unsigned bit_length(uint32_t x)
+uint32_t demi_bit_length(uint32_t x)
 {
-    unsigned found = 0;
+    uint32_t found = 0;
     for (; x != 0; x >>= 1) {
         ++found;
     }
@@ -57,7 +57,7 @@ static void read_scales(demi_reader *r)
     for (line = 0; line < settings->lines && r->status == DEMI_OK; ++line) {
         uint32_t odd = mantissa_of(settings, line);
         const uint32_t times = settings->powers ? 1 : settings->count;
-        const uint32_t last = settings->least + settings->values[line] - settings->m + bit_length(odd * times) - 1 +
+        const uint32_t last = settings->least + settings->values[line] - settings->m + demi_bit_length(odd * times) - 1 +
                               settings->count - times;
         const uint32_t is_normal = odd >> settings->m == 1;
         while ((odd & 1) == 0) {
@@ -92,7 +92,7 @@ void demi_read_settings(demi_reader *r, unsigned codec)
     } else if (settings->kind == 3) {
         read_scales(r);
     }
-    settings->depth = (uint8_t)bit_length(settings->count - 1);
+    settings->depth = (uint8_t)demi_bit_length(settings->count - 1);
     if (codec == 3) {
         const uint32_t symbols = (settings->kind == 3 ? settings->count : (uint32_t)1 << settings->depth)
                                  << settings->is_signed;

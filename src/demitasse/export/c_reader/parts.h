@@ -49,31 +49,34 @@ typedef struct {
 typedef struct demi_reader {
     uint8_t status;             /* the first error; then nothing more is read, and no memory is given */
     uint8_t started, only_ones; /* of the stream of decisions: was it begun, and do only ones follow */
+    /* the tensor that is being read */
     uint8_t value_bytes;
-    uint32_t crc;                /* of the payload and its values */
-    const uint8_t *next, *stop;  /* bytes that are read: of the header, or of a payload of planes */
-    uint8_t *free, *end;         /* memory that is left */
-    uint8_t *out;                /* where values go; NULL if they are only summed up */
-    const uint8_t *header, *header_end;
-    demi_entry *entries;
-    uint64_t columns, part; /* of the tensor that is being read: columns, and values in each of its parts */
     demi_kind type;
-    uint8_t has_scales;      /* whether a tensor has */
-    uint32_t range, code, behind;        /* of the stream of decisions */
-    const uint8_t *stream, *stream_end;
-    uint32_t following;                  /* the tensor that follows in its payload; UINT32_MAX for none */
-    uint32_t rows;                       /* the most of a matrix of codec 2 */
-    uint32_t units, *counts;             /* rows of the last matrix, and how many weights of each are not zero */
-    uint32_t tensors, names;
-    uint32_t *texts, *meant; /* offsets of all names; the tensors that other names mean */
+    uint8_t has_scales; /* whether any tensor has */
     demi_settings settings;
-    demi_tensor tensor; /* the one that is being read */
+    uint64_t columns, part; /* and values in each of its parts */
+    /* the bytes that are read: of the header, or of a payload of planes; memory that is left */
+    const uint8_t *next, *stop, *header;
+    uint8_t *free, *end;
+    demi_tensor tensor;
+    uint8_t *out; /* where values go; NULL if they are only summed up */
+    uint32_t crc; /* of the payload and its values */
+    /* the stream of decisions */
+    uint32_t range, code, behind;
+    const uint8_t *stream, *stream_end;
     demi_bytes bytes;
-    const uint8_t *data, *data_end, *checksums;
+    /* the payload that is open */
+    uint32_t following;      /* the tensor that follows; UINT32_MAX for none */
+    uint32_t units, *counts; /* rows of the last matrix, and how many weights of each are not zero */
+    uint32_t rows;           /* the most of any matrix */
+    /* the header */
+    uint32_t version, tensors, names;
+    demi_entry *entries;
+    uint32_t *texts, *meant; /* offsets of all names; the tensors that other names mean */
+    const uint8_t *header_end, *data, *data_end, *checksums;
     uint64_t limit;
     uint8_t *kept; /* where the memory that is left began after opening */
     size_t arena_bytes, needed;
-    uint32_t version;
     uint16_t squash[DEMI_LARGEST + 1]; /* of logits from 0 on */
     uint16_t log[1024];
     int16_t logit[65536];
@@ -119,6 +122,7 @@ void demi_read_numbers(demi_reader *r, const uint8_t *present, uint64_t found);
 
 /* palette.c: what symbols stand for, and where values go */
 extern const demi_kind demi_kinds[DEMI_TYPES];
+uint32_t demi_bit_length(uint32_t x);
 uint64_t demi_product(const demi_tensor *tensor, unsigned axis); /* of the sizes from an axis on */
 void demi_read_settings(demi_reader *r, unsigned codec);
 uint64_t demi_value(const demi_reader *r, uint32_t symbol, uint64_t index);
