@@ -54,7 +54,7 @@ static uint32_t next_byte(demi_reader *r)
     if (r->stream != r->stream_end) {
         return *r->stream++;
     }
-    r->behind += r->behind < 1000;
+    ++r->behind;
     return 0;
 }
 

@@ -54,17 +54,16 @@ typedef struct demi_reader {
     demi_kind type;
     uint8_t has_scales; /* whether any tensor has */
     demi_settings settings;
-    uint64_t columns, part; /* and values in each of its parts */
     /* the bytes that are read: of the header, or of a payload of planes; memory that is left */
     const uint8_t *next, *stop, *header;
-    uint8_t *free, *end;
-    demi_tensor tensor;
-    uint8_t *out; /* where values go; NULL if they are only summed up */
-    uint32_t crc; /* of the payload and its values */
+    uint8_t *free;
     /* the stream of decisions */
     uint32_t range, code, behind;
+    uint32_t crc; /* of the payload and its values */
     const uint8_t *stream, *stream_end;
-    demi_bytes bytes;
+    uint8_t *out; /* where values go; NULL if they are only summed up */
+    uint64_t columns, part; /* of the tensor that is being read: columns, and values in each of its parts */
+    uint8_t *end;           /* of the memory */
     /* the payload that is open */
     uint32_t following;      /* the tensor that follows; UINT32_MAX for none */
     uint32_t units, *counts; /* rows of the last matrix, and how many weights of each are not zero */
@@ -77,6 +76,8 @@ typedef struct demi_reader {
     uint64_t limit;
     uint8_t *kept; /* where the memory that is left began after opening */
     size_t arena_bytes, needed;
+    demi_tensor tensor;
+    demi_bytes bytes;
     uint16_t squash[DEMI_LARGEST + 1]; /* of logits from 0 on */
     uint16_t log[1024];
     int16_t logit[65536];

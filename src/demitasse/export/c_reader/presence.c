@@ -85,7 +85,7 @@ unsigned demi_presence(demi_weights *m)
     for (j = 0; j < 14; ++j) {
         to.slot[j] = m->slots[j] + context[j];
     }
-    to.weights = m->weights[many ? least_of(few, 2) : 0];
+    to.weights = m->weights + 21 * (many ? least_of(few, 2) : 0);
     to.pace = 734 + 892175 / (int32_t)(127 + m->found);
     to.base = demi_log(m->r, ((uint64_t)m->found << 16) + 32768) -
               demi_log(m->r, ((uint64_t)(m->i - m->found) << 16) + 648806);

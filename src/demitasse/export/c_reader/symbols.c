@@ -32,7 +32,7 @@ uint16_t demi_symbol(demi_weights *m)
         for (j = 0; j < 10; ++j) {
             to.slot[j] = m->slots[14 + j] + (size_t)(node < 16 ? kind[j] : m->kinds[14 + j]) * 16 + node;
         }
-        to.weights = m->weights[depth == 0 ? 3 : 4];
+        to.weights = m->weights + (depth == 0 ? DEMI_SIGNS : DEMI_BITS);
         to.base = *to.slot[0] == 0 ? 0 : m->r->logit[*to.slot[0] >> 16];
         j = demi_decide(m->r, &to);
         node = depth == 0 ? 1 : 2 * node + j;

@@ -54,8 +54,8 @@ static void begin(demi_weights *m, uint32_t rows)
         }
         m->slots[j] = (uint32_t *)demi_give(m->r, size, 4);
     }
-    for (j = 0; j < 105; ++j) {
-        m->weights[j / 21][j % 21] = first_weights[j % 21 + (j < 63 ? 0 : j < 84 ? 21 : 31)];
+    for (j = 0; j < DEMI_WEIGHTS; ++j) {
+        m->weights[j] = first_weights[j < DEMI_SIGNS ? j % 21 : j - 42];
     }
     for (j = DEMI_COLUMN; j < DEMI_LINES; ++j) {
         m->lines[j] = (demi_line *)demi_give(m->r, factors[j], sizeof(demi_line));
@@ -73,7 +73,7 @@ static void decode_row(demi_weights *m, uint16_t *now, uint16_t *above)
     unsigned j;
     m->line[DEMI_ROW] = &row;
     at[DEMI_CHANNEL] = at[DEMI_PLACE] = m->x = m->near = 0;
-    for (at[DEMI_COLUMN] = 0; at[DEMI_COLUMN] < m->columns && r->status == DEMI_OK; ++at[DEMI_COLUMN], ++m->i) {
+    for (at[DEMI_COLUMN] = 0; at[DEMI_COLUMN] < m->columns && r->status == DEMI_OK; ++at[DEMI_COLUMN]) {
         uint16_t symbol = 0;
         if (m->i % 16384 == 0 && (last > 1 || settings->zeros)) { /* else there is no decision */
             demi_expect_more(r);
@@ -101,12 +101,20 @@ static void decode_row(demi_weights *m, uint16_t *now, uint16_t *above)
             ++m->found;
             ++m->near;
         }
-        if (++m->x == m->side) {
-            m->x = 0;
+        if (m->present == NULL) {
+            demi_put(r, demi_value(r, symbol, m->i));
+        } else {
+            m->present[m->i >> 3] |= (uint8_t)((symbol != 0) << (m->i & 7));
         }
+        ++m->i;
+        ++m->x;
         if (++at[DEMI_PLACE] == m->group) {
             ++at[DEMI_CHANNEL];
-            at[DEMI_PLACE] = m->x = m->near = 0;
+            at[DEMI_PLACE] = m->near = 0;
+            m->x = m->side;
+        }
+        if (m->x == m->side) {
+            m->x = 0;
         }
     }
     if (m->columns > 1) {
@@ -117,14 +125,15 @@ static void decode_row(demi_weights *m, uint16_t *now, uint16_t *above)
 void demi_read_weights(demi_reader *r)
 {
     const uint32_t rows = (uint32_t)r->tensor.shape[0], columns = (uint32_t)r->columns;
+    const uint64_t before = (uint64_t)r->settings.group + 1; /* zeros before a row, for weights that are not there */
     demi_weights *m = (demi_weights *)demi_give(r, 1, sizeof(demi_weights));
-    uint8_t *present = NULL;
-    uint16_t *now, *above, *other;
-    uint64_t i = 0, before;
-    uint32_t c;
-    if (m == NULL) {
+    uint16_t *now = (uint16_t *)demi_give(r, before + columns, 2), *above, *other;
+    above = (uint16_t *)demi_give(r, before + columns, 2);
+    if (r->status != DEMI_OK) {
         return;
     }
+    now += (size_t)before;
+    above += (size_t)before;
     m->r = r;
     m->columns = columns;
     m->group = r->settings.group;
@@ -135,32 +144,17 @@ void demi_read_weights(demi_reader *r)
     if (columns > 1) {
         r->units = rows;
     }
-    begin(m, rows);
-    before = (uint64_t)m->group + 1; /* zeros before a row, for weights that are not there */
-    now = (uint16_t *)demi_give(r, before + columns, 2);
-    above = (uint16_t *)demi_give(r, before + columns, 2);
     if (r->settings.kind == 2) {
-        present = (uint8_t *)demi_give(r, (r->tensor.size + 7) >> 3, 1);
+        m->present = (uint8_t *)demi_give(r, (r->tensor.size + 7) >> 3, 1);
     }
-    if (r->status != DEMI_OK) {
-        return;
-    }
-    now += (size_t)before;
-    above += (size_t)before;
+    begin(m, rows);
     for (; m->at[DEMI_ROW] < rows && r->status == DEMI_OK; ++m->at[DEMI_ROW]) {
         decode_row(m, now, above);
-        for (c = 0; c < columns && r->status == DEMI_OK; ++c, ++i) {
-            if (present == NULL) {
-                demi_put(r, demi_value(r, now[c], i));
-            } else {
-                present[i >> 3] |= (uint8_t)((now[c] != 0) << (i & 7));
-            }
-        }
         other = above;
         above = now;
         now = other;
     }
-    if (present != NULL && r->status == DEMI_OK) {
-        demi_read_numbers(r, present, m->found);
+    if (m->present != NULL && r->status == DEMI_OK) {
+        demi_read_numbers(r, m->present, m->found);
     }
 }

@@ -12,6 +12,7 @@ typedef struct {
     uint8_t history; /* the last eight decisions, the newest lowest */
 } demi_line;
 
+enum { DEMI_SIGNS = 3 * 21, DEMI_BITS = DEMI_SIGNS + 10, DEMI_WEIGHTS = DEMI_BITS + 10 };
 enum { DEMI_ROW, DEMI_COLUMN, DEMI_CHANNEL, DEMI_PLACE, DEMI_LINES };
 
 /* what is known when a weight is decoded */
@@ -24,12 +25,13 @@ typedef struct {
     uint32_t i, found, near;          /* weights, and those not zero: of all, and of this channel of the row */
     uint16_t left, over, last;        /* symbols: in the same kernel, and the last one that was not zero */
     uint8_t has_over;                 /* whether there is a line of the kernel above */
+    uint8_t *present;                 /* a bit for each weight; NULL if they have symbols */
     int32_t *unit;                    /* of each unit that columns come from; NULL if the matrix is not linked */
     uint32_t span;                    /* columns that come from one unit */
     demi_line *lines[DEMI_LINES];
     uint32_t kinds[24];
     uint32_t *slots[24];    /* of each context: 14 of presence, 10 of symbols */
-    int64_t weights[5][21]; /* of presence, by the weights found in the channel; of signs; of bits */
+    int64_t weights[DEMI_WEIGHTS]; /* of inputs: 21 of presence, by the weights found in the channel; of signs; of bits */
 } demi_weights;
 
 unsigned demi_presence(demi_weights *m); /* whether the weight is not zero */
