@@ -7,17 +7,11 @@ void demi_bytes_begin(demi_reader *r, uint64_t count, unsigned width)
     static const uint16_t weights[7] = {13107, 16384, 19661, 19661, 19661, 6554, 13107};
     demi_bytes *model = &r->bytes;
     unsigned j;
-    model->bits = 3;
-    for (; count != 0 && model->bits < 20; count >>= 1) {
-        ++model->bits;
-    }
-    model->bits = model->bits < 10 ? 10 : model->bits;
+    model->bits = 3 + demi_bit_length(count >> 16 != 0 ? 65536 : (uint32_t)count | 64); /* from 10 to 20 */
     model->slots = (uint32_t *)demi_give(r, (uint64_t)7 << model->bits, 4);
     for (j = 0; j < 35; ++j) {
         model->weights[j / 7][j % 7] = weights[j % 7];
-    }
-    for (j = 0; j < 8; ++j) {
-        model->number[j] = 0;
+        model->number[j % 8] = 0;
     }
     model->newest = model->count = model->place = 0;
     model->width = width;

@@ -47,6 +47,16 @@ uint64_t demi_short(demi_reader *r, uint64_t most)
     return r->status == DEMI_OK ? found : 0;
 }
 
+void demi_shift(demi_reader *r)
+{
+    r->code <<= 8;
+    if (r->stream != r->stream_end) {
+        r->code |= *r->stream++;
+    } else {
+        ++r->behind;
+    }
+}
+
 uint64_t demi_big_endian(const uint8_t *bytes, unsigned count)
 {
     uint64_t found = 0;

@@ -91,7 +91,7 @@ static void read_next(demi_reader *r)
         demi_read_settings(r, entry->codec);
     }
     lengths = r->header + entry->length;
-    checksum = r->checksums + 4 * (size_t)r->entries[entry->first].checksum;
+    checksum = r->checksums + 4 * (size_t)entry->checksum;
     do {
         here = r->tensor.size - begin < r->part ? r->tensor.size - begin : r->part;
         r->free = r->kept;

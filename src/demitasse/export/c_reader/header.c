@@ -125,7 +125,7 @@ static void read_payloads(demi_reader *r, const uint8_t *payload)
         r->next = lengths;
         entry->length = (uint32_t)(lengths - r->header);
         entry->payload = payload;
-        entry->checksum = checksums;
+        entry->checksum = checksums + entry->begins - 1u;
         do {
             const uint64_t length = entry->begins ? demi_short(r, LARGEST) : 0;
             if (length > (uint64_t)(r->data_end - payload)) {
@@ -149,13 +149,10 @@ static void read_payloads(demi_reader *r, const uint8_t *payload)
 }
 
 /* Decodes a text whose first bytes are known. */
-static void decode(demi_reader *r, const uint8_t *stream, const uint8_t *end, uint8_t *text, uint64_t known,
-                   uint64_t count)
+static void decode(demi_reader *r, uint8_t *text, uint64_t known, uint64_t count)
 {
     uint8_t *free = r->free;
     uint64_t i;
-    r->stream = stream;
-    r->stream_end = end;
     r->started = 0;
     demi_start(r);
     demi_bytes_begin(r, count, 1);
@@ -170,8 +167,12 @@ static void decode_header(demi_reader *r, uint64_t plain, uint64_t coded)
 {
     uint8_t *text = (uint8_t *)demi_give(r, DEMI_DECODED + plain, 1);
     const uint8_t *checksum = demi_take(r, 4), *bytes = demi_take(r, coded);
-    decode(r, demi_primer, demi_primer + demi_primer_bytes, text, 0, DEMI_DECODED);
-    decode(r, bytes, r->next, text, DEMI_PRIMER, DEMI_PRIMER + plain);
+    r->stream = demi_primer;
+    r->stream_end = demi_primer + demi_primer_bytes;
+    decode(r, text, 0, DEMI_DECODED);
+    r->stream = bytes;
+    r->stream_end = r->next;
+    decode(r, text, DEMI_PRIMER, DEMI_PRIMER + plain);
     if (r->status == DEMI_OK) {
         r->header = r->next = text + DEMI_PRIMER;
         r->header_end = r->stop = r->header + (size_t)plain;

@@ -10,8 +10,9 @@ void demi_make_tables(demi_reader *r)
     uint32_t k, m = 0, p, below = 0, at_most;
     for (k = 0; k <= DEMI_LARGEST; ++k) {
         /* 2^63 / (2^46 + 2^46 u) is 2^17 / (1 + u) */
-        const uint32_t twice = (uint32_t)(((uint64_t)1 << 63) / (((uint64_t)1 << 46) + (u >> 18) + (k == 0)));
-        r->squash[k] = (uint16_t)(twice > 131069 ? 65535 : (twice + 1) >> 1);
+        const uint32_t twice = (uint32_t)(((uint64_t)1 << 63) / (((uint64_t)1 << 46) + (u >> 18)));
+        const uint32_t rounded = (twice + 1) >> 1;
+        r->squash[k] = (uint16_t)(rounded - (rounded >> 16)); /* at most 65535 */
         /* log(m) is the first k whose e(k) is not below 1 + m / 1024: whose u (1024 + m) is at most 1024 */
         while (m < 1024 && (u >> 11) * (1024 + m) >> 53 < 1024) {
             r->log[m++] = (uint16_t)k;
@@ -23,8 +24,7 @@ void demi_make_tables(demi_reader *r)
         while (at_most <= 2 * DEMI_LARGEST && demi_squash(r, (int64_t)at_most - DEMI_LARGEST) <= p) {
             ++at_most;
         }
-        m = (below + at_most) >> 1;
-        r->logit[p] = (int16_t)((int32_t)(m > 2 * DEMI_LARGEST ? 2 * DEMI_LARGEST : m) - DEMI_LARGEST);
+        r->logit[p] = (int16_t)((int32_t)((below + at_most) >> 1) - DEMI_LARGEST);
         below = at_most;
     }
     r->logit[0] = r->logit[1];
@@ -49,15 +49,6 @@ int32_t demi_log(const demi_reader *r, uint64_t x)
     return r->log[x - 1024] + ((bits * 726817) >> 10);
 }
 
-static uint32_t next_byte(demi_reader *r)
-{
-    if (r->stream != r->stream_end) {
-        return *r->stream++;
-    }
-    ++r->behind;
-    return 0;
-}
-
 /* Begins a stream, if that has not been done. */
 void demi_start(demi_reader *r)
 {
@@ -73,7 +64,7 @@ void demi_start(demi_reader *r)
     r->behind = 0;
     r->range = 0xFFFFFFFFu;
     for (i = 0; i < 4; ++i) {
-        r->code = r->code << 8 | next_byte(r);
+        demi_shift(r);
     }
     if (r->code == r->range) {
         demi_refuse(r);
@@ -103,7 +94,7 @@ static unsigned decode(demi_reader *r, uint32_t p)
     }
     while (r->range < 0x1000000) {
         r->range <<= 8;
-        r->code = r->code << 8 | next_byte(r);
+        demi_shift(r);
     }
     return bit;
 }

@@ -4,22 +4,22 @@
 int demi_is_utf8(const uint8_t *text, const uint8_t *end)
 {
     while (text != end) {
-        uint32_t point = *text++;
-        unsigned more = point < 0x80 ? 0 : point < 0xE0 ? 1 : point < 0xF0 ? 2 : 3, left;
-        if (more == 0) {
+        uint32_t point = *text++, bit = 0x40; /* tells whether another byte follows; then the bits below it count */
+        if (point < 0x80) {
             continue;
         }
-        if (point - 0xC2 > 0xF4 - 0xC2) {
-            return 0; /* begins no character, or one of a form that is too long */
+        if (point > 0xF4) {
+            return 0;
         }
-        point &= 0x3Fu >> more;
-        for (left = more; left != 0; --left) {
-            if (text == end || (*text & 0xC0) != 0x80) {
+        for (; (point & bit) != 0; bit <<= 5) {
+            if (text == end || *text >> 6 != 2) {
                 return 0;
             }
             point = point << 6 | (*text++ & 0x3Fu);
         }
-        if ((more > 1 && point >> (5 * more + 1) == 0) || point >> 11 == 0x1B || point > 0x10FFFF) {
+        point &= bit - 1;
+        /* a form that is too long, a surrogate, beyond the last */
+        if (point < 0x80 || point < bit >> 5 || point >> 11 == 0x1B || point > 0x10FFFF) {
             return 0;
         }
     }

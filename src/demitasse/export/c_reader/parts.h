@@ -100,6 +100,7 @@ void demi_refuse(demi_reader *r); /* fails, since what is read contradicts the f
 const uint8_t *demi_take(demi_reader *r, uint64_t count); /* NULL if there are not that many */
 unsigned demi_byte(demi_reader *r);
 uint64_t demi_short(demi_reader *r, uint64_t most);
+void demi_shift(demi_reader *r); /* a byte of the stream, or zero after its end, into the code */
 uint64_t demi_big_endian(const uint8_t *bytes, unsigned count);
 int demi_compare(const uint8_t *one, const uint8_t *other); /* as strcmp does */
 uint32_t demi_crc(uint32_t crc, const uint8_t *bytes, uint64_t count);
