@@ -19,9 +19,7 @@ _TEXT = """/* The primer, which the model of bytes learns from, as an untrained 
  */
 #include "parts.h"
 
-const unsigned demi_primer_bytes = {count};
-
-const uint8_t demi_primer[{count}] = {{
+const uint8_t demi_primer[DEMI_CODED] = {{
 {rows}
 }};
 """
@@ -38,7 +36,7 @@ def source() -> str:
     """Returns the text of primer.c."""
     data = coded()
     rows = [", ".join(map(str, data[at : at + 22])) for at in range(0, len(data), 22)]
-    return _TEXT.format(count=len(data), rows=",\n".join(f"    {row}" for row in rows))
+    return _TEXT.format(rows=",\n".join(f"    {row}" for row in rows))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ void demi_bytes_begin(demi_reader *r, uint64_t count, unsigned width)
     static const uint16_t weights[7] = {13107, 16384, 19661, 19661, 19661, 6554, 13107};
     demi_bytes *model = &r->bytes;
     unsigned j;
+    demi_start(r);
     model->bits = 3 + demi_bit_length(count >> 16 != 0 ? 65536 : (uint32_t)count | 64); /* from 10 to 20 */
     model->slots = (uint32_t *)demi_give(r, (uint64_t)7 << model->bits, 4);
     for (j = 0; j < 35; ++j) {
@@ -60,15 +61,17 @@ unsigned demi_next_byte(demi_reader *r, uint32_t known)
     return *same;
 }
 
-/* Reads numbers: all values of the tensor, or of those that are not zero, one for each bit of present. */
-void demi_read_numbers(demi_reader *r, const uint8_t *present, uint64_t found)
+/* Reads all values of the tensor: zeros, and a count of numbers, one for each bit of present, or for each value. */
+void demi_read_numbers(demi_reader *r, const uint8_t *present, uint64_t count)
 {
     uint64_t i;
     unsigned j;
-    demi_bytes_begin(r, found * r->value_bytes, r->value_bytes);
+    if (count != 0) {
+        demi_bytes_begin(r, count * r->value_bytes, r->value_bytes);
+    }
     for (i = 0; i < r->tensor.size && r->status == DEMI_OK; ++i) {
         uint64_t value = 0;
-        if (present == NULL || (present[i >> 3] >> (i & 7) & 1)) {
+        if (count != 0 && (present == NULL || (present[i >> 3] >> (i & 7) & 1))) {
             for (j = 0; j < r->value_bytes; ++j) {
                 value = value << 8 | demi_next_byte(r, 0);
             }

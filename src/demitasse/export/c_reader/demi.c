@@ -87,9 +87,7 @@ static void read_next(demi_reader *r)
     demi_describe_entry(r, index);
     r->value_bytes = r->tensor.value_bytes;
     r->next = r->header + entry->settings;
-    if (entry->codec > 1) {
-        demi_read_settings(r, entry->codec);
-    }
+    demi_read_settings(r, entry->codec);
     lengths = r->header + entry->length;
     checksum = r->checksums + 4 * (size_t)entry->checksum;
     do {
@@ -110,19 +108,12 @@ static void read_next(demi_reader *r)
         }
         if (entry->codec == 3) {
             const uint64_t across = r->columns > r->part ? 1 : r->columns;
-            const uint64_t rows = !entry->cut ? r->tensor.shape[0] : across == 0 ? 0 : here / across;
-            demi_read_planes(r, rows, across, begin);
-        } else if (entry->codec == 0) {
-            for (; here != 0; --here) {
-                demi_put(r, 0);
-            }
-        } else {
+            demi_read_planes(r, across != 0 ? here / across : entry->cut ? 0 : r->tensor.shape[0], across, begin);
+        } else if (entry->codec == 2) {
             demi_start(r);
-            if (entry->codec == 1) {
-                demi_read_numbers(r, NULL, here);
-            } else {
-                demi_read_weights(r);
-            }
+            demi_read_weights(r);
+        } else {
+            demi_read_numbers(r, NULL, entry->codec * here);
         }
         begin += r->part;
         if (index + 1 == r->tensors || entry[1].begins) {

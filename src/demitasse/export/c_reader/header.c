@@ -82,9 +82,7 @@ static void check_tensor(demi_reader *r, uint32_t index)
         demi_fail(r, DEMI_LIMIT);
     }
     r->limit -= tensor->bytes;
-    if (entry->codec > 1) {
-        demi_read_settings(r, entry->codec);
-    }
+    demi_read_settings(r, entry->codec);
 }
 
 /* Reads the table of tensors. */
@@ -154,7 +152,6 @@ static void decode(demi_reader *r, uint8_t *text, uint64_t known, uint64_t count
     uint8_t *free = r->free;
     uint64_t i;
     r->started = 0;
-    demi_start(r);
     demi_bytes_begin(r, count, 1);
     for (i = 0; i < count && r->status == DEMI_OK; ++i) {
         text[i] = (uint8_t)demi_next_byte(r, i < known ? 256u + text[i] : 0);
@@ -168,7 +165,7 @@ static void decode_header(demi_reader *r, uint64_t plain, uint64_t coded)
     uint8_t *text = (uint8_t *)demi_give(r, DEMI_DECODED + plain, 1);
     const uint8_t *checksum = demi_take(r, 4), *bytes = demi_take(r, coded);
     r->stream = demi_primer;
-    r->stream_end = demi_primer + demi_primer_bytes;
+    r->stream_end = demi_primer + DEMI_CODED;
     decode(r, text, 0, DEMI_DECODED);
     r->stream = bytes;
     r->stream_end = r->next;

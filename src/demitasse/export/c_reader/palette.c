@@ -71,9 +71,13 @@ static void read_scales(demi_reader *r)
 
 void demi_read_settings(demi_reader *r, unsigned codec)
 {
-    const unsigned flags = (unsigned)demi_short(r, codec == 2 ? 31 : 7);
     const uint64_t size = r->tensor.size;
     demi_settings *settings = &r->settings;
+    unsigned flags;
+    if (codec < 2) {
+        return;
+    }
+    flags = (unsigned)demi_short(r, codec == 2 ? 31 : 7);
     settings->kind = flags & 3;
     settings->zeros = flags >> 2 & 1;
     settings->linked = flags >> 3 & 1;

@@ -10,6 +10,7 @@ typedef char demi_shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 #define DEMI_ENDS 100      /* a status: there are fewer bytes than expected */
 #define DEMI_PRIMER 2038   /* bytes of the primer */
 #define DEMI_DECODED 2048  /* bytes that the primer is decoded to: it, and zeros, so that the model has more slots */
+#define DEMI_CODED 687     /* and those of its coded form */
 #define DEMI_LARGEST 12288 /* logits are from -12288 to 12288 */
 
 /* a type of values */
@@ -116,11 +117,10 @@ void demi_expect_more(demi_reader *r); /* notes whether only ones follow; called
 unsigned demi_decide(demi_reader *r, demi_decision *decision);
 
 /* primer.c, bytes.c: the model of bytes */
-extern const uint8_t demi_primer[];
-extern const unsigned demi_primer_bytes;
+extern const uint8_t demi_primer[DEMI_CODED];
 void demi_bytes_begin(demi_reader *r, uint64_t count, unsigned width);
 unsigned demi_next_byte(demi_reader *r, uint32_t known); /* known: as that of a decision */
-void demi_read_numbers(demi_reader *r, const uint8_t *present, uint64_t found);
+void demi_read_numbers(demi_reader *r, const uint8_t *present, uint64_t count);
 
 /* palette.c: what symbols stand for, and where values go */
 extern const demi_kind demi_kinds[DEMI_TYPES];
