@@ -5,22 +5,24 @@
 void demi_bytes_begin(demi_reader *r, uint64_t count, unsigned width)
 {
     static const uint16_t weights[7] = {13107, 16384, 19661, 19661, 19661, 6554, 13107};
-    demi_bytes *model = &r->bytes;
+    demi_bytes *model = (demi_bytes *)demi_give(r, 1, sizeof(demi_bytes));
     unsigned j;
     demi_start(r);
+    if (model == NULL) {
+        return;
+    }
+    r->bytes = model;
     model->bits = 3 + demi_bit_length(count >> 16 != 0 ? 65536 : (uint32_t)count | 64); /* from 10 to 20 */
     model->slots = (uint32_t *)demi_give(r, (uint64_t)7 << model->bits, 4);
     for (j = 0; j < 35; ++j) {
         model->weights[j / 7][j % 7] = weights[j % 7];
-        model->number[j % 8] = 0;
     }
-    model->newest = model->count = model->place = 0;
     model->width = width;
 }
 
 unsigned demi_next_byte(demi_reader *r, uint32_t known)
 {
-    demi_bytes *model = &r->bytes;
+    demi_bytes *model = r->bytes;
     uint8_t *same = model->number + model->place;
     uint32_t context[7];
     demi_decision to;

@@ -65,6 +65,7 @@ typedef struct demi_reader {
     uint8_t *out; /* where values go; NULL if they are only summed up */
     uint64_t columns, part; /* of the tensor that is being read: columns, and values in each of its parts */
     uint8_t *end;           /* of the memory */
+    demi_bytes *bytes;
     /* the payload that is open */
     uint32_t following;      /* the tensor that follows; UINT32_MAX for none */
     uint32_t units, *counts; /* rows of the last matrix, and how many weights of each are not zero */
@@ -78,7 +79,6 @@ typedef struct demi_reader {
     uint8_t *kept; /* where the memory that is left began after opening */
     size_t arena_bytes, needed;
     demi_tensor tensor;
-    demi_bytes bytes;
     uint16_t squash[DEMI_LARGEST + 1]; /* of logits from 0 on */
     uint16_t log[1024];
     int16_t logit[65536];
@@ -91,8 +91,8 @@ typedef struct {
     uint32_t known; /* 0, or 256 and a byte whose bits are known: the next one has the value 128 */
     uint16_t limit;
     uint8_t slots, inputs, ease;
-    int32_t input[21];
     uint32_t *slot[14];
+    int32_t input[21];
 } demi_decision;
 
 /* cursor.c: bytes and memory, taken from the front */
@@ -129,6 +129,9 @@ uint64_t demi_product(const demi_tensor *tensor, unsigned axis); /* of the sizes
 void demi_read_settings(demi_reader *r, unsigned codec);
 uint64_t demi_value(const demi_reader *r, uint32_t symbol, uint64_t index);
 void demi_put(demi_reader *r, uint64_t value);
+
+/* payload.c */
+void demi_read_next(demi_reader *r); /* the tensor that follows */
 
 /* weights.c, planes.c: codecs 2 and 3 */
 void demi_read_weights(demi_reader *r);
