@@ -66,15 +66,6 @@ uint64_t demi_big_endian(const uint8_t *bytes, unsigned count)
     return found;
 }
 
-int demi_compare(const uint8_t *one, const uint8_t *other)
-{
-    while (*one == *other && *one != 0) {
-        ++one;
-        ++other;
-    }
-    return (int)*one - (int)*other;
-}
-
 uint32_t demi_crc(uint32_t crc, const uint8_t *bytes, uint64_t count)
 {
     unsigned bit;

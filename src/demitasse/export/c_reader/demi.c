@@ -69,9 +69,12 @@ int demi_find(const demi_file *file, const char *name, uint32_t *index)
 {
     const char *found;
     uint32_t i;
+    size_t j;
     for (i = 0; demi_name(file, i, &found, index) == DEMI_OK; ++i) {
-        if (demi_compare((const uint8_t *)name, (const uint8_t *)found) == 0) {
-            return DEMI_OK;
+        for (j = 0; name[j] == found[j]; ++j) {
+            if (name[j] == 0) {
+                return DEMI_OK;
+            }
         }
     }
     return DEMI_NO_TENSOR;

@@ -9,12 +9,13 @@
 /* Reads names, each followed by a text if they are keys; returns their offsets. */
 static uint32_t *read_names(demi_reader *r, uint32_t count, unsigned keys)
 {
-    uint32_t *names = (uint32_t *)demi_give(r, count, 4), *order, i;
+    uint32_t *names = (uint32_t *)demi_give(r, count, 4), i;
     uint8_t *free = r->free;
+    const uint8_t **order = (const uint8_t **)demi_give(r, count, sizeof *order);
     unsigned is_text;
-    order = (uint32_t *)demi_give(r, count, 4);
     for (i = 0; i < count && r->status == DEMI_OK; ++i) {
-        names[i] = order[i] = (uint32_t)(r->next - r->header);
+        order[i] = r->next;
+        names[i] = (uint32_t)(r->next - r->header);
         for (is_text = 0; is_text <= keys; ++is_text) {
             const uint64_t length = is_text ? demi_short(r, UINT64_MAX) : 0;
             const uint8_t *text = r->next;

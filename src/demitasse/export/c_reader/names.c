@@ -26,31 +26,41 @@ int demi_is_utf8(const uint8_t *text, const uint8_t *end)
     return 1;
 }
 
+static int compare(const uint8_t *one, const uint8_t *other)
+{
+    while (*one == *other && *one != 0) {
+        ++one;
+        ++other;
+    }
+    return (int)*one - (int)*other;
+}
+
 /* Puts the names in order, which compares all that are the same with one another.
  *
  * Shell 1959, A high-speed sorting procedure, with the distances 3 d + 1 of Knuth 1973, The art of computer programming,
  * vol. 3, 5.2.1.
  */
-void demi_expect_different(demi_reader *r, uint32_t *names, uint32_t count)
+void demi_expect_different(demi_reader *r, const uint8_t **names, uint32_t count)
 {
     uint32_t distance = 1, i, at;
     while (distance < count) {
         distance = 3 * distance + 1;
     }
-    while ((distance /= 3) != 0) {
-        for (i = distance; i < count && r->status == DEMI_OK; ++i) {
-            const uint32_t name = names[i];
+    while (r->status == DEMI_OK && (distance /= 3) != 0) {
+        for (i = distance; i < count; ++i) {
             for (at = i; at >= distance; at -= distance) {
-                const int order = demi_compare(r->header + names[at - distance], r->header + name);
+                const uint8_t **high = names + at, **low = high - distance, *name = *low;
+                const int order = compare(name, *high);
                 if (order == 0) {
                     demi_refuse(r);
+                    return;
                 }
-                if (order <= 0) {
+                if (order < 0) {
                     break;
                 }
-                names[at] = names[at - distance];
+                *low = *high;
+                *high = name;
             }
-            names[at] = name;
         }
     }
 }

@@ -103,7 +103,6 @@ unsigned demi_byte(demi_reader *r);
 uint64_t demi_short(demi_reader *r, uint64_t most);
 void demi_shift(demi_reader *r); /* a byte of the stream, or zero after its end, into the code */
 uint64_t demi_big_endian(const uint8_t *bytes, unsigned count);
-int demi_compare(const uint8_t *one, const uint8_t *other); /* as strcmp does */
 uint32_t demi_crc(uint32_t crc, const uint8_t *bytes, uint64_t count);
 void demi_expect_crc(demi_reader *r, const uint8_t *checksum, int status);
 void *demi_give(demi_reader *r, uint64_t count, unsigned size); /* zeros; NULL if there is too little */
@@ -139,7 +138,7 @@ void demi_read_planes(demi_reader *r, uint64_t rows, uint64_t columns, uint64_t 
 
 /* names.c, header.c: what the header says */
 int demi_is_utf8(const uint8_t *text, const uint8_t *end);
-void demi_expect_different(demi_reader *r, uint32_t *names, uint32_t count); /* changes their order */
+void demi_expect_different(demi_reader *r, const uint8_t **names, uint32_t count); /* changes their order */
 void demi_describe_entry(demi_reader *r, uint32_t index); /* fills tensor, columns, part and type; the shape is read */
 void demi_read_header(demi_reader *r);
 

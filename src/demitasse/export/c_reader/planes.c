@@ -54,14 +54,15 @@ static void open_plane(demi_reader *r, plane *p, uint64_t rows, uint64_t columns
     p->sides[0].count = rows;
     p->sides[1].count = columns;
     p->bits = demi_byte(r);
-    p->sides[0].kinds = demi_byte(r);
-    p->sides[1].kinds = demi_byte(r);
-    if ((p->bits | 2) != 14 || p->sides[0].kinds - 1 > 7 || p->sides[1].kinds - 1 > 7) {
-        demi_refuse(r);
-        return;
+    for (j = 0; j < 2; ++j) {
+        p->sides[j].kinds = demi_byte(r);
+        if ((p->bits | 2) != 14 || p->sides[j].kinds - 1 > 7) {
+            demi_refuse(r);
+        }
     }
-    read_kinds(r, &p->sides[0]);
-    read_kinds(r, &p->sides[1]);
+    for (j = 0; j < 2; ++j) {
+        read_kinds(r, &p->sides[j]);
+    }
     contexts = p->sides[0].kinds * p->sides[1].kinds;
     p->starts = starts = (uint16_t *)demi_give(r, contexts * 257, 2);
     for (; contexts != 0 && r->status == DEMI_OK; --contexts) {
