@@ -53,10 +53,9 @@ void demi_describe_entry(demi_reader *r, uint32_t index)
     tensor->dimensions = entry->dimensions;
     tensor->type = entry->type;
     tensor->value_bytes = r->type.size;
-    tensor->size = demi_product(tensor, 0);
-    tensor->bytes = tensor->size * r->type.size;
     r->columns = tensor->shape[0] == 0 ? 0 : demi_product(tensor, 1);
-    r->part = tensor->size;
+    r->part = tensor->size = tensor->shape[0] * r->columns;
+    tensor->bytes = tensor->size * r->type.size;
     if (entry->cut && r->columns != 0) {
         r->part = r->columns > PART ? PART : PART / r->columns * r->columns;
     }

@@ -14,6 +14,7 @@ typedef struct {
 typedef struct {
     const uint8_t *raw; /* the bytes as they are; NULL for symbols */
     const uint8_t *words, *end;
+    uint64_t left;    /* symbols */
     uint16_t *starts; /* 257 for each context: where each symbol starts, and the end */
     uint32_t bits, turn, states[4];
     side sides[2];
@@ -39,6 +40,18 @@ static void read_kinds(demi_reader *r, side *s)
         }
     }
     s->at = 0;
+}
+
+/* Expects a plane to end with its last symbol. */
+static void expect_end(demi_reader *r, const plane *p)
+{
+    uint32_t wrong = p->words != p->end, j;
+    for (j = 0; j < 4; ++j) {
+        wrong |= p->states[j] ^ 65536;
+    }
+    if (p->left == 0 && wrong != 0) {
+        demi_refuse(r);
+    }
 }
 
 /* Reads all of a plane but its symbols, and goes on behind it. */
@@ -81,22 +94,24 @@ static void open_plane(demi_reader *r, plane *p, uint64_t rows, uint64_t columns
     }
     p->words = demi_take(r, 2 * demi_short(r, size));
     p->end = r->next;
+    p->left = size;
+    expect_end(r, p);
 }
 
 static uint32_t next(demi_reader *r, plane *p)
 {
     const uint16_t *starts;
-    uint32_t state, symbol = 0, step;
+    uint32_t *at = p->states + p->turn, state, symbol = 0, step;
     if (p->raw != NULL) {
         return *p->raw++;
     }
     starts = p->starts + 257 * (kind_of(&p->sides[0]) * p->sides[1].kinds + kind_of(&p->sides[1]));
-    state = p->states[p->turn] & (((uint32_t)1 << p->bits) - 1);
+    state = *at & (((uint32_t)1 << p->bits) - 1);
     for (step = 128; step != 0; step >>= 1) { /* starts[symbol] <= state < starts[symbol + 2 * step] */
         symbol += starts[symbol + step] <= state ? step : 0;
     }
     starts += symbol;
-    state += (uint32_t)(starts[1] - starts[0]) * (p->states[p->turn] >> p->bits) - starts[0];
+    state += (uint32_t)(starts[1] - starts[0]) * (*at >> p->bits) - starts[0];
     if (state < 65536) {
         if (p->words == p->end) {
             demi_refuse(r);
@@ -105,24 +120,15 @@ static uint32_t next(demi_reader *r, plane *p)
         state = state << 16 | p->words[0] | (uint32_t)p->words[1] << 8;
         p->words += 2;
     }
-    p->states[p->turn] = state;
+    *at = state;
     p->turn = (p->turn + 1) & 3;
     if (++p->sides[1].at == p->sides[1].count) {
         p->sides[1].at = 0;
         ++p->sides[0].at;
     }
+    --p->left;
+    expect_end(r, p);
     return symbol;
-}
-
-/* Expects a plane to end with its symbols. */
-static void expect_end(demi_reader *r, const plane *p)
-{
-    unsigned j;
-    for (j = 0; j < 4 && p->raw == NULL; ++j) {
-        if (p->states[j] != 65536 || p->words != p->end) {
-            demi_refuse(r);
-        }
-    }
 }
 
 void demi_read_planes(demi_reader *r, uint64_t rows, uint64_t columns, uint64_t begin)
@@ -144,9 +150,6 @@ void demi_read_planes(demi_reader *r, uint64_t rows, uint64_t columns, uint64_t 
             }
             rows += shown;
         }
-        if (r->status == DEMI_OK) {
-            expect_end(r, planes + 1);
-        }
     }
     for (j = 2; j <= last && r->status == DEMI_OK; ++j) {
         open_plane(r, planes + j, rows, columns);
@@ -167,8 +170,5 @@ void demi_read_planes(demi_reader *r, uint64_t rows, uint64_t columns, uint64_t 
             }
         }
         demi_put(r, found);
-    }
-    for (j = 2; j <= last && r->status == DEMI_OK; ++j) {
-        expect_end(r, planes + j);
     }
 }
