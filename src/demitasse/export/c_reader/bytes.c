@@ -15,7 +15,7 @@ void demi_bytes_begin(demi_reader *r, uint64_t count, unsigned width)
     model->bits = 3 + demi_bit_length(count >> 16 != 0 ? 65536 : (uint32_t)count | 64); /* from 10 to 20 */
     model->slots = (uint32_t *)demi_give(r, (uint64_t)7 << model->bits, 4);
     for (j = 0; j < 35; ++j) {
-        model->weights[j / 7][j % 7] = weights[j % 7];
+        model->weights[j] = weights[j % 7];
     }
     model->width = width;
 }
@@ -54,7 +54,7 @@ unsigned demi_next_byte(demi_reader *r, uint32_t known)
             to.slot[j] += (mixed ^ mixed >> 15) & (((uint32_t)1 << model->bits) - 1);
             row = j < 5 && *to.slot[j] != 0 ? j : row;
         }
-        to.weights = model->weights[row];
+        to.weights = model->weights + 7 * row;
         node = 2 * node + demi_decide(r, &to);
     }
     *same = (uint8_t)node;

@@ -7,6 +7,7 @@ int demi_open(demi_file *file, const void *data, size_t size, void *arena, size_
 {
     const size_t skipped = (0 - (size_t)(uintptr_t)arena) & 7;
     demi_reader *r = (demi_reader *)(void *)((uint8_t *)arena + skipped);
+    const uint8_t *magic;
     uint64_t version;
     size_t i;
     file->reader = r;
@@ -26,15 +27,16 @@ int demi_open(demi_file *file, const void *data, size_t size, void *arena, size_
     r->arena_bytes = arena_bytes;
     r->following = NONE;
     demi_make_tables(r);
-    if (size < 4 || demi_big_endian(demi_take(r, 4), 4) != 0x64656D69) {
-        demi_fail(r, DEMI_NOT_DEMI);
+    magic = demi_take(r, 4);
+    if (magic == NULL || demi_big_endian(magic, 4) != 0x64656D69) {
+        r->status = DEMI_NOT_DEMI;
     }
     version = demi_short(r, (uint64_t)1 << 32);
-    r->version = file->version = (uint32_t)version;
+    file->version = (uint32_t)version;
     if (version - 1 > 1) {
         demi_fail(r, DEMI_VERSION);
     }
-    demi_read_header(r);
+    demi_read_header(r, version);
     r->kept = r->free;
     file->needed = r->needed;
     if (r->status == DEMI_OK) {

@@ -180,21 +180,23 @@ static void decode_header(demi_reader *r, uint64_t plain, uint64_t coded)
     }
 }
 
-void demi_read_header(demi_reader *r)
+void demi_read_header(demi_reader *r, uint64_t version)
 {
     const uint8_t *payload;
     const uint64_t plain = demi_short(r, MOST_BYTES), coded = demi_short(r, MOST_BYTES);
-    uint32_t pieces, others, i;
+    uint32_t counts[3], others, i; /* of pieces of metadata, other names, tensors */
     if (plain > 65536 + 64 * coded) {
         demi_refuse(r);
     }
     payload = r->next + 4 + (size_t)coded;
     decode_header(r, plain, coded);
-    pieces = (uint32_t)demi_short(r, MOST_NAMES);
-    others = (uint32_t)demi_short(r, MOST_NAMES);
-    r->tensors = (uint32_t)demi_short(r, MOST_NAMES);
+    for (i = 0; i < 3; ++i) {
+        counts[i] = (uint32_t)demi_short(r, MOST_NAMES);
+    }
+    others = counts[1];
+    r->tensors = counts[2];
     r->names = r->tensors + others;
-    read_names(r, pieces, 1);
+    read_names(r, counts[0], 1);
     r->texts = read_names(r, r->names, 0);
     r->meant = (uint32_t *)demi_give(r, others, 4);
     for (i = 0; i < others && r->status == DEMI_OK; ++i) {
@@ -204,7 +206,7 @@ void demi_read_header(demi_reader *r)
         }
     }
     read_tensors(r);
-    if (r->version != 1u + r->has_scales) {
+    if (version != 1u + r->has_scales) {
         demi_refuse(r);
     }
     r->counts = (uint32_t *)demi_give(r, r->rows, 4);

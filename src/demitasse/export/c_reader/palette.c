@@ -107,7 +107,7 @@ void demi_read_settings(demi_reader *r, unsigned codec)
     }
     /* these are refused below if they do not fit */
     settings->group = (uint32_t)demi_product(&r->tensor, 2);
-    settings->side = r->tensor.dimensions > 2 ? (uint32_t)r->tensor.shape[r->tensor.dimensions - 1] : 1;
+    settings->side = (uint32_t)r->tensor.shape[r->tensor.dimensions > 2 ? r->tensor.dimensions - 1 : 2];
     if (flags & 16) {
         settings->group = (uint32_t)demi_short(r, r->columns);
         settings->side = (uint32_t)demi_short(r, r->columns);
@@ -165,17 +165,17 @@ uint64_t demi_value(const demi_reader *r, uint32_t symbol, uint64_t index)
 void demi_put(demi_reader *r, uint64_t value)
 {
     static const uint16_t one = 1; /* its first byte is 1 where the lowest byte of a number comes first */
-    const unsigned last = *(const uint8_t *)&one ? 0 : r->value_bytes - 1u;
+    const unsigned size = r->value_bytes, last = *(const uint8_t *)&one ? 0 : size - 1;
+    uint8_t bytes[8];
     unsigned i;
     if (r->tensor.type == DEMI_BOOL && value > 1) {
         demi_refuse(r);
     }
-    for (i = 0; i < r->value_bytes; ++i, value >>= 8) {
-        const uint8_t byte = (uint8_t)value;
-        r->crc = demi_crc(r->crc, &byte, 1);
-        if (r->out != NULL) {
-            r->out[i ^ last] = byte;
-        }
+    for (i = 0; i < size; ++i, value >>= 8) {
+        bytes[i] = (uint8_t)value;
     }
-    r->out += r->out == NULL ? 0 : r->value_bytes;
+    r->crc = demi_crc(r->crc, bytes, size);
+    for (i = 0; i < size && r->out != NULL; ++i) {
+        *r->out++ = bytes[i ^ last];
+    }
 }

@@ -43,7 +43,7 @@ typedef struct {
     uint32_t count;  /* of bytes that were decoded */
     unsigned bits, width, place;
     uint8_t number[8]; /* the last byte at each place */
-    int64_t weights[5][7];
+    int64_t weights[35]; /* of 7 inputs in each of 5 rows */
 } demi_bytes;
 
 /* everything that is known of an open file; what is used most comes first, where its address takes few bytes of code */
@@ -71,7 +71,7 @@ typedef struct demi_reader {
     uint32_t units, *counts; /* rows of the last matrix, and how many weights of each are not zero */
     uint32_t rows;           /* the most of any matrix */
     /* the header */
-    uint32_t version, tensors, names;
+    uint32_t tensors, names;
     demi_entry *entries;
     uint32_t *texts, *meant; /* offsets of all names; the tensors that other names mean */
     const uint8_t *header_end, *data, *data_end, *checksums;
@@ -140,6 +140,6 @@ void demi_read_planes(demi_reader *r, uint64_t rows, uint64_t columns, uint64_t 
 int demi_is_utf8(const uint8_t *text, const uint8_t *end);
 void demi_expect_different(demi_reader *r, const uint8_t **names, uint32_t count); /* changes their order */
 void demi_describe_entry(demi_reader *r, uint32_t index); /* fills tensor, columns, part and type; the shape is read */
-void demi_read_header(demi_reader *r);
+void demi_read_header(demi_reader *r, uint64_t version);
 
 #endif

@@ -47,7 +47,7 @@ static void begin(demi_weights *m, uint32_t rows)
     unsigned j;
     for (j = 0; j < 24; ++j) {
         const uint64_t factor = factors[sizes[j][1]];
-        uint64_t size = (factor << sizes[j][0]) * settings->zeros;
+        uint64_t size = factor << sizes[j][0];
         if (j > 13) {
             m->kinds[j] = (uint32_t)factor * sizes[j][0];
             size = (uint64_t)m->kinds[j] * 16 + ((uint64_t)1 << settings->depth);
