@@ -12,22 +12,20 @@ static uint32_t *read_names(demi_reader *r, uint32_t count, unsigned keys)
     uint32_t *names = (uint32_t *)demi_give(r, count, 4), i;
     uint8_t *free = r->free;
     const uint8_t **order = (const uint8_t **)demi_give(r, count, sizeof *order);
-    unsigned is_text;
-    for (i = 0; i < count && r->status == DEMI_OK; ++i) {
-        order[i] = r->next;
-        names[i] = (uint32_t)(r->next - r->header);
-        for (is_text = 0; is_text <= keys; ++is_text) {
-            const uint64_t length = is_text ? demi_short(r, UINT64_MAX) : 0;
-            const uint8_t *text = r->next;
-            if (is_text) {
-                demi_take(r, length);
-            } else {
-                while (demi_byte(r) != 0) {
-                }
+    for (i = 0; i < count << keys && r->status == DEMI_OK; ++i) {
+        const unsigned is_text = i & keys;
+        const uint64_t length = is_text ? demi_short(r, UINT64_MAX) : 0;
+        const uint8_t *text = r->next;
+        if (is_text) {
+            demi_take(r, length);
+        } else {
+            order[i >> keys] = text;
+            names[i >> keys] = (uint32_t)(text - r->header);
+            while (demi_byte(r) != 0) {
             }
-            if (!demi_is_utf8(text, r->next)) {
-                demi_refuse(r);
-            }
+        }
+        if (!demi_is_utf8(text, r->next)) {
+            demi_refuse(r);
         }
     }
     demi_expect_different(r, order, count);

@@ -2,18 +2,10 @@
 #include "parts.h"
 
 const demi_kind demi_kinds[DEMI_TYPES] = {
-    {4, 23}, {2, 10}, {2, 7}, {8, 52}, {1, -1}, {1, -1}, {2, -1}, {2, -1}, {4, -1}, {4, -1}, {8, -1},
-    {8, -1}, {1, -1}, {1, 3}, {1, 2}, {4, 23}, {8, 52}, {2, 10}, {1, -1}, {1, -1}, {1, -1}, {1, -1},
+    {4, 23, 255}, {2, 10, 31}, {2, 7, 255}, {8, 52, 2047}, {1, -1, 0}, {1, -1, 0}, {2, -1, 0}, {2, -1, 0},
+    {4, -1, 0}, {4, -1, 0}, {8, -1, 0}, {8, -1, 0}, {1, -1, 0}, {1, 3, 15}, {1, 2, 31},
+    {4, 23, 255}, {8, 52, 2047}, {2, 10, 31}, {1, -1, 0}, {1, -1, 0}, {1, -1, 0}, {1, -1, 0},
 };
-
-uint64_t demi_product(const demi_tensor *tensor, unsigned axis)
-{
-    uint64_t found = 1;
-    for (; axis < DEMI_MOST_DIMENSIONS; ++axis) {
-        found *= tensor->shape[axis];
-    }
-    return found;
-}
 
 uint32_t demi_bit_length(uint32_t x)
 {
@@ -24,10 +16,13 @@ uint32_t demi_bit_length(uint32_t x)
     return found;
 }
 
-/* the largest number that the exponent's bits hold */
-static uint32_t most_exponent(const demi_reader *r)
+uint64_t demi_product(const demi_tensor *tensor, unsigned axis)
 {
-    return ((uint32_t)1 << (8 * r->type.size - 1 - r->type.mantissa)) - 1;
+    uint64_t found = 1;
+    for (; axis < DEMI_MOST_DIMENSIONS; ++axis) {
+        found *= tensor->shape[axis];
+    }
+    return found;
 }
 
 /* the mantissa of a scale, as a whole number */
@@ -40,7 +35,7 @@ static void read_scales(demi_reader *r)
 {
     demi_settings *settings = &r->settings;
     const unsigned flags = (unsigned)demi_short(r, 35), axis = flags >> 1 & 1;
-    const uint32_t most = most_exponent(r);
+    const uint32_t most = r->type.most;
     uint64_t line;
     r->has_scales = 1;
     settings->powers = flags & 1;
@@ -82,13 +77,13 @@ void demi_read_settings(demi_reader *r, unsigned codec)
     settings->zeros = flags >> 2 & 1;
     settings->linked = flags >> 3 & 1;
     settings->count = 1;
-    settings->is_signed = settings->kind % 3 == 0;
+    settings->is_signed = 9 >> settings->kind & 1; /* of kinds 0 and 3 */
     if (settings->is_signed && r->type.mantissa < 0) {
         demi_refuse(r);
         return;
     }
     if (settings->kind == 0) {
-        settings->least = (uint32_t)demi_short(r, most_exponent(r));
+        settings->least = (uint32_t)demi_short(r, r->type.most);
         settings->count = (uint32_t)demi_short(r, 63) + 1;
     } else if (settings->kind == 1) {
         settings->count = (uint32_t)demi_short(r, 4095) + 1;
@@ -154,8 +149,8 @@ uint64_t demi_value(const demi_reader *r, uint32_t symbol, uint64_t index)
         --exponent;
     }
     exponent += k;
-    if (exponent > most_exponent(r)) {
-        exponent = most_exponent(r);
+    if (exponent > r->type.most) {
+        exponent = r->type.most;
     }
     /* sign, exponent, and the mantissa without its highest bit */
     return (uint64_t)(number & 1) << (8 * size - 1) | (uint64_t)exponent << r->type.mantissa |

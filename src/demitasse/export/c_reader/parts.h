@@ -17,6 +17,7 @@ typedef char demi_shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 typedef struct {
     uint8_t size;    /* in bytes */
     int8_t mantissa; /* bits; -1 of integers */
+    uint16_t most;   /* the largest number that the exponent's bits hold */
 } demi_kind;
 
 /* what the header says of a tensor; offsets are those of its bytes */
@@ -53,7 +54,6 @@ typedef struct demi_reader {
     /* the tensor that is being read */
     uint8_t value_bytes;
     demi_kind type;
-    uint8_t has_scales; /* whether any tensor has */
     demi_settings settings;
     /* the bytes that are read: of the header, or of a payload of planes; memory that is left */
     const uint8_t *next, *stop, *header;
@@ -72,6 +72,7 @@ typedef struct demi_reader {
     uint32_t rows;           /* the most of any matrix */
     /* the header */
     uint32_t tensors, names;
+    uint8_t has_scales; /* whether any tensor has */
     demi_entry *entries;
     uint32_t *texts, *meant; /* offsets of all names; the tensors that other names mean */
     const uint8_t *header_end, *data, *data_end, *checksums;
@@ -104,6 +105,7 @@ uint64_t demi_short(demi_reader *r, uint64_t most);
 void demi_shift(demi_reader *r); /* a byte of the stream, or zero after its end, into the code */
 uint64_t demi_big_endian(const uint8_t *bytes, unsigned count);
 uint32_t demi_crc(uint32_t crc, const uint8_t *bytes, uint64_t count);
+uint32_t demi_bit_length(uint32_t x);
 void demi_expect_crc(demi_reader *r, const uint8_t *checksum, int status);
 void *demi_give(demi_reader *r, uint64_t count, unsigned size); /* zeros; NULL if there is too little */
 
@@ -123,7 +125,6 @@ void demi_read_numbers(demi_reader *r, const uint8_t *present, uint64_t count);
 
 /* palette.c: what symbols stand for, and where values go */
 extern const demi_kind demi_kinds[DEMI_TYPES];
-uint32_t demi_bit_length(uint32_t x);
 uint64_t demi_product(const demi_tensor *tensor, unsigned axis); /* of the sizes from an axis on */
 void demi_read_settings(demi_reader *r, unsigned codec);
 uint64_t demi_value(const demi_reader *r, uint32_t symbol, uint64_t index);
