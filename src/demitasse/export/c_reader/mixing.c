@@ -105,14 +105,14 @@ unsigned demi_decide(demi_reader *r, demi_decision *to)
     int64_t error;
     uint32_t p;
     unsigned j, bit;
-    for (j = 0; j < to->slots; ++j) {
-        uint32_t *slot = to->slot[j];
-        if ((*slot & SEEN) == 0) {
-            *slot = demi_squash(r, to->base) << 16;
-        }
-        to->input[j] = r->logit[*slot >> 16] - to->base;
-    }
     for (j = 0; j < to->inputs; ++j) {
+        if (j < to->slots) {
+            uint32_t *slot = to->slot[j];
+            if ((*slot & SEEN) == 0) {
+                *slot = demi_squash(r, to->base) << 16;
+            }
+            to->input[j] = r->logit[*slot >> 16] - to->base;
+        }
         sum += (uint64_t)to->weights[j] * (uint64_t)(int64_t)to->input[j];
     }
     p = demi_squash(r, to->base + ((int64_t)sum >> 16));
@@ -125,13 +125,13 @@ unsigned demi_decide(demi_reader *r, demi_decision *to)
     error = (int64_t)((int32_t)(bit << 16) - (int32_t)p) * to->pace;
     for (j = 0; j < to->inputs; ++j) {
         to->weights[j] += (error * to->input[j] + (1 << 29)) >> 30;
-    }
-    for (j = 0; j < to->slots; ++j) {
-        uint32_t *slot = to->slot[j];
-        const uint32_t n = *slot & SEEN;
-        const int32_t rate = 131072 / (int32_t)(2 * (n + to->ease) + 3), estimate = (int32_t)(*slot >> 10);
-        const int64_t change = (int64_t)((int32_t)(bit << 22) - estimate) * rate >> 16;
-        *slot += ((uint32_t)change << 10) + (n < to->limit);
+        if (j < to->slots) {
+            uint32_t *slot = to->slot[j];
+            const uint32_t n = *slot & SEEN;
+            const int32_t rate = 131072 / (int32_t)(2 * (n + to->ease) + 3), estimate = (int32_t)(*slot >> 10);
+            const int64_t change = (int64_t)((int32_t)(bit << 22) - estimate) * rate >> 16;
+            *slot += ((uint32_t)change << 10) + (n < to->limit);
+        }
     }
     return bit;
 }

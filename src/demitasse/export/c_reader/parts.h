@@ -68,7 +68,7 @@ typedef struct demi_reader {
     demi_bytes *bytes;
     /* the payload that is open */
     uint32_t following;      /* the tensor that follows; UINT32_MAX for none */
-    uint32_t units, *counts; /* rows of the last matrix, and how many weights of each are not zero */
+    uint32_t units, found, *counts; /* rows of the last matrix, and how many weights, and those of each, are not zero */
     uint32_t rows;           /* the most of any matrix */
     /* the header */
     uint32_t tensors, names;

@@ -67,11 +67,10 @@ static void open_plane(demi_reader *r, plane *p, uint64_t rows, uint64_t columns
     p->sides[0].count = rows;
     p->sides[1].count = columns;
     p->bits = demi_byte(r);
-    for (j = 0; j < 2; ++j) {
-        p->sides[j].kinds = demi_byte(r);
-        if ((p->bits | 2) != 14 || p->sides[j].kinds - 1 > 7) {
-            demi_refuse(r);
-        }
+    p->sides[0].kinds = demi_byte(r);
+    p->sides[1].kinds = demi_byte(r);
+    if ((p->bits | 2) != 14 || ((p->sides[0].kinds - 1) | (p->sides[1].kinds - 1)) > 7) {
+        demi_refuse(r);
     }
     for (j = 0; j < 2; ++j) {
         read_kinds(r, &p->sides[j]);

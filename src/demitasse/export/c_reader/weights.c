@@ -14,7 +14,6 @@ static void find_units(demi_weights *m)
     demi_reader *r = m->r;
     const uint32_t number = r->units;
     int32_t everywhere;
-    uint64_t sum = 0;
     uint32_t u;
     if (number == 0 || m->columns % number != 0) {
         demi_refuse(r);
@@ -22,10 +21,7 @@ static void find_units(demi_weights *m)
     }
     m->span = m->columns / number;
     m->unit = (int32_t *)demi_give(r, number, 4);
-    for (u = 0; u < number; ++u) {
-        sum += r->counts[u];
-    }
-    everywhere = demi_log(r, 2 * sum + number) - demi_log(r, number);
+    everywhere = demi_log(r, 2 * (uint64_t)r->found + number) - demi_log(r, number);
     for (u = 0; u < number && r->status == DEMI_OK; ++u) {
         m->unit[u] = demi_log(r, 2 * (uint64_t)r->counts[u] + 1) - everywhere;
     }
@@ -119,6 +115,7 @@ static void decode_row(demi_weights *m, uint16_t *now, uint16_t *above)
     }
     if (m->columns > 1) {
         r->counts[at[DEMI_ROW]] = row.found;
+        r->found = m->found;
     }
 }
 
