@@ -69,12 +69,12 @@ void demi_read_numbers(demi_reader *r, const uint8_t *present, uint64_t count)
     uint64_t i;
     unsigned j;
     if (count != 0) {
-        demi_bytes_begin(r, count * r->value_bytes, r->value_bytes);
+        demi_bytes_begin(r, count * r->type.size, r->type.size);
     }
     for (i = 0; i < r->tensor.size && r->status == DEMI_OK; ++i) {
         uint64_t value = 0;
         if (count != 0 && (present == NULL || (present[i >> 3] >> (i & 7) & 1))) {
-            for (j = 0; j < r->value_bytes; ++j) {
+            for (j = 0; j < r->type.size; ++j) {
                 value = value << 8 | demi_next_byte(r, 0);
             }
         }

@@ -1,16 +1,19 @@
 /* Bytes and memory, taken from the front; checksums. */
 #include "parts.h"
 
-void demi_fail(demi_reader *r, int status)
+void demi_fail(demi_reader *r, unsigned status)
 {
     if (r->status == DEMI_OK) {
-        r->status = (uint8_t)status;
+        r->status = status;
     }
 }
 
-void demi_refuse(demi_reader *r)
+void demi_settle(demi_reader *r, unsigned wrong, unsigned ends)
 {
-    demi_fail(r, DEMI_HEADER);
+    const unsigned first = r->status & ~DEMI_WRONG;
+    if (r->status != DEMI_OK) {
+        r->status = first == 0 ? wrong : first == DEMI_ENDS ? ends : first;
+    }
 }
 
 const uint8_t *demi_take(demi_reader *r, uint64_t count)
@@ -42,7 +45,7 @@ uint64_t demi_short(demi_reader *r, uint64_t most)
         shift += 7;
     } while (byte > 127 && shift < 63);
     if (found > most || byte > 127 || (byte == 0 && shift > 7)) {
-        demi_refuse(r); /* too large, or not in its shortest form */
+        r->status |= DEMI_WRONG; /* too large, or not in its shortest form */
     }
     return r->status == DEMI_OK ? found : 0;
 }
@@ -79,7 +82,7 @@ uint32_t demi_crc(uint32_t crc, const uint8_t *bytes, uint64_t count)
     return ~crc;
 }
 
-void demi_expect_crc(demi_reader *r, const uint8_t *checksum, int status)
+void demi_expect_crc(demi_reader *r, const uint8_t *checksum, unsigned status)
 {
     unsigned i;
     for (i = 0; i < 32; i += 8) {

@@ -43,7 +43,7 @@ int demi_open(demi_file *file, const void *data, size_t size, void *arena, size_
         file->tensors = r->tensors;
         file->names = r->names;
     }
-    return r->status;
+    return (int)r->status;
 }
 
 int demi_describe(const demi_file *file, uint32_t index, demi_tensor *tensor)
@@ -86,7 +86,7 @@ int demi_read(demi_file *file, uint32_t index, void *values, size_t bytes)
 {
     demi_reader *r = file->reader;
     uint32_t first;
-    int status;
+    unsigned status;
     if (index >= file->tensors) {
         return DEMI_NO_TENSOR;
     }
@@ -108,5 +108,5 @@ int demi_read(demi_file *file, uint32_t index, void *values, size_t bytes)
         r->status = DEMI_OK;
         file->needed = r->needed;
     }
-    return status;
+    return (int)status;
 }

@@ -25,7 +25,7 @@ static uint32_t *read_names(demi_reader *r, uint32_t count, unsigned keys)
             }
         }
         if (!demi_is_utf8(text, r->next)) {
-            demi_refuse(r);
+            r->status |= DEMI_WRONG;
         }
     }
     demi_expect_different(r, order, count);
@@ -72,7 +72,7 @@ static void check_tensor(demi_reader *r, uint32_t index)
          (tensor->dimensions == 0 || tensor->shape[tensor->dimensions - 1] != 2)) ||
         (entry->cut && entry->codec != 3) ||
         (!entry->begins && (index == 0 || entry->codec == 3 || entry[-1].codec == 3))) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
         return;
     }
     entry->first = entry->begins ? index : entry[-1].first;
@@ -99,7 +99,7 @@ static void read_tensors(demi_reader *r)
         entry->dimensions = columns[2 * r->tensors];
         entry->shape = (uint32_t)(r->next - r->header);
         if (entry->type >= DEMI_TYPES || entry->codec > 3 || entry->dimensions > DEMI_MOST_DIMENSIONS) {
-            demi_refuse(r);
+            r->status |= DEMI_WRONG;
             return;
         }
         demi_describe_entry(r, i);
@@ -137,7 +137,7 @@ static void read_payloads(demi_reader *r, const uint8_t *payload)
     }
     r->checksums = demi_take(r, 4 * (uint64_t)checksums);
     if (r->next != r->stop) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
     }
     if (payload != r->data_end) {
         demi_fail(r, DEMI_CUT_SHORT);
@@ -184,7 +184,7 @@ void demi_read_header(demi_reader *r, uint64_t version)
     const uint64_t plain = demi_short(r, MOST_BYTES), coded = demi_short(r, MOST_BYTES);
     uint32_t counts[3], others, i; /* of pieces of metadata, other names, tensors */
     if (plain > 65536 + 64 * coded) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
     }
     payload = r->next + 4 + (size_t)coded;
     decode_header(r, plain, coded);
@@ -200,18 +200,16 @@ void demi_read_header(demi_reader *r, uint64_t version)
     for (i = 0; i < others && r->status == DEMI_OK; ++i) {
         r->meant[i] = (uint32_t)demi_short(r, MOST_NAMES);
         if (r->meant[i] >= r->tensors) {
-            demi_refuse(r);
+            r->status |= DEMI_WRONG;
         }
     }
     read_tensors(r);
     if (version != 1u + r->has_scales) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
     }
     r->counts = (uint32_t *)demi_give(r, r->rows, 4);
     if (r->status == DEMI_OK) {
         read_payloads(r, payload);
     }
-    if (r->status == DEMI_ENDS) {
-        r->status = r->header == NULL ? DEMI_CUT_SHORT : DEMI_HEADER;
-    }
+    demi_settle(r, DEMI_HEADER, r->header == NULL ? DEMI_CUT_SHORT : DEMI_HEADER);
 }

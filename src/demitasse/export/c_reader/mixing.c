@@ -67,7 +67,7 @@ void demi_start(demi_reader *r)
         demi_shift(r);
     }
     if (r->code == r->range) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
     }
 }
 
@@ -77,7 +77,7 @@ void demi_expect_more(demi_reader *r)
         if (r->code == 0) {
             r->only_ones = 1;
         } else if (r->behind > 64) {
-            demi_refuse(r);
+            r->status |= DEMI_WRONG;
         }
     }
 }

@@ -52,7 +52,7 @@ void demi_expect_different(demi_reader *r, const uint8_t **names, uint32_t count
                 const uint8_t **high = names + at, **low = high - distance, *name = *low;
                 const int order = compare(name, *high);
                 if (order == 0) {
-                    demi_refuse(r);
+                    r->status |= DEMI_WRONG;
                     return;
                 }
                 if (order < 0) {

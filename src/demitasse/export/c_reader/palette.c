@@ -47,7 +47,7 @@ static void read_scales(demi_reader *r)
     settings->values = demi_take(r, settings->lines);
     settings->fractions = settings->m == 0 ? NULL : demi_take(r, settings->lines);
     if (settings->least == 0 || (axis != 0 && r->tensor.dimensions < 2)) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
     }
     for (line = 0; line < settings->lines && r->status == DEMI_OK; ++line) {
         uint32_t odd = mantissa_of(settings, line);
@@ -59,7 +59,7 @@ static void read_scales(demi_reader *r)
             odd >>= 1;
         }
         if (!is_normal || last >= most || (uint64_t)odd * times >> r->type.mantissa > 1) {
-            demi_refuse(r);
+            r->status |= DEMI_WRONG;
         }
     }
 }
@@ -79,7 +79,7 @@ void demi_read_settings(demi_reader *r, unsigned codec)
     settings->count = 1;
     settings->is_signed = 9 >> settings->kind & 1; /* of kinds 0 and 3 */
     if (settings->is_signed && r->type.mantissa < 0) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
         return;
     }
     if (settings->kind == 0) {
@@ -96,7 +96,7 @@ void demi_read_settings(demi_reader *r, unsigned codec)
         const uint32_t symbols = (settings->kind == 3 ? settings->count : (uint32_t)1 << settings->depth)
                                  << settings->is_signed;
         if (settings->kind != 2 && (symbols > 255 || settings->zeros)) {
-            demi_refuse(r);
+            r->status |= DEMI_WRONG;
         }
         return;
     }
@@ -110,7 +110,7 @@ void demi_read_settings(demi_reader *r, unsigned codec)
     if (settings->group == 0 || r->columns % settings->group != 0 || settings->side - 1 >= settings->group ||
         size - 1 >= 0x7FFFFFFF ||
         r->tensor.shape[0] + r->columns > (size >> 18 != 0 ? size >> 4 : 1 << 14)) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
     }
     if (r->rows < r->tensor.shape[0]) {
         r->rows = (uint32_t)r->tensor.shape[0];
@@ -160,17 +160,17 @@ uint64_t demi_value(const demi_reader *r, uint32_t symbol, uint64_t index)
 void demi_put(demi_reader *r, uint64_t value)
 {
     static const uint16_t one = 1; /* its first byte is 1 where the lowest byte of a number comes first */
-    const unsigned size = r->value_bytes, last = *(const uint8_t *)&one ? 0 : size - 1;
-    uint8_t bytes[8];
+    const unsigned last = *(const uint8_t *)&one ? 0 : r->type.size - 1u;
     unsigned i;
     if (r->tensor.type == DEMI_BOOL && value > 1) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
     }
-    for (i = 0; i < size; ++i, value >>= 8) {
-        bytes[i] = (uint8_t)value;
+    for (i = 0; i < r->type.size; ++i, value >>= 8) {
+        const uint8_t byte = (uint8_t)value;
+        r->crc = demi_crc(r->crc, &byte, 1);
+        if (r->out != NULL) {
+            r->out[i ^ last] = byte;
+        }
     }
-    r->crc = demi_crc(r->crc, bytes, size);
-    for (i = 0; i < size && r->out != NULL; ++i) {
-        *r->out++ = bytes[i ^ last];
-    }
+    r->out += r->out == NULL ? 0 : r->type.size;
 }

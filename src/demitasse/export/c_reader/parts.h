@@ -7,7 +7,8 @@
 /* compilation stops here if a shift to the right of a negative number does not round down, which C leaves open */
 typedef char demi_shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 
-#define DEMI_ENDS 100      /* a status: there are fewer bytes than expected */
+#define DEMI_ENDS 32       /* a status: there are fewer bytes than expected */
+#define DEMI_WRONG 64u     /* a bit of the status: what was read contradicts the format */
 #define DEMI_PRIMER 2038   /* bytes of the primer */
 #define DEMI_DECODED 2048  /* bytes that the primer is decoded to: it, and zeros, so that the model has more slots */
 #define DEMI_CODED 687     /* and those of its coded form */
@@ -49,11 +50,8 @@ typedef struct {
 
 /* everything that is known of an open file; what is used most comes first, where its address takes few bytes of code */
 typedef struct demi_reader {
-    uint8_t status;             /* the first error; then nothing more is read, and no memory is given */
-    uint8_t started, only_ones; /* of the stream of decisions: was it begun, and do only ones follow */
-    /* the tensor that is being read */
-    uint8_t value_bytes;
-    demi_kind type;
+    unsigned status; /* the first error, and maybe DEMI_WRONG; then nothing more is read, and no memory is given */
+    demi_kind type;  /* of the tensor that is being read */
     demi_settings settings;
     /* the bytes that are read: of the header, or of a payload of planes; memory that is left */
     const uint8_t *next, *stop, *header;
@@ -72,6 +70,7 @@ typedef struct demi_reader {
     uint32_t rows;           /* the most of any matrix */
     /* the header */
     uint32_t tensors, names;
+    uint8_t started, only_ones; /* of the stream of decisions: was it begun, and do only ones follow */
     uint8_t has_scales; /* whether any tensor has */
     demi_entry *entries;
     uint32_t *texts, *meant; /* offsets of all names; the tensors that other names mean */
@@ -97,8 +96,8 @@ typedef struct {
 } demi_decision;
 
 /* cursor.c: bytes and memory, taken from the front */
-void demi_fail(demi_reader *r, int status);
-void demi_refuse(demi_reader *r); /* fails, since what is read contradicts the format */
+void demi_fail(demi_reader *r, unsigned status);
+void demi_settle(demi_reader *r, unsigned wrong, unsigned ends); /* what the status is then */
 const uint8_t *demi_take(demi_reader *r, uint64_t count); /* NULL if there are not that many */
 unsigned demi_byte(demi_reader *r);
 uint64_t demi_short(demi_reader *r, uint64_t most);
@@ -106,7 +105,7 @@ void demi_shift(demi_reader *r); /* a byte of the stream, or zero after its end,
 uint64_t demi_big_endian(const uint8_t *bytes, unsigned count);
 uint32_t demi_crc(uint32_t crc, const uint8_t *bytes, uint64_t count);
 uint32_t demi_bit_length(uint32_t x);
-void demi_expect_crc(demi_reader *r, const uint8_t *checksum, int status);
+void demi_expect_crc(demi_reader *r, const uint8_t *checksum, unsigned status);
 void *demi_give(demi_reader *r, uint64_t count, unsigned size); /* zeros; NULL if there is too little */
 
 /* mixing.c: arithmetic coding, and mixing of probabilities */

@@ -8,7 +8,6 @@ void demi_read_next(demi_reader *r)
     const uint8_t *payload = entry->payload, *lengths, *checksum;
     uint64_t begin = 0, here;
     demi_describe_entry(r, index);
-    r->value_bytes = r->tensor.value_bytes;
     r->next = r->header + entry->settings;
     demi_read_settings(r, entry->codec);
     lengths = r->header + entry->length;
@@ -44,7 +43,5 @@ void demi_read_next(demi_reader *r)
         }
         checksum += 4;
     } while (begin < r->tensor.size && r->status == DEMI_OK);
-    if (r->status == DEMI_ENDS || r->status == DEMI_HEADER) {
-        r->status = DEMI_PAYLOAD;
-    }
+    demi_settle(r, DEMI_PAYLOAD, DEMI_PAYLOAD);
 }

@@ -36,7 +36,7 @@ static void read_kinds(demi_reader *r, side *s)
     s->of = demi_take(r, (s->count * s->width + 7) >> 3);
     for (; s->width != 0 && s->at < s->count && r->status == DEMI_OK; ++s->at) {
         if (kind_of(s) >= s->kinds) {
-            demi_refuse(r);
+            r->status |= DEMI_WRONG;
         }
     }
     s->at = 0;
@@ -50,7 +50,7 @@ static void expect_end(demi_reader *r, const plane *p)
         wrong |= p->states[j] ^ 65536;
     }
     if (p->left == 0 && wrong != 0) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
     }
 }
 
@@ -70,7 +70,7 @@ static void open_plane(demi_reader *r, plane *p, uint64_t rows, uint64_t columns
     p->sides[0].kinds = demi_byte(r);
     p->sides[1].kinds = demi_byte(r);
     if ((p->bits | 2) != 14 || ((p->sides[0].kinds - 1) | (p->sides[1].kinds - 1)) > 7) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
     }
     for (j = 0; j < 2; ++j) {
         read_kinds(r, &p->sides[j]);
@@ -85,7 +85,7 @@ static void open_plane(demi_reader *r, plane *p, uint64_t rows, uint64_t columns
             left -= symbol <= count ? (uint32_t)demi_short(r, left) : 0;
         }
         if (left != 0) {
-            demi_refuse(r);
+            r->status |= DEMI_WRONG;
         }
     }
     for (j = 0; j < 16; ++j) {
@@ -113,7 +113,7 @@ static uint32_t next(demi_reader *r, plane *p)
     state += (uint32_t)(starts[1] - starts[0]) * (*at >> p->bits) - starts[0];
     if (state < 65536) {
         if (p->words == p->end) {
-            demi_refuse(r);
+            r->status |= DEMI_WRONG;
             return 0;
         }
         state = state << 16 | p->words[0] | (uint32_t)p->words[1] << 8;
@@ -133,7 +133,7 @@ static uint32_t next(demi_reader *r, plane *p)
 void demi_read_planes(demi_reader *r, uint64_t rows, uint64_t columns, uint64_t begin)
 {
     const uint64_t size = rows * columns;
-    const unsigned zeros = r->settings.zeros, last = r->settings.kind == 2 ? r->value_bytes + 1u : 2;
+    const unsigned zeros = r->settings.zeros, last = r->settings.kind == 2 ? r->type.size + 1u : 2;
     plane *planes = (plane *)demi_give(r, 10, sizeof(plane)); /* of zeros, once more, and then of the values */
     uint64_t i;
     unsigned j;
@@ -145,7 +145,7 @@ void demi_read_planes(demi_reader *r, uint64_t rows, uint64_t columns, uint64_t 
         for (i = 0; i < size && r->status == DEMI_OK; ++i) {
             const uint32_t shown = next(r, planes + 1);
             if (shown > 1) {
-                demi_refuse(r);
+                r->status |= DEMI_WRONG;
             }
             rows += shown;
         }
@@ -154,7 +154,7 @@ void demi_read_planes(demi_reader *r, uint64_t rows, uint64_t columns, uint64_t 
         open_plane(r, planes + j, rows, columns);
     }
     if (r->next != r->stop) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
     }
     for (i = 0; i < size && r->status == DEMI_OK; ++i) {
         uint64_t found = 0;
@@ -165,7 +165,7 @@ void demi_read_planes(demi_reader *r, uint64_t rows, uint64_t columns, uint64_t 
             if (r->settings.kind != 2) {
                 found = demi_value(r, (uint32_t)found, begin + i);
             } else if (r->type.mantissa >= 0) {
-                found = found >> 1 | (found & 1) << (8 * r->value_bytes - 1);
+                found = found >> 1 | (found & 1) << (8 * r->type.size - 1);
             }
         }
         demi_put(r, found);

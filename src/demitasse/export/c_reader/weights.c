@@ -16,7 +16,7 @@ static void find_units(demi_weights *m)
     int32_t everywhere;
     uint32_t u;
     if (number == 0 || m->columns % number != 0) {
-        demi_refuse(r);
+        r->status |= DEMI_WRONG;
         return;
     }
     m->span = m->columns / number;
