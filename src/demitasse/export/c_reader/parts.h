@@ -56,10 +56,12 @@ typedef struct demi_reader {
     /* the bytes that are read: of the header, or of a payload of planes; memory that is left */
     const uint8_t *next, *stop, *header;
     uint8_t *free;
-    /* the stream of decisions */
-    uint32_t range, code, behind;
+    /* the stream of decisions: was it begun, and do only ones follow */
+    uint8_t started, only_ones;
     uint32_t crc; /* of the payload and its values */
+    uint32_t range, code;
     const uint8_t *stream, *stream_end;
+    uint32_t behind; /* zeros that were read after its end */
     uint8_t *out; /* where values go; NULL if they are only summed up */
     uint64_t columns, part; /* of the tensor that is being read: columns, and values in each of its parts */
     uint8_t *end;           /* of the memory */
@@ -70,7 +72,6 @@ typedef struct demi_reader {
     uint32_t rows;           /* the most of any matrix */
     /* the header */
     uint32_t tensors, names;
-    uint8_t started, only_ones; /* of the stream of decisions: was it begun, and do only ones follow */
     uint8_t has_scales; /* whether any tensor has */
     demi_entry *entries;
     uint32_t *texts, *meant; /* offsets of all names; the tensors that other names mean */
