@@ -30,24 +30,20 @@ static void find_units(demi_weights *m)
 /* Makes the memory of an untrained model. */
 static void begin(demi_weights *m, uint32_t rows)
 {
-    /* of presence the binary logarithm of the slots of a context, of symbols its kinds; both for each of those below */
-    enum { CHANNELS = DEMI_CHANNEL, GROUP = DEMI_PLACE, ONE = DEMI_LINES };
-    static const uint8_t sizes[24][2] = {
-        {0, ONE}, {0, DEMI_ROW}, {0, DEMI_COLUMN}, {8, ONE}, {8, ONE}, {9, ONE}, {8, ONE}, {8, ONE},
-        {8, ONE}, {8, ONE}, {2, GROUP}, {0, CHANNELS}, {10, ONE}, {3, DEMI_ROW},
-        {1, ONE}, {1, DEMI_ROW}, {1, DEMI_COLUMN}, {1, CHANNELS}, {1, GROUP},
-        {10, ONE}, {10, ONE}, {100, ONE}, {20, ONE}, {40, ONE},
+    /* the kinds of each context: what there are as many of, and how many for each of those, as a power of two or more */
+    enum { ROWS = 16 * DEMI_ROW, COLUMNS = 16 * DEMI_COLUMN, CHANNELS = 16 * DEMI_CHANNEL, PLACES = 16 * DEMI_PLACE,
+           ONE = 16 * DEMI_LINES };
+    static const uint8_t sizes[24] = {
+        ONE, ROWS, COLUMNS, ONE + 8, ONE + 8, ONE + 9, ONE + 8, ONE + 8, ONE + 8, ONE + 8, PLACES + 2, CHANNELS, ONE + 10,
+        ROWS + 3,
+        ONE, ROWS, COLUMNS, CHANNELS, PLACES, ONE + 4, ONE + 4, ONE + 7, ONE + 5, ONE + 6,
     };
-    const demi_settings *settings = &m->r->settings;
     const uint32_t factors[5] = {rows, m->columns, m->columns / m->group, m->group, 1};
     unsigned j;
     for (j = 0; j < 24; ++j) {
-        const uint64_t factor = factors[sizes[j][1]];
-        uint64_t size = factor << sizes[j][0];
-        if (j > 13) {
-            m->kinds[j] = (uint32_t)factor * sizes[j][0];
-            size = (uint64_t)m->kinds[j] * 16 + ((uint64_t)1 << settings->depth);
-        }
+        const uint64_t kinds = (uint64_t)factors[sizes[j] >> 4] << (sizes[j] & 15);
+        const uint64_t size = j < 14 ? kinds : kinds * 16 + ((uint64_t)1 << m->r->settings.depth);
+        m->kinds[j] = (uint32_t)kinds;
         m->slots[j] = (uint32_t *)demi_give(m->r, size, 4);
     }
     for (j = 0; j < DEMI_WEIGHTS; ++j) {
@@ -115,6 +111,7 @@ static void decode_row(demi_weights *m, uint16_t *now, uint16_t *above)
     }
     if (m->columns > 1) {
         r->counts[at[DEMI_ROW]] = row.found;
+        r->units = at[DEMI_ROW] + 1;
         r->found = m->found;
     }
 }
@@ -137,9 +134,6 @@ void demi_read_weights(demi_reader *r)
     m->side = r->settings.side;
     if (r->settings.linked) {
         find_units(m);
-    }
-    if (columns > 1) {
-        r->units = rows;
     }
     if (r->settings.kind == 2) {
         m->present = (uint8_t *)demi_give(r, (r->tensor.size + 7) >> 3, 1);
