@@ -97,7 +97,7 @@ void *demi_give(demi_reader *r, uint64_t count, unsigned size)
     const uint64_t bytes = (count * size + 7) & ~(uint64_t)7; /* counts are below 2^50 */
     uint8_t *found = r->free, *next = found;
     if (r->status == DEMI_OK && bytes > (uint64_t)(r->end - found)) {
-        r->needed = r->arena_bytes + (size_t)bytes - (size_t)(r->end - found) + 8;
+        r->needed = (size_t)(found - (uint8_t *)r) + (size_t)bytes + 8; /* and what is skipped before the reader */
         demi_fail(r, DEMI_ARENA);
     }
     if (r->status != DEMI_OK) {

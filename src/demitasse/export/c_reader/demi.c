@@ -24,7 +24,6 @@ int demi_open(demi_file *file, const void *data, size_t size, void *arena, size_
     r->data = r->next = (const uint8_t *)data;
     r->data_end = r->stop = r->data + size;
     r->limit = limit;
-    r->arena_bytes = arena_bytes;
     r->following = NONE;
     demi_make_tables(r);
     magic = demi_take(r, 4);

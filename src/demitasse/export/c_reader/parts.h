@@ -78,7 +78,7 @@ typedef struct demi_reader {
     const uint8_t *header_end, *data, *data_end, *checksums;
     uint64_t limit;
     uint8_t *kept; /* where the memory that is left began after opening */
-    size_t arena_bytes, needed;
+    size_t needed; /* of the arena */
     demi_tensor tensor;
     uint16_t squash[DEMI_LARGEST + 1]; /* of logits from 0 on */
     uint16_t log[1024];
