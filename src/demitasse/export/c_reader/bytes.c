@@ -7,7 +7,6 @@ void demi_bytes_begin(demi_reader *r, uint64_t count, unsigned width)
     static const uint16_t weights[7] = {13107, 16384, 19661, 19661, 19661, 6554, 13107};
     demi_bytes *model = (demi_bytes *)demi_give(r, 1, sizeof(demi_bytes));
     unsigned j;
-    demi_start(r);
     if (model == NULL) {
         return;
     }

@@ -150,6 +150,7 @@ static void decode(demi_reader *r, uint8_t *text, uint64_t known, uint64_t count
     uint8_t *free = r->free;
     uint64_t i;
     r->started = 0;
+    demi_start(r);
     demi_bytes_begin(r, count, 1);
     for (i = 0; i < count && r->status == DEMI_OK; ++i) {
         text[i] = (uint8_t)demi_next_byte(r, i < known ? 256u + text[i] : 0);

@@ -52,8 +52,8 @@ static void read_scales(demi_reader *r)
     for (line = 0; line < settings->lines && r->status == DEMI_OK; ++line) {
         uint32_t odd = mantissa_of(settings, line);
         const uint32_t times = settings->powers ? 1 : settings->count;
-        const uint32_t last = settings->least + settings->values[line] - settings->m + demi_bit_length(odd * times) - 1 +
-                              settings->count - times;
+        const uint32_t last = settings->least + settings->values[line] - settings->m + settings->count - times +
+                              demi_bit_length(odd * times) - 1;
         const uint32_t is_normal = odd >> settings->m == 1;
         while ((odd & 1) == 0) {
             odd >>= 1;

@@ -44,7 +44,7 @@ typedef struct {
     uint32_t newest; /* the last four bytes, the newest lowest */
     uint32_t count;  /* of bytes that were decoded */
     unsigned bits, width, place;
-    uint8_t number[8]; /* the last byte at each place */
+    uint8_t number[8];   /* the last byte at each place */
     int64_t weights[35]; /* of 7 inputs in each of 5 rows */
 } demi_bytes;
 
@@ -62,23 +62,24 @@ typedef struct demi_reader {
     uint32_t range, code;
     const uint8_t *stream, *stream_end;
     uint32_t behind; /* zeros that were read after its end */
-    uint8_t *out; /* where values go; NULL if they are only summed up */
+    uint8_t *out;           /* where values go; NULL if they are only summed up */
     uint64_t columns, part; /* of the tensor that is being read: columns, and values in each of its parts */
     uint8_t *end;           /* of the memory */
     demi_bytes *bytes;
     /* the payload that is open */
     uint32_t following;      /* the tensor that follows; UINT32_MAX for none */
-    uint32_t units, found, *counts; /* rows of the last matrix, and how many weights, and those of each, are not zero */
+    uint32_t units, *counts; /* rows of the last matrix of more than one column; weights of each that are not zero */
+    uint32_t found;          /* all of those weights */
     uint32_t rows;           /* the most of any matrix */
     /* the header */
     uint32_t tensors, names;
-    uint8_t has_scales; /* whether any tensor has */
+    uint8_t has_scales;      /* whether any tensor has */
     demi_entry *entries;
     uint32_t *texts, *meant; /* offsets of all names; the tensors that other names mean */
     const uint8_t *header_end, *data, *data_end, *checksums;
     uint64_t limit;
-    uint8_t *kept; /* where the memory that is left began after opening */
-    size_t needed; /* of the arena */
+    uint8_t *kept;           /* where the memory that is left began after opening */
+    size_t needed;           /* of the arena */
     demi_tensor tensor;
     uint16_t squash[DEMI_LARGEST + 1]; /* of logits from 0 on */
     uint16_t log[1024];

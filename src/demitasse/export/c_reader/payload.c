@@ -31,11 +31,15 @@ void demi_read_next(demi_reader *r)
         if (entry->codec == 3) {
             const uint64_t across = r->columns > r->part ? 1 : r->columns;
             demi_read_planes(r, across != 0 ? here / across : entry->cut ? 0 : r->tensor.shape[0], across, begin);
-        } else if (entry->codec == 2) {
-            demi_start(r);
-            demi_read_weights(r);
         } else {
-            demi_read_numbers(r, NULL, entry->codec * here);
+            if (entry->codec != 0) {
+                demi_start(r);
+            }
+            if (entry->codec == 2) {
+                demi_read_weights(r);
+            } else {
+                demi_read_numbers(r, NULL, entry->codec * here); /* of codec 0 none, only zeros */
+            }
         }
         begin += r->part;
         if (index + 1 == r->tensors || entry[1].begins) {

@@ -1,11 +1,12 @@
-/* The model of weights: which symbol has a weight that is not zero? */
+/* The model of weights: which symbol does a weight have that is not zero? */
 #include "weights.h"
 
 uint16_t demi_symbol(demi_weights *m)
 {
     const unsigned is_signed = m->r->settings.is_signed, most = m->r->settings.depth;
     /* symbols that tell something about this one */
-    const uint16_t symbols[5] = {m->last, m->line[DEMI_COLUMN]->symbol, m->line[DEMI_CHANNEL]->symbol, m->left, m->over};
+    const uint16_t symbols[5] = {m->last, m->line[DEMI_COLUMN]->symbol, m->line[DEMI_CHANNEL]->symbol, m->left,
+                                 m->over};
     uint32_t node = 1 - is_signed, sign = 0, j, told[5], kind[10];
     demi_decision to;
     unsigned depth;

@@ -30,12 +30,13 @@ static void find_units(demi_weights *m)
 /* Makes the memory of an untrained model. */
 static void begin(demi_weights *m, uint32_t rows)
 {
-    /* the kinds of each context: what there are as many of, and how many for each of those, as a power of two or more */
+    /* of each context: what there are slots for, and the binary logarithm of their number for each of those, or more;
+     * symbols have 16 slots for each */
     enum { ROWS = 16 * DEMI_ROW, COLUMNS = 16 * DEMI_COLUMN, CHANNELS = 16 * DEMI_CHANNEL, PLACES = 16 * DEMI_PLACE,
            ONE = 16 * DEMI_LINES };
     static const uint8_t sizes[24] = {
-        ONE, ROWS, COLUMNS, ONE + 8, ONE + 8, ONE + 9, ONE + 8, ONE + 8, ONE + 8, ONE + 8, PLACES + 2, CHANNELS, ONE + 10,
-        ROWS + 3,
+        ONE, ROWS, COLUMNS, ONE + 8, ONE + 8, ONE + 9, ONE + 8, ONE + 8, ONE + 8, ONE + 8, PLACES + 2, CHANNELS,
+        ONE + 10, ROWS + 3, /* 14 of presence, and 10 of symbols */
         ONE, ROWS, COLUMNS, CHANNELS, PLACES, ONE + 4, ONE + 4, ONE + 7, ONE + 5, ONE + 6,
     };
     const uint32_t factors[5] = {rows, m->columns, m->columns / m->group, m->group, 1};

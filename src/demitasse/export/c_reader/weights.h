@@ -12,6 +12,7 @@ typedef struct {
     uint8_t history; /* the last eight decisions, the newest lowest */
 } demi_line;
 
+/* where the weights of inputs begin: those of presence, 3 rows of 21, then those of signs and of bits */
 enum { DEMI_SIGNS = 3 * 21, DEMI_BITS = DEMI_SIGNS + 10, DEMI_WEIGHTS = DEMI_BITS + 10 };
 enum { DEMI_ROW, DEMI_COLUMN, DEMI_CHANNEL, DEMI_PLACE, DEMI_LINES };
 
@@ -30,8 +31,8 @@ typedef struct {
     uint32_t span;                    /* columns that come from one unit */
     demi_line *lines[DEMI_LINES];
     uint32_t kinds[24];
-    uint32_t *slots[24];    /* of each context: 14 of presence, 10 of symbols */
-    int64_t weights[DEMI_WEIGHTS]; /* of inputs: 21 of presence, by the weights found in the channel; of signs; of bits */
+    uint32_t *slots[24];           /* of each context: 14 of presence, 10 of symbols */
+    int64_t weights[DEMI_WEIGHTS]; /* of inputs: of presence, by the weights found in the channel; of signs; of bits */
 } demi_weights;
 
 unsigned demi_presence(demi_weights *m); /* whether the weight is not zero */
