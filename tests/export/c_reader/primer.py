@@ -1,6 +1,8 @@
 """Writes primer.c of the reader: the primer of the format, as the model of bytes codes it.
 
     python -m tests.export.c_reader.primer > src/demitasse/export/c_reader/primer.c
+
+A header is decoded by a model that has learnt the primer. Here, the model has learnt nothing yet.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ static uint32_t kind_of(const side *s)
     uint64_t bit = s->at * s->width;
     uint32_t found = 0, j;
     for (j = 0; j < s->width; ++j, ++bit) {
-        found |= (s->of[bit >> 3] >> (~bit & 7) & 1u) << j;
+        found |= ((uint32_t)s->of[bit >> 3] >> (~bit & 7) & 1) << j;
     }
     return found;
 }
