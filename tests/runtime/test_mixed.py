@@ -67,6 +67,35 @@ def test_branches(batch: int, threads: int) -> None:
     assert sum(len(part.steps) for part in plan.parts) == len(fast.plan.graph.steps)
 
 
+class Heads(nn.Module):
+    """A detector: heads on features of two sizes, whose outputs are brought into another order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.ModuleList([nn.Conv2d(3, 64, 3, padding=1), nn.Conv2d(64, 64, 3, stride=2)])
+        self.heads = nn.ModuleList(nn.Conv2d(64, 24, 3, padding=1) for _ in range(4))
+
+    @override
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        large = self.trunk[0](images).relu()
+        small = self.trunk[1](large).relu()
+        heads = [head(features) for head, features in zip(self.heads, (large, large, small, small), strict=True)]
+        moved = [torch.roll(head, 1, 3).permute(0, 2, 3, 1).flatten(1) for head in heads]
+        return torch.cat(moved[::2], 1), torch.cat(moved[1::2], 1).softmax(1)
+
+
+def test_heads_are_computed_together() -> None:
+    module = pruned(Heads())
+    images = torch.randn(2, 3, 40, 40)
+    fast = optimize(module, images)
+    agree(fast, module, images)
+    plan = fast.plan.native(2, torch.get_num_threads())
+    assert isinstance(plan, MixedPlan)
+    convolutions = [[step.kind for step in part.steps].count("Convolution") for part in plan.parts]
+    assert sorted(convolutions)[-2:] == [0, 6]
+    assert sum((part.dead for part in plan.parts), start=[]).count(plan.parts[0].inputs[0]) == 1
+
+
 def test_slices_and_pads() -> None:
     module = pruned(MODELS["resnet20"]())
     images = torch.randn(4, 3, 32, 32)

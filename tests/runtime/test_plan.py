@@ -228,6 +228,21 @@ def test_this_torch_has_the_fused_operations() -> None:
     assert isinstance(plan.dense.kernels[1], onednn.FusedInnerProductKernel)
 
 
+def test_pointwise_convolutions_leave_the_order_of_the_axes() -> None:
+    settings = "convolution_param { num_output: 3 kernel_size: 1 stride: 2 pad: 1 }"
+    net = make(INPUT + layer("Convolution", "a", "data", "a", settings) + layer("ReLU", "relu", "a", "a"))
+    (kernel,) = optimize(net).dense.kernels
+    (bottom,) = inputs(net).values()
+    last = bottom.contiguous(memory_format=torch.channels_last)
+    found, turned = kernel(bottom), kernel(last)
+    assert isinstance(found, torch.Tensor)
+    assert isinstance(turned, torch.Tensor)
+    assert found.is_contiguous()
+    assert turned.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(found, turned, atol=1e-6)
+    assert torch.allclose(found, net(inputs(net))["a"], atol=1e-6)
+
+
 def test_lrn_is_the_layers_to_the_bit() -> None:
     settings = "lrn_param { local_size: 3 alpha: 0.5 }"
     wide = INPUT.replace("dim: 2 dim: 4 dim: 9 dim: 9", "dim: 3 dim: 64 dim: 45 dim: 41")

@@ -39,6 +39,7 @@ class Net:
 
     def __init__(self, net: CaffeNet, origin: str) -> None:
         self._net, self._origin = net, origin
+        self._layers = net.named_layers()
         self._inputs: dict[str, Tensor] = {}
         self._plans: dict[tuple[Shapes, tuple[str, ...]], Plan] = {}
         self._nets: dict[Shapes, CaffeNet] = {_shapes(net.inputs): net}
@@ -138,7 +139,7 @@ class Net:
             while len(self._nets) >= _KEPT:
                 self._nets.pop(next(reversed(self._nets)))  # the first is the one that was read
             built = CaffeNet(_reshaped(self._net, dict(shapes)), schema.TEST, origin=self._origin)
-            for label, layer in self._net.named_layers().items():
+            for label, layer in self._layers.items():
                 _copy_blobs(layer, built.layer(label), label)
             self._nets[shapes] = built
         return self._nets[shapes]
@@ -157,7 +158,7 @@ class Net:
         return graph
 
     def _padded(self, name: str, found: Tensor) -> Tensor:
-        layer = self._net.named_layers().get(name)
+        layer = self._layers.get(name)
         if not isinstance(layer, DetectionOutput) or layer.keep_top_k is None:
             return found
         items = next(iter(self._inputs.values())).shape[0]
@@ -184,7 +185,7 @@ class Net:
         name = layerId if isinstance(layerId, str) else str(layerId)
         if not isinstance(layerId, str) and 0 < int(layerId) <= len(self._names):
             name = self._names[int(layerId) - 1]
-        layer = self._net.named_layers().get(name)
+        layer = self._layers.get(name)
         if layer is None:
             raise UnknownNameError(f"the net has no layer {layerId!r}; {suggest(name, self._names)}")
         return NetLayer(layer, name, self._forget)

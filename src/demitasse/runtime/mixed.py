@@ -1,16 +1,22 @@
-"""Runs a graph in parts: by kernels of our own where there are such, by PyTorch's operations elsewhere."""
+"""Runs a graph in parts: by kernels of our own where there are such, by PyTorch's operations elsewhere.
+
+Steps change their order so that the parts become few and large: heads of a detector come before their permutations.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from demitasse.graph.graph import Graph, Step
+from demitasse.graph.passes import plan_memory
 from demitasse.graph.pieces import piece_of
 from demitasse.graph.weights import is_on_cpu
 from demitasse.runtime.cost import native_pays, saved, useful_threads
@@ -67,15 +73,18 @@ class MixedPlan:
     def __init__(self, graph: Graph, batch: int, threads: int, memo: Memo) -> None:
         self._graph = graph
         self._arguments = graph, batch, threads, memo
-        outside: set[int] = set()  # numbers of steps that have no kernel, or settings that no kernel has
+        sizes = {graph.values[number].shape[:1] for number in graph.inputs.values()}
+        suited = [_suits(graph, step, sizes) for step in graph.steps]
         while True:
+            order = _gathered(graph.steps, suited)
+            ordered = plan_memory(replace(graph, steps=[graph.steps[index] for index in order]))
             try:
-                self.parts = list(_parts(graph, batch, threads, memo, outside))
+                self.parts = _parts(ordered, [suited[index] for index in order], batch, threads, memo)
                 break
-            except NotNative as error:
+            except NotNative as error:  # of a step with settings that no kernel has
                 if error.step is None:
                     raise
-                outside.add(graph.steps.index(error.step))
+                suited[order[ordered.steps.index(error.step)]] = False
         self.weights = {name: size for part in self.parts for name, size in part.weights.items()}
         self.steps = {step.name for part in self.parts if part.is_native for step in part.steps}
 
@@ -93,12 +102,26 @@ class MixedPlan:
         return {name: values[number] for name, number in self._graph.outputs.items()}
 
 
-def _parts(graph: Graph, batch: int, threads: int, memo: Memo, outside: set[int]) -> list[PlanPart]:
-    sizes = {graph.values[number].shape[:1] for number in graph.inputs.values()}
-    suited = [index not in outside and _suits(graph, step, sizes) for index, step in enumerate(graph.steps)]
+def _gathered(steps: Sequence[Step], suited: Sequence[bool]) -> list[int]:
+    """Returns an order of steps, by their indices, in which suited and other ones take turns as rarely as possible."""
+    left, order, turn = list(range(len(steps))), [], True
+    while left:
+        later: list[int] = []
+        waiting: set[int] = set()  # numbers of values that later steps make
+        for index in left:
+            if suited[index] == turn and waiting.isdisjoint(steps[index].inputs):
+                order.append(index)
+            else:
+                later.append(index)
+                waiting.update(steps[index].outputs)
+        left, turn = later, not turn
+    return order
+
+
+def _parts(graph: Graph, suited: Sequence[bool], batch: int, threads: int, memo: Memo) -> list[PlanPart]:
     parts, share = [], 0.0
-    for is_suited, group in groupby(range(len(graph.steps)), key=lambda index: suited[index]):
-        steps = [graph.steps[index] for index in group]
+    for is_suited, group in groupby(zip(suited, graph.steps, strict=True), key=itemgetter(0)):
+        steps = [step for _, step in group]
         piece = piece_of(graph, steps)
         if is_suited and native_pays(piece, batch, _entry(piece, batch)):
             useful = useful_threads(piece, batch, threads, beside_torch=True)

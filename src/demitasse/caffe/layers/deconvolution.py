@@ -53,7 +53,9 @@ def deconvolve(
     if axes <= 3:
         operation = _TRANSPOSE[axes]
         assert operation is not None
-        return operation(bottom, weight, bias, stride, pad, 0, group, dilation)
+        # of torch, groups with a bias take 4 to 20 times as long on a CPU
+        top = operation(bottom, weight, None, stride, pad, 0, group, dilation)
+        return top if bias is None else top.add_(bias.reshape(-1, *(1,) * axes))
     size = stride[0] * (bottom.shape[2] - 1) + dilation[0] * (weight.shape[2] - 1) + 1
     if size <= 2 * pad[0]:
         raise ValueError("the pad is so large that the top is empty")

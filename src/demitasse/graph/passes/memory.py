@@ -24,6 +24,8 @@ _SEPARATE = {
 def plan_memory(graph: Graph) -> Graph:
     """Returns the graph with the values that are dead after each step, and what a step may overwrite."""
     graph = graph.copy()
+    for step in graph.steps:
+        step.dead.clear()
     makers = {number: step for step in graph.steps for number in step.outputs}
     returned = set(graph.outputs.values())
     users = graph.users()

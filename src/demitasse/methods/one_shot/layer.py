@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from demitasse.methods.one_shot import codebooks, masks, rate, scales
+from demitasse.methods.one_shot import codebooks, masks, rate, scales, supports
 from demitasse.methods.one_shot.compensation import Choose, damped, inverse_factor, refine, sweep, towards_dense
 from demitasse.methods.one_shot.moments import InputMoments, loss
+from demitasse.methods.one_shot.supports import Entries
 from demitasse.methods.one_shot.swaps import swapped
 
 GridKind = Literal["pow2", "uniform"]
@@ -20,6 +21,7 @@ DAMPING = 0.01
 _REFINEMENTS = 3  # passes over the columns after the first one
 _STEPS = 30  # of conjugate gradients for the values that choose the scales
 _SOUGHT = 1 << 34  # multiplications of a turn up to which masks are sought by turns
+_OWN = 1 << 36  # multiplications up to which each row is rounded with a factor of its own
 _DOUBLE = 1024  # columns up to which the sweeps run in float64
 
 
@@ -177,9 +179,15 @@ def _quantized(job: _Job, grid: Grid, price: float, free: bool) -> tuple[Tensor,
     codebook = codebook.to(job.target.dtype)
     values = torch.zeros_like(job.target)
     for turn in range(1 + _REFINEMENTS):
-        normal = job.target / scale.unsqueeze(2)
-        choose = _chooser(job, values if turn else normal, codebook, scale, price)
-        values = refine(normal, values, job.hessian, choose) if turn else sweep(normal, job.factor, choose)
+        normal, weights = job.target / scale.unsqueeze(2), job.importance * scale.square()
+        entries = _entries(values if turn else normal, codebook, price)
+        choose = _chooser(job.cut, weights, entries)
+        if turn:
+            values = refine(normal, values, job.hessian, choose)
+        elif bool(job.cut.any()) and supports.multiplications(~job.cut) <= _OWN:
+            values = supports.sweep(normal, ~job.cut, job.hessian, weights, entries)
+        else:
+            values = sweep(normal, job.factor, choose)
         if free:
             scale = scale * scales.best(normal, values, job.hessian)
     if not price and not torch.equal(job.cut, job.zeros):
@@ -241,25 +249,24 @@ def searched(
     return scales.search(weight, curvature, codebook, candidates, shared)
 
 
-def _chooser(job: _Job, values: Tensor, codebook: Tensor, scale: Tensor, price: float) -> Choose:
-    """Returns what chooses the entries: the nearest ones, or with a price the cheapest ones.
+def _entries(values: Tensor, codebook: Tensor, price: float) -> Entries:
+    """Returns what chooses entries of the codebook: the nearest ones, or with a price the cheapest ones.
 
     Args:
-        job: the layer.
         values: of the codebook or near it: how often each entry is used.
         codebook: (entries,).
-        scale: (groups, rows).
         price: what a bit costs.
     """
-    weights = job.importance * scale.square()
-    numbers = codebooks.nearest(values, codebook)
-    prices = price * codebooks.bits(numbers, len(codebook)).to(values.dtype) if price else None
+    if not price:
+        return lambda value, _: codebook[codebooks.nearest(value, codebook)]
+    prices = price * codebooks.bits(codebooks.nearest(values, codebook), len(codebook)).to(values.dtype)
+    return lambda value, cost: codebook[codebooks.cheapest(value, codebook, cost, prices)]
+
+
+def _chooser(cut: Tensor, weights: Tensor, entries: Entries) -> Choose:
+    """Returns what chooses the values of a column, for weights, (groups, rows), of the rows' losses."""
 
     def choose(value: Tensor, column: int, curvature: Tensor) -> Tensor:
-        if prices is None:
-            found = codebooks.nearest(value, codebook)
-        else:
-            found = codebooks.cheapest(value, codebook, weights * curvature.unsqueeze(1), prices)
-        return torch.where(job.cut[:, :, column], 0.0, codebook[found])
+        return torch.where(cut[:, :, column], 0.0, entries(value, weights * curvature.unsqueeze(1)))
 
     return choose

@@ -39,7 +39,8 @@ def _named(activation: Activation | None) -> tuple[str, list[float]]:
 class FusedConvolutionKernel(ConvolutionKernel):
     """A convolution over two spatial axes.
 
-    The weight is brought into oneDNN's order for the bottom's shape, anew when another shape comes.
+    The weight is brought into oneDNN's order for the bottom's shape, anew when another shape comes. The operation brings
+    bottoms into the order channels_last, which takes longer than a 1x1 convolution that leaves them as they are.
     """
 
     shape: Size | None = None
@@ -47,6 +48,8 @@ class FusedConvolutionKernel(ConvolutionKernel):
     @override
     def __call__(self, bottom: Tensor, *other: Tensor) -> Tensor:
         settings = self.settings
+        if max(settings.kernel) == 1 and not bottom.is_contiguous(memory_format=torch.channels_last):
+            return super().__call__(bottom, *other)
         geometry = settings.pad, settings.stride, settings.dilation, settings.group
         if bottom.shape != self.shape:
             weight = self.weight.contiguous(memory_format=torch.channels_last)
