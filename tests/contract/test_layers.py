@@ -24,7 +24,8 @@ from tests.contract.examples import EXAMPLES, IMAGE, RECORDED, Example
 # no gradient goes through these
 RANKINGS = {
     "Accuracy", "ArgMax", "BoxAnnotatorOHEM", "DetectionEvaluate", "DetectionOutput", "FrcnnProposal", "HDF5Output",
-    "MatWrite", "PriorBox", "Proposal", "SegAccuracy", "Silence", "Threshold", "YoloDetectionOutput", "Yolov3DetectionOutput",
+    "MatWrite", "PriorBox", "Proposal", "SegAccuracy", "Silence", "Threshold", "YoloDetectionOutput",
+    "Yolov3DetectionOutput",
 }  # fmt: skip
 # how many items these make, nobody can tell beforehand
 UNCERTAIN = {
