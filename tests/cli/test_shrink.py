@@ -263,4 +263,4 @@ def test_lenet5_the_caffe_way(shared: Path, capfd: pytest.CaptureFixture[str]) -
     capfd.readouterr()
     assert run("test", f"-model={net}", "-weights=small.caffemodel", "-iterations=100") == 0
     accuracy = re.findall(r"\] accuracy = ([\d.]+)", capfd.readouterr().err)
-    assert float(accuracy[-1]) >= 0.987  # four draws of digits gave 98.86 to 98.95 %; this one 98.88 %
+    assert float(accuracy[-1]) >= 0.989  # four draws of digits gave 98.93 to 99.01 %; this one 98.95 %
