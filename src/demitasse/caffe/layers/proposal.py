@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from demitasse.caffe import log, schema
+from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, Layer, Shape
 from demitasse.caffe.layers.boxes import Floats, suppress
 from demitasse.errors import NetError
@@ -105,19 +105,15 @@ class RegionProposal(Layer):
 
 @LAYERS.register("FrcnnProposal")
 class FrcnnProposal(RegionProposal):
-    """Proposal of Faster R-CNN in C++, whose settings are in a file beside the net; here they are py-faster-rcnn's.
-
-    A ``proposal_param`` of the layer gives others.
-    """
+    """Proposal of Faster R-CNN in C++, whose settings are in a file beside the net; here in a ``proposal_param``."""
 
     def __init__(self, spec: schema.LayerParameter) -> None:
-        super().__init__(spec)
         if not spec.HasField("proposal_param"):
-            log.warning(
-                "frcnn_proposal_layer.cpp:23",
-                f"layer {spec.name!r}: the settings of FrcnnProposal are in a file beside the net, which is not read: "
-                "taken are those of py-faster-rcnn; a proposal_param of the layer gives others",
+            raise NetError(
+                "the settings of FrcnnProposal are in a file beside the net, which is not read; give the layer a "
+                "proposal_param { feat_stride: 16 scale: 8 scale: 16 scale: 32 ... }"
             )
+        super().__init__(spec)
 
 
 def _moved(boxes: Tensor, offsets: Tensor) -> Tensor:
@@ -142,17 +138,12 @@ def _anchors(base: int, ratios: Sequence[float], scales: Sequence[float]) -> lis
 
 
 def _settings(spec: schema.LayerParameter) -> schema.ProposalParameter:
-    """Returns the settings of a layer, py-faster-rcnn's if it has none.
-
-    Those of a layer in Python are in its ``param_str``, a dictionary in YAML.
-    """
-    if spec.type != "Python" and (spec.type == "Proposal" or spec.HasField("proposal_param")):
+    """Returns the settings of a layer; those of a layer in Python are in its ``param_str``, a dictionary in YAML."""
+    if spec.type != "Python":
         return spec.proposal_param
     settings = schema.ProposalParameter()
     if spec.phase == schema.TRAIN:
         settings.CopyFrom(_TRAINING)
-    if spec.type != "Python":
-        return settings
     given = spec.python_param.param_str
     stride, base = (re.search(_NUMBER % name, given) for name in ("feat_stride", "base_size"))
     scales, ratios = (re.search(_TUPLE % name, given) for name in ("scales", "ratios"))
