@@ -41,7 +41,7 @@ def predicted(targets: list[ShrinkTarget], powers: Mapping[str, Tensor], price: 
 
 
 def rest(model: nn.Module, targets: list[ShrinkTarget], size: Callable[[nn.Module], int]) -> int:
-    """Returns the bytes of the model's file if all weights of the targets were zero, and what makes up for that short."""
+    """Returns the bytes of the model's file if all weights of the targets were zero, and what makes up short."""
     before = {tensor: tensor.detach().clone() for target in targets for tensor in target.dependents}
     with torch.no_grad():
         try:
