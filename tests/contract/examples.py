@@ -305,6 +305,11 @@ EXAMPLES = [
     ),
     Example("Flatten", "flatten_param { axis: 1 end_axis: 2 }"),
     Example(
+        "FrcnnProposal", "proposal_param {}", ((2, 18, 3, 4), (2, 36, 3, 4), (2, 3)), tops=2, given={2: IMAGE_INFO},
+        together=True, differentiable=False,
+        oracle=lambda *x: detection.proposals(*x, 16, [0.5, 1, 2], [8, 16, 32], 16, 6000, 300, 0.7),
+    ),
+    Example(
         "HDF5Output", "hdf5_output_param { file_name: 'written.h5' }", (ROWS, (3, 1)), tops=0, together=True,
         differentiable=False, oracle=lambda data, label: (),
     ),

@@ -23,14 +23,16 @@ from tests.contract.examples import EXAMPLES, IMAGE, RECORDED, Example
 
 # no gradient goes through these
 RANKINGS = {
-    "Accuracy", "ArgMax", "BoxAnnotatorOHEM", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "MatWrite",
-    "PriorBox", "Proposal", "SegAccuracy", "Silence", "Threshold", "YoloDetectionOutput", "Yolov3DetectionOutput",
+    "Accuracy", "ArgMax", "BoxAnnotatorOHEM", "DetectionEvaluate", "DetectionOutput", "FrcnnProposal", "HDF5Output",
+    "MatWrite", "PriorBox", "Proposal", "SegAccuracy", "Silence", "Threshold", "YoloDetectionOutput",
+    "Yolov3DetectionOutput",
 }  # fmt: skip
 # how many items these make, nobody can tell beforehand
 UNCERTAIN = {
     "DetectionEvaluate",
     "DetectionOutput",
     "Filter",
+    "FrcnnProposal",
     "Proposal",
     "YoloDetectionOutput",
     "Yolov3DetectionOutput",

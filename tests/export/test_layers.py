@@ -14,7 +14,7 @@ from tests.contract.examples import EXAMPLES, Example
 from tests.export.nets import build, together
 
 # graphs: type -> part of the reason
-FINDERS = ("DetectionOutput", "Proposal", "YoloDetectionOutput", "Yolov3DetectionOutput")
+FINDERS = ("DetectionOutput", "FrcnnProposal", "Proposal", "YoloDetectionOutput", "Yolov3DetectionOutput")
 NO_GRAPH = {"Python": "it runs Python code"} | dict.fromkeys(
     ("BoxAnnotatorOHEM", "DetectionEvaluate", "Filter", "MultiBoxLoss"), "depends on the values"
 )

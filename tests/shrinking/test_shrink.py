@@ -169,6 +169,19 @@ def test_the_largest_size_is_met_nearly(grid: str, sizes: tuple[int, int]) -> No
     assert errors[1] < errors[0]
 
 
+def test_of_a_file_of_a_size_biases_take_two_bytes_each() -> None:
+    torch.manual_seed(0)
+    dense = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(1152, 5)).eval()
+    inputs = torch.randn(40, 3, 14, 14)
+    short, whole = copy.deepcopy(dense), copy.deepcopy(dense)
+    demitasse.shrink(short, inputs, max_bytes=5000)
+    demitasse.shrink(whole, inputs, bits=5)
+    for name in ("1.running_mean", "1.running_var", "4.bias"):
+        first, second = (model.state_dict()[name] for model in (short, whole))
+        assert torch.equal(first, first.bfloat16().float())
+        assert not torch.equal(second, second.bfloat16().float())
+
+
 def test_a_size_that_cannot_be_met_leaves_the_model_as_it_was() -> None:
     model = calibrated()
     before = weights(model)

@@ -43,15 +43,17 @@ def predicted(targets: list[ShrinkTarget], powers: Mapping[str, Tensor], price: 
 
 
 def rest(model: nn.Module, targets: list[ShrinkTarget], size: Callable[[nn.Module], int]) -> int:
-    """Returns the bytes of the model's file if all weights of the targets were zero."""
+    """Returns the bytes of the model's file if all weights of the targets were zero, and what makes up short."""
+    before = {tensor: tensor.detach().clone() for target in targets for tensor in target.dependents}
     with torch.no_grad():
         try:
             for target in targets:
                 target.item.parameter.zero_()
+                target.shorten()
             return size(model)
         finally:
-            for target in targets:
-                target.item.parameter.copy_(target.dense)
+            for tensor, values in before.items():
+                tensor.copy_(values)
 
 
 def fitted_price(

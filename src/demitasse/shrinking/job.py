@@ -129,6 +129,8 @@ class Shrinking:
                     result = self._compressed(target, found.get(target.name), plan)
                     before = {tensor: tensor.detach().clone() for tensor in target.dependents}
                     target.write(result)
+                    if plan.price:
+                        target.shorten()
                     dense.update(before)
                     rows.append(_row(target, result, plan))
         except DemitasseError:

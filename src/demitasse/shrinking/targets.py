@@ -98,6 +98,13 @@ class ShrinkTarget:
         return found
 
     @torch.no_grad()
+    def shorten(self) -> None:
+        """Gives what makes up for changes the precision of bfloat16, which takes half the bytes in a file."""
+        for tensor in self.dependents[1:]:
+            if tensor.element_size() > 2:
+                tensor.copy_(tensor.bfloat16())
+
+    @torch.no_grad()
     def write(self, found: Compressed) -> None:
         """Writes a compressed weight to the parameter, and what makes up for it to the absorber or the bias."""
         self.item.parameter.copy_(self.views[0].weight(found.weight, self.dense.shape))

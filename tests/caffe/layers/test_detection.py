@@ -263,6 +263,16 @@ def test_the_proposal_layer_in_python_is_built_in():
         single_net("Python", PYTHON.replace("ProposalLayer", "OtherLayer"), *shapes)
 
 
+def test_the_proposal_layer_in_cpp_wants_its_settings() -> None:
+    shapes = (1, 4, 3, 4), (1, 8, 3, 4), (1, 3)
+    given = single_net("FrcnnProposal", "proposal_param { scale: 4 ratio: 1 ratio: 2 }", *shapes)
+    assert len(given.layer("l").anchors) == 2
+    with pytest.raises(
+        NetError, match=r"FrcnnProposal are in a file beside the net, .* give the layer a proposal_param"
+    ):
+        single_net("FrcnnProposal", "", *shapes)
+
+
 DROPOUT = "python_param { module: 'spatial_dropout' layer: 'SpatialDropoutLayer' param_str: \"%s\" }"
 
 

@@ -383,7 +383,7 @@ def fields() -> set[str]:
     return {
         f"{message.name}.{field.name}"
         for message in messages
-        if message.name not in ELSEWHERE
+        if message.name not in ELSEWHERE and not message.GetOptions().deprecated
         for field in message.message_type.fields
         if not field.GetOptions().deprecated and f"{message.name}.{field.name}" not in IN_TESTING
     }

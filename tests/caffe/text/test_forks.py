@@ -129,12 +129,23 @@ def test_hole_is_the_dilation(tmp_path: Path) -> None:
         )
 
 
+def test_the_fillers_that_intel_gives_a_batch_norm_before_a_scale_make_no_blobs() -> None:
+    intel, plain = (
+        single_net("BatchNorm", f"batch_norm_param {{ {settings} }}", (8, 3, 2, 2), phase=schema.TEST)
+        for settings in ("filler { value: 0 } bias_filler { value: 1 }", "")
+    )
+    assert len(intel.layer("l").blobs()) == 3
+    bottom = torch.arange(96.0).reshape(8, 3, 2, 2)
+    assert torch.equal(intel({"b0": bottom})["t0"], plain({"b0": bottom})["t0"])
+
+
 UNUSED = """engine: "MKLDNN"
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 4 } } }
 layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" forward_type: FLOAT16
   inner_product_param { num_output: 2 } }
 layer { name: "relu" type: "ReLU" bottom: "ip" top: "ip"
-  relu_param { engine: MKL2017 } }
+  relu_param { engine: MKL2017 }
+  quantization_param { bw_params: 8 scale_in: 24.5 scale_params: 1.5 scale_params: 2 } }
 """
 
 
@@ -148,7 +159,7 @@ def test_what_has_no_meaning_is_told_once_with_file_line_and_field(
         Net.from_file(path, schema.TEST)
     assert [record.getMessage() for record in caplog.records] == [
         f"{path}: ignored these fields of other versions of Caffe: "
-        "engine (line 1), forward_type (line 3), engine: MKL2017 (line 6)"
+        "engine (line 1), forward_type (line 3), engine: MKL2017 (line 6), quantization_param (line 7)"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import random
 import re
 import subprocess
@@ -25,8 +26,13 @@ from tests.packed.test_reference import net
 
 HERE = Path(__file__).parent
 PAGE = Path(__file__).parents[3] / "docs/microcontrollers.md"
-# the object code of Cortex-M4, by gcc -Os; of this machine it is larger
-MOST_BYTES = 12 << 10
+MOST_BYTES = 12 << 10  # of object code
+# compiler and flags; versions of gcc differ by a few percent, and only that of the board's compiler is known
+SMALL = {
+    "cortex-m0": ("arm-none-eabi-", ["-mcpu=cortex-m0", "-mthumb"], 1.0),
+    "cortex-m4": ("arm-none-eabi-", ["-mcpu=cortex-m4", "-mthumb"], 1.0),
+    "this machine": ("", ["-fno-asynchronous-unwind-tables"], 1.05),
+}
 
 
 @pytest.fixture(scope="module")
@@ -145,20 +151,24 @@ def test_as_cpp(tmp_path):
         subprocess.run(command, check=True)
 
 
-def test_it_is_small_and_needs_no_library(tmp_path):
+@pytest.mark.parametrize("chip", SMALL)
+def test_it_is_small_and_needs_no_library(chip, tmp_path):
+    tools, flags, slack = SMALL[chip]
+    if chip == "this machine" and platform.machine() != "x86_64":
+        pytest.skip(f"the size is that of x86-64, and this machine is {platform.machine()}")
     total, missing, made = 0, set(), set()
     for source in sources():
         built = tmp_path / f"{source.stem}.o"
-        flags = ["-mcpu=cortex-m4", "-mthumb", "-std=c99", "-Os"]
-        subprocess.run([compiler("arm-none-eabi-gcc"), *flags, "-c", source, "-o", built], check=True)
-        said = subprocess.run(["arm-none-eabi-size", built], capture_output=True, text=True, check=True).stdout
+        subprocess.run([compiler(f"{tools}gcc"), *flags, "-std=c99", "-Os", "-c", source, "-o", built], check=True)
+        said = subprocess.run([f"{tools}size", built], capture_output=True, text=True, check=True).stdout
         total += sum(map(int, said.splitlines()[1].split()[:3]))
-        names = subprocess.run(["arm-none-eabi-nm", built], capture_output=True, text=True, check=True).stdout
+        names = subprocess.run([f"{tools}nm", built], capture_output=True, text=True, check=True).stdout
         missing |= set(re.findall(r" U (\w+)", names))
         made |= set(re.findall(r" [TR] (\w+)", names))
     print(f"{total} bytes")
-    assert total <= MOST_BYTES
-    assert {name for name in missing - made if not name.startswith("__aeabi")} <= {"memcpy", "memset"}
+    assert total <= slack * MOST_BYTES
+    own = {name for name in missing - made if not name.startswith("__aeabi")}
+    assert own <= {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_"}
     assert all(name.startswith("demi_") for name in made)
 
 

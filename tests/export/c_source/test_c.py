@@ -395,6 +395,23 @@ def test_names_of_files_that_cannot_be_included(stem, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("stem", ["stdint", "stdio", "String"])
+def test_names_of_files_that_hide_a_header_of_c(stem, tmp_path):
+    with pytest.raises(UsageError, match="one of C's own"):
+        c(build(LENET), None, tmp_path / f"{stem}.c", arithmetic="float")
+
+
+@pytest.mark.parametrize("missing", [1, 4, 2 * 7 * 6 * 4 - 1])
+def test_the_program_refuses_an_input_that_is_cut_short(missing, tmp_path):
+    x = inputs(2)
+    c(to_powers(perceptron()), x, tmp_path / "net.c", calibration=x.numpy(), main=True)
+    program = compiled(tmp_path / "net.c")
+    done = subprocess.run([program], input=x.numpy().tobytes()[:-missing], capture_output=True, text=False)
+    assert done.returncode == 1
+    assert done.stderr == b"the last input is cut short\n"
+    assert len(done.stdout.splitlines()) == 1
+
+
 def test_layers_without_a_form_are_named(tmp_path):
     net = build('input: "x" input_shape { dim: 2 dim: 2 } layer { name: "odd" type: "TanH" bottom: "x" top: "y" }')
     with pytest.raises(ExportError, match="layer 'odd' of type TanH has no form in C"):
@@ -411,6 +428,11 @@ def test_layers_without_a_form_are_named(tmp_path):
         ({"range": (1, 1)}, "the lower one first"),
         ({"range": (0, np.inf)}, "the lower one first"),
         ({"range": (0, 1e39)}, "two numbers of float32"),
+        ({"range": 1}, "two numbers of float32"),
+        ({"range": (0, 1, 2)}, "two numbers of float32"),
+        ({"range": ("low", "high")}, "two numbers of float32"),
+        ({"calibration": [[0.0] * 784]}, "expected an array of NumPy"),
+        ({"calibration": {"data": [0.0] * 784}}, "expected an array of NumPy"),
         ({"bits": 4, "range": (0, 1)}, "expected 8 or 16"),
         ({"arithmetic": "int8"}, "expected 'int' or 'float'"),
         ({"arithmetic": "float", "smallest": True}, "smallest is for the arithmetic 'int'"),

@@ -102,7 +102,8 @@ class BatchNorm(Layer):
     Blobs, not learnt: mean (channels,) and variance (channels,), both exponentially weighted sums with the decay
     ``moving_average_fraction``, and factor (1,), the sum of their weights. With ``scale_bias``, ``scale_filler`` or
     ``bias_filler`` of NVIDIA's fork, there are two more blobs, which are learnt: weight (channels,), which multiplies
-    the result, and bias (channels,), which is added to it.
+    the result, and bias (channels,), which is added to it. A ``bias_filler`` beside Intel's ``filler`` has no meaning:
+    it is for the Scale layer that the fork merges into this one.
 
     Reference: Ioffe and Szegedy 2015, algorithm 1.
     """
@@ -127,7 +128,10 @@ class BatchNorm(Layer):
             raise NetError(
                 f"BatchNorm needs more than one value per channel for training, found a bottom of shape {list(shape)}"
             )
-        self.has_bias = settings.scale_bias or settings.HasField("scale_filler") or settings.HasField("bias_filler")
+        fillers = (
+            ("scale_filler",) if settings.HasField("filler") else ("scale_filler", "bias_filler")
+        )  # Intel's, NVIDIA's
+        self.has_bias = settings.scale_bias or any(map(settings.HasField, fillers))
         self._fix_rates()
         self.add_blob("mean", (channels,), learnable=False)
         self.add_blob("variance", (channels,), learnable=False)

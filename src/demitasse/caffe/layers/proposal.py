@@ -1,4 +1,4 @@
-"""Proposal: the regions that Faster R-CNN looks at, also as py-faster-rcnn's layer in Python."""
+"""Proposal: the regions that Faster R-CNN looks at, also as py-faster-rcnn's layer in Python and FrcnnProposal."""
 
 from __future__ import annotations
 
@@ -101,6 +101,19 @@ class RegionProposal(Layer):
         most, place = self.after or None, f"layer {self.spec.name!r}"
         kept = order[suppress(boxes[order], self.threshold, most, pixel=1, place=place)]
         return boxes[kept], scores[kept]
+
+
+@LAYERS.register("FrcnnProposal")
+class FrcnnProposal(RegionProposal):
+    """Proposal of Faster R-CNN in C++, whose settings are in a file beside the net; here in a ``proposal_param``."""
+
+    def __init__(self, spec: schema.LayerParameter) -> None:
+        if not spec.HasField("proposal_param"):
+            raise NetError(
+                "the settings of FrcnnProposal are in a file beside the net, which is not read; give the layer a "
+                "proposal_param { feat_stride: 16 scale: 8 scale: 16 scale: 32 ... }"
+            )
+        super().__init__(spec)
 
 
 def _moved(boxes: Tensor, offsets: Tensor) -> Tensor:

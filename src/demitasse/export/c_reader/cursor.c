@@ -1,10 +1,18 @@
 /* Bytes and memory, taken from the front; checksums. */
 #include "parts.h"
 
-void demi_fail(demi_reader *r, int status)
+void demi_fail(demi_reader *r, unsigned status)
 {
     if (r->status == DEMI_OK) {
         r->status = status;
+    }
+}
+
+void demi_settle(demi_reader *r, unsigned wrong, unsigned ends)
+{
+    const unsigned first = r->status & ~DEMI_WRONG;
+    if (r->status != DEMI_OK) {
+        r->status = first == 0 ? wrong : first == DEMI_ENDS ? ends : first;
     }
 }
 
@@ -37,9 +45,19 @@ uint64_t demi_short(demi_reader *r, uint64_t most)
         shift += 7;
     } while (byte > 127 && shift < 63);
     if (found > most || byte > 127 || (byte == 0 && shift > 7)) {
-        demi_fail(r, DEMI_HEADER); /* too large, or not in its shortest form */
+        r->status |= DEMI_WRONG; /* too large, or not in its shortest form */
     }
     return r->status == DEMI_OK ? found : 0;
+}
+
+void demi_shift(demi_reader *r)
+{
+    r->code <<= 8;
+    if (r->stream != r->stream_end) {
+        r->code |= *r->stream++;
+    } else {
+        ++r->behind;
+    }
 }
 
 uint64_t demi_big_endian(const uint8_t *bytes, unsigned count)
@@ -49,15 +67,6 @@ uint64_t demi_big_endian(const uint8_t *bytes, unsigned count)
         found = found << 8 | *bytes++;
     }
     return found;
-}
-
-int demi_compare(const uint8_t *one, const uint8_t *other)
-{
-    while (*one == *other && *one != 0) {
-        ++one;
-        ++other;
-    }
-    return (int)*one - (int)*other;
 }
 
 uint32_t demi_crc(uint32_t crc, const uint8_t *bytes, uint64_t count)
@@ -73,12 +82,22 @@ uint32_t demi_crc(uint32_t crc, const uint8_t *bytes, uint64_t count)
     return ~crc;
 }
 
+void demi_expect_crc(demi_reader *r, const uint8_t *checksum, unsigned status)
+{
+    unsigned i;
+    for (i = 0; i < 32; i += 8) {
+        if (*checksum++ != (uint8_t)(r->crc >> i)) {
+            demi_fail(r, status);
+        }
+    }
+}
+
 void *demi_give(demi_reader *r, uint64_t count, unsigned size)
 {
     const uint64_t bytes = (count * size + 7) & ~(uint64_t)7; /* counts are below 2^50 */
     uint8_t *found = r->free, *next = found;
-    if (bytes > (uint64_t)(r->end - found)) {
-        r->missing = bytes - (uint64_t)(r->end - found);
+    if (r->status == DEMI_OK && bytes > (uint64_t)(r->end - found)) {
+        r->needed = (size_t)(found - (uint8_t *)r) + (size_t)bytes + 8; /* and what is skipped before the reader */
         demi_fail(r, DEMI_ARENA);
     }
     if (r->status != DEMI_OK) {

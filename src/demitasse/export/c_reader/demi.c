@@ -1,4 +1,4 @@
-/* Opens files, and reads tensors, payload by payload. */
+/* What programs call: opening a file, and saying and reading what is in it. */
 #include "parts.h"
 
 #define NONE UINT32_MAX
@@ -6,49 +6,43 @@
 int demi_open(demi_file *file, const void *data, size_t size, void *arena, size_t arena_bytes, uint64_t limit)
 {
     const size_t skipped = (0 - (size_t)(uintptr_t)arena) & 7;
-    demi_reader small, *r = &small;
+    demi_reader *r = (demi_reader *)(void *)((uint8_t *)arena + skipped);
+    const uint8_t *magic;
     uint64_t version;
-    demi_tables *tables;
+    size_t i;
+    file->reader = r;
     file->tensors = file->names = 0;
-    small.status = DEMI_OK;
-    small.missing = 0;
-    small.free = small.end = (uint8_t *)arena;
-    if (arena_bytes >= 8) {
-        small.free += skipped;
-        small.end += skipped + ((arena_bytes - skipped) & ~(size_t)7);
+    file->needed = sizeof(demi_reader) + 8;
+    if (arena_bytes < file->needed) {
+        return DEMI_ARENA;
     }
-    file->reader = (demi_reader *)demi_give(&small, 1, sizeof(demi_reader));
-    if (file->reader != NULL) {
-        r = file->reader;
-        r->free = small.free;
-        r->end = small.end;
+    for (i = 0; i < sizeof(demi_reader); ++i) {
+        ((uint8_t *)r)[i] = 0;
     }
+    r->free = (uint8_t *)(r + 1);
+    r->end = (uint8_t *)arena + arena_bytes;
     r->data = r->next = (const uint8_t *)data;
-    r->size = size;
-    r->stop = r->data + size;
+    r->data_end = r->stop = r->data + size;
     r->limit = limit;
-    r->arena_bytes = arena_bytes;
     r->following = NONE;
-    r->tables = tables = (demi_tables *)demi_give(r, 1, sizeof(demi_tables));
-    if (r->status == DEMI_OK) {
-        demi_make_tables(tables);
-        if (size < 4 || demi_big_endian(demi_take(r, 4), 4) != 0x64656D69) {
-            demi_fail(r, DEMI_NOT_DEMI);
-        }
-        version = demi_short(r, (uint64_t)1 << 32);
-        r->version = file->version = (uint32_t)version;
-        if (version - 1 > 1) {
-            demi_fail(r, DEMI_VERSION);
-        }
-        demi_read_header(r);
-        r->kept = r->free;
-        if (r->status == DEMI_OK) {
-            file->tensors = r->tensors;
-            file->names = r->names;
-        }
+    demi_make_tables(r);
+    magic = demi_take(r, 4);
+    if (magic == NULL || demi_big_endian(magic, 4) != 0x64656D69) {
+        r->status = DEMI_NOT_DEMI;
     }
-    file->needed = arena_bytes + (size_t)r->missing + 8;
-    return r->status;
+    version = demi_short(r, (uint64_t)1 << 32);
+    file->version = (uint32_t)version;
+    if (version - 1 > 1) {
+        demi_fail(r, DEMI_VERSION);
+    }
+    demi_read_header(r, version);
+    r->kept = r->free;
+    file->needed = r->needed;
+    if (r->status == DEMI_OK) {
+        file->tensors = r->tensors;
+        file->names = r->names;
+    }
+    return (int)r->status;
 }
 
 int demi_describe(const demi_file *file, uint32_t index, demi_tensor *tensor)
@@ -68,7 +62,7 @@ int demi_name(const demi_file *file, uint32_t i, const char **name, uint32_t *in
         return DEMI_NO_TENSOR;
     }
     *name = (const char *)r->header + r->texts[i];
-    *index = i < file->tensors ? i : r->texts[file->names - file->tensors + i];
+    *index = i < file->tensors ? i : r->meant[i - file->tensors];
     return DEMI_OK;
 }
 
@@ -76,84 +70,22 @@ int demi_find(const demi_file *file, const char *name, uint32_t *index)
 {
     const char *found;
     uint32_t i;
+    size_t j;
     for (i = 0; demi_name(file, i, &found, index) == DEMI_OK; ++i) {
-        if (demi_compare((const uint8_t *)name, (const uint8_t *)found) == 0) {
-            return DEMI_OK;
+        for (j = 0; name[j] == found[j]; ++j) {
+            if (name[j] == 0) {
+                return DEMI_OK;
+            }
         }
     }
     return DEMI_NO_TENSOR;
-}
-
-/* Reads the tensor that follows, of the parts that it consists of. */
-static void read_next(demi_reader *r)
-{
-    const uint32_t index = r->following++;
-    const demi_entry *entry = r->entries + index;
-    const uint8_t *payload = entry->payload, *lengths, *checksum;
-    uint64_t parts, size, begin, here, columns;
-    unsigned i;
-    demi_describe_entry(r, index);
-    r->value_bytes = r->tensor.value_bytes;
-    r->next = r->header + entry->settings;
-    r->stop = r->header_end;
-    if (entry->codec > 1) {
-        demi_read_settings(r, entry->codec);
-    }
-    columns = demi_columns(&r->tensor);
-    lengths = r->header + entry->length;
-    checksum = r->checksums + 4 * (size_t)r->entries[entry->first].checksum;
-    begin = 0;
-    for (parts = demi_parts(r, entry->cut, &size); parts != 0 && r->status == DEMI_OK; --parts) {
-        here = r->tensor.size - begin < size ? r->tensor.size - begin : size;
-        r->free = r->kept;
-        if (entry->begins) {
-            size_t length;
-            r->next = lengths;
-            r->stop = r->header_end;
-            length = (size_t)demi_short(r, UINT64_MAX);
-            lengths = r->next;
-            r->next = r->stream = payload;
-            payload += length;
-            r->stop = r->stream_end = payload;
-            r->started = 0;
-            r->end += ((size_t)r->units * 4 + 7) & ~(size_t)7;
-            r->units = 0;
-            r->crc = demi_crc(0, r->stream, length);
-        }
-        if (entry->codec == 3) {
-            const uint64_t across = columns > size ? 1 : columns;
-            const uint64_t rows = !entry->cut ? demi_rows(&r->tensor) : across == 0 ? 0 : here / across;
-            demi_read_planes(r, rows, across, begin);
-        } else if (entry->codec == 0) {
-            for (; here != 0; --here) {
-                demi_put(r, 0);
-            }
-        } else {
-            demi_start(r);
-            if (entry->codec == 1) {
-                demi_read_numbers(r, NULL, here);
-            } else {
-                demi_read_weights(r);
-            }
-        }
-        begin += here;
-        for (i = 0; i < 4 && (index + 1 == r->tensors || entry[1].begins); ++i) {
-            if (checksum[i] != (uint8_t)(r->crc >> 8 * i)) {
-                demi_fail(r, DEMI_CHECKSUM);
-            }
-        }
-        checksum += 4;
-    }
-    if (r->status == DEMI_ENDS || r->status == DEMI_HEADER) {
-        r->status = DEMI_PAYLOAD;
-    }
 }
 
 int demi_read(demi_file *file, uint32_t index, void *values, size_t bytes)
 {
     demi_reader *r = file->reader;
     uint32_t first;
-    int status;
+    unsigned status;
     if (index >= file->tensors) {
         return DEMI_NO_TENSOR;
     }
@@ -167,13 +99,13 @@ int demi_read(demi_file *file, uint32_t index, void *values, size_t bytes)
     }
     while (r->status == DEMI_OK && r->following <= index) {
         r->out = r->following == index ? (uint8_t *)values : NULL;
-        read_next(r);
+        demi_read_next(r);
     }
     status = r->status;
     if (status != DEMI_OK) {
         r->following = NONE;
         r->status = DEMI_OK;
-        file->needed = r->arena_bytes + (size_t)r->missing + 8;
+        file->needed = r->needed;
     }
-    return status;
+    return (int)status;
 }

@@ -3,70 +3,50 @@
 
 #define SEEN 1023u /* the bits of a slot that count its observations */
 
-/* the upper half of a product of 64 bits each */
-static uint64_t high(uint64_t a, uint64_t b)
-{
-    uint64_t low = (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu), left = (a >> 32) * (b & 0xFFFFFFFFu);
-    uint64_t right = (a & 0xFFFFFFFFu) * (b >> 32), middle = (low >> 32) + (left & 0xFFFFFFFFu) + (right & 0xFFFFFFFFu);
-    return (a >> 32) * (b >> 32) + (left >> 32) + (right >> 32) + (middle >> 32);
-}
-
 /* The page computes with e(k); its inverse, u = e^(-k / 1024) with 64 bits, gives the same tables. */
-void demi_make_tables(demi_tables *tables)
+void demi_make_tables(demi_reader *r)
 {
     uint64_t u = 0xFFFFFFFFFFFFFFFFu;
-    uint32_t k, m = 0, p, below = 0, at_most = 0;
+    uint32_t k, m = 0, p, below = 0, at_most;
     for (k = 0; k <= DEMI_LARGEST; ++k) {
         /* 2^63 / (2^46 + 2^46 u) is 2^17 / (1 + u) */
-        uint64_t twice = ((uint64_t)1 << 63) / (((uint64_t)1 << 46) + (u >> 18) + (k == 0));
-        uint32_t rounded = (uint32_t)((twice + 1) >> 1);
-        tables->squash[k] = (uint16_t)(rounded > 65535 ? 65535 : rounded);
+        const uint32_t twice = (uint32_t)(((uint64_t)1 << 63) / (((uint64_t)1 << 46) + (u >> 18)));
+        const uint32_t rounded = (twice + 1) >> 1;
+        r->squash[k] = (uint16_t)(rounded - (rounded >> 16)); /* at most 65535 */
         /* log(m) is the first k whose e(k) is not below 1 + m / 1024: whose u (1024 + m) is at most 1024 */
-        while (m < 1024 && high(u, 1024 + m) < 1024) {
-            tables->log[m++] = (uint16_t)k;
+        while (m < 1024 && (u >> 11) * (1024 + m) >> 53 < 1024) {
+            r->log[m++] = (uint16_t)k;
         }
-        u = high(u, 0xFFC007FF555FFF77u); /* e^(-1 / 1024) */
+        u -= (u >> 10) - (u >> 21) + ((u >> 31) - (u >> 43)) / 3; /* the series of e^(-1 / 1024) */
     }
-    for (p = 0; p < 65536; ++p) {
-        const uint32_t wanted = p == 0 ? 1 : p;
-        while (below <= 2 * DEMI_LARGEST && demi_squash(tables, (int64_t)below - DEMI_LARGEST) < wanted) {
-            ++below;
-        }
-        while (at_most <= 2 * DEMI_LARGEST && demi_squash(tables, (int64_t)at_most - DEMI_LARGEST) <= wanted) {
+    for (p = 1; p < 65536; ++p) {
+        at_most = below;
+        while (at_most <= 2 * DEMI_LARGEST && demi_squash(r, (int64_t)at_most - DEMI_LARGEST) <= p) {
             ++at_most;
         }
-        m = (below + at_most) >> 1;
-        tables->logit[p] = (int16_t)((int32_t)(m > 2 * DEMI_LARGEST ? 2 * DEMI_LARGEST : m) - DEMI_LARGEST);
+        r->logit[p] = (int16_t)((int32_t)((below + at_most) >> 1) - DEMI_LARGEST);
+        below = at_most;
     }
+    r->logit[0] = r->logit[1];
 }
 
-uint32_t demi_squash(const demi_tables *tables, int64_t x)
+uint32_t demi_squash(const demi_reader *r, int64_t x)
 {
-    uint32_t found = tables->squash[x < -DEMI_LARGEST || x > DEMI_LARGEST ? DEMI_LARGEST : x < 0 ? -x : x];
-    if (x >= 0) {
-        return found;
-    }
-    return found == 65535 ? 1 : 65536 - found;
+    const uint64_t size = x < 0 ? 0 - (uint64_t)x : (uint64_t)x;
+    const uint32_t found = r->squash[size > DEMI_LARGEST ? DEMI_LARGEST : size];
+    return x < 0 ? 65536 - found : found;
 }
 
-int32_t demi_log(const demi_tables *tables, uint64_t x)
+int32_t demi_log(const demi_reader *r, uint64_t x)
 {
-    int32_t bits = 0;
-    uint64_t rest = x;
-    for (; rest > 1; rest >>= 1) {
+    int32_t bits = 10;
+    for (; x >= 2048; x >>= 1) {
         ++bits;
     }
-    rest = bits >= 10 ? x >> (bits - 10) : x << (10 - bits);
-    return tables->log[rest - 1024] + ((bits * 726817) >> 10);
-}
-
-static uint32_t next_byte(demi_reader *r)
-{
-    if (r->stream != r->stream_end) {
-        return *r->stream++;
+    for (; x < 1024; x <<= 1) {
+        --bits;
     }
-    r->behind += r->behind < 1000;
-    return 0;
+    return r->log[x - 1024] + ((bits * 726817) >> 10);
 }
 
 /* Begins a stream, if that has not been done. */
@@ -84,10 +64,10 @@ void demi_start(demi_reader *r)
     r->behind = 0;
     r->range = 0xFFFFFFFFu;
     for (i = 0; i < 4; ++i) {
-        r->code = r->code << 8 | next_byte(r);
+        demi_shift(r);
     }
     if (r->code == r->range) {
-        demi_fail(r, DEMI_PAYLOAD);
+        r->status |= DEMI_WRONG;
     }
 }
 
@@ -97,7 +77,7 @@ void demi_expect_more(demi_reader *r)
         if (r->code == 0) {
             r->only_ones = 1;
         } else if (r->behind > 64) {
-            demi_fail(r, DEMI_PAYLOAD);
+            r->status |= DEMI_WRONG;
         }
     }
 }
@@ -114,39 +94,44 @@ static unsigned decode(demi_reader *r, uint32_t p)
     }
     while (r->range < 0x1000000) {
         r->range <<= 8;
-        r->code = r->code << 8 | next_byte(r);
+        demi_shift(r);
     }
     return bit;
 }
 
 unsigned demi_decide(demi_reader *r, demi_decision *to)
 {
-    const demi_tables *tables = r->tables;
     uint64_t sum = 0; /* may only overflow in streams that no encoder writes, and then as it does in two's complement */
     int64_t error;
     uint32_t p;
     unsigned j, bit;
-    for (j = 0; j < to->slots; ++j) {
-        uint32_t *slot = to->slot[j];
-        if ((*slot & SEEN) == 0) {
-            *slot = demi_squash(tables, to->base) << 16;
-        }
-        to->input[j] = tables->logit[*slot >> 16] - to->base;
-    }
     for (j = 0; j < to->inputs; ++j) {
+        if (j < to->slots) {
+            uint32_t *slot = to->slot[j];
+            if ((*slot & SEEN) == 0) {
+                *slot = demi_squash(r, to->base) << 16;
+            }
+            to->input[j] = r->logit[*slot >> 16] - to->base;
+        }
         sum += (uint64_t)to->weights[j] * (uint64_t)(int64_t)to->input[j];
     }
-    p = demi_squash(tables, to->base + ((int64_t)sum >> 16));
-    bit = to->known >= 0 ? (unsigned)to->known : decode(r, p);
+    p = demi_squash(r, to->base + ((int64_t)sum >> 16));
+    if (to->known != 0) {
+        bit = to->known >> 7 & 1;
+        to->known <<= 1;
+    } else {
+        bit = decode(r, p);
+    }
     error = (int64_t)((int32_t)(bit << 16) - (int32_t)p) * to->pace;
     for (j = 0; j < to->inputs; ++j) {
         to->weights[j] += (error * to->input[j] + (1 << 29)) >> 30;
-    }
-    for (j = 0; j < to->slots; ++j) {
-        const uint32_t slot = *to->slot[j], n = slot & SEEN;
-        const int32_t rate = 131072 / (int32_t)(2 * (n + to->ease) + 3), estimate = (int32_t)(slot >> 10);
-        const int64_t change = (int64_t)((int32_t)(bit << 22) - estimate) * rate >> 16;
-        *to->slot[j] = (uint32_t)(estimate + (int32_t)change) << 10 | (n + (n < to->limit));
+        if (j < to->slots) {
+            uint32_t *slot = to->slot[j];
+            const uint32_t n = *slot & SEEN;
+            const int32_t rate = 131072 / (int32_t)(2 * (n + to->ease) + 3), estimate = (int32_t)(*slot >> 10);
+            const int64_t change = (int64_t)((int32_t)(bit << 22) - estimate) * rate >> 16;
+            *slot += ((uint32_t)change << 10) + (n < to->limit);
+        }
     }
     return bit;
 }

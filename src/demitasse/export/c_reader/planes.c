@@ -4,180 +4,170 @@
  */
 #include "parts.h"
 
+/* the rows of a matrix, or its columns */
+typedef struct {
+    const uint8_t *of; /* their kinds, of a width in bits each */
+    uint32_t kinds, width;
+    uint64_t count, at; /* at: the one that is next */
+} side;
+
 typedef struct {
     const uint8_t *raw; /* the bytes as they are; NULL for symbols */
-    const uint8_t *words, *end, *of_rows, *of_columns;
+    const uint8_t *words, *end;
+    uint64_t left;    /* symbols */
     uint16_t *starts; /* 257 for each context: where each symbol starts, and the end */
-    uint32_t kinds[2], bits, turn, states[4];
-    uint64_t columns, row, column;
+    uint32_t bits, turn, states[4];
+    side sides[2];
 } plane;
 
-static unsigned width_of(unsigned kinds)
+static uint32_t kind_of(const side *s)
 {
-    return kinds > 4 ? 3 : kinds > 2 ? 2 : kinds - 1;
-}
-
-static unsigned kind_at(const uint8_t *of, unsigned kinds, uint64_t i)
-{
-    const unsigned width = width_of(kinds);
-    unsigned found = 0, j;
-    for (j = 0; j < width; ++j) {
-        const uint64_t bit = i * width + j;
-        found |= (of[bit >> 3] >> (7 - (bit & 7)) & 1u) << j;
+    uint64_t bit = s->at * s->width;
+    uint32_t found = 0, j;
+    for (j = 0; j < s->width; ++j, ++bit) {
+        found |= ((uint32_t)s->of[bit >> 3] >> (~bit & 7) & 1) << j;
     }
     return found;
 }
 
-static const uint8_t *read_kinds(demi_reader *r, unsigned kinds, uint64_t count)
+static void read_kinds(demi_reader *r, side *s)
 {
-    const unsigned width = width_of(kinds);
-    const uint8_t *of = demi_take(r, (count * width + 7) >> 3);
-    uint64_t i;
-    for (i = 0; width != 0 && i < count && r->status == DEMI_OK; ++i) {
-        if (kind_at(of, kinds, i) >= kinds) {
-            demi_fail(r, DEMI_PAYLOAD);
+    s->width = demi_bit_length(s->kinds - 1);
+    s->of = demi_take(r, (s->count * s->width + 7) >> 3);
+    for (; s->width != 0 && s->at < s->count && r->status == DEMI_OK; ++s->at) {
+        if (kind_of(s) >= s->kinds) {
+            r->status |= DEMI_WRONG;
         }
     }
-    return of;
+    s->at = 0;
+}
+
+/* Expects a plane to end with its last symbol. */
+static void expect_end(demi_reader *r, const plane *p)
+{
+    uint32_t wrong = p->words != p->end, j;
+    for (j = 0; j < 4; ++j) {
+        wrong |= p->states[j] ^ 65536;
+    }
+    if (p->left == 0 && wrong != 0) {
+        r->status |= DEMI_WRONG;
+    }
 }
 
 /* Reads all of a plane but its symbols, and goes on behind it. */
 static void open_plane(demi_reader *r, plane *p, uint64_t rows, uint64_t columns)
 {
+    const uint64_t size = rows * columns;
+    uint32_t contexts, symbol, j;
     uint16_t *starts;
-    unsigned context, symbol, j;
-    p->raw = NULL;
     if (demi_short(r, 1) == 0) {
-        p->raw = demi_take(r, rows * columns);
+        p->raw = demi_take(r, size);
         return;
     }
+    p->sides[0].count = rows;
+    p->sides[1].count = columns;
     p->bits = demi_byte(r);
-    p->kinds[0] = demi_byte(r);
-    p->kinds[1] = demi_byte(r);
-    p->row = p->column = p->turn = 0;
-    p->columns = columns;
-    if ((p->bits | 2) != 14 || p->kinds[0] - 1 > 7 || p->kinds[1] - 1 > 7) {
-        demi_fail(r, DEMI_PAYLOAD);
-        return;
+    p->sides[0].kinds = demi_byte(r);
+    p->sides[1].kinds = demi_byte(r);
+    if ((p->bits | 2) != 14 || ((p->sides[0].kinds - 1) | (p->sides[1].kinds - 1)) > 7) {
+        r->status |= DEMI_WRONG;
     }
-    p->of_rows = read_kinds(r, p->kinds[0], rows);
-    p->of_columns = read_kinds(r, p->kinds[1], columns);
-    p->starts = starts = (uint16_t *)demi_give(r, 257 * p->kinds[0] * p->kinds[1], 2);
-    for (context = 0; context < p->kinds[0] * p->kinds[1] && r->status == DEMI_OK; ++context) {
-        const unsigned count = (unsigned)demi_short(r, 255);
-        uint32_t sum = 0;
-        for (symbol = 0; symbol < 256; ++symbol) {
-            *starts++ = (uint16_t)sum;
-            sum += symbol <= count ? (uint32_t)demi_short(r, (uint64_t)1 << p->bits) : 0;
-            if (sum >> p->bits > (sum == (uint32_t)1 << p->bits)) {
-                demi_fail(r, DEMI_PAYLOAD);
-            }
+    for (j = 0; j < 2; ++j) {
+        read_kinds(r, &p->sides[j]);
+    }
+    contexts = p->sides[0].kinds * p->sides[1].kinds;
+    p->starts = starts = (uint16_t *)demi_give(r, contexts * 257, 2);
+    for (; contexts != 0 && r->status == DEMI_OK; --contexts) {
+        const uint32_t count = (uint32_t)demi_short(r, 255);
+        uint32_t left = (uint32_t)1 << p->bits;
+        for (symbol = 0; symbol < 257; ++symbol) {
+            *starts++ = (uint16_t)(((uint32_t)1 << p->bits) - left);
+            left -= symbol <= count ? (uint32_t)demi_short(r, left) : 0;
         }
-        *starts++ = (uint16_t)sum;
-        if (sum != (uint32_t)1 << p->bits) {
-            demi_fail(r, DEMI_PAYLOAD);
+        if (left != 0) {
+            r->status |= DEMI_WRONG;
         }
     }
     for (j = 0; j < 16; ++j) {
         p->states[j >> 2] = p->states[j >> 2] >> 8 | demi_byte(r) << 24;
     }
-    p->words = demi_take(r, 2 * demi_short(r, rows * columns));
+    p->words = demi_take(r, 2 * demi_short(r, size));
     p->end = r->next;
+    p->left = size;
+    expect_end(r, p);
 }
 
-static unsigned next(demi_reader *r, plane *p)
+static uint32_t next(demi_reader *r, plane *p)
 {
     const uint16_t *starts;
-    uint32_t state, slot;
-    unsigned low = 0, high = 256;
+    uint32_t *at = p->states + p->turn, state, symbol = 0, step;
     if (p->raw != NULL) {
         return *p->raw++;
     }
-    starts = p->starts + 257 * (kind_at(p->of_rows, p->kinds[0], p->row) * p->kinds[1] +
-                                kind_at(p->of_columns, p->kinds[1], p->column));
-    state = p->states[p->turn];
-    slot = state & (((uint32_t)1 << p->bits) - 1);
-    while (high - low > 1) { /* starts[low] <= slot < starts[high] */
-        const unsigned middle = (low + high) >> 1;
-        if (starts[middle] <= slot) {
-            low = middle;
-        } else {
-            high = middle;
-        }
+    starts = p->starts + 257 * (kind_of(&p->sides[0]) * p->sides[1].kinds + kind_of(&p->sides[1]));
+    state = *at & (((uint32_t)1 << p->bits) - 1);
+    for (step = 128; step != 0; step >>= 1) { /* starts[symbol] <= state < starts[symbol + 2 * step] */
+        symbol += starts[symbol + step] <= state ? step : 0;
     }
-    state = (uint32_t)(starts[high] - starts[low]) * (state >> p->bits) + slot - starts[low];
+    starts += symbol;
+    state += (uint32_t)(starts[1] - starts[0]) * (*at >> p->bits) - starts[0];
     if (state < 65536) {
         if (p->words == p->end) {
-            demi_fail(r, DEMI_PAYLOAD);
+            r->status |= DEMI_WRONG;
             return 0;
         }
         state = state << 16 | p->words[0] | (uint32_t)p->words[1] << 8;
         p->words += 2;
     }
-    p->states[p->turn] = state;
+    *at = state;
     p->turn = (p->turn + 1) & 3;
-    if (++p->column == p->columns) {
-        p->column = 0;
-        ++p->row;
+    if (++p->sides[1].at == p->sides[1].count) {
+        p->sides[1].at = 0;
+        ++p->sides[0].at;
     }
-    return low;
-}
-
-/* Expects a plane to end with its symbols. */
-static void expect_end(demi_reader *r, const plane *p)
-{
-    unsigned j;
-    for (j = 0; j < 4 && p->raw == NULL; ++j) {
-        if (p->states[j] != 65536 || p->words != p->end) {
-            demi_fail(r, DEMI_PAYLOAD);
-        }
-    }
+    --p->left;
+    expect_end(r, p);
+    return symbol;
 }
 
 void demi_read_planes(demi_reader *r, uint64_t rows, uint64_t columns, uint64_t begin)
 {
     const uint64_t size = rows * columns;
-    const unsigned count = r->settings.kind == 2 ? r->value_bytes : 1, zeros = r->settings.zeros;
-    plane part[8], shown, first;
-    uint64_t i, present = 0;
+    const unsigned zeros = r->settings.zeros, last = r->settings.kind == 2 ? r->type.size + 1u : 2;
+    plane *planes = (plane *)demi_give(r, 10, sizeof(plane)); /* of zeros, once more, and then of the values */
+    uint64_t i;
     unsigned j;
-    if (zeros) {
-        open_plane(r, &shown, rows, columns);
-        first = shown; /* it is read twice: how many values there are must be known to find their planes */
-        for (i = 0; i < size && r->status == DEMI_OK; ++i) {
-            j = next(r, &first);
-            if (j > 1) {
-                demi_fail(r, DEMI_PAYLOAD);
-            }
-            present += j;
-        }
-        if (r->status == DEMI_OK) {
-            expect_end(r, &first);
-        }
-        rows = present;
+    if (zeros && planes != NULL) {
+        open_plane(r, planes, rows, columns);
+        planes[1] = planes[0]; /* it is read twice: how many values there are must be known to find their planes */
+        rows = 0;
         columns = 1;
+        for (i = 0; i < size && r->status == DEMI_OK; ++i) {
+            const uint32_t shown = next(r, planes + 1);
+            if (shown > 1) {
+                r->status |= DEMI_WRONG;
+            }
+            rows += shown;
+        }
     }
-    for (j = 0; j < count && r->status == DEMI_OK; ++j) {
-        open_plane(r, &part[j], rows, columns);
+    for (j = 2; j <= last && r->status == DEMI_OK; ++j) {
+        open_plane(r, planes + j, rows, columns);
     }
     if (r->next != r->stop) {
-        demi_fail(r, DEMI_PAYLOAD);
+        r->status |= DEMI_WRONG;
     }
     for (i = 0; i < size && r->status == DEMI_OK; ++i) {
         uint64_t found = 0;
-        if (!zeros || next(r, &shown) != 0) {
-            for (j = 0; j < count; ++j) {
-                found = found << 8 | next(r, &part[j]);
+        if (!zeros || next(r, planes) != 0) {
+            for (j = 2; j <= last; ++j) {
+                found = found << 8 | next(r, planes + j);
             }
             if (r->settings.kind != 2) {
                 found = demi_value(r, (uint32_t)found, begin + i);
             } else if (r->type.mantissa >= 0) {
-                found = found >> 1 | (found & 1) << (8u * count - 1);
+                found = found >> 1 | (found & 1) << (8 * r->type.size - 1);
             }
         }
         demi_put(r, found);
-    }
-    for (j = 0; j < count && r->status == DEMI_OK; ++j) {
-        expect_end(r, &part[j]);
     }
 }

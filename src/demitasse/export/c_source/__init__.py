@@ -36,6 +36,11 @@ from demitasse.graph.weights import Doubles
 _FILES = (lowering_calls,)
 
 ARITHMETICS = ("int", "float")
+# headers of C, whose names a file beside them would hide
+_HEADERS = {
+    "assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math", "setjmp",
+    "signal", "stdarg", "stdbool", "stddef", "stdint", "stdio", "stdlib", "string", "tgmath", "time", "wchar", "wctype",
+}  # fmt: skip
 # the greatest difference of the operations from the net, relative to its greatest output
 _TOLERANCE = 1e-4
 _SAMPLES = 8
@@ -133,6 +138,8 @@ def _expect_settings(
         raise UsageError(f"{path}: expected a file name that ends in .c")
     if not re.fullmatch(r"[0-9A-Za-z_.+-]+", path.stem):
         raise UsageError(f"{path}: C includes its header by name; expected letters, digits, and - + . _ in it")
+    if path.stem.lower() in _HEADERS:
+        raise UsageError(f"{path}: its header would have the name of one of C's own; give the file another name")
     if arithmetic not in ARITHMETICS:
         raise UsageError(f"{parameter('arithmetic', arithmetic)}: expected 'int' or 'float'")
     if smallest and arithmetic != "int":
@@ -141,13 +148,22 @@ def _expect_settings(
         raise UsageError(f"{parameter('bits', bits)}: expected 8 or 16")
     if calibration is not None and range is not None:
         raise UsageError(f"found {parameter('calibration')} and {parameter('range')}; give one of them")
-    if range is not None and not (_are_finite(np.array(range)) and range[0] < range[1]):
+    if range is not None and not _is_range(range):
         raise UsageError(f"{parameter('range', range)}: expected two numbers of float32, the lower one first")
     if arithmetic == "int" and calibration is None and range is None:
         raise UsageError(
             f"the ranges of values are not known: give inputs ({parameter('calibration')}), or the least and the "
             f"greatest value of inputs ({parameter('range')})"
         )
+
+
+def _is_range(given: object) -> bool:
+    """Tells whether something is two numbers of float32, the lower one first."""
+    try:
+        ends = np.array(given, np.float64)
+    except (TypeError, ValueError):
+        return False
+    return ends.shape == (2,) and _are_finite(ends) and bool(ends[0] < ends[1])
 
 
 def _inputs(net: CNet, calibration: Array | Mapping[str, Array] | None) -> dict[str, Doubles] | None:
@@ -158,6 +174,8 @@ def _inputs(net: CNet, calibration: Array | Mapping[str, Array] | None) -> dict[
         if len(net.inputs) != 1:
             raise UsageError(f"the net has the inputs {', '.join(net.inputs)}; give an array for each of them by name")
         calibration = {next(iter(net.inputs)): calibration}
+    if not isinstance(calibration, Mapping) or not all(isinstance(each, np.ndarray) for each in calibration.values()):
+        raise UsageError(f"{parameter('calibration')}: expected an array of NumPy, or one for each input by name")
     if set(calibration) != set(net.inputs):
         raise UsageError(f"found inputs {', '.join(calibration)}; expected {', '.join(net.inputs)}")
     for name, number in net.inputs.items():

@@ -39,8 +39,8 @@ def _named(activation: Activation | None) -> tuple[str, list[float]]:
 class FusedConvolutionKernel(ConvolutionKernel):
     """A convolution over two spatial axes.
 
-    The weight is brought into oneDNN's order for the bottom's shape, anew when another shape comes. The operation brings
-    bottoms into the order channels_last, which takes longer than a 1x1 convolution that leaves them as they are.
+    The weight is brought into oneDNN's order for the bottom's shape, anew when another shape comes. The operation
+    brings bottoms into the order channels_last, which takes longer than a 1x1 convolution that leaves them as they are.
     """
 
     shape: Size | None = None

@@ -9,7 +9,7 @@ from demitasse.export.c_source.text.lines import filled
 
 _MAIN = """
 /* reads inputs of float32, one after another, from standard input; prints the outputs as integers, or as floats with
-   the argument "floats", a line an input */
+   the argument "floats", a line an input; returns 1 if the last input is cut short */
 #include <stdio.h>
 
 #include "$stem.h"
@@ -21,7 +21,16 @@ int main(int count, char **arguments)
     static ${name}_output_t output;
     int i;
     (void)arguments;
-    while ($read) {
+    for (;;) {
+        size_t bytes = 0;
+        $read
+        if (bytes == 0) {
+            return 0;
+        }
+        if (bytes != $bytes) {
+            fputs("the last input is cut short\\n", stderr);
+            return 1;
+        }
         ${name}_from_floats($inputs, &input);
         if (${name}_run(&input, &output) != 0) {
             return 1;
@@ -34,7 +43,6 @@ int main(int count, char **arguments)
         }
         printf("\\n");
     }
-    return 0;
 }
 """
 
@@ -60,9 +68,8 @@ def main_text(net: CNet, name: str, stem: str, fields: Mapping[str, str], is_flo
             stem=stem,
             name=name,
             declared=", ".join(f"{field}[{size}]" for field, size in (sizes | outs).items()),
-            read=" && ".join(
-                f"fread({field}, sizeof(float), {size}, stdin) == {size}" for field, size in sizes.items()
-            ),
+            read="\n".join(f"bytes += fread({field}, 1, sizeof {field}, stdin);" for field in sizes),
+            bytes=" + ".join(f"sizeof {field}" for field in sizes),
             inputs=", ".join(sizes),
             outputs=", ".join(outs),
             floats="\n".join(loop.format(size, '"%.9g "', f"(double){field}[i]") for field, size in outs.items()),
