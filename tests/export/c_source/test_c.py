@@ -181,8 +181,8 @@ def test_every_geometry(case, tmp_path):
     with torch.no_grad():
         expected = flat(next(iter(net.eval()({"data": x}).values())))
     assert np.abs(run(tmp_path / "net", x.numpy(), "floats") - expected).max() < 0.003 * np.abs(expected).max()
-    c(net, None, tmp_path / "float.c", arithmetic="float", main=True)
-    found = run(compiled(tmp_path / "float.c"), x.numpy(), "floats")
+    c(net, None, tmp_path / "floats.c", arithmetic="float", main=True)
+    found = run(compiled(tmp_path / "floats.c"), x.numpy(), "floats")
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 

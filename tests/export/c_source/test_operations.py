@@ -98,8 +98,8 @@ def test_an_operation_of_caffe(name, tmp_path):
         assert floats.shape == expected.shape == (40, 1)
     else:
         assert np.abs(floats - expected).max() <= 0.003 * np.abs(expected).max()
-    c(net, None, tmp_path / "float.c", arithmetic="float", main=True)
-    found = run(compiled(tmp_path / "float.c", "clang"), x.numpy(), "floats")
+    c(net, None, tmp_path / "floats.c", arithmetic="float", main=True)
+    found = run(compiled(tmp_path / "floats.c", "clang"), x.numpy(), "floats")
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 

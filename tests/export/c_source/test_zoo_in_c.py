@@ -40,8 +40,8 @@ def test_a_whole_net(name, by, tmp_path):
     program = compiled(tmp_path / "net.c", by, CHECKED)
     blob = next(iter(report.twin.net.net.inputs))
     assert np.array_equal(run(program, x.numpy()), report.twin({blob: x.numpy()})["output"])
-    c(model, x[:1], tmp_path / "float.c", arithmetic="float", main=True)
-    found = run(compiled(tmp_path / "float.c", by, CHECKED), x[:5].numpy(), "floats")
+    c(model, x[:1], tmp_path / "floats.c", arithmetic="float", main=True)
+    found = run(compiled(tmp_path / "floats.c", by, CHECKED), x[:5].numpy(), "floats")
     with torch.no_grad():
         expected = model(x[:5]).numpy()
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
