@@ -101,7 +101,7 @@ def baseline(name: str, bits: int | None, sparsity: float, grid: GridKind) -> Ba
 def compress_by(model: nn.Module, inputs: Sequence[object], forward: Forward, treat: Baseline) -> None:
     """Treats layer after layer, with the inputs of the part that is done."""
     targets, _ = targets_of(model, None, ())
-    with evaluating(model):
+    with evaluating(model, torch.device("cpu")):
         runner = ModelRunner(model, forward)
         seen = survey(runner, inputs[0], {target.views[0].watched: target.name for target in targets})
         replay = Replay(model, seen)
