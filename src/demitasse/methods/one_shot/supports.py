@@ -30,11 +30,11 @@ def sweep(weight: Tensor, kept: Tensor, hessian: Tensor, importance: Tensor, ent
     """Returns the rounded weight.
 
     Args:
-        weight: (groups, rows, columns), what the rounded weight stands for, with values in all columns.
+        weight: (groups, rows, columns), the weight before pruning and rounding.
         kept: bool, the same shape; all other entries of the result are zero.
         hessian: (groups, columns, columns), positive definite; the first columns of a row are fixed first.
         importance: (groups, rows), factors of the rows' losses.
-        entries: returns the values to fix from those that would be best.
+        entries: rounds the best values of a column.
     """
     result, seen = torch.zeros_like(weight), weight @ hessian
     for group, mask in enumerate(kept):
