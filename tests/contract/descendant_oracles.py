@@ -148,7 +148,16 @@ def random_field(
 
 
 def deformed(
-    x: Array, offsets: Array, weight: Array, bias: Array, *, stride: int, pad: int, dilation: int, group: int, parts: int
+    x: Array,
+    offsets: Array,
+    weight: Array,
+    bias: Array,
+    *,
+    stride: int,
+    pad: int,
+    dilation: int,
+    group: int,
+    parts: int,
 ) -> Array:
     """DeformableConvolution, equations 2 and 3."""
     n, channels, height, width = x.shape

@@ -36,14 +36,16 @@ class DeformableConvolution(Layer):
     def setup(self, *shapes: Shape) -> None:
         settings, shape = self.spec.deformable_convolution_param, shapes[0]
         if len(shape) != _IMAGE_AXES or settings.axis != 1:
-            raise NetError(f"found a bottom of shape {list(shape)} and axis {settings.axis}; expected four axes, axis 1")
+            raise NetError(
+                f"found a bottom of shape {list(shape)} and axis {settings.axis}; expected four axes, axis 1"
+            )
         self.window = Window.from_settings(settings, 2)
         self.outputs, self.group, self.parts = settings.num_output, settings.group, settings.deformable_group
         channels = shape[1]
         if not (self.outputs and self.group and self.parts):
             raise NetError(
-                f"num_output is {self.outputs}, group {self.group} and deformable_group {self.parts}; expected positive "
-                "numbers"
+                f"num_output is {self.outputs}, group {self.group} and deformable_group {self.parts}; expected "
+                "positive numbers"
             )
         if channels % self.group or self.outputs % self.group or channels % self.parts:
             raise NetError(

@@ -62,7 +62,8 @@ class EvalDetection(Layer):
         cells = self.side**2
         if not (cells and self.classes and self.objects):
             raise NetError(
-                f"side is {self.side}, num_class {self.classes} and num_object {self.objects}; expected positive numbers"
+                f"side is {self.side}, num_class {self.classes} and num_object {self.objects}; expected positive "
+                "numbers"
             )
         if self.anchors is None or len(self.anchors) not in (0, self.objects):
             raise NetError(
@@ -76,8 +77,8 @@ class EvalDetection(Layer):
         ]
         if sizes != expected or shapes[0][0] != shapes[1][0]:
             raise NetError(
-                f"found bottoms of shapes {[list(shape) for shape in shapes]}; expected n items of {expected[0]} and of "
-                f"{expected[1]} numbers"
+                f"found bottoms of shapes {[list(shape) for shape in shapes]}; expected n items of {expected[0]} and "
+                f"of {expected[1]} numbers"
             )
 
     @override
@@ -89,10 +90,12 @@ class EvalDetection(Layer):
     def forward(self, found: Tensor, labels: Tensor) -> Tensor:
         second = self.anchors is not None and len(self.anchors) > 0
         rows = np.zeros(self.top_shapes(tuple(found.shape))[0])
-        items = zip(rows, found.flatten(1).double().cpu().numpy(), labels.flatten(1).double().cpu().numpy(), strict=True)
+        items = zip(
+            rows, found.flatten(1).double().cpu().numpy(), labels.flatten(1).double().cpu().numpy(), strict=True
+        )
         for row, values, truth in items:
             truths = self._truths_of_list(truth) if second else self._truths_of_cells(truth)
-            if len(truths.label) and not (0 <= truths.label.min() and truths.label.max() < self.classes):
+            if len(truths.label) and not 0 <= truths.label.min() <= truths.label.max() < self.classes:
                 raise DataError(
                     f"layer {self.spec.name!r}: label {truths.label} is out of range; expected 0 to {self.classes - 1}"
                 )
@@ -104,7 +107,9 @@ class EvalDetection(Layer):
     def _truths_of_cells(self, values: Floats) -> _Boxes:
         difficult, occupied, label, places = np.split(values, np.array([1, 2, 3]) * self.side**2)
         there = occupied != 0
-        return _Boxes(label[there].astype(np.int64), 1.0 * (difficult[there] != 1), _corners(places.reshape(-1, 4)[there]))
+        return _Boxes(
+            label[there].astype(np.int64), 1.0 * (difficult[there] != 1), _corners(places.reshape(-1, 4)[there])
+        )
 
     def _truths_of_list(self, values: Floats) -> _Boxes:
         rows = values.reshape(_TRUTHS, _TRUTH)
@@ -149,11 +154,13 @@ class EvalDetection(Layer):
         """Returns the boxes that are kept, by class and score."""
         order = np.argsort(-boxes.score, kind="stable")
         if self.nms >= 0:
-            # an overlap of nms itself is too much
-            order = order[suppress(boxes.corners[order], float(np.nextafter(self.nms, -1)), place=self.spec.name)]
+            # an overlap of nms itself is too much, so that with nms 0 only the best box is left
+            most = None if self.nms else 1
+            limit = max(float(np.nextafter(self.nms, -1)), 0)
+            order = order[suppress(boxes.corners[order], limit, most, place=f"layer {self.spec.name!r}")]
             order = order[boxes.score[order] >= _LEAST] if second else order
         order = order[np.argsort(boxes.label[order], kind="stable")]
-        return _Boxes(*(each[order] for each in boxes))
+        return _Boxes(boxes.label[order], boxes.score[order], boxes.corners[order])
 
     def _judged(self, boxes: _Boxes, truths: _Boxes) -> Floats:
         """Returns a row for each box: class, score, true, false."""

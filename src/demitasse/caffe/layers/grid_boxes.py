@@ -101,10 +101,10 @@ def grouped(boxes: Integers, votes: float, eps: float) -> tuple[Integers, Intege
     """
     if votes <= 0 or not len(boxes):
         return boxes, np.ones(len(boxes), np.int64)
-    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
-    smaller = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]).sum(-1)
-    alike = (np.abs(corners[:, None] - corners) <= eps * smaller[..., None] * 0.5).all(-1)
-    group = _components(alike)
+    width, height = boxes[:, 2], boxes[:, 3]
+    limit = eps * (np.minimum.outer(width, width) + np.minimum.outer(height, height)) * 0.5
+    sides = (*boxes[:, :2].T, *(boxes[:, :2] + boxes[:, 2:]).T)
+    group = _components(np.logical_and.reduce([np.abs(np.subtract.outer(side, side)) <= limit for side in sides]))
     counts = np.bincount(group)
     sums = np.zeros((len(counts), 4))
     np.add.at(sums, group, boxes)

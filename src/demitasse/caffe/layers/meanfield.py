@@ -14,6 +14,7 @@ from demitasse.caffe.layers.permutohedral import PermutohedralLattice
 from demitasse.errors import DataError, NetError
 
 _TINY = 1e-20
+_MOST_ITERATIONS = 1000  # a file shall not make a net that never ends
 
 
 @LAYERS.register("MultiStageMeanfield")
@@ -44,10 +45,10 @@ class MultiStageMeanfield(Layer):
         settings = self.spec.multi_stage_meanfield_param
         self.iterations = settings.num_iterations
         self.near, self.far, self.colour = settings.theta_gamma, settings.theta_alpha, settings.theta_beta
-        if not self.iterations or not all(0 < each < math.inf for each in (self.near, self.far, self.colour)):
+        if not 0 < self.iterations <= _MOST_ITERATIONS or not all(0 < each < math.inf for each in (self.near, self.far, self.colour)):
             raise NetError(
                 f"num_iterations is {self.iterations} and theta_alpha, theta_beta and theta_gamma are "
-                f"{[self.far, self.colour, self.near]}; expected positive numbers"
+                f"{[self.far, self.colour, self.near]}; expected positive numbers, and at most {_MOST_ITERATIONS} iterations"
             )
         scores = shapes[0]
         if len(scores) != 4 or shapes[1:] != (scores, (scores[0], 3, *scores[2:])) or not math.prod(scores[1:]):
@@ -70,9 +71,7 @@ class MultiStageMeanfield(Layer):
     @override
     def forward(self, scores: Tensor, first: Tensor, image: Tensor) -> Tensor:
         filters = _Filters(scores, image.detach(), self)
-        spatial, bilateral, compatibility = (
-            blob[0, 0] for blob in (self.spatial, self.bilateral, self.compatibility)
-        )
+        spatial, bilateral, compatibility = (blob[0, 0] for blob in (self.spatial, self.bilateral, self.compatibility))
         found = first
         for _ in range(self.iterations):
             by_place, by_colour = filters(found.softmax(1))
@@ -116,5 +115,7 @@ def _diagonal(layer: MultiStageMeanfield, name: str, classes: int) -> list[float
     except ValueError as error:
         raise NetError(f"{name}_filter_weights_str is {text!r}; expected {classes} numbers") from error
     if len(numbers) != classes:
-        raise NetError(f"{name}_filter_weights_str has {len(numbers)} numbers; expected one for each of {classes} classes")
+        raise NetError(
+            f"{name}_filter_weights_str has {len(numbers)} numbers; expected one for each of {classes} classes"
+        )
     return numbers

@@ -57,16 +57,14 @@ class ImResize(Layer):
 
     @override
     def forward(self, bottom: Tensor) -> Tensor:
-        total = None
+        found = []
         for item, (rows, columns) in zip(bottom, self.margins, strict=True):
             part = item[:, rows : item.shape[1] - rows, columns : item.shape[2] - columns]
             down, across = (
                 interpolation(size, part.shape[axis], part) for axis, size in enumerate(self.plane, start=1)
             )
-            found = down @ part @ across.T
-            total = found if total is None else total + found
-        assert total is not None
-        return total[None] / len(self.margins)
+            found.append(down @ part @ across.T)
+        return torch.stack(found).mean(0, keepdim=True)
 
 
 def interpolation(size: int, length: int, like: Tensor) -> Tensor:
@@ -108,8 +106,8 @@ class PeakFinder(Layer):
         self.parts, self.most, self.threshold = settings.num_parts, settings.max_peaks, settings.threshold
         if len(shapes[0]) != 4 or not 0 < self.parts <= shapes[0][1] or not self.most:
             raise NetError(
-                f"found a bottom of shape {list(shapes[0])}, num_parts {self.parts} and max_peaks {self.most}; expected "
-                "(n, channels, h, w) with at least num_parts channels, and positive numbers"
+                f"found a bottom of shape {list(shapes[0])}, num_parts {self.parts} and max_peaks {self.most}; "
+                "expected (n, channels, h, w) with at least num_parts channels, and positive numbers"
             )
 
     @override
@@ -147,7 +145,8 @@ def _centres(maps: Tensor) -> tuple[Tensor, Tensor]:
     mass = maps.clamp(min=0) * ((rows[:, None] > 0) & (columns > 0))
     size = 2 * _RADIUS + 1
     total, x, y = (
-        F.avg_pool2d(each, size, 1, _RADIUS, divisor_override=1) for each in (mass, mass * columns, mass * rows[:, None])
+        F.avg_pool2d(each, size, 1, _RADIUS, divisor_override=1)
+        for each in (mass, mass * columns, mass * rows[:, None])
     )
     safe = torch.where(total > 0, total, 1)
     return x / safe, y / safe

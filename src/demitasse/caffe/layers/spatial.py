@@ -7,7 +7,6 @@ from typing import NamedTuple
 from demitasse.caffe import schema
 from demitasse.errors import NetError
 
-
 _Settings = schema.ConvolutionParameter | schema.DeformableConvolutionParameter
 
 
@@ -44,9 +43,7 @@ class Window(NamedTuple):
         return Window(*(values[1:] for values in self))
 
 
-def _spatial(
-    settings: _Settings, field: str, prefix: str, axes: int, default: int | None
-) -> tuple[int, ...]:
+def _spatial(settings: _Settings, field: str, prefix: str, axes: int, default: int | None) -> tuple[int, ...]:
     """Returns a setting for all spatial axes, given as a repeated field or as ``<prefix>_h`` and ``<prefix>_w``."""
     values = list(getattr(settings, field))
     names = (f"{prefix}_h", f"{prefix}_w")

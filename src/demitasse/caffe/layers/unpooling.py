@@ -47,8 +47,12 @@ class Unpooling(Layer):
         self.plane, pad = _pair(settings, "unpool_size", "unpool"), _pair(settings, "pad", "pad")
         if any(pad):
             raise NetError(f"pad is {list(pad)}; expected 0")
+        # an entry is spread over the plane only
+        self.kernel = min(self.kernel[0], self.plane[0]), min(self.kernel[1], self.plane[1])
         starts = [(size - 1) * stride for size, stride in zip(shapes[0][2:], self.stride, strict=True)]
-        if not all((*self.kernel, *self.stride)) or any(start >= size for start, size in zip(starts, self.plane, strict=True)):
+        if not all((*self.kernel, *self.stride)) or any(
+            start >= size for start, size in zip(starts, self.plane, strict=True)
+        ):
             raise NetError(
                 f"the kernel is {list(self.kernel)}, the stride {list(self.stride)} and the plane of the top "
                 f"{list(self.plane)}; expected positive numbers, and every window to begin in the plane"
@@ -102,9 +106,7 @@ class Unpooling(Layer):
 _WINDOW = (("kernel_size", "kernel"), ("stride", "stride"))
 
 
-def _pair(
-    settings: schema.UnpoolingParameter | schema.PoolingParameter, field: str, prefix: str
-) -> tuple[int, int]:
+def _pair(settings: schema.UnpoolingParameter | schema.PoolingParameter, field: str, prefix: str) -> tuple[int, int]:
     """Returns the values for height and width, given as one field or as ``<prefix>_h`` and ``<prefix>_w``."""
     names = (f"{prefix}_h", f"{prefix}_w")
     if settings.HasField(field) and any(map(settings.HasField, names)):

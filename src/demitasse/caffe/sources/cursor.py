@@ -28,7 +28,7 @@ class DatabaseCursor(Order):
         if param.shuffle:
             raise NetError(
                 "data_param has shuffle, which only Intel's fork takes; shuffle the records when the database is made, "
-                "as convert_imageset --shuffle does"
+                "as convert_imageset does if it is asked to"
             )
         self._rand_skip = param.rand_skip
         self._records: Iterator[Record] = iter(())
