@@ -234,6 +234,8 @@ EXAMPLES = [
         "ContrastiveLoss", "contrastive_loss_param { margin: 7 legacy_version: true }", (*MATRIX, (4,)), {2: 2},
         together=True, oracle=lambda a, b, label: oracles.contrastive(a, b, label, 7, legacy=True),
     ),
+    Example("ContinuationIndicator", "continuation_indicator_param { time_step: 3 batch_size: 2 }", (), together=True,
+            differentiable=False, oracle=lambda: np.array([[0, 0], [1, 1], [1, 1]])),
     Example("Convolution", f"convolution_param {{ {FILTERS} kernel_size: 3 }}"),
     Example("Convolution", f"convolution_param {{ {FILTERS} kernel_h: 3 kernel_w: 2 group: 2 pad_h: 1 dilation: 2 }}"),
     Example("Convolution", f"convolution_param {{ {FILTERS} kernel_size: 2 stride: 2 }}", ((1, 2, 3, 4, 3, 4),)),

@@ -27,9 +27,9 @@ LOSSES = (
     "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SmoothL1LossOHEM", "SoftmaxWithLoss", "SoftmaxWithLossOHEM",
 )  # fmt: skip
 UNTRANSLATED = (
-    *LOSSES, "Accuracy", "BoxAnnotatorOHEM", "DeformableConvolution", "DetectionEvaluate", "EvalDetection", "ImResize",
-    "Im2col", "LSTMUnit", "Lstm", "MultiBoxLoss", "MultiStageMeanfield", "Nms", "PSROIPooling", "Python", "Reorg",
-    "SegAccuracy", "Unpooling", "YoloDetectionOutput", "Yolov3DetectionOutput",
+    *LOSSES, "Accuracy", "BoxAnnotatorOHEM", "ContinuationIndicator", "DeformableConvolution", "DetectionEvaluate",
+    "EvalDetection", "ImResize", "Im2col", "LSTMUnit", "Lstm", "MultiBoxLoss", "MultiStageMeanfield", "Nms",
+    "PSROIPooling", "Python", "Reorg", "SegAccuracy", "Unpooling", "YoloDetectionOutput", "Yolov3DetectionOutput",
 )  # fmt: skip
 NO_SOURCE = dict.fromkeys(UNTRANSLATED, "translation to PyTorch")
 

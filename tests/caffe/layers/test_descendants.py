@@ -40,6 +40,7 @@ def parsed(text: str) -> Net:
         ("ImResize", "imresize_param { factor: nan }", [(1, 1, 4, 4)], "expected finite numbers"),
         ("ImResize", "imresize_param { factor: 1e30 }", [(1, 1, 4, 4)], "entries"),
         ("Nms", "", [(1, 3, 4, 4)], "num_parts 15"),
+        ("ContinuationIndicator", "continuation_indicator_param { time_step: 2 }", [], "batch_size 0"),
         ("MultiStageMeanfield", "", [SCORES] * 3, "num_iterations is 0"),
         ("MultiStageMeanfield", f"multi_stage_meanfield_param {{ {FIELD} }}", [SCORES, SCORES, (1, 2, 4, 5)], "twice"),
         (

@@ -45,10 +45,11 @@ class MultiStageMeanfield(Layer):
         settings = self.spec.multi_stage_meanfield_param
         self.iterations = settings.num_iterations
         self.near, self.far, self.colour = settings.theta_gamma, settings.theta_alpha, settings.theta_beta
-        if not 0 < self.iterations <= _MOST_ITERATIONS or not all(0 < each < math.inf for each in (self.near, self.far, self.colour)):
+        widths = self.far, self.colour, self.near
+        if not 0 < self.iterations <= _MOST_ITERATIONS or not all(0 < width < math.inf for width in widths):
             raise NetError(
-                f"num_iterations is {self.iterations} and theta_alpha, theta_beta and theta_gamma are "
-                f"{[self.far, self.colour, self.near]}; expected positive numbers, and at most {_MOST_ITERATIONS} iterations"
+                f"num_iterations is {self.iterations} and theta_alpha, theta_beta and theta_gamma are {list(widths)}; "
+                f"expected positive numbers, and at most {_MOST_ITERATIONS} iterations"
             )
         scores = shapes[0]
         if len(scores) != 4 or shapes[1:] != (scores, (scores[0], 3, *scores[2:])) or not math.prod(scores[1:]):

@@ -60,6 +60,7 @@ _HOMES = {
     "AnnotatedData": (200, 200),
     "BN": (1137, 137),  # PSPNet; 45 in SegNet's dialect
     "BoxAnnotatorOHEM": (1203, 150),
+    "ContinuationIndicator": (1173, 200),
     "DeformableConvolution": (999999, 999999),
     "DenseImageData": (1166, 138),
     "DetectionEvaluate": (205, 205),
