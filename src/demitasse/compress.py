@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,6 +26,7 @@ from demitasse.zoo.runner import Runner, Watch
 from demitasse.zoo.stages import Stage
 from demitasse.zoo.training import TrainingRun
 
+_NEEDS = {"start": "starts from", "teacher": "learns from"}
 _OTHERS = "all others"
 _LEAST_SHARE = 0.0005  # share of all parameters below which a layer has no bar of its own
 
@@ -47,14 +49,14 @@ def compress(
     """Runs the stages of a recipe that are not complete yet, and writes a report.
 
     If it was stopped, call it again: it resumes from its last checkpoint, on a CPU with the same bits. If the recipe
-    starts from the result of another recipe, it runs that one first, in the same ``out``.
+    starts from the result of another recipe, or learns from it, it runs that one first, in the same ``out``.
 
     Args:
         recipe: a file, the name of a bundled recipe, or a recipe.
         out: the folder for the results: a folder with the recipe's name, with the weights of the stages and the report.
         seed: the seed, instead of the recipe's.
         data: file or folder of the data, instead of the recipe's.
-        restart_all: whether to run all stages of the recipe again, but not those of the recipe that it starts from.
+        restart_all: whether to run all stages of the recipe again, but not those of the recipes that it needs.
         quick: whether to run a tenth of the epochs, with milder pruning; see :meth:`Recipe.quick`.
         allow_imports: whether the recipe may import its model and its data, which runs code of these modules.
         say: called with a line at the end of each stage.
@@ -77,48 +79,56 @@ def compress(
     else:
         found = find_recipe(recipe)
         beside = Path(recipe).parent if Path(recipe).suffix == ".toml" else None
-    chain = [_adapted(one, seed, data, quick) for one in _chain(found, beside)]
-    start, dense = found.weights, None
-    for one in chain:
-        folder = Path(out) / one.name
-        if restart_all and one is chain[-1]:
+    runners: dict[str, Runner] = {}
+    dense: dict[str, Result | None] = {}
+    every = [_adapted(one, seed, data, quick) for one in _needed(found, beside)]
+    for one in every:
+        folder, start = Path(out) / one.name, runners.get(one.start)
+        if restart_all and one is every[-1]:
             restart(folder)
-        if len(chain) > 1:
+        if len(every) > 1:
             say(f"{one.name}:")
         with _watching(say) as watch:
-            runner = Runner(one, folder, start, allow_imports, watch)
+            weights = start.outcome if start else one.weights
+            runner = Runner(one, folder, weights, allow_imports, watch, runners.get(one.teacher))
             for note in runner.data.notes:
                 say(note)
             results = runner.run()
-        dense = _dense(one, results) or dense
-        write_report(one, results, folder, quick, dense)
+        dense[one.name] = _dense(one, results) or dense.get(one.start)
+        write_report(one, results, folder, quick, dense[one.name])
         write_page_of(folder, say)
-        start = runner.outcome
+        runners[one.name] = runner
     return results
 
 
-def _chain(recipe: Recipe, beside: Path | None) -> list[Recipe]:
-    """Returns the recipes that a recipe starts from, in order, and the recipe itself as the last one."""
-    chain = [recipe]
-    while chain[0].start:
-        try:
-            before = find_recipe(chain[0].start, beside)
-        except UsageError as error:
-            raise error.within(f"{chain[0].source}: start") from error
-        if before.name in [one.name for one in chain]:
-            raise UsageError(f"{before.source}: starts from itself, through {chain[0].source}")
-        chain.insert(0, before)
-    _check_order(chain)
-    return chain
+def _needed(recipe: Recipe, beside: Path | None) -> list[Recipe]:
+    """Returns the recipes that a recipe starts from or learns from, in the order in which they run, and itself last."""
+    done: dict[str, Recipe] = {}
+    stages: dict[str, list[Stage]] = {}  # of a recipe, after those of the recipes that it starts from
 
+    def add(one: Recipe, through: tuple[Recipe, ...]) -> None:
+        names: dict[str, Any] = {}  # without folders and suffixes
+        for key, name in (("start", one.start), ("teacher", one.teacher)):
+            if not name:
+                continue
+            try:
+                before = find_recipe(name, beside)
+            except UsageError as error:
+                raise error.within(f"{one.source}: {key}") from error
+            if before.name in [other.name for other in (*through, one)]:
+                raise UsageError(f"{before.source}: {_NEEDS[key]} itself, through {one.source}")
+            if before.name not in done:
+                add(before, (*through, one))
+            names[key] = before.name
+        one = replace(one, **names)
+        stages[one.name] = list(stages.get(one.start, ()))
+        for name, stage in zip(one.stage_names, one.stages, strict=True):
+            stage.check(f"{one.source}: {name}", stages[one.name])
+            stages[one.name].append(stage)
+        done[one.name] = one
 
-def _check_order(chain: Sequence[Recipe]) -> None:
-    """Checks the stages of each recipe after those of the recipes that it starts from."""
-    before: list[Stage] = []
-    for recipe in chain:
-        for name, stage in zip(recipe.stage_names, recipe.stages, strict=True):
-            stage.check(f"{recipe.source}: {name}", before)
-            before.append(stage)
+    add(recipe, ())
+    return list(done.values())
 
 
 def _adapted(recipe: Recipe, seed: int | None, data: str | Path | None, quick: bool) -> Recipe:

@@ -1,4 +1,4 @@
-"""Digits for experiments: MNIST, and the small ones of scikit-learn."""
+"""Small images for experiments: MNIST, Fashion-MNIST, and the digits of scikit-learn."""
 
 from __future__ import annotations
 
@@ -24,17 +24,53 @@ from demitasse.idx import read_idx
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+_IMAGES, _LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
+
+
+class IdxCollection(NamedTuple):
+    """Images and labels in four IDX files, which can be downloaded.
+
+    Attributes:
+        title: its name.
+        folder: name of its folder in the cache.
+        mirrors: addresses of folders to download from, tried in order.
+        checksums: file -> SHA-256 of its content, uncompressed, so that the program that compressed it does not matter.
+    """
+
+    title: str
+    folder: str
+    mirrors: Sequence[str]
+    checksums: dict[str, str]
+
+
+MNIST = IdxCollection(
+    "MNIST",
+    "mnist",
+    (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    {
+        f"train-{_IMAGES}": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        f"train-{_LABELS}": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        f"t10k-{_IMAGES}": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        f"t10k-{_LABELS}": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
 )
-# SHA-256 of the uncompressed files, so that the program that compressed them does not matter
-CHECKSUMS = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
+FASHION_MNIST = IdxCollection(
+    "Fashion-MNIST",
+    "fashion-mnist",
+    (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+    ),
+    {
+        f"train-{_IMAGES}": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        f"train-{_LABELS}": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        f"t10k-{_IMAGES}": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        f"t10k-{_LABELS}": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
+)
 _LARGEST = 64 << 20
 _TIMEOUT = 30
 
@@ -68,13 +104,13 @@ def digits() -> Dataset:
     return Dataset(images[:1500], classes[:1500], images[1500:], classes[1500:])
 
 
-def mnist(folder: str | Path | None = None, mirrors: Sequence[str] = MIRRORS) -> Dataset:
+def mnist(folder: str | Path | None = None, mirrors: Sequence[str] = ()) -> Dataset:
     """Returns MNIST: 28x28 pixels, 60,000 digits to train and 10,000 to test with.
 
     Args:
         folder: the folder with its four files, plain or ``.gz``; None downloads them once to the cache folder
             (``$XDG_CACHE_HOME/demitasse/mnist``, else ``~/.cache/demitasse/mnist``).
-        mirrors: addresses of folders to download from, tried in order.
+        mirrors: addresses of folders to download from, tried in order, instead of the usual ones.
 
     Raises:
         DataError: a file is missing in the folder, or no mirror answers.
@@ -82,17 +118,42 @@ def mnist(folder: str | Path | None = None, mirrors: Sequence[str] = MIRRORS) ->
 
     Reference: LeCun, Bottou, Bengio, Haffner 1998.
     """
-    place = download_mnist(mirrors=mirrors) if folder is None else Path(folder)
+    return _read(MNIST, folder, mirrors)
+
+
+def fashion_mnist(folder: str | Path | None = None, mirrors: Sequence[str] = ()) -> Dataset:
+    """Returns Fashion-MNIST: articles of clothing in ten classes, in the sizes and numbers of MNIST.
+
+    Args:
+        folder: see :func:`mnist`.
+        mirrors: see :func:`mnist`.
+
+    Raises:
+        DataError: see :func:`mnist`.
+        FileFormatError: see :func:`mnist`.
+
+    Reference: Xiao, Rasul, Vollgraf 2017, Fashion-MNIST (arXiv 1708.07747).
+    """
+    return _read(FASHION_MNIST, folder, mirrors)
+
+
+def _read(collection: IdxCollection, folder: str | Path | None, mirrors: Sequence[str]) -> Dataset:
+    place = download(collection, mirrors=mirrors) if folder is None else Path(folder)
     train_images, train_labels, test_images, test_labels = (
-        read_idx(_find(place, name), axes=3 if "images" in name else 1) for name in CHECKSUMS
+        read_idx(_find(place, name), axes=3 if "images" in name else 1) for name in collection.checksums
     )
     return Dataset(
         train_images[:, None], train_labels.astype(np.int64), test_images[:, None], test_labels.astype(np.int64)
     )
 
 
-def download_mnist(folder: str | Path | None = None, mirrors: Sequence[str] = MIRRORS) -> Path:
-    """Downloads the files of MNIST that are missing in the folder, and checks each before it writes it.
+def download(collection: IdxCollection, folder: str | Path | None = None, mirrors: Sequence[str] = ()) -> Path:
+    """Downloads the files that are missing in the folder, and checks each before it writes it.
+
+    Args:
+        collection: what to download.
+        folder: where to; None for the cache folder.
+        mirrors: see :func:`mnist`.
 
     Returns:
         The folder.
@@ -102,13 +163,13 @@ def download_mnist(folder: str | Path | None = None, mirrors: Sequence[str] = MI
         FileFormatError: a download has the wrong checksum.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    place = Path(folder) if folder is not None else cache / "demitasse/mnist"
+    place = Path(folder) if folder is not None else cache / "demitasse" / collection.folder
     make_folder(place)
-    for name, checksum in CHECKSUMS.items():
+    for name, checksum in collection.checksums.items():
         target = place / f"{name}.gz"
         if target.exists():
             continue
-        content = _fetch(f"{name}.gz", mirrors)
+        content = _fetch(f"{name}.gz", mirrors or collection.mirrors, collection.title)
         _verify(content, name, checksum)
         write_bytes(target, content)
     return place
@@ -121,7 +182,7 @@ def _find(folder: Path, name: str) -> Path:
     raise DataError(f"{folder}: there is no {name} and no {name}.gz")
 
 
-def _fetch(name: str, mirrors: Sequence[str]) -> bytes:
+def _fetch(name: str, mirrors: Sequence[str], title: str) -> bytes:
     failures = []
     for mirror in mirrors:
         try:
@@ -130,7 +191,7 @@ def _fetch(name: str, mirrors: Sequence[str]) -> bytes:
                 return content
         except (OSError, HTTPException) as error:
             failures.append(f"{mirror}{name}: {error}")
-    raise DataError(f"{name} cannot be downloaded: {'; '.join(failures)}; give a folder with MNIST instead")
+    raise DataError(f"{name} cannot be downloaded: {'; '.join(failures)}; give a folder with {title} instead")
 
 
 def _verify(content: bytes, name: str, expected: str) -> None:

@@ -21,7 +21,8 @@ from demitasse.zoo.stages import STAGES
 from demitasse.zoo.stages.base import Stage, TrainingStage
 from demitasse.zoo.tables import check_keys, convert, read_table
 
-_TOP = ("title", "seed", "threads", "device", "checkpoint", "start", "weights", "model", "data", "training", "stages")
+_PLAIN = ("title", "seed", "threads", "device", "checkpoint", "start", "weights", "teacher")
+_TABLES = ("model", "data", "training", "stages")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Recipe:
         checkpoint: number of batches between checkpoints; 0 for checkpoints only after every epoch.
         start: another recipe, whose result is the start.
         weights: a file with a state_dict to start from.
+        teacher: another recipe, whose result teaches the stages with ``distill``; without it, the start does.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Recipe:
     checkpoint: int = 500
     start: str = ""
     weights: Path | None = None
+    teacher: str = ""
 
     @property
     def data_name(self) -> str:
@@ -151,25 +154,38 @@ def parse(text: str, name: str, source: str, folder: Path | None = None) -> Reci
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{source}: not TOML: {error}") from error
-    check_keys(table, _TOP, source)
+    check_keys(table, _PLAIN + _TABLES, source)
     for needed in ("model", "data", "stages"):
         if needed not in table:
             raise UsageError(f"{source}: {needed} is missing")
-    plain = {key: _top(key, table[key], source) for key in _TOP[:7] if key in table}
+    plain = {key: _top(key, table[key], source) for key in _PLAIN if key in table}
     if plain.get("start") and plain.get("weights"):
         raise UsageError(f"{source}: both start and weights are given; expected one of them")
     base = folder or Path()
     if "weights" in plain:
         plain["weights"] = base / plain["weights"]
     data = _choice("data", table["data"], source)
+    stages = _stages(table["stages"], table.get("training", {}), source, base)
+    _check_teacher(stages, plain, source)
     return Recipe(
         name=name,
         source=source,
         model=_choice("model", table["model"], source),
         data=replace(data, path=base / data.path) if data.path else data,
-        stages=_stages(table["stages"], table.get("training", {}), source, base),
+        stages=stages,
         **plain,
     )
+
+
+def _check_teacher(stages: Sequence[Stage], given: Mapping[str, object], source: str) -> None:
+    """Checks that stages that learn from a teacher have one, and that a teacher has such a stage."""
+    learning = [number for number, stage in enumerate(stages, 1) if isinstance(stage, TrainingStage) and stage.distill]
+    if learning and not any(given.get(key) for key in ("teacher", "start", "weights")):
+        raise UsageError(
+            f"{source}: [[stages]] {learning[0]}: distill needs a teacher; expected teacher, start or weights"
+        )
+    if given.get("teacher") and not learning:
+        raise UsageError(f"{source}: teacher is given, but no stage has distill")
 
 
 def _top(key: str, value: object, source: str) -> Any:

@@ -58,6 +58,7 @@ class Runner:
         recipe: the recipe.
         folder: the folder for the results, with a folder for each stage; created if it is missing.
         start: a file with the weights to start from; None for initial weights.
+        teacher: the runner, complete, of the recipe that teaches this one; None if the start does.
         allow_imports: whether the recipe may import its model and its data, which runs code of these modules.
         watch: callbacks.
 
@@ -74,8 +75,9 @@ class Runner:
         start: Path | None = None,
         allow_imports: bool = False,
         watch: Watch | None = None,
+        teacher: Runner | None = None,
     ) -> None:
-        self.recipe, self.folder, self.start = recipe, folder, start
+        self.recipe, self.folder, self.start, self.teacher = recipe, folder, start, teacher
         self.watch = watch or Watch()
         self.builder = self._find_builder(allow_imports)
         place, choice = f"{recipe.source}: [data]", recipe.data
@@ -94,12 +96,13 @@ class Runner:
 
     def _basis(self) -> dict[str, object]:
         """Returns the settings that all stages depend on, as plain data."""
-        recipe = self.recipe
+        recipe, teacher = self.recipe, self.teacher
         return {
             "seed": recipe.seed,
             "model": {"name": recipe.model.name, "import": recipe.model.imported, **recipe.model.settings},
             "data": {"name": recipe.data_name, **recipe.data.settings},
             "start": _checksum(self.start) if self.start else None,
+            **({"teacher": _checksum(teacher.outcome)} if teacher else {}),
         }
 
     def run(self) -> list[Result]:
@@ -132,6 +135,19 @@ class Runner:
         """Returns the model with its initial weights, on the device."""
         torch.manual_seed(self.recipe.seed)
         return self._initial().to(self.device)
+
+    def trained(self) -> nn.Module:
+        """Returns the model as the last stage left it."""
+        return self._loaded(self.outcome)
+
+    def _started(self) -> nn.Module:
+        return self._loaded(self.start)
+
+    def _loaded(self, weights: Path | None) -> nn.Module:
+        model = self.build()
+        if weights:
+            load_weights(model, weights)
+        return model
 
     def _initial(self) -> nn.Module:
         return build_model(self.builder, self.recipe.model.settings, f"{self.recipe.source}: [model]")
@@ -188,10 +204,8 @@ class Runner:
 
     def _work(self, number: int) -> Work:
         """Returns what a stage works on, read from files only, so that a resume gives the same result."""
-        model, stage = self.build(), self.recipe.stages[number]
-        before = self.stage_folder(number - 1) / MODEL if number else self.start
-        if before:
-            load_weights(model, before)
+        stage = self.recipe.stages[number]
+        model = self._loaded(self.stage_folder(number - 1) / MODEL if number else self.start)
         if _precision(stage).channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         seed = 1000 * self.recipe.seed + number
@@ -199,7 +213,15 @@ class Runner:
         offset = sum(_epochs(earlier) for earlier in self.recipe.stages[:number])
         watch = self.watch
         return Work(
-            model, self.data, self.stage_folder(number), seed, self.recipe.checkpoint, offset, watch.step, watch.epoch
+            model,
+            self.data,
+            self.stage_folder(number),
+            seed,
+            self.recipe.checkpoint,
+            offset,
+            watch.step,
+            watch.epoch,
+            self.teacher.trained if self.teacher else self._started,
         )
 
     def _measure(self, name: str, stage: Stage, work: Work, outcome: Outcome, seconds: float) -> Result:

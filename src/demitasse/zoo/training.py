@@ -98,6 +98,7 @@ class TrainingRun:
         on_step: called after every batch with the run.
         on_epoch: called after every epoch with its record.
         offset: number of epochs before this run, which its data continues.
+        objective: (model, batch) -> the loss to train with; that of the data if it is None.
 
     Attributes:
         epoch: number of complete epochs.
@@ -118,6 +119,7 @@ class TrainingRun:
     on_step: Sequence[Callable[[TrainingRun], None]] = ()
     on_epoch: Sequence[Callable[[dict[str, float]], None]] = ()
     offset: int = 0
+    objective: Callable[[nn.Module, Batch], Tensor] | None = None
     epoch: int = 0
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -185,7 +187,7 @@ class TrainingRun:
     def _train_batch(self, batch: Batch) -> None:
         device = self._sum.device
         with self.precision.context(device):
-            loss = self.data.loss(self.model, self.precision.move(batch, device))
+            loss = (self.objective or self.data.loss)(self.model, self.precision.move(batch, device))
         (loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
         self._sum += loss.detach()
         self.step += 1

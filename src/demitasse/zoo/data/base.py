@@ -28,9 +28,11 @@ class TrainingData(ABC):
         preparation: how an image becomes an input like those of the data; None where inputs are not images.
         classes: the names of the classes, in order; empty where they are numbers, or where there are none.
         notes: what the user should know of the data, such as how it was split; a line each.
+        class_axis: the axis of a model's outputs that has a value for each class.
     """
 
     metric = "error"
+    class_axis = 1
     preparation: Preparation | None = None
     classes: Sequence[str] = ()
     notes: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""Digits: MNIST, and the small ones of scikit-learn."""
+"""Small grey images: MNIST, Fashion-MNIST, and the digits of scikit-learn."""
 
 from __future__ import annotations
 
@@ -66,3 +66,30 @@ def mnist(
         holdout: see :class:`ImageTrainingData`.
     """
     return ImageTrainingData(datasets.mnist(path), shift, False, batch, seed, test_batch, holdout)
+
+
+@DATASETS.register("fashion_mnist")
+def fashion_mnist(
+    path: Path | None = None,
+    batch: int = 64,
+    seed: int = 1,
+    test_batch: int = 1000,
+    shift: int = 0,
+    mirror: bool = False,
+    holdout: int = 0,
+) -> ImageTrainingData:
+    """Returns Fashion-MNIST, 28x28 pixels, 60,000 to train and 10,000 to test with.
+
+    Args:
+        path: the folder with its four files; None downloads them once.
+        batch: see :class:`ImageTrainingData`.
+        seed: see :class:`ImageTrainingData`.
+        test_batch: see :class:`ImageTrainingData`.
+        shift: see :class:`ImageTrainingData`.
+        mirror: see :class:`ImageTrainingData`.
+        holdout: see :class:`ImageTrainingData`.
+    """
+    names = "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"
+    return ImageTrainingData(
+        datasets.fashion_mnist(path), shift, mirror, batch, seed, test_batch, holdout, classes=names
+    )

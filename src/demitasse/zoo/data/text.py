@@ -34,6 +34,7 @@ class TextData(SampledData):
     """
 
     metric = "loss"
+    class_axis = -1
 
     def __init__(self, text: str, block: int = 128, batch: int = 32, seed: int = 1, test_batch: int = 64) -> None:
         super().__init__(batch, seed, test_batch)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import override
@@ -18,12 +19,17 @@ from demitasse.errors import MethodError, UsageError
 from demitasse.methods import settings
 from demitasse.registry import Registry, suggest
 from demitasse.zoo.data.base import TrainingData
+from demitasse.zoo.distillation import Distillation
 from demitasse.zoo.optimizers import OPTIMIZERS, make_optimizer
 from demitasse.zoo.schedules import SCHEDULES, scheduler
 from demitasse.zoo.training import Precision, Stateful, TrainingRun
 
 CHECKPOINT = "checkpoint.pt"
 QUICK = 10  # divides the epochs of a quick run
+
+
+def _no_teacher() -> nn.Module:
+    raise UsageError("distill: there is no teacher")
 
 
 @dataclass
@@ -39,6 +45,7 @@ class Work:
         offset: number of epochs that earlier stages trained.
         on_step: called after every batch with (the run, the number of batches of the stage).
         on_epoch: called after every epoch with its record.
+        teacher: returns the model that stages with ``distill`` learn from.
     """
 
     model: nn.Module
@@ -49,6 +56,7 @@ class Work:
     offset: int = 0
     on_step: Callable[[TrainingRun, int], None] = lambda run, total: None
     on_epoch: Callable[[dict[str, float]], None] = lambda record: None
+    teacher: Callable[[], nn.Module] = _no_teacher
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,9 @@ class TrainingStage(Stage):
         accumulate: number of batches in an update.
         bfloat16: see :class:`demitasse.zoo.training.Precision`.
         channels_last: see :class:`demitasse.zoo.training.Precision`.
+        distill: the share of the loss that comes from the teacher, 0 to 1; see
+            :class:`demitasse.zoo.distillation.Distillation`.
+        temperature: of the teacher's and the model's predictions in that part of the loss.
     """
 
     epochs: int
@@ -140,6 +151,8 @@ class TrainingStage(Stage):
     accumulate: int = 1
     bfloat16: bool = False
     channels_last: bool = False
+    distill: float = 0.0
+    temperature: float = 4.0
 
     @override
     def check(self, place: str, before: Sequence[Stage]) -> None:
@@ -153,10 +166,14 @@ class TrainingStage(Stage):
                 settings.whole(key, getattr(self, key), 1)
             for key in ("lr", "weight_decay", "clip"):
                 settings.number(key, getattr(self, key), 0)
-            settings.share("warmup", self.warmup)
+            for key in ("warmup", "distill"):
+                settings.share(key, getattr(self, key))
+            settings.number("temperature", self.temperature)
             settings.share("momentum", self.momentum or 0.0)
             for beta in self.betas:
                 settings.number("betas", beta)
+        if self.temperature <= 0:
+            raise UsageError(f"{place}: temperature is {self.temperature:g}; expected more than 0")
         known_keys = inspect.signature(OPTIMIZERS[self.optimizer]).parameters
         for key in self._optimizer_settings():
             if key not in known_keys:
@@ -211,9 +228,19 @@ class TrainingStage(Stage):
             on_step=[lambda run: work.on_step(run, total)],
             on_epoch=[work.on_epoch],
             offset=work.offset,
+            objective=self._objective(work),
         )
         run.resume(work.folder / CHECKPOINT)
         return run
+
+    def _objective(self, work: Work) -> Distillation | None:
+        if not self.distill:
+            return None
+        with torch.random.fork_rng(devices=()):  # its initial weights leave the randomness of the training as it is
+            teacher = work.teacher().eval()
+        if self.channels_last:
+            teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Distillation(work.data, teacher, self.distill, self.temperature)
 
     def train(self, work: Work, run: TrainingRun, epochs: int) -> None:
         """Trains until ``epochs`` epochs of the stage are complete, with checkpoints."""
