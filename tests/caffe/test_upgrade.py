@@ -55,7 +55,7 @@ TYPES = {
     "TANH": "TanH", "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData",
     # of forks
     "BN": "BN", "CROP": "Crop", "DENSE_IMAGE_DATA": "DenseImageData", "IMAGE_SEG_DATA": "ImageSegData",
-    "MAT_WRITE": "MatWrite",
+    "MAT_WRITE": "MatWrite", "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield", "UNPOOLING": "Unpooling",
     "INTERP": "Interp", "PRELU": "PReLU", "ROI_POOLING": "ROIPooling", "SEG_ACCURACY": "SegAccuracy",
     "SMOOTH_L1_LOSS": "SmoothL1Loss", "UPSAMPLE": "Upsample",
 }  # fmt: skip

@@ -14,6 +14,7 @@ import torch
 
 from demitasse.caffe import schema
 from demitasse.caffe.net import Net
+from tests.contract import descendant_oracles as descendants
 from tests.contract import detection_oracles as detection
 from tests.contract import multibox_oracles as multibox
 from tests.contract import oracles
@@ -171,6 +172,19 @@ RECORDED = {
     "Split": "split_",
 }
 
+# labels of the first YOLO: difficult, occupied, class, and x, y, width, height of each of 2 by 2 cells
+CELLS = np.array(
+    [
+        [0, 1, 0, 0, 1, 1, 1, 0, 2, 0, 2, 0, 0.3, 0.2, 0.5, 0.6, 0.7, 0.3, 0.9, 0.8, 0.2, 0.8, 1, 1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.8, 0.7, 1.5, 2],
+    ]
+)
+# labels of the second: class, x, y, width, height of up to 30 boxes
+BOXES_OF_YOLO = np.pad(
+    [[2, 0.3, 0.4, 0.9, 1.2, 0, 0.6, 0.7, 0.5, 0.4, 2, 0.7, 0.2, 1, 1], [1, 0.5, 0.5, 1, 1, *[0.0] * 10]],
+    ((0, 0), (0, 135)),
+)
+
 EXAMPLES = [
     Example("AbsVal", oracle=lambda x: np.where(x < 0, -x, x)),
     Example(
@@ -220,6 +234,8 @@ EXAMPLES = [
         "ContrastiveLoss", "contrastive_loss_param { margin: 7 legacy_version: true }", (*MATRIX, (4,)), {2: 2},
         together=True, oracle=lambda a, b, label: oracles.contrastive(a, b, label, 7, legacy=True),
     ),
+    Example("ContinuationIndicator", "continuation_indicator_param { time_step: 3 batch_size: 2 }", (), together=True,
+            differentiable=False, oracle=lambda: np.array([[0, 0], [1, 1], [1, 1]])),
     Example("Convolution", f"convolution_param {{ {FILTERS} kernel_size: 3 }}"),
     Example("Convolution", f"convolution_param {{ {FILTERS} kernel_h: 3 kernel_w: 2 group: 2 pad_h: 1 dilation: 2 }}"),
     Example("Convolution", f"convolution_param {{ {FILTERS} kernel_size: 2 stride: 2 }}", ((1, 2, 3, 4, 3, 4),)),
@@ -243,6 +259,18 @@ EXAMPLES = [
     Example(
         "Deconvolution", f"convolution_param {{ {FILTERS} kernel_size: 2 stride: 2 pad: 1 }}", ((2, 2, 2, 3, 2, 2),),
         oracle=lambda *given: oracles.deconvolution(*given, stride=2, pad=1),
+    ),
+    Example(
+        "DeformableConvolution",
+        f"""deformable_convolution_param {{ {FILTERS} kernel_size: 2 stride: 2 pad: 1 dilation: 2 group: 2
+        deformable_group: 2 }}""",
+        ((2, 4, 5, 4), (2, 16, 3, 2)),
+        oracle=lambda *x: descendants.deformed(*x, stride=2, pad=1, dilation=2, group=2, parts=2),
+    ),
+    Example(
+        "DeformableConvolution", f"deformable_convolution_param {{ {FILTERS} kernel_size: 1 bias_term: false }}",
+        ((2, 3, 4, 4), (2, 2, 4, 4)),
+        oracle=lambda *x: descendants.deformed(*x, np.zeros(4), stride=1, pad=0, dilation=1, group=1, parts=1),
     ),
     Example("DepthwiseConvolution", f"convolution_param {{ {FILTERS} kernel_size: 2 group: 4 }}",
             oracle=detection.depthwise),
@@ -297,6 +325,20 @@ EXAMPLES = [
     Example(
         "EuclideanLoss", "", (ROWS, ROWS), together=True, oracle=lambda a, b: ((a - b) ** 2).sum() / 2 / len(a)
     ),
+    Example(
+        "EvalDetection", "eval_detection_param { side: 2 num_class: 3 threshold: 0.1 nms: 0.3 }", ((2, 52), (2, 28)),
+        given={1: CELLS}, differentiable=False,
+        oracle=lambda *x: descendants.judged(*x, side=2, classes=3, objects=2, least=np.float32(0.1),
+                                             nms=np.float32(0.3)),
+    ),
+    Example(
+        "EvalDetection",
+        """eval_detection_param { side: 2 num_class: 3 threshold: 0.2 nms: 0.5 biases: [1, 0.5, 1.5, 2]
+        score_type: OBJ }""",
+        ((2, 16, 2, 2), (2, 150)), given={1: BOXES_OF_YOLO}, differentiable=False,
+        oracle=lambda *x: descendants.judged(*x, side=2, classes=3, objects=2, least=np.float32(0.2), nms=0.5,
+                                             biases=[1, 0.5, 1.5, 2], score="OBJ"),
+    ),
     Example("Exp", oracle=np.exp),
     Example("Exp", "exp_param { base: 2 scale: 0.5 shift: -1 }", oracle=lambda x: 2 ** (0.5 * x - 1)),
     Example(
@@ -332,6 +374,10 @@ EXAMPLES = [
     ),
     Example("InnerProduct", f"inner_product_param {{ {FILTERS} }}"),
     Example("InnerProduct", f"inner_product_param {{ {FILTERS} axis: 2 transpose: true bias_term: false }}"),
+    Example("ImResize", "imresize_param { factor: 2.5 scale_gap: 0.4 }", ((3, 2, 5, 6),), together=True,
+            oracle=lambda x: descendants.rescaled(x, (12, 15), 1, 0.4)),
+    Example("ImResize", "imresize_param { target_spatial_width: 4 target_spatial_height: 9 start_scale: 0.6 }",
+            ((1, 2, 6, 5),), together=True, oracle=lambda x: descendants.rescaled(x, (9, 4), 0.6, 0.1)),
     Example("Interp", "interp_param { zoom_factor: 3 }", oracle=lambda x: detection.resized(x, 10, 7)),
     Example("Interp", "interp_param { shrink_factor: 2 pad_end: -1 }",
             oracle=lambda x: detection.resized(x[:, :, :3, :2], 2, 1)),
@@ -428,8 +474,16 @@ EXAMPLES = [
         oracle=lambda *x: multibox.multibox(*x, 2, agnostic=True, parts=(1, 0)),
     ),
     Example(
+        "MultiStageMeanfield",
+        """multi_stage_meanfield_param { num_iterations: 2 theta_alpha: 3 theta_beta: 2 theta_gamma: 1.5 }""",
+        ((2, 3, 3, 4), (2, 3, 3, 4), (2, 3, 3, 4)), constants=(2,),
+        oracle=lambda *x: descendants.random_field(*x, steps=2, alpha=3, beta=2, gamma=1.5),
+    ),
+    Example(
         "MultinomialLogisticLoss", "", LABELLED, {1: 3}, together=True, positive=True, oracle=oracles.multinomial
     ),
+    Example("Nms", "nms_param { threshold: 0.2 max_peaks: 3 num_parts: 2 }", ((2, 3, 9, 11),), differentiable=False,
+            oracle=lambda x: descendants.peaks(x, 2, 3, np.float32(0.2))),
     Example("Normalize", "norm_param { across_spatial: false channel_shared: false }",
             oracle=lambda x, weight: detection.normalized(x, weight, across=False)),
     Example("Normalize", oracle=lambda x, weight: detection.normalized(x, weight, across=True)),
@@ -543,6 +597,15 @@ EXAMPLES = [
     Example("Tile", "tile_param { axis: -1 tiles: 2 }", (ROWS,), oracle=lambda x: np.concatenate([x, x], 1)),
     Example("Transpose", "transpose_param { dim: 3 dim: 0 dim: 2 dim: 1 }", together=True,
             oracle=lambda x: x.transpose(3, 0, 2, 1)),
+    Example("Unpooling", "unpooling_param { kernel_size: 2 stride: 2 unpool_h: 4 unpool_w: 5 }",
+            ((2, 3, 2, 2), (2, 3, 2, 2)), given={1: np.tile([[0, 2], [11, 19]], (2, 3, 1, 1))},
+            oracle=lambda x, mask: detection.unpooled(x, mask, 4, 5)),
+    Example("Unpooling", "unpooling_param { kernel_size: 2 stride: 2 unpool_size: 7 }", ((2, 3, 3, 3),),
+            oracle=lambda x: descendants.placed(x, (7, 7), 2)),
+    Example("Unpooling", "unpooling_param { unpool: AVE kernel_size: 3 stride: 2 unpool_h: 6 unpool_w: 9 }",
+            ((2, 3, 3, 4),), oracle=lambda x: descendants.spread(x, (6, 9), 3, 2, share=True)),
+    Example("Unpooling", "unpooling_param { unpool: TILE kernel_size: 3 stride: 2 unpool_h: 6 unpool_w: 10 }",
+            ((2, 3, 3, 4),), oracle=lambda x: descendants.spread(x, (6, 10), 3, 2, share=False)),
     Example("Upsample", "upsample_param { scale: 2 }", oracle=lambda x: x.repeat(2, 2).repeat(2, 3)),
     Example("Upsample", "upsample_param { scale: 2 pad_out_w: true }", ((2, 3, 2, 2), (2, 3, 2, 2)),
             given={1: np.tile([[0, 2], [11, 7]], (2, 3, 1, 1))},

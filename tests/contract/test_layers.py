@@ -23,9 +23,9 @@ from tests.contract.examples import EXAMPLES, IMAGE, RECORDED, Example
 
 # no gradient goes through these
 RANKINGS = {
-    "Accuracy", "ArgMax", "BoxAnnotatorOHEM", "DetectionEvaluate", "DetectionOutput", "FrcnnProposal", "HDF5Output",
-    "MatWrite", "PriorBox", "Proposal", "SegAccuracy", "Silence", "Threshold", "YoloDetectionOutput",
-    "Yolov3DetectionOutput",
+    "Accuracy", "ArgMax", "BoxAnnotatorOHEM", "ContinuationIndicator", "DetectionEvaluate", "DetectionOutput",
+    "EvalDetection", "FrcnnProposal", "HDF5Output", "MatWrite", "Nms", "PriorBox", "Proposal", "SegAccuracy", "Silence",
+    "Threshold", "YoloDetectionOutput", "Yolov3DetectionOutput",
 }  # fmt: skip
 # how many items these make, nobody can tell beforehand
 UNCERTAIN = {
@@ -223,7 +223,7 @@ def test_a_type_tells_whether_its_layers_have_blobs(example):
 @each(
     "kind",
     ["BatchReindex", "Deconvolution", "Embed", "Filter", "Im2col", "LSTM", "Lstm", "MVN", "PSROIPooling", "RNN",
-     "Reorg", "SPP", "Upsample"],
+     "DeformableConvolution", "ImResize", "Nms", "Reorg", "SPP", "Unpooling", "Upsample"],
 )  # fmt: skip
 def test_exporting_gives_the_same(kind):
     example = next(example for example in EXAMPLES if example.type == kind)

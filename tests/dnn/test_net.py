@@ -244,3 +244,17 @@ def test_wrong_use_is_told(files, tmp_path):
         dnn.readNetFromCaffe(b"\xff")
     with pytest.raises(PrototxtError, match="cannot be read"):
         dnn.readNetFromCaffe(tmp_path / "none.prototxt")
+
+
+DIGITS = """input: "x" input_shape { dim: 1 dim: 3 }
+layer { name: "data" type: "Data" top: "scaled" top: "label" data_param { source: "none" } include { stage: "train" } }
+layer { name: "scale" type: "Power" bottom: "x" top: "scaled" power_param { scale: 2 } include { stage: "deploy" } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "scaled" bottom: "label" exclude { stage: "deploy" } }
+"""
+
+
+def test_a_net_of_digits_is_read_for_a_stage() -> None:
+    net = dnn.readNetFromCaffe(DIGITS.encode(), stages=["deploy"])
+    for rows in (1, 4):  # in another shape, the net is built again
+        net.setInput(np.ones((rows, 3), np.float32))
+        assert net.forward().tolist() == [[2, 2, 2]] * rows

@@ -16,7 +16,8 @@ from tests.export.nets import build, together
 # graphs: type -> part of the reason
 FINDERS = ("DetectionOutput", "FrcnnProposal", "Proposal", "YoloDetectionOutput", "Yolov3DetectionOutput")
 NO_GRAPH = {"Python": "it runs Python code"} | dict.fromkeys(
-    ("BoxAnnotatorOHEM", "DetectionEvaluate", "Filter", "MultiBoxLoss"), "depends on the values"
+    ("BoxAnnotatorOHEM", "DetectionEvaluate", "EvalDetection", "Filter", "MultiBoxLoss", "MultiStageMeanfield"),
+    "depends on the values",
 )
 # ONNX has an operator for it
 NO_PROGRAM = NO_GRAPH | {"ROIPooling": "depends on the values"}
@@ -26,8 +27,9 @@ LOSSES = (
     "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SmoothL1LossOHEM", "SoftmaxWithLoss", "SoftmaxWithLossOHEM",
 )  # fmt: skip
 UNTRANSLATED = (
-    *LOSSES, "Accuracy", "BoxAnnotatorOHEM", "DetectionEvaluate", "Im2col", "LSTMUnit", "Lstm", "MultiBoxLoss",
-    "PSROIPooling", "Python", "Reorg", "SegAccuracy", "YoloDetectionOutput", "Yolov3DetectionOutput",
+    *LOSSES, "Accuracy", "BoxAnnotatorOHEM", "ContinuationIndicator", "DeformableConvolution", "DetectionEvaluate",
+    "EvalDetection", "ImResize", "Im2col", "LSTMUnit", "Lstm", "MultiBoxLoss", "MultiStageMeanfield", "Nms",
+    "PSROIPooling", "Python", "Reorg", "SegAccuracy", "Unpooling", "YoloDetectionOutput", "Yolov3DetectionOutput",
 )  # fmt: skip
 NO_SOURCE = dict.fromkeys(UNTRANSLATED, "translation to PyTorch")
 

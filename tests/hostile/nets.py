@@ -108,6 +108,27 @@ layer { name: "y3" type: "Yolov3DetectionOutput" bottom: "x" top: "y3"
   yolov3_detection_output_param { num_classes: 3 num_box: 1 biases: [1, 2] mask: 0 mask_group_num: 1
     anchors_scale: 4 confidence_threshold: 0.1 } }
 """
+POSES = """input: "x" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 } input: "label" input_shape { dim: 1 dim: 28 }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 18 kernel_size: 3 pad: 1
+  relu: true negative_slope: 0.1 } }
+layer { name: "d" type: "DeformableConvolution" bottom: "x" bottom: "c" top: "d"
+  deformable_convolution_param { num_output: 4 kernel_size: 3 pad: 1 deformable_group: 1 group: 1 } }
+layer { name: "n" type: "LRN" bottom: "d" top: "n" lrn_param { fuse_type: FUSED_POOL_MAX local_size: 3
+  pooling_param { kernel_size: 2 stride: 2 } } }
+layer { name: "u" type: "Unpooling" bottom: "n" top: "u"
+  unpooling_param { unpool: TILE kernel_size: 2 stride: 2 unpool_h: 8 unpool_w: 9 } }
+layer { name: "r" type: "ImResize" bottom: "d" top: "r" imresize_param { factor: 2 start_scale: 1 scale_gap: 0.3 } }
+layer { name: "p" type: "Nms" bottom: "r" top: "p" nms_param { threshold: 0.1 max_peaks: 5 num_parts: 2 } }
+layer { name: "f" type: "MultiStageMeanfield" bottom: "d" bottom: "d" bottom: "x" top: "f"
+  multi_stage_meanfield_param { num_iterations: 2 theta_alpha: 3 theta_beta: 3 theta_gamma: 3
+    spatial_filter_weight: 1 bilateral_filter_weights_str: "1 2 3 4" } }
+layer { name: "k" type: "Slice" bottom: "d" top: "k" top: "l" slice_param { slice_point: 1 } }
+layer { name: "i" type: "InnerProduct" bottom: "k" top: "i" inner_product_param { num_output: 52 } }
+layer { name: "e" type: "EvalDetection" bottom: "i" bottom: "label" top: "e"
+  eval_detection_param { side: 2 num_class: 3 num_object: 2 threshold: 0.5 nms: 0.4 } }
+layer { name: "g" type: "Python" bottom: "k" bottom: "d" top: "g" python_param { layer: "ClusterDetections"
+  module: "caffe.layers.detectnet.clustering" param_str: "8,8,1,0.1,1,0.2,2,1" } }
+"""
 TRAINER = """input: "loc" input_shape { dim: 2 dim: 24 } input: "conf" input_shape { dim: 2 dim: 18 }
 input: "priors" input_shape { dim: 1 dim: 2 dim: 24 } input: "label" input_shape { dim: 1 dim: 1 dim: 2 dim: 8 }
 layer { name: "loss" type: "MultiBoxLoss" bottom: "loc" bottom: "conf" bottom: "priors" bottom: "label" top: "loss"
@@ -167,7 +188,7 @@ layer { name: "dense" type: "DenseImageData" top: "dense" top: "dl"
 layer { name: "m" type: "MemoryData" top: "m" top: "ml"
   memory_data_param { batch_size: 2 channels: 1 height: 2 width: 2 } }
 """
-NETS = [SMALL, RULES, AXES, COMPRESSED, DETECTOR, SEGMENTER, REGIONS, TRAINER, V1, V0, SOURCES]
+NETS = [SMALL, RULES, AXES, COMPRESSED, DETECTOR, SEGMENTER, REGIONS, POSES, TRAINER, V1, V0, SOURCES]
 
 # a net that a solver can train
 TINY = """layer { name: "d" type: "DummyData" top: "a" top: "l"

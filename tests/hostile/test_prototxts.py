@@ -46,7 +46,7 @@ def build(text: str, index: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "seeds", NETS, ids=str.split("small rules axes compressed detector segmenter regions trainer v1 v0 sources")
+    "seeds", NETS, ids=str.split("small rules axes compressed detector segmenter regions poses trainer v1 v0 sources")
 )
 def test_the_nets_are_whole_before_they_are_damaged(seeds: str) -> None:
     upgrade_net(prototxt.parse(seeds, schema.NetParameter(), "net"))
@@ -102,6 +102,9 @@ LAYER = 'layer { name: "y" type: "%s" bottom: "x" top: "y" %s }'
         ("DNSInnerProduct", "inner_product_param { num_output: 4000000000 }"),
         ("Reshape", "reshape_param { shape { dim: -2 } }"),
         ("Reshape", "reshape_param { shape { dim: 9223372036854775807 dim: 9223372036854775807 } }"),
+        ("Unpooling", "unpooling_param { kernel_size: 4000000000 unpool_size: 4000000000 }"),
+        ("ImResize", "imresize_param { factor: 1e9 }"),
+        ("Nms", "nms_param { num_parts: 1 max_peaks: 4294967295 }"),
         ("Slice", 'top: "z" slice_param { slice_point: 4000000000 }'),
     ],
 )

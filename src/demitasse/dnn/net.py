@@ -294,6 +294,8 @@ def _reshaped(net: CaffeNet, shapes: dict[str, Shape]) -> schema.NetParameter:
     """Returns the definition with other shapes of its inputs."""
     made = schema.NetParameter.FromString(net.spec.SerializeToString())
     for layer in made.layer:
+        for rules in ("include", "exclude"):  # which have chosen the layers already
+            layer.ClearField(rules)
         if layer.type == "Input":
             del layer.input_param.shape[:]
             for top in layer.top:

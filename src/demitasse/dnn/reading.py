@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import cast
 
@@ -57,6 +58,7 @@ def readNetFromCaffe(
     *,
     bufferProto: Source | None = None,
     bufferModel: Source | None = None,
+    stages: Collection[str] = (),
 ) -> Net:
     """Reads a Caffe net.
 
@@ -66,6 +68,7 @@ def readNetFromCaffe(
             caffemodel; None or "" leaves the weights as the fillers make them.
         bufferProto: cv2's other name of ``prototxt`` where it is given as bytes.
         bufferModel: cv2's other name of ``caffeModel`` where it is given as bytes.
+        stages: stages for include and exclude rules, such as "deploy" of DIGITS; cv2 has no such argument.
 
     Returns:
         The net, in phase TEST.
@@ -85,7 +88,7 @@ def readNetFromCaffe(
         spec, origin, places = read_net(found)
     else:
         spec, origin, places = _parsed(found), "prototxt", None
-    net = CaffeNet(spec, schema.TEST, origin=origin, places=places)
+    net = CaffeNet(spec, schema.TEST, stages=stages, origin=origin, places=places)
     if weights is not None:
         load_stored(net, stored_layers(weights), "caffeModel" if isinstance(weights, bytes) else weights)
     return Net(net, origin)

@@ -131,6 +131,7 @@ _LIMITS: dict[tuple[str, int], Callable[[Graph, Step], int]] = {
     ("RNN", 1): _flags,
     ("ROIPooling", 1): lambda graph, step: graph.shapes(step)[0][0],
     ("SegAccuracy", 1): _classes,
+    ("Unpooling", 1): _flags,
     ("Upsample", 1): _flags,
     ("SigmoidCrossEntropyLoss", 1): _flags,
     ("SoftmaxWithLoss", 1): _classes,

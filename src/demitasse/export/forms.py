@@ -22,9 +22,11 @@ FORMS: Registry[Callable[[Step], nn.Module]] = Registry("form of an operation")
 # kind -> why no graph of tensor operations can express it
 IMPOSSIBLE = {
     **dict.fromkeys(
-        ("BoxAnnotatorOHEM", "DetectionEvaluate", "MultiBoxLoss"), "which boxes it counts depends on the values"
+        ("BoxAnnotatorOHEM", "DetectionEvaluate", "EvalDetection", "MultiBoxLoss"),
+        "which boxes it counts depends on the values",
     ),
     "Filter": "how much it lets through depends on the values",
+    "MultiStageMeanfield": "the lattice that it filters on depends on the values",
     "Python": "it runs Python code",
     "ROIPooling": "which entries it compares depends on the values",
 }

@@ -9,6 +9,7 @@ import torch
 from demitasse.caffe import schema
 from demitasse.caffe.models.blobs import array_blob
 from demitasse.errors import NetError
+from tests.contract.examples import CELLS as CELLS_OF_YOLO
 from tests.contract.examples import DETECTED, SPOTS, TRAINED, TRUTHS
 from tests.contract.examples import PRIORS as PRIORS_OF_SSD
 from tests.golden.single import single_net
@@ -71,6 +72,17 @@ FILTER = f"num_output: 4 kernel_size: 3 weight_filler {{ {GAUSSIAN} }}"
 PRODUCT = f"num_output: 4 weight_filler {{ {GAUSSIAN} }}"
 LOOKUP = f"num_output: 4 input_dim: 6 weight_filler {{ {GAUSSIAN} }}"
 RECUR = f"num_output: 4 weight_filler {{ {GAUSSIAN} }}"
+FUSED, ADDED = "fuse_type: FUSED_CONV_RELU", "fuse_type: FUSED_CONV_ELTWISE_RELU"
+POOLED = "fuse_type: FUSED_POOL_MAX"
+SUMMED = ((2, 4, 5, 6), (2, 4, 3, 4))
+MOVED = ((2, 4, 5, 6), (2, 18, 3, 4))
+SPREAD = "unpool: TILE kernel_size: 2 unpool_size: 20"
+MAPS = ((2, 4, 12, 12),)
+FIELDS = ((1, 3, 4, 4),) * 3
+FIELD = """num_iterations: 2 theta_alpha: 2 theta_beta: 2 theta_gamma: 2 spatial_filter_weight: 1
+    bilateral_filter_weight: 1"""
+GRIDS = ((1, 52), (1, 28))
+GRID = "side: 2 num_class: 3"
 
 # field, layer type, shapes of the bottoms, settings without it, settings with it
 CHANGES = [
@@ -287,6 +299,95 @@ CHANGES = [
     ("bn_param.decay", "BN", IMAGE, "decay: 0.05 scale_filler { value: 1 }", "decay: 0.5 scale_filler { value: 1 }"),
     ("bn_param.axis", "BN", IMAGE, "decay: 0.05 scale_filler { value: 1 }",
      "decay: 0.05 scale_filler { value: 1 } axis: 2"),
+    ("convolution_param.relu", "Convolution", IMAGE, FILTER, f"{FILTER} relu: true"),
+    ("convolution_param.negative_slope", "Convolution", IMAGE, f"{FILTER} relu: true",
+     f"{FILTER} relu: true negative_slope: 2"),
+    ("convolution_param.fuse_type", "Convolution", IMAGE, FILTER, f"{FILTER} {FUSED}"),
+    ("convolution_param.relu_param", "Convolution", IMAGE, f"{FILTER} {FUSED}",
+     f"{FILTER} {FUSED} relu_param {{ negative_slope: 2 }}"),
+    ("convolution_param.eltwise_param", "Convolution", SUMMED, f"{FILTER} {ADDED}",
+     f"{FILTER} {ADDED} eltwise_param {{ coeff: [1, 2] }}"),
+    ("batch_norm_param.relu", "BatchNorm", IMAGE, "", "relu: true"),
+    ("batch_norm_param.stats_batch_size", "BatchNorm", IMAGE, "", "stats_batch_size: 1"),
+    ("lrn_param.fuse_type", "LRN", IMAGE, "", f"{POOLED} pooling_param {{ kernel_size: 2 }}"),
+    ("lrn_param.pooling_param", "LRN", IMAGE, f"{POOLED} pooling_param {{ kernel_size: 2 }}",
+     f"{POOLED} pooling_param {{ kernel_size: 3 }}"),
+    ("deformable_convolution_param.num_output", "DeformableConvolution", MOVED, FILTER, FILTER.replace("4", "6")),
+    ("deformable_convolution_param.bias_term", "DeformableConvolution", MOVED, FILTER, f"{FILTER} bias_term: false"),
+    ("deformable_convolution_param.pad", "DeformableConvolution", MOVED, FILTER, f"{FILTER} pad: 1"),
+    ("deformable_convolution_param.kernel_size", "DeformableConvolution", MOVED, FILTER, FILTER.replace("3", "2")),
+    ("deformable_convolution_param.stride", "DeformableConvolution", MOVED, FILTER, f"{FILTER} stride: 2"),
+    ("deformable_convolution_param.dilation", "DeformableConvolution", MOVED, FILTER, f"{FILTER} dilation: 2"),
+    ("deformable_convolution_param.pad_h", "DeformableConvolution", MOVED, FILTER, f"{FILTER} pad_h: 1"),
+    ("deformable_convolution_param.pad_w", "DeformableConvolution", MOVED, FILTER, f"{FILTER} pad_w: 1"),
+    ("deformable_convolution_param.kernel_h", "DeformableConvolution", MOVED, FILTER,
+     f"{PRODUCT} kernel_h: 2 kernel_w: 3"),
+    ("deformable_convolution_param.kernel_w", "DeformableConvolution", MOVED, FILTER,
+     f"{PRODUCT} kernel_h: 3 kernel_w: 2"),
+    ("deformable_convolution_param.stride_h", "DeformableConvolution", MOVED, FILTER,
+     f"{FILTER} stride_h: 2 stride_w: 1"),
+    ("deformable_convolution_param.stride_w", "DeformableConvolution", MOVED, FILTER,
+     f"{FILTER} stride_h: 1 stride_w: 2"),
+    ("deformable_convolution_param.group", "DeformableConvolution", MOVED, FILTER, f"{FILTER} group: 2"),
+    ("deformable_convolution_param.deformable_group", "DeformableConvolution", MOVED, FILTER,
+     f"{FILTER} deformable_group: 2"),
+    ("deformable_convolution_param.weight_filler", "DeformableConvolution", MOVED, FILTER,
+     FILTER.replace("gaussian", "xavier")),
+    ("deformable_convolution_param.bias_filler", "DeformableConvolution", MOVED, FILTER,
+     f"{FILTER} bias_filler {{ value: 1 }}"),
+    ("deformable_convolution_param.axis", "DeformableConvolution", MOVED, FILTER, f"{FILTER} axis: 0"),
+    ("unpooling_param.unpool", "Unpooling", IMAGE, "kernel_size: 2 unpool_size: 20",
+     "unpool: TILE kernel_size: 2 unpool_size: 20"),
+    ("unpooling_param.pad", "Unpooling", IMAGE, SPREAD, f"{SPREAD} pad: 1"),
+    ("unpooling_param.pad_h", "Unpooling", IMAGE, SPREAD, f"{SPREAD} pad_h: 1"),
+    ("unpooling_param.pad_w", "Unpooling", IMAGE, SPREAD, f"{SPREAD} pad_w: 1"),
+    ("unpooling_param.kernel_size", "Unpooling", IMAGE, SPREAD, "unpool: TILE kernel_size: 3 unpool_size: 20"),
+    ("unpooling_param.kernel_h", "Unpooling", IMAGE, SPREAD, "unpool: TILE kernel_h: 3 kernel_w: 2 unpool_size: 20"),
+    ("unpooling_param.kernel_w", "Unpooling", IMAGE, SPREAD, "unpool: TILE kernel_h: 2 kernel_w: 3 unpool_size: 20"),
+    ("unpooling_param.stride", "Unpooling", IMAGE, SPREAD, f"{SPREAD} stride: 2"),
+    ("unpooling_param.stride_h", "Unpooling", IMAGE, SPREAD, f"{SPREAD} stride_h: 2 stride_w: 1"),
+    ("unpooling_param.stride_w", "Unpooling", IMAGE, SPREAD, f"{SPREAD} stride_h: 1 stride_w: 2"),
+    ("unpooling_param.unpool_size", "Unpooling", IMAGE, SPREAD, "unpool: TILE kernel_size: 2 unpool_size: 9"),
+    ("unpooling_param.unpool_h", "Unpooling", IMAGE, SPREAD, "unpool: TILE kernel_size: 2 unpool_h: 9 unpool_w: 20"),
+    ("unpooling_param.unpool_w", "Unpooling", IMAGE, SPREAD, "unpool: TILE kernel_size: 2 unpool_h: 20 unpool_w: 9"),
+    ("imresize_param.target_spatial_width", "ImResize", IMAGE, "", "target_spatial_width: 9"),
+    ("imresize_param.target_spatial_height", "ImResize", IMAGE, "", "target_spatial_height: 9"),
+    ("imresize_param.factor", "ImResize", IMAGE, "", "factor: 2"),
+    ("imresize_param.start_scale", "ImResize", IMAGE, "", "start_scale: 0.5"),
+    ("imresize_param.scale_gap", "ImResize", IMAGE, "", "scale_gap: 0.9"),
+    ("nms_param.threshold", "Nms", MAPS, "num_parts: 2", "num_parts: 2 threshold: 1.5"),
+    ("nms_param.max_peaks", "Nms", MAPS, "num_parts: 2", "num_parts: 2 max_peaks: 3"),
+    ("nms_param.num_parts", "Nms", MAPS, "num_parts: 2", "num_parts: 3"),
+    ("multi_stage_meanfield_param.theta_alpha", "MultiStageMeanfield", FIELDS, FIELD,
+     FIELD.replace("alpha: 2", "alpha: 3")),
+    ("multi_stage_meanfield_param.theta_beta", "MultiStageMeanfield", FIELDS, FIELD,
+     FIELD.replace("beta: 2", "beta: 3")),
+    ("multi_stage_meanfield_param.theta_gamma", "MultiStageMeanfield", FIELDS, FIELD,
+     FIELD.replace("gamma: 2", "gamma: 3")),
+    ("multi_stage_meanfield_param.num_iterations", "MultiStageMeanfield", FIELDS, FIELD,
+     FIELD.replace("iterations: 2", "iterations: 3")),
+    ("multi_stage_meanfield_param.spatial_filter_weight", "MultiStageMeanfield", FIELDS, FIELD,
+     FIELD.replace("spatial_filter_weight: 1", "spatial_filter_weight: 2")),
+    ("multi_stage_meanfield_param.bilateral_filter_weight", "MultiStageMeanfield", FIELDS, FIELD,
+     FIELD.replace("bilateral_filter_weight: 1", "bilateral_filter_weight: 2")),
+    ("multi_stage_meanfield_param.spatial_filter_weights_str", "MultiStageMeanfield", FIELDS, FIELD,
+     f"{FIELD} spatial_filter_weights_str: '1 2 3'"),
+    ("multi_stage_meanfield_param.bilateral_filter_weights_str", "MultiStageMeanfield", FIELDS, FIELD,
+     f"{FIELD} bilateral_filter_weights_str: '1 2 3'"),
+    ("eval_detection_param.side", "EvalDetection", GRIDS, GRID, "side: 3 num_class: 3"),
+    ("eval_detection_param.num_class", "EvalDetection", GRIDS, GRID, "side: 2 num_class: 4"),
+    ("eval_detection_param.num_object", "EvalDetection", GRIDS, GRID, "side: 2 num_class: 3 num_object: 3"),
+    ("eval_detection_param.threshold", "EvalDetection", GRIDS, GRID, f"{GRID} threshold: 0.01"),
+    ("eval_detection_param.sqrt", "EvalDetection", GRIDS, f"{GRID} nms: 0.1", f"{GRID} sqrt: false nms: 0.1"),
+    ("eval_detection_param.constriant", "EvalDetection", GRIDS, f"{GRID} threshold: 0.1",
+     f"{GRID} constriant: false threshold: 0.1"),
+    ("eval_detection_param.score_type", "EvalDetection", GRIDS, GRID, f"{GRID} score_type: OBJ"),
+    ("eval_detection_param.nms", "EvalDetection", GRIDS, GRID, f"{GRID} nms: 0.0"),
+    ("eval_detection_param.biases", "EvalDetection", GRIDS, GRID, f"{GRID} biases: [1, 1, 1, 1]"),
+    ("continuation_indicator_param.time_step", "ContinuationIndicator", (), "time_step: 2 batch_size: 2",
+     "time_step: 3 batch_size: 2"),
+    ("continuation_indicator_param.batch_size", "ContinuationIndicator", (), "time_step: 2 batch_size: 2",
+     "time_step: 2 batch_size: 3"),
     ("upsample_param.scale", "Upsample", MASKED, "", "scale: 4"),
     ("upsample_param.scale_h", "Upsample", MASKED, "scale_h: 2 scale_w: 2", "scale_h: 3 scale_w: 2"),
     ("upsample_param.scale_w", "Upsample", MASKED, "scale_h: 2 scale_w: 2", "scale_h: 2 scale_w: 3"),
@@ -406,14 +507,16 @@ def outcome(kind: str, shapes: tuple[tuple[int, ...], ...], settings: str) -> li
         bottoms[2:] = [torch.tensor(PRIORS_OF_SSD), torch.tensor(TRUTHS)]
     if kind == "DetectionEvaluate":
         bottoms = [torch.tensor(DETECTED), torch.tensor(TRUTHS)]
+    if kind == "EvalDetection" and shapes == GRIDS:
+        bottoms[1] = torch.tensor(CELLS_OF_YOLO[:1])
     if kind == "BoxAnnotatorOHEM":
         bottoms[0] = torch.tensor(SPOTS)
     if kind == "Proposal":
         bottoms[1:] = [torch.zeros(shapes[1]), torch.tensor([[64.0, 80.0, 1.0]])]
-    net.layer("l")(*bottoms)
-    result = net.layer("l")(*bottoms)
-    result = (result,) if isinstance(result, torch.Tensor) else result
-    return [tensor.detach().clone() for tensor in (*result, *net.layer("l").blobs())]
+    batch = {f"b{index}": bottom for index, bottom in enumerate(bottoms)}
+    net(batch)
+    result = net(batch)
+    return [tensor.detach().clone() for tensor in (*result.values(), *net.layer("l").blobs())]
 
 
 def same(left: list[object], right: list[object]) -> bool:

@@ -27,6 +27,7 @@ _PAIRED, _BOXED = "ImageSegData or DenseImageData", "AnnotatedData"
 _OTHERS = {
     **dict.fromkeys(("rand_resize", "rand_aspect_ratio", "rand_rotate", "gaussian_blur", "rotate90n"), _PAIRED),
     **dict.fromkeys(("distort_param", "expand_param", "emit_constraint"), _BOXED),
+    **dict.fromkeys(("random_resize_param", "random_aspect_ratio_param"), "Intel's fork"),
 }
 # bytes of a batch that are processed at a time
 _CACHE = 1 << 18

@@ -5,14 +5,18 @@ from __future__ import annotations
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import Layer
 from demitasse.caffe.layers.dropout import SpatialDropout
+from demitasse.caffe.layers.grid_boxes import GridClusters
 from demitasse.caffe.layers.proposal import RegionProposal
 from demitasse.caffe.layers.text_proposal import TextProposals
+from demitasse.caffe.layers.upsampling import SpatialRepetition
 
 # (module, class) -> what computes the same
 _BUILTIN: dict[tuple[str, str], type[Layer]] = {
     ("rpn.proposal_layer", "ProposalLayer"): RegionProposal,  # py-faster-rcnn
     ("layers.text_proposal_layer", "ProposalLayer"): TextProposals,  # CTPN
     ("spatial_dropout", "SpatialDropoutLayer"): SpatialDropout,  # ENet
+    ("caffe.layers.detectnet.clustering", "ClusterDetections"): GridClusters,  # DetectNet
+    ("caffe_traininglayers", "SpatialRepLayer"): SpatialRepetition,  # colorization
 }
 
 

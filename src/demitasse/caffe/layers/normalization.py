@@ -128,6 +128,12 @@ class BatchNorm(Layer):
             raise NetError(
                 f"BatchNorm needs more than one value per channel for training, found a bottom of shape {list(shape)}"
             )
+        by_batch = self.spec.phase == schema.TRAIN if self.use_blobs is None else not self.use_blobs
+        if by_batch and 0 < settings.stats_batch_size < shape[0]:
+            raise NetError(
+                f"stats_batch_size is {settings.stats_batch_size} for a batch of {shape[0]}; expected the whole batch: "
+                "statistics of parts of a batch are not supported"
+            )
         fillers = (
             ("scale_filler",) if settings.HasField("filler") else ("scale_filler", "bias_filler")
         )  # Intel's, NVIDIA's

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from demitasse.caffe import schema
 from demitasse.errors import NetError
 
+_Settings = schema.ConvolutionParameter | schema.DeformableConvolutionParameter
+
 
 class Window(NamedTuple):
     """Kernel, stride, pad and dilation, each with one number for every spatial axis."""
@@ -17,7 +19,7 @@ class Window(NamedTuple):
     dilation: tuple[int, ...]
 
     @classmethod
-    def from_settings(cls, settings: schema.ConvolutionParameter, axes: int) -> Window:
+    def from_settings(cls, settings: _Settings, axes: int) -> Window:
         """Returns the window of a ConvolutionParameter for the given number of spatial axes.
 
         Raises:
@@ -41,9 +43,7 @@ class Window(NamedTuple):
         return Window(*(values[1:] for values in self))
 
 
-def _spatial(
-    settings: schema.ConvolutionParameter, field: str, prefix: str, axes: int, default: int | None
-) -> tuple[int, ...]:
+def _spatial(settings: _Settings, field: str, prefix: str, axes: int, default: int | None) -> tuple[int, ...]:
     """Returns a setting for all spatial axes, given as a repeated field or as ``<prefix>_h`` and ``<prefix>_w``."""
     values = list(getattr(settings, field))
     names = (f"{prefix}_h", f"{prefix}_w")

@@ -1,4 +1,4 @@
-"""Layers of forks that enlarge planes: Upsample and Interp."""
+"""Layers of forks that enlarge planes: Upsample, Interp, and the colorization's layer in Python."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from demitasse.caffe import schema
 from demitasse.caffe.layers.base import LAYERS, CountRange, Layer, Shape, require_shape
-from demitasse.caffe.layers.numeric import indices
+from demitasse.caffe.layers.unpooling import put_in_planes
 from demitasse.errors import NetError
 
 
@@ -57,10 +57,7 @@ class Upsample(Layer):
             n, channels, height, width = bottom.shape
             spread = bottom[:, :, :, None, :, None].expand(-1, -1, -1, self.scale, -1, self.scale)
             return spread.reshape(n, channels, height * self.scale, width * self.scale)
-        count = self.plane[0] * self.plane[1]
-        places = indices(mask[0].flatten(2), count, f"layer {self.spec.name!r}: an index of the pooling mask")
-        zeros = bottom.new_zeros(*bottom.shape[:2], count)
-        return zeros.scatter(2, places, bottom.flatten(2)).reshape(*bottom.shape[:2], *self.plane)
+        return put_in_planes(bottom, mask[0], self.plane, f"layer {self.spec.name!r}")
 
 
 def _unpooled(settings: schema.UpsampleParameter, shape: Shape) -> tuple[int, int]:
@@ -123,6 +120,32 @@ class Interp(Layer):
         height, width = bottom.shape[2:]
         cropped = bottom[:, :, start : height - end, start : width - end] if any(self.crop) else bottom
         return F.interpolate(cropped, self.plane, mode="bilinear", align_corners=True)
+
+
+class SpatialRepetition(Layer):
+    """The colorization's layer in Python, ``SpatialRepLayer``: one value for each channel, at all positions.
+
+    Bottoms: (n, channels, 1, 1), and (n, ..., h, w), which has the size of the top, (n, channels, h, w).
+
+    Reference: Zhang, Zhu, Isola, Geng, Lin, Yu, Efros 2017, section 3.2.
+    """
+
+    bottom_count = (2, 2)
+    without_gradient = (1,)
+
+    @override
+    def setup(self, *shapes: Shape) -> None:
+        values, like = shapes
+        if len(values) != 4 or len(like) != 4 or values[2:] != (1, 1):
+            raise NetError(
+                f"found bottoms of shapes {list(values)} and {list(like)}; expected (n, channels, 1, 1) and "
+                "(n, channels, h, w)"
+            )
+        self.plane = like[2:]
+
+    @override
+    def forward(self, values: Tensor, like: Tensor) -> Tensor:
+        return values.expand(-1, -1, *self.plane)
 
 
 def _resized(settings: schema.InterpParameter, axis: int, sizes: list[int]) -> int:

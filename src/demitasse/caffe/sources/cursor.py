@@ -12,7 +12,7 @@ from demitasse.caffe import schema
 from demitasse.caffe.sources.base import State
 from demitasse.caffe.sources.order import Order
 from demitasse.caffe.sources.store import BACKENDS, Record
-from demitasse.errors import DataError
+from demitasse.errors import DataError, NetError
 from demitasse.files import system_path
 
 
@@ -21,9 +21,15 @@ class DatabaseCursor(Order):
 
     Raises:
         DataError: there is no such database, or it is corrupt.
+        NetError: the records are to be shuffled.
     """
 
     def __init__(self, param: schema.DataParameter) -> None:
+        if param.shuffle:
+            raise NetError(
+                "data_param has shuffle, which only Intel's fork takes; shuffle the records when the database is made, "
+                "as convert_imageset does if it is asked to"
+            )
         self._rand_skip = param.rand_skip
         self._records: Iterator[Record] = iter(())
         backend = type(param).DB.Name(param.backend).lower()

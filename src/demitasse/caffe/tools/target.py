@@ -14,6 +14,7 @@ from demitasse.caffe.definition.selected import labelled_layers
 from demitasse.caffe.definition.split import insert_splits
 from demitasse.caffe.layer_blobs import write_blobs
 from demitasse.caffe.layers import LAYERS, Layer, Shape
+from demitasse.caffe.layers.spatial import Window
 from demitasse.caffe.models.blobs import Array, array_blob, blob_arrays
 from demitasse.caffe.models.caffemodel import write_net_message
 from demitasse.caffe.net import Net
@@ -147,6 +148,7 @@ class DefinedTarget(ConversionTarget):
 
 
 Shapes = list[Shape]
+_IMAGE_AXES = 4
 
 
 def bottoms_of(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
@@ -162,6 +164,22 @@ def _convolution(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
 
 def _deconvolution(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
     return [(*(1,) * spec.convolution_param.axis, *blobs[0][:1], *blobs[0][2:])] * len(spec.bottom)
+
+
+def _deformable(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
+    settings, (weight, *_) = spec.deformable_convolution_param, blobs
+    if len(weight) != _IMAGE_AXES:
+        return [(), ()]
+    window = Window.from_settings(settings, 2)
+    sizes = [dilation * (kernel - 1) + 1 for kernel, dilation in zip(window.kernel, window.dilation, strict=True)]
+    plane = [2 * pad // stride + 1 for pad, stride in zip(window.pad, window.stride, strict=True)]
+    offsets = 2 * settings.deformable_group * window.kernel[0] * window.kernel[1]
+    return [(1, weight[1] * settings.group, *sizes), (1, offsets, *plane)]
+
+
+def _by_class(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
+    classes = blobs[0][-1] if blobs[0] else 0
+    return [(1, classes, 1, 1), (1, classes, 1, 1), (1, 3, 1, 1)]
 
 
 def _inner_product(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
@@ -192,9 +210,11 @@ def _steps(spec: schema.LayerParameter, blobs: Shapes) -> Shapes:
 # keyed by the end of the layer type
 _BOTTOMS: dict[str, Callable[[schema.LayerParameter, Shapes], Shapes]] = {
     "Deconvolution": _deconvolution,
+    "DeformableConvolution": _deformable,
     "Convolution": _convolution,
     "InnerProduct": _inner_product,
     "BatchNorm": _by_channel,
+    "MultiStageMeanfield": _by_class,
     "PReLU": _by_channel,
     "Scale": lambda spec, blobs: [(*(1,) * spec.scale_param.axis, *blobs[0])],
     "Bias": lambda spec, blobs: [(*(1,) * spec.bias_param.axis, *blobs[0])],

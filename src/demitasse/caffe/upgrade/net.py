@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from demitasse.caffe import schema
 from demitasse.caffe.text.fields import Places
-from demitasse.caffe.upgrade import current, v0, v1
+from demitasse.caffe.upgrade import current, merged, v0, v1
 from demitasse.errors import NetError
 
 
@@ -14,13 +14,15 @@ def upgrade_net(net: schema.NetParameter, origin: str = "net", places: Places | 
     Args:
         net: the net, with blobs as bytes or as repeated numbers.
         origin: the file it came from, for errors.
-        places: the places of the net's parts, for errors; the places of removed padding layers are removed.
+        places: the places of the net's parts, for errors; those of layers that are removed or added change with them.
 
     Raises:
         NetError: the net mixes forms, or a layer has no counterpart in the current form; the message has the place.
     """
     upgrade_layers(net, origin, places)
-    current.name_dilation(net, [origin] * len(net.layer) if places is None else places.layers)
+    at = [origin] * len(net.layer) if places is None else places.layers
+    current.name_dilation(net, at)
+    merged.part_merged(net, at)
     current.input_layer(net, origin if places is None else places.inputs)
     current.fix_statistics(net)
     return net
