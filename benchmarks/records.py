@@ -1,11 +1,12 @@
-"""How small do the two LeNets get on MNIST? Size of the whole .demi file against error, seed by seed.
+"""How small do the LeNets get on MNIST and Fashion-MNIST? Size of the whole .demi file against error, seed by seed.
 
-    .venv/bin/python benchmarks/records.py --out results [--seeds 1 2 3] [--data FOLDER] [--picture records.png]
+    .venv/bin/python benchmarks/records.py --out results [--nets lenet5_mnist ...] [--seeds 1 2 3] [--data FOLDER]
+        [--fashion FOLDER] [--picture records.png]
 
-Runs the recipes ``*_mnist_small_*`` with every seed; what is done is not done again. They train on 50,000 digits and
-are chosen by the error on the other 10,000 training digits. Hidden units are put in the order that takes the fewest
-bytes; the test digits are looked at here, once, with the model that comes out of that file. Prints a table for each
-net; the smallest file whose error on the held out digits keeps to the net's limit, by the median of its seeds, is
+Runs the recipes ``*_mnist_small_*`` with every seed; what is done is not done again. They train on 50,000 images and
+are chosen by the error on the other 10,000 training images. Hidden units are put in the order that takes the fewest
+bytes; the test images are looked at here, once, with the model that comes out of that file. Prints a table for each
+net; the smallest file whose error on the held out images keeps to the net's limit, by the median of its seeds, is
 marked.
 """
 
@@ -32,16 +33,26 @@ from demitasse.zoo.training import evaluate
 
 
 class Net(NamedTuple):
-    """A net: its title, the error in per cent that a record may have, and marks of bytes."""
+    """A net on a data set.
+
+    Attributes:
+        title: its name and that of the data.
+        limit: the validation error, in per cent, that a record may have.
+        ticks: marks of bytes.
+        published: results to compare with.
+    """
 
     title: str
     limit: float
     ticks: tuple[int, ...]
+    published: Sequence[Published] = ()
 
 
+# the beginning of the recipes' names -> the net
 NETS = {
-    "lenet5": Net("LeNet-5", 1.0, (1000, 1500, 2000, 3000)),
-    "lenet300": Net("LeNet-300-100", 1.9, (2000, 5000, 10_000, 20_000)),
+    "lenet5_mnist": Net("LeNet-5, MNIST", 1.0, (1000, 1500, 2000, 3000), PUBLISHED["lenet5", "mnist"]),
+    "lenet300_mnist": Net("LeNet-300-100, MNIST", 1.9, (2000, 5000, 10_000, 20_000), PUBLISHED["lenet300", "mnist"]),
+    "lenet5_fashion_mnist": Net("LeNet-5, Fashion-MNIST", 10.0, (2000, 5000, 10_000)),
 }
 
 
@@ -114,21 +125,22 @@ def _numbers(values: Sequence[int]) -> str:
 
 def draw(found: dict[str, Rows], path: Path) -> None:
     """Draws test error against size: every seed, a line through the medians, and what is published."""
-    with figure_at(path, 9, 4.6) as figure:
+    with figure_at(path, 4.5 * len(found), 4.6) as figure:
         panels = figure.subplots(1, len(found), squeeze=False)[0]
         for axes, (net, rows) in zip(panels, found.items(), strict=True):
-            _panel(axes, NETS[net], PUBLISHED[net, "mnist"], rows)
+            _panel(axes, NETS[net], rows)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower left", ncols=3, frameon=False)
 
 
-def _panel(axes: Axes, net: Net, published: Sequence[Published], rows: Rows) -> None:
+def _panel(axes: Axes, net: Net, rows: Rows) -> None:
     points = sorted((run.bytes, run.test) for runs in rows.values() for run in runs)
     medians = sorted((middle(runs).bytes, middle(runs).test) for runs in rows.values())
     axes.plot(*zip(*points, strict=True), "o", color=COLOURS[1], alpha=0.5, label="demitasse, each seed")
     axes.plot(*zip(*medians, strict=True), "-", color=COLOURS[0], label="medians")
-    axes.plot([p.bytes for p in published], [p.error for p in published], "D", color=COLOURS[2], label="published")
-    for one in published:
+    places = [one.bytes for one in net.published], [one.error for one in net.published]
+    axes.plot(*places, "D", color=COLOURS[2], label="published")
+    for one in net.published:
         axes.annotate(one.paper, (one.bytes, one.error), (0, 7), textcoords="offset points", ha="center", fontsize=7)
     axes.axhline(net.limit, color=INK, linewidth=0.8, linestyle=":", zorder=0)
     axes.set_xscale("log")
@@ -142,16 +154,17 @@ def _panel(axes: Axes, net: Net, published: Sequence[Published], rows: Rows) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, help="the folder of MNIST")
+    parser.add_argument("--fashion", type=Path, help="the folder of Fashion-MNIST")
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     found = {}
-    for net in NETS:
-        names = [name for name in bundled() if name.startswith(f"{net}_mnist_small_")]
-        found[net] = {
-            name: [measure(name, seed, arguments.out, arguments.data) for seed in arguments.seeds] for name in names
-        }
+    for net in arguments.nets:
+        names = [name for name in bundled() if name.startswith(f"{net}_small_")]
+        data = arguments.fashion if "fashion" in net else arguments.data
+        found[net] = {name: [measure(name, seed, arguments.out, data) for seed in arguments.seeds] for name in names}
     for net, rows in found.items():
         print(f"\n## {NETS[net].title}\n")
         print("\n".join(table(rows, NETS[net].limit)))
