@@ -80,6 +80,7 @@ class Source(NamedTuple):
 SOURCES = {
     "digits": Source(no_files, {"batch": 100}, 10),
     "mnist": Source(mnist_files, {"batch": 25, "test_batch": 8, "shift": 2}, 10),
+    "fashion_mnist": Source(mnist_files, {"batch": 25, "test_batch": 8, "shift": 2, "mirror": True}, 10),
     "cifar10": Source(cifar10_zip, {"batch": 25, "test_batch": 4}, 2),
     "images": Source(image_folder, {"batch": 25, "test_batch": 4, "size": 8, "shift": 1, "mirror": True}, 2),
     "npz": Source(npz_file, {"batch": 25, "test_batch": 8, "crop": (8, 8)}, 3),
