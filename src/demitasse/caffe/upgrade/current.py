@@ -46,7 +46,7 @@ def _shapes(net: schema.NetParameter, origin: str) -> list[list[int]]:
         raise NetError(f"{origin}: the net has both input_shape and input_dim; give one of them")
     axes = _AXES + (len(dims) == (_AXES + 1) * len(net.input))
     if len(dims) % axes:
-        raise NetError(f"{origin}: found {len(dims)} values of input_dim; expected four, or five, for each input")
+        raise NetError(f"{origin}: found {len(dims)} values of input_dim; expected four for each input")
     return [list(shape.dim) for shape in net.input_shape] or [
         dims[start : start + axes] for start in range(0, len(dims), axes)
     ]
