@@ -125,7 +125,7 @@ def _numbers(values: Sequence[int]) -> str:
 
 def draw(found: dict[str, Rows], path: Path) -> None:
     """Draws test error against size: every seed, a line through the medians, and what is published."""
-    with figure_at(path, 4.5 * len(found), 4.6) as figure:
+    with figure_at(path, 5.2 * len(found), 4.6) as figure:
         panels = figure.subplots(1, len(found), squeeze=False)[0]
         for axes, (net, rows) in zip(panels, found.items(), strict=True):
             _panel(axes, NETS[net], rows)
