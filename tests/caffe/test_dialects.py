@@ -48,6 +48,8 @@ CASES = [
     ("PSROIPooling", "psroi_pooling_param", field(2, 3), "output_dim: 3", (10002, 149, 207), 10002),
     ("ROIPooling", "roi_pooling_param", field(1, 7), "pooled_h: 7", (8266711, 150, 147), 8266711),  # Fast R-CNN, PSPNet
     ("SmoothL1Loss", "smooth_l1_loss_param", b"\x0d\x00\x00\x40\x40", "sigma: 3", (8266712, 148), 8266712),
+    ("Pooling3D", "pooling3d_param", field(5, 2), "kernel_depth: 2", (1175, 149), 1175),  # C3D
+    ("Convolution3D", "convolution3d_param", field(8, 2), "temporal_stride: 2", (1174, 148), 1174),
     ("Interp", "interp_param", field(3, 8), "zoom_factor: 8", (163, 147, 143), 163),  # PSPNet, DeepLab
     ("SegAccuracy", "seg_accuracy_param", field(1, 255), "ignore_label: 255", (164, 146), 164),
     ("ShuffleChannel", "shuffle_channel_param", field(1, 3), "group: 3", (164, 159), 164),

@@ -6,7 +6,7 @@ Each function takes the bottoms, then the blobs.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,6 +25,22 @@ def spread(x: Array, plane: tuple[int, int], kernel: int, stride: int, share: bo
             for row in rows:
                 for column in columns:
                     top[:, :, row, column] += x[:, :, i, j] / (len(rows) * len(columns) if share else 1)
+    return top
+
+
+def pooled(
+    x: Array, kernel: tuple[int, int, int], stride: tuple[int, int, int], pad: int, method: Callable[..., Array]
+) -> Array:
+    """Pooling3D; a sum is divided by the size of the window inside the padded bottom."""
+    pads = (0, pad, pad)
+    sizes = [math.ceil((a + 2 * p - k) / s) + 1 for a, p, k, s in zip(x.shape[2:], pads, kernel, stride, strict=True)]
+    top = np.zeros((*x.shape[:2], *sizes))
+    for place in np.ndindex(*sizes):
+        starts = [at * s - p for at, s, p in zip(place, stride, pads, strict=True)]
+        stops = [min(a + k, n + p) for a, k, n, p in zip(starts, kernel, x.shape[2:], pads, strict=True)]
+        window = tuple(slice(max(a, 0), b) for a, b in zip(starts, stops, strict=True))
+        divisor = math.prod(b - a for a, b in zip(starts, stops, strict=True)) if method is np.sum else 1
+        top[(..., *place)] = method(x[(..., *window)], axis=(2, 3, 4)) / divisor
     return top
 
 

@@ -504,6 +504,10 @@ EXAMPLES = [
     Example("Pooling", "pooling_param { pool: AVE global_pooling: true }"),
     Example("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 stride: 2 }", random=True),
     Example("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 stride: 2 }", phase=schema.TEST),
+    Example("Pooling3D", "pooling3d_param { kernel_depth: 2 kernel_size: 3 stride: 2 temporal_stride: 2 }",
+            ((2, 3, 5, 6, 7),), oracle=lambda x: descendants.pooled(x, (2, 3, 3), (2, 2, 2), 0, np.max)),
+    Example("Pooling3D", "pooling3d_param { pool: AVE kernel_depth: 3 kernel_size: 2 stride: 2 pad: 1 }",
+            ((2, 3, 4, 5, 6),), oracle=lambda x: descendants.pooled(x, (3, 2, 2), (1, 2, 2), 1, np.sum)),
     Example("Power", "power_param { power: 3 scale: 2 shift: 0.5 }", oracle=lambda x: (2 * x + 0.5) ** 3),
     Example(
         "PriorBox", "prior_box_param { min_size: 3 max_size: 6 aspect_ratio: 2 aspect_ratio: 1 clip: true }",

@@ -223,7 +223,7 @@ def test_a_type_tells_whether_its_layers_have_blobs(example):
 @each(
     "kind",
     ["BatchReindex", "Deconvolution", "Embed", "Filter", "Im2col", "LSTM", "Lstm", "MVN", "PSROIPooling", "RNN",
-     "DeformableConvolution", "ImResize", "Nms", "Reorg", "SPP", "Unpooling", "Upsample"],
+     "DeformableConvolution", "ImResize", "Nms", "Pooling3D", "Reorg", "SPP", "Unpooling", "Upsample"],
 )  # fmt: skip
 def test_exporting_gives_the_same(kind):
     example = next(example for example in EXAMPLES if example.type == kind)

@@ -29,7 +29,8 @@ LOSSES = (
 UNTRANSLATED = (
     *LOSSES, "Accuracy", "BoxAnnotatorOHEM", "ContinuationIndicator", "DeformableConvolution", "DetectionEvaluate",
     "EvalDetection", "ImResize", "Im2col", "LSTMUnit", "Lstm", "MultiBoxLoss", "MultiStageMeanfield", "Nms",
-    "PSROIPooling", "Python", "Reorg", "SegAccuracy", "Unpooling", "YoloDetectionOutput", "Yolov3DetectionOutput",
+    "PSROIPooling", "Pooling3D", "Python", "Reorg", "SegAccuracy", "Unpooling", "YoloDetectionOutput",
+    "Yolov3DetectionOutput",
 )  # fmt: skip
 NO_SOURCE = dict.fromkeys(UNTRANSLATED, "translation to PyTorch")
 

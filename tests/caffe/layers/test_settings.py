@@ -76,6 +76,8 @@ FUSED, ADDED = "fuse_type: FUSED_CONV_RELU", "fuse_type: FUSED_CONV_ELTWISE_RELU
 POOLED = "fuse_type: FUSED_POOL_MAX"
 SUMMED = ((2, 4, 5, 6), (2, 4, 3, 4))
 MOVED = ((2, 4, 5, 6), (2, 18, 3, 4))
+VIDEO, CUBE = ((2, 4, 5, 6, 7),), "kernel_depth: 2 kernel_size: 2"
+FILM = f"{PRODUCT} {CUBE}"
 SPREAD = "unpool: TILE kernel_size: 2 unpool_size: 20"
 MAPS = ((2, 4, 12, 12),)
 FIELDS = ((1, 3, 4, 4),) * 3
@@ -336,6 +338,31 @@ CHANGES = [
     ("deformable_convolution_param.bias_filler", "DeformableConvolution", MOVED, FILTER,
      f"{FILTER} bias_filler {{ value: 1 }}"),
     ("deformable_convolution_param.axis", "DeformableConvolution", MOVED, FILTER, f"{FILTER} axis: 0"),
+    *((f"{message}.{name}", "Convolution3D", VIDEO, FILM, given)
+      for message, name, given in (
+        ("convolution3d_param", "num_output", FILM.replace("output: 4", "output: 6")),
+        ("convolution3d_param", "bias_term", f"{FILM} bias_term: false"),
+        ("convolution3d_param", "pad", f"{FILM} pad: 1"),
+        ("convolution3d_param", "kernel_size", FILM.replace("size: 2", "size: 3")),
+        ("convolution3d_param", "group", f"{FILM} group: 2"),
+        ("convolution3d_param", "kernel_depth", FILM.replace("depth: 2", "depth: 3")),
+        ("convolution3d_param", "stride", f"{FILM} stride: 2"),
+        ("convolution3d_param", "temporal_stride", f"{FILM} temporal_stride: 2"),
+        ("convolution3d_param", "weight_filler", FILM.replace("gaussian", "xavier")),
+        ("convolution3d_param", "bias_filler", f"{FILM} bias_filler {{ value: 1 }}"),
+        ("convolution3d_param", "temporal_pad", f"{FILM} temporal_pad: 1"),
+        ("convolution_param", "kernel_depth", FILM.replace("depth: 2", "depth: 3")),
+        ("convolution_param", "temporal_stride", f"{FILM} temporal_stride: 2"),
+        ("convolution_param", "temporal_pad", f"{FILM} temporal_pad: 1"),
+    )),
+    ("pooling_param.kernel_depth", "Pooling3D", VIDEO, CUBE, "kernel_depth: 3 kernel_size: 2"),
+    ("pooling_param.temporal_stride", "Pooling3D", VIDEO, CUBE, f"{CUBE} temporal_stride: 2"),
+    ("pooling3d_param.pool", "Pooling3D", VIDEO, CUBE, f"{CUBE} pool: AVE"),
+    ("pooling3d_param.kernel_size", "Pooling3D", VIDEO, CUBE, "kernel_depth: 2 kernel_size: 3"),
+    ("pooling3d_param.kernel_depth", "Pooling3D", VIDEO, CUBE, "kernel_depth: 3 kernel_size: 2"),
+    ("pooling3d_param.stride", "Pooling3D", VIDEO, CUBE, f"{CUBE} stride: 2"),
+    ("pooling3d_param.temporal_stride", "Pooling3D", VIDEO, CUBE, f"{CUBE} temporal_stride: 2"),
+    ("pooling3d_param.pad", "Pooling3D", VIDEO, f"{CUBE} pool: AVE", f"{CUBE} pool: AVE pad: 1"),
     ("unpooling_param.unpool", "Unpooling", IMAGE, "kernel_size: 2 unpool_size: 20",
      "unpool: TILE kernel_size: 2 unpool_size: 20"),
     ("unpooling_param.pad", "Unpooling", IMAGE, SPREAD, f"{SPREAD} pad: 1"),

@@ -124,6 +124,54 @@ class Pooling(Layer):
         return windows.gather(-1, place).squeeze(-1)
 
 
+@LAYERS.register("Pooling3D")
+class Pooling3D(Layer):
+    """The maximum or the mean of every window of a video (n, channels, time, height, width).
+
+    The last window along an axis may reach beyond the edge. A mean includes the padding of height and width.
+
+    Reference: Tran et al. 2015, section 3.1, and C3D's code.
+    """
+
+    share: Tensor
+
+    @override
+    def setup(self, *shapes: Shape) -> None:
+        settings = self.spec.pooling3d_param
+        self.method, pad = schema.PoolingParameter.PoolMethod.Name(settings.pool), settings.pad
+        if len(shapes[0]) != 5:
+            raise NetError(f"Pooling3D needs five axes, found a bottom of shape {list(shapes[0])}")
+        if self.method == "STOCHASTIC" or (pad and self.method != "AVE"):
+            raise NetError(f"found pool: {self.method} with pad {pad}; expected AVE, or MAX without pad")
+        self.kernel = (settings.kernel_depth, settings.kernel_size, settings.kernel_size)
+        self.stride = (settings.temporal_stride, settings.stride, settings.stride)
+        if not all((*self.kernel, *self.stride)):
+            raise NetError(
+                f"the kernel is {list(self.kernel)} and the stride {list(self.stride)}; expected positive numbers"
+            )
+        if pad >= settings.kernel_size:
+            raise NetError(f"pad {pad} is not smaller than the kernel {list(self.kernel)}")
+        axes = list(zip(shapes[0][2:], self.kernel, self.stride, (0, pad, pad), strict=True))
+        if any(length + 2 * pad < kernel for length, kernel, _, pad in axes):
+            raise NetError(f"kernel {list(self.kernel)} is larger than the padded bottom {list(shapes[0][2:])}")
+        self._place_windows(axes)
+
+    def _place_windows(self, axes: list[tuple[int, int, int, int]]) -> None:
+        """Decides how much the bottom is padded, so that all windows lie in it, and what a mean divides by."""
+        sizes = [math.ceil((length + 2 * pad - kernel) / stride) + 1 for length, kernel, stride, pad in axes]
+        self.margin: tuple[int, ...] = ()
+        for (length, kernel, stride, pad), size in zip(axes, sizes, strict=True):
+            self.margin = (pad, (size - 1) * stride + kernel - length - pad, *self.margin)
+        time, rows, columns = (_counts(*axis, size) for axis, size in zip(axes, sizes, strict=True))
+        self.register_buffer("share", 1 / (time[:, None, None] * rows[:, None] * columns), persistent=False)
+
+    @override
+    def forward(self, bottom: Tensor) -> Tensor:
+        if self.method == "AVE":
+            return F.avg_pool3d(F.pad(bottom, self.margin), self.kernel, self.stride, divisor_override=1) * self.share
+        return F.max_pool3d(F.pad(bottom, self.margin, value=_SMALLEST), self.kernel, self.stride)
+
+
 _POOL = {"MAX": Pooling.maximum, "AVE": Pooling.average, "STOCHASTIC": Pooling.stochastic}
 
 

@@ -61,6 +61,8 @@ _HOMES = {
     "BN": (1137, 137),  # PSPNet; 45 in SegNet's dialect
     "BoxAnnotatorOHEM": (1203, 150),
     "ContinuationIndicator": (1173, 200),
+    "Convolution3D": (1174, 1174),  # C3D
+    "Deconvolution3D": (1174, 1174),
     "DeformableConvolution": (999999, 999999),
     "DenseImageData": (1166, 138),
     "DetectionEvaluate": (205, 205),
@@ -75,6 +77,7 @@ _HOMES = {
     "Nms": (1171, 148),
     "Normalize": (206, 206),
     "PSROIPooling": (1202, 10002),
+    "Pooling3D": (1175, 1175),
     "Permute": (202, 202),
     "PriorBox": (203, 203),
     "Proposal": (1201, 201),

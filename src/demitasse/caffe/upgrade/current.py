@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from demitasse.caffe import schema
 from demitasse.errors import NetError
 
-_AXES = 4  # axes of each shape in input_dim
+_AXES = 4  # axes of each shape in input_dim; five in C3D's nets
 _HOLES = ("hole", "hole_h", "hole_w")
 _STATISTICS = 3  # blobs of BatchNorm: mean, variance, and the factor of both
 
@@ -44,10 +44,12 @@ def _shapes(net: schema.NetParameter, origin: str) -> list[list[int]]:
     dims = list(net.input_dim)
     if net.input_shape and dims:
         raise NetError(f"{origin}: the net has both input_shape and input_dim; give one of them")
-    if len(dims) % _AXES:
+    axes = _AXES + (len(dims) == (_AXES + 1) * len(net.input))
+    if len(dims) % axes:
         raise NetError(f"{origin}: found {len(dims)} values of input_dim; expected four for each input")
-    by_fours = [dims[start : start + _AXES] for start in range(0, len(dims), _AXES)]
-    return [list(shape.dim) for shape in net.input_shape] or by_fours
+    return [list(shape.dim) for shape in net.input_shape] or [
+        dims[start : start + axes] for start in range(0, len(dims), axes)
+    ]
 
 
 def name_dilation(net: schema.NetParameter, places: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from demitasse.caffe import schema
 from demitasse.caffe.text.fields import Places
-from demitasse.caffe.upgrade import current, merged, v0, v1
+from demitasse.caffe.upgrade import current, merged, v0, v1, volumes
 from demitasse.errors import NetError
 
 
@@ -22,6 +22,7 @@ def upgrade_net(net: schema.NetParameter, origin: str = "net", places: Places | 
     upgrade_layers(net, origin, places)
     at = [origin] * len(net.layer) if places is None else places.layers
     current.name_dilation(net, at)
+    volumes.spread_time(net, at)
     merged.part_merged(net, at)
     current.input_layer(net, origin if places is None else places.inputs)
     current.fix_statistics(net)
