@@ -34,6 +34,12 @@ def test_epoch_curves(tmp_path: Path, metric: str) -> None:
     assert {*plots.COLOURS[:2]} <= colours(tmp_path / "curves.png")
 
 
+def test_losses_that_are_all_zero(tmp_path: Path) -> None:
+    # a net that only learns from itself has no loss, which no logarithm can show
+    plots.epoch_curves([("train", [{"loss": 0.0, "test_error": 0.1}] * 2)], tmp_path / "curves.png")
+    assert plots.COLOURS[0] in colours(tmp_path / "curves.png")
+
+
 def test_training_curves(tmp_path: Path) -> None:
     runs = [
         ("reference", log(0.9, 0.1, 0.05)),

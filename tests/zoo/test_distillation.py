@@ -15,27 +15,9 @@ from demitasse.zoo.data import DATASETS
 from demitasse.zoo.distillation import Distillation
 from demitasse.zoo.recipe import parse
 from demitasse.zoo.runner import Runner
-from tests.zoo.recipes import Killed, kill_after, same_weights, weights
+from tests.zoo.recipes import SMALL, Killed, kill_after, same_weights, weights
 
-DENSE = """
-seed = 3
-checkpoint = 2
-
-[model]
-name = "lenet300"
-inputs = 64
-
-[data]
-name = "digits"
-batch = 250
-
-[training]
-lr = 0.1
-epochs = 1
-
-[[stages]]
-kind = "train"
-"""
+DENSE = SMALL[: SMALL.index('[[stages]]\nkind = "surgery"')]  # which ends in the stage that trains
 LEARNING = 'start = "dense"\n' + DENSE + "distill = 0.5\n"
 
 
@@ -116,14 +98,11 @@ def test_the_start_is_the_teacher(recipes: Path) -> None:
 
 
 def test_a_teacher_of_another_model(recipes: Path) -> None:
-    teacher = DENSE.replace('name = "lenet300"\ninputs = 64', 'name = "lenet5"').replace(
-        'name = "digits"', 'name = "digits"\nenlarge = true'
-    )
-    (recipes / "large.toml").write_text(teacher)
-    large = LEARNING.replace('start = "dense"', 'teacher = "large.toml"').replace(
-        'name = "digits"', 'name = "digits"\nenlarge = true'
-    )
-    (recipes / "taught.toml").write_text(large.replace("inputs = 64", ""))
+    larger, slower = ('name = "digits"', 'name = "digits"\nenlarge = true'), ("lr = 0.1", "lr = 0.01")
+    large = DENSE.replace('name = "lenet300"\ninputs = 64', 'name = "lenet5"')
+    taught = LEARNING.replace('start = "dense"', 'teacher = "large.toml"').replace("inputs = 64", "")
+    for name, text in (("large", large), ("taught", taught)):
+        (recipes / f"{name}.toml").write_text(text.replace(*larger).replace(*slower))
     said: list[str] = []
     compress("taught.toml", "out", say=said.append)
     assert [line for line in said if line.endswith(":")] == ["large:", "taught:"]

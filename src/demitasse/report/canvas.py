@@ -61,7 +61,9 @@ def plain_axes(axes: Axes, grid: Literal["x", "y"] | None = "y") -> None:
 
 
 def log_axis(axes: Axes) -> None:
-    """Makes the vertical axis logarithmic, with plain numbers: 0.1, not a power of ten."""
+    """Makes the vertical axis logarithmic, with plain numbers: 0.1, not a power of ten; not if nothing is above 0."""
+    if not axes.dataLim.y1 > 0:
+        return
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))

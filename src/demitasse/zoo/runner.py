@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -140,9 +141,6 @@ class Runner:
         """Returns the model as the last stage left it."""
         return self._loaded(self.outcome)
 
-    def _started(self) -> nn.Module:
-        return self._loaded(self.start)
-
     def _loaded(self, weights: Path | None) -> nn.Module:
         model = self.build()
         if weights:
@@ -221,7 +219,7 @@ class Runner:
             offset,
             watch.step,
             watch.epoch,
-            self.teacher.trained if self.teacher else self._started,
+            self.teacher.trained if self.teacher else partial(self._loaded, self.start),
         )
 
     def _measure(self, name: str, stage: Stage, work: Work, outcome: Outcome, seconds: float) -> Result:

@@ -3,6 +3,7 @@
 from demitasse.caffe.layers import (
     activation,
     bn,
+    continuation,
     convolution,
     deconvolution,
     deformable,
@@ -54,6 +55,7 @@ __all__ = ["LAYERS", "Layer", "Shape"]
 _FAMILIES = (
     activation,
     bn,
+    continuation,
     convolution,
     deconvolution,
     deformable,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,8 +15,30 @@ from demitasse.caffe.layers.numeric import indices
 from demitasse.errors import NetError
 
 
+class MaskedLayer(Layer):
+    """The base of layers on planes, whose second bottom, if there is one, is the mask of a pooling."""
+
+    bottom_count: CountRange = (1, 2)
+
+    def __init__(self, spec: schema.LayerParameter) -> None:
+        super().__init__(spec)
+        self.has_mask = len(spec.bottom) == 2
+        self.without_gradient = (1,) if self.has_mask else ()
+
+    def check_planes(self, shapes: Sequence[Shape]) -> None:
+        """Checks that the first bottom has four axes, and the mask its shape.
+
+        Raises:
+            NetError: they do not.
+        """
+        if len(shapes[0]) != 4:
+            raise NetError(f"{self.spec.type} needs four axes, found a bottom of shape {list(shapes[0])}")
+        if self.has_mask:
+            require_shape(self, 1, shapes[1], shapes[0])
+
+
 @LAYERS.register("Unpooling")
-class Unpooling(Layer):
+class Unpooling(MaskedLayer):
     """The planes before a pooling, as large as ``unpool_size``, or ``unpool_h`` and ``unpool_w``.
 
     MAX puts each entry at its index in the second bottom, the second top of a pooling, or without one at the first
@@ -25,19 +49,9 @@ class Unpooling(Layer):
     Reference: Zeiler and Fergus 2014, section 2.1; Noh, Hong, Han 2015, section 3.2.1.
     """
 
-    bottom_count: CountRange = (1, 2)
-
-    def __init__(self, spec: schema.LayerParameter) -> None:
-        super().__init__(spec)
-        self.has_mask = len(spec.bottom) == 2
-        self.without_gradient = (1,) if self.has_mask else ()
-
     @override
     def setup(self, *shapes: Shape) -> None:
-        if len(shapes[0]) != 4:
-            raise NetError(f"Unpooling needs four axes, found a bottom of shape {list(shapes[0])}")
-        if self.has_mask:
-            require_shape(self, 1, shapes[1], shapes[0])
+        self.check_planes(shapes)
         settings = self.spec.unpooling_param
         if not self.spec.HasField("unpooling_param") and self.spec.HasField("pooling_param"):
             self._read_pooling(self.spec.pooling_param, shapes[0])

@@ -7,13 +7,13 @@ from torch import Tensor
 from typing_extensions import override
 
 from demitasse.caffe import schema
-from demitasse.caffe.layers.base import LAYERS, CountRange, Layer, Shape, require_shape
-from demitasse.caffe.layers.unpooling import put_in_planes
+from demitasse.caffe.layers.base import LAYERS, Layer, Shape
+from demitasse.caffe.layers.unpooling import MaskedLayer, put_in_planes
 from demitasse.errors import NetError
 
 
 @LAYERS.register("Upsample")
-class Upsample(Layer):
+class Upsample(MaskedLayer):
     """With a mask, the inverse of MAX pooling; without one, each entry ``scale`` by ``scale`` times.
 
     The mask is the second bottom, the second top of the pooling: each entry goes to that index of its plane, and the
@@ -23,23 +23,13 @@ class Upsample(Layer):
     Reference: Badrinarayanan, Kendall, Cipolla 2017, section 3 (mask); Redmon and Farhadi 2018, section 2.3 (scale).
     """
 
-    bottom_count: CountRange = (1, 2)
-
-    def __init__(self, spec: schema.LayerParameter) -> None:
-        super().__init__(spec)
-        self.has_mask = len(spec.bottom) == 2
-        self.without_gradient = (1,) if self.has_mask else ()
-
     @override
     def setup(self, *shapes: Shape) -> None:
-        shape = shapes[0]
-        if len(shape) != 4:
-            raise NetError(f"Upsample needs four axes, found a bottom of shape {list(shape)}")
+        self.check_planes(shapes)
         settings = self.spec.upsample_param
         self.scale, self.plane = 1, (0, 0)
         if self.has_mask:
-            require_shape(self, 1, shapes[1], shape)
-            self.plane = _unpooled(settings, shape)
+            self.plane = _unpooled(settings, shapes[0])
             return
         self.scale = settings.scale if settings.HasField("scale") else 1
         if not self.scale:
