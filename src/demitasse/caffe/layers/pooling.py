@@ -163,12 +163,14 @@ class Pooling3D(Layer):
         for (length, kernel, stride, pad), size in zip(axes, sizes, strict=True):
             self.margin = (pad, (size - 1) * stride + kernel - length - pad, *self.margin)
         time, rows, columns = (_counts(*axis, size) for axis, size in zip(axes, sizes, strict=True))
-        self.register_buffer("share", 1 / (time[:, None, None] * rows[:, None] * columns), persistent=False)
+        counts = time[:, None, None] * rows[:, None] * columns
+        self.register_buffer("share", math.prod(self.kernel) / counts, persistent=False)
 
     @override
     def forward(self, bottom: Tensor) -> Tensor:
         if self.method == "AVE":
-            return F.avg_pool3d(F.pad(bottom, self.margin), self.kernel, self.stride, divisor_override=1) * self.share
+            # the exporter to ONNX ignores divisor_override in three dimensions
+            return F.avg_pool3d(F.pad(bottom, self.margin), self.kernel, self.stride) * self.share
         return F.max_pool3d(F.pad(bottom, self.margin, value=_SMALLEST), self.kernel, self.stride)
 
 
