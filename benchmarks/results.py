@@ -3,8 +3,9 @@
     demitasse compress lenet300_mnist_dns_99 --seed 1 --out results/1     # and so on, a folder a seed
     .venv/bin/python benchmarks/results.py results/1 results/2 results/3 [--pictures docs/images]
 
-Reads the report.json of every recipe in the folders and prints Markdown: a row a recipe, its seeds side by side, and
-the change against the recipe that it started from. Pictures show test error (or loss) over the epochs.
+Reads the report.json of every recipe in the folders and prints Markdown: a row a recipe, its seeds side by side, the
+minutes of a run (median), and the change against the recipe that it started from and against the control. The control
+is the dense net, trained on without compression for as many epochs. Pictures show test error (or loss) over the epochs.
 """
 
 from __future__ import annotations
@@ -45,27 +46,77 @@ def metric(report: Mapping[str, Any]) -> tuple[str, float]:
 def rows(family: str, reports: Reports) -> Iterator[str]:
     """Yields the lines of a family's table."""
     unit, digits = ("error, %", 2) if metric(reports[family][0])[0] == "error" else ("nats", 4)
-    yield f"| recipe | epochs | parameters kept | frozen | test {unit}, by seed | median | against its start |"
-    yield "| --- | --: | --: | --: | --- | --: | --: |"
+    yield (
+        f"| recipe | epochs | minutes | parameters kept | frozen | test {unit}, by seed | median "
+        "| against its start | against the control |"
+    )
+    yield "| --- | --: | --: | --: | --: | --- | --: | --: | --: |"
     for name in sorted((name for name in reports if name.startswith(family)), key=lambda name: (len(name), name)):
         values = [metric(report)[1] for report in reports[name]]
         stages = reports[name][0]["stages"]
         kept, total = (sum(column) for column in zip(*stages[-1]["kept"].values(), strict=True))
         frozen = max((stage["report"] or {}).get("frozen_share", 0.0) for stage in stages)
-        epochs = sum(len(stage["history"]) for stage in stages)
-        each = ", ".join(f"{value:.{digits}f}" for value in values)
-        yield (
-            f"| `{name}` | {epochs} | {kept:,} ({100 * kept / total:.2f} %) | {100 * frozen:.0f} % | {each} "
-            f"| {statistics.median(values):.{digits}f} | {change(name, reports, digits)} |"
+        cells = (
+            f"`{name}`",
+            f"{epochs(name, reports)}",
+            f"{statistics.median(map(minutes, reports[name])):.1f}",
+            f"{kept:,} ({100 * kept / total:.2f} %)",
+            f"{100 * frozen:.0f} %",
+            ", ".join(f"{value:.{digits}f}" for value in values),
+            f"{statistics.median(values):.{digits}f}",
+            change(name, start(name), reports, digits),
+            change(name, control(name, family, reports), reports, digits),
         )
+        yield f"| {' | '.join(cells)} |"
 
 
-def change(name: str, reports: Reports, digits: int) -> str:
-    """Returns the median of the changes against the recipe's start, seed by seed."""
-    start = find_recipe(name).start if name in bundled() else ""
-    before = {report["seed"]: metric(report)[1] for report in reports.get(start, [])}
+def minutes(report: Mapping[str, Any]) -> float:
+    """Returns how long the stages of a run took."""
+    return float(sum(stage["seconds"] for stage in report["stages"])) / 60
+
+
+def change(name: str, other: str, reports: Reports, digits: int) -> str:
+    """Returns the median of the changes of the metric from another recipe to this one, seed by seed."""
+    before = {report["seed"]: metric(report)[1] for report in reports.get(other, [])}
     pairs = [metric(report)[1] - before[report["seed"]] for report in reports[name] if report["seed"] in before]
     return f"{statistics.median(pairs):+.{digits}f}" if pairs else ""
+
+
+def start(name: str) -> str:
+    """Returns the recipe that a recipe starts from, or an empty text."""
+    return find_recipe(name).start if name in bundled() else ""
+
+
+def control(name: str, family: str, reports: Reports) -> str:
+    """Returns the recipe that only trains the family's dense net on, for as long as this one; or an empty text."""
+    if name == family or only_trains(name):
+        return ""
+    length = epochs_since(name, family, reports)
+    return next(
+        (
+            other
+            for other in reports
+            if start(other) == family and only_trains(other) and epochs(other, reports) == length
+        ),
+        "",
+    )
+
+
+def only_trains(name: str) -> bool:
+    """Returns whether a recipe compresses nothing."""
+    return name in bundled() and all(stage.kind == "train" for stage in find_recipe(name).stages)
+
+
+def epochs(name: str, reports: Reports) -> int:
+    """Returns the number of epochs that a recipe trains."""
+    return sum(len(stage["history"]) for stage in reports[name][0]["stages"])
+
+
+def epochs_since(name: str, family: str, reports: Reports) -> int:
+    """Returns the number of epochs of a recipe and those before it, without those of the family's dense net."""
+    if name == family or name not in reports:
+        return 0
+    return epochs(name, reports) + epochs_since(start(name), family, reports)
 
 
 def draw(family: str, reports: Reports, folder: Path) -> None:
