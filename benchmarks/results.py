@@ -76,8 +76,13 @@ def minutes(report: Mapping[str, Any]) -> float:
 
 
 def change(name: str, other: str, reports: Reports, digits: int) -> str:
-    """Returns the median of the changes of the metric from another recipe to this one, seed by seed."""
+    """Returns the median of the changes of the metric from another recipe to this one, seed by seed.
+
+    If the other was run with one seed only, all runs of this one are compared with that (``compress --weights``).
+    """
     before = {report["seed"]: metric(report)[1] for report in reports.get(other, [])}
+    if len(before) == 1:
+        before = dict.fromkeys((report["seed"] for report in reports[name]), *before.values())
     pairs = [metric(report)[1] - before[report["seed"]] for report in reports[name] if report["seed"] in before]
     return f"{statistics.median(pairs):+.{digits}f}" if pairs else ""
 

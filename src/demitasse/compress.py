@@ -41,6 +41,7 @@ def compress(
     *,
     seed: int | None = None,
     data: str | Path | None = None,
+    weights: str | Path | None = None,
     restart_all: bool = False,
     quick: bool = False,
     allow_imports: bool = False,
@@ -56,6 +57,7 @@ def compress(
         out: the folder for the results: a folder with the recipe's name, with the weights of the stages and the report.
         seed: the seed, instead of the recipe's.
         data: file or folder of the data, instead of the recipe's.
+        weights: file with the weights to start from, instead of what the recipe starts from, which is not run then.
         restart_all: whether to run all stages of the recipe again, but not those of the recipes that it needs.
         quick: whether to run a tenth of the epochs, with milder pruning; see :meth:`Recipe.quick`.
         allow_imports: whether the recipe may import its model and its data, which runs code of these modules.
@@ -79,6 +81,8 @@ def compress(
     else:
         found = find_recipe(recipe)
         beside = Path(recipe).parent if Path(recipe).suffix == ".toml" else None
+    if weights is not None:
+        found = replace(found, start="", weights=Path(weights))
     runners: dict[str, Runner] = {}
     dense: dict[str, Result | None] = {}
     every = [_adapted(one, seed, data, quick) for one in _needed(found, beside)]
@@ -89,8 +93,8 @@ def compress(
         if len(every) > 1:
             say(f"{one.name}:")
         with _watching(say) as watch:
-            weights = start.outcome if start else one.weights
-            runner = Runner(one, folder, weights, allow_imports, watch, runners.get(one.teacher))
+            first = start.outcome if start else one.weights
+            runner = Runner(one, folder, first, allow_imports, watch, runners.get(one.teacher))
             for note in runner.data.notes:
                 say(note)
             results = runner.run()
@@ -243,6 +247,7 @@ def write_report(
         "source": recipe.name if recipe.name in bundled() else recipe.source,
         "seed": recipe.seed,
         "quick": quick,
+        "weights": recipe.weights and str(recipe.weights),
         "demitasse": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),

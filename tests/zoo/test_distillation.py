@@ -11,6 +11,7 @@ from torch import nn
 
 from demitasse.compress import compress
 from demitasse.errors import DataError, UsageError
+from demitasse.report.page.reading import read_runs
 from demitasse.zoo.data import DATASETS
 from demitasse.zoo.distillation import Distillation
 from demitasse.zoo.recipe import parse
@@ -110,6 +111,17 @@ def test_a_teacher_of_another_model(recipes: Path) -> None:
     compress("taught.toml", "out", say=said.append)
     assert said.count("train: already complete") == 2
     assert not said[-1].startswith("train: test")
+
+
+def test_given_weights_replace_the_start(recipes: Path) -> None:
+    compress("learning.toml", "out", say=lambda line: None)
+    start = Path("out/dense/1-train/model.pt")
+    compress("learning.toml", "again", weights=start, say=lambda line: None)
+    assert [path.name for path in Path("again").iterdir()] == ["learning"]
+    assert same_weights(Path("again/learning/1-train/model.pt"), Path("out/learning/1-train/model.pt"))
+    assert f"--weights {start}" in read_runs(["again/learning"])[0].command
+    with pytest.raises(DataError, match=r"gone\.pt: there is no such file of weights"):
+        compress("learning.toml", "third", weights="gone.pt", say=lambda line: None)
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(recipes: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from demitasse.cli.commands import PYTORCH, Command
 from demitasse.cli.imports import AllowImports, importing
+from demitasse.cli.inputs import existing
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +25,10 @@ def compress(
     ),
     seed: Annotated[int | None, typer.Option(help="Random seed, instead of the recipe's.", min=0)] = None,
     data: Annotated[Path | None, typer.Option(help="Path of the data, instead of the recipe's.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights to start from, instead of what the recipe starts from.", callback=existing),
+    ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Run all stages of the recipe again.")] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="A quick trial: a tenth of the epochs, milder pruning.")
@@ -37,7 +42,14 @@ def compress(
 
     with importing(allow_imports):
         results = compress(
-            recipe, out, seed=seed, data=data, restart_all=restart, quick=quick, allow_imports=allow_imports
+            recipe,
+            out,
+            seed=seed,
+            data=data,
+            weights=weights,
+            restart_all=restart,
+            quick=quick,
+            allow_imports=allow_imports,
         )
     print()
     show(stage_table(as_stages(results), Path(recipe).stem))

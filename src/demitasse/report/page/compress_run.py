@@ -49,6 +49,7 @@ def read_compress_run(folder: Path, report: Field, name: str) -> Run:
             report["source"].text if "source" in report else report["recipe"].text,
             seed=report["seed"].count,
             data=data["path"].text if "path" in data else None,
+            weights=report["weights"].text if "weights" in report else None,
             quick=report["quick"].flag,
             allow_imports="allow_imports" in report and report["allow_imports"].flag,
         ),
