@@ -78,10 +78,10 @@ def minutes(report: Mapping[str, Any]) -> float:
 def change(name: str, other: str, reports: Reports, digits: int) -> str:
     """Returns the median of the changes of the metric from another recipe to this one, seed by seed.
 
-    If the other was run with one seed only, all runs of this one are compared with that (``compress --weights``).
+    Runs from given weights (``compress --weights``) may share a single run of the other, whatever its seed.
     """
     before = {report["seed"]: metric(report)[1] for report in reports.get(other, [])}
-    if len(before) == 1:
+    if len(before) == 1 and all(report.get("weights") for report in reports[name]):
         before = dict.fromkeys((report["seed"] for report in reports[name]), *before.values())
     pairs = [metric(report)[1] - before[report["seed"]] for report in reports[name] if report["seed"] in before]
     return f"{statistics.median(pairs):+.{digits}f}" if pairs else ""
