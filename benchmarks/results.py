@@ -94,22 +94,20 @@ def start(name: str) -> str:
 
 def control(name: str, family: str, reports: Reports) -> str:
     """Returns the recipe that only trains the family's dense net on, for as long as this one; or an empty text."""
-    if name == family or only_trains(name):
+    if name == family or trained_on(name, family):
         return ""
     length = epochs_since(name, family, reports)
     return next(
-        (
-            other
-            for other in reports
-            if start(other) == family and only_trains(other) and epochs(other, reports) == length
-        ),
+        (other for other in reports if trained_on(other, family) and epochs_since(other, family, reports) == length),
         "",
     )
 
 
-def only_trains(name: str) -> bool:
-    """Returns whether a recipe compresses nothing."""
-    return name in bundled() and all(stage.kind == "train" for stage in find_recipe(name).stages)
+def trained_on(name: str, family: str) -> bool:
+    """Returns whether a recipe only trains the family's dense net on, maybe in several recipes one after another."""
+    if name not in bundled() or any(stage.kind != "train" for stage in find_recipe(name).stages):
+        return False
+    return start(name) == family or trained_on(start(name), family)
 
 
 def epochs(name: str, reports: Reports) -> int:

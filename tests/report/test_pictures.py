@@ -128,6 +128,12 @@ def test_limits_show_the_bulk_of_the_values(values: list[float], within: tuple[f
     assert sum(low <= value <= high for value in values) >= 0.8 * sum(value == value for value in values)
 
 
+def test_errors_that_differ_little_are_told_apart() -> None:
+    low, high = useful_limits([11.8, 12.4, 12.1, 11.9, 12.0], floor=0.0)
+    assert 11 < low < 11.8 < 12.4 < high < 13
+    assert useful_limits([0.0, 0.1, 0.2], floor=0.0)[0] == 0.0
+
+
 def test_the_accuracy_of_logs_can_be_read(tmp_path: Path, figures: list[Figure]) -> None:
     log_plots.plot_logs(RUNS[:2], tmp_path / "logs.png", log_scale=True)
     (figure,) = figures

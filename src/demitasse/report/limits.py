@@ -17,7 +17,8 @@ def useful_limits(values: Sequence[float], floor: float | None = None) -> tuple[
 
     Args:
         values: the values drawn.
-        floor: the lower limit, if it is known.
+        floor: the smallest value that is possible, if there is one. The axis begins with it, unless the values would then
+            be in its upper half only.
     """
     finite = np.array([value for value in values if np.isfinite(value)])
     if not len(finite):
@@ -31,4 +32,5 @@ def useful_limits(values: Sequence[float], floor: float | None = None) -> tuple[
         if high - low > _FAR * (most - low):
             high = most + 0.3 * (most - low)
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    return (low - margin if floor is None else floor), high + margin
+    lowest = floor if floor is not None and low - floor <= high - low else low - margin
+    return lowest, high + margin

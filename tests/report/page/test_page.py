@@ -16,6 +16,7 @@ from demitasse.cli import main
 from demitasse.errors import UsageError
 from demitasse.report.page import page
 from demitasse.report.page.page import LARGEST_PAGE, write_page
+from demitasse.report.page.sentences import shown
 from tests.report.page.runs import compress_folder, hostile_file
 
 VOID = {"meta", "link", "img", "br"}
@@ -148,6 +149,38 @@ def test_the_largest_page_holds_for_many_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("largest", "said"),
+    [
+        (1_500_000, "24 tensors;"),
+        (400_000, "The 12 largest of 30 tensors."),
+        (200_000, "The 6 largest of 30 tensors."),
+        (
+            100_000,
+            "Its tensors are left out, since the page would become too large: a page with fewer runs shows them.",
+        ),
+    ],
+)
+def test_the_fewer_bytes_there_are_the_fewer_tensors_are_shown(
+    largest: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    demitasse.save({f"conv{i}.weight": torch.randn(8, 8, 3, 3) for i in range(30)}, tmp_path / "net.demi")
+    monkeypatch.setattr(page, "LARGEST_PAGE", largest)
+    tree = made(tmp_path / "page.html", tmp_path / "net.demi")
+    assert (tmp_path / "page.html").stat().st_size <= largest
+    assert any(said in text for text in [*tree.texts, *(str(a.get("aria-label")) for _, a in tree.tags)])
+
+
+@pytest.mark.parametrize(
+    "name", ["\N{HOT BEVERAGE}" * 60, "\N{GRINNING FACE}" * 60, "]]>&<", "a\x08\ufffe\x85", "1.23456789"]
+)
+def test_names_that_charts_could_take_amiss(name: str, tmp_path: Path) -> None:
+    demitasse.save({name: torch.ones(4, 4), "other": torch.ones(4, 4)}, tmp_path / "net.demi")
+    texts = made(tmp_path / "page.html", tmp_path / "net.demi").texts
+    assert texts.count(shown(name)) >= 2  # beside its picture and in the table
+
+
+@pytest.mark.parametrize(
     "tensor",
     [
         torch.zeros(3, 4),
@@ -173,8 +206,8 @@ def test_unusual_errors(error: float, tmp_path: Path) -> None:
 
 
 def test_too_many_runs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "LARGEST_PAGE", 100_000)
-    with pytest.raises(UsageError, match=r"the page of 1 runs would have more than 100,000 bytes; expected fewer runs"):
+    monkeypatch.setattr(page, "LARGEST_PAGE", 30_000)
+    with pytest.raises(UsageError, match=r"the page of 1 runs would have more than 30,000 bytes; expected fewer runs"):
         write_page([compress_folder(tmp_path, "small")], tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 

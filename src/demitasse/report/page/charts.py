@@ -10,25 +10,33 @@ from demitasse.report.inspection_bars import bars_of
 from demitasse.report.page.bars import Bar, bars
 from demitasse.report.page.curves import training
 from demitasse.report.page.drawing import SERIES, WIDE, Chart, Spec, draw, rows, series_colours
-from demitasse.report.page.run import Run
+from demitasse.report.page.run import Run, TensorSensitivity
 from demitasse.report.page.sentences import percent, power
 from demitasse.report.page.weights import WeightView
 from demitasse.report.tables import METRICS, StageResult
 
-_MOST_TENSORS = 24
 _MOST_EXPONENTS = 12
 
 
-def charts_of(run: Run) -> list[Chart]:
-    """Returns the charts of a run, without those that it has no numbers for."""
-    return [
+def charts_of(run: Run, most: int) -> list[Chart]:
+    """Returns the charts of a run, without those that it has no numbers for.
+
+    Args:
+        run: the run.
+        most: the most tensors in a chart; 0 for no charts of tensors.
+    """
+    found = [
         *([stages(run.stages)] if len(run.stages) > 1 else []),
         *([training(run)] if run.curves else []),
-        *([kept(run.weights)] if any(view.total for view in run.weights) else []),
-        *([file_bytes(run.file)] if run.file and run.file.rows else []),
-        *([exponents(run.weights)] if any(view.histogram for view in run.weights) else []),
-        *([sensitivity(run)] if run.sensitivity else []),
     ]
+    if most:
+        found += [
+            *([kept(run.weights, most)] if any(view.total for view in run.weights) else []),
+            *([file_bytes(run.file)] if run.file and run.file.rows else []),
+            *([exponents(run.weights, most)] if any(view.histogram for view in run.weights) else []),
+            *([sensitivity(run, most)] if run.sensitivity else []),
+        ]
+    return found
 
 
 def stages(found: Sequence[StageResult]) -> Chart:
@@ -44,9 +52,9 @@ def stages(found: Sequence[StageResult]) -> Chart:
     return bars("Stage by stage", alt, panels)
 
 
-def kept(views: Sequence[WeightView]) -> Chart:
+def kept(views: Sequence[WeightView], most: int) -> Chart:
     """Draws the share of each tensor's values that is not zero."""
-    shown, note = _largest(views)
+    shown, note = _largest(views, most)
     found = [
         Bar(view.name, [100 * view.kept / view.total], f"{percent(view.kept / view.total)} of {view.total:,}")
         for view in shown
@@ -79,19 +87,19 @@ def _bits(size: float, count: int) -> str:
     return f"{8 * size / count:.2f} bits each" if count else "no values"
 
 
-def _largest(views: Sequence[WeightView]) -> tuple[list[WeightView], str]:
+def _largest(views: Sequence[WeightView], most: int) -> tuple[list[WeightView], str]:
     """Returns the largest tensors in their order, and what to say if they are not all."""
     full = [view for view in views if view.total]
-    if len(full) <= _MOST_TENSORS:
+    if len(full) <= most:
         return full, ""
     matrices = [view for view in full if len(view.shape) > 1] or full
-    names = {view.name for view in sorted(matrices, key=lambda view: -view.total)[:_MOST_TENSORS]}
+    names = {view.name for view in sorted(matrices, key=lambda view: -view.total)[:most]}
     return [view for view in full if view.name in names], f"The {len(names)} largest of {len(full)} tensors."
 
 
-def exponents(views: Sequence[WeightView]) -> Chart:
+def exponents(views: Sequence[WeightView], most: int) -> Chart:
     """Draws, for each tensor, how many of its values are nearest to each power of two, of either sign."""
-    shown, note = _largest([view for view in views if view.histogram and len(view.shape) > 1] or views)
+    shown, note = _largest([view for view in views if view.histogram and len(view.shape) > 1] or views, most)
     data = {view.name: list(_powers(view)) for view in shown}
     order = [
         power(exponent) for exponent in sorted({int(str(row["exponent"])) for own in data.values() for row in own})
@@ -142,38 +150,52 @@ def _powers(view: WeightView) -> Iterator[dict[str, object]]:
     for exponent, pair in counts.items():
         size = power(exponent) + (" or smaller" if exponent == least else "")
         for name, sign, count in zip(("positive", "negative"), (1, -1), pair, strict=True):
-            yield {
-                "exponent": exponent,
-                "power": power(exponent),
-                "count": sign * count,
-                "name": name,
-                "label": f"{view.name}: {count:,} {name} values of about {size}",
-            }
+            if count:
+                yield {
+                    "exponent": exponent,
+                    "power": power(exponent),
+                    "count": sign * count,
+                    "name": name,
+                    "label": f"{view.name}: {count:,} {name} values of about {size}",
+                }
 
 
-def sensitivity(run: Run) -> Chart:
+def sensitivity(run: Run, most: int) -> Chart:
     """Draws how much the metric suffers if one tensor alone is pruned or quantized."""
-    measured, unchanged = run.sensitivity, f"{run.unchanged:.3g}"
-    names = list(dict.fromkeys(one.name for one in measured))
+    measured, note = _most_sensitive(run.sensitivity, most)
+    unchanged = f"{run.unchanged:.3g}"
     kinds = [kind for kind in ("sparsity", "bits") if any(one.kind == kind for one in measured)]
     titles = {"sparsity": "share of zeros (%)", "bits": "bits"}
 
     def spec(width: int) -> Spec:
         beside = width == WIDE and len(kinds) > 1
-        panels = [_sensitivity_panel(run, names, kind, titles[kind], beside, width) for kind in kinds]
+        panels = [_sensitivity_panel(run, measured, kind, titles[kind], beside, width) for kind in kinds]
         return {"hconcat" if beside else "vconcat": panels, "resolve": {"scale": {"color": "shared", "y": "shared"}}}
 
     worst = max(measured, key=lambda one: max(one.values.values()))
     return draw(
-        "TensorSensitivity of each tensor",
+        "Sensitivity of each tensor",
         f"The metric of the model if one tensor alone is compressed, without training; unchanged it is "
         f"{unchanged}. {worst.name} suffers most: {max(worst.values.values()):.3g}.",
         spec,
-        f"One tensor at a time, without training. Unchanged: {unchanged}.",
+        f"One tensor at a time, without training. Unchanged: {unchanged}. {note}".strip(),
     )
 
 
-def _sensitivity_panel(run: Run, names: Sequence[str], kind: str, title: str, beside: bool, width: int) -> Spec:
+def _most_sensitive(measured: Sequence[TensorSensitivity], most: int) -> tuple[list[TensorSensitivity], str]:
+    """Returns what was measured of the tensors that suffer most, and what to say if they are not all."""
+    worst: dict[str, float] = {}
+    for one in measured:
+        worst[one.name] = max([worst.get(one.name, -math.inf), *filter(math.isfinite, one.values.values())])
+    names = sorted(worst, key=lambda name: -worst[name])[:most]
+    note = f"The {most} most sensitive of {len(worst)} tensors." if len(worst) > most else ""
+    return [one for one in measured if one.name in names], note
+
+
+def _sensitivity_panel(
+    run: Run, measured: Sequence[TensorSensitivity], kind: str, title: str, beside: bool, width: int
+) -> Spec:
+    names = list(dict.fromkeys(one.name for one in measured))
     scale, unit = (100, " % zeros") if kind == "sparsity" else (1, " bits")
     data = [
         {
@@ -182,7 +204,7 @@ def _sensitivity_panel(run: Run, names: Sequence[str], kind: str, title: str, be
             "name": one.name,
             "label": f"{one.name}, {scale * place:g}{unit}: {value:.4g}",
         }
-        for one in run.sensitivity
+        for one in measured
         if one.kind == kind
         for place, value in one.values.items()
         if math.isfinite(value)

@@ -26,6 +26,9 @@ with needs("jinja2"):
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
 LARGEST_PAGE = 1_500_000  # bytes
+_MARKUP = 10_000  # bytes of a run around its pictures
+# the most tensors in a chart -> the bytes that must be left for a run's pictures of weights, or else there are fewer
+_DETAILS = {24: 60_000, 12: 60_000, 6: 0, 0: 0}
 
 
 def write_page(paths: Sequence[str | Path], out: str | Path = "report.html") -> int:
@@ -52,28 +55,34 @@ def write_page(paths: Sequence[str | Path], out: str | Path = "report.html") -> 
 def page_of(runs: Sequence[Run]) -> str:
     """Returns the page of runs as HTML, of at most :data:`LARGEST_PAGE` bytes.
 
+    The more runs there are, the fewer tensors it shows of each.
+
     Raises:
         UsageError: there are too many runs.
     """
-    sections = [_section(number, run) for number, run in enumerate(runs, 1)]
-    plain = _render(runs, sections, [{} for _ in runs])
-    free = LARGEST_PAGE - len(plain.encode()) - 10_000 * len(runs)
-    if free < 0:
+    for most, room in _DETAILS.items():
+        sections = [_section(number, run, most) for number, run in enumerate(runs, 1)]
+        plain = _render(runs, sections, [{} for _ in runs])
+        free = LARGEST_PAGE - len(plain.encode()) - (_MARKUP * len(runs) if most else 0)
+        if free >= room * len(runs):
+            break
+    else:
         raise UsageError(
             f"the page of {len(runs)} runs would have more than {LARGEST_PAGE:,} bytes; expected fewer runs at a time"
         )
-    pictures = [draw(run.weights, free // len(runs)) for run in runs]
+    pictures = [draw(run.weights, free // len(runs)) if most else {} for run in runs]
     return _render(runs, sections, pictures)
 
 
-def _section(number: int, run: Run) -> Mapping[str, object]:
+def _section(number: int, run: Run, most: int) -> Mapping[str, object]:
     return {
         "id": f"run-{number}",
         "run": run,
         "figures": figures(run),
-        "charts": charts_of(run),
+        "charts": charts_of(run, most),
         "stages": stage_table(run.stages) if run.stages else None,
-        "tensors": tensor_table(run) if run.weights else None,
+        "left_out": bool(run.weights) and not most,
+        "tensors": tensor_table(run) if run.weights and most else None,
     }
 
 
