@@ -5,7 +5,8 @@
 
 Reads the report.json of every recipe in the folders and prints Markdown: a row a recipe, its seeds side by side, the
 minutes of a run (median), and the change against the recipe that it started from and against the control. The control
-is the dense net, trained on without compression for as many epochs. Pictures show test error (or loss) over the epochs.
+is the dense net, trained on without compression for as many epochs: a recipe of such training, or its first stages.
+Pictures show test error (or loss) over the epochs.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ def read(folders: Sequence[Path]) -> Reports:
     return {name: sorted(reports, key=lambda report: report["seed"]) for name, reports in found.items()}
 
 
-def metric(report: Mapping[str, Any]) -> tuple[str, float]:
-    """Returns name and value of the last stage's metric; errors in per cent."""
-    tests = report["stages"][-1]["tests"]
+def metric(report: Mapping[str, Any], stage: int = -1) -> tuple[str, float]:
+    """Returns name and value of the metric of a stage, by default the last one; errors in per cent."""
+    tests = report["stages"][stage]["tests"]
     return ("error", 100 * tests["error"]) if "error" in tests else ("loss", tests["loss"])
 
 
@@ -64,8 +65,8 @@ def rows(family: str, reports: Reports) -> Iterator[str]:
             f"{100 * frozen:.0f} %",
             ", ".join(f"{value:.{digits}f}" for value in values),
             f"{statistics.median(values):.{digits}f}",
-            change(name, start(name), reports, digits),
-            change(name, control(name, family, reports), reports, digits),
+            change(reports[name], last(start(name), reports), digits),
+            change(reports[name], control(name, family, reports), digits),
         )
         yield f"| {' | '.join(cells)} |"
 
@@ -75,16 +76,24 @@ def minutes(report: Mapping[str, Any]) -> float:
     return float(sum(stage["seconds"] for stage in report["stages"])) / 60
 
 
-def change(name: str, other: str, reports: Reports, digits: int) -> str:
-    """Returns the median of the changes of the metric from another recipe to this one, seed by seed.
+def change(reports: Sequence[Mapping[str, Any]], before: Mapping[int, float], digits: int) -> str:
+    """Returns the median of the changes of the metric to these reports, seed by seed.
 
-    Runs from given weights (``compress --weights``) may share a single run of the other, whatever its seed.
+    Args:
+        reports: the reports of a recipe.
+        before: seed -> what the metric was before. Runs from given weights (``compress --weights``) may share a single
+            one, whatever its seed.
+        digits: of the result.
     """
-    before = {report["seed"]: metric(report)[1] for report in reports.get(other, [])}
-    if len(before) == 1 and all(report.get("weights") for report in reports[name]):
-        before = dict.fromkeys((report["seed"] for report in reports[name]), *before.values())
-    pairs = [metric(report)[1] - before[report["seed"]] for report in reports[name] if report["seed"] in before]
+    if len(before) == 1 and all(report.get("weights") or report["seed"] in before for report in reports):
+        before = dict.fromkeys((report["seed"] for report in reports), *before.values())
+    pairs = [metric(report)[1] - before[report["seed"]] for report in reports if report["seed"] in before]
     return f"{statistics.median(pairs):+.{digits}f}" if pairs else ""
+
+
+def last(name: str, reports: Reports) -> dict[int, float]:
+    """Returns seed -> the metric at the end of a recipe."""
+    return {report["seed"]: metric(report)[1] for report in reports.get(name, [])}
 
 
 def start(name: str) -> str:
@@ -92,15 +101,20 @@ def start(name: str) -> str:
     return find_recipe(name).start if name in bundled() else ""
 
 
-def control(name: str, family: str, reports: Reports) -> str:
-    """Returns the recipe that only trains the family's dense net on, for as long as this one; or an empty text."""
+def control(name: str, family: str, reports: Reports) -> dict[int, float]:
+    """Returns seed -> the metric of the family's dense net, trained on for as long as a recipe; or nothing."""
     if name == family or trained_on(name, family):
-        return ""
+        return {}
     length = epochs_since(name, family, reports)
-    return next(
-        (other for other in reports if trained_on(other, family) and epochs_since(other, family, reports) == length),
-        "",
-    )
+    found = {}
+    for other in filter(lambda other: trained_on(other, family), reports):
+        for report in reports[other]:
+            total = epochs_since(start(other), family, reports)
+            for number, stage in enumerate(report["stages"]):
+                total += len(stage["history"])
+                if total == length:
+                    found[report["seed"]] = metric(report, number)[1]
+    return found
 
 
 def trained_on(name: str, family: str) -> bool:
