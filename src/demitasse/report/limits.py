@@ -17,8 +17,8 @@ def useful_limits(values: Sequence[float], floor: float | None = None) -> tuple[
 
     Args:
         values: the values drawn.
-        floor: the smallest value that is possible, if there is one. The axis begins with it, unless the values would then
-            be in its upper half only.
+        floor: the smallest value that is possible, if there is one. The axis begins with it, unless all values would
+            then be in its upper half.
     """
     finite = np.array([value for value in values if np.isfinite(value)])
     if not len(finite):

@@ -134,6 +134,13 @@ def test_runs_are_compared(tmp_path: Path) -> None:
     assert "Havasi 2018 (arXiv 1810.00440): 0.96 %, 1,520 bytes" in labels
 
 
+def test_what_starts_from_another_run_is_compared_with_it(tmp_path: Path) -> None:
+    folder = compress_folder(tmp_path, "small", 0.03, dense={"error": 0.02, "loss": 0.1})
+    text = " ".join(made(tmp_path / "page.html", folder).texts)
+    assert "test error 2.00 % \N{RIGHTWARDS ARROW} 3.00 %, 310 \N{RIGHTWARDS ARROW} " in text
+    assert "2.00 % before" in text
+
+
 def test_logs_of_another_program_and_a_run_together(shared: Path, tmp_path: Path) -> None:
     logs = [shared / f"golden/logs/{name}.log" for name in ("train_plain", "train_dns")]
     text = " ".join(made(tmp_path / "page.html", *logs, compress_folder(tmp_path, "small")).texts)

@@ -28,7 +28,7 @@ def test_a_run_of_a_recipe(tmp_path: Path) -> None:
     assert [stage.name for stage in run.stages] == ["train", "surgery", "pack"]
     assert [(stage.name, stage.steps) for stage in run.curves] == [("train", 3), ("surgery", 3)]
     assert run.curves[0].panels["test error (%)"].values == pytest.approx([10, 5, 10 / 3])
-    assert run.dense == pytest.approx(0.5)
+    assert (run.dense, run.reference) == (pytest.approx(0.005), pytest.approx(0.5))
     assert run.facts["seed"] == "7"
     assert {view.name: view.total for view in run.weights} == {"fc.weight": 300, "fc.bias": 10}
     assert run.file is not None

@@ -40,7 +40,7 @@ class KeyFigure(NamedTuple):
 def figures(run: Run) -> list[KeyFigure]:
     """Returns the results of a run that matter most."""
     if run.stages:
-        return _of_stages(run.stages)
+        return _of_stages(run.stages, run.dense)
     if run.file:
         present = sum(row.present for row in run.file.rows)
         return [
@@ -55,12 +55,15 @@ def figures(run: Run) -> list[KeyFigure]:
     ]
 
 
-def _of_stages(stages: Sequence[StageResult]) -> list[KeyFigure]:
+def _of_stages(stages: Sequence[StageResult], dense: float | None) -> list[KeyFigure]:
     first, last = stages[0], stages[-1]
     header, metric = METRICS[last.metric]
     several = len(stages) > 1
+    before = f"{metric(first.error)} after {first.name}" if several else ""
+    if dense is not None and metric(dense) not in (metric(first.error), metric(last.error)):
+        before = f"{metric(dense)} before"
     return [
-        KeyFigure(header, metric(last.error), f"{metric(first.error)} after {first.name}" if several else ""),
+        KeyFigure(header, metric(last.error), before),
         KeyFigure("file", size(last.bytes), f"{first.bytes / last.bytes:,.0f} times smaller" if several else ""),
         KeyFigure("parameters kept", f"{last.kept:,}", f"{percent(last.kept / last.total)} of {last.total:,}"),
         KeyFigure("time", _duration(sum(stage.seconds for stage in stages)), "without tests"),

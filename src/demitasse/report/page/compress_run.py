@@ -40,10 +40,12 @@ def read_compress_run(folder: Path, report: Field, name: str) -> Run:
     packed = shipped if shipped.suffix == ".demi" else None
     measured, unchanged = _sensitivity(folder / _SENSITIVITY, scale)
     model = report["model"].text
+    dense = report["dense"][metric].number if "dense" in report else None
+    done = listed([_phrase(stage) for stage in stages])
     return Run(
         name=name,
         title=report["title"].text,
-        sentence=f"{model} on {data['name'].text} was {listed([_phrase(stage) for stage in stages])}: {results(rows)}.",
+        sentence=f"{model} on {data['name'].text} was {done}: {results(rows, dense)}.",
         command=command_line(
             "compress",
             report["source"].text if "source" in report else report["recipe"].text,
@@ -64,7 +66,7 @@ def read_compress_run(folder: Path, report: Field, name: str) -> Run:
         subject=(model, data["name"].text),
         metric=_label(metric),
         curves=[_curves(stage, metric, scale) for stage in stages if list(stage["history"])],
-        dense=scale * report["dense"][metric].number if "dense" in report else None,
+        dense=dense,
         file=inspect(packed) if packed else None,
         weights=weights_of(packed or shipped.parent / _MODEL),
         sensitivity=measured,

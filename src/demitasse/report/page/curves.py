@@ -88,7 +88,7 @@ def _panel(run: Run, label: str, length: int, width: int, first: bool, last: boo
     x = _x(length, width, f"{run.unit}{', stage after stage' if len(names) > 1 else ''}" if last else "")
     colour = {**series_colours(names), "legend": legend}
     many = len(data) > _SEVERAL
-    encoding = {"x": x, "y": _y(label, [row["y"] for row in data], run.dense if first else None), "color": colour}
+    encoding = {"x": x, "y": _y(label, [row["y"] for row in data], run.reference if first else None), "color": colour}
     repeats = any(_repeats(stage.panels.get(label, Series())) for stage in run.curves)
     marks = [] if repeats else [{"mark": {"type": "line", "aria": False}, "data": rows(data), "encoding": encoding}]
     points = {
@@ -99,7 +99,7 @@ def _panel(run: Run, label: str, length: int, width: int, first: bool, last: boo
     return {
         "width": width - 78,
         "height": 170 if first else 120,
-        "layer": [_boundaries(ends[:-1], x), *marks, *_reference(run.dense if first else None), points],
+        "layer": [_boundaries(ends[:-1], x), *marks, *_reference(run.reference if first else None), points],
     }
 
 

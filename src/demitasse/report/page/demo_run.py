@@ -55,7 +55,7 @@ def read_demo_run(folder: Path, report: Field, name: str) -> Run:
         metric=_ERROR,
         unit="iteration",
         curves=curves,
-        dense=dense[-1] if dense else None,
+        dense=dense[-1] / 100 if dense else None,
         file=inspect(packed),
         weights=weights_of(packed),
     )

@@ -59,7 +59,7 @@ class Run:
         metric: what rates the model, with its unit, such as ``test error (%)``.
         unit: the unit of the steps of its curves: ``epoch`` or ``iteration``.
         curves: the numbers of training, stage after stage.
-        dense: the metric of the dense net, in the unit of the curves; None if it is not known.
+        dense: the metric of the net before anything was compressed, as in ``stages``; None if it is not known.
         file: the packed file; None if there is none.
         weights: the tensors of the result.
         sensitivity: of tensors; empty if it was not measured.
@@ -83,3 +83,8 @@ class Run:
     sensitivity: Sequence[TensorSensitivity] = ()
     unchanged: float = 0.0
     texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> float | None:
+        """``dense`` in the unit of the curves."""
+        return None if self.dense is None else (100 if "%" in self.metric else 1) * self.dense

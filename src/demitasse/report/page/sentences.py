@@ -14,17 +14,23 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 ARROW = "\N{RIGHTWARDS ARROW}"
 
 
-def results(stages: Sequence[StageResult]) -> str:
-    """Returns what changed from the first stage to the last: error, parameters and bytes."""
+def results(stages: Sequence[StageResult], dense: float | None = None) -> str:
+    """Returns what changed: error, parameters and bytes.
+
+    Args:
+        stages: the stages.
+        dense: the error before anything was compressed; None for that of the first stage.
+    """
     first, last = stages[0], stages[-1]
     header, metric = METRICS[last.metric]
-    if len(stages) == 1:
-        return f"{header} {metric(last.error)}, {last.kept:,} of {last.total:,} parameters, {size(last.bytes)}"
-    return (
-        f"{header} {metric(first.error)} {ARROW} {metric(last.error)}, "
-        f"{first.kept:,} {ARROW} {last.kept:,} parameters, "
-        f"{size(first.bytes)} {ARROW} {size(last.bytes)} ({first.bytes / last.bytes:,.0f} times smaller)"
-    )
+    before = first.error if dense is None else dense
+    error = f"{metric(before)} {ARROW} " if len(stages) > 1 or before != last.error else ""
+    parameters = f"{last.kept:,} of {last.total:,} parameters"
+    if first.kept != last.kept:
+        parameters = f"{first.kept:,} {ARROW} {last.kept:,} parameters"
+    smaller = f"{size(first.bytes)} {ARROW} {size(last.bytes)} ({first.bytes / last.bytes:,.0f} times smaller)"
+    bytes_ = smaller if len(stages) > 1 else size(last.bytes)
+    return f"{header} {error}{metric(last.error)}, {parameters}, {bytes_}"
 
 
 def size(count: float) -> str:
