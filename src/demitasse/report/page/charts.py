@@ -19,7 +19,7 @@ _MOST_EXPONENTS = 12
 
 
 def charts_of(run: Run, most: int) -> list[Chart]:
-    """Returns the charts of a run, without those that it has no numbers for.
+    """Returns the charts of a run; those without data are left out.
 
     Args:
         run: the run.
