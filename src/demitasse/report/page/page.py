@@ -68,7 +68,7 @@ def page_of(runs: Sequence[Run]) -> str:
             break
     else:
         raise UsageError(
-            f"the page of {len(runs)} runs would have more than {LARGEST_PAGE:,} bytes; expected fewer runs at a time"
+            f"the page would have more than {LARGEST_PAGE:,} bytes (runs: {len(runs)}); expected fewer runs at a time"
         )
     pictures = [draw(run.weights, free // len(runs)) if most else {} for run in runs]
     return _render(runs, sections, pictures)
