@@ -132,11 +132,13 @@ class Runs:
 
     def control(self, run: Run) -> float | None:
         """Returns the metric of the same dense net, trained on for as long; of the same seed, if there are several."""
+        if run.is_plain or self.is_dense(run):
+            return None
         origin, length = self.origin(run)
         found: dict[int, float] = {}
         for other in self.runs:
             beginning, total = self.origin(other)
-            if self.is_dense(run) or run.is_plain or not other.is_plain or beginning != origin:
+            if not other.is_plain or beginning != origin:
                 continue
             total -= other.epochs
             for stage in other.stages:
