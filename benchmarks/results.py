@@ -127,11 +127,14 @@ class Runs:
         if self.is_dense(start):
             return run.start, run.epochs
         origin, epochs = self.origin(start)
-        # without those after the stage that the run started from
-        return origin, epochs - sum(len(stage.curve) for stage in start.stages[number + 1 :]) + run.epochs
+        unused = sum(len(stage.curve) for stage in start.stages[number + 1 :])
+        return origin, epochs - unused + run.epochs
 
     def control(self, run: Run) -> float | None:
-        """Returns the metric of the same dense net, trained on for as long; of the same seed, if there are several."""
+        """Returns the metric of the same dense net, trained on for as long.
+
+        It is the one of the same seed, or else the median of the other seeds; None if there is no such run.
+        """
         if run.is_plain or self.is_dense(run):
             return None
         origin, length = self.origin(run)
@@ -149,7 +152,7 @@ class Runs:
 
 
 def read(folder: Path) -> Iterator[Run]:
-    """Yields the runs in a folder, except those that hold images out: they are tested on these."""
+    """Yields the runs in a folder, without those that are tested on images held out from the training set."""
     for path in sorted(folder.glob("*/report.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
         if not report["data"].get("holdout"):
@@ -192,7 +195,8 @@ def save(path: Path, runs: Runs) -> None:
 def rows(family: str, runs: Runs) -> Iterator[str]:
     """Yields the lines of a family's table."""
     recipes = runs.of(family)
-    unit, digits = ("nats", 4) if family.startswith("gpt") else ("error, %", 2)
+    first = next(iter(recipes.values()))[0]
+    unit, digits = ("error, %", 2) if first.stages[-1].metric == "error" else ("nats", 4)
     yield (
         f"| recipe | epochs | minutes | parameters kept | test {unit}, by seed | median "
         "| against its start | against the control |"
