@@ -3,8 +3,8 @@
     demitasse compress lenet300_mnist_dns_99 --seed 1 --out results/1     # and so on, a folder a seed
     .venv/bin/python benchmarks/results.py results/1 results/2 results/3 [--pictures docs/images]
 
-adds the results of all recipes in these folders to results.jsonl beside this program, a line a run, in place of an
-earlier run of the same recipe and seed. Without folders, it only reads that file. Then it prints Markdown: a row a
+adds the results of the bundled recipes in these folders to results.jsonl beside this program, a line a run, in place of
+an earlier run of the same recipe and seed. Quick runs, and those with images held out, are left out. Without folders, it only reads that file. Then it prints Markdown: a row a
 recipe, its seeds side by side, the minutes of a run (median), and the change against the net that it started from and
 against the control. The control is the dense net, trained on without compression for as many epochs: a run of such
 training, or its first stages. Pictures show test error (or loss) over the epochs.
@@ -13,17 +13,19 @@ training, or its first stages. Pictures show test error (or loss) over the epoch
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import statistics
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from demitasse.errors import DemitasseError, FileFormatError, visible
 from demitasse.files import write_text
 from demitasse.report import plots
+from demitasse.report.page.fields import Field
 from demitasse.zoo.recipe import find_recipe
+from demitasse.zoo.runner import checksum
 
 FAMILIES = ("lenet300_mnist", "lenet5_mnist", "resnet20_cifar10", "gpt_shakespeare")
 STORE = Path(__file__).with_suffix(".jsonl")
@@ -152,39 +154,98 @@ class Runs:
 
 
 def read(folder: Path) -> Iterator[Run]:
-    """Yields the runs in a folder, without those that are tested on images held out from the training set."""
-    for path in sorted(folder.glob("*/report.json")):
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if not report["data"].get("holdout"):
-            homes = [path.parent / Path(stage["file"]).parent for stage in report["stages"]]
-            settings = json.loads((homes[0] / "stage.json").read_text(encoding="utf-8"))["settings"]
-            stages = tuple(map(_stage, homes, report["stages"]))
-            yield Run(report["recipe"], report["seed"], settings["recipe"]["start"], stages)
+    """Yields the runs in a folder that count: full runs of bundled recipes, tested on all test data.
+
+    It names those left out on standard error.
+
+    Raises:
+        FileFormatError: the folder holds no runs, or a file of a run is missing or damaged.
+    """
+    paths = sorted(folder.glob("*/report.json"))
+    if not paths:
+        raise FileFormatError(f"{folder}: holds no runs; expected a folder with RECIPE/report.json")
+    for path in paths:
+        report = Field.of_file(path)
+        if reason := _reason_against(report):
+            print(f"{path.parent}: left out, {reason}", file=sys.stderr)
+            continue
+        stages = _stages_of(report)
+        homes = [stage["file"].path(path.parent).parent for stage in stages]
+        settings = Field.of_file(homes[0] / "stage.json")["settings"]["recipe"]
+        yield Run(report["recipe"].text, report["seed"].count, _start(settings), tuple(map(_stage, homes, stages)))
 
 
-def _stage(home: Path, stage: Mapping[str, Any]) -> Stage:
-    metric = "test_error" if "error" in stage["tests"] else "test_loss"
-    kept, total = (sum(column) for column in zip(*stage["kept"].values(), strict=True))
+def _reason_against(report: Field) -> str:
+    if "recipe" not in report:
+        return "not a run of demitasse compress"
+    name = report["recipe"].text
+    if report["source"].text != name or not name.startswith(FAMILIES):
+        return f"{report['source'].text} is not a bundled recipe of {', '.join(FAMILIES)}"
+    if report["quick"].flag:
+        return "a quick run"
+    holds_out = "holdout" in report["data"] and report["data"]["holdout"].count
+    return "tested on images held out from the training set" if holds_out else ""
+
+
+def _stages_of(run: Field) -> list[Field]:
+    stages = list(run["stages"])
+    if not stages:
+        raise FileFormatError(f"{run.place}: stages is empty; expected a stage or more")
+    return stages
+
+
+def _start(run: Field) -> str | None:
+    return run["start"].text if "start" in run else None
+
+
+def _tests(stage: Field) -> dict[str, float]:
+    tests = {name: value.number for name, value in stage["tests"].items()}
+    if not tests.keys() & {"error", "loss"}:
+        raise FileFormatError(f"{stage.place}: tests: expected error or loss")
+    return tests
+
+
+def _stage(home: Path, stage: Field) -> Stage:
+    tests = _tests(stage)
+    metric = "test_error" if "error" in tests else "test_loss"
+    counts = [[count.count for count in pair] for _, pair in stage["kept"].items()]
+    if not counts or any(len(pair) != 2 for pair in counts):
+        raise FileFormatError(f"{stage.place}: kept: expected pairs of counts, the nonzero and all parameters")
+    kept, total = (sum(column) for column in zip(*counts, strict=True))
     return Stage(
-        kind=stage["kind"],
-        # as a recipe notes what it starts from
-        model=hashlib.sha256((home / "model.pt").read_bytes()).hexdigest()[:16],
-        seconds=round(stage["seconds"], 1),
-        tests=stage["tests"],
+        kind=stage["kind"].text,
+        model=checksum(home / "model.pt"),
+        seconds=round(stage["seconds"].number, 1),
+        tests=tests,
         kept=kept,
         total=total,
-        curve=tuple(round(epoch[metric], 6) for epoch in stage["history"]),
+        curve=tuple(round(epoch[metric].number, 6) for epoch in stage["history"]),
     )
 
 
 def load(path: Path) -> list[Run]:
-    """Returns the runs of a file of results."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        plain = json.loads(line)
-        stages = (Stage(**{**stage, "curve": tuple(stage["curve"])}) for stage in plain.pop("stages"))
-        found.append(Run(**plain, stages=tuple(stages)))
-    return found
+    """Returns the runs of a file of results.
+
+    Raises:
+        FileFormatError: a line is damaged.
+    """
+    return [_run(line) for line in Field.lines_of_file(path)] if path.exists() else []
+
+
+def _run(line: Field) -> Run:
+    stages = tuple(
+        Stage(
+            kind=stage["kind"].text,
+            model=stage["model"].text,
+            seconds=stage["seconds"].number,
+            tests=_tests(stage),
+            kept=stage["kept"].count,
+            total=stage["total"].count,
+            curve=tuple(value.number for value in stage["curve"]),
+        )
+        for stage in _stages_of(line)
+    )
+    return Run(line["recipe"].text, line["seed"].count, _start(line), stages)
 
 
 def save(path: Path, runs: Runs) -> None:
@@ -249,23 +310,30 @@ def short(title: str, family: str) -> str:
     return title.removeprefix(family).lstrip(", ")
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--store", type=Path, default=STORE)
     parser.add_argument("--pictures", type=Path)
-    arguments = parser.parse_args()
-    new = [run for folder in arguments.folders for run in read(folder)]
-    replaced = {(run.recipe, run.seed) for run in new}
-    runs = Runs([run for run in load(arguments.store) if (run.recipe, run.seed) not in replaced] + new)
+    arguments = parser.parse_args(given)
+    try:
+        _show(arguments.folders, arguments.store, arguments.pictures)
+    except DemitasseError as error:
+        sys.exit(f"error: {visible(str(error))}")
+
+
+def _show(folders: Sequence[Path], store: Path, pictures: Path | None) -> None:
+    new = [run for folder in folders for run in read(folder)]
+    # the last one counts
+    runs = Runs(list({(run.recipe, run.seed): run for run in [*load(store), *new]}.values()))
     if new:
-        save(arguments.store, runs)
+        save(store, runs)
     for family in FAMILIES:
         if runs.of(family):
             print(f"\n## {family}\n")
             print("\n".join(rows(family, runs)))
-            if arguments.pictures:
-                draw(family, runs, arguments.pictures)
+            if pictures:
+                draw(family, runs, pictures)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def test_the_command(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "pack: test error" in said
     assert "Tables, pictures and weights are in out/small/" in said
     assert run("small.toml", "--out", "out", "--quick", "--seed=6") == 2
-    assert "was run with seed = 5, but now seed is 6; --restart" in capsys.readouterr().err
+    assert "was run with seed = 5, but now with seed = 6; --restart" in capsys.readouterr().err
     assert run("small.toml", "--out", "out", "--seed=6", "--quick", "--restart") == 0
 
 

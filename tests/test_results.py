@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from benchmarks import results
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
@@ -36,7 +38,14 @@ def write_run(
                 "history": history,
             }
         )
-    report = {"recipe": recipe, "seed": seed, "data": {"name": "mnist"}, "stages": written}
+    report = {
+        "recipe": recipe,
+        "source": recipe,
+        "seed": seed,
+        "quick": False,
+        "data": {"name": "mnist"},
+        "stages": written,
+    }
     (home / "report.json").write_text(json.dumps(report))
     return checksum
 
@@ -75,11 +84,70 @@ def test_runs_are_kept_in_a_file(tmp_path: Path) -> None:
     assert results.load(tmp_path / "runs.jsonl") == runs.runs
 
 
-def test_runs_with_images_held_out_are_left_out(tmp_path: Path) -> None:
-    write_run(tmp_path, "lenet5_mnist_holdout", None, [("train", [0.1])])
-    path = tmp_path / "lenet5_mnist_holdout" / "report.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "data": {"holdout": 100}}))
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"data": {"holdout": 100}}, "tested on images held out from the training set"),
+        ({"quick": True}, "a quick run"),
+        ({"source": "my/lenet5_mnist.toml"}, "my/lenet5_mnist.toml is not a bundled recipe of "),
+        ({"recipe": "lenet", "source": "lenet"}, "lenet is not a bundled recipe of "),
+        ({"recipe": None}, "not a run of demitasse compress"),
+    ],
+)
+def test_runs_that_do_not_count_are_named(
+    changes: dict[str, object], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path, "lenet5_mnist", None, [("train", [0.1])])
+    path = tmp_path / "lenet5_mnist" / "report.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     assert not list(results.read(tmp_path))
+    assert f"{path.parent}: left out, {reason}" in capsys.readouterr().err
+
+
+def test_a_run_that_is_given_twice_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, "lenet5_mnist", None, [("train", [0.1])])
+    store = tmp_path / "runs.jsonl"
+    results.main([str(tmp_path), str(tmp_path), "--store", str(store)])
+    store.write_text(2 * store.read_text())
+    results.main(["--store", str(store)])
+    assert capsys.readouterr().out.count("| 1 | 1.0 | 4 (40.00 %) | 10.00 | 10.00 |") == 2
+
+
+@pytest.mark.parametrize("folder", ["missing", "", "full/lenet5_mnist"])
+def test_a_folder_without_runs_is_refused(folder: str, tmp_path: Path) -> None:
+    write_run(tmp_path / "full", "lenet5_mnist", None, [("train", [0.1])])
+    with pytest.raises(SystemExit, match=r"holds no runs; expected a folder with RECIPE/report\.json"):
+        results.main([str(tmp_path / folder), "--store", str(tmp_path / "runs.jsonl")])
+    assert not (tmp_path / "runs.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"recipe"', r"line 2: not JSON: .*"),
+        ("", r"line 2: not JSON: .*"),
+        ("{}", r"line 2: 'stages' is missing"),
+        ('{"stages": []}', r"line 2: stages is empty; expected a stage or more"),
+        ("[1]", r"line 2 is \[1\]; expected an object"),
+        ('{"stages": [{"kind": "train", "model": "a", "seconds": NaN}]}', r"line 2: stages\[0\]: seconds is nan; .*"),
+    ],
+)
+def test_damaged_results_are_refused(line: str, message: str, tmp_path: Path) -> None:
+    write_run(tmp_path, "lenet5_mnist", None, [("train", [0.1])])
+    store = tmp_path / "runs.jsonl"
+    results.main([str(tmp_path), "--store", str(store)])
+    before = f"{store.read_text()}{line}\n"
+    store.write_text(before)
+    with pytest.raises(SystemExit, match=rf"^error: \S*runs\.jsonl: {message}"):
+        results.main([str(tmp_path), "--store", str(store)])
+    assert store.read_text() == before
+
+
+def test_a_damaged_run_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, "lenet5_mnist", None, [("train", [0.1])])
+    (tmp_path / "lenet5_mnist/1-train/model.pt").unlink()
+    with pytest.raises(SystemExit, match=r"model\.pt: there is no such file of weights"):
+        results.main([str(tmp_path), "--store", str(tmp_path / "runs.jsonl")])
 
 
 def test_the_page_shows_every_run_that_was_measured() -> None:

@@ -20,7 +20,7 @@ from demitasse.methods.method import Method
 from demitasse.report import tables
 from demitasse.report.page.written import write_page_of
 from demitasse.report.progress import TrainingBar
-from demitasse.zoo.recipe import Recipe, bundled, find_recipe
+from demitasse.zoo.recipe import Recipe, find_recipe
 from demitasse.zoo.records import Result, restart
 from demitasse.zoo.runner import Runner, Watch
 from demitasse.zoo.stages import Stage
@@ -244,7 +244,7 @@ def write_report(
     report = {
         "title": title,
         "recipe": recipe.name,
-        "source": recipe.name if recipe.name in bundled() else recipe.source,
+        "source": recipe.name if recipe.is_bundled else recipe.source,
         "seed": recipe.seed,
         "quick": quick,
         "weights": recipe.weights and str(recipe.weights),

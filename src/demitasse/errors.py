@@ -26,8 +26,8 @@ def shortened(text: str, most: int = _MESSAGE) -> str:
         text: a name from a file, or a message with such names.
         most: the most characters of the text.
     """
-    text = _LONG_WORD.sub(lambda found: _cut(found.group(), _WORD), text) if len(text) > _WORD else text
-    return _cut(text, most)
+    words = _LONG_WORD.sub(lambda found: _cut(found.group(), _WORD), text) if len(text) > _WORD else text
+    return words if len(words) <= most else _cut(text, most)
 
 
 def _cut(text: str, most: int) -> str:

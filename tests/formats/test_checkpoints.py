@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ def test_the_usual_checkpoint_of_resnet20(shared: Path, caplog: pytest.LogCaptur
     assert isinstance(found, dict)
     assert found["conv1.weight"].shape == (16, 3, 3, 3)
     assert len(caplog.messages) == 2
+
+
+class _Hostile:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, ("exit 1",)
+
+
+def test_a_pickled_call_is_named_and_not_made(tmp_path: Path) -> None:
+    torch.save({"w": _Hostile()}, tmp_path / "model.pt")
+    with pytest.raises(FileFormatError, match=r"it contains a pickled \w+\.system, and reading that would run code"):
+        demitasse.load(tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize("new", [True, False])

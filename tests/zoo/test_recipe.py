@@ -68,6 +68,7 @@ def test_sparsity_by_name() -> None:
         ("seed = 3", "seed = 1.5", r"r\.toml: seed is 1\.5; expected a whole number"),
         ("seed = 3", "seed = true", r"r\.toml: seed is True; expected a whole number"),
         ("seed = 3", "seed = -1", r"r\.toml: seed is -1; expected 0 or more"),
+        ("threads = 1", "threads = 100000", r"r\.toml: threads is 100000; expected at most 1024"),
         ("seed = 3", 'device = "gpu"', r"r\.toml: device is 'gpu'; expected 'auto', 'cpu' or 'cuda'"),
         ("seed = 3", 'start = "a"\nweights = "b"', r"r\.toml: both start and weights are given; expected one of them"),
         ('name = "lenet300"', 'name = "lenet30"', r"r\.toml: \[model\]: name is 'lenet30'; did you mean 'lenet300'"),
@@ -142,6 +143,7 @@ def test_a_file_is_found_by_its_path_and_paths_in_it_start_at_its_folder(tmp_pat
     path.write_text(f'weights = "start.pt"\n{SMALL}'.replace('name = "digits"', 'name = "mnist"\npath = "images"'))
     recipe = find_recipe(path)
     assert recipe.name == "mine"
+    assert not recipe.is_bundled
     assert recipe.weights == tmp_path / "start.pt"
     assert recipe.data.path == tmp_path / "images"
 
@@ -159,6 +161,7 @@ def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", bundled())
 def test_bundled_recipes_are_valid(name: str) -> None:
     recipe = find_recipe(name)
+    assert recipe.is_bundled
     assert recipe.title
     assert not recipe.start or recipe.start in bundled()
     assert recipe.quick().stages

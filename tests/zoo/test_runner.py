@@ -96,8 +96,8 @@ def test_what_is_done_is_not_done_again(unbroken: tuple[Path, list[Result]]) -> 
 @pytest.mark.parametrize(
     ("found", "instead", "message"),
     [
-        ("seed = 3", "seed = 4", "stage 'train' was run with seed = 3, but now seed is 4; restart_all=True"),
-        ("sparsity = 0.9", "sparsity = 0.8", r"stage 'surgery' was run with sparsity = 0\.9, but now sparsity is 0\.8"),
+        ("seed = 3", "seed = 4", "stage 'train' was run with seed = 3, but now with seed = 4; restart_all=True"),
+        ("sparsity = 0.9", "sparsity = 0.8", r"'surgery' was run with sparsity = 0\.9, but now with sparsity = 0\.8"),
         ("batch = 250", "batch = 125", "stage 'train' was run with data ="),
     ],
 )
@@ -106,6 +106,27 @@ def test_changed_settings_are_not_mixed(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         Runner(small(**{found: instead}), unbroken[0]).run()
+
+
+def test_a_stage_that_left_nothing_begins_again_with_other_settings(tmp_path: Path) -> None:
+    """After an error, the advice of its message can be followed in the same folder."""
+    with pytest.raises(Killed):
+        Runner(small(), tmp_path, watch=kill_after(1)).run()
+    for left in (tmp_path / "1-train").iterdir():
+        if left.name != "stage.json":
+            left.unlink()
+    with pytest.raises(Killed):
+        Runner(small(**{"seed = 3": "seed = 4"}), tmp_path, watch=kill_after(15)).run()
+    with pytest.raises(UsageError, match="was run with seed = 4, but now with seed = 3"):
+        Runner(small(), tmp_path).run()
+
+
+def test_other_weights_to_start_from_are_named(unbroken: tuple[Path, list[Result]], tmp_path: Path) -> None:
+    start = unbroken[0] / "1-train/model.pt"
+    with pytest.raises(Killed):
+        Runner(small(), tmp_path, start=start, watch=kill_after(15)).run()
+    with pytest.raises(UsageError, match=r"was run with the start of checksum \w{16}, but now without start;"):
+        Runner(small(), tmp_path).run()
 
 
 def test_restart_removes_the_stages_and_nothing_else(tmp_path: Path) -> None:

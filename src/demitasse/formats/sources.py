@@ -15,7 +15,7 @@ from demitasse.files import check_readable, writing
 T = TypeVar("T")
 Source = str | Path | bytes | BinaryIO
 # how PyTorch names an object that it cannot load without running code
-_PICKLED = re.compile(r"Unsupported (?:global|class)[^A-Za-z]*(?:GLOBAL )?([\w.]+)")
+_PICKLED = re.compile(r"[Uu]nsupported (?:global|GLOBAL|class)[^A-Za-z]*(?:GLOBAL )?([\w.]+)")
 _UNPICKLER = re.compile(r"WeightsUnpickler error: ([^\n]+)")
 
 

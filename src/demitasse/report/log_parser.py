@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +21,7 @@ _TRAIN = re.compile(rf"{_START}Iteration (\d{{1,18}})(?: \([^)]*\))?, loss = {_N
 _RATE = re.compile(rf"{_START}Iteration (\d{{1,18}}), lr = {_NUMBER}")
 # the first versions of Caffe had one test net, and no number for it
 _TESTING = re.compile(rf"{_START}Iteration (\d{{1,18}}), Testing net(?: \(#(\d+)\))?")
+_ITERATION = re.compile(rf"{_START}Iteration (\d{{1,18}})(?:,| \()")
 _OUTPUT = re.compile(rf"{_START}(Train|Test) net output #(\d+): (\S+) = {_NUMBER}")
 
 
@@ -65,6 +68,7 @@ class TrainingLog:
             An output with several values has one series with all of them, which repeats the iteration.
         train_rows: outputs of the training net, one row for each iteration.
         test_rows: outputs of the test nets, one row for each iteration, with the names of ``tests``.
+        runs: how many runs of training the file holds, if they were told apart.
     """
 
     loss: Series = field(default_factory=Series)
@@ -72,22 +76,66 @@ class TrainingLog:
     tests: dict[str, Series] = field(default_factory=dict)
     train_rows: list[LogRow] = field(default_factory=list)
     test_rows: list[LogRow] = field(default_factory=list)
+    runs: int = 1
 
 
-def read_log(path: str | Path) -> TrainingLog:
+def lines_of(path: str | Path) -> list[str]:
+    """Returns the lines of a log, in UTF-8 or, as the PowerShell of Windows redirects it, UTF-16.
+
+    Raises:
+        FileFormatError: the file cannot be read.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_wide else "utf-8-sig", errors="replace").splitlines()
+
+
+def without_repeats(lines: Iterable[str]) -> tuple[list[str], int]:
+    """Leaves out what a later run in the same log did again: the iterations of earlier runs from its first one on.
+
+    A run that was resumed goes on from a snapshot; one that began anew replaces the earlier one.
+
+    Args:
+        lines: the lines of a log.
+
+    Returns:
+        The remaining lines, and the number of runs.
+    """
+    kept: list[str] = []
+    begun: list[tuple[int, int]] = []  # iterations, which rise, and the number of the first line of each
+    runs = 1
+    for line in lines:
+        if match := _ITERATION.search(line):
+            iteration = int(match[1])
+            if begun and iteration < begun[-1][0]:
+                runs += 1
+                again = bisect_left(begun, (iteration, 0))
+                del kept[begun[again][1] if again else 0 :]
+                del begun[again:]
+            if not begun or iteration > begun[-1][0]:
+                begun.append((iteration, len(kept)))
+        kept.append(line)
+    return kept, runs
+
+
+def read_log(path: str | Path, latest: bool = False) -> TrainingLog:
     """Reads a log file.
+
+    Args:
+        path: the file.
+        latest: whether to leave out what a later run in the same file did again, see :func:`without_repeats`.
 
     Raises:
         FileFormatError: the file cannot be read, or no line of it comes from a training run.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
-        year = datetime.fromtimestamp(Path(path).stat().st_ctime).year
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
-    log = parse_log(text.splitlines(), year)
+    lines, runs = without_repeats(lines_of(path)) if latest else (lines_of(path), 1)
+    log = parse_log(lines, datetime.fromtimestamp(Path(path).stat().st_ctime).year)
     if not (log.loss.values or log.tests):
         raise FileFormatError(f"{path}: found no line 'Iteration N, ...': not a log of a training run")
+    log.runs = runs
     return log
 
 

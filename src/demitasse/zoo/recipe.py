@@ -21,6 +21,7 @@ from demitasse.zoo.stages import STAGES
 from demitasse.zoo.stages.base import Stage, TrainingStage
 from demitasse.zoo.tables import check_keys, convert, read_table
 
+_MOST_THREADS = 1024  # far beyond them, starting the threads ends the process
 _PLAIN = ("title", "seed", "threads", "device", "checkpoint", "start", "weights", "teacher")
 _TABLES = ("model", "data", "training", "stages")
 
@@ -60,6 +61,7 @@ class Recipe:
         start: another recipe, whose result is the start.
         weights: a file with a state_dict to start from.
         teacher: another recipe, whose result teaches the stages with ``distill``; without it, the start does.
+        is_bundled: whether it comes with the package.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Recipe:
     start: str = ""
     weights: Path | None = None
     teacher: str = ""
+    is_bundled: bool = False
 
     @property
     def data_name(self) -> str:
@@ -129,7 +132,7 @@ def find_recipe(given: str | Path, beside: Path | None = None) -> Recipe:
             f"there is no recipe {str(given)!r}; expected a file *.toml or the name of a bundled recipe; "
             f"did you mean {_nearest(str(given))}?"
         )
-    return parse(texts[str(given)], str(given), f"{given}.toml")
+    return replace(parse(texts[str(given)], str(given), f"{given}.toml"), is_bundled=True)
 
 
 def _nearest(name: str) -> str:
@@ -193,6 +196,8 @@ def _top(key: str, value: object, source: str) -> Any:
     found = convert(value, kind, f"{source}: {key}")
     if kind is int and found < 0:
         raise UsageError(f"{source}: {key} is {found}; expected 0 or more")
+    if key == "threads" and found > _MOST_THREADS:
+        raise UsageError(f"{source}: threads is {found}; expected at most {_MOST_THREADS}")
     if key == "device" and found not in ("auto", "cpu", "cuda"):
         raise UsageError(f"{source}: device is {found!r}; expected 'auto', 'cpu' or 'cuda'")
     return found

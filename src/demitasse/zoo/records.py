@@ -75,9 +75,17 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], place: str) ->
     for key in sorted(set(before) | set(now)):
         if key != "recipe" and before.get(key) != now.get(key):
             raise UsageError(
-                f"{place} was run with {key} = {before.get(key)!r}, but now {key} is {now.get(key)!r}; "
+                f"{place} was run {_said(key, before.get(key))}, but now {_said(key, now.get(key))}; "
                 f"{parameter('restart_all', True)} runs the recipe again, another {parameter('out')} keeps both"
             )
+
+
+def _said(key: str, value: object) -> str:
+    """Returns a setting in words, its value as TOML writes it."""
+    if value is None:
+        return f"without {key}"
+    is_file = key in ("start", "teacher")
+    return f"with the {key} of checksum {value}" if is_file else f"with {key} = {json.dumps(value)}"
 
 
 def restart(folder: Path) -> None:

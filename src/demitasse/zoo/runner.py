@@ -102,8 +102,8 @@ class Runner:
             "seed": recipe.seed,
             "model": {"name": recipe.model.name, "import": recipe.model.imported, **recipe.model.settings},
             "data": {"name": recipe.data_name, **recipe.data.settings},
-            "start": _checksum(self.start) if self.start else None,
-            **({"teacher": _checksum(teacher.outcome)} if teacher else {}),
+            "start": checksum(self.start) if self.start else None,
+            **({"teacher": checksum(teacher.outcome)} if teacher else {}),
         }
 
     def run(self) -> list[Result]:
@@ -170,9 +170,10 @@ class Runner:
 
     def _finished(self, number: int) -> Result | None:
         """Returns the result of a stage if it is complete."""
-        record = read_record(self.stage_folder(number))
-        if record is None:
-            return None
+        folder = self.stage_folder(number)
+        record = read_record(folder)
+        if record is None or (record["result"] is None and not (folder / CHECKPOINT).exists()):
+            return None  # what was begun, but left nothing, may begin again with other settings
         place = f"{self.recipe.source}: stage {self.recipe.stage_names[number]!r}"
         check_same(record["settings"], self._settings(number), place)
         if record["result"] is None:
@@ -244,7 +245,12 @@ def stage_folder(recipe: Recipe, folder: Path, number: int) -> Path:
     return folder / f"{number + 1}-{plain}"
 
 
-def _checksum(weights: Path) -> str:
+def checksum(weights: Path) -> str:
+    """Returns the checksum by which records name a file of weights.
+
+    Raises:
+        DataError: there is no such file.
+    """
     if not weights.is_file():
         raise DataError(f"{weights}: there is no such file of weights")
     return hashlib.sha256(weights.read_bytes()).hexdigest()[:16]

@@ -229,3 +229,15 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         main(["report", str(folder), "-o", str(tmp_path / "no/such/page.html")])
     assert stop.value.code == 1
     assert "there is no folder" in capsys.readouterr().err
+
+
+def test_results_on_other_data_are_in_charts_of_their_own(tmp_path: Path) -> None:
+    other = {"data": {"name": "digits"}}
+    folders = [compress_folder(tmp_path, name, **changes) for name, changes in (("a", {}), ("b", other), ("c", other))]
+    tree = made(tmp_path / "page.html", *folders)
+    text = " ".join(" ".join(tree.texts).split())
+    assert "Test error against size on mnist" in text
+    assert "Test error against size on digits" in text
+    labels = [str(attributes.get("aria-label", "")) for _, attributes in tree.tags]
+    charts = [label for label in labels if "against bytes. Results: " in label]
+    assert [("Published: " in label, "Results: a " in label) for label in charts[::2]] == [(True, True), (False, False)]

@@ -13,6 +13,7 @@ import torch
 import demitasse
 from demitasse.cli import main
 from demitasse.errors import FileFormatError, UsageError
+from demitasse.report.page.cells import tensor_table
 from demitasse.report.page.page import write_page
 from demitasse.report.page.reading import read_runs
 from tests.report.page.runs import compress_folder
@@ -210,3 +211,102 @@ def test_foreign_and_missing_paths(tmp_path: Path, capsys: pytest.CaptureFixture
     assert stop.value.code == 1
     assert "gone: cannot be read" in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
+
+
+def test_what_is_read_is_never_written(tmp_path: Path) -> None:
+    """Such as the second log of ``-o *.log``."""
+    for name in ("a.log", "b.log"):
+        (tmp_path / name).write_text("Iteration 10, loss = 0.5\n")
+    page = tmp_path / "page.html"
+    page.write_text("Iteration 10, loss = 0.5\n")
+    with pytest.raises(UsageError, match=r"a\.log: expected a page to write, a file \.html or \.htm"):
+        write_page([tmp_path / "b.log"], tmp_path / "a.log")
+    with pytest.raises(UsageError, match=r"page\.html: is to be read and to be written; expected another out"):
+        write_page([page], tmp_path / "." / "page.html")
+    assert page.read_text() == "Iteration 10, loss = 0.5\n"
+    with pytest.raises(UsageError, match=r"new\.pdf: expected a page"):
+        write_page([page], tmp_path / "new.pdf")
+    assert not (tmp_path / "new.pdf").exists()
+
+
+def test_a_run_twice(tmp_path: Path) -> None:
+    folder = compress_folder(tmp_path, "same")
+    with pytest.raises(UsageError, match="same: is given twice; expected every run once"):
+        read_runs([folder, folder / "." / ""])
+
+
+def test_a_log_of_several_runs(tmp_path: Path) -> None:
+    """The first is given up and begun again, the second is stopped after its snapshot at 20, and resumed."""
+    lines = [
+        f"Iteration {iteration}, loss = {loss}"
+        for loss, iterations in ((3, range(0, 30, 10)), (2, range(0, 50, 10)), (1, range(20, 60, 10)))
+        for iteration in iterations
+    ]
+    (tmp_path / "all.log").write_text("\n".join(lines))
+    (run,) = read_runs([tmp_path / "all.log"])
+    series = run.curves[0].panels["training loss"]
+    assert (series.iterations, series.values) == ([0, 10, 20, 30, 40, 50], [2, 2, 1, 1, 1, 1])
+    assert run.sentence == (
+        "The log holds 3 runs; iterations that several of them did are shown as the last one did them. "
+        "Training ran for 50 iterations: the training loss went from 2 to 1."
+    )
+
+
+def test_the_settings_of_a_log_are_those_of_its_last_run(shared: Path, tmp_path: Path) -> None:
+    plain, other = (shared / f"golden/logs/{name}.log" for name in ("train_plain", "train_inq"))
+    (tmp_path / "both.log").write_text(plain.read_text() + other.read_text())
+    both, last = read_runs([tmp_path / "both.log", other])
+    assert (both.facts, both.texts) == (last.facts, last.texts)
+    found, expected = (
+        {name: (series.iterations, series.values) for name, series in run.curves[0].panels.items()}
+        for run in (both, last)
+    )
+    assert found == expected
+    assert both.sentence.startswith("The log holds 2 runs; ")
+
+
+def test_a_log_in_utf_16(tmp_path: Path) -> None:
+    """As the PowerShell of Windows redirects it."""
+    (tmp_path / "wide.log").write_text("Iteration 10, loss = nan\n", encoding="utf-16")
+    (run,) = read_runs([tmp_path / "wide.log"])
+    assert run.sentence == "Training ran for 10 iterations: the training loss was never a number."
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.eye(5).to_sparse(),
+        torch.zeros(1).expand(10**6, 10**6),
+        torch.empty(3, device="meta"),
+    ],
+    ids=["sparse", "expanded", "meta"],
+)
+def test_weights_that_are_not_all_in_the_file(tensor: torch.Tensor, tmp_path: Path) -> None:
+    folder = compress_folder(tmp_path, "odd")
+    report = json.loads((folder / "report.json").read_text())
+    report["stages"][-1]["file"] = "3-pack/model.bin"
+    (folder / "report.json").write_text(json.dumps(report))
+    torch.save({"w": tensor}, folder / "3-pack/model.pt")
+    with pytest.raises(FileFormatError, match=r"model\.pt: w: the file does not hold every value of this tensor"):
+        read_runs([folder])
+
+
+def test_names_in_errors_are_visible_and_short(tmp_path: Path) -> None:
+    name = "a\n\N{RIGHT-TO-LEFT OVERRIDE}" + 5000 * "x"
+    report = compress_folder(tmp_path, "odd") / "sensitivity.json"
+    layers = [{"name": "w", "by_sparsity": {name: 0.5}, "by_bits": {}}]
+    report.write_text(json.dumps({"dense": 0.1, "layers": layers}))
+    with pytest.raises(FileFormatError, match=r"by_sparsity: a\\n\\u202ex.*: the key is") as caught:
+        read_runs([report.parent])
+    assert len(str(caught.value)) < 1000
+
+
+def test_sensitivity_at_shares_of_three_digits(tmp_path: Path) -> None:
+    """0.289 is not 100 * 0.289 / 100; a share that was not measured of a tensor leaves its cell empty."""
+    folder = compress_folder(tmp_path, "small")
+    measured = {"fc.weight": {"0.1": 0.01, "0.289": 0.02, "0.9": 0.3}, "fc.bias": {"0.289": 0.01}}
+    layers = [{"name": name, "by_sparsity": values, "by_bits": {}} for name, values in measured.items()]
+    (folder / "sensitivity.json").write_text(json.dumps({"dense": 0.01, "layers": layers}))
+    table = tensor_table(read_runs([folder])[0])
+    assert list(table.headers[-2:]) == ["test error (%) at 28.9 % zeros", "test error (%) at 90 % zeros"]
+    assert [[cell.text for cell in row][-2:] for row in table.rows] == [["2", "30"], ["1", ""]]

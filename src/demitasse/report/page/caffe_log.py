@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 from demitasse.errors import shortened
-from demitasse.report.log_parser import Series, TrainingLog, read_log
+from demitasse.report.log_parser import Series, TrainingLog, lines_of, read_log
 from demitasse.report.page.run import Run, StageCurves
 from demitasse.report.page.sentences import listed
 
@@ -26,9 +27,9 @@ def read_caffe_log(path: Path, name: str) -> Run:
     Raises:
         FileFormatError: the file cannot be read, or is not a log of a training run.
     """
-    log = read_log(path)
-    solver = _SOLVER.search(path.read_text(encoding="utf-8-sig", errors="replace"))
-    settings = dict(_SETTING.findall(solver[1])) if solver else {}
+    log = read_log(path, latest=True)
+    solver = _SOLVER.findall("".join(f"{line}\n" for line in lines_of(path)))
+    settings = dict(_SETTING.findall(solver[-1])) if solver else {}
     facts = {key.replace("_", " ").replace("random seed", "seed"): settings[key] for key in _SHOWN if key in settings}
     return Run(
         name=name,
@@ -37,7 +38,7 @@ def read_caffe_log(path: Path, name: str) -> Run:
         facts=facts,
         unit="iteration",
         curves=[StageCurves("training", dict(list(_panels(log).items())[:_MOST_PANELS]))],
-        texts={"solver": shortened(solver[1].strip())} if solver else {},
+        texts={"solver": shortened(solver[-1].strip())} if solver else {},
     )
 
 
@@ -54,8 +55,11 @@ def _sentence(log: TrainingLog) -> str:
     parts = [_change("the training loss", log.loss)] if log.loss.values else []
     parts += [f"the last test {name} was {series.values[-1]:.4g}" for name, series in log.tests.items()]
     took = f" in {seconds:,.1f} s" if seconds > 0 else ""
-    return f"Training ran for {last:,} iterations{took}: {listed(parts[:4])}."
+    several = f"The log holds {log.runs} runs; iterations that several of them did are shown as the last one did them. "
+    return f"{several if log.runs > 1 else ''}Training ran for {last:,} iterations{took}: {listed(parts[:4])}."
 
 
 def _change(what: str, series: Series) -> str:
+    if all(math.isnan(value) for value in series.values):
+        return f"{what} was never a number"
     return f"{what} went from {series.values[0]:.4g} to {series.values[-1]:.4g}"

@@ -104,7 +104,7 @@ def tensor_table(run: Run) -> SortableTable:
     rows = [_tensor(view, packed.get(view.name), measured) for view in run.weights]
     headers = ["tensor", "shape", "values", "kept", "share", "distinct", "powers of two"]
     headers += ["bytes", "bits each"] if packed else []
-    headers += [f"{run.metric} at {share:g} % zeros" for share in _shares(run)]
+    headers += [f"{run.metric} at {100 * share:g} % zeros" for share in _shares(run)]
     return SortableTable("Tensors", headers, [[*row, *[TableCell("")] * (len(headers) - len(row))] for row in rows])
 
 
@@ -127,17 +127,16 @@ def _tensor(view: WeightView, row: TensorRow | None, measured: Mapping[str, Sequ
 
 
 def _shares(run: Run) -> list[float]:
-    """Returns two measured sparsities, in percent: the middle one and the largest."""
+    """Returns two measured sparsities: the middle one and the largest."""
     shares = sorted({share for one in run.sensitivity if one.kind == "sparsity" for share in one.values})
-    return [100 * share for share in dict.fromkeys(shares[len(shares) // 2 :: max(len(shares) // 2, 1)])][:2]
+    return shares[len(shares) // 2 :: max(len(shares) // 2, 1)][:2]
 
 
 def _sensitivities(run: Run) -> dict[str, list[TableCell]]:
     return {
         one.name: [
-            TableCell(f"{value:.3g}", value)
+            TableCell(f"{one.values[share]:.3g}", one.values[share]) if share in one.values else TableCell("")
             for share in _shares(run)
-            for value in [one.values.get(share / 100, float("nan"))]
         ]
         for one in run.sensitivity
         if one.kind == "sparsity"
@@ -157,6 +156,7 @@ def run_table(runs: Sequence[Run]) -> SortableTable:
         rows.append(
             [
                 TableCell(run.name),
+                *map(TableCell, run.subject),
                 TableCell(f"{METRICS[last.metric][1](last.error)}", last.error) if last else TableCell(""),
                 TableCell(f"{last.kept:,}", last.kept) if last else TableCell(""),
                 TableCell(percent(last.kept / last.total), last.kept / last.total) if last else TableCell(""),
@@ -164,4 +164,4 @@ def run_table(runs: Sequence[Run]) -> SortableTable:
                 _whole(run.facts.get("seed", "")),
             ]
         )
-    return SortableTable("Runs", ("run", "test result", "parameters", "kept", "bytes", "seed"), rows)
+    return SortableTable("Runs", ("run", "model", "data", "test result", "parameters", "kept", "bytes", "seed"), rows)

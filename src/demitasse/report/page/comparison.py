@@ -18,10 +18,15 @@ def comparison_charts(runs: Sequence[Run]) -> list[Chart]:
     """Returns the charts that compare runs; a single run is compared with what is published."""
     charts = []
     for metric in METRICS:
-        found = [run for run in runs if run.stages and run.stages[-1].metric == metric]
-        papers = published(found) if metric == "error" else []
-        if len(found) > 1 or (found and papers):
-            charts.append(_sizes(found, papers, metric))
+        # results on other data are no rivals
+        by_data: dict[str, list[Run]] = {}
+        for run in runs:
+            if run.stages and run.stages[-1].metric == metric:
+                by_data.setdefault(run.subject[1], []).append(run)
+        for data, found in by_data.items():
+            papers = published(found) if metric == "error" else []
+            if len(found) > 1 or papers:
+                charts.append(_sizes(found, papers, metric, f" on {data}" if len(by_data) > 1 else ""))
     return charts + _trainings(runs)
 
 
@@ -39,7 +44,7 @@ def published(runs: Sequence[Run]) -> list[Published]:
     return [one for subject in dict.fromkeys(run.subject for run in runs) for one in PUBLISHED.get(subject, ())]
 
 
-def _sizes(runs: Sequence[Run], papers: Sequence[Published], metric: str) -> Chart:
+def _sizes(runs: Sequence[Run], papers: Sequence[Published], metric: str, where: str) -> Chart:
     header, text = METRICS[metric]
     scale, label = (100, f"{header} (%)") if metric == "error" else (1, header)
     data: list[Row] = [
@@ -71,7 +76,7 @@ def _sizes(runs: Sequence[Run], papers: Sequence[Published], metric: str) -> Cha
     if others:
         alt += f" Published: {'; '.join(str(row['label']) for row in others)}."
         note += " Diamonds are published results; their files were measured by their authors."
-    title = f"{header.capitalize()} against size"
+    title = f"{header.capitalize()} against size{where}"
     return draw(title, alt, lambda width: _spec(width, label, [run.name for run in runs], data, others), note)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from demitasse.errors import FileFormatError, shortened
+from demitasse.errors import FileFormatError, shortened, visible
 from demitasse.files import check_readable
 
 _LARGEST = 1e18  # beyond all counts, bytes and seconds
@@ -31,13 +31,24 @@ class Field:
         Raises:
             FileFormatError: the file cannot be read or is not JSON.
         """
-        check_readable(path)
+        return cls._parsed(_text_of(path), str(path))
+
+    @classmethod
+    def lines_of_file(cls, path: Path) -> list[Field]:
+        """Reads a file with a value on each line.
+
+        Raises:
+            FileFormatError: the file cannot be read, or a line is not JSON.
+        """
+        lines = _text_of(path).splitlines()
+        return [cls._parsed(line, f"{path}: line {number}") for number, line in enumerate(lines, 1)]
+
+    @classmethod
+    def _parsed(cls, text: str, place: str) -> Field:
         try:
-            return cls(json.loads(path.read_text(encoding="utf-8")), str(path))
-        except OSError as error:
-            raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
+            return cls(json.loads(text), place)
         except (ValueError, RecursionError) as error:
-            raise FileFormatError(f"{path}: not JSON: {error}") from error
+            raise FileFormatError(f"{place}: not JSON: {error}") from error
 
     def _refuse(self, expected: str) -> NoReturn:
         raise FileFormatError(f"{self.place} is {shortened(repr(self.value), 80)}; expected {expected}")
@@ -53,7 +64,7 @@ class Field:
     def __getitem__(self, key: str) -> Field:
         if key not in self._object:
             raise FileFormatError(f"{self.place}: {key!r} is missing")
-        return Field(self._object[key], f"{self.place}: {key}")
+        return Field(self._object[key], f"{self.place}: {shortened(visible(key), 80)}")
 
     def items(self) -> Iterator[tuple[str, Field]]:
         """Yields the keys of an object and their values."""
@@ -96,7 +107,17 @@ class Field:
         """
         try:
             found = folder / self.text
-            inside = found.resolve().is_relative_to(folder.resolve())
+            inside = folder.resolve() in found.resolve().parents
         except (OSError, ValueError):
             self._refuse("the name of a file")
         return found if inside else self._refuse("a file in the folder of the run")
+
+
+def _text_of(path: Path) -> str:
+    check_readable(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"{path}: byte {error.start}: not UTF-8") from error

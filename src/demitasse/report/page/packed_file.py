@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from demitasse.errors import shortened
+import torch
+from torch import Tensor
+
+from demitasse.errors import FileFormatError, shortened, visible
 from demitasse.report.inspection import inspect
 from demitasse.report.page.run import Run
 from demitasse.report.page.sentences import percent, size
@@ -50,6 +53,16 @@ def weights_of(path: Path) -> Sequence[WeightView]:
     """
     from demitasse.formats import load
 
-    return [
-        view(name, tensor.detach().float().numpy()) for name, tensor in load(path).items() if tensor.is_floating_point()
-    ]
+    tensors = {name: tensor for name, tensor in load(path).items() if tensor.is_floating_point()}
+    for name, tensor in tensors.items():
+        # a tensor of another layout, or one that repeats a few values without end, would not fit in memory
+        if tensor.layout != torch.strided or tensor.is_meta or _bytes(tensor) > tensor.untyped_storage().nbytes():
+            raise FileFormatError(
+                f"{path}: {shortened(visible(name))}: the file does not hold every value of this tensor; expected a "
+                "dense tensor"
+            )
+    return [view(name, tensor.detach().float().numpy()) for name, tensor in tensors.items()]
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from demitasse import __version__
-from demitasse.errors import UsageError
+from demitasse.errors import UsageError, parameter
 from demitasse.extras import needs
 from demitasse.files import write_text
 from demitasse.report import style
@@ -26,6 +26,7 @@ with needs("jinja2"):
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
 LARGEST_PAGE = 1_500_000  # bytes
+_SUFFIXES = (".html", ".htm")
 _MARKUP = 10_000  # bytes of a run around its pictures
 # the most tensors in a chart -> the bytes that must be left for a run's pictures of weights, or else there are fewer
 _DETAILS = {24: 60_000, 12: 60_000, 6: 0, 0: 0}
@@ -43,13 +44,23 @@ def write_page(paths: Sequence[str | Path], out: str | Path = "report.html") -> 
 
     Raises:
         FileFormatError: a path is missing, damaged, or nothing of the kind; nothing is written.
-        UsageError: there are no paths, or the page would become too large.
+        UsageError: there are no paths, one is given twice, the page would replace one or is not called .html, or it
+            would become too large.
         MissingPackageError: the packages for pages are not installed.
         WriteError: the page cannot be written.
     """
+    _check_target(Path(out), paths)
     html = page_of(read_runs(paths))
     write_text(out, html)
     return len(html.encode())
+
+
+def _check_target(out: Path, paths: Sequence[str | Path]) -> None:
+    """Checks that a page does not replace what it is made of, such as a log, or the second one of ``-o *.log``."""
+    if out.suffix.lower() not in _SUFFIXES and (out.is_file() or not out.exists()):
+        raise UsageError(f"{out}: expected a page to write, a file {' or '.join(_SUFFIXES)}")
+    if any(out.resolve() == Path(path).resolve() for path in paths):
+        raise UsageError(f"{out}: is to be read and to be written; expected another {parameter('out')}")
 
 
 def page_of(runs: Sequence[Run]) -> str:

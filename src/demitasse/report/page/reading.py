@@ -26,11 +26,15 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
         paths: folders of ``demitasse compress`` and ``demitasse demo``, .demi files, and logs of training.
 
     Raises:
-        UsageError: there are no paths.
+        UsageError: there are no paths, or one is given twice.
         FileFormatError: a path is missing, damaged, or nothing of the kind.
     """
     if not paths:
         raise UsageError("there is nothing to report; expected folders of runs, .demi files or logs")
+    places = [Path(path).resolve() for path in paths]
+    for number, path in enumerate(paths):
+        if places[number] in places[:number]:
+            raise UsageError(f"{path}: is given twice; expected every run once")
     return [_read(Path(path), name) for path, name in zip(paths, short_names(paths), strict=True)]
 
 
