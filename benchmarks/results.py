@@ -4,10 +4,11 @@
     .venv/bin/python benchmarks/results.py results/1 results/2 results/3 [--pictures docs/images]
 
 adds the results of the bundled recipes in these folders to results.jsonl beside this program, a line a run, in place of
-an earlier run of the same recipe and seed. Quick runs, and those with images held out, are left out. Without folders, it only reads that file. Then it prints Markdown: a row a
-recipe, its seeds side by side, the minutes of a run (median), and the change against the net that it started from and
-against the control. The control is the dense net, trained on without compression for as many epochs: a run of such
-training, or its first stages. Pictures show test error (or loss) over the epochs.
+an earlier run of the same recipe and seed. Quick runs, and those with images held out, are left out. Without folders,
+it only reads that file. Then it prints Markdown: a row a recipe, its seeds side by side, the minutes of a run (median),
+and the change against the net that it started from and against the control. The control is the dense net, trained on
+without compression for as many epochs: a run of such training, or its first stages. Pictures show test error (or loss)
+over the epochs.
 """
 
 from __future__ import annotations
