@@ -4,7 +4,7 @@ from demitasse.files.atomic import atomic_write, check_writable, write_bytes, wr
 from demitasse.files.closing import Closing
 from demitasse.files.errors import check_readable, writing
 from demitasse.files.folders import make_folder, new_folder
-from demitasse.files.names import short_names, system_path, text_path
+from demitasse.files.names import is_same_file, short_names, system_path, text_path
 from demitasse.files.streams import descriptor, is_stream
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "check_readable",
     "check_writable",
     "descriptor",
+    "is_same_file",
     "is_stream",
     "make_folder",
     "new_folder",

@@ -1,9 +1,10 @@
-"""Names of files: in the encoding of the system, as the text of other files, and short ones for people."""
+"""Names of files: in the encoding of the system, as the text of other files, short ones for people, and two for one."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -37,3 +38,10 @@ def short_names(paths: Sequence[str | Path]) -> list[str]:
     """Returns the files' names without extensions, or their whole paths if those names are not distinct."""
     short = [Path(path).stem for path in paths]
     return short if len(set(short)) == len(short) else [os.fspath(path) for path in paths]
+
+
+def is_same_file(one: str | Path, other: str | Path) -> bool:
+    """Returns whether two paths lead to one file or folder; False if either leads nowhere."""
+    with suppress(OSError, ValueError):
+        return os.path.samefile(one, other)
+    return False

@@ -12,7 +12,7 @@ import torch
 
 import demitasse
 from demitasse.cli import main
-from demitasse.errors import FileFormatError, UsageError
+from demitasse.errors import FileFormatError, UsageError, WriteError
 from demitasse.report.page.cells import tensor_table
 from demitasse.report.page.page import write_page
 from demitasse.report.page.reading import read_runs
@@ -310,3 +310,15 @@ def test_sensitivity_at_shares_of_three_digits(tmp_path: Path) -> None:
     table = tensor_table(read_runs([folder])[0])
     assert list(table.headers[-2:]) == ["test error (%) at 28.9 % zeros", "test error (%) at 90 % zeros"]
     assert [[cell.text for cell in row][-2:] for row in table.rows] == [["2", "30"], ["1", ""]]
+
+
+def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
+    log, loop = tmp_path / "x.log", tmp_path / "loop.html"
+    log.write_text("Iteration 10, loss = 0.5\n")
+    loop.symlink_to(loop)
+    for path in (loop, tmp_path / "a\0b"):
+        with pytest.raises((FileFormatError, UsageError)):
+            write_page([path], tmp_path / "page.html")
+    for out in (loop, tmp_path / "a\0b.html"):
+        with pytest.raises((WriteError, UsageError)):
+            write_page([log], out)

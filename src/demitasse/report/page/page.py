@@ -12,7 +12,7 @@ from pathlib import Path
 from demitasse import __version__
 from demitasse.errors import UsageError, parameter
 from demitasse.extras import needs
-from demitasse.files import write_text
+from demitasse.files import is_same_file, write_text
 from demitasse.report import style
 from demitasse.report.page.cells import figures, run_table, stage_table, tensor_table
 from demitasse.report.page.charts import charts_of
@@ -59,7 +59,7 @@ def _check_target(out: Path, paths: Sequence[str | Path]) -> None:
     """Checks that a page does not replace what it is made of, such as a log, or the second one of ``-o *.log``."""
     if out.suffix.lower() not in _SUFFIXES and (out.is_file() or not out.exists()):
         raise UsageError(f"{out}: expected a page to write, a file {' or '.join(_SUFFIXES)}")
-    if any(out.resolve() == Path(path).resolve() for path in paths):
+    if any(is_same_file(out, path) for path in paths):
         raise UsageError(f"{out}: is to be read and to be written; expected another {parameter('out')}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demitasse.errors import FileFormatError, UsageError
-from demitasse.files import check_readable, short_names
+from demitasse.files import check_readable, is_same_file, short_names
 from demitasse.packed.header import MAGIC
 from demitasse.report.page.caffe_log import read_caffe_log
 from demitasse.report.page.compress_run import read_compress_run
@@ -31,9 +31,8 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
     """
     if not paths:
         raise UsageError("there is nothing to report; expected folders of runs, .demi files or logs")
-    places = [Path(path).resolve() for path in paths]
     for number, path in enumerate(paths):
-        if places[number] in places[:number]:
+        if any(is_same_file(path, earlier) for earlier in paths[:number]):
             raise UsageError(f"{path}: is given twice; expected every run once")
     return [_read(Path(path), name) for path, name in zip(paths, short_names(paths), strict=True)]
 
