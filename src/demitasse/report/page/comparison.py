@@ -77,13 +77,24 @@ def _sizes(runs: Sequence[Run], papers: Sequence[Published], metric: str, where:
         alt += f" Published: {'; '.join(str(row['label']) for row in others)}."
         note += " Diamonds are published results; their files were measured by their authors."
     title = f"{header.capitalize()} against size{where}"
-    return draw(title, alt, lambda width: _spec(width, label, [run.name for run in runs], data, others), note)
+    sizes = [stage.bytes for run in runs for stage in run.stages] + [one.bytes for one in papers]
+    domain = (min(sizes) / 2, 2 * max(sizes))  # room for names, but not the whole decades around them
+    names = [run.name for run in runs]
+    return draw(title, alt, lambda width: _spec(width, label, names, domain, data, others), note)
 
 
-def _spec(width: int, label: str, names: Sequence[str], data: Sequence[Row], others: Sequence[Row]) -> Spec:
+def _spec(
+    width: int,
+    label: str,
+    names: Sequence[str],
+    domain: tuple[float, float],
+    data: Sequence[Row],
+    others: Sequence[Row],
+) -> Spec:
+    ticks = {"format": "~s", "labelOverlap": "greedy", "labelSeparation": 8, "tickCount": 6 if width == WIDE else 4}
     x = {
-        "field": "x", "type": "quantitative", "scale": {"type": "log"}, "title": "bytes of the file",
-        "axis": {"format": "~s", "grid": False, "labelOverlap": True, "tickCount": 6 if width == WIDE else 4},
+        "field": "x", "type": "quantitative", "title": "bytes of the file", "axis": {"grid": False, **ticks},
+        "scale": {"type": "log", "domain": domain, "nice": False},
     }  # fmt: skip
     y = {"field": "y", "type": "quantitative", "title": label, "scale": {"zero": False, "padding": 14}}
     colour = {**series_colours(names), "legend": {"columns": 3 if width == WIDE else 1, "symbolLimit": 40}}
