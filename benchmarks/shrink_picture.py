@@ -42,7 +42,7 @@ def draw(results: Sequence[Measured], path: Path) -> None:
         left, right = figure.subplots(1, 2)
         _curves(left, results, "top1", "top-1 accuracy (%)", "Right first guesses")
         reference_line(left, dense.top1, f"uncompressed: {dense.bytes / 1000:,.0f} kB")
-        _curves(right, results, "same", "share of the tests (%)", "First guess as the uncompressed net's")
+        _curves(right, results, "same", "share of the tests (%)", "Same first guess as before")
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower left", ncols=3, frameon=False)
 
