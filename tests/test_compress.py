@@ -12,7 +12,7 @@ import pytest
 
 from demitasse.cli import main
 from demitasse.compress import compress
-from demitasse.errors import UsageError
+from demitasse.errors import FileFormatError, UsageError
 from demitasse.zoo.recipe import bundled
 from tests.zoo.recipes import SMALL, same_weights
 
@@ -196,3 +196,18 @@ def test_a_process_that_is_killed_goes_on(recipes: Path) -> None:
     compress("small.toml", "whole", say=lambda line: None)
     for stage in ("1-train", "2-surgery", "3-quantize", "4-pack"):
         assert same_weights(recipes / f"killed/small/{stage}/model.pt", recipes / f"whole/small/{stage}/model.pt")
+
+
+def test_a_place_for_results_that_is_none(recipes: Path) -> None:
+    with pytest.raises(UsageError, match=r"^dense\.toml: is a file; expected a folder"):
+        compress("dense.toml", "dense.toml")
+    (recipes / "dense").write_text("")
+    with pytest.raises(FileFormatError, match=r"dense/1-train/stage\.json: cannot be read: Not a directory"):
+        compress("dense.toml", ".")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_of_more_than_32_bits(seed: int, recipes: Path) -> None:
+    with pytest.raises(UsageError, match=rf"seed is {seed}; expected 0 to 4,294,967,295"):
+        compress("dense.toml", "out", seed=seed)
+    assert not (recipes / "out").exists()

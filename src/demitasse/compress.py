@@ -14,13 +14,13 @@ from typing import Any
 import torch
 
 from demitasse import __version__
-from demitasse.errors import UsageError
+from demitasse.errors import UsageError, parameter
 from demitasse.files import write_text
 from demitasse.methods.method import Method
 from demitasse.report import tables
 from demitasse.report.page.written import write_page_of
 from demitasse.report.progress import TrainingBar
-from demitasse.zoo.recipe import Recipe, find_recipe
+from demitasse.zoo.recipe import Recipe, check_seed, find_recipe
 from demitasse.zoo.records import Result, restart
 from demitasse.zoo.runner import Runner, Watch
 from demitasse.zoo.stages import Stage
@@ -83,6 +83,8 @@ def compress(
         beside = Path(recipe).parent if Path(recipe).suffix == ".toml" else None
     if weights is not None:
         found = replace(found, start="", weights=Path(weights))
+    if Path(out).is_file():
+        raise UsageError(f"{out}: is a file; expected a folder")
     runners: dict[str, Runner] = {}
     dense: dict[str, Result | None] = {}
     every = [_adapted(one, seed, data, quick) for one in _needed(found, beside)]
@@ -137,7 +139,7 @@ def _needed(recipe: Recipe, beside: Path | None) -> list[Recipe]:
 
 def _adapted(recipe: Recipe, seed: int | None, data: str | Path | None, quick: bool) -> Recipe:
     if seed is not None:
-        recipe = replace(recipe, seed=seed)
+        recipe = replace(recipe, seed=check_seed(seed, parameter("seed")))
     if data is not None:
         recipe = replace(recipe, data=replace(recipe.data, path=Path(data)))
     return recipe.quick() if quick else recipe

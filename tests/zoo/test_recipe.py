@@ -67,6 +67,11 @@ def test_sparsity_by_name() -> None:
         ("seed = 3", "seed = ", r"r\.toml: not TOML: .*line 2"),
         ("seed = 3", "seed = 1.5", r"r\.toml: seed is 1\.5; expected a whole number"),
         ("seed = 3", "seed = true", r"r\.toml: seed is True; expected a whole number"),
+        (
+            "seed = 3",
+            "seed = 18446744073709551616",
+            r"r\.toml: seed is 18446744073709551616; expected 0 to 4,294,967,295",
+        ),
         ("seed = 3", "seed = -1", r"r\.toml: seed is -1; expected 0 or more"),
         ("threads = 1", "threads = 100000", r"r\.toml: threads is 100000; expected at most 1024"),
         ("seed = 3", 'device = "gpu"', r"r\.toml: device is 'gpu'; expected 'auto', 'cpu' or 'cuda'"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from demitasse.errors import DataError, DeviceError, FileFormatError, UsageError, WeightsError
+from demitasse.errors import DataError, DeviceError, FileFormatError, MethodError, UsageError, WeightsError
 from demitasse.formats import save
 from demitasse.methods import pow2
 from demitasse.packed.file import File
@@ -166,9 +166,15 @@ def test_weights_that_are_not_there_or_broken(tmp_path: Path) -> None:
         Runner(small(), tmp_path, start=tmp_path / "list.pt").run()
 
 
+def test_patterns_that_match_nothing_are_named_with_their_stage(tmp_path: Path) -> None:
+    recipe = small(**{'kind = "surgery"\nsparsity = 0.9': 'kind = "surgery"\nsparsity = { nothing = 0.9 }'})
+    with pytest.raises(MethodError, match=r"^small\.toml: stage 'surgery': sparsity: 'nothing' matches no parameter"):
+        Runner(recipe, tmp_path).run()
+
+
 def test_what_is_no_power_of_two_does_not_fit_the_compact_file(tmp_path: Path) -> None:
     text = SMALL[: SMALL.index('[[stages]]\nkind = "surgery"')] + '[[stages]]\nkind = "pack"\nformat = "4/4"\n'
-    with pytest.raises(WeightsError, match=r"layer 'fc1' weight: .* values are not quantized"):
+    with pytest.raises(WeightsError, match=r"^r\.toml: stage 'pack': layer 'fc1' weight: .* values are not quantized"):
         Runner(parse(text, "r", "r.toml"), tmp_path).run()
 
 
@@ -349,5 +355,7 @@ def misfit(weight: torch.Tensor) -> float:
 
 def test_a_model_that_cannot_be_rescaled(tmp_path: Path) -> None:
     text = SMALL_CONVOLUTIONS.replace('{ kind = "recalibrate", batches = 3 }', '{ kind = "rescale" }')
-    with pytest.raises(WeightsError, match="the model cannot be rescaled: expected a chain of layers"):
+    with pytest.raises(
+        WeightsError, match=r"^r\.toml: stage 'rescale': the model cannot be rescaled: expected a chain"
+    ):
         Runner(parse(text, "r", "r.toml"), tmp_path, allow_imports=True).run()

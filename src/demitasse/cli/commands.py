@@ -30,6 +30,7 @@ CONVERT = "Caffe: convert"
 COMPACT = "Caffe: compact files"
 DATA = "Caffe: data"
 LOOK = "Caffe: look"
+MOST_SEED = 2**32 - 1
 MORE = "More"
 
 _HEXADECIMAL = re.compile("0[xX][0-9a-fA-F]+")

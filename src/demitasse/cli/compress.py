@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from demitasse.cli.commands import PYTORCH, Command
+from demitasse.cli.commands import MOST_SEED, PYTORCH, Command
 from demitasse.cli.imports import AllowImports, importing
 from demitasse.cli.inputs import existing
 
@@ -23,7 +23,9 @@ def compress(
     out: Annotated[Path, typer.Option(help="The results go into a subfolder named after the recipe.")] = Path(
         "compressed"
     ),
-    seed: Annotated[int | None, typer.Option(help="Random seed, instead of the recipe's.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed, instead of the recipe's.", min=0, max=MOST_SEED)
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Path of the data, instead of the recipe's.")] = None,
     weights: Annotated[
         Path | None,

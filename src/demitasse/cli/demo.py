@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from demitasse.cli.commands import MORE, Command
+from demitasse.cli.commands import MORE, MOST_SEED, Command
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,7 @@ def demo(
     data: Annotated[str, typer.Option(help="digits (bundled with scikit-learn) or mnist.")] = "digits",
     mnist_folder: Annotated[Path | None, typer.Option(help="Folder of MNIST's files; else download them.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for all results.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Seed of the initial weights and of surgery.", min=0)] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and of surgery.", min=0, max=MOST_SEED)] = 1,
     quick: Annotated[
         bool, typer.Option("--quick", help="A quick trial: a tenth of the iterations, milder pruning.")
     ] = False,

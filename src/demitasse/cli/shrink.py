@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from demitasse.cli import preparing
-from demitasse.cli.commands import FILES, Command
+from demitasse.cli.commands import FILES, MOST_SEED, Command
 from demitasse.cli.imports import AllowImports, importing
 from demitasse.cli.inputs import existing
 from demitasse.cli.python_layers import PythonLayers, python_layers_run
@@ -74,7 +74,7 @@ def shrink(
     only: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Layers to compress; default: all.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Layers to leave as they are.")] = None,
     examples: Annotated[int, typer.Option(help="The most examples to calibrate with.", min=1)] = 1024,
-    seed: Annotated[int, typer.Option(help="Seed of the draw of images and of the method.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of images and of the method.", min=0, max=MOST_SEED)] = 0,
     set_: Annotated[
         list[str] | None,
         typer.Option(

@@ -14,15 +14,17 @@ from pathlib import Path
 from demitasse.errors import FileFormatError
 from demitasse.report.log_time import Clock
 
-_NUMBER = r"([-+\w.]+)"
+_NUMBER = r"([-+\w.#]+)"
 # glog's prefix ends with a bracket; -log_prefix=false leaves it out
 _START = r"(?:\]|^)\s*"
-_TRAIN = re.compile(rf"{_START}Iteration (\d{{1,18}})(?: \([^)]*\))?, loss = {_NUMBER}")
+# NVIDIA's Caffe also writes the epochs: "Iteration 100 (12 iter/s, 8s/100 iter), 1.9/19.2ep, loss = 0.5"
+_TRAIN = re.compile(rf"{_START}Iteration (\d{{1,18}})(?: \([^)]*\))?(?:, [\d.]+/[\d.]+ep)?, loss = {_NUMBER}")
 _RATE = re.compile(rf"{_START}Iteration (\d{{1,18}}), lr = {_NUMBER}")
 # the first versions of Caffe had one test net, and no number for it
 _TESTING = re.compile(rf"{_START}Iteration (\d{{1,18}}), Testing net(?: \(#(\d+)\))?")
+_BEGIN = re.compile(rf"{_START}(?:Solving |Starting Optimization|Restoring previous solver status)")
 _ITERATION = re.compile(rf"{_START}Iteration (\d{{1,18}})(?:,| \()")
-_OUTPUT = re.compile(rf"{_START}(Train|Test) net output #(\d+): (\S+) = {_NUMBER}")
+_OUTPUT = re.compile(rf"{_START}(Train|Test) net output #(\d+): (\S.*?) = {_NUMBER}")
 
 
 @dataclass
@@ -106,17 +108,21 @@ def without_repeats(lines: Iterable[str]) -> tuple[list[str], int]:
     """
     kept: list[str] = []
     begun: list[tuple[int, int]] = []  # iterations, which rise, and the number of the first line of each
-    runs = 1
+    runs, begins = 1, False
     for line in lines:
-        if match := _ITERATION.search(line):
+        if _BEGIN.search(line):
+            begins = True
+        elif match := _ITERATION.search(line):
             iteration = int(match[1])
-            if begun and iteration < begun[-1][0]:
+            # a run that goes on from the end of another one does its last iteration again
+            if begun and (iteration < begun[-1][0] or (begins and iteration == begun[-1][0])):
                 runs += 1
                 again = bisect_left(begun, (iteration, 0))
                 del kept[begun[again][1] if again else 0 :]
                 del begun[again:]
             if not begun or iteration > begun[-1][0]:
                 begun.append((iteration, len(kept)))
+            begins = False
         kept.append(line)
     return kept, runs
 
@@ -172,7 +178,8 @@ def _float(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        return math.nan  # "-nan" or "1.#QNAN", as some C libraries print NaN
+        # "1.#INF" and "-1.#IND", as older C libraries of Windows print infinity and NaN
+        return math.copysign(math.inf, -text.startswith("-")) if "#INF" in text.upper() else math.nan
 
 
 def _add(rows: list[LogRow], row: LogRow, name: str, number: int, value: float) -> None:

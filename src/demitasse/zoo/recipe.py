@@ -196,11 +196,24 @@ def _top(key: str, value: object, source: str) -> Any:
     found = convert(value, kind, f"{source}: {key}")
     if kind is int and found < 0:
         raise UsageError(f"{source}: {key} is {found}; expected 0 or more")
+    if key == "seed":
+        check_seed(found, f"{source}: seed")
     if key == "threads" and found > _MOST_THREADS:
         raise UsageError(f"{source}: threads is {found}; expected at most {_MOST_THREADS}")
     if key == "device" and found not in ("auto", "cpu", "cuda"):
         raise UsageError(f"{source}: device is {found!r}; expected 'auto', 'cpu' or 'cuda'")
     return found
+
+
+def check_seed(seed: int, place: str) -> int:
+    """Returns a seed.
+
+    Raises:
+        UsageError: it is not a number of 32 bits.
+    """
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"{place} is {seed}; expected 0 to {2**32 - 1:,}")
+    return seed
 
 
 def _choice(key: str, table: object, source: str) -> RecipePart:

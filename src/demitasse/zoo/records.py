@@ -46,7 +46,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """Returns the record of a stage, its ``settings`` and its ``result`` (None until complete); None without a record.
 
     Raises:
-        FileFormatError: the file is not a record.
+        FileFormatError: the file is not a record, or cannot be read.
     """
     path = folder / RECORD
     try:
@@ -54,6 +54,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         return {"settings": dict(record["settings"]), "result": record["result"]}
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise FileFormatError(
             f"{path}: not a record of a stage ({error}); {parameter('restart_all', True)} runs the recipe again"

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from demitasse.errors import DataError, UsageError
+from demitasse.errors import DataError, DemitasseError, UsageError
 from demitasse.files import atomic_write, make_folder
 from demitasse.threads import threads
 from demitasse.zoo.building import (
@@ -174,13 +174,15 @@ class Runner:
         record = read_record(folder)
         if record is None or (record["result"] is None and not (folder / CHECKPOINT).exists()):
             return None  # what was begun, but left nothing, may begin again with other settings
-        place = f"{self.recipe.source}: stage {self.recipe.stage_names[number]!r}"
-        check_same(record["settings"], self._settings(number), place)
+        check_same(record["settings"], self._settings(number), self._place(number))
         if record["result"] is None:
             return None
         self.watch.stage(self.recipe.stage_names[number], True)
         kept = {name: (some, total) for name, (some, total) in record["result"].pop("kept").items()}
         return Result(**record["result"], kept=kept)
+
+    def _place(self, number: int) -> str:
+        return f"{self.recipe.source}: stage {self.recipe.stage_names[number]!r}"
 
     def _run_stage(self, number: int) -> Result:
         name, stage, folder = self.recipe.stage_names[number], self.recipe.stages[number], self.stage_folder(number)
@@ -191,7 +193,10 @@ class Runner:
         write_record(folder, self._settings(number), None)
         work = self._work(number)
         start = time.perf_counter()
-        outcome = stage.run(work)
+        try:
+            outcome = stage.run(work)
+        except DemitasseError as error:
+            raise error.within(self._place(number)) from error
         seconds = sum(record["seconds"] for record in outcome.history) or time.perf_counter() - start
         with atomic_write(folder / MODEL) as file:
             torch.save(work.model.state_dict(), file)

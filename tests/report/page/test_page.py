@@ -16,7 +16,7 @@ from demitasse.cli import main
 from demitasse.errors import UsageError
 from demitasse.report.page import page
 from demitasse.report.page.page import LARGEST_PAGE, write_page
-from demitasse.report.page.sentences import shown
+from demitasse.report.page.sentences import percent, shown, size
 from tests.report.page.runs import compress_folder, hostile_file
 
 VOID = {"meta", "link", "img", "br"}
@@ -54,6 +54,30 @@ def made(path: Path, *sources: Path) -> Tree:
     size = write_page(sources, path)
     assert size == path.stat().st_size <= LARGEST_PAGE
     return Tree(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["constructor", "toString", "valueOf", "hasOwnProperty", "__proto__"])
+def test_names_that_every_object_of_javascript_has(name: str, tmp_path: Path) -> None:
+    demitasse.save({name: torch.ones(3, 4), "other": torch.ones(2, 2)}, tmp_path / "n.demi")
+    tree = made(tmp_path / "page.html", tmp_path / "n.demi")
+    assert any(text == name for text in tree.texts)
+    assert "\N{WORD JOINER}" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(999, "999 bytes"), (999_499, "999 kB"), (999_500, "1 MB"), (999_999_999, "1 GB"), (1_220, "1.22 kB")],
+)
+def test_sizes_have_three_digits(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100 %"), (0.9996, "99.96 %"), (0.99996, "99.996 %"), (0.125, "12.5 %"), (0.999, "99.9 %")],
+)
+def test_only_all_is_100_percent(share: float, text: str) -> None:
+    assert percent(share) == text
 
 
 def test_a_page_needs_nothing_else(tmp_path: Path) -> None:

@@ -252,6 +252,86 @@ def test_a_log_of_several_runs(tmp_path: Path) -> None:
     )
 
 
+def test_a_run_that_goes_on_from_the_end_of_another_one(tmp_path: Path) -> None:
+    """It logs the last iteration of the other one again."""
+    first = ["Solving net", "Iteration 0, loss = 3", "Iteration 100, loss = 2", "Iteration 100, Testing net (#0)"]
+    second = ["Restoring previous solver status from s_100", "Iteration 100, loss = 1.5", "Iteration 200, loss = 1"]
+    (tmp_path / "on.log").write_text("\n".join([*first, "    Test net output #0: accuracy = 0.5", *second]))
+    (run,) = read_runs([tmp_path / "on.log"])
+    assert {name: (series.iterations, series.values) for name, series in run.curves[0].panels.items()} == {
+        "training loss": ([0, 100, 200], [3, 1.5, 1])
+    }
+    assert run.sentence.startswith("The log holds 2 runs; ")
+
+
+def test_a_log_with_many_outputs(tmp_path: Path) -> None:
+    """The training stays, and the page says what it leaves out."""
+    outputs = [f"    Test net output #{number}: o{number} = 0.{number}" for number in range(14)]
+    (tmp_path / "many.log").write_text("\n".join(["Iteration 5, loss = 1", "Iteration 5, Testing net (#0)", *outputs]))
+    (run,) = read_runs([tmp_path / "many.log"])
+    assert [*run.curves[0].panels] == [*(f"test o{number}" for number in range(10)), "training loss"]
+    assert run.sentence == (
+        "Training ran for 5 iterations: the training loss went from 1 to 1, the last test o0 was 0, the last test o1 "
+        "was 0.1, the last test o2 was 0.2 and there are 11 more test outputs. "
+        "The curves of 4 test outputs are not shown."
+    )
+
+
+def test_a_log_with_an_output_of_several_values(tmp_path: Path) -> None:
+    outputs = [f"    Test net output #{number}: prob = 0.{number}" for number in range(1, 4)]
+    (tmp_path / "vector.log").write_text("\n".join(["Iteration 1, Testing net (#0)", *outputs]))
+    (run,) = read_runs([tmp_path / "vector.log"])
+    assert run.sentence == "Training ran for 1 iteration: the last 3 values of test prob were 0.1 to 0.3."
+
+
+def test_a_log_with_losses_that_are_not_finite(tmp_path: Path) -> None:
+    lines = [f"Iteration {number}, loss = {loss}" for number, loss in enumerate(("2", "1.#INF", "-1.#IND", "1"))]
+    (tmp_path / "odd.log").write_text("\n".join(lines))
+    (run,) = read_runs([tmp_path / "odd.log"])
+    assert run.sentence == (
+        "Training ran for 3 iterations: the training loss went from 2 to 1 (2 of 4 values are not finite)."
+    )
+
+
+def test_a_run_whose_first_stage_compresses(tmp_path: Path) -> None:
+    folder = compress_folder(tmp_path, "pruned")
+    report = json.loads((folder / "report.json").read_text())
+    first = report["stages"][1]
+    del report["dense"]
+    report["stages"] = report["stages"][1:]
+    (folder / "report.json").write_text(json.dumps(report))
+    (run,) = read_runs([folder])
+    last = run.stages[-1]
+    assert f"after {first['name']} \N{RIGHTWARDS ARROW} " in run.sentence
+    assert f", {last.kept:,} of {last.total:,} parameters, " in run.sentence
+
+
+def test_more_is_kept_than_there_is(tmp_path: Path) -> None:
+    folder = compress_folder(tmp_path, "odd")
+    report = json.loads((folder / "report.json").read_text())
+    report["stages"][-1]["kept"] = {"w": [11, 10]}
+    (folder / "report.json").write_text(json.dumps(report))
+    with pytest.raises(FileFormatError, match=r"stages\[2\]: kept: more parameters are kept than there are"):
+        read_runs([folder])
+
+
+def test_what_is_nearly_a_run(tmp_path: Path) -> None:
+    folder = compress_folder(tmp_path, "run")
+    (tmp_path / "cut.demi").write_bytes(b"")
+    for path, message in (
+        (tmp_path, rf"expected the folder of one run, such as {folder}"),
+        (folder / "report.json", rf"is a part of a run; expected its folder, {folder}"),
+        (tmp_path / "cut.demi", r"cut\.demi: is not a packed file, or damaged"),
+    ):
+        with pytest.raises(FileFormatError, match=message):
+            read_runs([path])
+    (folder / "report.json").unlink()
+    (folder / "1-train").mkdir(exist_ok=True)
+    (folder / "1-train/stage.json").write_text("{}")
+    with pytest.raises(FileFormatError, match=r"the run has not finished; run the same command again"):
+        read_runs([folder])
+
+
 def test_the_settings_of_a_log_are_those_of_its_last_run(shared: Path, tmp_path: Path) -> None:
     plain, other = (shared / f"golden/logs/{name}.log" for name in ("train_plain", "train_inq"))
     (tmp_path / "both.log").write_text(plain.read_text() + other.read_text())

@@ -14,7 +14,7 @@ from demitasse.report.page.sentences import listed
 _SOLVER = re.compile(r"Initializing solver from parameters:[^\n]*\n((?:(?![IWEF]\d{4,8} ).*\n)+)")
 _SETTING = re.compile(r"^(\w+): \"?(.*?)\"?$", re.MULTILINE)
 _SHOWN = ("random_seed", "net", "type", "base_lr", "lr_policy", "max_iter", "solver_mode")
-_MOST_PANELS = 12
+_MOST_TESTS, _MOST_NAMED = 10, 3
 
 
 def read_caffe_log(path: Path, name: str) -> Run:
@@ -37,29 +37,46 @@ def read_caffe_log(path: Path, name: str) -> Run:
         sentence=_sentence(log),
         facts=facts,
         unit="iteration",
-        curves=[StageCurves("training", dict(list(_panels(log).items())[:_MOST_PANELS]))],
+        curves=[StageCurves("training", _panels(log))],
         texts={"solver": shortened(solver[-1].strip())} if solver else {},
     )
 
 
 def _panels(log: TrainingLog) -> dict[str, Series]:
-    tests = {f"test {name}": series for name, series in log.tests.items()}
+    """Returns the curves: of the first test outputs, and of the training."""
+    tests = {f"test {name}": series for name, series in list(log.tests.items())[:_MOST_TESTS]}
     found = {**tests, "training loss": log.loss, "learning rate": log.lr}
     return {name: series for name, series in found.items() if series.values}
 
 
 def _sentence(log: TrainingLog) -> str:
-    every = list(_panels(log).values())
+    every = [series for series in (*log.tests.values(), log.loss, log.lr) if series.values]
     last = max(step for series in every for step in series.iterations)
     seconds = max((second for series in every for second in series.seconds), default=0.0)
     parts = [_change("the training loss", log.loss)] if log.loss.values else []
-    parts += [f"the last test {name} was {series.values[-1]:.4g}" for name, series in log.tests.items()]
+    named = list(log.tests.items())[: _MOST_NAMED if len(log.tests) > _MOST_NAMED + 1 else None]
+    parts += [_last(name, series) for name, series in named]
+    parts += [f"there are {len(log.tests) - len(named)} more test outputs"] if len(named) < len(log.tests) else []
+    hidden = len(log.tests) - _MOST_TESTS
+    cut = f" The curves of {hidden} test outputs are not shown." if hidden > 0 else ""
+    ran = f"Training ran for {last:,} iteration{'' if last == 1 else 's'}"
     took = f" in {seconds:,.1f} s" if seconds > 0 else ""
     several = f"The log holds {log.runs} runs; iterations that several of them did are shown as the last one did them. "
-    return f"{several if log.runs > 1 else ''}Training ran for {last:,} iterations{took}: {listed(parts[:4])}."
+    return f"{several if log.runs > 1 else ''}{ran}{took}: {listed(parts)}.{cut}"
+
+
+def _last(name: str, series: Series) -> str:
+    values = [
+        value for step, value in zip(series.iterations, series.values, strict=True) if step == series.iterations[-1]
+    ]
+    if len(values) == 1:
+        return f"the last test {name} was {values[0]:.4g}"
+    return f"the last {len(values)} values of test {name} were {min(values):.4g} to {max(values):.4g}"
 
 
 def _change(what: str, series: Series) -> str:
     if all(math.isnan(value) for value in series.values):
         return f"{what} was never a number"
-    return f"{what} went from {series.values[0]:.4g} to {series.values[-1]:.4g}"
+    bad = sum(not math.isfinite(value) for value in series.values)
+    broken = f" ({bad:,} of {len(series.values):,} values are not finite)" if bad else ""
+    return f"{what} went from {series.values[0]:.4g} to {series.values[-1]:.4g}{broken}"

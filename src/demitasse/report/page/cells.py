@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from demitasse.report.inspection import TensorRow
 from demitasse.report.page.run import Run
-from demitasse.report.page.sentences import percent, power, size
+from demitasse.report.page.sentences import percent, power, size, smaller
 from demitasse.report.page.weights import WeightView
 from demitasse.report.tables import METRICS, StageResult
 
@@ -64,7 +64,7 @@ def _of_stages(stages: Sequence[StageResult], dense: float | None) -> list[KeyFi
         before = f"{metric(dense)} before"
     return [
         KeyFigure(header, metric(last.error), before),
-        KeyFigure("file", size(last.bytes), f"{first.bytes / last.bytes:,.0f} times smaller" if several else ""),
+        KeyFigure("file", size(last.bytes), smaller(first.bytes, last.bytes)),
         KeyFigure("parameters kept", f"{last.kept:,}", f"{percent(last.kept / last.total)} of {last.total:,}"),
         KeyFigure("time", _duration(sum(stage.seconds for stage in stages)), "without tests"),
     ]

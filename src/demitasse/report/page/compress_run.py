@@ -42,10 +42,11 @@ def read_compress_run(folder: Path, report: Field, name: str) -> Run:
     model = report["model"].text
     dense = report["dense"][metric].number if "dense" in report else None
     done = listed([_phrase(stage) for stage in stages])
+    changed = results(rows, dense, compressed=stages[0]["kind"].text != "train")
     return Run(
         name=name,
         title=report["title"].text,
-        sentence=f"{model} on {data['name'].text} was {done}: {results(rows, dense)}.",
+        sentence=f"{model} on {data['name'].text} was {done}: {changed}.",
         command=command_line(
             "compress",
             report["source"].text if "source" in report else report["recipe"].text,
@@ -79,6 +80,8 @@ def _result(stage: Field, metric: str) -> StageResult:
     if not counts or any(len(pair) != 2 for pair in counts) or not sum(total for _, total in counts):
         raise FileFormatError(f"{stage['kept'].place}: expected pairs of counts, the nonzero and all parameters")
     kept, total = (sum(column) for column in zip(*counts, strict=True))
+    if any(kept > total for kept, total in counts):
+        raise FileFormatError(f"{stage['kept'].place}: more parameters are kept than there are")
     if not stage["bytes"].count:
         raise FileFormatError(f"{stage['bytes'].place} is 0; expected the size of a file")
     return StageResult(

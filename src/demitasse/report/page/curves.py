@@ -10,6 +10,7 @@ from demitasse.report.limits import useful_limits
 from demitasse.report.log_parser import Series
 from demitasse.report.page.drawing import FAINT, INK, QUIET, WIDE, Chart, Spec, draw, rows, series_colours
 from demitasse.report.page.run import Run, StageCurves
+from demitasse.report.page.sentences import shown
 
 _MOST_POINTS = 240  # of a line; more cannot be told apart
 _WIDE_RANGE = 5  # ratio of losses from which on the axis is logarithmic
@@ -104,8 +105,14 @@ def _panel(run: Run, label: str, length: int, width: int, first: bool, last: boo
 
 
 def _x(length: int, width: int, title: str) -> Spec:
-    shown = bool(title)
-    axis = {"grid": False, "labels": shown, "ticks": shown, "tickCount": 6 if width == WIDE else 4, **_SHORT_NUMBERS}
+    labelled = bool(title)
+    axis = {
+        "grid": False,
+        "labels": labelled,
+        "ticks": labelled,
+        "tickCount": 6 if width == WIDE else 4,
+        **_SHORT_NUMBERS,
+    }
     scale = {"domain": [0, length], "nice": False}
     return {"field": "x", "type": "quantitative", "scale": scale, "title": title or None, "axis": axis}
 
@@ -117,8 +124,8 @@ def _repeats(series: Series) -> bool:
 def _points(stage: StageCurves, label: str, start: int, unit: str) -> Iterator[dict[str, Any]]:
     series = stage.panels.get(label, Series())
     count = len(series.values)
-    shown = min(count, _MOST_POINTS)
-    for index in (round(number * (count - 1) / max(shown - 1, 1)) for number in range(shown)):
+    most = min(count, _MOST_POINTS)
+    for index in (round(number * (count - 1) / max(most - 1, 1)) for number in range(most)):
         step, value = series.iterations[index], series.values[index]
         if math.isfinite(value):
             text = f"{stage.name}, {unit} {step:,}: {_measured(label, value)}"
@@ -142,7 +149,7 @@ def _y(label: str, values: Sequence[float], dense: float | None) -> Spec:
         limits = useful_limits([*values, *([] if dense is None else [dense])], floor=0.0 if "%" in label else None)
         # the first test of an untrained net is near chance, and would flatten the rest
         scale, axis = {"domain": list(limits), "nice": False, "clamp": True}, {"tickCount": 5}
-    return {"field": "y", "type": "quantitative", "title": label, "scale": scale, "axis": axis}
+    return {"field": "y", "type": "quantitative", "title": shown(label), "scale": scale, "axis": axis}
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -67,6 +67,11 @@ _NEEDLESS = {"opacity": "1", "stroke-width": "1", "pointer-events": "none", "fon
 _NEEDLESS |= {"font-family": str(_CONFIG["font"])}
 _PLACES = ("d", "transform", "x", "x2", "y", "y2")
 _BEYOND_16_BITS = re.compile("[\U00010000-\U0010ffff]")  # Vega fails where it shortens a text in the middle of one
+# Vega takes these values for keys that are already there, as every object of JavaScript has them
+_OF_OBJECTS = re.compile(
+    r'"(constructor|hasOwnProperty|isPrototypeOf|propertyIsEnumerable|toLocaleString|toString|valueOf|__\w+__)"(?!\s*:)'
+)
+_APART = "\N{WORD JOINER}"
 _DIGITS = re.compile(r"(?<=\.\d\d)\d+")  # beyond a hundredth of a pixel
 
 
@@ -104,7 +109,8 @@ def draw(title: str, alt: str, spec: Callable[[int], Spec], note: str = "") -> C
 
 def _svg(spec: Spec) -> str:
     plain = json.dumps({**spec, "config": _CONFIG}, ensure_ascii=False)
-    text: str = vl_convert.vegalite_to_svg(_BEYOND_16_BITS.sub("\N{REPLACEMENT CHARACTER}", plain))
+    plain = _OF_OBJECTS.sub(rf'"\1{_APART}"', _BEYOND_16_BITS.sub("\N{REPLACEMENT CHARACTER}", plain))
+    text: str = vl_convert.vegalite_to_svg(plain).replace(_APART, "")
     # in a page of HTML an SVG needs no namespace
     root = ElementTree.fromstring(text[text.index("<svg") :].replace(' xmlns="http://www.w3.org/2000/svg"', "", 1))
     if any(element.get("id") for element in root.iter()):

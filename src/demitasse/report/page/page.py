@@ -57,6 +57,8 @@ def write_page(paths: Sequence[str | Path], out: str | Path = "report.html") -> 
 
 def _check_target(out: Path, paths: Sequence[str | Path]) -> None:
     """Checks that a page does not replace what it is made of, such as a log, or the second one of ``-o *.log``."""
+    if out.is_dir():
+        raise UsageError(f"{out}: is a folder; expected a page to write, a file {' or '.join(_SUFFIXES)}")
     if out.suffix.lower() not in _SUFFIXES and (out.is_file() or not out.exists()):
         raise UsageError(f"{out}: expected a page to write, a file {' or '.join(_SUFFIXES)}")
     if any(is_same_file(out, path) for path in paths):

@@ -48,6 +48,10 @@ def _read(path: Path, name: str) -> Run:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
     if start == MAGIC:
         return read_packed_file(path, name)
+    if path.suffix == ".demi":
+        raise FileFormatError(f"{path}: is not a packed file, or damaged: it begins with {start!r}; expected {MAGIC!r}")
+    if path.name == REPORT:
+        raise FileFormatError(f"{path}: is a part of a run; expected its folder, {path.parent}")
     try:
         return read_caffe_log(path, name)
     except FileFormatError as error:
@@ -56,6 +60,14 @@ def _read(path: Path, name: str) -> Run:
 
 def _read_folder(folder: Path, name: str) -> Run:
     if not (folder / REPORT).exists():
+        if any(folder.glob("*/stage.json")):
+            raise FileFormatError(
+                f"{folder}: there is no {REPORT}: the run has not finished; run the same command again"
+            )
+        if found := sorted(folder.glob(f"*/{REPORT}")):
+            raise FileFormatError(
+                f"{folder}: there is no {REPORT}; expected the folder of one run, such as {found[0].parent}"
+            )
         raise FileFormatError(
             f"{folder}: there is no {REPORT}; expected the folder of a finished run of demitasse compress or demo"
         )

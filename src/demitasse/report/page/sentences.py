@@ -14,37 +14,45 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 ARROW = "\N{RIGHTWARDS ARROW}"
 
 
-def results(stages: Sequence[StageResult], dense: float | None = None) -> str:
+def results(stages: Sequence[StageResult], dense: float | None = None, compressed: bool = False) -> str:
     """Returns what changed: error, parameters and bytes.
 
     Args:
         stages: the stages.
         dense: the error before anything was compressed; None for that of the first stage.
+        compressed: whether the first stage compresses, so that its result is not that of the dense net.
     """
     first, last = stages[0], stages[-1]
     header, metric = METRICS[last.metric]
     before = first.error if dense is None else dense
-    error = f"{metric(before)} {ARROW} " if len(stages) > 1 or before != last.error else ""
+    after = f" after {first.name}" if compressed and dense is None else ""
+    error = f"{metric(before)}{after} {ARROW} " if len(stages) > 1 or before != last.error else ""
     parameters = f"{last.kept:,} of {last.total:,} parameters"
-    if first.kept != last.kept:
+    if first.kept != last.kept and not compressed:
         parameters = f"{first.kept:,} {ARROW} {last.kept:,} parameters"
-    smaller = f"{size(first.bytes)} {ARROW} {size(last.bytes)} ({first.bytes / last.bytes:,.0f} times smaller)"
-    bytes_ = smaller if len(stages) > 1 else size(last.bytes)
-    return f"{header} {error}{metric(last.error)}, {parameters}, {bytes_}"
+    bytes_ = f"{size(first.bytes)} {ARROW} {size(last.bytes)}" if len(stages) > 1 else size(last.bytes)
+    gain = smaller(first.bytes, last.bytes)
+    return f"{header} {error}{metric(last.error)}, {parameters}, {bytes_}{f' ({gain})' if gain else ''}"
+
+
+def smaller(before: float, after: float) -> str:
+    """Returns how many times smaller a file became: 12 times smaller; nothing if it did not."""
+    return f"{before / after:,.0f} times smaller" if before >= 1.5 * after else ""
 
 
 def size(count: float) -> str:
     """Returns a number of bytes for people, with three digits: 1.22 kB."""
     for unit in ("bytes", "kB", "MB"):
-        if count < _KILO:
+        if float(f"{count:.3g}") < _KILO or (unit == "bytes" and count < _KILO):
             return f"{count:,.3g} {unit}" if unit != "bytes" else f"{count:,.0f} {unit}"
         count /= _KILO
     return f"{count:,.3g} GB"
 
 
 def percent(share: float) -> str:
-    """Returns a share for people: 12.5 %."""
-    return f"{100 * share:.3g} %"
+    """Returns a share for people: 12.5 %; only what is all is 100 %."""
+    texts = (f"{100 * share:.{digits}g}" for digits in range(3, 17))
+    return f"{next((text for text in texts if text != '100' or share >= 1), '100')} %"
 
 
 def power(exponent: int) -> str:
