@@ -43,7 +43,7 @@ def smaller(before: float, after: float) -> str:
 def size(count: float) -> str:
     """Returns a number of bytes for people, with three digits: 1.22 kB."""
     for unit in ("bytes", "kB", "MB"):
-        if float(f"{count:.3g}") < _KILO or (unit == "bytes" and count < _KILO):
+        if float(f"{count:.3g}") < _KILO:
             return f"{count:,.3g} {unit}" if unit != "bytes" else f"{count:,.0f} {unit}"
         count /= _KILO
     return f"{count:,.3g} GB"
