@@ -34,7 +34,8 @@ def read_packed_file(path: Path, name: str) -> Run:
         name=name,
         title=path.name,
         sentence=(
-            f"The file holds {len(found.rows)} tensors with {found.count:,} values, of which {present:,} "
+            f"The file holds {len(found.rows)} tensor{'' if len(found.rows) == 1 else 's'} "
+            f"with {found.count:,} values, of which {present:,} "
             f"({percent(present / max(found.count, 1))}) are not zero, in {found.size:,} bytes: "
             f"{found.ratio:,.1f} times smaller than float32."
         ),
