@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from demitasse.zoo.records import Result
 from demitasse.zoo.runner import Watch
@@ -94,6 +95,19 @@ def imported_model(width: int = 8) -> nn.Module:
 def convolutions() -> nn.Module:
     """A model with batch normalization."""
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+
+
+class Branching(nn.Module):
+    """A model without a fixed graph: what it does depends on values of its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(64, 10)
+
+    @override
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.fc(images.flatten(1))
+        return logits if logits.sum() > 0 else -logits
 
 
 SMALL_CONVOLUTIONS = """

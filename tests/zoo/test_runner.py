@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,7 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from demitasse.errors import DataError, DeviceError, FileFormatError, MethodError, UsageError, WeightsError
+from demitasse.errors import (
+    DataError,
+    DemitasseError,
+    DeviceError,
+    FileFormatError,
+    MethodError,
+    UsageError,
+    WeightsError,
+)
 from demitasse.formats import save
 from demitasse.methods import pow2
 from demitasse.packed.file import File
@@ -121,6 +130,37 @@ def test_a_stage_that_left_nothing_begins_again_with_other_settings(tmp_path: Pa
         Runner(small(), tmp_path).run()
 
 
+@pytest.mark.parametrize(
+    ("found", "instead"),
+    [
+        ('[[stages]]\nkind = "surgery"', '[[stages]]\nkind = "recalibrate"\n\n[[stages]]\nkind = "surgery"'),
+        ('kind = "surgery"', 'name = "cut"\nkind = "surgery"'),
+    ],
+)
+def test_stages_of_an_earlier_version_of_the_recipe_are_not_left_beside_the_new_ones(
+    unbroken: tuple[Path, list[Result]], found: str, instead: str
+) -> None:
+    with pytest.raises(UsageError, match=r"2-surgery: is no stage of this recipe.*restart_all=True runs it again"):
+        Runner(small(**{found: instead}), unbroken[0], watch=kill_after(1)).run()
+
+
+def test_a_stage_whose_weights_are_broken_runs_again_as_the_message_says(
+    unbroken: tuple[Path, list[Result]], tmp_path: Path
+) -> None:
+    shutil.copytree(unbroken[0], tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "3-quantize")
+    weights = tmp_path / "2-surgery/model.pt"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(FileFormatError, match=r"2-surgery/model\.pt: cannot.*; delete .*2-surgery to run this stage"):
+        Runner(small(), tmp_path).run()
+    weights.unlink()
+    with pytest.raises(FileFormatError, match=r"2-surgery/model\.pt: .*; delete .*2-surgery to run this stage"):
+        Runner(small(), tmp_path).run()
+    shutil.rmtree(tmp_path / "2-surgery")
+    Runner(small(), tmp_path).run()
+    assert same_weights(unbroken[0] / "4-pack/model.pt", tmp_path / "4-pack/model.pt")
+
+
 def test_other_weights_to_start_from_are_named(unbroken: tuple[Path, list[Result]], tmp_path: Path) -> None:
     start = unbroken[0] / "1-train/model.pt"
     with pytest.raises(Killed):
@@ -160,16 +200,53 @@ def test_weights_that_are_not_there_or_broken(tmp_path: Path) -> None:
     (tmp_path / "bad.pt").write_bytes(b"not torch")
     with pytest.raises(FileFormatError, match=r"bad\.pt: cannot be read as \.pt"):
         Runner(small(), tmp_path, start=tmp_path / "bad.pt").run()
-    restart(tmp_path)
+    assert not list(tmp_path.glob("*/"))
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(FileFormatError, match=r"list\.pt: found a list; expected tensors by name"):
         Runner(small(), tmp_path, start=tmp_path / "list.pt").run()
 
 
-def test_patterns_that_match_nothing_are_named_with_their_stage(tmp_path: Path) -> None:
-    recipe = small(**{'kind = "surgery"\nsparsity = 0.9': 'kind = "surgery"\nsparsity = { nothing = 0.9 }'})
-    with pytest.raises(MethodError, match=r"^small\.toml: stage 'surgery': sparsity: 'nothing' matches no parameter"):
-        Runner(recipe, tmp_path).run()
+@pytest.mark.parametrize(
+    ("found", "instead", "message"),
+    [
+        ("sparsity = 0.9", "sparsity = { nothing = 0.9 }", "stage 'surgery': sparsity: 'nothing' matches no parameter"),
+        ("sparsity = 0.9", 'sparsity = 0.9\nexclude = ["fc9"]', "stage 'surgery': exclude: 'fc9' matches no parameter"),
+        (
+            'kind = "surgery"\nsparsity = 0.9\ngamma = 0\nparameters = ["fc*", "*.bias"]',
+            'kind = "magnitude"\nsparsity = 0.9\nparameters = ["a"]',
+            "stage 'magnitude': parameters: 'a' matches no parameter",
+        ),
+        (
+            'portions = [0.6, 1.0]\nparameters = ["fc*", "*.bias"]',
+            'parameters = ["conv*"]',
+            "stage 'quantize': parameters: 'conv\\*' matches no parameter",
+        ),
+        ("exponents = 7", "bits = { fc9 = 4 }", "stage 'quantize': bits: 'fc9' matches no parameter"),
+    ],
+)
+def test_settings_that_do_not_fit_the_model_are_refused_before_anything_trains(
+    tmp_path: Path, found: str, instead: str, message: str
+) -> None:
+    with pytest.raises(MethodError, match=rf"^small\.toml: {message}"):
+        Runner(small(**{found: instead}), tmp_path, watch=kill_after(1)).run()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("stage", "model", "message"),
+    [
+        ('kind = "shrink", bits = { fc9 = 4 }', "convolutions", "bits: 'fc9' matches no parameter"),
+        ('kind = "shrink", bits = 4, exclude = ["fc9"]', "convolutions", "exclude: 'fc9' matches no parameter"),
+        ('kind = "rescale"', "convolutions", "the model cannot be rescaled: expected a chain of layers"),
+        ('kind = "pack", format = "4/4"', "convolutions", r"1\.weight.* do not belong to a linear or convolution"),
+        ('kind = "pack", graph = true', "Branching", "torch.export cannot read Branching"),
+    ],
+)
+def test_stages_after_a_training_are_tried_before_it(tmp_path: Path, stage: str, model: str, message: str) -> None:
+    text = SMALL_CONVOLUTIONS.replace('kind = "recalibrate", batches = 3', stage).replace("convolutions", model)
+    with pytest.raises(DemitasseError, match=rf"^r\.toml: stage '\w+': {message}"):
+        Runner(parse(text, "r", "r.toml"), tmp_path, allow_imports=True, watch=kill_after(1)).run()
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_no_power_of_two_does_not_fit_the_compact_file(tmp_path: Path) -> None:

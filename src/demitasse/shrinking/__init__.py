@@ -1,6 +1,6 @@
 """Compression without training: runs a model on calibration inputs and compresses it layer after layer."""
 
 from demitasse.shrinking.report import ShrinkReport, ShrunkParameter
-from demitasse.shrinking.request import shrink
+from demitasse.shrinking.request import check_shrink, shrink
 
-__all__ = ["ShrinkReport", "ShrunkParameter", "shrink"]
+__all__ = ["ShrinkReport", "ShrunkParameter", "check_shrink", "shrink"]

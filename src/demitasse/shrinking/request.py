@@ -100,11 +100,7 @@ def shrink(
         if function is not None:
             settings.function(name, function)
     bare = unwrap(model)
-    request.check_patterns(bare)
-    targets, dense = targets_of(bare, parameters, exclude)
-    for target in targets:
-        target.check()
-        request.check(target)
+    targets, dense = request.targets(bare, parameters, exclude)
     batches = batches_of(calibration, settings.whole("examples", examples, 1))
     device = targets[0].dense.device if targets else torch.device("cpu")
     with evaluating(bare, device):
@@ -132,6 +128,25 @@ def shrink(
     )
     count = sum(map(size_of, batches))
     return ShrinkReport(request.words, count, tuple(rows), tuple(dense), reached, time.monotonic() - begin)
+
+
+def check_shrink(
+    model: nn.Module,
+    *,
+    sparsity: Numbers | None = None,
+    bits: Numbers | None = None,
+    max_bytes: int | None = None,
+    grid: GridKind | None = None,
+    per: Per | None = None,
+    parameters: Sequence[Pattern] | None = None,
+    exclude: Sequence[Pattern] = (),
+) -> None:
+    """Checks arguments of :func:`shrink` against a model, without running it.
+
+    Raises:
+        MethodError: a setting is invalid, a pattern matches nothing, or values are not finite.
+    """
+    _Request(sparsity, bits, max_bytes, grid, per).targets(unwrap(model), parameters, exclude)
 
 
 def _fitted(job: Shrinking, request: _Request, max_bytes: int, measure: Size) -> tuple[list[ShrunkParameter], int]:
@@ -198,16 +213,19 @@ class _Request:
         self.grid: GridKind | None = grid if max_bytes is None else grid or "uniform"
         self._why = ""
 
-    def check_patterns(self, model: nn.Module) -> None:
-        """Checks that every pattern of a mapping matches a parameter."""
+    def targets(
+        self, model: nn.Module, parameters: Sequence[Pattern] | None, exclude: Sequence[Pattern]
+    ) -> tuple[list[ShrinkTarget], list[Dense]]:
+        """Returns what to compress, and what stays dense; checks that the request fits it."""
         for name, given in (("sparsity", self.sparsity), ("bits", self.bits)):
             if isinstance(given, Mapping):
                 selection.check_patterns(model, name, given)
-
-    def check(self, target: ShrinkTarget) -> None:
-        """Checks that a parameter's type has the grid."""
-        if self.grid == "pow2" and isinstance(self.bits, int):
-            pow2.check_levels(pow2.levels_of_bits(self.bits), None, target.dense.dtype, target.name)
+        targets, dense = targets_of(model, parameters, exclude)
+        for target in targets:
+            target.check()
+            if self.grid == "pow2" and isinstance(self.bits, int):
+                pow2.check_levels(pow2.levels_of_bits(self.bits), None, target.dense.dtype, target.name)
+        return targets, dense
 
     @property
     def words(self) -> str:

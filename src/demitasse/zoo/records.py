@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from demitasse.errors import FileFormatError, UsageError, parameter
 from demitasse.files import write_text
 
 RECORD = "stage.json"
+CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,25 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], place: str) ->
                 f"{place} was run {_said(key, before.get(key))}, but now {_said(key, now.get(key))}; "
                 f"{parameter('restart_all', True)} runs the recipe again, another {parameter('out')} keeps both"
             )
+
+
+def check_others(folder: Path, own: Collection[Path]) -> None:
+    """Checks that a recipe's folder holds no stages but its own, such as those it had before one was inserted.
+
+    Raises:
+        UsageError: another stage left a result or a checkpoint.
+    """
+    for path in sorted(folder.glob(f"*/{RECORD}")):
+        if path.parent not in own and not is_empty(path.parent, read_record(path.parent)):
+            raise UsageError(
+                f"{path.parent}: is no stage of this recipe, which had other stages when it ran before; "
+                f"{parameter('restart_all', True)} runs it again, another {parameter('out')} keeps both"
+            )
+
+
+def is_empty(folder: Path, record: Mapping[str, Any] | None) -> bool:
+    """Returns whether a stage has left neither a result nor a checkpoint, so that it may begin with other settings."""
+    return record is None or (record["result"] is None and not (folder / CHECKPOINT).exists())
 
 
 def _said(key: str, value: object) -> str:

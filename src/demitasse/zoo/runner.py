@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -13,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from demitasse.errors import DataError, DemitasseError, UsageError
+from demitasse.errors import DataError, FileFormatError, UsageError
 from demitasse.files import atomic_write, make_folder
 from demitasse.threads import threads
 from demitasse.zoo.building import (
@@ -27,9 +28,18 @@ from demitasse.zoo.building import (
 from demitasse.zoo.data import TrainingData
 from demitasse.zoo.models import MODELS
 from demitasse.zoo.recipe import Recipe
-from demitasse.zoo.records import Result, check_same, read_record, write_record
+from demitasse.zoo.records import (
+    CHECKPOINT,
+    RECORD,
+    Result,
+    check_others,
+    check_same,
+    is_empty,
+    read_record,
+    write_record,
+)
 from demitasse.zoo.stages import Outcome, Stage, TrainingStage, Work
-from demitasse.zoo.stages.base import CHECKPOINT
+from demitasse.zoo.stages.base import at
 from demitasse.zoo.training import Precision, TrainingRun, evaluate
 
 MODEL = "model.pt"
@@ -113,14 +123,22 @@ class Runner:
             The results of all stages, in order.
 
         Raises:
-            UsageError: a stage was run before with other settings, or the model cannot process the data.
+            UsageError: a stage was run before with other settings, the folder holds other stages, or the model cannot
+                process the data.
+            MethodError: the settings of a stage do not fit the model.
             DivergedError: a loss is not finite.
             SnapshotError: a checkpoint is broken.
         """
         results: list[Result] = []
+        check_others(self.folder, [self.stage_folder(number) for number in range(len(self.recipe.stages))])
+        is_tried = False
         with threads(self.recipe.threads):
             for number in range(len(self.recipe.stages)):
-                results.append(self._finished(number) or self._run_stage(number))
+                finished = self._finished(number)
+                if finished is None and not is_tried:
+                    self._try(number)
+                    is_tried = True
+                results.append(finished or self._run_stage(number))
         return results
 
     def stage_folder(self, number: int) -> Path:
@@ -135,7 +153,8 @@ class Runner:
     def build(self) -> nn.Module:
         """Returns the model with its initial weights, on the device."""
         torch.manual_seed(self.recipe.seed)
-        return self._initial().to(self.device)
+        found = build_model(self.builder, self.recipe.model.settings, f"{self.recipe.source}: [model]")
+        return found.to(self.device)
 
     def trained(self) -> nn.Module:
         """Returns the model as the last stage left it."""
@@ -144,24 +163,37 @@ class Runner:
     def _loaded(self, weights: Path | None) -> nn.Module:
         model = self.build()
         if weights:
-            load_weights(model, weights)
+            try:
+                load_weights(model, weights)
+            except FileFormatError as error:
+                if not (weights.parent / RECORD).exists():
+                    raise
+                raise FileFormatError(f"{error}; delete {weights.parent} to run this stage again") from error
         return model
 
-    def _initial(self) -> nn.Module:
-        return build_model(self.builder, self.recipe.model.settings, f"{self.recipe.source}: [model]")
+    def _before(self, number: int) -> nn.Module:
+        """Returns the model as a stage finds it."""
+        return self._loaded(self.stage_folder(number - 1) / MODEL if number else self.start)
 
-    @torch.no_grad()
-    def _try(self) -> None:
-        """Runs one test batch on the CPU, where an index out of range raises instead of ending the process."""
-        model, built = self.recipe.model, self._initial().eval()
+    def _try(self, first: int) -> None:
+        """Tries the model and the settings of all stages from ``first`` on before anything trains.
+
+        Runs one test batch on the CPU, where an index out of range raises instead of ending the process.
+        """
+        choice, model = self.recipe.model, self._before(first).cpu().eval()
         batch = next(iter(self.data.test_batches()))
         try:
-            self.data.measure(built, batch)
+            with torch.no_grad():
+                self.data.measure(model, batch)
         except (DataError, RuntimeError, IndexError, ValueError, TypeError) as error:
             raise UsageError(
-                f"{self.recipe.source}: model {model.name or model.imported!r} cannot process batches of data "
+                f"{self.recipe.source}: model {choice.name or choice.imported!r} cannot process batches of data "
                 f"{self.recipe.data_name!r}: {str(error).splitlines()[0]}"
             ) from error
+        for number, stage in list(enumerate(self.recipe.stages))[first:]:
+            with at(self._place(number)), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the run itself warns
+                stage.rehearse(Work(self._before(first).cpu(), self.data, self.stage_folder(number)))
 
     def _settings(self, number: int) -> dict[str, object]:
         stage = self.recipe.stages[number]
@@ -172,8 +204,8 @@ class Runner:
         """Returns the result of a stage if it is complete."""
         folder = self.stage_folder(number)
         record = read_record(folder)
-        if record is None or (record["result"] is None and not (folder / CHECKPOINT).exists()):
-            return None  # what was begun, but left nothing, may begin again with other settings
+        if record is None or is_empty(folder, record):
+            return None
         check_same(record["settings"], self._settings(number), self._place(number))
         if record["result"] is None:
             return None
@@ -187,16 +219,12 @@ class Runner:
     def _run_stage(self, number: int) -> Result:
         name, stage, folder = self.recipe.stage_names[number], self.recipe.stages[number], self.stage_folder(number)
         self.watch.stage(name, False)
-        if not number:
-            self._try()
+        work = self._work(number)
         make_folder(folder)
         write_record(folder, self._settings(number), None)
-        work = self._work(number)
         start = time.perf_counter()
-        try:
+        with at(self._place(number)):
             outcome = stage.run(work)
-        except DemitasseError as error:
-            raise error.within(self._place(number)) from error
         seconds = sum(record["seconds"] for record in outcome.history) or time.perf_counter() - start
         with atomic_write(folder / MODEL) as file:
             torch.save(work.model.state_dict(), file)
@@ -209,7 +237,7 @@ class Runner:
     def _work(self, number: int) -> Work:
         """Returns what a stage works on, read from files only, so that a resume gives the same result."""
         stage = self.recipe.stages[number]
-        model = self._loaded(self.stage_folder(number - 1) / MODEL if number else self.start)
+        model = self._before(number)
         if _precision(stage).channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         seed = 1000 * self.recipe.seed + number

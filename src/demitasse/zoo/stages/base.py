@@ -15,16 +15,16 @@ from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from demitasse.errors import MethodError, UsageError
+from demitasse.errors import DemitasseError, UsageError
 from demitasse.methods import settings
 from demitasse.registry import Registry, suggest
 from demitasse.zoo.data.base import TrainingData
 from demitasse.zoo.distillation import Distillation
 from demitasse.zoo.optimizers import OPTIMIZERS, make_optimizer
+from demitasse.zoo.records import CHECKPOINT
 from demitasse.zoo.schedules import SCHEDULES, scheduler
 from demitasse.zoo.training import Precision, Stateful, TrainingRun
 
-CHECKPOINT = "checkpoint.pt"
 QUICK = 10  # divides the epochs of a quick run
 
 
@@ -106,6 +106,17 @@ class Stage(ABC):
     def quick(self) -> Self:
         """Returns the settings for a quick run: a tenth of the epochs, and targets that are reached in them."""
         return self
+
+    def rehearse(self, work: Work) -> None:  # noqa: B027, many stages have nothing to check
+        """Checks what depends on the model, before the first stage of the recipe runs.
+
+        Args:
+            work: with a model of its own on the CPU, as that first stage finds it, which may be changed; the folder may
+                be missing.
+
+        Raises:
+            DemitasseError: as :meth:`run` raises it.
+        """
 
     @abstractmethod
     def run(self, work: Work) -> Outcome:
@@ -252,9 +263,9 @@ def at(place: str) -> Iterator[None]:
     """Adds a place to the errors about settings that are raised inside.
 
     Raises:
-        MethodError: the error raised inside, with the place before its message.
+        DemitasseError: the error raised inside, with the place before its message.
     """
     try:
         yield
-    except MethodError as error:
+    except DemitasseError as error:
         raise error.within(place) from error

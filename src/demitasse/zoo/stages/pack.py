@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -49,6 +50,14 @@ class Pack(Stage):
             raise UsageError(f"{place}: format is {self.format!r}; {suggest(self.format, known)}")
         if self.graph and self.format != "demi":
             raise UsageError(f"{place}: graph is true, but format is {self.format!r}; only demi files keep a graph")
+
+    @override
+    def rehearse(self, work: Work) -> None:
+        if self.format not in _FORMS:
+            _layers(work.model)
+        elif self.graph:
+            with TemporaryDirectory() as folder:
+                self._save(work, Path(folder) / _FORMS[self.format])
 
     @override
     def run(self, work: Work) -> Outcome:

@@ -67,9 +67,16 @@ class PruningStage(TrainingStage):
         return replace(super().quick(), sparsity=_each(self.sparsity, lambda target: 1 - (1 - target) ** 0.5))
 
     @override
+    def rehearse(self, work: Work) -> None:
+        self._attached(work, self.make_optimizer(work))
+
+    def _attached(self, work: Work, optimizer: Optimizer) -> Method:
+        return self.attach(work.model, optimizer, self.updates(work), work.seed)
+
+    @override
     def run(self, work: Work) -> Outcome:
         optimizer = self.make_optimizer(work)
-        method = self.attach(work.model, optimizer, self.updates(work), work.seed)
+        method = self._attached(work, optimizer)
         run = self.make_run(work, optimizer, {self.kind: method})
         self.train(work, run, self.epochs)
         return Outcome(run.history, method.finish().as_plain())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 from typing_extensions import override
 
 from demitasse.errors import UsageError
@@ -66,9 +67,16 @@ class Quantize(TrainingStage):
             )
 
     @override
+    def rehearse(self, work: Work) -> None:
+        self._attached(work, self.make_optimizer(work))
+
+    def _attached(self, work: Work, optimizer: Optimizer) -> IncrementalQuantization:
+        return IncrementalQuantization(work.model, optimizer, seed=work.seed, **self._settings())
+
+    @override
     def run(self, work: Work) -> Outcome:
         optimizer = self.make_optimizer(work)
-        method = IncrementalQuantization(work.model, optimizer, seed=work.seed, **self._settings())
+        method = self._attached(work, optimizer)
         zeros = _zeros_of_others(work.model, method)
         methods: dict[str, Method] = {self.kind: method}
         if zeros:

@@ -44,13 +44,24 @@ class Rescale(Stage):
 
     @override
     @torch.no_grad()
+    def rehearse(self, work: Work) -> None:
+        for values in work.model.parameters():
+            if values.ndim == 1:
+                values.add_(1)  # biases of zero, as at the start, hide that a layer adds what is not rescaled
+        self._rescale(work, next(iter(work.data.test_batches()))[0])
+
+    @override
     def run(self, work: Work) -> Outcome:
         """Runs the stage.
 
         Raises:
             WeightsError: the model is not such a chain in the order of its modules.
         """
-        images = next(work.data.train_batches(work.offset))[0].to(next(work.model.parameters()).device)
+        return self._rescale(work, next(work.data.train_batches(work.offset))[0])
+
+    @torch.no_grad()
+    def _rescale(self, work: Work, images: Tensor) -> Outcome:
+        images = images.to(next(work.model.parameters()).device)
         work.model.eval()
         before: Tensor = work.model(images)
         product, factors = 1.0, {}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from typing_extensions import override
 
 from demitasse.errors import UsageError
 from demitasse.methods import pow2, settings
 from demitasse.progress import ProgressBar
-from demitasse.shrinking import shrink
+from demitasse.shrinking import check_shrink, shrink
 from demitasse.zoo.stages.base import STAGES, Outcome, Stage, Work, at
 
 
@@ -64,18 +65,27 @@ class Shrink(Stage):
             raise UsageError(f"{place}: comes after quantize, whose powers of two it would change; expected it before")
 
     @override
+    def rehearse(self, work: Work) -> None:
+        check_shrink(work.model, **self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "sparsity": self.sparsity,
+            "bits": self.bits,
+            "max_bytes": self.max_bytes,
+            "grid": self.grid or None,
+            "per": self.per or None,
+            "parameters": self.parameters or None,
+            "exclude": self.exclude,
+        }
+
+    @override
     def run(self, work: Work) -> Outcome:
         with ProgressBar(self.name or self.kind) as bar:
             report = shrink(
                 work.model,
                 work.data.train_batches(work.offset),
-                sparsity=self.sparsity,  # type: ignore[arg-type]
-                bits=self.bits,  # type: ignore[arg-type]
-                max_bytes=self.max_bytes,
-                grid=self.grid or None,  # type: ignore[arg-type]
-                per=self.per or None,  # type: ignore[arg-type]
-                parameters=self.parameters or None,
-                exclude=self.exclude,
+                **self._settings(),
                 examples=self.examples,
                 seed=work.seed,
                 progress=lambda done, total, name: bar.update(done, total, note=name),
