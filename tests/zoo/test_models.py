@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from demitasse.errors import WeightsError
-from demitasse.zoo.building import load_weights
+from demitasse.errors import UsageError, WeightsError
+from demitasse.zoo.building import build_model, load_weights
 from demitasse.zoo.models import MODELS
 
 PHOTOS, SMALL, DIGITS = (1, 3, 224, 224), (2, 3, 32, 32), (2, 1, 28, 28)
@@ -68,6 +68,20 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     torch.save(MODELS["resnet32"]().state_dict(), tmp_path / "other.pt")
     with pytest.raises(WeightsError, match=r"other\.pt: layer1\.3\.bn1\.bias is \(16,\); expected nothing"):
         load_weights(MODELS["resnet20"](), tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("lenet300", {"inputs": 0}, "inputs is 0; expected 1 to"),
+        ("lenet300", {"classes": 1 << 70}, "classes is 1180591620717411303424; expected 1 to"),
+        ("alexnet", {"dropout": 2.0}, "dropout"),
+        ("gpt", {"heads": 3}, "heads is 3; expected a number that divides the width, 128"),
+    ],
+)
+def test_settings_that_no_model_can_have(name: str, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=rf"^r\.toml: \[model\]: {message}"):
+        build_model(MODELS[name], settings, "r.toml: [model]")
 
 
 def test_gpt_looks_only_back() -> None:

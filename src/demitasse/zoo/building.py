@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, get_type_hints
+from typing import Any, Protocol, get_type_hints
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from torch import nn
 from demitasse.errors import DemitasseError, DeviceError, UsageError, WeightsError, parameter
 from demitasse.formats.torch_save import TorchSave
 from demitasse.zoo.data import DATASETS, TrainingData, own_data
+from demitasse.zoo.models import MODELS
 from demitasse.zoo.tables import check_keys, convert, is_plain
 
 
@@ -118,15 +119,31 @@ def _described(error: Exception) -> str:
 
 
 def build_model(builder: Callable[..., object], settings: Mapping[str, object], place: str) -> nn.Module:
-    """Returns the model of a builder.
+    """Returns the model of a builder, a built-in one or an imported function.
 
     Raises:
-        UsageError: an imported function raised, or returned something else than a module.
+        UsageError: a setting of a built-in model is not valid; an imported function raised, or returned something else
+            than a module.
     """
+    if any(builder is MODELS[name] for name in MODELS):
+        return _built_in(builder, settings, place)
     found = call_imported(builder, settings, place)
     if not isinstance(found, nn.Module):
         raise UsageError(f"{place}: the function returned a {type(found).__name__}; expected a torch.nn.Module")
     return found
+
+
+def _built_in(builder: Callable[..., Any], settings: Mapping[str, object], place: str) -> nn.Module:
+    for name, value in settings.items():
+        if isinstance(value, int) and not isinstance(value, bool) and not 1 <= value < 1 << 31:
+            raise UsageError(f"{place}: {name} is {value}; expected 1 to {(1 << 31) - 1:,}")
+    try:
+        model: nn.Module = builder(**settings)
+    except DemitasseError as error:
+        raise error.within(place) from error
+    except (ValueError, RuntimeError) as error:  # of PyTorch, as for a dropout of 2 or more weights than fit in memory
+        raise UsageError(f"{place}: {str(error).splitlines()[0]}") from error
+    return model
 
 
 def build_data(imported: Callable[..., object] | None, choice: DataChoice, seed: int, place: str) -> TrainingData:

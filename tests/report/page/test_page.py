@@ -169,6 +169,7 @@ def test_logs_of_another_program_and_a_run_together(shared: Path, tmp_path: Path
     logs = [shared / f"golden/logs/{name}.log" for name in ("train_plain", "train_dns")]
     text = " ".join(made(tmp_path / "page.html", *logs, compress_folder(tmp_path, "small")).texts)
     assert "Training: train_plain.log" in text
+    assert re.search(r"train_plain test accuracy 0\.\d+ ", " ".join(text.split()))
     assert "Test accuracy during training" in text
     assert "A net called small" in text
 
@@ -236,6 +237,12 @@ def test_unusual_errors(error: float, tmp_path: Path) -> None:
     made(tmp_path / "page.html", compress_folder(tmp_path, "n" * 200, error))
 
 
+def test_values_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    demitasse.save({"whole": torch.ones(3), "w": torch.tensor([1, math.nan, -math.inf, 0])}, tmp_path / "net.demi")
+    text = " ".join(" ".join(made(tmp_path / "page.html", tmp_path / "net.demi").texts).split())
+    assert "Values that are not finite, and count as kept: 2 of 4 in w." in text
+
+
 def test_too_many_runs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "LARGEST_PAGE", 30_000)
     with pytest.raises(UsageError, match=r"the page would have more than 30,000 bytes \(runs: 1\); expected fewer"):
@@ -262,6 +269,8 @@ def test_results_on_other_data_are_in_charts_of_their_own(tmp_path: Path) -> Non
     text = " ".join(" ".join(tree.texts).split())
     assert "Test error against size on mnist" in text
     assert "Test error against size on digits" in text
+    assert "Test error (%) during training on digits" in text
+    assert "during training on mnist" not in text  # there is only one
     labels = [str(attributes.get("aria-label", "")) for _, attributes in tree.tags]
     charts = [label for label in labels if "against bytes. Results: " in label]
     assert [("Published: " in label, "Results: a " in label) for label in charts[::2]] == [(True, True), (False, False)]

@@ -77,6 +77,9 @@ def test_a_log_without_its_beginning(tmp_path: Path) -> None:
     (run,) = read_runs([tmp_path / "short.log"])
     assert run.texts == {}
     assert run.facts == {}
+    assert run.sentence.startswith(
+        "Training ran from iteration 10 to iteration 20: the training loss went from 0.5 to "
+    )
     assert write_page([tmp_path / "short.log"], tmp_path / "page.html") > 0
 
 
@@ -271,7 +274,7 @@ def test_a_log_with_many_outputs(tmp_path: Path) -> None:
     (run,) = read_runs([tmp_path / "many.log"])
     assert [*run.curves[0].panels] == [*(f"test o{number}" for number in range(10)), "training loss"]
     assert run.sentence == (
-        "Training ran for 5 iterations: the training loss went from 1 to 1, the last test o0 was 0, the last test o1 "
+        "Training ran to iteration 5: the training loss was 1, the last test o0 was 0, the last test o1 "
         "was 0.1, the last test o2 was 0.2 and there are 11 more test outputs. "
         "The curves of 4 test outputs are not shown."
     )
@@ -349,7 +352,7 @@ def test_a_log_in_utf_16(tmp_path: Path) -> None:
     """As the PowerShell of Windows redirects it."""
     (tmp_path / "wide.log").write_text("Iteration 10, loss = nan\n", encoding="utf-16")
     (run,) = read_runs([tmp_path / "wide.log"])
-    assert run.sentence == "Training ran for 10 iterations: the training loss was never a number."
+    assert run.sentence == "Training ran to iteration 10: the training loss was never a number."
 
 
 @pytest.mark.parametrize(

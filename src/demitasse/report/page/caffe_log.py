@@ -51,7 +51,7 @@ def _panels(log: TrainingLog) -> dict[str, Series]:
 
 def _sentence(log: TrainingLog) -> str:
     every = [series for series in (*log.tests.values(), log.loss, log.lr) if series.values]
-    last = max(step for series in every for step in series.iterations)
+    steps = [step for series in every for step in series.iterations]
     seconds = max((second for series in every for second in series.seconds), default=0.0)
     parts = [_change("the training loss", log.loss)] if log.loss.values else []
     named = list(log.tests.items())[: _MOST_NAMED if len(log.tests) > _MOST_NAMED + 1 else None]
@@ -59,7 +59,10 @@ def _sentence(log: TrainingLog) -> str:
     parts += [f"there are {len(log.tests) - len(named)} more test outputs"] if len(named) < len(log.tests) else []
     hidden = len(log.tests) - _MOST_TESTS
     cut = f" The curves of {hidden} test outputs are not shown." if hidden > 0 else ""
+    first, last = min(steps), max(steps)
     ran = f"Training ran for {last:,} iteration{'' if last == 1 else 's'}"
+    if first > 1:  # of a run that was resumed, or without its beginning
+        ran = f"Training ran {f'from iteration {first:,} ' if first < last else ''}to iteration {last:,}"
     took = f" in {seconds:,.1f} s" if seconds > 0 else ""
     several = f"The log holds {log.runs} runs; iterations that several of them did are shown as the last one did them. "
     return f"{several if log.runs > 1 else ''}{ran}{took}: {listed(parts)}.{cut}"
@@ -79,4 +82,6 @@ def _change(what: str, series: Series) -> str:
         return f"{what} was never a number"
     bad = sum(not math.isfinite(value) for value in series.values)
     broken = f" ({bad:,} of {len(series.values):,} values are not finite)" if bad else ""
+    if len(series.values) == 1:
+        return f"{what} was {series.values[0]:.4g}"
     return f"{what} went from {series.values[0]:.4g} to {series.values[-1]:.4g}{broken}"

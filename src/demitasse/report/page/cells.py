@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from demitasse.report.inspection import TensorRow
+from demitasse.report.log_parser import Series
 from demitasse.report.page.run import Run
 from demitasse.report.page.sentences import percent, power, size, smaller
 from demitasse.report.page.weights import WeightView
@@ -48,11 +49,15 @@ def figures(run: Run) -> list[KeyFigure]:
             KeyFigure("values that are not zero", f"{present:,}", f"of {run.file.count:,}"),
             KeyFigure("tensors", f"{len(run.file.rows):,}"),
         ]
-    last = {label: series for curves in run.curves for label, series in curves.panels.items() if series.values}
     return [
         KeyFigure(label, f"{series.values[-1]:.4g}", f"at iteration {series.iterations[-1]:,}")
-        for label, series in list(last.items())[:4]
+        for label, series in list(_measured(run).items())[:4]
     ]
+
+
+def _measured(run: Run) -> dict[str, Series]:
+    """Returns the last values that a log has of each kind."""
+    return {label: series for curves in run.curves for label, series in curves.panels.items() if series.values}
 
 
 def _of_stages(stages: Sequence[StageResult], dense: float | None) -> list[KeyFigure]:
@@ -147,17 +152,24 @@ def _whole(text: str) -> TableCell:
     return TableCell(text, int(text) if text.isdecimal() and len(text) < 20 else None)
 
 
+def _last_measured(run: Run) -> TableCell:
+    """Returns the last result of a log, with its name, as results of logs are of any kind."""
+    label, series = next(iter(_measured(run).items()), ("", None))
+    return TableCell(f"{label} {series.values[-1]:.4g}" if series else "")
+
+
 def run_table(runs: Sequence[Run]) -> SortableTable:
     """Returns a row for each run."""
     rows = []
     for run in runs:
         last = run.stages[-1] if run.stages else None
         count = last.bytes if last else run.file.size if run.file else None
+        result = TableCell(METRICS[last.metric][1](last.error), last.error) if last else _last_measured(run)
         rows.append(
             [
                 TableCell(run.name),
                 *map(TableCell, run.subject),
-                TableCell(f"{METRICS[last.metric][1](last.error)}", last.error) if last else TableCell(""),
+                result,
                 TableCell(f"{last.kept:,}", last.kept) if last else TableCell(""),
                 TableCell(percent(last.kept / last.total), last.kept / last.total) if last else TableCell(""),
                 TableCell("" if count is None else f"{count:,}", count),

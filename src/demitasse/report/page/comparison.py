@@ -31,12 +31,17 @@ def comparison_charts(runs: Sequence[Run]) -> list[Chart]:
 
 
 def _trainings(runs: Sequence[Run]) -> list[Chart]:
-    """Returns a chart for each kind of number that leads the curves of several runs."""
-    groups: dict[tuple[str, str], list[Run]] = {}
+    """Returns a chart for each kind of number that leads the curves of several runs on the same data."""
+    groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
         if run.curves and run.curves[0].panels:
-            groups.setdefault((run.unit, next(iter(run.curves[0].panels))), []).append(run)
-    return [together(found, label) for (_, label), found in groups.items() if len(found) > 1]
+            groups.setdefault((run.unit, next(iter(run.curves[0].panels)), run.subject[1]), []).append(run)
+    several = len({data for _, _, data in groups}) > 1
+    return [
+        together(found, label, f" on {data}" if several and data else "")
+        for (_, label, data), found in groups.items()
+        if len(found) > 1
+    ]
 
 
 def published(runs: Sequence[Run]) -> list[Published]:

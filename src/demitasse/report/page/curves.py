@@ -40,8 +40,14 @@ def training(run: Run) -> Chart:
     )
 
 
-def together(runs: Sequence[Run], label: str) -> Chart:
-    """Draws one kind of number of several runs in one panel, from the beginning of each run."""
+def together(runs: Sequence[Run], label: str, where: str) -> Chart:
+    """Draws one kind of number of several runs in one panel, from the beginning of each run.
+
+    Args:
+        runs: the runs.
+        label: what is measured.
+        where: what follows in the title.
+    """
     data, length = [], 1
     for run in runs:
         start = 0
@@ -63,7 +69,7 @@ def together(runs: Sequence[Run], label: str) -> Chart:
         return {"width": width - 78, "height": 320, "data": rows(data), "encoding": encoding, "layer": layers}
 
     return draw(
-        f"{label.capitalize()} during training",
+        f"{label.capitalize()} during training{where}",
         " ".join(f"{run.name}: {' '.join(_words(run, label).split(': ')[1:])}" for run in runs),
         spec,
     )

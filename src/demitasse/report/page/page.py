@@ -20,7 +20,7 @@ from demitasse.report.page.comparison import comparison_charts
 from demitasse.report.page.pictures import Picture, draw
 from demitasse.report.page.reading import read_runs
 from demitasse.report.page.run import Run
-from demitasse.report.page.sentences import shown
+from demitasse.report.page.sentences import broken, shown
 
 with needs("jinja2"):
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -94,6 +94,7 @@ def _section(number: int, run: Run, most: int) -> Mapping[str, object]:
         "figures": figures(run),
         "charts": charts_of(run, most),
         "stages": stage_table(run.stages) if run.stages else None,
+        "broken": broken(run.weights),
         "left_out": bool(run.weights) and not most,
         "tensors": tensor_table(run) if run.weights and most else None,
     }

@@ -6,10 +6,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from demitasse.errors import shortened, visible
+from demitasse.report.page.weights import WeightView
 from demitasse.report.tables import METRICS, StageResult
 
 _KILO = 1000
 _LONGEST = 400
+_MOST_BROKEN = 5
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 ARROW = "\N{RIGHTWARDS ARROW}"
 
@@ -53,6 +55,14 @@ def percent(share: float) -> str:
     """Returns a share for people: 12.5 %; only what is all is 100 %."""
     texts = (f"{100 * share:.{digits}g}" for digits in range(3, 17))
     return f"{next((text for text in texts if text != '100' or share >= 1), '100')} %"
+
+
+def broken(views: Sequence[WeightView]) -> str:
+    """Returns which tensors have values that are NaN or infinite; nothing if there are none."""
+    found = [view for view in views if view.broken]
+    parts = [f"{view.broken:,} of {view.total:,} in {shortened(view.name)}" for view in found[:_MOST_BROKEN]]
+    parts += [f"some in {len(found) - len(parts):,} more tensors"] if len(found) > len(parts) else []
+    return f"Values that are not finite, and count as kept: {listed(parts)}." if parts else ""
 
 
 def power(exponent: int) -> str:

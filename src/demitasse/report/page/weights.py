@@ -45,6 +45,7 @@ class WeightView:
         name: its name.
         shape: its shape.
         kept: number of nonzero values.
+        broken: number of values that are NaN or infinite; they count as kept.
         distinct: number of distinct nonzero values.
         powers: number of values that are a power of two, of either sign.
         histogram: exponent -> (number of positive, of negative values) that are nearest to this power of two.
@@ -56,6 +57,7 @@ class WeightView:
     name: str
     shape: tuple[int, ...]
     kept: int
+    broken: int
     distinct: int
     powers: int
     histogram: Mapping[int, tuple[int, int]]
@@ -78,7 +80,7 @@ def view(name: str, values: Array) -> WeightView:
 
     Args:
         name: its name.
-        values: any shape, of a floating-point type; NaN and infinite values count as nonzero, and have no exponent.
+        values: any shape, of a floating-point type; NaN and infinite values have no exponent.
     """
     flat = values.astype(np.float64).reshape(-1)
     present = flat[flat != 0]
@@ -89,9 +91,8 @@ def view(name: str, values: Array) -> WeightView:
         int(exponent): (int(np.sum(finite[nearest == exponent] > 0)), int(np.sum(finite[nearest == exponent] < 0)))
         for exponent in np.unique(nearest)
     }
-    found = WeightView(
-        name, values.shape, len(present), len(np.unique(present)), int(np.sum(mantissas == 0.5)), histogram
-    )
+    powers, broken = int(np.sum(mantissas == 0.5)), len(present) - len(finite)
+    found = WeightView(name, values.shape, len(present), broken, len(np.unique(present)), powers, histogram)
     if values.ndim < 2 or not values.size:
         return found
     codes = np.zeros(flat.shape, np.uint8)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from demitasse.errors import UsageError
 from demitasse.zoo.models.base import MODELS
 
 _SPREAD = 0.02
@@ -64,6 +65,9 @@ class GPT(nn.Module):
         dropout: probability of dropout.
         tied: whether the last layer shares the weights of the embedding.
 
+    Raises:
+        UsageError: the heads do not divide the width.
+
     Reference: Radford, Wu, Child, Luan, Amodei, Sutskever 2019, Language Models are Unsupervised Multitask Learners.
     """
 
@@ -78,6 +82,8 @@ class GPT(nn.Module):
         tied: bool = False,
     ) -> None:
         super().__init__()
+        if width % heads:
+            raise UsageError(f"heads is {heads}; expected a number that divides the width, {width}")
         self.block_size = block_size
         self.tokens = nn.Embedding(vocabulary, width)
         self.places = nn.Embedding(block_size, width)
