@@ -180,3 +180,9 @@ def test_a_fault_of_the_program_is_not_the_nets(
     assert printed.endswith(
         "internal error: ValueError: a mistake in the layer's code\nRun again with --debug to see the traceback.\n"
     )
+
+
+def test_names_of_files_send_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = failing(capsys, "report", "none\x1b[31m\r\x07.demi", "--out=page.html")
+    assert code == 1
+    assert printed == "error: none\\x1b[31m\\r\\x07.demi: cannot be read: No such file or directory\n"

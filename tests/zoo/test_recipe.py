@@ -163,6 +163,12 @@ def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
         find_recipe(tmp_path / "bad.toml")
 
 
+def test_a_recipe_saved_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """As the Notepad of Windows may save it."""
+    (tmp_path / "mine.toml").write_text(bundled()["lenet300_mnist"], encoding="utf-8-sig")
+    assert find_recipe(tmp_path / "mine.toml").model == find_recipe("lenet300_mnist").model
+
+
 @pytest.mark.parametrize("name", bundled())
 def test_bundled_recipes_are_valid(name: str) -> None:
     recipe = find_recipe(name)

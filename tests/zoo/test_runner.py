@@ -178,11 +178,20 @@ def test_restart_removes_the_stages_and_nothing_else(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_broken_record(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", ": Expecting"),
+        ("{}", "; expected settings and result; restart_all"),
+        ("[]", "; expected settings and result; restart_all"),
+        ('{"settings": 1, "result": null}', "; expected settings and result; restart_all"),
+    ],
+)
+def test_a_broken_record(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(Killed):
         Runner(small(), tmp_path, watch=kill_after(1)).run()
-    (tmp_path / "1-train/stage.json").write_text("{")
-    with pytest.raises(FileFormatError, match=r"stage\.json: not a record of a stage.*restart_all"):
+    (tmp_path / "1-train/stage.json").write_text(content)
+    with pytest.raises(FileFormatError, match=rf"stage\.json: not a record of a stage{message}.*"):
         Runner(small(), tmp_path).run()
 
 

@@ -14,7 +14,7 @@ from demitasse._version import __version__
 from demitasse.cli import streams
 from demitasse.cli.commands import Commands, WrongUse, print_help, usage_message
 from demitasse.cli.flags import flag
-from demitasse.errors import DemitasseError, is_out_of_memory, named_by
+from demitasse.errors import DemitasseError, is_out_of_memory, named_by, visible
 from demitasse.files import descriptor
 
 # file of commands -> their names, in the order of the help
@@ -130,7 +130,7 @@ def _run(arguments: list[str], given: list[str]) -> int:
 
 def _warn(message: Warning | str, *place: object, **rest: object) -> None:
     """Prints a warning in the form of the command's errors, without the source line that raised it."""
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {_without_controls(str(message))}", file=sys.stderr)
 
 
 def _messages_apart(arguments: list[str]) -> AbstractContextManager[object]:
@@ -142,5 +142,10 @@ def _messages_apart(arguments: list[str]) -> AbstractContextManager[object]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr)
+    print(_without_controls(message), file=sys.stderr)
     sys.exit(code)
+
+
+def _without_controls(message: str) -> str:
+    """Escapes what a file's name in a message could tell the terminal; line breaks stay."""
+    return "\n".join(map(visible, message.split("\n")))

@@ -121,7 +121,7 @@ def find_recipe(given: str | Path, beside: Path | None = None) -> Recipe:
         path = beside / f"{given}.toml"
     if path.suffix == ".toml":
         try:
-            return parse(path.read_text(encoding="utf-8"), path.stem, str(path), path.parent)
+            return parse(path.read_text(encoding="utf-8-sig"), path.stem, str(path), path.parent)
         except OSError as error:
             raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
@@ -130,15 +130,16 @@ def find_recipe(given: str | Path, beside: Path | None = None) -> Recipe:
     if str(given) not in texts:
         raise UsageError(
             f"there is no recipe {str(given)!r}; expected a file *.toml or the name of a bundled recipe; "
-            f"did you mean {_nearest(str(given))}?"
+            + _nearest(str(given))
         )
     return replace(parse(texts[str(given)], str(given), f"{given}.toml"), is_bundled=True)
 
 
 def _nearest(name: str) -> str:
-    """Returns the three bundled recipes with the most similar names, the most similar first."""
-    *others, last = map(repr, get_close_matches(name, bundled(), n=3, cutoff=0))
-    return f"{', '.join(others)} or {last}"
+    """Asks for one of up to three bundled recipes with similar names, or says where to find all."""
+    known = sorted(bundled(), key=len)
+    found = [one for one in known if name and name in one][:3] or get_close_matches(name, known)
+    return f"did you mean {' or '.join(map(repr, found))}?" if found else "demitasse recipes lists them"
 
 
 def parse(text: str, name: str, source: str, folder: Path | None = None) -> Recipe:

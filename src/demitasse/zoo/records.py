@@ -58,8 +58,9 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
+        found = f": {error}" if isinstance(error, ValueError) else "; expected settings and result"
         raise FileFormatError(
-            f"{path}: not a record of a stage ({error}); {parameter('restart_all', True)} runs the recipe again"
+            f"{path}: not a record of a stage{found}; {parameter('restart_all', True)} runs the recipe again"
         ) from error
 
 
