@@ -32,8 +32,8 @@ class Pack(Stage):
     classes, as the data says.
 
     Attributes:
-        format: ``demi``, ``safetensors``, or a compact format: ``4/4`` and ``4/8`` for powers of two, ``sparse`` for
-            any values.
+        format: ``demi``, ``safetensors``, or a compact format: ``4/4``, ``4/8`` and ``squeezenet`` for powers of two,
+            ``sparse`` for any values.
         graph: whether a ``demi`` file also keeps what the model computes, so that ``demitasse run`` needs nothing else.
     """
 
