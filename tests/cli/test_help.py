@@ -102,7 +102,7 @@ def test_the_second_missing_file_is_named(capsys: pytest.CaptureFixture[str], na
         (["trian"], "No such command 'trian'; did you mean 'train'?"),
         (["zzzz"], "No such command 'zzzz'; `demitasse --help` lists the commands"),
         (["pack", "--defintion"], "No such option: --defintion"),
-        (["compress", "digits_lenett"], "did you mean 'digits_lenet'?"),
+        (["compress", "digits_lenett"], "did you mean 'digits_lenet' or '"),
         (["compress", "lenet300_mnist_dns"], "did you mean 'lenet300_mnist_dns_90' or 'lenet300_mnist_dns_98' or "),
         (["compress", "zzz"], "; demitasse recipes lists them"),
         (["compress", ""], "; demitasse recipes lists them"),

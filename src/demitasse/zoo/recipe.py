@@ -136,9 +136,11 @@ def find_recipe(given: str | Path, beside: Path | None = None) -> Recipe:
 
 
 def _nearest(name: str) -> str:
-    """Asks for one of up to three bundled recipes with similar names, or says where to find all."""
+    """Asks for one of the three bundled recipes with the most similar names, or says where to find all."""
     known = sorted(bundled(), key=len)
-    found = [one for one in known if name and name in one][:3] or get_close_matches(name, known)
+    found = [one for one in known if name and name in one][:3]
+    if not found and get_close_matches(name, known):
+        found = get_close_matches(name, known, cutoff=0)
     return f"did you mean {' or '.join(map(repr, found))}?" if found else "demitasse recipes lists them"
 
 
